@@ -1,0 +1,159 @@
+"""The exported folder's words: what a model takes, what it answers, and where it came from. Pure data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starterkit.errors import ContractError
+
+Role = Literal["identifier", "group", "time", "feature", "target"]
+Sensitivity = Literal["identifier", "sensitive", "plain"]
+ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
+Task = Literal["regression", "classification"]
+Layout = Literal["matrix", "columns"]
+Scalar = bool | int | float | str
+
+_IN_WORDS: Mapping[ColumnType, str] = {
+    "float": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "a text",
+    "datetime": "a date",
+}
+
+FORMAT = 1
+"""Version of `contract.json`. A folder of another version is refused, never guessed at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the data, as the schema declares it."""
+
+    name: str
+    role: Role
+    type: ColumnType
+    unit: str
+    sensitivity: Sensitivity
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[Scalar, ...] = ()
+    description: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The type in words: ``a whole number``."""
+        return _IN_WORDS[self.type]
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words: ``a number in kg/m², 10 to 80``."""
+        words = "one of " + ", ".join(map(repr, self.categories)) if self.categories else self.kind
+        if self.unit:
+            words += f" in {self.unit}"
+        if self.minimum is not None and self.maximum is not None:
+            words += f", {self.minimum:g} to {self.maximum:g}"
+        elif self.minimum is not None:
+            words += f", at least {self.minimum:g}"
+        elif self.maximum is not None:
+            words += f", at most {self.maximum:g}"
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How closely the graph answers as the estimator does."""
+
+    rows: int
+    measure: str
+    largest: float
+    allowed: float
+    scale: float
+    flipped_labels: int = 0
+
+    @property
+    def proven(self) -> bool:
+        return self.largest <= self.allowed and self.flipped_labels == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Where a model comes from: code, environment, data and the run that made it."""
+
+    stage: str
+    run: str
+    commit: str
+    dirty: bool
+    lock_digest: str
+    data_source: str
+    data_digest: str
+    holdout_digest: str
+
+
+class Prediction(NamedTuple):
+    """What a model answers for n rows: n values and, from a classifier, an n × k array of probabilities."""
+
+    values: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """Everything that serving, batch and the gate know about a model. Kept as ``contract.json`` beside the graph.
+
+    `columns` are the features in the order in which the graph takes them. `layout` says how: one float64 matrix
+    where every column is a number, or one array a column. `classes` are a classifier's labels in the order of its
+    probabilities. `example` is a made-up row of typical values, never a person's. `digests` holds the SHA-256 of
+    each file beside the contract.
+    """
+
+    problem: str
+    title: str
+    task: Task
+    columns: tuple[Column, ...]
+    target: Column
+    layout: Layout
+    example: Mapping[str, Scalar]
+    parity: Parity
+    lineage: Lineage
+    classes: tuple[Scalar, ...] = ()
+    digests: Mapping[str, str]
+    format: int = FORMAT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Contract":
+        """Read a contract.
+
+        Raises
+        ------
+        ContractError
+            The text is no contract, or one of another format.
+        """
+        mend = "Export the model again with this version of the kit"
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            if raw.get("format") != FORMAT:
+                raise ContractError(f"contract.json has format {raw.get('format')}, this kit reads {FORMAT}", mend)
+            raw["columns"] = tuple(map(_column, raw["columns"]))
+            raw["target"] = _column(raw["target"])
+            raw["classes"] = tuple(raw["classes"])
+            raw["parity"] = Parity(**raw["parity"])
+            raw["lineage"] = Lineage(**raw["lineage"])
+            return cls(**raw)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ContractError(f"contract.json cannot be read: {error}", mend) from error
+
+
+def _column(raw: dict[str, Any]) -> Column:
+    return Column(**{**raw, "categories": tuple(raw["categories"])})

@@ -1,0 +1,96 @@
+"""`Dataset`: checked rows on their two sides, and the digests that say exactly which rows they were."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from starterkit.data.checking import check_frame
+from starterkit.data.holdout import held_out
+from starterkit.data.sources import open_source
+from starterkit.problem import Problem
+from starterkit.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows: the features in the problem's order (n × p), the target (n) and a digest of both."""
+
+    features: pd.DataFrame
+    target: pd.Series
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The features as a graph takes them."""
+        return as_columns(self.features)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A problem's data as a stage sees it. `digest` covers every column of every row, in order."""
+
+    source: str
+    digest: str
+    training: Rows
+    holdout: Rows
+
+    def __len__(self) -> int:
+        return len(self.training) + len(self.holdout)
+
+
+class DatasetReader:
+    """Reads a stage's source, checks it against the schema and takes the two sides apart."""
+
+    def __init__(self, problem: Problem, settings: DataSettings, root: Path) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._root = root
+
+    def read(self) -> Dataset:
+        """
+        Raises
+        ------
+        DataError
+            The source cannot be read, does not fit the schema, or leaves one side of the holdout empty.
+        """
+        source = open_source(self._settings, self._root, self._problem)
+        frame = check_frame(self._problem, self._problem.load(source), self._settings.source)
+        side = held_out(self._problem, frame)
+        return Dataset(
+            source=self._settings.source,
+            digest=digest(frame),
+            training=self._rows(frame[~side]),
+            holdout=self._rows(frame[side]),
+        )
+
+    def _rows(self, frame: pd.DataFrame) -> Rows:
+        names = [column.name for column in self._problem.features]
+        return Rows(
+            features=frame[names].reset_index(drop=True),
+            target=frame[self._problem.target.name].reset_index(drop=True),
+            digest=digest(frame),
+        )
+
+
+def as_columns(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """One array a column: float64 for numbers, objects for texts."""
+    return {
+        str(name): frame[name].to_numpy(dtype=object if frame[name].dtype == "str" else np.float64) for name in frame
+    }
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """SHA-256 over column names and values, the same for a CSV file, a Parquet file and a query with the same rows."""
+    total = hashlib.sha256()
+    for name in frame:
+        total.update(f"{name}\x00".encode())
+        total.update(pd.util.hash_pandas_object(frame[name], index=False).to_numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,50 @@
+"""Made-up rows: of the kind that the data holds and the schema allows, and nobody's."""
+
+import numpy as np
+import pandas as pd
+
+from starterkit.contract import Column, Scalar
+
+_MISSING_SHARE = 0.05
+
+
+def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """Made-up rows with the features' names and types.
+
+    Half of a numeric column's values are drawn from those seen, each column by itself, so that no person's row
+    is kept; the others are even over the schema's bounds, or those seen where it has none.
+    """
+    random = np.random.default_rng(seed)
+    drawn = {column.name: _draw(column, seen[column.name], rows, random) for column in columns}
+    return pd.DataFrame(drawn)
+
+
+def _draw(column: Column, seen: pd.Series, rows: int, random: np.random.Generator) -> pd.Series:
+    known = seen.dropna()
+    values = known.sample(rows, replace=True, random_state=random).reset_index(drop=True)
+    if column.type in ("float", "integer") and not column.categories:
+        low = known.min() if column.minimum is None else column.minimum
+        high = known.max() if column.maximum is None else column.maximum
+        even = pd.Series(random.uniform(low, high, rows))
+        even = even.round() if column.type == "integer" else even
+        values = values.where(random.random(rows) < 0.5, even.astype(values.dtype))
+    elif column.categories:
+        values = pd.Series(random.choice(np.array(column.categories), rows)).astype(values.dtype)
+    if column.nullable:
+        values = values.where(random.random(rows) >= _MISSING_SHARE)
+    return values
+
+
+def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Scalar]:
+    """A row of medians and most frequent values: plausible, and nobody's."""
+    row: dict[str, Scalar] = {}
+    for column in columns:
+        known = seen[column.name].dropna()
+        if column.type == "float":
+            row[column.name] = float(known.median())
+        elif column.type == "integer" and not column.categories:
+            row[column.name] = int(known.median())
+        else:
+            most_frequent = known.mode().iloc[0]
+            row[column.name] = most_frequent.item() if hasattr(most_frequent, "item") else most_frequent
+    return row

@@ -1,0 +1,94 @@
+"""CSV, Parquet and SQL read alike: a table whose text columns are still text."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from starterkit.errors import DataError
+from starterkit.problem import Problem, Source
+from starterkit.settings import DataSettings
+
+
+def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
+    """The source that the stage's settings name.
+
+    Raises
+    ------
+    DataError
+        The file does not exist, or is of a kind that the kit does not read.
+    """
+    text = {column.name for column in problem.columns if column.type == "string"}
+    if "://" in settings.source:
+        password = settings.password.get_secret_value() if settings.password else None
+        return SqlQuery(settings.source, settings.query or "", password)
+    path = root / settings.source
+    if not path.is_file():
+        raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
+    if path.suffix == ".csv":
+        return CsvFile(path, text)
+    if path.suffix == ".parquet":
+        return ParquetFile(path)
+    raise DataError(f"data.source '{settings.source}' is of no known kind", "Use .csv, .parquet or a database address")
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A UTF-8 file with one header line and commas. Only an empty field is a missing value."""
+
+    path: Path
+    text_columns: Collection[str] = ()
+
+    def read(self) -> pd.DataFrame:
+        try:
+            # pandas would read the id 007 as 7 and the country NA as missing.
+            return pd.read_csv(
+                self.path,
+                dtype=dict.fromkeys(self.text_columns, "str"),
+                keep_default_na=False,
+                na_values=[""],
+                encoding="utf-8-sig",
+            )
+        except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
+            raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}", "Repair or replace it") from error
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file."""
+
+    path: Path
+
+    def read(self) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(self.path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}", "Repair or replace it") from error
+
+
+@dataclass(frozen=True)
+class SqlQuery:
+    """The rows that a SELECT gives. The password is kept apart from the address, which may be logged."""
+
+    address: str
+    query: str
+    password: str | None = None
+
+    def read(self) -> pd.DataFrame:
+        from sqlalchemy import create_engine, make_url, text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            url = make_url(self.address)
+            engine = create_engine(url.set(password=self.password) if self.password else url)
+            with engine.connect() as connection:
+                return pd.read_sql_query(text(self.query), connection)
+        except (SQLAlchemyError, ImportError) as error:
+            # SQLAlchemy's own text repeats the address and the statement, so only the driver's words are shown.
+            cause = _first_line(getattr(error, "orig", None) or error)
+            raise DataError(f"data.source cannot be queried: {cause}", "Check the address and data.query") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,124 @@
+"""From a fitted scikit-learn estimator to an ONNX graph that computes in float64.
+
+skl2onnx alone, given float32 inputs, scales in float32 and puts about one row in a hundred on the other side of a
+tree's threshold. Here the inputs and the preprocessing are float64, and the cast to float32 that trees need stands
+right in front of them, where scikit-learn's own trees have it. See docs/decisions/0005-parity.md.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
+from skl2onnx.sklapi import CastTransformer
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.tree import BaseDecisionTree
+
+from starterkit.contract import Column, Layout
+from starterkit.errors import ExportError
+
+OPSET = {"": 18, "ai.onnx.ml": 3}
+MATRIX_INPUT = "features"
+
+_TREES = (
+    BaseDecisionTree,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+
+
+def layout_of(columns: Sequence[Column]) -> Layout:
+    """One matrix where every column is a number; it is the faster one to feed."""
+    return "columns" if any(column.type == "string" for column in columns) else "matrix"
+
+
+def to_graph(estimator: Any, columns: Sequence[Column]) -> bytes:
+    """The serialized graph of a fitted estimator.
+
+    Raises
+    ------
+    ExportError
+        skl2onnx has no converter for a part of it.
+    """
+    by_name = _reads_by_name(estimator) or layout_of(columns) == "columns"
+    inputs: list[tuple[str, Any]] = [(MATRIX_INPUT, DoubleTensorType([None, len(columns)]))]
+    if by_name:
+        inputs = [(column.name, _tensor(column)) for column in columns]
+    try:
+        model = convert_sklearn(
+            _with_casts(estimator), initial_types=inputs, target_opset=OPSET, options=_options(estimator)
+        )
+    except Exception as error:  # skl2onnx raises a different class from nearly every converter
+        what = f"{_name(estimator)} cannot be converted to ONNX: {str(error).splitlines()[0][:200]}"
+        raise ExportError(what, "Use an estimator from docs/decisions/0005-parity.md, or add a converter") from error
+    if by_name and layout_of(columns) == "matrix":
+        model = _behind_one_matrix(model, columns)
+    return model.SerializeToString()
+
+
+def _with_casts(estimator: Any) -> Any:
+    """The same estimator with a cast to float32 in front of the trees. Fitted parts are shared, not copied."""
+    if isinstance(estimator, Pipeline):
+        *before, (name, last) = estimator.steps
+        casted = _with_casts(last)
+        if casted is last:
+            return estimator
+        return Pipeline([*before, *casted.steps[:-1], (name, casted.steps[-1][1])])
+    if isinstance(estimator, _TREES):
+        return Pipeline([("to_float32", CastTransformer(dtype=np.float32)), ("trees", estimator)])
+    return estimator
+
+
+def _options(estimator: Any) -> dict[int, dict[str, bool]]:
+    """Probabilities as one array instead of a list of mappings."""
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    return {id(last): {"zipmap": False}} if hasattr(last, "predict_proba") else {}
+
+
+def _reads_by_name(estimator: Any) -> bool:
+    if isinstance(estimator, Pipeline):
+        return any(_reads_by_name(step) for _, step in estimator.steps)
+    return isinstance(estimator, ColumnTransformer)
+
+
+def _tensor(column: Column) -> Any:
+    return StringTensorType([None, 1]) if column.type == "string" else DoubleTensorType([None, 1])
+
+
+def _behind_one_matrix(model: onnx.ModelProto, columns: Sequence[Column]) -> onnx.ModelProto:
+    """Replace the inputs, one a column, by a single matrix that is split into them."""
+    graph = model.graph
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info(MATRIX_INPUT, TensorProto.DOUBLE, [None, len(columns)]))
+    names = [column.name for column in columns]
+    graph.node.insert(0, helper.make_node("Split", [MATRIX_INPUT], names, axis=1, num_outputs=len(names)))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _name(estimator: Any) -> str:
+    if isinstance(estimator, Pipeline):
+        return " → ".join(type(step).__name__ for _, step in estimator.steps)
+    return type(estimator).__name__

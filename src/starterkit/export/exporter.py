@@ -1,0 +1,116 @@
+"""`OnnxExporter`: writes the exported folder, and only if the graph is proven to answer as the estimator does."""
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from starterkit.contract import Contract, Lineage, Parity, Prediction
+from starterkit.data import Dataset, as_columns, draw_rows, typical_row
+from starterkit.errors import ExportError
+from starterkit.export.conversion import layout_of, to_graph
+from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Graph, compare, sha256
+from starterkit.settings import ExportSettings
+from starterkit.training import TrainedModel, predict
+
+_SAMPLE_ROWS = 64
+_SEED = 20041
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A valid exported folder and the contract that lies in it."""
+
+    folder: Path
+    contract: Contract
+
+
+class OnnxExporter:
+    """Converts a trained model and proves parity over the holdout and rows drawn at random."""
+
+    def __init__(self, settings: ExportSettings) -> None:
+        self._settings = settings
+
+    def export(self, model: TrainedModel, dataset: Dataset, folder: Path, lineage: Lineage) -> ExportedModel:
+        """Write `folder` (graph, contract, parity sample). Where it fails, no folder is left.
+
+        Raises
+        ------
+        ExportError
+            The estimator cannot be converted, or the graph answers otherwise than the estimator.
+        """
+        problem = model.problem
+        graph = to_graph(model.estimator, problem.features)
+        drawn = draw_rows(problem.features, dataset.training.features, self._settings.parity_rows, _SEED)
+        parity = self._prove(model, graph, pd.concat([dataset.holdout.features, drawn], ignore_index=True), dataset)
+        sample = _sample(model, drawn.head(_SAMPLE_ROWS))
+        contract = Contract(
+            problem=problem.name,
+            title=problem.title,
+            task=problem.task,
+            columns=problem.features,
+            target=problem.target,
+            layout=layout_of(problem.features),
+            example=typical_row(problem.features, dataset.training.features),
+            parity=parity,
+            lineage=lineage,
+            classes=model.classes,
+            digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
+        )
+        files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}
+        _write_whole(folder, files)
+        return ExportedModel(folder, contract)
+
+    def _prove(self, model: TrainedModel, graph: bytes, rows: pd.DataFrame, dataset: Dataset) -> Parity:
+        problem = model.problem
+        loaded = Graph(graph, columns=problem.features, layout=layout_of(problem.features), task=problem.task)
+        classifier = problem.task == "classification"
+        parity = compare(
+            predict(model.estimator, problem.task, rows),
+            loaded.answer(as_columns(rows)),
+            allowed=self._settings.probability_tolerance if classifier else self._settings.tolerance,
+            scale=1.0 if classifier else float(dataset.training.target.std()),
+        )
+        if not parity.proven:
+            what = (
+                f"the ONNX graph does not answer as the estimator does: {parity.measure} {parity.largest:.3g} over "
+                f"{parity.rows:,} rows (allowed {parity.allowed:g}), {parity.flipped_labels} labels changed"
+            )
+            raise ExportError(what, "Use another estimator; docs/decisions/0005-parity.md says which are known to hold")
+        return parity
+
+
+def _sample(model: TrainedModel, rows: pd.DataFrame) -> bytes:
+    """A few made-up rows with the estimator's answers, for every later opener of the folder to answer again."""
+    answers: Prediction = predict(model.estimator, model.problem.task, rows)
+    arrays = {f"column.{name}": _plain(values) for name, values in as_columns(rows).items()}
+    arrays["values"] = _plain(answers.values)
+    if answers.probabilities is not None:
+        arrays["probabilities"] = answers.probabilities
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Texts as a fixed-width array, which numpy can store without pickling."""
+    return values.astype(str) if values.dtype == object else values
+
+
+def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
+    """All files or none: they are written beside the folder and moved into place at once."""
+    scratch = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    except OSError as error:
+        raise ExportError(f"'{folder}' cannot be written: {error.strerror}", "Free space or choose another") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

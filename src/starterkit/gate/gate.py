@@ -1,0 +1,63 @@
+"""`Gate`: asks every check and lets a version pass only if all of them do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starterkit.contract import Task
+from starterkit.errors import SettingsError
+from starterkit.gate.checks import AbsoluteLimit, BetterThanBaseline, NotWorseThanChampion, ParityProven
+from starterkit.metrics import metrics_for
+from starterkit.verdict import Check, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from starterkit.settings import GateSettings
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Every check's verdict, in the order in which they were asked."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def refusals(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+
+class Gate:
+    """The kit's checks with the stage's limits, then the project's own.
+
+    Raises
+    ------
+    SettingsError
+        A limit is set for a metric that this task does not have.
+    """
+
+    def __init__(self, settings: "GateSettings", task: Task, checks: Iterable[Check] = ()) -> None:
+        known = [metric.name for metric in metrics_for(task)]
+        for name in settings.limits:
+            if name not in known:
+                raise SettingsError(f"gate.limits.{name} is no metric for {task}", f"Use {', '.join(known)}")
+        self._checks: tuple[Check, ...] = (
+            ParityProven(),
+            *(AbsoluteLimit(name, limit.min, limit.max) for name, limit in settings.limits.items()),
+            BetterThanBaseline(),
+            NotWorseThanChampion(settings.tolerance),
+            *checks,
+        )
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """Every check is asked, also after a refusal: people mend all at once."""
+        return Decision(tuple(_ask(check, evidence) for check in self._checks))
+
+
+def _ask(check: Check, evidence: Evidence) -> Verdict:
+    try:
+        return check.judge(evidence)
+    except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
+        return Verdict(check=check.name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}")

@@ -1,0 +1,59 @@
+"""`Graph`: an ONNX graph that takes columns and gives a prediction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from starterkit.contract import Column, Layout, Prediction, Task
+from starterkit.errors import ContractError
+
+Columns = Mapping[str, NDArray[Any]]
+"""One array of length n for each column, by name."""
+
+
+class Graph:
+    """A graph in memory, ready to answer on the CPU.
+
+    Raises
+    ------
+    ContractError
+        onnxruntime refuses the graph.
+    """
+
+    def __init__(
+        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, threads: int = 1
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors reach us as exceptions
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no other base class
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"onnxruntime cannot load the graph: {reason}", "Export the model again") from error
+        self._columns = tuple(columns)
+        self._layout = layout
+        self._task = task
+
+    def answer(self, columns: Columns) -> Prediction:
+        """Answers for n rows. Further columns are ignored; a missing number is NaN."""
+        if self._layout == "matrix":
+            matrix = np.column_stack([columns[column.name] for column in self._columns])
+            feed = {self._session.get_inputs()[0].name: matrix.astype(np.float64, copy=False)}
+        else:
+            feed = {column.name: _as_input(column, columns[column.name]) for column in self._columns}
+        answers = self._session.run(None, feed)
+        if self._task == "regression":
+            return Prediction(np.asarray(answers[0], dtype=np.float64).ravel())
+        labels = np.asarray(answers[0]).ravel()
+        values = labels if labels.dtype != object else labels.astype(str)
+        return Prediction(values, np.asarray(answers[1], dtype=np.float64))
+
+
+def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:
+    """An n × 1 array of the type that the graph's input has."""
+    return np.asarray(values).astype(object if column.type == "string" else np.float64).reshape(-1, 1)

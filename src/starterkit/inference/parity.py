@@ -1,0 +1,45 @@
+"""How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits."""
+
+import numpy as np
+
+from starterkit.contract import Parity, Prediction
+
+
+def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> Parity:
+    """The largest difference over n rows.
+
+    Parameters
+    ----------
+    expected, answered
+        What the estimator said, and what the graph says, for the same rows.
+    allowed
+        The largest difference that still counts as the same answer.
+    scale
+        Regression: the target's standard deviation; a difference is |a − b| / max(|b|, scale).
+        Probabilities are compared absolutely, for a small one may differ by half of itself and mean nothing.
+    """
+    if expected.probabilities is None or answered.probabilities is None:
+        difference = np.abs(answered.values - expected.values) / np.maximum(np.abs(expected.values), scale)
+        return Parity(
+            rows=len(expected.values),
+            measure="relative difference",
+            largest=_largest(difference),
+            allowed=allowed,
+            scale=scale,
+        )
+    difference = np.abs(answered.probabilities - expected.probabilities)
+    ordered = np.sort(expected.probabilities, axis=1)
+    tied = ordered[:, -1] - ordered[:, -2] <= 2 * allowed
+    return Parity(
+        rows=len(expected.values),
+        measure="difference in probability",
+        largest=_largest(difference),
+        allowed=allowed,
+        scale=scale,
+        flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
+    )
+
+
+def _largest(difference: np.ndarray) -> float:
+    """The maximum, where an answer that is not a number counts as infinitely wrong."""
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))

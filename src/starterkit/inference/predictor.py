@@ -1,0 +1,79 @@
+"""`Predictor`: opens an exported folder, proves it whole, and answers."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from starterkit.contract import Contract, Prediction
+from starterkit.errors import ContractError
+from starterkit.inference.graph import Columns, Graph
+from starterkit.inference.parity import compare
+
+CONTRACT_FILE = "contract.json"
+GRAPH_FILE = "model.onnx"
+SAMPLE_FILE = "parity.npz"
+
+
+class Predictor:
+    """A model that answers, wherever it came from.
+
+    Parameters
+    ----------
+    folder
+        The exported folder: the graph, its contract and the parity sample.
+    threads
+        How many threads one call may use.
+
+    Raises
+    ------
+    ContractError
+        A file is missing, altered or unreadable, or the graph does not give the sample's answers on this machine.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE).decode("utf-8"))
+        sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
+        self._graph = Graph(
+            _read_sealed(folder, GRAPH_FILE, self.contract),
+            columns=self.contract.columns,
+            layout=self.contract.layout,
+            task=self.contract.task,
+            threads=threads,
+        )
+        self._prove(sample)
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Answers for n rows, given one array of length n for each of the contract's columns."""
+        return self._graph.answer(columns)
+
+    def _prove(self, sample: bytes) -> None:
+        """Answer the sample again: another processor or onnxruntime may compute otherwise."""
+        with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
+            columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
+            expected = Prediction(arrays["values"], arrays["probabilities"] if "probabilities" in arrays else None)
+        proof = self.contract.parity
+        found = compare(expected, self.predict(columns), allowed=proof.allowed, scale=proof.scale)
+        if not found.proven:
+            what = f"the graph no longer gives its sample's answers: {found.measure} {found.largest:.3g}"
+            raise ContractError(what, "Export the model again on a machine like this one")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_sealed(folder: Path, name: str, contract: Contract) -> bytes:
+    content = _read(folder, name)
+    if sha256(content) != contract.digests.get(name):
+        raise ContractError(f"{name} is not the file that its contract was written for", "Export the model again")
+    return content
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        what = f"{name} cannot be read from the exported folder '{folder.name}': {error.strerror}"
+        raise ContractError(what, "Export the model again, or name the right folder") from error

@@ -1,0 +1,210 @@
+"""`Pipeline`: train, export, register, promote. Each step can be run by itself on what the one before left in MLflow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from starterkit.contract import Contract, Lineage, Scalar
+from starterkit.data import Dataset, DatasetReader
+from starterkit.errors import DataError, TrackingError
+from starterkit.export import OnnxExporter
+from starterkit.gate import Decision, Gate
+from starterkit.inference import GRAPH_FILE, Predictor
+from starterkit.pipeline.evidence import collect_evidence
+from starterkit.pipeline.progress import Progress, silent, step
+from starterkit.pipeline.provenance import commit, lock_digest
+from starterkit.pipeline.recording import example, record_training
+from starterkit.problem import Problem
+from starterkit.registry import ModelRegistry, Version
+from starterkit.settings import Settings
+from starterkit.tracking import Connection, Tracker, connect
+from starterkit.training import TrainedModel, Trainer, evaluate
+
+_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A fitted model and the MLflow run that holds it."""
+
+    model: TrainedModel
+    lineage: Lineage
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """A proven exported folder, as MLflow's logged model `model_id`."""
+
+    run: str
+    model_id: str
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What the gate decided about a version, and the champion that stood before."""
+
+    version: Version
+    decision: Decision
+    earlier: Version | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that one run of the pipeline came to. `samples` pairs the champion's answers with the actual values."""
+
+    dataset: Dataset
+    trained: TrainedRun
+    exported: ExportedRun
+    promotion: Promotion
+    champion: Version | None
+    samples: Sequence[tuple[Scalar, Scalar]]
+
+
+class Pipeline:
+    """A problem's way through one stage.
+
+    Parameters
+    ----------
+    problem, settings
+        What to train and what the stage says. Both are checked against each other here, before any work.
+    progress
+        Called when a step begins and when it ends.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._progress = progress
+        self._trainer = Trainer(problem, settings.training)
+        self._gate = Gate(settings.gate, problem.task, problem.checks)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self._connection, self._settings.stage, self._problem.name)
+
+    def read(self) -> Dataset:
+        """Read the stage's data, check it and take the holdout apart."""
+        with step(self._progress, "read data") as note:
+            dataset = DatasetReader(self._problem, self._settings.data, self._settings.root).read()
+            note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
+        return dataset
+
+    def train(self, dataset: Dataset) -> TrainedRun:
+        """Fit, evaluate, and leave a run in MLflow."""
+        with step(self._progress, "connect to MLflow") as note:
+            tracker = self._tracker
+            note.text = self._settings.tracking.uri
+        with step(self._progress, "train") as note:
+            began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            with tracker.start(f"{self._problem.name} {began}", {}) as run:
+                model = self._trainer.fit(dataset)
+                trained = TrainedRun(model, self._lineage(run.id, dataset))
+                record_training(run, model, dataset, trained.lineage)
+            metric = self._problem.metric
+            note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
+        return trained
+
+    def trained(self, dataset: Dataset, run: str | None = None) -> TrainedRun:
+        """An earlier run (the newest finished one, if none is named) with its fitted model.
+
+        Raises
+        ------
+        DataError
+            The data has changed since that run.
+        """
+        run = run or self._tracker.latest()
+        lineage = _lineage_of(self._tracker, run)
+        if lineage.data_digest != dataset.digest:
+            raise DataError(f"the data has changed since run {run}", "Train again, or bring the earlier data back")
+        return TrainedRun(self._trainer.evaluate(self._tracker.load_estimator(run), dataset), lineage)
+
+    def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
+        """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
+        exporter, run_id = OnnxExporter(self._settings.export), trained.lineage.run
+        with step(self._progress, "export to ONNX") as note, TemporaryDirectory(prefix="starterkit-") as scratch:
+            with self._tracker.resume(run_id) as run:
+                exported = exporter.export(trained.model, dataset, keep or Path(scratch, "exported"), trained.lineage)
+                shown = example(trained.model, dataset)
+                model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, shown)
+                answers = Predictor(exported.folder).predict(dataset.holdout.columns)
+                classes = exported.contract.classes
+                evaluated = evaluate("exported", self._problem.task, dataset.holdout, answers, classes)
+                run.log_scores(evaluated.scores, model_id=model_id)
+            parity = exported.contract.parity
+            note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
+        return ExportedRun(run_id, model_id, exported.contract)
+
+    def register(self, run: str | None = None) -> Version:
+        """Make a version of the model that a run exported (the newest finished run, if none is named)."""
+        with step(self._progress, "register") as note:
+            run = run or self._tracker.latest()
+            model_id = self._tracker.tags(run).get("exported_model_id")
+            if model_id is None:
+                raise TrackingError(f"run {run} has no exported model", f"Run `starterkit export --run {run}` first")
+            tags = {name: str(value) for name, value in vars(_lineage_of(self._tracker, run)).items()}
+            version = self.registry.register(run, model_id, tags, self._problem.title)
+            note.text = str(version)
+        return version
+
+    def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
+        """Ask the gate about a version (the newest, if none is named) and make it champion if all checks pass."""
+        with step(self._progress, "pass the gate") as note:
+            version, champion = self.registry.version(number), self.registry.champion()
+            evidence = collect_evidence(self._problem, dataset, self.registry, version, champion)
+            decision = self._gate.decide(evidence)
+            self.registry.tag(version, {"gate": "passed" if decision.passed else "refused"})
+            if decision.passed:
+                self.registry.set_champion(version)
+            passed = sum(verdict.passed for verdict in decision.verdicts)
+            note.text = f"{passed} of {len(decision.verdicts)} checks passed"
+        return Promotion(version, decision, champion)
+
+    def run(self) -> Summary:
+        """Every step in order, up to a champion that answers."""
+        dataset = self.read()
+        trained = self.train(dataset)
+        exported = self.export(trained, dataset)
+        self.register(exported.run)
+        promotion = self.promote(dataset)
+        champion = self.registry.champion()
+        samples: Sequence[tuple[Scalar, Scalar]] = ()
+        if champion is not None:
+            with step(self._progress, "score") as note:
+                answers = self.registry.open(champion).predict(dataset.holdout.columns).values.tolist()
+                samples = list(zip(answers, dataset.holdout.target.tolist(), strict=True))[:_SAMPLES]
+                note.text = f"{champion} answered {len(answers)} rows"
+        return Summary(dataset, trained, exported, promotion, champion, samples)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return connect(self._settings.tracking, self._settings.root)
+
+    @cached_property
+    def _tracker(self) -> Tracker:
+        return Tracker(self._connection, f"{self._settings.stage}.{self._problem.name}")
+
+    def _lineage(self, run: str, dataset: Dataset) -> Lineage:
+        head, dirty = commit(self._settings.root)
+        return Lineage(
+            stage=self._settings.stage,
+            run=run,
+            commit=head,
+            dirty=dirty,
+            lock_digest=lock_digest(self._settings.root),
+            data_source=dataset.source,
+            data_digest=dataset.digest,
+            holdout_digest=dataset.holdout.digest,
+        )
+
+
+def _lineage_of(tracker: Tracker, run: str) -> Lineage:
+    tags = tracker.tags(run)
+    try:
+        named = {name: tags[name] for name in Lineage.__dataclass_fields__ if name != "dirty"}
+    except KeyError as error:
+        raise TrackingError(f"run {run} was not made by this kit: it has no tag {error}", "Name another run") from None
+    return Lineage(**named, dirty=tags["dirty"] == "True")

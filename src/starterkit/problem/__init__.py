@@ -1,0 +1,19 @@
+"""The contract between the user's code and the kit. The one module of the kit that a project imports."""
+
+from starterkit.problem.columns import feature, group, identifier, target, time
+from starterkit.problem.problem import Holdout, Problem, Source
+from starterkit.verdict import Check, Evidence, Verdict
+
+__all__ = [
+    "Check",
+    "Evidence",
+    "Holdout",
+    "Problem",
+    "Source",
+    "Verdict",
+    "feature",
+    "group",
+    "identifier",
+    "target",
+    "time",
+]

@@ -1,0 +1,97 @@
+"""How a pandera schema says what a column is for: its role, unit and sensitivity travel in the field's metadata."""
+
+from typing import Any, Literal
+
+import pandas as pd
+import pandera.pandas as pa
+
+from starterkit.contract import Column, ColumnType, Role, Sensitivity
+from starterkit.errors import ProblemError
+
+_KEY = "starterkit"
+
+
+def feature(*, sensitivity: Literal["plain", "sensitive"], unit: str = "", **field: Any) -> Any:
+    """A column that the model sees.
+
+    Parameters
+    ----------
+    sensitivity
+        ``"sensitive"`` for what helps to single a person out or is special by law (age, sex, postcode, diagnosis),
+        ``"plain"`` otherwise. It has no default: somebody has to think about it.
+    unit
+        The unit of the values, as people write it: ``"kg/m²"``.
+    **field
+        What `pandera.Field` takes: ``ge``, ``le``, ``isin``, ``nullable``, ``description`` …
+    """
+    return _field("feature", sensitivity, unit, field)
+
+
+def target(*, sensitivity: Literal["plain", "sensitive"] = "sensitive", unit: str = "", **field: Any) -> Any:
+    """The column that the model predicts. Takes what `feature` takes."""
+    return _field("target", sensitivity, unit, field)
+
+
+def identifier(**field: Any) -> Any:
+    """The record's stable, unique id. It decides the side of the holdout and is never a model input."""
+    return _field("identifier", "identifier", "", {"unique": True, **field})
+
+
+def group(**field: Any) -> Any:
+    """What repeated measures share (a patient, a machine): all its rows fall on the same side of the holdout."""
+    return _field("group", "identifier", "", field)
+
+
+def time(**field: Any) -> Any:
+    """When the row was recorded. With `Holdout(cutoff=…)` the rows from the cut-off on are the holdout."""
+    return _field("time", "plain", "", field)
+
+
+def _field(role: Role, sensitivity: Sensitivity, unit: str, field: dict[str, Any]) -> Any:
+    return pa.Field(metadata={_KEY: {"role": role, "sensitivity": sensitivity, "unit": unit}}, **field)
+
+
+def read_columns(schema: type[pa.DataFrameModel]) -> tuple[Column, ...]:
+    """The schema's columns as plain data, in the order of their declaration.
+
+    Raises
+    ------
+    ProblemError
+        A column has no role, or a type that the kit does not carry.
+    """
+    return tuple(_column(str(name), declared) for name, declared in schema.to_schema().columns.items())
+
+
+def _column(name: str, declared: Any) -> Column:
+    said = (declared.metadata or {}).get(_KEY)
+    if said is None:
+        mend = "Declare it with feature(), target(), identifier(), group() or time() from starterkit.problem"
+        raise ProblemError(f"column '{name}' of the schema has no role", mend)
+    statistics = {key: value for check in declared.checks for key, value in check.statistics.items()}
+    return Column(
+        name=name,
+        role=said["role"],
+        type=_type(name, declared.dtype.type if declared.dtype else None, said["role"]),
+        unit=said["unit"],
+        sensitivity=said["sensitivity"],
+        nullable=bool(declared.nullable),
+        minimum=statistics.get("min_value"),
+        maximum=statistics.get("max_value"),
+        categories=tuple(statistics.get("allowed_values", ())),
+        description=declared.description or "",
+    )
+
+
+def _type(name: str, dtype: Any, role: Role) -> ColumnType:
+    if dtype is not None:
+        if pd.api.types.is_bool_dtype(dtype):
+            return "boolean"
+        if pd.api.types.is_integer_dtype(dtype):
+            return "integer"
+        if pd.api.types.is_float_dtype(dtype):
+            return "float"
+        if pd.api.types.is_string_dtype(dtype):
+            return "string"
+        if role == "time" and pd.api.types.is_datetime64_any_dtype(dtype):
+            return "datetime"
+    raise ProblemError(f"column '{name}' of the schema has type {dtype}", "Use float, int, bool or str")

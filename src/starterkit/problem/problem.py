@@ -1,0 +1,194 @@
+"""`Problem`: what a project says about its data, its estimator and what makes a model good."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from starterkit.contract import Column, Role, Scalar, Task
+from starterkit.errors import ProblemError
+from starterkit.metrics import METRICS, Metric, metrics_for
+from starterkit.problem.columns import read_columns
+from starterkit.verdict import Check
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pa
+    from sklearn.base import BaseEstimator
+
+
+class Source(Protocol):
+    """Where the stage's data is: a CSV or Parquet file, or a SQL query. All three read alike."""
+
+    def read(self) -> "pd.DataFrame":
+        """The whole table, with the schema's text columns kept as text."""
+        ...
+
+
+def _read_all(source: Source) -> "pd.DataFrame":
+    return source.read()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """Which rows no model is ever trained on. See docs/decisions/0004-frozen-holdout.md.
+
+    A row's side follows from a hash of its id (or group) and the project's salt, so it stays on that side when the
+    data grows, is reordered or masked. Change the salt and every earlier comparison is void.
+
+    Attributes
+    ----------
+    fraction
+        The expected share of ids on the holdout's side.
+    salt
+        Part of the hash. Empty means the problem's name.
+    cutoff
+        For problems in time: rows whose `time()` column is at or after this ISO date are the holdout instead.
+    """
+
+    fraction: float = 0.2
+    salt: str = ""
+    cutoff: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise ProblemError(f"Holdout(fraction={self.fraction}) leaves one side empty", "Use a number such as 0.2")
+        if self.cutoff:
+            try:
+                datetime.fromisoformat(self.cutoff)
+            except ValueError:
+                raise ProblemError(f"Holdout(cutoff='{self.cutoff}') is no date", "Use ISO, such as 2026-01-31") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The one thing that a project hands to the kit.
+
+    Attributes
+    ----------
+    name
+        Names the experiment and the registered model: ``<stage>.<name>``. Lower-case letters, digits and hyphens.
+        A model with other inputs is another model: give it another name.
+    title
+        One line for people.
+    task
+        ``"regression"`` or ``"classification"``.
+    schema
+        A pandera model whose columns are declared with `feature`, `target`, `identifier`, `group` and `time`.
+    estimator
+        Builds an unfitted scikit-learn estimator. Its keyword arguments, with types and defaults, are the
+        parameters that ``training.params`` may set; an argument called ``random_state`` gets ``training.seed``.
+    metric
+        The metric that decides between two models: rmse, mae, r2, log_loss, roc_auc or accuracy.
+    load
+        Turns the stage's source into a data frame that fits the schema. By default the source as it is.
+    holdout
+        Which rows are held out.
+    checks
+        Checks of the project's own, asked by the gate after the kit's.
+
+    Raises
+    ------
+    ProblemError
+        The parts contradict each other.
+    """
+
+    name: str
+    title: str
+    task: Task
+    schema: "type[pa.DataFrameModel]"
+    estimator: "Callable[..., BaseEstimator]"
+    metric: str
+    load: "Callable[[Source], pd.DataFrame]" = _read_all
+    holdout: Holdout = Holdout()
+    checks: tuple[Check, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ProblemError(f"problem name '{self.name}'", "Use lower-case letters, digits and hyphens")
+        allowed = [metric.name for metric in metrics_for(self.task)]
+        if self.metric not in allowed:
+            raise ProblemError(f"metric '{self.metric}' is not one for {self.task}", f"Use one of {', '.join(allowed)}")
+        if len(self._with_role("target")) != 1 or not self.features:
+            raise ProblemError("the schema needs one target() and at least one feature()", "Declare them")
+        for role in ("identifier", "group", "time"):
+            if len(self._with_role(role)) > 1:
+                raise ProblemError(f"the schema has more than one {role}() column", "Keep one")
+        needed: Role = "time" if self.holdout.cutoff else "identifier"
+        if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
+            raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Every column of the schema, in order."""
+        return read_columns(self.schema)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The model's inputs, in order."""
+        return self._with_role("feature")
+
+    @property
+    def target(self) -> Column:
+        return self._with_role("target")[0]
+
+    @property
+    def identifier(self) -> Column | None:
+        return next(iter(self._with_role("identifier")), None)
+
+    @property
+    def side_column(self) -> Column:
+        """The column that decides the side of the holdout: time with a cut-off, else the group, else the id."""
+        if self.holdout.cutoff:
+            return self._with_role("time")[0]
+        return next(iter(self._with_role("group") or self._with_role("identifier")))
+
+    @property
+    def deciding_metric(self) -> Metric:
+        return METRICS[self.metric]
+
+    def parameters(self, given: Mapping[str, Scalar | None], seed: int) -> dict[str, Any]:
+        """Every parameter of the estimator: those given, the seed, and the defaults of the rest.
+
+        Raises
+        ------
+        ProblemError
+            A given name is not a keyword argument of `estimator`.
+        """
+        accepted = inspect.signature(self.estimator).parameters
+        unknown = sorted(set(given) - set(accepted))
+        if unknown:
+            mend = f"The estimator of '{self.name}' takes {', '.join(accepted) or 'none'}"
+            raise ProblemError(f"training.params.{unknown[0]} is not a parameter of the estimator", mend)
+        values = {name: parameter.default for name, parameter in accepted.items()} | dict(given)
+        if "random_state" in accepted and "random_state" not in given:
+            values["random_state"] = seed
+        missing = [name for name, value in values.items() if value is inspect.Parameter.empty]
+        if missing:
+            raise ProblemError(f"the estimator's parameter '{missing[0]}' has no value", f"Set training.params.{missing[0]}")
+        return values
+
+    def build(self, parameters: Mapping[str, Any]) -> "BaseEstimator":
+        """An unfitted estimator.
+
+        Raises
+        ------
+        ProblemError
+            A parameter has the wrong type, or the estimator's own code refuses it.
+        """
+        checked = validate_call(self.estimator, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+        try:
+            return checked(**parameters)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            raise ProblemError(f"training.params.{first['loc'][0]}: {first['msg']}", "Change it in config") from None
+        except (TypeError, ValueError) as error:
+            raise ProblemError(f"the estimator of '{self.name}' cannot be built: {error}") from error
+
+    def _with_role(self, role: str) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role == role)

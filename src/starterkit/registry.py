@@ -1,0 +1,123 @@
+"""`ModelRegistry`: a problem's versions in one stage, and which of them is the champion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from starterkit.errors import TrackingError
+from starterkit.inference import Predictor
+from starterkit.settings import Stage
+from starterkit.tracking import Connection
+from starterkit.tracking.connection import explained
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    model: str
+    number: int
+    run: str
+    tags: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number}"
+
+
+class ModelRegistry:
+    """The versions of ``<stage>.<name>``.
+
+    Parameters
+    ----------
+    connection
+        Where MLflow is.
+    stage, name
+        The stage and the problem's name.
+    """
+
+    def __init__(self, connection: Connection, stage: Stage, name: str) -> None:
+        self._connection = connection
+        self._client = connection.client
+        self.model = f"{stage}.{name}"
+
+    def register(self, run: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
+        """A new version of the exported model that a run logged, with its lineage as tags."""
+        from mlflow.exceptions import MlflowException
+
+        with explained(self._connection.uri):
+            try:
+                self._client.create_registered_model(self.model)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            made = self._client.create_model_version(
+                self.model,
+                source=f"models:/{model_id}",
+                run_id=run,
+                model_id=model_id,
+                tags=dict(tags),
+                description=description,
+            )
+        return self.version(int(made.version))
+
+    def version(self, number: int | None = None) -> Version:
+        """A version by number; the newest without one.
+
+        Raises
+        ------
+        TrackingError
+            There is no such version.
+        """
+        with explained(self._connection.uri):
+            found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
+        for candidate in found:
+            if number is None or int(candidate.version) == number:
+                return _version(candidate)
+        missing = f"version {number}" if number else "version"
+        raise TrackingError(f"registered model '{self.model}' has no {missing}", "Run `starterkit run` first")
+
+    def champion(self) -> Version | None:
+        """The version that serves, or None where there is none yet."""
+        from mlflow.exceptions import MlflowException
+
+        with explained(self._connection.uri):
+            try:
+                return _version(self._client.get_model_version_by_alias(self.model, CHAMPION))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def set_champion(self, version: Version) -> None:
+        """Let the alias point at this version."""
+        with explained(self._connection.uri):
+            self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+
+    def tag(self, version: Version, tags: Mapping[str, str]) -> None:
+        with explained(self._connection.uri):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(self.model, str(version.number), key, value)
+
+    def open(self, version: Version, threads: int = 1) -> Predictor:
+        """A version, ready to answer."""
+        with TemporaryDirectory(prefix="starterkit-") as folder:  # a predictor keeps nothing open
+            return Predictor(self.fetch(version, Path(folder)), threads)
+
+    def fetch(self, version: Version, into: Path) -> Path:
+        """Copy a version's exported folder to `into`."""
+        import mlflow.artifacts
+
+        with explained(self._connection.uri):
+            return Path(mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into)))
+
+
+def _version(found: "ModelVersion") -> Version:
+    return Version(
+        model=found.name, number=int(found.version), run=found.run_id or "", tags=dict(found.tags))

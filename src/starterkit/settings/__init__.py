@@ -1,0 +1,36 @@
+"""What a stage may say: typed, layered, and refused before anything runs if it says something else."""
+
+from starterkit.settings.load import Layers, Origin, load_settings, read_layers
+from starterkit.settings.model import Settings
+from starterkit.settings.schema import schema_text, settings_schema
+from starterkit.settings.sections import (
+    DataSettings,
+    ExportSettings,
+    GateSettings,
+    Limit,
+    ServingSettings,
+    TrackingSettings,
+    TrainingSettings,
+)
+from starterkit.settings.show import ShownSetting, show
+from starterkit.settings.stage import Stage
+
+__all__ = [
+    "DataSettings",
+    "ExportSettings",
+    "GateSettings",
+    "Layers",
+    "Limit",
+    "Origin",
+    "ServingSettings",
+    "Settings",
+    "ShownSetting",
+    "Stage",
+    "TrackingSettings",
+    "TrainingSettings",
+    "load_settings",
+    "read_layers",
+    "schema_text",
+    "settings_schema",
+    "show",
+]

@@ -1,0 +1,143 @@
+"""The sections of the settings, one model each. A field's description is what VS Code shows in the YAML files."""
+
+from typing import Annotated, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+
+def _refuse_collections(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError("should be a number, a text, true, false or null")
+
+
+# What the JSON schema skips, YAML may not say: `yaml_file.refusals` goes by this mark.
+NotInYaml = SkipJsonSchema()
+Secret = Annotated[SecretStr | None, NotInYaml]
+Parameter = Annotated[bool | int | float | str | None, BeforeValidator(_refuse_collections)]
+
+
+class Section(BaseModel):
+    """What all sections share: no unknown keys, no changes after loading, no values in error messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans_as_numbers(cls, value: object, info: ValidationInfo) -> object:
+        # pydantic would read `port: yes` as 1.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("should not be true or false")
+        return value
+
+
+class DataSettings(Section):
+    """Where the training data is."""
+
+    source: str = Field(
+        pattern=r"^[^:]+\.(csv|parquet)$|^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.+$",
+        description="A .csv or .parquet file relative to the repository, or a database address such as "
+        "sqlite:///warehouse.db or postgresql+psycopg2://user@host/name",
+    )
+    query: str | None = Field(None, min_length=1, description="The SELECT to run; for a database address only")
+    password: Secret = Field(None, min_length=1, description="The password for the user in the database address")
+
+    @property
+    def is_database(self) -> bool:
+        """Whether `source` is a database address and not a file."""
+        return "://" in self.source
+
+    @model_validator(mode="after")
+    def _query_belongs_to_a_database(self) -> Self:
+        if self.is_database and self.query is None:
+            raise ValueError("needs a query, because its source is a database address")
+        if self.query is not None and not self.is_database:
+            raise ValueError("may not have a query, because its source is a file")
+        return self
+
+
+class TrackingSettings(Section):
+    """Where runs and models are kept."""
+
+    uri: str = Field(
+        pattern=r"^sqlite:///.+$|^https?://.+$",
+        description="The MLflow server as http:// or https://, or in local a file such as sqlite:///mlflow.db",
+    )
+    username: str | None = Field(None, min_length=1, description="The user name, for a server with basic auth")
+    password: Secret = Field(None, min_length=1, description="The password, for a server with basic auth")
+    token: Secret = Field(None, min_length=1, description="The bearer token, for a server behind a gateway")
+
+
+class TrainingSettings(Section):
+    """How the problem's estimator is fitted."""
+
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="The seed of everything random")
+    params: dict[str, Parameter] = Field(
+        default_factory=dict, description="Keyword arguments for the problem's estimator"
+    )
+
+
+class ExportSettings(Section):
+    """How closely the exported graph has to agree with the estimator."""
+
+    parity_rows: int = Field(100_000, ge=100, description="Rows on which the two are compared")
+    tolerance: FiniteFloat = Field(
+        1e-5,
+        gt=0,
+        le=1,
+        description="Largest difference of a regression, relative to the value or the target's standard deviation, "
+        "whichever is larger",
+    )
+    probability_tolerance: FiniteFloat = Field(
+        1e-6, gt=0, le=1, description="Largest absolute difference of a probability"
+    )
+
+
+class Limit(Section):
+    """The range in which a metric has to be: `min`, `max` or both."""
+
+    min: FiniteFloat | None = Field(None, description="Smallest value that passes")
+    max: FiniteFloat | None = Field(None, description="Largest value that passes")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("has a min above its max")
+        return self
+
+
+class GateSettings(Section):
+    """What a version has to reach before it may serve."""
+
+    limits: dict[str, Limit] = Field(default_factory=dict, description="The range that each metric has to be in")
+    tolerance: FiniteFloat = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="How much worse than the champion's the deciding metric may be, as a fraction of the champion's",
+    )
+
+
+class ServingSettings(Section):
+    """How the API answers."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; 0.0.0.0 in a container")
+    port: int = Field(8000, ge=1, le=65535, description="The port to listen on")
+    max_rows: int = Field(1000, ge=1, description="Most rows in one request")
+    max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
+    threads: int = Field(1, ge=1, description="Threads of the ONNX session")
+    api_key: Secret = Field(None, min_length=16, description="The key that clients send")
+    require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")

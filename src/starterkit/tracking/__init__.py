@@ -1,0 +1,6 @@
+"""The one adapter through which runs, data sets, figures and models reach MLflow."""
+
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.tracker import Example, Run, Tracker
+
+__all__ = ["Connection", "Example", "Run", "Tracker", "connect"]

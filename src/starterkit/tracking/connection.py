@@ -1,0 +1,111 @@
+"""How the kit reaches MLflow: the address, the credentials, and no word to anyone else."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starterkit.errors import TrackingError
+from starterkit.settings import TrackingSettings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_REQUEST_SECONDS = 20
+_REQUEST_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A tracking server or a local store that answered.
+
+    Attributes
+    ----------
+    uri
+        The address, with a local file's path made absolute.
+    artifacts
+        Where a local store keeps its artifacts; None for a server, which decides itself.
+    client
+        MLflow's client for that address.
+    """
+
+    uri: str
+    artifacts: str | None
+    client: "MlflowClient"
+
+
+def connect(settings: TrackingSettings, root: Path) -> Connection:
+    """Connect to the stage's server or open its local file, and see that it answers.
+
+    Raises
+    ------
+    TrackingError
+        It does not answer, or refuses.
+    """
+    # MLflow reads these when it is imported, so that import must not come earlier.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
+    for name, value in _credentials(settings).items():
+        os.environ[name] = value
+    import mlflow
+
+    _quiet()
+    uri, artifacts = settings.uri, None
+    if uri.startswith(_SQLITE):
+        database = root / uri.removeprefix(_SQLITE)
+        uri, artifacts = f"{_SQLITE}{database}", (root / "mlartifacts").as_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    with explained(settings.uri):
+        client.search_experiments(max_results=1)
+    return Connection(uri, artifacts, client)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what MLflow and the store raise into one line that names the server.
+
+    Raises
+    ------
+    TrackingError
+        For every failure to reach or to use the server.
+    """
+    try:
+        yield
+    except _failures(uri) as error:
+        reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+        mend = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
+        raise TrackingError(f"MLflow at {uri} failed: {reason[:300]}", mend) from error
+
+
+def _failures(uri: str) -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+
+    if not uri.startswith(_SQLITE):
+        return MlflowException, OSError
+    from alembic.util import CommandError  # a slim client of a server has neither of these two
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, OSError, SQLAlchemyError, CommandError
+
+
+def _credentials(settings: TrackingSettings) -> dict[str, str]:
+    given: dict[str, Any] = {
+        "MLFLOW_TRACKING_TOKEN": settings.token and settings.token.get_secret_value(),
+        "MLFLOW_TRACKING_USERNAME": settings.username,
+        "MLFLOW_TRACKING_PASSWORD": settings.password and settings.password.get_secret_value(),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _quiet() -> None:
+    """MLflow and Alembic tell of every table they make; people are told of steps."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # "failed to resolve pip version"

@@ -1,0 +1,214 @@
+"""`Tracker` opens runs of an experiment; `Run` takes what a step has to record."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starterkit.errors import TrackingError
+from starterkit.tracking.connection import Connection, explained
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow.data.pandas_dataset import PandasDataset
+    from mlflow.models import ModelSignature
+
+_ESTIMATOR = "estimator"
+_EXPORTED = "exported"
+
+
+@dataclass(frozen=True)
+class Example:
+    """n made-up rows of a model's inputs and of its output. MLflow reads the signature from them and keeps the first."""
+
+    inputs: "pd.DataFrame"
+    outputs: "pd.DataFrame"
+
+
+class Tracker:
+    """The runs of one experiment.
+
+    Parameters
+    ----------
+    connection
+        Where MLflow is.
+    experiment
+        The experiment's name. It is made where it does not exist.
+    """
+
+    def __init__(self, connection: Connection, experiment: str) -> None:
+        self._connection = connection
+        self._experiment = experiment
+
+    @contextmanager
+    def start(self, name: str, tags: Mapping[str, str]) -> Iterator["Run"]:
+        """A new run, finished at the end of the block and marked as failed if the block fails."""
+        import mlflow
+
+        with explained(self._connection.uri):
+            experiment = self._experiment_id()
+            active = mlflow.start_run(experiment_id=experiment, run_name=name, tags=dict(tags))
+        with active:
+            yield Run(self._connection, active.info.run_id)
+
+    @contextmanager
+    def resume(self, run_id: str) -> Iterator["Run"]:
+        """An earlier run, to add to it."""
+        import mlflow
+
+        with explained(self._connection.uri):
+            active = mlflow.start_run(run_id=run_id)
+        with active:
+            yield Run(self._connection, run_id)
+
+    def latest(self) -> str:
+        """The id of the newest finished run.
+
+        Raises
+        ------
+        TrackingError
+            There is none.
+        """
+        with explained(self._connection.uri):
+            runs = self._connection.client.search_runs(
+                [self._experiment_id()], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=1
+            )
+        if not runs:
+            raise TrackingError(f"experiment '{self._experiment}' has no finished run", "Train first")
+        return runs[0].info.run_id
+
+    def tags(self, run_id: str) -> Mapping[str, str]:
+        """The tags of a run."""
+        with explained(self._connection.uri):
+            return self._connection.client.get_run(run_id).data.tags
+
+    def load_estimator(self, run_id: str) -> Any:
+        """The fitted estimator that a run logged.
+
+        Only types that the kit itself recorded when it logged the estimator are loaded.
+        """
+        import mlflow.sklearn
+
+        model_id = self.tags(run_id).get("estimator_model_id")
+        if model_id is None:
+            raise TrackingError(f"run {run_id} has no estimator", "Train again, or name another run")
+        with explained(self._connection.uri):
+            return mlflow.sklearn.load_model(f"models:/{model_id}")
+
+    def _experiment_id(self) -> str:
+        client = self._connection.client
+        found = client.get_experiment_by_name(self._experiment)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise TrackingError(f"experiment '{self._experiment}' is deleted", "Restore it with `mlflow experiments`")
+        return found.experiment_id if found else client.create_experiment(self._experiment, self._connection.artifacts)
+
+
+class Run:
+    """One run of MLflow, while it is open."""
+
+    def __init__(self, connection: Connection, run_id: str) -> None:
+        self._connection = connection
+        self.id = run_id
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        import mlflow
+
+        with explained(self._connection.uri):
+            mlflow.log_params(dict(parameters))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        import mlflow
+
+        with explained(self._connection.uri):
+            mlflow.set_tags(dict(tags))
+
+    def log_rows(self, frame: "pd.DataFrame", *, name: str, context: str, source: str, digest: str, target: str) -> Any:
+        """Record rows as an input of the run: their source, digest and columns, not the rows themselves."""
+        import mlflow
+
+        dataset = _dataset(frame, name=name, source=source, digest=digest, target=target)
+        with explained(self._connection.uri):
+            mlflow.log_input(dataset, context=context)
+        return dataset
+
+    def log_scores(self, scores: Mapping[str, float], *, model_id: str | None = None, dataset: Any = None) -> None:
+        """Record figures, tied to the model and the rows that they are about."""
+        import mlflow
+
+        with explained(self._connection.uri):
+            mlflow.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        import mlflow
+
+        with explained(self._connection.uri):
+            mlflow.log_figure(figure, f"figures/{name}.png")
+
+    def log_estimator(self, estimator: Any, example: Example) -> str:
+        """Log a fitted scikit-learn estimator without pickling it; the id of MLflow's logged model comes back."""
+        import mlflow.sklearn
+        from skops.io import dumps, get_untrusted_types
+
+        # skops refuses what it does not know. The estimator was fitted a moment ago, so its own types are trusted.
+        types = get_untrusted_types(data=dumps(estimator))
+        with explained(self._connection.uri):
+            model = mlflow.sklearn.log_model(
+                estimator,
+                name=_ESTIMATOR,
+                serialization_format="skops",
+                skops_trusted_types=types,
+                signature=_signature(example),
+                input_example=example.inputs.head(1),
+                pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops"),
+            )
+            mlflow.set_tags({"estimator_model_id": model.model_id})
+        return str(model.model_id)
+
+    def log_exported(self, folder: Path, graph: Path, example: Example) -> str:
+        """Log an exported folder as an MLflow ONNX model: whoever downloads the model has the folder."""
+        import mlflow.onnx
+
+        with explained(self._connection.uri):
+            model = mlflow.onnx.log_model(
+                graph.read_bytes(),
+                name=_EXPORTED,
+                signature=_signature(example),
+                input_example=example.inputs.head(1),
+                pip_requirements=_pinned("mlflow", "numpy", "onnx", "onnxruntime", "pandas"),
+                onnx_execution_providers=["CPUExecutionProvider"],
+                save_as_external_data=False,
+            )
+            for file in folder.iterdir():
+                if file != graph:
+                    self._connection.client.log_model_artifact(model.model_id, str(file))
+            mlflow.set_tags({"exported_model_id": model.model_id})
+        return str(model.model_id)
+
+
+def _dataset(frame: "pd.DataFrame", *, name: str, source: str, digest: str, target: str) -> "PandasDataset":
+    import mlflow.data
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hints about whole numbers that may go missing
+        # MLflow keeps at most 36 characters of a digest; the whole one is a tag of the run.
+        return mlflow.data.from_pandas(
+            frame, source=CodeDatasetSource({"source": source}), name=name, digest=digest[:32], targets=target
+        )
+
+
+def _signature(example: Example) -> "ModelSignature":
+    from mlflow.models import infer_signature
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return infer_signature(example.inputs, example.outputs)
+
+
+def _pinned(*names: str) -> list[str]:
+    """The installed versions. Letting MLflow infer them would take longer than training."""
+    return [f"{name}=={version(name)}" for name in names]

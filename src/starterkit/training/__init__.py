@@ -1,0 +1,7 @@
+"""Fits the problem's estimator and says how good it is beside a naive guess."""
+
+from starterkit.training.evaluation import evaluate, naive_baseline, predict
+from starterkit.training.explanation import confusion, permutation_importance, roc_curves
+from starterkit.training.trainer import TrainedModel, Trainer
+
+__all__ = ["TrainedModel", "Trainer", "confusion", "evaluate", "naive_baseline", "permutation_importance", "predict", "roc_curves"]
