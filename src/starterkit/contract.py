@@ -1,5 +1,6 @@
 """The exported folder's words: what a model takes, what it answers, and where it came from. Pure data."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -129,22 +130,26 @@ class Contract:
         return tuple(column.name for column in self.columns)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """The contract as text, with a seal that shows when somebody has changed it since."""
+        written = asdict(self)
+        return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Contract":
+    def from_json(cls, text: str | bytes) -> "Contract":
         """Read a contract.
 
         Raises
         ------
         ContractError
-            The text is no contract, or one of another format.
+            The text is no contract, was altered, or is of another format.
         """
         mend = "Export the model again with this version of the kit"
         try:
             raw: dict[str, Any] = json.loads(text)
             if raw.get("format") != FORMAT:
                 raise ContractError(f"contract.json has format {raw.get('format')}, this kit reads {FORMAT}", mend)
+            if raw.pop("seal", None) != _seal(raw):
+                raise ContractError("contract.json was altered after it was written", mend)
             raw["columns"] = tuple(map(_column, raw["columns"]))
             raw["target"] = _column(raw["target"])
             raw["classes"] = tuple(raw["classes"])
@@ -155,5 +160,10 @@ class Contract:
             raise ContractError(f"contract.json cannot be read: {error}", mend) from error
 
 
+def _seal(written: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
 def _column(raw: dict[str, Any]) -> Column:
-    return Column(**{**raw, "categories": tuple(raw["categories"])})
+    raw["categories"] = tuple(raw["categories"])
+    return Column(**raw)

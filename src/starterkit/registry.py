@@ -115,9 +115,10 @@ class ModelRegistry:
         import mlflow.artifacts
 
         with explained(self._connection.uri):
-            return Path(mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into)))
+            return Path(
+                mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into))
+            )
 
 
 def _version(found: "ModelVersion") -> Version:
-    return Version(
-        model=found.name, number=int(found.version), run=found.run_id or "", tags=dict(found.tags))
+    return Version(model=found.name, number=int(found.version), run=found.run_id or "", tags=dict(found.tags))

@@ -5,4 +5,15 @@ from starterkit.data.dataset import Dataset, DatasetReader, Rows, as_columns
 from starterkit.data.made_up import draw_rows, typical_row
 from starterkit.data.sources import open_source
 
-__all__ = ["Dataset", "DatasetReader", "Failure", "InvalidData", "Rows", "as_columns", "check_frame", "draw_rows", "open_source", "typical_row"]
+__all__ = [
+    "Dataset",
+    "DatasetReader",
+    "Failure",
+    "InvalidData",
+    "Rows",
+    "as_columns",
+    "check_frame",
+    "draw_rows",
+    "open_source",
+    "typical_row",
+]

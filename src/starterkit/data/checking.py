@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandera.errors import SchemaErrors
+import pandera.pandas as pa
+from numpy.typing import NDArray
+from pandera.errors import SchemaErrorReason, SchemaErrors
 
-from starterkit.contract import Column
+from starterkit.data.conversion import convert, typed
 from starterkit.errors import DataError
 from starterkit.problem import Problem
 
 _ROWS_SHOWN = 5
+_COLUMNS_SHOWN = 20
+_WHOLE_ROW = "(whole row)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class InvalidData(DataError):
     def __init__(self, where: str, failures: Sequence[Failure]) -> None:
         self.failures = tuple(failures)
         columns = len({failure.column for failure in failures})
-        what = f"{where} does not fit the schema: {len(failures)} checks failed in {columns} columns"
+        what = f"{where} does not fit the schema: {_many(len(failures), 'check')} failed in {_many(columns, 'column')}"
         super().__init__(what, "Mend the rows, or the schema in the project's problem.py")
 
 
@@ -55,67 +61,81 @@ def check_frame(problem: Problem, frame: pd.DataFrame, where: str) -> pd.DataFra
     if frame.empty:
         raise DataError(f"{where} has no rows", "Put data there or change data.source in config")
     frame = frame.reset_index(drop=True)
-    sound = np.ones(len(frame), dtype=bool)
-    converted = {}
+    converted, sound = {}, {}
     for column in problem.columns:
-        converted[column.name], wrong = _convert(column, frame[column.name])
+        values, wrong = convert(column, frame[column.name])
+        missing = values.isna().to_numpy() & ~wrong & (not column.nullable)
         if wrong.any():
             failures.append(_failure(column.name, f"is not {column.expected}", np.flatnonzero(wrong)))
-            sound &= ~wrong
-    result = pd.DataFrame(converted)
-    failures += _schema_failures(problem, result[sound])
+        if missing.any():
+            failures.append(_failure(column.name, "is missing a value", np.flatnonzero(missing)))
+        converted[column.name], sound[column.name] = values, ~wrong & ~missing
+    failures += _schema_failures(problem, pd.DataFrame(converted), pd.DataFrame(sound))
     if failures:
         raise InvalidData(where, failures)
-    return _typed(problem, result)
+    return pd.DataFrame({column.name: typed(column, converted[column.name]) for column in problem.columns})
 
 
 def _wrong_columns(problem: Problem, frame: pd.DataFrame, where: str) -> list[Failure]:
     expected = [column.name for column in problem.columns]
-    missing = [Failure(name, "is missing", (), len(frame)) for name in expected if name not in frame]
-    extra = [Failure(str(name), "is not in the schema", (), len(frame)) for name in frame if name not in expected]
+    missing = [name for name in expected if name not in frame]
     if missing and len(frame.columns) == 1 and len(expected) > 1:
         raise DataError(f"{where} has one column", "Separate the columns with commas")
-    return missing + extra
+    if missing == expected:
+        # Without a header the names would be somebody's values.
+        mend = f"Begin the file with a header line: {', '.join(expected)[:200]}"
+        raise DataError(f"{where} has none of the schema's columns", mend)
+    names = list(map(str, frame.columns))
+    repeated = [name for name in expected if names.count(name) > 1]
+    extra = [name for name in names if name not in expected]
+    failures = [Failure(name, "is missing", (), len(frame)) for name in missing]
+    failures += [Failure(name, "is there more than once", (), len(frame)) for name in repeated]
+    failures += [Failure(name[:100], _unknown(name, missing), (), len(frame)) for name in extra[:_COLUMNS_SHOWN]]
+    if len(extra) > _COLUMNS_SHOWN:
+        rest = f"{len(extra) - _COLUMNS_SHOWN} more columns"
+        failures.append(Failure(rest, "are not in the schema", (), len(frame)))
+    return failures
 
 
-def _convert(column: Column, values: pd.Series) -> tuple[pd.Series, np.ndarray]:
-    """The values in the column's type, and which of them are not of it. A missing value is not a wrong one."""
-    present = values.notna().to_numpy()
-    if column.type == "string":
-        return values.astype("str").where(present, None), np.zeros(len(values), dtype=bool)
-    if column.type == "datetime":
-        dates = pd.to_datetime(values, errors="coerce", format="ISO8601" if values.dtype == "str" else None)
-        return dates, present & dates.isna().to_numpy()
-    if column.type == "boolean":
-        known = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-        flags = values.astype("str").str.lower().map(known)
-        return flags.where(present, None), present & flags.isna().to_numpy()
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    wrong = present & ~np.isfinite(numbers.to_numpy())
-    if column.type == "integer":
-        wrong |= present & (numbers.to_numpy() % 1 != 0)
-    return numbers, wrong
+def _unknown(name: str, missing: Sequence[str]) -> str:
+    near = get_close_matches(name.strip().lower(), missing, n=1, cutoff=0.6)
+    return "is not in the schema" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
-def _schema_failures(problem: Problem, frame: pd.DataFrame) -> list[Failure]:
-    """What pandera says of the rows whose values have the right type."""
-    missing = [
-        _failure(column.name, "is missing a value", frame.index[frame[column.name].isna()].to_numpy())
-        for column in problem.columns
-        if not column.nullable and frame[column.name].isna().any()
-    ]
-    complete = frame.dropna(subset=[column.name for column in problem.columns if not column.nullable])
-    if complete.empty:
-        return missing
+def _schema_failures(problem: Problem, frame: pd.DataFrame, sound: pd.DataFrame) -> list[Failure]:
+    """What pandera says: of each column where its values are sound, and of the rows that are sound throughout.
+
+    The types are known to fit by now, and a nullable whole number is a float, so pandera isn't asked about types.
+    """
+    schema = problem.schema.to_schema()
+    failures = []
+    for column in problem.columns:
+        declared = pa.DataFrameSchema({column.name: schema.columns[column.name]})
+        declared = declared.update_columns({column.name: {"dtype": None, "coerce": False}})
+        rows = frame.loc[sound[column.name], [column.name]]
+        failures += _failures_of(declared, rows.assign(**{column.name: typed(column, rows[column.name])}))
+    whole = frame[sound.all(axis="columns")]
+    whole = pd.DataFrame({column.name: typed(column, whole[column.name]) for column in problem.columns})
+    return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), whole)
+
+
+def _failures_of(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> list[Failure]:
+    if rows.empty:
+        return []
     try:
-        problem.schema.to_schema().validate(_typed(problem, complete), lazy=True)
+        schema.validate(rows, lazy=True)
     except SchemaErrors as errors:
-        cases = errors.failure_cases
-        cases = cases.assign(column=cases["column"].where(cases["column"].notna(), "(whole row)"))
-        for (column, check), found in cases.groupby(["column", "check"], sort=False):
-            rows = found["index"].dropna().astype(int).sort_values().to_numpy()
-            missing.append(_failure(str(column), _in_words(str(check)), rows))
-    return missing
+        return [_of_pandera(next(iter(schema.columns), _WHOLE_ROW), error) for error in errors.schema_errors]
+    return []
+
+
+def _of_pandera(column: str, error: Any) -> Failure:
+    name = str(error.check)
+    if error.reason_code == SchemaErrorReason.CHECK_ERROR:  # its message could repeat a value
+        return _failure(column, f"has a check that fails itself: {name}", np.array([], dtype=int))
+    cases = error.failure_cases
+    rows = cases["index"].dropna() if isinstance(cases, pd.DataFrame) and "index" in cases else pd.Series(dtype=int)
+    return _failure(column, _in_words(name), np.unique(rows.astype(int)))
 
 
 def _in_words(check: str) -> str:
@@ -128,22 +148,16 @@ def _in_words(check: str) -> str:
         "less_than": "is not below",
         "isin": "is none of",
         "field_uniqueness": "is not unique",
+        "multiple_fields_uniqueness": "is not unique",
     }
-    return " ".join(part for part in (words.get(name, f"fails {name}"), rest.removesuffix(")")) if part)
+    if name in words:
+        return f"{words[name]} {rest.removesuffix(')')}".strip()
+    return f"fails {check}"
 
 
-def _typed(problem: Problem, frame: pd.DataFrame) -> pd.DataFrame:
-    """The schema's own types, now that every value is known to fit."""
-    dtypes = {}
-    for column in problem.columns:
-        if column.type == "integer" and not frame[column.name].isna().any():
-            dtypes[column.name] = "int64"
-        elif column.type == "boolean" and not frame[column.name].isna().any():
-            dtypes[column.name] = "bool"
-        elif column.type == "string":
-            dtypes[column.name] = "str"
-    return frame.astype(dtypes)
-
-
-def _failure(column: str, check: str, rows: np.ndarray) -> Failure:
+def _failure(column: str, check: str, rows: NDArray[np.integer]) -> Failure:
     return Failure(column, check, tuple(int(row) for row in rows[:_ROWS_SHOWN]), len(rows))
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

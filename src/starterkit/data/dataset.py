@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from starterkit.data.checking import check_frame
 from starterkit.data.holdout import held_out
 from starterkit.data.sources import open_source
+from starterkit.errors import DataError
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings
+from starterkit.settings.addresses import mask
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,23 @@ class DatasetReader:
         Raises
         ------
         DataError
-            The source cannot be read, does not fit the schema, or leaves one side of the holdout empty.
+            The source cannot be read, does not fit the schema, or leaves one side of the holdout or a feature empty.
+        ProblemError
+            The project's `load` fails.
         """
+        where = mask(self._settings.source)  # it is logged, and an environment variable may hold a password
         source = open_source(self._settings, self._root, self._problem)
-        frame = check_frame(self._problem, self._problem.load(source), self._settings.source)
+        frame = check_frame(self._problem, self._problem.read(source), where)
         side = held_out(self._problem, frame)
+        training = frame[~side]
+        empty = [column.name for column in self._problem.features if training[column.name].isna().all()]
+        if empty:
+            mend = "Leave the column out of the schema, or give rows that have it"
+            raise DataError(f"{where} has no value of '{empty[0]}' on the training side", mend)
         return Dataset(
-            source=self._settings.source,
+            source=where,
             digest=digest(frame),
-            training=self._rows(frame[~side]),
+            training=self._rows(training),
             holdout=self._rows(frame[side]),
         )
 
@@ -81,9 +91,12 @@ class DatasetReader:
 
 
 def as_columns(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """One array a column: float64 for numbers, objects for texts."""
+    """One array a column: float64 for numbers, where a missing one is NaN, and objects for texts, where it is empty."""
     return {
-        str(name): frame[name].to_numpy(dtype=object if frame[name].dtype == "str" else np.float64) for name in frame
+        str(name): frame[name].fillna("").to_numpy(dtype=object)
+        if frame[name].dtype == "str"
+        else frame[name].to_numpy(dtype=np.float64)
+        for name in frame
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from starterkit.data.conversion import to_dates
 from starterkit.errors import DataError
 from starterkit.problem import Problem
 
@@ -22,7 +23,8 @@ def held_out(problem: Problem, frame: pd.DataFrame) -> NDArray[np.bool_]:
     """
     values = frame[problem.side_column.name]
     if problem.holdout.cutoff:
-        side = (pd.to_datetime(values, format="ISO8601") >= pd.Timestamp(problem.holdout.cutoff)).to_numpy()
+        cutoff = to_dates(pd.Series([problem.holdout.cutoff]))[0].iloc[0]
+        side = (to_dates(values)[0] >= cutoff).to_numpy()
     else:
         salt = problem.holdout.salt or problem.name
         side = np.fromiter((_share(salt, value) < problem.holdout.fraction for value in values), bool, len(values))

@@ -1,11 +1,15 @@
 """Made-up rows: of the kind that the data holds and the schema allows, and nobody's."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from starterkit.contract import Column, Scalar
+from starterkit.contract import Column, ColumnType, Scalar
 
 _MISSING_SHARE = 0.05
+_PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
 
 
 def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
@@ -40,11 +44,7 @@ def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Sc
     row: dict[str, Scalar] = {}
     for column in columns:
         known = seen[column.name].dropna()
-        if column.type == "float":
-            row[column.name] = float(known.median())
-        elif column.type == "integer" and not column.categories:
-            row[column.name] = int(known.median())
-        else:
-            most_frequent = known.mode().iloc[0]
-            row[column.name] = most_frequent.item() if hasattr(most_frequent, "item") else most_frequent
+        numeric = column.type in ("float", "integer") and not column.categories
+        value = known.median() if numeric else known.mode().iloc[0]
+        row[column.name] = _PLAIN[column.type](value)
     return row

@@ -1,14 +1,18 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from starterkit.errors import DataError
 from starterkit.problem import Problem, Source
 from starterkit.settings import DataSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 
 def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
@@ -22,7 +26,7 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
     text = {column.name for column in problem.columns if column.type == "string"}
     if "://" in settings.source:
         password = settings.password.get_secret_value() if settings.password else None
-        return SqlQuery(settings.source, settings.query or "", password)
+        return SqlQuery(settings.source, settings.query or "", password, root)
     path = root / settings.source
     if not path.is_file():
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
@@ -41,17 +45,21 @@ class CsvFile:
     text_columns: Collection[str] = ()
 
     def read(self) -> pd.DataFrame:
+        text: dict[Hashable, Any] = dict.fromkeys(self.text_columns, "str")
         try:
             # pandas would read the id 007 as 7 and the country NA as missing.
-            return pd.read_csv(
+            frame = pd.read_csv(
                 self.path,
-                dtype=dict.fromkeys(self.text_columns, "str"),
+                dtype=text,
                 keep_default_na=False,
                 na_values=[""],
                 encoding="utf-8-sig",
             )
         except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
             raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}", "Repair or replace it") from error
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
+            raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
+        return frame
 
 
 @dataclass(frozen=True)
@@ -74,20 +82,34 @@ class SqlQuery:
     address: str
     query: str
     password: str | None = None
+    root: Path = Path()
 
     def read(self) -> pd.DataFrame:
-        from sqlalchemy import create_engine, make_url, text
+        from sqlalchemy import create_engine, text
         from sqlalchemy.exc import SQLAlchemyError
 
+        mend = "Check the address and data.query"
         try:
-            url = make_url(self.address)
-            engine = create_engine(url.set(password=self.password) if self.password else url)
+            engine = create_engine(self._url())
             with engine.connect() as connection:
                 return pd.read_sql_query(text(self.query), connection)
         except (SQLAlchemyError, ImportError) as error:
             # SQLAlchemy's own text repeats the address and the statement, so only the driver's words are shown.
             cause = _first_line(getattr(error, "orig", None) or error)
-            raise DataError(f"data.source cannot be queried: {cause}", "Check the address and data.query") from None
+            raise DataError(f"data.source cannot be queried: {cause}", mend) from None
+        except ValueError:  # repeats a part of the address, which may be the password's
+            raise DataError("data.source cannot be queried: the address is malformed", mend) from None
+
+    def _url(self) -> "URL":
+        from sqlalchemy import make_url
+
+        url = make_url(self.address)
+        if url.get_backend_name() == "sqlite" and url.database:
+            file = self.root / url.database
+            if not file.is_file():  # SQLite would make an empty one
+                raise DataError(f"database file '{url.database}' does not exist", "Put it there or change data.source")
+            url = url.set(database=str(file))
+        return url.set(password=self.password) if self.password else url
 
 
 def _first_line(error: BaseException) -> str:

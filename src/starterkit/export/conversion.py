@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 from skl2onnx.sklapi import CastTransformer
@@ -25,11 +25,13 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
 from starterkit.contract import Column, Layout
 from starterkit.errors import ExportError
+from starterkit.export.imputation import convert_imputer, shape_of_imputer
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 MATRIX_INPUT = "features"
@@ -66,13 +68,18 @@ def to_graph(estimator: Any, columns: Sequence[Column]) -> bytes:
         inputs = [(column.name, _tensor(column)) for column in columns]
     try:
         model = convert_sklearn(
-            _with_casts(estimator), initial_types=inputs, target_opset=OPSET, options=_options(estimator)
+            _with_casts(estimator),
+            initial_types=inputs,
+            target_opset=OPSET,
+            options=_options(estimator),
+            custom_conversion_functions={SimpleImputer: convert_imputer},
+            custom_shape_calculators={SimpleImputer: shape_of_imputer},
         )
+        if by_name and layout_of(columns) == "matrix":
+            _put_behind_one_matrix(model, columns)
     except Exception as error:  # skl2onnx raises a different class from nearly every converter
         what = f"{_name(estimator)} cannot be converted to ONNX: {str(error).splitlines()[0][:200]}"
         raise ExportError(what, "Use an estimator from docs/decisions/0005-parity.md, or add a converter") from error
-    if by_name and layout_of(columns) == "matrix":
-        model = _behind_one_matrix(model, columns)
     return model.SerializeToString()
 
 
@@ -107,15 +114,16 @@ def _tensor(column: Column) -> Any:
     return StringTensorType([None, 1]) if column.type == "string" else DoubleTensorType([None, 1])
 
 
-def _behind_one_matrix(model: onnx.ModelProto, columns: Sequence[Column]) -> onnx.ModelProto:
+def _put_behind_one_matrix(model: onnx.ModelProto, columns: Sequence[Column]) -> None:
     """Replace the inputs, one a column, by a single matrix that is split into them."""
     graph = model.graph
-    del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(MATRIX_INPUT, TensorProto.DOUBLE, [None, len(columns)]))
     names = [column.name for column in columns]
-    graph.node.insert(0, helper.make_node("Split", [MATRIX_INPUT], names, axis=1, num_outputs=len(names)))
+    matrix, sizes = (f"kit.{word}" for word in (MATRIX_INPUT, "sizes"))  # names that no column has
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info(matrix, TensorProto.DOUBLE, [None, len(names)]))
+    graph.initializer.append(numpy_helper.from_array(np.ones(len(names), dtype=np.int64), sizes))
+    graph.node.insert(0, helper.make_node("Split", [matrix, sizes], names, axis=1))
     onnx.checker.check_model(model)
-    return model
 
 
 def _name(estimator: Any) -> str:

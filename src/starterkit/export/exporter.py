@@ -10,14 +10,15 @@ import pandas as pd
 
 from starterkit.contract import Contract, Lineage, Parity, Prediction
 from starterkit.data import Dataset, as_columns, draw_rows, typical_row
-from starterkit.errors import ExportError
+from starterkit.errors import ContractError, ExportError
 from starterkit.export.conversion import layout_of, to_graph
 from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Graph, compare, sha256
 from starterkit.settings import ExportSettings
-from starterkit.training import TrainedModel, predict
+from starterkit.training import TrainedModel, predict, unquoted
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
+_MEND = "Use another estimator; docs/decisions/0005-parity.md says which are known to hold"
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,20 @@ class OnnxExporter:
 
     def _prove(self, model: TrainedModel, graph: bytes, rows: pd.DataFrame, dataset: Dataset) -> Parity:
         problem = model.problem
-        loaded = Graph(graph, columns=problem.features, layout=layout_of(problem.features), task=problem.task)
         classifier = problem.task == "classification"
+        try:
+            expected = predict(model.estimator, problem.task, rows)
+        except (ValueError, TypeError) as error:
+            what = f"the estimator refuses made-up rows that the schema allows: {unquoted(error)}"
+            raise ExportError(what, "Let it take such rows (handle_unknown='ignore'), or narrow the schema") from error
+        try:
+            loaded = Graph(graph, columns=problem.features, layout=layout_of(problem.features), task=problem.task)
+            answered = loaded.answer(as_columns(rows))
+        except ContractError as error:
+            raise ExportError(f"the estimator's ONNX graph does not run: {error.what}", _MEND) from error
         parity = compare(
-            predict(model.estimator, problem.task, rows),
-            loaded.answer(as_columns(rows)),
+            expected,
+            answered,
             allowed=self._settings.probability_tolerance if classifier else self._settings.tolerance,
             scale=1.0 if classifier else float(dataset.training.target.std()),
         )
@@ -79,7 +89,7 @@ class OnnxExporter:
                 f"the ONNX graph does not answer as the estimator does: {parity.measure} {parity.largest:.3g} over "
                 f"{parity.rows:,} rows (allowed {parity.allowed:g}), {parity.flipped_labels} labels changed"
             )
-            raise ExportError(what, "Use another estimator; docs/decisions/0005-parity.md says which are known to hold")
+            raise ExportError(what, _MEND)
         return parity
 
 
@@ -102,15 +112,21 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
     """All files or none: they are written beside the folder and moved into place at once."""
-    scratch = folder.with_name(f".{folder.name}.partial")
+    folder = folder.resolve()
+    scratch, earlier = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "earlier"))
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= files.keys()):
+        raise ExportError(f"'{folder}' holds something else than an exported model", "Name a new or an empty folder")
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
+        for leftover in (scratch, earlier):  # of an export that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         scratch.mkdir(parents=True)
         for name, content in files.items():
             (scratch / name).write_bytes(content)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(earlier)
         scratch.rename(folder)
     except OSError as error:
         raise ExportError(f"'{folder}' cannot be written: {error.strerror}", "Free space or choose another") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)

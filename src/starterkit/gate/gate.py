@@ -60,4 +60,6 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
     try:
         return check.judge(evidence)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
-        return Verdict(check=check.name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}")
+        return Verdict(
+            check=check.name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}"
+        )

@@ -11,7 +11,7 @@ from starterkit.contract import Column, Layout, Prediction, Task
 from starterkit.errors import ContractError
 
 Columns = Mapping[str, NDArray[Any]]
-"""One array of length n for each column, by name."""
+"""One array of length n for each column, by name. A missing number is NaN, a missing text is empty."""
 
 
 class Graph:
@@ -40,13 +40,25 @@ class Graph:
         self._task = task
 
     def answer(self, columns: Columns) -> Prediction:
-        """Answers for n rows. Further columns are ignored; a missing number is NaN."""
+        """Answers for n rows. Further columns are ignored.
+
+        Raises
+        ------
+        ContractError
+            The graph does not take these columns, or does not answer as its task says.
+        """
         if self._layout == "matrix":
             matrix = np.column_stack([columns[column.name] for column in self._columns])
             feed = {self._session.get_inputs()[0].name: matrix.astype(np.float64, copy=False)}
         else:
             feed = {column.name: _as_input(column, columns[column.name]) for column in self._columns}
-        answers = self._session.run(None, feed)
+        try:
+            answers = self._session.run(None, feed)
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
+        if len(answers) != (1 if self._task == "regression" else 2):
+            raise ContractError(f"the graph does not answer as a {self._task} does", "Export the model again")
         if self._task == "regression":
             return Prediction(np.asarray(answers[0], dtype=np.float64).ravel())
         labels = np.asarray(answers[0]).ravel()

@@ -1,6 +1,9 @@
 """How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from starterkit.contract import Parity, Prediction
 
@@ -19,7 +22,7 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
         Probabilities are compared absolutely, for a small one may differ by half of itself and mean nothing.
     """
     if expected.probabilities is None or answered.probabilities is None:
-        difference = np.abs(answered.values - expected.values) / np.maximum(np.abs(expected.values), scale)
+        difference = _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
         return Parity(
             rows=len(expected.values),
             measure="relative difference",
@@ -27,7 +30,7 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
             allowed=allowed,
             scale=scale,
         )
-    difference = np.abs(answered.probabilities - expected.probabilities)
+    difference = _difference(expected.probabilities, answered.probabilities)
     ordered = np.sort(expected.probabilities, axis=1)
     tied = ordered[:, -1] - ordered[:, -2] <= 2 * allowed
     return Parity(
@@ -38,6 +41,13 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
         scale=scale,
         flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
     )
+
+
+def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
+    """Absolute differences; infinite ones where the answers don't even have the same shape."""
+    if expected.shape != answered.shape:
+        return np.full(len(expected), np.inf)
+    return np.abs(answered - expected)
 
 
 def _largest(difference: np.ndarray) -> float:

@@ -33,7 +33,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE).decode("utf-8"))
+        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         self._graph = Graph(
             _read_sealed(folder, GRAPH_FILE, self.contract),
@@ -52,7 +52,7 @@ class Predictor:
         """Answer the sample again: another processor or onnxruntime may compute otherwise."""
         with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
             columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
-            expected = Prediction(arrays["values"], arrays["probabilities"] if "probabilities" in arrays else None)
+            expected = Prediction(arrays["values"], arrays.get("probabilities"))
         proof = self.contract.parity
         found = compare(expected, self.predict(columns), allowed=proof.allowed, scale=proof.scale)
         if not found.proven:

@@ -5,9 +5,10 @@ Every fault is found, not only the first, and none repeats the value it is about
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from starterkit.errors import UserError
 from starterkit.inference.graph import Columns
 
 _FAULTS_SHOWN = 100
+_NAME_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class InvalidRecords(UserError):
         self.faults = tuple(faults[:_FAULTS_SHOWN])
         first = self.faults[0]
         place = f"row {first.row}" + (f", column '{first.column}'" if first.column else "")
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        others = "many" if len(faults) > _FAULTS_SHOWN else len(faults) - 1
+        more = f" (and {others} more)" if others else ""
         super().__init__(f"{place}: {first.problem}{more}", first.mend)
 
 
@@ -53,63 +56,85 @@ def read_records(contract: Contract, records: Sequence[object]) -> Columns:
     InvalidRecords
         A column is missing, unknown or misspelt, or a value is of the wrong type, not finite or out of range.
     """
-    faults: list[Fault] = []
-    for row, record in enumerate(records):
-        if isinstance(record, Mapping):
-            faults += _faults_of_record(contract, row, record)
-        else:
-            faults.append(Fault(row, None, "is not an object", f"Give an object with {', '.join(contract.names)}"))
-        if len(faults) >= _FAULTS_SHOWN:
-            break
+    # A client can send a million unknown columns: nobody looks further than the faults that are shown.
+    faults = list(islice(_faults(contract, records), _FAULTS_SHOWN + 1))
     if faults:
         raise InvalidRecords(faults)
     return {column.name: _array(column, records) for column in contract.columns}
 
 
-def _faults_of_record(contract: Contract, row: int, record: Mapping[str, Any]) -> list[Fault]:
-    faults = []
+def _faults(contract: Contract, records: Sequence[object]) -> Iterator[Fault]:
+    for row, record in enumerate(records):
+        if isinstance(record, Mapping):
+            yield from _faults_of_values(contract, row, record)
+            if not record.keys() <= set(contract.names):
+                yield from _unknown_columns(contract, row, record)
+        else:
+            yield Fault(row, None, "is not an object", f"Give an object with {', '.join(contract.names)}")
+
+
+def _faults_of_values(contract: Contract, row: int, record: Mapping[str, Any]) -> Iterator[Fault]:
     for column in contract.columns:
-        if column.name not in record:
-            faults.append(Fault(row, column.name, "is missing", f"Give {column.expected}"))
-        elif problem := fault_of_value(column, record[column.name]):
-            faults.append(Fault(row, column.name, problem, f"Give {column.expected}"))
+        problem = fault_of_value(column, record[column.name]) if column.name in record else "is missing"
+        if problem:
+            yield Fault(row, column.name, problem, f"Give {column.expected}{' or null' if column.nullable else ''}")
+
+
+def _unknown_columns(contract: Contract, row: int, record: Mapping[str, Any]) -> Iterator[Fault]:
     missing = [name for name in contract.names if name not in record]
     for name in record:
         if name not in contract.names:
-            near = get_close_matches(str(name), missing, n=1, cutoff=0.6)
-            mend = f"Did you mean '{near[0]}'?" if near else f"Leave it out; the model takes {', '.join(contract.names)}"
-            faults.append(Fault(row, str(name)[:100], "is not a column of this model", mend))
-    return faults
+            shown = name[:_NAME_SHOWN]
+            near = get_close_matches(shown, missing, n=1, cutoff=0.6)
+            mend = (
+                f"Did you mean '{near[0]}'?" if near else f"Leave it out. The model takes {', '.join(contract.names)}"
+            )
+            yield Fault(row, shown, "is not a column of this model", mend)
 
 
 def fault_of_value(column: Column, value: object) -> str:
     """What is wrong with a value, in words; empty where nothing is."""
-    if value is None:
+    if value is None or (value == "" and column.type == "string"):
         return "" if column.nullable else "has no value"
-    if column.type == "string":
-        wrong_type = not isinstance(value, str)
-    elif column.type == "boolean":
-        wrong_type = not isinstance(value, bool)
-    else:
-        wrong_type = isinstance(value, bool) or not isinstance(value, int | float)
-    if wrong_type:
+    if isinstance(value, bool) != (column.type == "boolean"):
         return f"is not {column.kind}"
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN, infinity, 10 ** 400
+    if column.type == "string":
+        if not isinstance(value, str):
+            return f"is not {column.kind}"
+        if not _is_unicode(value):
+            return "is not valid Unicode"
+    if column.type in ("float", "integer"):
+        if not isinstance(value, int | float):
+            return f"is not {column.kind}"
+        if fault := _fault_of_number(column, value):
+            return fault
+    if column.categories and value not in column.categories:
+        return "is not one of the known values"
+    return ""
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON lets half of a surrogate pair stand alone, and onnxruntime stops at it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fault_of_number(column: Column, value: float) -> str:
+    if not abs(value) <= sys.float_info.max:  # NaN, infinity, 10 ** 400
         return "is not a finite number"
     if column.type == "integer" and isinstance(value, float) and not value.is_integer():
         return "is not a whole number"
-    if column.categories and value not in column.categories:
-        return "is not one of the known values"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if column.minimum is not None and value < column.minimum:
-            return f"is below {column.minimum:g}"
-        if column.maximum is not None and value > column.maximum:
-            return f"is above {column.maximum:g}"
+    if column.minimum is not None and value < column.minimum:
+        return f"is below {column.minimum:g}"
+    if column.maximum is not None and value > column.maximum:
+        return f"is above {column.maximum:g}"
     return ""
 
 
 def _array(column: Column, records: Sequence[Any]) -> np.ndarray:
-    values = [record[column.name] for record in records]
-    if column.type == "string":
-        return np.array(values, dtype=object)
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
+    values = [math.nan if value is None else value for value in (record[column.name] for record in records)]
+    return np.array(values, dtype=object if column.type == "string" else np.float64)

@@ -1,4 +1,7 @@
-"""`Pipeline`: train, export, register, promote. Each step can be run by itself on what the one before left in MLflow."""
+"""`Pipeline`: train, export, register, promote.
+
+Each step can be run by itself on what the one before left in MLflow.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +15,15 @@ from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, TrackingError
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
-from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.pipeline.evidence import collect_evidence
-from starterkit.pipeline.progress import Progress, silent, step
 from starterkit.pipeline.provenance import commit, lock_digest
-from starterkit.pipeline.recording import example, record_training
+from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
 from starterkit.settings import Settings
 from starterkit.tracking import Connection, Tracker, connect
-from starterkit.training import TrainedModel, Trainer, evaluate
+from starterkit.training import TrainedModel, Trainer
 
 _SAMPLES = 3
 
@@ -51,6 +53,11 @@ class Promotion:
     decision: Decision
     earlier: Version | None
 
+    @property
+    def champion(self) -> Version | None:
+        """The champion that stands now."""
+        return self.version if self.decision.passed else self.earlier
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -60,7 +67,6 @@ class Summary:
     trained: TrainedRun
     exported: ExportedRun
     promotion: Promotion
-    champion: Version | None
     samples: Sequence[tuple[Scalar, Scalar]]
 
 
@@ -77,19 +83,19 @@ class Pipeline:
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
         self._problem = problem
-        self._settings = settings
+        self.settings = settings
         self._progress = progress
         self._trainer = Trainer(problem, settings.training)
         self._gate = Gate(settings.gate, problem.task, problem.checks)
 
     @cached_property
     def registry(self) -> ModelRegistry:
-        return ModelRegistry(self._connection, self._settings.stage, self._problem.name)
+        return ModelRegistry(self._connection, self.settings.stage, self._problem.name)
 
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
         with step(self._progress, "read data") as note:
-            dataset = DatasetReader(self._problem, self._settings.data, self._settings.root).read()
+            dataset = DatasetReader(self._problem, self.settings.data, self.settings.root).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
         return dataset
 
@@ -97,7 +103,7 @@ class Pipeline:
         """Fit, evaluate, and leave a run in MLflow."""
         with step(self._progress, "connect to MLflow") as note:
             tracker = self._tracker
-            note.text = self._settings.tracking.uri
+            note.text = self.settings.tracking.uri
         with step(self._progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self._problem.name} {began}", {}) as run:
@@ -124,16 +130,11 @@ class Pipeline:
 
     def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
-        exporter, run_id = OnnxExporter(self._settings.export), trained.lineage.run
+        exporter, run_id = OnnxExporter(self.settings.export), trained.lineage.run
         with step(self._progress, "export to ONNX") as note, TemporaryDirectory(prefix="starterkit-") as scratch:
             with self._tracker.resume(run_id) as run:
                 exported = exporter.export(trained.model, dataset, keep or Path(scratch, "exported"), trained.lineage)
-                shown = example(trained.model, dataset)
-                model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, shown)
-                answers = Predictor(exported.folder).predict(dataset.holdout.columns)
-                classes = exported.contract.classes
-                evaluated = evaluate("exported", self._problem.task, dataset.holdout, answers, classes)
-                run.log_scores(evaluated.scores, model_id=model_id)
+                model_id = record_export(run, trained.model, dataset, exported)
             parity = exported.contract.parity
             note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
         return ExportedRun(run_id, model_id, exported.contract)
@@ -170,31 +171,34 @@ class Pipeline:
         exported = self.export(trained, dataset)
         self.register(exported.run)
         promotion = self.promote(dataset)
-        champion = self.registry.champion()
-        samples: Sequence[tuple[Scalar, Scalar]] = ()
-        if champion is not None:
-            with step(self._progress, "score") as note:
-                answers = self.registry.open(champion).predict(dataset.holdout.columns).values.tolist()
-                samples = list(zip(answers, dataset.holdout.target.tolist(), strict=True))[:_SAMPLES]
-                note.text = f"{champion} answered {len(answers)} rows"
-        return Summary(dataset, trained, exported, promotion, champion, samples)
+        samples = self._score(dataset) if promotion.decision.passed else ()
+        return Summary(dataset, trained, exported, promotion, samples)
+
+    def _score(self, dataset: Dataset) -> Sequence[tuple[Scalar, Scalar]]:
+        """A few of the champion's answers, got as the API gets them, with the actual values."""
+        with step(self._progress, "score") as note:
+            champion = self.registry.champion()
+            assert champion is not None
+            answers = self.registry.open(champion).predict(dataset.holdout.columns).values.tolist()
+            note.text = f"{champion} answered {len(answers)} rows"
+        return list(zip(answers, dataset.holdout.target.tolist(), strict=True))[:_SAMPLES]
 
     @cached_property
     def _connection(self) -> Connection:
-        return connect(self._settings.tracking, self._settings.root)
+        return connect(self.settings.tracking, self.settings.root)
 
     @cached_property
     def _tracker(self) -> Tracker:
-        return Tracker(self._connection, f"{self._settings.stage}.{self._problem.name}")
+        return Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
 
     def _lineage(self, run: str, dataset: Dataset) -> Lineage:
-        head, dirty = commit(self._settings.root)
+        head, dirty = commit(self.settings.root)
         return Lineage(
-            stage=self._settings.stage,
+            stage=self.settings.stage,
             run=run,
             commit=head,
             dirty=dirty,
-            lock_digest=lock_digest(self._settings.root),
+            lock_digest=lock_digest(self.settings.root),
             data_source=dataset.source,
             data_digest=dataset.digest,
             holdout_digest=dataset.holdout.digest,

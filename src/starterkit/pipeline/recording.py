@@ -1,12 +1,15 @@
-"""What a training run leaves in MLflow: its origin, its rows, its figures and the estimator."""
+"""What training and export leave in MLflow: the origin, the rows, the figures and the models."""
 
 from dataclasses import asdict
+from typing import Any
 
 from starterkit.contract import Lineage
 from starterkit.data import Dataset, Rows, typical_row
+from starterkit.export import ExportedModel
+from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.problem import Problem
 from starterkit.tracking import Example, Run
-from starterkit.training import TrainedModel, confusion, permutation_importance, roc_curves
+from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
 
 
 def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Lineage) -> None:
@@ -14,21 +17,23 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(model.parameters)
     run.tag({name: str(value) for name, value in asdict(lineage).items()})
-    recorded = {
-        context: run.log_rows(
-            rows.features.assign(**{problem.target.name: rows.target}),
-            name=f"{problem.name}-{context}",
-            context=context,
-            source=dataset.source,
-            digest=rows.digest,
-            target=problem.target.name,
-        )
-        for context, rows in (("training", dataset.training), ("holdout", dataset.holdout))
-    }
+    _record_rows(run, problem, dataset.source, "training", dataset.training)
+    holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     model_id = run.log_estimator(model.estimator, example(model, dataset))
-    run.log_scores(model.evaluation.scores, model_id=model_id, dataset=recorded["holdout"])
+    run.log_scores(model.evaluation.scores, model_id=model_id, dataset=holdout)
     run.log_scores({f"baseline_{name}": score for name, score in model.baseline.scores.items()})
     _draw_figures(run, model, dataset.holdout)
+
+
+def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: ExportedModel) -> str:
+    """Log the exported folder with figures of its own, and give back the id of MLflow's logged model."""
+    problem, contract = model.problem, exported.contract
+    model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, example(model, dataset))
+    answers = Predictor(exported.folder).predict(dataset.holdout.columns)
+    evaluated = evaluate("exported", problem.task, dataset.holdout, answers, contract.classes)
+    holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
+    run.log_scores(evaluated.scores, model_id=model_id, dataset=holdout)
+    return model_id
 
 
 def example(model: TrainedModel, dataset: Dataset) -> Example:
@@ -39,6 +44,17 @@ def example(model: TrainedModel, dataset: Dataset) -> Example:
     row = pd.DataFrame([typical_row(model.problem.features, features)]).astype(features.dtypes.to_dict())
     answer = model.evaluation.prediction.values[:1]
     return Example(inputs=row, outputs=pd.DataFrame({target: answer}))
+
+
+def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Rows) -> Any:
+    return run.log_rows(
+        rows.features.assign(**{problem.target.name: rows.target}),
+        name=f"{problem.name}-{context}",
+        context=context,
+        source=source,
+        digest=rows.digest,
+        target=problem.target.name,
+    )
 
 
 def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:

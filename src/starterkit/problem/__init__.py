@@ -1,6 +1,7 @@
 """The contract between the user's code and the kit. The one module of the kit that a project imports."""
 
 from starterkit.problem.columns import feature, group, identifier, target, time
+from starterkit.problem.discovery import find_problem
 from starterkit.problem.problem import Holdout, Problem, Source
 from starterkit.verdict import Check, Evidence, Verdict
 
@@ -12,6 +13,7 @@ __all__ = [
     "Source",
     "Verdict",
     "feature",
+    "find_problem",
     "group",
     "identifier",
     "target",

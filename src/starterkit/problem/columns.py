@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pandas as pd
 import pandera.pandas as pa
 
-from starterkit.contract import Column, ColumnType, Role, Sensitivity
+from starterkit.contract import Column, ColumnType, Role, Scalar, Sensitivity
 from starterkit.errors import ProblemError
 
 _KEY = "starterkit"
@@ -67,22 +67,55 @@ def _column(name: str, declared: Any) -> Column:
     if said is None:
         mend = "Declare it with feature(), target(), identifier(), group() or time() from starterkit.problem"
         raise ProblemError(f"column '{name}' of the schema has no role", mend)
-    statistics = {key: value for check in declared.checks for key, value in check.statistics.items()}
+    kind = _type(name, declared.dtype.type if declared.dtype else None, said["role"])
+    minimum, maximum = _bounds(declared.checks) if kind in ("integer", "float") else (None, None)
     return Column(
         name=name,
         role=said["role"],
-        type=_type(name, declared.dtype.type if declared.dtype else None, said["role"]),
+        type=kind,
         unit=said["unit"],
         sensitivity=said["sensitivity"],
         nullable=bool(declared.nullable),
-        minimum=statistics.get("min_value"),
-        maximum=statistics.get("max_value"),
-        categories=tuple(statistics.get("allowed_values", ())),
+        minimum=minimum,
+        maximum=maximum,
+        categories=_categories(declared.checks),
         description=declared.description or "",
     )
 
 
+def _bounds(checks: list[Any]) -> tuple[float | None, float | None]:
+    """The narrowest bounds that pandera's checks give. An open bound is taken as closed; pandera still enforces it."""
+    by_name = {check.name: check.statistics for check in checks}
+    lowest = [
+        _plain(by_name[name]["min_value"])
+        for name in ("greater_than_or_equal_to", "greater_than", "in_range")
+        if name in by_name
+    ]
+    highest = [
+        _plain(by_name[name]["max_value"])
+        for name in ("less_than_or_equal_to", "less_than", "in_range")
+        if name in by_name
+    ]
+    return max(lowest, default=None), min(highest, default=None)
+
+
+def _categories(checks: list[Any]) -> tuple[Scalar, ...]:
+    allowed = [check.statistics["allowed_values"] for check in checks if check.name == "isin"]
+    return tuple(map(_plain, allowed[0])) if allowed else ()
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number for one of numpy's, which JSON does not know."""
+    return value.item() if hasattr(value, "item") else value
+
+
 def _type(name: str, dtype: Any, role: Role) -> ColumnType:
+    if dtype is not None and role == "time":
+        if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
+            return "string" if pd.api.types.is_string_dtype(dtype) else "datetime"
+        raise ProblemError(
+            f"time() column '{name}' of the schema has type {dtype}", "Use datetime64 or ISO dates as str"
+        )
     if dtype is not None:
         if pd.api.types.is_bool_dtype(dtype):
             return "boolean"
@@ -92,6 +125,4 @@ def _type(name: str, dtype: Any, role: Role) -> ColumnType:
             return "float"
         if pd.api.types.is_string_dtype(dtype):
             return "string"
-        if role == "time" and pd.api.types.is_datetime64_any_dtype(dtype):
-            return "datetime"
     raise ProblemError(f"column '{name}' of the schema has type {dtype}", "Use float, int, bool or str")

@@ -5,15 +5,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from starterkit.contract import Column, Role, Scalar, Task
-from starterkit.errors import ProblemError
+from starterkit.errors import KitError, ProblemError
 from starterkit.metrics import METRICS, Metric, metrics_for
 from starterkit.problem.columns import read_columns
+from starterkit.problem.place import place_of
 from starterkit.verdict import Check
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class Holdout:
             try:
                 datetime.fromisoformat(self.cutoff)
             except ValueError:
-                raise ProblemError(f"Holdout(cutoff='{self.cutoff}') is no date", "Use ISO, such as 2026-01-31") from None
+                raise ProblemError(
+                    f"Holdout(cutoff='{self.cutoff}') is no date", "Use ISO, such as 2026-01-31"
+                ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,8 @@ class Problem:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             raise ProblemError(f"problem name '{self.name}'", "Use lower-case letters, digits and hyphens")
         allowed = [metric.name for metric in metrics_for(self.task)]
+        if not allowed:
+            raise ProblemError(f"task '{self.task}' is not one that the kit knows", "Use regression or classification")
         if self.metric not in allowed:
             raise ProblemError(f"metric '{self.metric}' is not one for {self.task}", f"Use one of {', '.join(allowed)}")
         if len(self._with_role("target")) != 1 or not self.features:
@@ -119,6 +124,13 @@ class Problem:
         for role in ("identifier", "group", "time"):
             if len(self._with_role(role)) > 1:
                 raise ProblemError(f"the schema has more than one {role}() column", "Keep one")
+        for column in self.columns:
+            if column.nullable and column.role != "feature":
+                what = f"column '{column.name}' is nullable, but every row needs its {column.role}"
+                raise ProblemError(what, "Leave out nullable=True, and rows without it in load()")
+        if self.task == "regression" and self.target.type not in ("float", "integer"):
+            what = f"the target '{self.target.name}' of a regression is {self.target.kind}"
+            raise ProblemError(what, "Declare it as float or int, or change the task to classification")
         needed: Role = "time" if self.holdout.cutoff else "identifier"
         if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
             raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
@@ -170,7 +182,9 @@ class Problem:
             values["random_state"] = seed
         missing = [name for name, value in values.items() if value is inspect.Parameter.empty]
         if missing:
-            raise ProblemError(f"the estimator's parameter '{missing[0]}' has no value", f"Set training.params.{missing[0]}")
+            raise ProblemError(
+                f"the estimator's parameter '{missing[0]}' has no value", f"Set training.params.{missing[0]}"
+            )
         return values
 
     def build(self, parameters: Mapping[str, Any]) -> "BaseEstimator":
@@ -181,14 +195,58 @@ class Problem:
         ProblemError
             A parameter has the wrong type, or the estimator's own code refuses it.
         """
-        checked = validate_call(self.estimator, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
         try:
-            return checked(**parameters)
+            built = self._strict_estimator()(**parameters)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             raise ProblemError(f"training.params.{first['loc'][0]}: {first['msg']}", "Change it in config") from None
-        except (TypeError, ValueError) as error:
-            raise ProblemError(f"the estimator of '{self.name}' cannot be built: {error}") from error
+        except Exception as error:  # the project's own code may fail in any way
+            what = (
+                f"the estimator of '{self.name}' cannot be built: {type(error).__name__}: {error} ({place_of(error)})"
+            )
+            raise ProblemError(what, "Mend the project's code, or the parameter in config") from error
+        self._refuse_the_wrong_kind(built)
+        return built
+
+    def read(self, source: Source) -> "pd.DataFrame":
+        """What the project's `load` makes of a source.
+
+        Raises
+        ------
+        ProblemError
+            `load` fails, or gives no data frame.
+        """
+        import pandas as pd
+
+        try:
+            frame = self.load(source)
+        except KitError:
+            raise
+        except Exception as error:  # as above; the message is left out, because it could repeat a value
+            what = f"load() of '{self.name}' fails with {type(error).__name__} ({place_of(error)})"
+            raise ProblemError(what, "Mend the project's code") from error
+        if not isinstance(frame, pd.DataFrame):
+            raise ProblemError(f"load() of '{self.name}' gives a {type(frame).__name__}", "Return a data frame")
+        return frame
+
+    def _strict_estimator(self) -> "Callable[..., Any]":
+        """`estimator`, which may also be a class or a partial, with its parameters' types enforced."""
+
+        @wraps(self.estimator)
+        def build(**parameters: Any) -> Any:
+            return self.estimator(**parameters)
+
+        declared = inspect.signature(self.estimator).parameters.values()
+        # Without the result's type, which many import for type checkers only.
+        build.__annotations__ = {one.name: one.annotation for one in declared if one.annotation is not one.empty}
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True, strict=True))(build)
+
+    def _refuse_the_wrong_kind(self, built: Any) -> None:
+        needed = ["fit", "predict", "get_params"] + (["predict_proba"] if self.task == "classification" else [])
+        lacking = [method for method in needed if not hasattr(built, method)]
+        if lacking:
+            what = f"the estimator of '{self.name}' is a {type(built).__name__}, which has no {lacking[0]}()"
+            raise ProblemError(what, f"Return an unfitted scikit-learn estimator for {self.task}")
 
     def _with_role(self, role: str) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role == role)

@@ -56,7 +56,8 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
     if kind in ("model_type", "dict_type"):
         return "should hold keys and values; leave it out if there are none"
     if kind in ("too_short", "string_too_short"):
-        return f"should have at least {context['min_length']} characters"
+        least = context["min_length"]
+        return f"should have at least {least} characters" if least > 1 else "should not be empty"
     if kind == "string_pattern_mismatch":
         return f"should be: {description}"
     return message.replace("Input should", "should")

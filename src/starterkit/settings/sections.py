@@ -23,7 +23,7 @@ def _refuse_collections(value: object) -> object:
 
 
 # What the JSON schema skips, YAML may not say: `yaml_file.refusals` goes by this mark.
-NotInYaml = SkipJsonSchema()
+NotInYaml = SkipJsonSchema()  # pyrefly: ignore[not-callable]
 Secret = Annotated[SecretStr | None, NotInYaml]
 Parameter = Annotated[bool | int | float | str | None, BeforeValidator(_refuse_collections)]
 

@@ -72,7 +72,8 @@ def unknown_names(given: Iterable[Variable]) -> list[SettingsError]:
         close = get_close_matches(variable.name.upper(), known, n=1, cutoff=0.85)
         hint = f" (did you mean {close[0]}?)" if close else ""
         section = variable.name.upper().partition("__")[0] + "__"
-        allowed = [name for name in known if name.startswith(section)] or ["KIT_STAGE", "KIT_DEBUG", "KIT_SECTION__KEY"]
+        sections = dict.fromkeys(name.partition("__")[0] + "__…" if "__" in name else name for name in known)
+        allowed = [name for name in known if name.startswith(section)] or sections
         mend = f"Remove or rename it; allowed are {', '.join(allowed)}"
         found.append(SettingsError(f"{variable.origin}: no setting has this name{hint}", mend))
     return found

@@ -51,7 +51,7 @@ def read_yaml(root: Path, name: str) -> Layer:
         The file, relative to the root. Messages show this and never the root.
     """
     try:
-        values = yaml.load((root / name).read_text(encoding="utf-8"), Loader=_StrictLoader)
+        values = yaml.load((root / name).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except FileNotFoundError:
         raise SettingsError(f"{name} is missing", "Create it; it may be empty") from None
     except OSError as error:

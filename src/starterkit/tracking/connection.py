@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
+    os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` sets it; the kit's runs are its own, in its own experiment
     for name, value in _credentials(settings).items():
         os.environ[name] = value
     import mlflow
@@ -61,14 +63,14 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
         uri, artifacts = f"{_SQLITE}{database}", (root / "mlartifacts").as_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient(uri, uri)
     with explained(settings.uri):
+        client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return Connection(uri, artifacts, client)
 
 
 @contextmanager
-def explained(uri: str) -> Iterator[None]:
+def explained(uri: str) -> Generator[None, None, None]:
     """Turn what MLflow and the store raise into one line that names the server.
 
     Raises
@@ -109,3 +111,5 @@ def _quiet() -> None:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # "failed to resolve pip version"
+    # Whether a whole number may be missing is said by the schema, and the kit checks it.
+    warnings.filterwarnings("ignore", message=".*Inferred schema contains integer column", category=UserWarning)

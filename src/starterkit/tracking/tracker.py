@@ -1,7 +1,6 @@
 """`Tracker` opens runs of an experiment; `Run` takes what a step has to record."""
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +22,7 @@ _EXPORTED = "exported"
 
 @dataclass(frozen=True)
 class Example:
-    """n made-up rows of a model's inputs and of its output. MLflow reads the signature from them and keeps the first."""
+    """Made-up rows of a model's inputs and output. MLflow reads the signature from them and keeps the first."""
 
     inputs: "pd.DataFrame"
     outputs: "pd.DataFrame"
@@ -45,7 +44,7 @@ class Tracker:
         self._experiment = experiment
 
     @contextmanager
-    def start(self, name: str, tags: Mapping[str, str]) -> Iterator["Run"]:
+    def start(self, name: str, tags: Mapping[str, str]) -> Generator["Run", None, None]:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
         import mlflow
 
@@ -56,7 +55,7 @@ class Tracker:
             yield Run(self._connection, active.info.run_id)
 
     @contextmanager
-    def resume(self, run_id: str) -> Iterator["Run"]:
+    def resume(self, run_id: str) -> Generator["Run", None, None]:
         """An earlier run, to add to it."""
         import mlflow
 
@@ -190,23 +189,19 @@ class Run:
 
 
 def _dataset(frame: "pd.DataFrame", *, name: str, source: str, digest: str, target: str) -> "PandasDataset":
-    import mlflow.data
     from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.pandas_dataset import from_pandas
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hints about whole numbers that may go missing
-        # MLflow keeps at most 36 characters of a digest; the whole one is a tag of the run.
-        return mlflow.data.from_pandas(
-            frame, source=CodeDatasetSource({"source": source}), name=name, digest=digest[:32], targets=target
-        )
+    # MLflow keeps at most 36 characters of a digest; the whole one is a tag of the run.
+    return from_pandas(
+        frame, source=CodeDatasetSource({"source": source}), name=name, digest=digest[:32], targets=target
+    )
 
 
 def _signature(example: Example) -> "ModelSignature":
     from mlflow.models import infer_signature
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return infer_signature(example.inputs, example.outputs)
+    return infer_signature(example.inputs, example.outputs)
 
 
 def _pinned(*names: str) -> list[str]:

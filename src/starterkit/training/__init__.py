@@ -2,6 +2,17 @@
 
 from starterkit.training.evaluation import evaluate, naive_baseline, predict
 from starterkit.training.explanation import confusion, permutation_importance, roc_curves
+from starterkit.training.refusals import unquoted
 from starterkit.training.trainer import TrainedModel, Trainer
 
-__all__ = ["TrainedModel", "Trainer", "confusion", "evaluate", "naive_baseline", "permutation_importance", "predict", "roc_curves"]
+__all__ = [
+    "TrainedModel",
+    "Trainer",
+    "confusion",
+    "evaluate",
+    "naive_baseline",
+    "permutation_importance",
+    "predict",
+    "roc_curves",
+    "unquoted",
+]

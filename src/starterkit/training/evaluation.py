@@ -8,7 +8,7 @@ import pandas as pd
 
 from starterkit.contract import Prediction, Scalar, Task
 from starterkit.data import Rows
-from starterkit.metrics import metrics_for
+from starterkit.training.scores import compute_scores
 from starterkit.verdict import Candidate
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
 
 def evaluate(name: str, task: Task, rows: Rows, prediction: Prediction, classes: Sequence[Scalar]) -> Candidate:
     """Every metric of the task, for answers over these rows."""
-    actual = rows.target.to_numpy()
-    scores = {metric.name: metric.score(actual, prediction, classes) for metric in metrics_for(task)}
+    scores = compute_scores(task, rows.target.to_numpy(), prediction, classes)
     return Candidate(name=name, prediction=prediction, scores=scores)
 
 

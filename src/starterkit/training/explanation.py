@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from starterkit.data import Rows
 from starterkit.training.evaluation import predict
+from starterkit.training.scores import compute_scores
 from starterkit.training.trainer import TrainedModel
 
 _REPEATS = 5
@@ -21,15 +22,15 @@ def permutation_importance(model: TrainedModel, rows: Rows) -> Mapping[str, tupl
     from sklearn.inspection import permutation_importance as compute
 
     metric, task = model.problem.deciding_metric, model.problem.task
-    sign = 1 if metric.greater_is_better else -1
+    name, sign = metric.name, 1 if metric.greater_is_better else -1
 
     def score(estimator: Any, features: Any, target: Any) -> float:
-        return sign * metric.score(np.asarray(target), predict(estimator, task, features), model.classes)
+        return sign * compute_scores(task, np.asarray(target), predict(estimator, task, features), model.classes)[name]
 
-    found = compute(model.estimator, rows.features, rows.target, scoring=score, n_repeats=_REPEATS, random_state=0)
+    found: Any = compute(model.estimator, rows.features, rows.target, scoring=score, n_repeats=_REPEATS, random_state=0)
     return {
-        str(name): (float(mean), float(deviation))
-        for name, mean, deviation in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
+        str(feature): (float(mean), float(deviation))
+        for feature, mean, deviation in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
     }
 
 

@@ -9,6 +9,7 @@ from starterkit.errors import DataError
 from starterkit.problem import Problem
 from starterkit.settings import TrainingSettings
 from starterkit.training.evaluation import evaluate, naive_baseline, predict
+from starterkit.training.refusals import refusals
 from starterkit.verdict import Candidate
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Trainer:
         Raises
         ------
         DataError
-            The target has one value only, or scikit-learn refuses the rows.
+            The target has one value only, the holdout has a class of its own, or scikit-learn refuses the rows.
         """
         from sklearn.base import clone
 
@@ -56,11 +57,8 @@ class Trainer:
         if target.nunique() < 2:
             what = f"the training side's target '{target.name}' has one value in all {len(target)} rows"
             raise DataError(what, "Give rows with other values")
-        try:
+        with refusals("the estimator refuses the data"):
             fitted: Any = clone(self._unfitted).fit(dataset.training.features, target)
-        except ValueError as error:
-            first = str(error).splitlines()[0]
-            raise DataError(f"the estimator refuses the data: {first}", "Add an imputer or change the schema") from error
         return self.evaluate(fitted, dataset)
 
     def evaluate(self, fitted: Any, dataset: Dataset) -> TrainedModel:
@@ -70,12 +68,14 @@ class Trainer:
         unseen = set(holdout.target.unique().tolist()) - set(classes)
         if task == "classification" and unseen:
             raise DataError(f"the holdout has {len(unseen)} classes that the training side lacks", "Give more rows")
-        baseline = naive_baseline(task, dataset.training)
+        with refusals("the estimator refuses the holdout's rows"):
+            prediction = predict(fitted, task, holdout.features)
+        guess = predict(naive_baseline(task, dataset.training), task, holdout.features)
         return TrainedModel(
             problem=self._problem,
             estimator=fitted,
             parameters=self._parameters,
             classes=classes,
-            evaluation=evaluate("challenger", task, holdout, predict(fitted, task, holdout.features), classes),
-            baseline=evaluate("baseline", task, holdout, predict(baseline, task, holdout.features), classes),
+            evaluation=evaluate("challenger", task, holdout, prediction, classes),
+            baseline=evaluate("baseline", task, holdout, guess, classes),
         )

@@ -1,7 +1,7 @@
 """The one callback through which long work shows where it is."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Note:
 
 
 @contextmanager
-def step(progress: Progress, name: str) -> Iterator[Note]:
+def step(progress: Progress, name: str) -> Generator[Note, None, None]:
     """Tell that a step begins and, if it succeeds, that it ended and what came of it."""
     progress(Event(name))
     began, note = time.perf_counter(), Note()

@@ -1,0 +1,85 @@
+# All that is needed: git, make and Python 3.11, 3.12 or 3.13. `make` alone lists the targets.
+# Paths are relative, so that any folder will do, one with a space in its name too.
+
+VENV ?= .venv
+# The environment's own Python once it is there: PYTHON=python3.12 need be said only once.
+PYTHON ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo python3)
+ARGS ?=
+PKG ?=
+
+IN_ENV := $(VENV)/bin/python -m
+KIT := $(IN_ENV) starterkit
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export PKG
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  Options: ARGS=\"…\" for the command, PYTHON=python3.12, VENV=folder"
+
+# --- the kit
+
+run: env ## raw data to a registered, gated model, then a few predictions
+	@$(KIT) run $(ARGS)
+
+serve: env ## answer over HTTP with the champion
+	@$(KIT) serve $(ARGS)
+
+ui: env ## MLflow's own pages for the runs and models
+	@$(KIT) ui $(ARGS)
+
+# --- checks
+
+test: lint types contracts deps unit ## all checks and tests
+
+lint: env-test ## ruff: mistakes and formatting
+	$(IN_ENV) ruff check .
+	$(IN_ENV) ruff format --check .
+
+types: env-test ## pyrefly: types
+	$(IN_ENV) pyrefly check
+
+contracts: env-test ## import-linter: who may import whom
+	$(VENV)/bin/lint-imports
+
+deps: env-test ## deptry: what is imported is declared, and the reverse
+	$(IN_ENV) deptry src
+
+unit: env-test ## pytest alone; ARGS="-k export" picks
+	$(IN_ENV) pytest $(ARGS)
+
+format: env-test ## ruff: format and mend what it can
+	$(IN_ENV) ruff check --fix .
+	$(IN_ENV) ruff format .
+
+# --- the environment (how: tools/environment.py, tools/lock.py)
+
+env: python ## make the environment, or bring it up to date
+	@$(PYTHON) tools/environment.py $(VENV)
+
+env-test: python ## the same with the test tools
+	@$(PYTHON) tools/environment.py $(VENV) test
+
+add: python ## add a dependency, lock, install: make add PKG=orjson
+	@$(PYTHON) tools/lock.py add "$$PKG"
+	@$(PYTHON) tools/environment.py $(VENV)
+
+lock: python ## make the locks follow pyproject.toml
+	@$(PYTHON) tools/lock.py
+
+update-deps: python ## renew the locks and show what moved
+	@$(PYTHON) tools/lock.py upgrade
+
+clean: ## remove environments and caches; runs, models and data stay
+	rm -rf $(VENV) .uv .cache .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: python
+python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) not found; install Python 3.11, 3.12 or 3.13, or add PYTHON=… to the command" >&2; exit 1; }

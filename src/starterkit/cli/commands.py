@@ -1,0 +1,216 @@
+"""The commands. Each imports what it needs when it is called, so that ``--help`` answers at once."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starterkit.errors import Refused
+
+if TYPE_CHECKING:
+    from starterkit.pipeline import Pipeline, Promotion
+    from starterkit.serving import ServedModel
+    from starterkit.settings import Settings
+
+app = typer.Typer(
+    help="From raw data to a registered, gated model that answers. KIT_STAGE picks the stage; unset means local.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config = typer.Typer(help="What the stage's settings say, and where each value comes from.", no_args_is_help=True)
+app.add_typer(config, name="config")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
+Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
+
+
+@app.command()
+def run(as_json: Json = False) -> None:
+    """Do every step: read, train, export, register, pass the gate, score."""
+    pipeline = _pipeline()
+    from starterkit.cli.summary import show_summary, summary_as_json
+
+    summary = pipeline.run()
+    _print_json(summary_as_json(summary)) if as_json else show_summary(summary, pipeline.settings)
+    _end_if_refused(summary.promotion)
+
+
+@app.command()
+def train(as_json: Json = False) -> None:
+    """Train, evaluate on the holdout, and log a run."""
+    pipeline = _pipeline()
+    from starterkit.cli.summary import show_scores
+
+    trained = pipeline.train(pipeline.read())
+    model, run_id = trained.model, trained.lineage.run
+    scores = {"holdout": dict(model.evaluation.scores), "naive": dict(model.baseline.scores)}
+    _print_json({"run": run_id, **scores}) if as_json else show_scores(model, run_id)
+
+
+@app.command()
+def export(
+    run: RunId = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Keep a copy of the exported folder here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Convert a run's estimator to ONNX and prove that both answer alike."""
+    pipeline = _pipeline()
+    dataset = pipeline.read()
+    exported = pipeline.export(pipeline.trained(dataset, run), dataset, to)
+    kept = f"; kept in {to}" if to else ""
+    text = f"Run {exported.run} has the exported model {exported.model_id}{kept}."
+    _print_json({"run": exported.run, "model_id": exported.model_id}) if as_json else typer.echo(text)
+
+
+@app.command()
+def register(run: RunId = None, as_json: Json = False) -> None:
+    """Make a version of the model that a run exported."""
+    version = _pipeline().register(run)
+    text = f"Registered {version}. `starterkit promote` asks the gate about it."
+    _print_json({"model": version.model, "version": version.number}) if as_json else typer.echo(text)
+
+
+@app.command()
+def promote(
+    version: Annotated[int | None, typer.Option("--version", help="The newest version if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the gate about a version and make it champion if every check passes."""
+    pipeline = _pipeline()
+    from starterkit.cli.summary import promotion_as_json, show_promotion
+
+    promotion = pipeline.promote(pipeline.read(), version)
+    _print_json(promotion_as_json(promotion)) if as_json else show_promotion(promotion)
+    _end_if_refused(promotion)
+
+
+@app.command()
+def serve(
+    folder: Folder = None,
+    port: Annotated[int | None, typer.Option("--port", help="Instead of serving.port.")] = None,
+) -> None:
+    """Answer requests with the champion: POST /predict, and /docs to try it."""
+    import uvicorn
+
+    from starterkit.serving import create_app
+    from starterkit.settings import load_settings
+
+    settings = load_settings()
+    listening = settings.serving.model_copy(update={"port": port} if port else {})
+    served = _open_champion(settings, folder)
+    answering = create_app(lambda: served, listening)
+    typer.echo(f"Answering on http://{listening.host}:{listening.port}, try it at /docs (Ctrl-C ends it)")
+    uvicorn.run(answering, host=listening.host, port=listening.port, log_level="info" if settings.debug else "warning")
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(help="A .csv or .parquet file with the model's columns.")],
+    destination: Annotated[Path, typer.Argument(help="Where the rows go, with a column 'prediction' added.")],
+    folder: Folder = None,
+) -> None:
+    """Score a file with the champion."""
+    from starterkit.batch import BatchScorer
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+    from starterkit.settings import load_settings
+
+    served = _open_champion(load_settings(), folder)
+    with step(ProgressView(), "score") as note:
+        rows = BatchScorer(served.predictor).score(source, destination)
+        note.text = f"{rows:,} rows to {destination}"
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.")] = 5000) -> None:
+    """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
+    from starterkit.cli.ui import open_ui
+    from starterkit.settings import load_settings
+
+    open_ui(load_settings(), port)
+
+
+@config.command("show")
+def config_show(as_json: Json = False) -> None:
+    """Print every setting with where its value comes from; secrets stay hidden."""
+    from starterkit.cli.console import console, table
+    from starterkit.settings import read_layers, show
+
+    layers = read_layers()
+    shown = show(layers)
+    if as_json:
+        _print_json({item.key: {"value": item.value, "origin": item.origin} for item in shown})
+        return
+    console().print(table([(i.key, i.value, i.origin) for i in shown], header=("setting", "value", "from")))
+    for warning in layers.warnings:
+        console(stderr=True).print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the YAML files, as config/settings.schema.json holds it."""
+    from starterkit.settings import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the whole installation and name what fails, with its mend."""
+    from starterkit.cli.console import ProgressView, console, table
+    from starterkit.doctor import Doctor
+
+    findings = Doctor(progress=ProgressView()).examine()
+    if as_json:
+        _print_json([vars(finding) for finding in findings])
+    else:
+        words = {"well": "[green]well[/]", "warning": "[yellow]look[/]", "failing": "[red]fails[/]"}
+        rows = [(words[f.state], f.item, f.text if f.state == "well" else f"{f.text}. {f.mend}.") for f in findings]
+        console().print(table(rows))
+    if any(finding.state == "failing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _pipeline() -> "Pipeline":
+    from starterkit.cli.console import ProgressView, console
+    from starterkit.progress import step
+    from starterkit.settings import read_layers
+
+    layers = read_layers()
+    for warning in layers.warnings:
+        console(stderr=True).print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    view = ProgressView()
+    with step(view, "load libraries") as note:
+        from starterkit.pipeline import Pipeline
+        from starterkit.problem import find_problem
+
+        problem = find_problem()
+        note.text = f"{problem.title}, stage {layers.settings.stage}"
+    return Pipeline(problem, layers.settings, view)
+
+
+def _open_champion(settings: "Settings", folder: Path | None) -> "ServedModel":
+    from starterkit.cli.champion import find_champion
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+
+    with step(ProgressView(), "open the model") as note:
+        served = find_champion(settings, folder)
+        note.text = f"{served.name} {served.version}"
+    return served
+
+
+def _print_json(document: object) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def _end_if_refused(promotion: "Promotion") -> None:
+    from starterkit.cli.summary import reasons
+
+    if not promotion.decision.passed:
+        mend = "Improve the model, or change the limits in config if they are wrong"
+        raise Refused(f"the gate refused {promotion.version}: {reasons(promotion.decision)}", mend)

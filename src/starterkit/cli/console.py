@@ -1,0 +1,76 @@
+"""How things look: colour and a spinner on a terminal, plain lines elsewhere.
+
+Results go to stdout, progress and errors to stderr.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+from starterkit.errors import KitError
+from starterkit.progress import Event
+
+_PLAIN_WIDTH = 200
+"""Lines for a file or a pipe are not folded at 80 columns."""
+
+
+def console(stderr: bool = False) -> Console:
+    """A console for results, or for progress and errors."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=None if terminal else _PLAIN_WIDTH)
+
+
+class ProgressView:
+    """Shows a pipeline's events: a spinner with the step's name, and a line for each step that ended."""
+
+    def __init__(self) -> None:
+        self._console = console(stderr=True)
+        self._status: Status | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event.seconds is None:
+            self._begin(event.step)
+        else:
+            self.close()
+            line = f"  {event.step:<20} {event.seconds:>5.1f} s  {event.note}"
+            self._console.print(escape(line))
+
+    def _begin(self, step: str) -> None:
+        if self._console.is_terminal:
+            self._status = self._console.status(f"{escape(step)} …")
+            self._status.start()
+
+    def close(self) -> None:
+        """Take the spinner away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> Table:
+    """A table without lines. `right` names the columns whose cells are numbers."""
+    made = Table(box=None, show_header=bool(header), padding=(0, 2), header_style="bold")
+    cells = [list(row) for row in rows]
+    for index, title in enumerate(header or [""] * max((len(row) for row in cells), default=0)):
+        made.add_column(title, justify="right" if index in right else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*row)
+    return made
+
+
+def show_error(error: KitError) -> None:
+    """One line that names the thing and one that says what to do; bad data gets its table too."""
+    from rich.live import Live  # noqa: F401  # rich restores the cursor only if its live display was imported
+
+    out = console(stderr=True)
+    failures = getattr(error, "failures", ())
+    if failures:
+        rows = [(escape(f.column), escape(f.check), str(f.count), f.rows_in_words) for f in failures]
+        out.print(table(rows, header=("column", "check", "rows", "row numbers, from 0"), right=(2,)))
+    out.print(f"[bold red]error:[/] {escape(error.what)}.", soft_wrap=True)
+    if error.mend:
+        out.print(f"       {escape(error.mend)}.", soft_wrap=True)

@@ -1,0 +1,103 @@
+"""What a person, or a script, is told at the end of a run."""
+
+import json
+from typing import Any
+
+from rich.markup import escape
+
+from starterkit.cli.console import console, table
+from starterkit.gate import Decision
+from starterkit.pipeline import Promotion, Summary
+from starterkit.settings import Settings
+from starterkit.training import TrainedModel
+
+
+def show_summary(summary: Summary, settings: Settings) -> None:
+    """The whole run on one screen: figures, parity, verdict, version, answers, and what to do next."""
+    out, parity = console(), summary.exported.contract.parity
+    _show_scores(summary.trained.model, len(summary.dataset.holdout))
+    out.print(f"\n[bold]Parity[/]  {parity.measure} {parity.largest:.2g} over {parity.rows:,} rows", end="")
+    out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does")
+    show_promotion(summary.promotion)
+    if summary.samples:
+        out.print(f"\n[bold]Answers[/] of {summary.promotion.version} for rows it was not trained on")
+        rows = [(_number(predicted), _number(actual)) for predicted, actual in summary.samples]
+        out.print(table(rows, header=("predicted", "actual"), right=(0, 1)))
+    _show_next(summary, settings)
+
+
+def show_scores(model: TrainedModel, run: str) -> None:
+    """The figures of a training."""
+    _show_scores(model, len(model.evaluation.prediction.values))
+    console().print(f"\nRun {run}. `starterkit export` converts it.")
+
+
+def show_promotion(promotion: Promotion) -> None:
+    """Each check's verdict, and who is champion now."""
+    out, decision = console(), promotion.decision
+    verdict = "[bold green]passed[/]" if decision.passed else "[bold red]refused[/]"
+    out.print(f"\n[bold]Gate[/]  {promotion.version}: {verdict}")
+    marks = {True: "[green]pass[/]", False: "[red]REFUSE[/]"}
+    out.print(table([(marks[v.passed], escape(v.check), escape(v.reason)) for v in decision.verdicts]))
+    before = f"was {promotion.earlier}" if promotion.earlier else "there was none"
+    if decision.passed:
+        out.print(f"\n[bold]Champion[/]  {promotion.version} ({before})")
+    else:
+        stays = f"{promotion.earlier} stays" if promotion.earlier else "there is none"
+        out.print(f"\n[bold]Champion[/]  {stays}")
+
+
+def promotion_as_json(promotion: Promotion) -> dict[str, Any]:
+    """The decision for a script."""
+    return {
+        "model": promotion.version.model,
+        "version": promotion.version.number,
+        "passed": promotion.decision.passed,
+        "verdicts": [vars(verdict) for verdict in promotion.decision.verdicts],
+        "earlier_champion": promotion.earlier.number if promotion.earlier else None,
+    }
+
+
+def summary_as_json(summary: Summary) -> dict[str, Any]:
+    """The whole run for a script."""
+    return {
+        "run": summary.exported.run,
+        "holdout": dict(summary.trained.model.evaluation.scores),
+        "naive": dict(summary.trained.model.baseline.scores),
+        "parity": vars(summary.exported.contract.parity),
+        "promotion": promotion_as_json(summary.promotion),
+        "champion": summary.promotion.champion.number if summary.promotion.champion else None,
+        "samples": [{"predicted": predicted, "actual": actual} for predicted, actual in summary.samples],
+    }
+
+
+def reasons(decision: Decision) -> str:
+    """Why a version was refused, in one line."""
+    return "; ".join(f"{verdict.check}: {verdict.reason}" for verdict in decision.refusals)
+
+
+def _show_scores(model: TrainedModel, rows: int) -> None:
+    out = console()
+    out.print(f"\n[bold]Holdout[/]  {rows} rows that no model is trained on")
+    scores = [
+        (f"{name}{' (decides)' if name == model.problem.metric else ''}", _number(score), _number(naive))
+        for (name, score), naive in zip(model.evaluation.scores.items(), model.baseline.scores.values(), strict=True)
+    ]
+    out.print(table(scores, header=("metric", "model", "naive guess"), right=(1, 2)))
+
+
+def _show_next(summary: Summary, settings: Settings) -> None:
+    out, address = console(), f"http://{settings.serving.host}:{settings.serving.port}"
+    record = json.dumps({"records": [dict(summary.exported.contract.example)]}, ensure_ascii=False)
+    out.print("\n[bold]Next[/]")
+    rows = [
+        ("make ui", "look at the run, its figures and the registered model"),
+        ("make serve", f"answer requests; try it at {address}/docs"),
+    ]
+    out.print(table(rows))
+    curl = f"  curl {address}/predict -H 'content-type: application/json' -d '{record}'"
+    out.print(escape(curl), soft_wrap=True)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

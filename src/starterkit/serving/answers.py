@@ -1,0 +1,121 @@
+"""Answers as JSON: a model's predictions, and refusals as RFC 9457 problem details."""
+
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from starterkit.contract import Prediction
+from starterkit.inference import InvalidRecords
+from starterkit.serving.model import ServedModel
+from starterkit.serving.requests import InvalidRequest
+
+PROBLEM_TYPE = "application/problem+json"
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this address. See /docs for those that there are.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method. The header Allow says which it takes.",
+}
+
+
+def answer(
+    content: Mapping[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+    media_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """JSON in UTF-8. Half a surrogate pair, which a client may have sent as a key, becomes a question mark."""
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(body, status, headers, media_type)
+
+
+def identity(served: ServedModel) -> dict[str, str]:
+    return {"name": served.name, "version": served.version}
+
+
+def prediction_content(served: ServedModel, prediction: Prediction) -> dict[str, Any]:
+    """Values and, from a classifier, each class's probability, row by row."""
+    content: dict[str, Any] = {"model": identity(served), "predictions": prediction.values.tolist()}
+    if prediction.probabilities is not None:
+        classes = served.contract.classes
+        content["probabilities"] = [dict(zip(classes, row, strict=True)) for row in prediction.probabilities.tolist()]
+    return content
+
+
+def model_content(served: ServedModel) -> dict[str, Any]:
+    """What a client needs to know of the model, and an operator of where it comes from."""
+    contract = served.contract
+    shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "categories", "description")
+    columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
+    lineage = contract.lineage
+    return {
+        **identity(served),
+        "title": contract.title,
+        "task": contract.task,
+        "columns": columns[:-1],
+        "target": columns[-1],
+        "classes": contract.classes,
+        "example": contract.example,
+        "parity": asdict(contract.parity),
+        "lineage": {"run": lineage.run, "commit": lineage.commit, "data_digest": lineage.data_digest},
+    }
+
+
+def problem(
+    status: int,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A refusal. `errors` has a row (from 0), column, problem and mend for each fault, where there are any to name."""
+    status = HTTPStatus(status)
+    content: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    if errors is not None:
+        content["errors"] = errors
+    return answer(content, status, PROBLEM_TYPE, headers)
+
+
+async def _invalid_records(_: Request, error: InvalidRecords) -> Response:
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [asdict(fault) for fault in error.faults])
+
+
+async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
+    errors = [{"row": None, "column": None, "problem": error.what, "mend": error.mend}]
+    return problem(error.status, str(error), errors, error.headers)
+
+
+async def _http_exception(_: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    return problem(status, _DETAILS.get(status, status.phrase), headers=error.headers)
+
+
+async def _invalid_parameters(_: Request, __: RequestValidationError) -> Response:
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "the address has an invalid parameter. See /docs for what it takes."
+    )
+
+
+async def _disconnected(_: Request, __: ClientDisconnect) -> Response:
+    return problem(HTTPStatus.BAD_REQUEST, "the body did not arrive whole.")  # nobody is there to read this
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    detail = "the server failed; its log says why. The request need not be changed."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    InvalidRecords: _invalid_records,
+    InvalidRequest: _invalid_request,
+    HTTPException: _http_exception,
+    RequestValidationError: _invalid_parameters,  # FastAPI's own answer repeats the input
+    ClientDisconnect: _disconnected,
+    Exception: _bug,
+}
+"""What each exception becomes. The server logs those that only the last line knows."""

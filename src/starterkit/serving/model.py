@@ -1,0 +1,69 @@
+"""What is served, and the one place that says which model that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import numpy as np
+
+from starterkit.contract import Contract, Prediction
+from starterkit.errors import KitError
+from starterkit.inference import Fault, InvalidRecords, Predictor, read_records
+from starterkit.serving.requests import InvalidRequest
+
+
+class ModelFailed(KitError):
+    """The model did not answer rows that its contract allows."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model with the name and version under which clients know it."""
+
+    name: str
+    version: str
+    predictor: Predictor
+
+    @property
+    def contract(self) -> Contract:
+        return self.predictor.contract
+
+    def answer(self, records: Sequence[object]) -> Prediction:
+        """Answers for n records.
+
+        Raises
+        ------
+        InvalidRecords
+            A record is not what the contract says, or the model has no finite answer for it.
+        ModelFailed
+            The graph stopped with an error.
+        """
+        columns = read_records(self.contract, records)
+        try:
+            prediction = self.predictor.predict(columns)
+        except Exception as error:  # its message may repeat a value, which must not reach the log
+            raise ModelFailed(
+                f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
+            ) from None
+        _refuse_what_is_not_finite(prediction)
+        return prediction
+
+
+class CurrentModel:
+    """The model that answers now, or none yet."""
+
+    def __init__(self) -> None:
+        self.served: ServedModel | None = None
+
+    def get(self) -> ServedModel:
+        if self.served is None:
+            raise InvalidRequest(HTTPStatus.SERVICE_UNAVAILABLE, "no model is loaded", "Try again later")
+        return self.served
+
+
+def _refuse_what_is_not_finite(prediction: Prediction) -> None:
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
+    if rows:
+        mend = "Give values nearer to those that the model was trained on"
+        raise InvalidRecords([Fault(row, None, "has no finite answer", mend) for row in rows])

@@ -1,0 +1,25 @@
+"""What scikit-learn says when it refuses rows, without the values that it likes to quote."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starterkit.errors import DataError
+
+_QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Raise scikit-learn's refusal of some rows as a `DataError`."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        mend = "Add an imputer or an encoder to the estimator, or change the schema"
+        raise DataError(f"{what}: {unquoted(error)}", mend) from error
+
+
+def unquoted(error: BaseException) -> str:
+    """The first line of the message, up to the first thing quoted: it could be a person's."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return _QUOTED.split(first)[0].rstrip(" :,=") or type(error).__name__

@@ -1,0 +1,205 @@
+"""The command line as a person meets it: a process with its exit code and its two streams."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from starterkit.pipeline import Summary
+
+COMMAND = [sys.executable, "-m", "starterkit"]
+
+
+def run(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KIT_")}
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=root, env=clean | environ, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository with a champion. Its artifacts stay where the first run put them."""
+    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+
+
+def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path) -> None:
+    done = run(repository, "run")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "rmse (decides)",
+        "naive guess",
+        "Parity",
+        "passed",
+        "local.diabetes version 1",
+        "make serve",
+        "curl",
+    ):
+        assert words in done.stdout
+    assert "export to ONNX" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_run_for_a_script_is_one_json_document(repository: Path) -> None:
+    done = run(repository, "run", "--json")
+    said = json.loads(done.stdout)
+    assert said["champion"] == 1
+    assert said["promotion"]["passed"] is True
+    assert said["holdout"]["rmse"] < said["naive"]["rmse"]
+
+
+def test_refused_version_exits_with_1_and_says_by_how_much(trained: Path) -> None:
+    done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5}')
+    assert done.returncode == 1
+    assert "REFUSE" in done.stdout
+    assert "local.diabetes version 1 stays" in done.stdout
+    assert "error: the gate refused local.diabetes version 2: " in done.stderr
+    assert "at most 65 allowed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "said"),
+    [
+        (["run"], {"KIT_STAGE": "produktion"}, "KIT_STAGE"),
+        (["run"], {"KIT_SERVNG__PORT": "1"}, "KIT_SERVNG__PORT"),
+        (["run"], {"KIT_DATA__SOURCE": "data/none.csv"}, "data/none.csv"),
+        (["run"], {"KIT_TRAINING__PARAMS": '{"depth": 3}'}, "training.params.depth"),
+        (["export", "--run", "nosuchrun"], {}, "nosuchrun"),
+        (["promote", "--version", "7"], {}, "no version 7"),
+        (["predict", "nowhere.csv", "out.csv"], {}, "nowhere.csv"),
+        (["predict", "in.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
+        (["serve", "--folder", "nowhere"], {}, "nowhere"),
+        (["nonsense"], {}, "nonsense"),
+    ],
+)
+def test_mistakes_get_one_line_and_no_traceback(
+    trained: Path, arguments: list[str], environ: dict[str, str], said: str
+) -> None:
+    done = run(trained, *arguments, **environ)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_a_repository_it_says_so(tmp_path: Path) -> None:
+    done = run(tmp_path, "run")
+    assert done.returncode == 2
+    assert "config/base.yaml" in done.stderr
+
+
+def test_bad_data_gets_a_table_of_everything_and_no_values(repository: Path) -> None:
+    data = repository / "data" / "diabetes.csv"
+    lines = data.read_text().splitlines()
+    broken = lines[3].split(",")
+    broken[1], broken[3] = "777", "heavy"
+    lines[3] = ",".join(broken)
+    data.write_text("\n".join([*lines, lines[1]]) + "\n")
+    done = run(repository, "run")
+    assert done.returncode == 2
+    for words in ("age", "bmi", "patient_id", "row numbers", "data/diabetes.csv does not fit the schema"):
+        assert words in done.stderr
+    assert "777" not in done.stderr
+    assert "P001" not in done.stderr
+
+
+def test_broken_project_code_is_named_with_its_line(tmp_path: Path) -> None:
+    package = tmp_path / "broken_project"
+    package.mkdir()
+    (package / "__init__.py").write_text("x = 1\ny = x.nothing\n")
+    metadata = tmp_path / "broken_project-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-project\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[starterkit.problem]\nother = broken_project:problem\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from starterkit.problem.discovery import _load; from importlib.metadata import *;"
+         "_load(next(e for e in entry_points(group='starterkit.problem') if e.name == 'other'))"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "cannot be imported: AttributeError" in done.stderr
+    assert "line 2" in done.stderr
+
+
+def test_steps_follow_each_other_through_mlflow(repository: Path) -> None:
+    for arguments in (["train"], ["export"], ["register"], ["promote"]):
+        done = run(repository, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "local.diabetes version 1 (there was none)" in done.stdout
+
+
+def test_predict_adds_a_column(trained: Path) -> None:
+    done = run(trained, "predict", "data/diabetes.csv", "out.csv")
+    assert done.returncode == 0, done.stderr
+    header, first = (trained / "out.csv").read_text().splitlines()[:2]
+    assert header.replace('"', "").endswith("progression,prediction")
+    assert first.count(",") == header.count(",")
+
+
+def test_config_show_names_origins_and_hides_secrets(repository: Path) -> None:
+    done = run(repository, "config", "show", KIT_SERVING__PORT="8123", KIT_SERVING__API_KEY="a-very-secret-key")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "8123" in rows["serving.port"]
+    assert "KIT_SERVING__PORT" in rows["serving.port"]
+    assert "config/local.yaml" in rows["tracking.uri"]
+    assert "a-very-secret-key" not in done.stdout
+
+
+def test_config_schema_is_the_file(repository: Path) -> None:
+    assert run(repository, "config", "schema").stdout == (repository / "config" / "settings.schema.json").read_text()
+
+
+def test_doctor_finds_a_sound_installation(trained: Path) -> None:
+    done = run(trained, "doctor", "--json")
+    found = {finding["item"]: finding["state"] for finding in json.loads(done.stdout)}
+    assert found == dict.fromkeys(["settings", "disk", "problem", "data", "MLflow", "champion", "API"], "well")
+
+
+def test_doctor_names_what_fails_and_goes_on(repository: Path) -> None:
+    (repository / "data" / "diabetes.csv").unlink()
+    (repository / "mlflow.db").write_bytes(b"no database" * 100)
+    done = run(repository, "doctor", "--json")
+    assert done.returncode == 1
+    findings = {finding["item"]: finding for finding in json.loads(done.stdout)}
+    assert findings["data"]["state"] == "failing"
+    assert "does not exist" in findings["data"]["text"]
+    assert "not a database" in findings["MLflow"]["text"]
+    assert findings["problem"]["state"] == "well"
+    assert all(finding["mend"] for finding in findings.values() if finding["state"] == "failing")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    probe = (
+        "import sys\nfrom starterkit.cli import main\nsys.argv = ['starterkit', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('loaded', {'pandas', 'sklearn', 'mlflow', 'pydantic', 'fastapi', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("loaded set()\n")
+    assert "From raw data" in done.stdout
+
+
+def test_interrupted_run_ends_clean_and_the_next_one_works(repository: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "run"], cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "connect to MLflow" in line:
+                break
+        time.sleep(0.5)  # somewhere inside the training step
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    done = run(repository, "run", "--json")
+    assert json.loads(done.stdout)["champion"] == 1

@@ -1,0 +1,55 @@
+"""A repository of one's own for each test: settings, data and an empty store, in a folder with an awkward name."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from example_project import problem
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.settings import Settings, load_settings
+from starterkit.tracking import Connection, connect
+
+REPOSITORY = Path(__file__).parents[2]
+COPIED = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
+
+
+def copy_repository(destination: Path, store: Path | None = None) -> Path:
+    """What a run reads, copied to `destination`; `store` is an MLflow database to start with."""
+    destination.mkdir(parents=True)
+    for name in COPIED:
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, destination / name)
+    if store is not None:
+        shutil.copy(store, destination / "mlflow.db")
+    return destination
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them. Making one takes over a second, copying none."""
+    root = copy_repository(tmp_path_factory.mktemp("store") / "made")
+    connect(load_settings(root, {}).tracking, root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, empty_store: Path) -> Path:
+    return copy_repository(tmp_path / "my prøject ü", empty_store)
+
+
+@pytest.fixture
+def settings(repository: Path) -> Settings:
+    return load_settings(repository, {})
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Connection:
+    return connect(settings.tracking, settings.root)
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, Summary]:
+    """A repository in which the pipeline ran once, and what that run said. Read only: copy it to change it."""
+    root = copy_repository(tmp_path_factory.mktemp("first") / "run", empty_store)
+    return root, Pipeline(problem, load_settings(root, {})).run()

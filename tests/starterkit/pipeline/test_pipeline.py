@@ -1,0 +1,238 @@
+"""The whole path, on a real store, and what it leaves there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from example_project import problem
+from starterkit.errors import DataError, ProblemError, SettingsError, TrackingError
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.problem import feature, identifier, target
+from starterkit.progress import Event
+from starterkit.settings import Settings, load_settings
+from starterkit.tracking import Connection, connect
+from starterkit.verdict import Check, Evidence, Verdict
+
+
+def changed(settings: Settings, **params: float) -> Settings:
+    training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
+    return settings.model_copy(update={"training": training})
+
+
+@pytest.fixture(scope="module")
+def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
+    root, summary = first_run
+    return connect(load_settings(root, {}).tracking, root), summary
+
+
+def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection, Summary]) -> None:
+    summary = opened[1]
+    assert summary.promotion.decision.passed
+    assert summary.promotion.earlier is None
+    assert summary.promotion.champion == summary.promotion.version
+    assert summary.promotion.version.number == 1
+    model = summary.trained.model
+    assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
+    assert summary.exported.contract.parity.proven
+    assert summary.exported.contract.parity.rows == 100_000 + len(summary.dataset.holdout)
+    assert len(summary.samples) == 3
+
+
+def test_samples_are_the_estimators_own_answers(opened: tuple[Connection, Summary]) -> None:
+    summary = opened[1]
+    answered = [predicted for predicted, _ in summary.samples]
+    estimated = summary.trained.model.evaluation.prediction.values[:3]
+    np.testing.assert_allclose(answered, estimated, rtol=1e-5)
+
+
+def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    run = connection.client.get_run(summary.exported.run)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["n_estimators"] == "200"
+    assert run.data.params["random_state"] == "0"
+    tags, lineage = run.data.tags, summary.trained.lineage
+    assert tags["stage"] == "local"
+    assert tags["data_source"] == "data/diabetes.csv"
+    assert tags["data_digest"] == summary.dataset.digest
+    assert tags["holdout_digest"] == summary.dataset.holdout.digest
+    assert len(tags["lock_digest"]) == 64
+    assert tags["commit"] == lineage.commit
+    figures = {file.path for file in connection.client.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {"figures/residuals.png", "figures/importance.png"}
+
+
+def test_run_names_its_rows_without_keeping_them(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    inputs = connection.client.get_run(summary.exported.run).inputs.dataset_inputs
+    by_context = {item.tags[0].value: item.dataset for item in inputs}
+    assert by_context.keys() == {"training", "holdout"}
+    assert by_context["holdout"].digest == summary.dataset.holdout.digest[:32]
+    assert "data/diabetes.csv" in by_context["training"].source
+    assert "P001" not in str(inputs)
+
+
+def test_metrics_are_tied_to_the_models_and_the_holdout(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    tags = connection.client.get_run(summary.exported.run).data.tags
+    for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
+        figures = {m.key: m for m in connection.client.get_logged_model(model_id).metrics or []}
+        assert figures["rmse"].value == pytest.approx(summary.trained.model.evaluation.scores["rmse"], rel=1e-5)
+        assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
+
+
+def test_version_carries_its_lineage_and_the_gates_word(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
+    assert version.run_id == summary.exported.run
+    assert version.source == f"models:/{summary.exported.model_id}"
+    assert version.tags["gate"] == "passed"
+    for name, value in vars(summary.trained.lineage).items():
+        assert version.tags[name] == str(value)
+
+
+def test_anyone_can_load_the_version_with_mlflow_alone(opened: tuple[Connection, Summary]) -> None:
+    import mlflow.pyfunc
+
+    summary = opened[1]
+    loaded = mlflow.pyfunc.load_model("models:/local.diabetes@champion")
+    holdout = summary.dataset.holdout
+    answers = np.asarray(loaded.predict(holdout.features)).ravel()
+    np.testing.assert_allclose(answers, summary.trained.model.evaluation.prediction.values, rtol=1e-5)
+    assert [column.name for column in loaded.metadata.signature.inputs] == list(holdout.features)
+
+
+def test_input_example_is_nobody(opened: tuple[Connection, Summary]) -> None:
+    import mlflow.models
+
+    summary = opened[1]
+    info = mlflow.models.get_model_info("models:/local.diabetes@champion")
+    example = mlflow.models.Model.load(info.model_uri).load_input_example()
+    rows = pd.concat([summary.dataset.training.features, summary.dataset.holdout.features])
+    assert len(example) == 1
+    assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
+
+
+def test_second_run_is_compared_with_the_first(settings: Settings) -> None:
+    Pipeline(problem, settings).run()
+    second = Pipeline(problem, settings).run()
+    assert second.promotion.version.number == 2
+    assert second.promotion.champion == second.promotion.version
+    assert second.promotion.earlier is not None
+    assert second.promotion.earlier.number == 1
+    verdict = second.promotion.decision.verdicts[-1]
+    assert verdict.check == "champion"
+    assert "version 1 on the same 98 rows" in verdict.reason
+
+
+def test_worse_version_is_refused_and_the_champion_stays(settings: Settings) -> None:
+    Pipeline(problem, settings).run()
+    worse = Pipeline(problem, changed(settings, n_estimators=40)).run()
+    assert not worse.promotion.decision.passed
+    assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
+    assert worse.promotion.version.number == 2
+    assert worse.promotion.champion is not None
+    assert worse.promotion.champion.number == 1
+    assert worse.samples == ()
+    pipeline = Pipeline(problem, settings)
+    assert pipeline.registry.version(2).tags["gate"] == "refused"
+
+
+def test_projects_own_check_is_asked(settings: Settings) -> None:
+    class NeverOnMondays(Check):
+        name = "weekday"
+
+        def judge(self, evidence: Evidence) -> Verdict:
+            return Verdict(check=self.name, passed=False, reason=f"{len(evidence.actual)} rows, and it is Monday")
+
+    summary = Pipeline(replace(problem, checks=(NeverOnMondays(),)), settings).run()
+    assert [verdict.reason for verdict in summary.promotion.decision.refusals] == ["98 rows, and it is Monday"]
+    assert summary.promotion.champion is None
+    assert summary.samples == ()
+
+
+def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path) -> None:
+    trained = Pipeline(problem, settings).train(Pipeline(problem, settings).read())
+    later = Pipeline(problem, settings)
+    dataset = later.read()
+    loaded = later.trained(dataset)
+    assert loaded.lineage == trained.lineage
+    exported = later.export(loaded, dataset, tmp_path / "kept")
+    assert (tmp_path / "kept" / "contract.json").is_file()
+    assert Pipeline(problem, settings).register().number == 1
+    promotion = Pipeline(problem, settings).promote(dataset)
+    assert promotion.decision.passed
+    assert promotion.version.run == exported.run == trained.lineage.run
+    np.testing.assert_array_equal(loaded.model.evaluation.prediction.values, trained.model.evaluation.prediction.values)
+
+
+def test_events_tell_every_step(settings: Settings) -> None:
+    events: list[Event] = []
+    Pipeline(problem, settings, events.append).run()
+    ended = [event.step for event in events if event.seconds is not None]
+    assert ended == [
+        "read data", "connect to MLflow", "train", "export to ONNX", "register", "pass the gate", "score",
+    ]  # fmt: skip
+    assert all(event.note for event in events if event.seconds is not None)
+
+
+def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
+    pipeline = Pipeline(problem, settings)
+    run = pipeline.train(pipeline.read()).lineage.run
+    data = repository / "data" / "diabetes.csv"
+    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="data has changed since run"):
+        pipeline.trained(pipeline.read(), run)
+
+
+def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings)
+    dataset = pipeline.read()
+    with pytest.raises(TrackingError, match=r"no finished run.*Train first"):
+        pipeline.trained(dataset)
+    with pytest.raises(TrackingError, match="has no version"):
+        pipeline.promote(dataset)
+    run = pipeline.train(dataset).lineage.run
+    with pytest.raises(TrackingError, match=f"starterkit export --run {run}"):
+        pipeline.register(run)
+
+
+def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
+    with pytest.raises(ProblemError, match=r"training\.params\.depth"):
+        Pipeline(problem, changed(settings, depth=3))
+    gate = settings.gate.model_copy(update={"limits": {"rmsee": settings.gate.limits["rmse"]}})
+    with pytest.raises(SettingsError, match=r"gate\.limits\.rmsee"):
+        Pipeline(problem, settings.model_copy(update={"gate": gate}))
+
+
+def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, connection: Connection) -> None:
+    pipeline = Pipeline(problem, changed(settings, subsample=7.0))
+    with pytest.raises(DataError, match="subsample"):
+        pipeline.run()
+    experiment = connection.client.get_experiment_by_name("local.diabetes")
+    assert experiment is not None
+    runs = connection.client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"]
+    assert connection.client.search_registered_models() == []
+
+
+def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings) -> None:
+    Pipeline(problem, settings).run()
+
+    class Narrowed(pa.DataFrameModel):
+        patient_id: str = identifier()
+        bmi: float = feature(sensitivity="plain")
+        progression: float = target()
+
+    kept = ["patient_id", "bmi", "progression"]
+    narrowed = replace(problem, schema=Narrowed, load=lambda source: source.read()[kept])
+    settings = settings.model_copy(update={"gate": settings.gate.model_copy(update={"limits": {}})})
+    summary = Pipeline(narrowed, settings).run()
+    (refusal,) = summary.promotion.decision.refusals
+    assert refusal.check == "champion"
+    assert "column 'age'" in refusal.reason
+    assert "give the problem a new name" in refusal.reason

@@ -1,0 +1,60 @@
+"""The floors: what local allows, dev warns of, and test, staging and prod refuse."""
+
+import pytest
+
+from starterkit.errors import SettingsError
+
+LOOSE_ENDS = [
+    ({"KIT_DEBUG": "true"}, "KIT_DEBUG: debug is true"),
+    ({"KIT_TRACKING__URI": "sqlite:///a.db"}, "KIT_TRACKING__URI: tracking.uri is a local store"),
+    ({"KIT_SERVING__API_KEY": "Change-Me-Change-Me"}, "KIT_SERVING__API_KEY: serving.api_key holds a placeholder"),
+    ({"KIT_TRACKING__PASSWORD": "changeme"}, "KIT_TRACKING__PASSWORD: tracking.password holds a placeholder"),
+    ({"KIT_TRACKING__URI": "http://me:changeme@host"}, "KIT_TRACKING__URI: tracking.uri holds a placeholder"),
+]
+
+
+@pytest.mark.parametrize(("environ", "finding"), LOOSE_ENDS)
+def test_local_allows_it(repository, environ, finding):
+    assert repository.read(KIT_STAGE="local", **environ).warnings == ()
+
+
+@pytest.mark.parametrize(("environ", "finding"), LOOSE_ENDS)
+def test_dev_warns_of_it(repository, environ, finding):
+    (warning,) = repository.read(KIT_STAGE="dev", **environ).warnings
+    assert finding in warning
+
+
+@pytest.mark.parametrize("stage", ["test", "staging", "prod"])
+@pytest.mark.parametrize(("environ", "finding"), LOOSE_ENDS)
+def test_the_later_stages_refuse_it(repository, stage, environ, finding):
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE=stage, **environ)
+    assert finding in str(caught.value)
+    assert f"which {stage} does not allow" in str(caught.value)
+    assert "change" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("stage", ["dev", "test", "staging", "prod"])
+def test_every_stage_passes_without_loose_ends(repository, stage):
+    assert repository.read(KIT_STAGE=stage).warnings == ()
+
+
+def test_a_word_like_placeholder_is_fine_where_there_is_no_secret(repository):
+    repository.write("config/base.yaml", "data: {source: placeholder.csv}")
+    assert repository.read(KIT_STAGE="dev").warnings == ()
+
+
+@pytest.mark.parametrize("stage", ["local", "dev", "test", "staging"])
+def test_the_api_key_can_be_turned_off_before_prod(repository, stage):
+    assert not repository.read(KIT_STAGE=stage, KIT_SERVING__REQUIRE_API_KEY="false").settings.serving.require_api_key
+
+
+def test_the_api_key_cannot_be_turned_off_in_prod(repository):
+    with pytest.raises(SettingsError, match="KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false"):
+        repository.read(KIT_STAGE="prod", KIT_SERVING__REQUIRE_API_KEY="false")
+
+
+def test_prod_does_not_take_the_default_for_a_yes(repository):
+    repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
+    with pytest.raises(SettingsError, match="default: serving.require_api_key is false"):
+        repository.read(KIT_STAGE="prod")

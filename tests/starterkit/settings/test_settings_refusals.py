@@ -1,0 +1,199 @@
+"""Everything that the settings refuse, and that each message names the place, the key and never a secret."""
+
+import pytest
+
+from starterkit.errors import SettingsError
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+def refusal(repository, **environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        repository.read(**environ)
+    message = str(caught.value)
+    assert str(repository.root) not in message
+    assert SECRET not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        # Keys that are no settings.
+        ("servng: {port: 1}", ["servng is not a setting", "did you mean serving?"]),
+        ("serving: {prt: 1}", ["serving.prt is not a setting", "did you mean serving.port?", "max_rows"]),
+        ("gate: {limits: {rmse: {maxx: 1}}}", ["gate.limits.rmse.maxx", "did you mean gate.limits.rmse.max?"]),
+        # What YAML may not say.
+        ("stage: dev", ["stage may not be set in YAML", "KIT_STAGE"]),
+        ("root: /", ["root may not be set in YAML"]),
+        ("root: {a: b}", ["root.a may not be set in YAML"]),
+        (f"serving: {{api_key: {SECRET}}}", ["serving.api_key may not be set in YAML", "secrets/KIT_SERVING__API_KEY"]),
+        ("data: {password: null}", ["data.password may not be set in YAML", "KIT_DATA__PASSWORD"]),
+        (f"tracking: {{uri: 'http://me:{SECRET}@host'}}", ["tracking.uri holds a password"]),
+        (f"data: {{source: 'db://host/x?password={SECRET}', query: q}}", ["data.source holds a password"]),
+        # Wrong types and values out of bounds.
+        ("serving: {port: abc}", ["serving.port should be a valid integer"]),
+        ("serving: {port: yes}", ["serving.port should not be true or false"]),
+        ("serving: {port: 65536}", ["serving.port should be less than or equal to 65535"]),
+        ("serving:", ["serving should hold keys and values"]),
+        ("serving: 8000", ["serving should hold keys and values"]),
+        ("training: {params: [1]}", ["training.params should hold keys and values"]),
+        ("training: {params: {depth: [1]}}", ["training.params.depth should be a number, a text, true, false or null"]),
+        ("training: {params: {day: 2024-01-01}}", ["training.params.day should be a number"]),
+        ("training: {seed: -1}", ["training.seed should be greater than or equal to 0"]),
+        ("debug: perhaps", ["debug should be a valid boolean"]),
+        ("gate: {limits: {rmse: {max: .nan}}}", ["gate.limits.rmse.max should be a finite number"]),
+        ("gate: {limits: {rmse: {max: .inf}}}", ["gate.limits.rmse.max should be a finite number"]),
+        ("gate: {tolerance: .nan}", ["gate.tolerance should be a finite number"]),
+        ("gate: {tolerance: 1.5}", ["gate.tolerance should be less than or equal to 1"]),
+        ("export: {tolerance: .inf}", ["export.tolerance should be a finite number"]),
+        ("gate: {limits: {rmse: {}}}", ["gate.limits.rmse needs min, max or both"]),
+        ("gate: {limits: {rmse: {min: 2, max: 1}}}", ["gate.limits.rmse has a min above its max"]),
+        ("data: {source: a.txt}", ["data.source should be: A .csv or .parquet file"]),
+        ("data: {source: 'sqlite:///a.db'}", ["data needs a query"]),
+        ("data: {query: SELECT 1}", ["data may not have a query"]),
+        ("tracking: {uri: ./mlruns}", ["tracking.uri should be: The MLflow server"]),
+        # Files that are no settings at all.
+        ("serving:\n  port: 1\n  port: 2", ["line 3, column 3: the key port is given twice"]),
+        ("debug: true\ndebug: false", ["line 2, column 1: the key debug is given twice"]),
+        ("training: {params: {1: 2}}", ["line 1, column 21: a key should be text"]),
+        ("training: &it {params: *it}", ["line 1, column 24: an alias is not allowed"]),
+        ("serving: {port: 1", ["line 1, column 18"]),
+        ("a: 1\n---\nb: 2", ["line 2, column 1"]),
+        ("debug: \x07", ["holds a character that YAML does not allow"]),
+        ("training: {params: {day: 2024-02-31}}", ["holds a date or number that does not exist"]),
+        ("- serving", ["should hold keys and values at its top"]),
+        ("serving", ["should hold keys and values at its top"]),
+        (b"debug: \xff", ["is not UTF-8"]),
+    ],
+)
+def test_yaml_is_refused_by_file_and_key(repository, text, named):
+    repository.write("config/dev.yaml", text)
+
+    message = refusal(repository, KIT_STAGE="dev", KIT_TRACKING__TOKEN=SECRET)
+
+    assert "config/dev.yaml" in message
+    for part in named:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("KIT_SERVNG__PORT", "1", ["did you mean KIT_SERVING__PORT?"]),
+        ("KIT_SERVING__PRT", "1", ["did you mean KIT_SERVING__PORT?", "KIT_SERVING__MAX_ROWS"]),
+        ("KIT_SERVING_PORT", "1", ["did you mean KIT_SERVING__PORT?"]),
+        ("KIT_SERVING__PORT__X", "1", ["no setting has this name"]),
+        ("KIT_SERVING", '{"port": 1}', ["no setting has this name"]),
+        ("KIT_FOO", SECRET, ["no setting has this name", "KIT_STAGE, KIT_DEBUG, KIT_DATA__"]),
+        ("KIT_ROOT", "/", ["no setting has this name"]),
+        ("kit_serving__port", "1", ["did you mean KIT_SERVING__PORT?"]),
+        ("KIT_SERVING__PORT", SECRET, ["serving.port should be a valid integer"]),
+        ("KIT_SERVING__PORT", "", ["serving.port should be a valid integer"]),
+        ("KIT_SERVING__API_KEY", "hunter2", ["serving.api_key should have at least 16 characters"]),
+        ("KIT_TRACKING__TOKEN", "", ["tracking.token should not be empty"]),
+        ("KIT_TRACKING__URI", f"ftp://me:{SECRET}@host", ["tracking.uri should be: The MLflow server"]),
+        ("KIT_GATE__LIMITS", "{", ["gate.limits should be a JSON object"]),
+        ("KIT_GATE__LIMITS", "[1]", ["gate.limits should hold keys and values"]),
+        (
+            "KIT_GATE__LIMITS",
+            '{"r2": {"min": 1}, "r2": {"min": 0}}',
+            ["gate.limits should be a JSON object without dupl"],
+        ),
+        ("KIT_GATE__LIMITS", '{"r2": {"mni": 1}}', ["gate.limits.r2.mni", "did you mean gate.limits.r2.min?"]),
+        ("KIT_GATE__LIMITS", '{"r2": {"min": NaN}}', ["gate.limits.r2.min should be a finite number"]),
+        ("KIT_TRAINING__PARAMS", '{"depth": [1]}', ["training.params.depth should be a number"]),
+    ],
+)
+@pytest.mark.parametrize("origin", ["environment", "secret file"])
+def test_a_variable_is_refused_by_name_and_key(repository, name, text, named, origin):
+    if origin == "environment":
+        message = refusal(repository, **{name: text})
+    else:
+        repository.write(f"secrets/{name}", text)
+        message = refusal(repository)
+        assert f"secrets/{name}" in message
+
+    assert name in message
+    assert "hunter2" not in message
+    for part in named:
+        assert part in message
+
+
+def test_a_name_that_resembles_none_is_not_guessed(repository):
+    assert "did you mean" not in refusal(repository, KIT_SERVING__ZZZZ="1")
+
+
+@pytest.mark.parametrize("name", ["", "Prod", "production", "local ", "Stage.DEV"])
+def test_an_unknown_stage_is_refused_with_the_five_names(repository, name):
+    assert "one of local, dev, test, staging, prod" in refusal(repository, KIT_STAGE=name)
+
+
+def test_an_unknown_stage_that_looks_like_one_is_guessed(repository):
+    assert "did you mean prod?" in refusal(repository, KIT_STAGE="PROD")
+
+
+@pytest.mark.parametrize("name", ["config/base.yaml", "config/local.yaml"])
+def test_a_missing_file_is_refused(repository, name):
+    (repository.root / name).unlink()
+    assert f"{name} is missing" in refusal(repository)
+
+
+def test_a_file_that_cannot_be_read_is_refused(repository):
+    (repository.root / "config/local.yaml").unlink()
+    (repository.root / "config/local.yaml").mkdir()
+    assert "config/local.yaml cannot be read" in refusal(repository)
+
+
+@pytest.mark.parametrize(
+    ("emptied", "key"), [("config/base.yaml", "data.source"), ("config/local.yaml", "tracking.uri")]
+)
+def test_a_missing_key_is_refused_with_the_file_to_put_it_in(repository, emptied, key):
+    repository.write(emptied, "")
+    message = refusal(repository)
+    assert f"config/local.yaml: {key} is missing" in message
+    assert "config/base.yaml" in message
+
+
+@pytest.mark.parametrize("content", [b"\xff", None])
+def test_a_secret_file_that_cannot_be_read_is_refused(repository, content):
+    if content is None:
+        (repository.root / "secrets/KIT_SERVING__API_KEY").mkdir(parents=True)
+    else:
+        repository.write("secrets/KIT_SERVING__API_KEY", content)
+    assert "secrets/KIT_SERVING__API_KEY cannot be read" in refusal(repository)
+
+
+def test_the_stage_cannot_come_from_a_secret_file(repository):
+    repository.write("secrets/KIT_STAGE", "prod")
+    assert "secrets/KIT_STAGE: the stage comes from the environment alone" in refusal(repository)
+
+
+def test_a_secret_in_yaml_is_refused_even_if_the_environment_overrides_it(repository):
+    repository.write("config/base.yaml", f"data: {{source: a.csv}}\nserving: {{api_key: {SECRET}}}")
+    message = refusal(repository, KIT_SERVING__API_KEY="another-long-secret")
+    assert "config/base.yaml: serving.api_key may not be set in YAML" in message
+
+
+def test_a_range_that_two_files_make_empty_is_refused(repository):
+    repository.write("config/base.yaml", "data: {source: a.csv}\ngate: {limits: {r2: {min: 0.3}}}")
+    message = refusal(repository, KIT_GATE__LIMITS='{"r2": {"max": 0.1}}')
+    assert "KIT_GATE__LIMITS: gate.limits.r2 has a min above its max" in message
+
+
+def test_all_problems_are_listed_at_once_in_a_line_each(repository):
+    repository.write("config/base.yaml", "serving: {port: 0}\nstage: dev\nservice: {}")
+
+    summary, *lines = refusal(repository, KIT_SERVING__MAX_ROWS="none", KIT_FOO="1").splitlines()
+
+    assert "6 problems" in summary
+    for part in ["serving.port", "stage", "service", "data.source", "KIT_SERVING__MAX_ROWS", "KIT_FOO"]:
+        assert len([line for line in lines if f": {part} " in line or line.startswith(f"- {part}:")]) == 1
+    assert len(lines) == 6
+
+
+def test_no_secret_is_kept_in_the_chain_of_exceptions(repository):
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_SERVING__PORT=SECRET)
+    assert SECRET not in str(caught.value.__context__)
+    assert caught.value.__suppress_context__

@@ -1,0 +1,68 @@
+"""Versions and the champion, on a real store."""
+
+from pathlib import Path
+
+import pytest
+
+from starterkit.errors import ContractError, TrackingError
+from starterkit.pipeline import Summary
+from starterkit.registry import ModelRegistry
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking import Connection, connect
+
+
+@pytest.fixture
+def registry(connection: Connection) -> ModelRegistry:
+    return ModelRegistry(connection, Stage.DEV, "trial")
+
+
+@pytest.fixture
+def model_id(connection: Connection) -> str:
+    """A logged model without files."""
+    experiment = connection.client.create_experiment("dev.trial", connection.artifacts)
+    made = connection.client.create_logged_model(experiment, "empty")
+    return connection.client.finalize_logged_model(made.model_id, "READY").model_id
+
+
+def test_model_bears_the_stages_name(registry: ModelRegistry) -> None:
+    assert registry.model == "dev.trial"
+
+
+def test_versions_count_up_and_carry_their_tags(registry: ModelRegistry, model_id: str) -> None:
+    registry.register("run1", model_id, {"commit": "abc"}, "first")
+    second = registry.register("run2", model_id, {"commit": "def"}, "second")
+    assert (second.number, second.run, second.tags["commit"]) == (2, "run2", "def")
+    assert registry.version().number == 2
+    assert registry.version(1).tags["commit"] == "abc"
+    assert str(second) == "dev.trial version 2"
+
+
+def test_champion_is_none_until_one_is_set(registry: ModelRegistry, model_id: str) -> None:
+    assert registry.champion() is None
+    first = registry.register("run1", model_id, {}, "first")
+    registry.register("run2", model_id, {}, "second")
+    assert registry.champion() is None
+    registry.set_champion(first)
+    assert registry.champion() == first
+
+
+def test_missing_version_is_named(registry: ModelRegistry, model_id: str) -> None:
+    with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
+        registry.version()
+    registry.register("run1", model_id, {}, "first")
+    with pytest.raises(TrackingError, match="has no version 7"):
+        registry.version(7)
+
+
+def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    root, summary = first_run
+    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    folder = registry.fetch(registry.version(1), tmp_path)
+    assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= {file.name for file in folder.iterdir()}
+    assert registry.open(registry.version(1)).contract == summary.exported.contract
+
+
+def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id: str) -> None:
+    version = registry.register("run1", model_id, {}, "first")
+    with pytest.raises((TrackingError, ContractError)) as raised:
+        registry.open(version)

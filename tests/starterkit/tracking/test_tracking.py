@@ -1,0 +1,99 @@
+"""Runs on a real SQLite store, and what happens where there is none."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from starterkit.errors import TrackingError
+from starterkit.settings import Settings, TrackingSettings
+from starterkit.tracking import Connection, Tracker, check_round_trip, connect
+
+
+@pytest.fixture
+def tracker(connection: Connection) -> Tracker:
+    return Tracker(connection, "local.trial")
+
+
+def test_artifacts_of_a_local_store_lie_beside_it(connection: Connection, tracker: Tracker, repository: Path) -> None:
+    with tracker.start("first", {"stage": "local"}) as run:
+        connection.client.log_text(run.id, "here", "note.txt")
+    assert [file.read_text() for file in (repository / "mlartifacts").rglob("note.txt")] == ["here"]
+
+
+def test_failing_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
+    with pytest.raises(ZeroDivisionError), tracker.start("first", {}) as run:
+        run.log_scores({"rmse": 1 / 0})
+    assert connection.client.get_run(run.id).info.status == "FAILED"
+
+
+def test_interrupted_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
+    with pytest.raises(KeyboardInterrupt), tracker.start("first", {}) as run:
+        raise KeyboardInterrupt
+    assert connection.client.get_run(run.id).info.status == "FAILED"
+
+
+def test_latest_is_the_newest_finished_run(tracker: Tracker) -> None:
+    with tracker.start("first", {}):
+        pass
+    with tracker.start("second", {}) as second:
+        pass
+    with pytest.raises(ZeroDivisionError), tracker.start("third", {}):
+        raise ZeroDivisionError
+    assert tracker.latest() == second.id
+
+
+def test_resumed_run_gets_more(tracker: Tracker) -> None:
+    with tracker.start("first", {"a": "1"}) as run:
+        pass
+    with tracker.resume(run.id) as again:
+        again.tag({"b": "2"})
+    tags = tracker.tags(run.id)
+    assert (tags["a"], tags["b"]) == ("1", "2")
+
+
+def test_unknown_run_is_named(tracker: Tracker) -> None:
+    with pytest.raises(TrackingError, match="nosuchrun"):
+        tracker.tags("nosuchrun")
+
+
+def test_run_without_estimator_is_named(tracker: Tracker) -> None:
+    with tracker.start("first", {}) as run:
+        pass
+    with pytest.raises(TrackingError, match=f"run {run.id} has no estimator"):
+        tracker.load_estimator(run.id)
+
+
+def test_deleted_experiment_is_named(connection: Connection, tracker: Tracker) -> None:
+    with tracker.start("first", {}):
+        pass
+    found = connection.client.get_experiment_by_name("local.trial")
+    assert found is not None
+    connection.client.delete_experiment(found.experiment_id)
+    with pytest.raises(TrackingError, match=r"experiment 'local\.trial' is deleted"), tracker.start("second", {}):
+        pass
+
+
+def test_dead_server_is_one_line_with_its_address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as taken:  # bound and not listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TrackingError) as raised:
+            connect(TrackingSettings(uri=address), settings.root)
+    assert address in raised.value.what
+    assert "\n" not in str(raised.value)
+    assert "Start the server" in raised.value.mend
+
+
+def test_corrupt_database_is_one_line(settings: Settings, repository: Path) -> None:
+    (repository / "broken.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(TrackingError, match=r"broken\.db failed: .*not a database"):
+        connect(TrackingSettings(uri="sqlite:///broken.db"), settings.root)
+
+
+def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -> None:
+    assert "written and read back" in check_round_trip(connection)
+    experiment = connection.client.get_experiment_by_name("starterkit-doctor")
+    assert experiment is not None
+    assert connection.client.search_runs([experiment.experiment_id]) == []

@@ -1,0 +1,162 @@
+"""The repository's own promises: locks, data and the files that other programs read."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.datasets import load_diabetes
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LOCKS = ["requirements.txt", "requirements-test.txt", "requirements-uv.txt"]
+JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
+
+
+def distribution(requirement: str) -> str:
+    return normalise(re.match(r"[\w.-]+", requirement)[0])
+
+
+def normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+DIRECT = sorted(map(distribution, PROJECT["dependencies"]))
+DIRECT_TEST = sorted(map(distribution, PROJECT["optional-dependencies"]["test"]))
+
+
+def pinned(lock: str) -> dict[tuple[str, str], int]:
+    """Each pin's number of hashes. A distribution has several pins where they differ by Python version."""
+    entries = re.split(r"\n(?=\S)", (ROOT / lock).read_text("utf-8"))
+    found = {}
+    for entry in entries:
+        name, version = re.match(r"([\w.-]+)==([^\s;\\]+)", entry).groups()
+        found[normalise(name), version] = len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry))
+    return found
+
+
+def modules() -> dict[str, list[str]]:
+    """The importable top-level names of each distribution."""
+    names: dict[str, list[str]] = {}
+    for module, distributions in packages_distributions().items():
+        for name in distributions:
+            names.setdefault(normalise(name), []).append(module)
+    return names
+
+
+def test_every_direct_dependency_imports() -> None:
+    # A resolution proves nothing: some sets resolve and then fail at import.
+    names = modules()
+    for name in DIRECT:
+        public = [module for module in names[name] if re.fullmatch(r"[a-z]\w*", module)]
+        assert public, name
+        for module in public:
+            import_module(module)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_hashes(lock: str) -> None:
+    pins = pinned(lock)
+    assert pins
+    assert [pin for pin, hashes in pins.items() if hashes == 0] == []
+
+
+def test_every_direct_dependency_is_locked() -> None:
+    assert set(DIRECT) <= {name for name, _ in pinned("requirements.txt")}
+    assert set(DIRECT + DIRECT_TEST) <= {name for name, _ in pinned("requirements-test.txt")}
+
+
+def test_both_locks_agree() -> None:
+    assert pinned("requirements.txt").items() <= pinned("requirements-test.txt").items()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_no_lock_names_an_address(lock: str) -> None:
+    assert re.findall(r"\S*(?:://|--\w*index|--find-links)\S*", (ROOT / lock).read_text("utf-8")) == []
+
+
+def test_the_data_is_the_original() -> None:
+    frame = pd.read_csv(ROOT / "data" / "diabetes.csv")
+    original = load_diabetes(scaled=False, as_frame=True).frame
+    np.testing.assert_array_equal(frame.drop(columns="patient_id").to_numpy(float), original.to_numpy())
+    assert list(frame["patient_id"]) == [f"P{number:03}" for number in range(1, 443)]
+
+
+def test_the_data_is_as_its_readme_says() -> None:
+    readme = (ROOT / "data" / "README.md").read_text("utf-8")
+    content = (ROOT / "data" / "diabetes.csv").read_bytes()
+    frame = pd.read_csv(ROOT / "data" / "diabetes.csv")
+    assert hashlib.sha256(content).hexdigest() in readme
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", readme, re.MULTILINE))
+    assert list(rows) == list(frame)
+    for column in frame.columns.drop("patient_id"):
+        smallest, largest = rows[column].split(" | ")[3].split("–")
+        assert (float(smallest), float(largest)) == (frame[column].min(), frame[column].max()), column
+
+
+def test_compose_is_valid() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    answer = subprocess.run([*command, ROOT / "docker-compose.yml"], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_compose_publishes_on_this_machine_alone() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+@pytest.mark.parametrize("path", JSON_WITH_COMMENTS, ids=lambda path: path.name)
+def test_editor_files_are_json_with_comments(path: Path) -> None:
+    assert read_json_with_comments(path)
+
+
+def read_json_with_comments(path: Path) -> dict:
+    """Read the strict part of what VS Code forgives: comments stand on lines of their own, no trailing comma."""
+    return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
+
+
+def test_f5_starts_the_pipeline() -> None:
+    first = read_json_with_comments(ROOT / ".vscode" / "launch.json")["configurations"][0]
+    assert (first["type"], first["module"], first["args"]) == ("debugpy", "starterkit", ["run"])
+
+
+def test_every_task_before_a_launch_exists() -> None:
+    launches = read_json_with_comments(ROOT / ".vscode" / "launch.json")["configurations"]
+    tasks = read_json_with_comments(ROOT / ".vscode" / "tasks.json")["tasks"]
+    assert {launch["preLaunchTask"] for launch in launches} <= {task["label"] for task in tasks}
+
+
+def test_the_stage_files_are_wired_to_their_schema() -> None:
+    schemas = read_json_with_comments(ROOT / ".vscode" / "settings.json")["yaml.schemas"]
+    ((schema, files),) = schemas.items()
+    assert (ROOT / schema).is_file()
+    assert {path.stem for path in ROOT.glob(files)} == {"base", "local", "dev", "test", "staging", "prod"}
+
+
+def test_every_entry_point_of_the_project_is_a_command() -> None:
+    entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+    for name, entry in entries.items():
+        step = "run" if name == "main" else name
+        assert entry["command"].endswith(f"python -m starterkit {step}")
+
+
+def test_notebooks_hold_no_output() -> None:
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+def test_ci_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,194 @@
+"""The scripts behind the Makefile. What they do with uv and a network, .ci/run shows."""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return import_module("environment")
+
+
+@pytest.fixture
+def lock(environment: ModuleType) -> ModuleType:
+    return import_module("lock")
+
+
+@pytest.fixture
+def project(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project, in a folder with a space and an umlaut, whose uv only notes what it is asked for."""
+    folder = tmp_path / "my prøject ü"
+    folder.mkdir()
+    for name in ("requirements.txt", "requirements-test.txt", "pyproject.toml"):
+        (folder / name).write_text(name)
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(UV)
+    uv.chmod(0o755)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{uv.parent}:/usr/bin:/bin")
+    return folder
+
+
+UV = """#!/bin/sh
+case "$1 $2" in
+  --version*) echo "uv 0.13.9" ;;
+  venv*) for venv; do :; done; rm -rf "$venv"; mkdir -p "$venv/bin"; touch "$venv/pyvenv.cfg"
+         ln -s /bin/sh "$venv/bin/python"; echo venv >> calls ;;
+  "pip sync") for lock; do :; done; echo "sync $lock" >> calls; test ! -e offline ;;
+  "pip install") echo install >> calls ;;
+esac
+"""
+
+
+def calls(project: Path) -> list[str]:
+    """What uv was asked for since the last look."""
+    path = project / "calls"
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+RUN, TEST = ["sync requirements.txt", "install"], ["sync requirements-test.txt", "install"]
+
+
+def test_the_environment_is_made_once(environment: ModuleType, project: Path) -> None:
+    venv = Path(".venv")
+    environment.make(venv, with_tests=False)
+    assert calls(project) == ["venv", *RUN]
+    environment.make(venv, with_tests=False)
+    assert calls(project) == []
+
+
+def test_running_after_testing_installs_nothing(environment: ModuleType, project: Path) -> None:
+    venv = Path(".venv")
+    environment.make(venv, with_tests=False)
+    environment.make(venv, with_tests=True)
+    assert calls(project) == ["venv", *RUN, *TEST]
+    environment.make(venv, with_tests=False)
+    assert calls(project) == []
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
+def test_a_changed_file_is_followed(environment: ModuleType, project: Path, name: str) -> None:
+    environment.make(Path(".venv"), with_tests=False)
+    calls(project)
+    (project / name).write_text("changed")
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(project) == RUN
+
+
+def test_a_moved_project_gets_a_new_environment(
+    environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.make(Path(".venv"), with_tests=True)
+    calls(project)
+    monkeypatch.chdir(project.rename(project.parent / "moved"))
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(Path.cwd()) == ["venv", *TEST]
+
+
+def test_an_install_cut_short_is_begun_afresh(
+    environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(*_: str) -> None:
+        raise KeyboardInterrupt
+
+    environment.make(Path(".venv"), with_tests=False)
+    calls(project)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "call", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            environment.make(Path(".venv"), with_tests=True)
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(project) == ["venv", *TEST]
+
+
+def test_a_failed_install_leaves_what_was_there(environment: ModuleType, project: Path) -> None:
+    environment.make(Path(".venv"), with_tests=False)
+    (project / "offline").touch()
+    with pytest.raises(environment.CannotMake, match="no network"):
+        environment.make(Path(".venv"), with_tests=True)
+    calls(project)
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(project) == []
+
+
+def test_a_failed_install_into_a_new_environment_is_begun_afresh(environment: ModuleType, project: Path) -> None:
+    environment.make(Path(".venv"), with_tests=False)
+    (project / ".venv" / "bin" / "python").unlink()
+    (project / "offline").touch()
+    with pytest.raises(environment.CannotMake):
+        environment.make(Path(".venv"), with_tests=False)
+    (project / "offline").unlink()
+    calls(project)
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(project) == ["venv", *RUN]
+
+
+def test_a_folder_that_is_no_environment_stays(environment: ModuleType, project: Path) -> None:
+    (project / "work").mkdir()
+    (project / "work" / "thesis.txt").touch()
+    with pytest.raises(environment.CannotMake, match="work is no virtual environment"):
+        environment.make(Path("work"), with_tests=False)
+    assert (project / "work" / "thesis.txt").exists()
+
+
+def test_an_old_uv_is_passed_over(environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.parent / "bin" / "uv").write_text("#!/bin/sh\necho uv 0.8.24\n")
+    (project / "requirements-uv.txt").touch()
+    fetched = []
+    monkeypatch.setattr(environment, "fetch_uv", lambda: (Path(".uv").mkdir(), fetched.append(True)))
+    assert environment.find_uv() == Path(".uv/bin/uv")
+    assert fetched
+
+
+def test_a_python_that_is_too_old_is_named(environment: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(environment.CannotMake, match=r"Python 3\.9 found; .* PYTHON=python3\.12"):
+        environment.check_python()
+
+
+def test_the_supported_pythons_are_those_of_the_project(environment: ModuleType) -> None:
+    (first, *_, last), project = environment.SUPPORTED, tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    expected = f">={first[0]}.{first[1]},<{last[0]}.{last[1] + 1}"
+    assert project["project"]["requires-python"] == expected
+
+
+def test_moves_are_shown(lock: ModuleType) -> None:
+    old = {"gone": {"1"}, "same": {"1"}, "up": {"1.0"}}
+    new = {"came": {"3"}, "same": {"1"}, "up": {"1.1", "2.0"}}
+    assert lock.moves(old, new) == ["came (not there) -> 3", "gone 1 -> (gone)", "up 1.0 -> 1.1, 2.0"]
+
+
+def test_pins_are_read_from_a_lock(lock: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "lock.txt"
+    path.write_text(
+        "Jinja2==3.1.6 \\\n    --hash=sha256:00\n    # via mlflow\n"
+        "numpy==2.4.6 ; python_full_version < '3.12' \\\n    --hash=sha256:00\n"
+        "numpy==2.5.5 ; python_full_version >= '3.12'\n"
+    )
+    assert lock.read_pins(path) == {"jinja2": {"3.1.6"}, "numpy": {"2.4.6", "2.5.5"}}
+
+
+def test_adding_nothing_is_refused_in_one_line() -> None:
+    command = [sys.executable, "tools/lock.py", "add", " "]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert "make add PKG=" in answer.stderr
+
+
+def test_the_makefile_lists_its_targets() -> None:
+    answer = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("run", "test", "add", "update-deps", "clean"):
+        assert f"make {target} " in answer.stdout
