@@ -66,3 +66,4 @@ def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id
     version = registry.register("run1", model_id, {}, "first")
     with pytest.raises((TrackingError, ContractError)) as raised:
         registry.open(version)
+    assert "\n" not in str(raised.value)

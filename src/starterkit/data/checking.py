@@ -130,7 +130,7 @@ def _failures_of(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> list[Failure
 
 
 def _of_pandera(column: str, error: Any) -> Failure:
-    name = str(error.check)
+    name = str(getattr(error.check, "error", None) or getattr(error.check, "name", None) or error.check)
     if error.reason_code == SchemaErrorReason.CHECK_ERROR:  # its message could repeat a value
         return _failure(column, f"has a check that fails itself: {name}", np.array([], dtype=int))
     cases = error.failure_cases

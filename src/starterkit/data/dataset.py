@@ -91,12 +91,9 @@ class DatasetReader:
 
 
 def as_columns(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """One array a column: float64 for numbers, where a missing one is NaN, and objects for texts, where it is empty."""
+    """One array a column: float64 for numbers, objects for texts. A missing value is NaN in both."""
     return {
-        str(name): frame[name].fillna("").to_numpy(dtype=object)
-        if frame[name].dtype == "str"
-        else frame[name].to_numpy(dtype=np.float64)
-        for name in frame
+        str(name): frame[name].to_numpy(dtype=object if frame[name].dtype == "str" else np.float64) for name in frame
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas.errors import DatabaseError
 
 from starterkit.errors import DataError
 from starterkit.problem import Problem, Source
@@ -93,9 +94,10 @@ class SqlQuery:
             engine = create_engine(self._url())
             with engine.connect() as connection:
                 return pd.read_sql_query(text(self.query), connection)
-        except (SQLAlchemyError, ImportError) as error:
-            # SQLAlchemy's own text repeats the address and the statement, so only the driver's words are shown.
-            cause = _first_line(getattr(error, "orig", None) or error)
+        except (SQLAlchemyError, DatabaseError, ImportError) as error:
+            # pandas and SQLAlchemy repeat the address and the statement, so only the driver's words are shown.
+            inner = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+            cause = _first_line(getattr(inner, "orig", None) or inner)
             raise DataError(f"data.source cannot be queried: {cause}", mend) from None
         except ValueError:  # repeats a part of the address, which may be the password's
             raise DataError("data.source cannot be queried: the address is malformed", mend) from None

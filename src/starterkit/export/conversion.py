@@ -76,10 +76,11 @@ def to_graph(estimator: Any, columns: Sequence[Column]) -> bytes:
             custom_shape_calculators={SimpleImputer: shape_of_imputer},
         )
         if by_name and layout_of(columns) == "matrix":
-            _put_behind_one_matrix(model, columns)
+            _put_behind_one_matrix(model)
     except Exception as error:  # skl2onnx raises a different class from nearly every converter
         what = f"{_name(estimator)} cannot be converted to ONNX: {str(error).splitlines()[0][:200]}"
         raise ExportError(what, "Use an estimator from docs/decisions/0005-parity.md, or add a converter") from error
+    model.graph.name = "model"  # skl2onnx draws one, and the same model would have another digest each time
     return model.SerializeToString()
 
 
@@ -114,10 +115,10 @@ def _tensor(column: Column) -> Any:
     return StringTensorType([None, 1]) if column.type == "string" else DoubleTensorType([None, 1])
 
 
-def _put_behind_one_matrix(model: onnx.ModelProto, columns: Sequence[Column]) -> None:
+def _put_behind_one_matrix(model: onnx.ModelProto) -> None:
     """Replace the inputs, one a column, by a single matrix that is split into them."""
     graph = model.graph
-    names = [column.name for column in columns]
+    names = [value.name for value in graph.input]
     matrix, sizes = (f"kit.{word}" for word in (MATRIX_INPUT, "sizes"))  # names that no column has
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(matrix, TensorProto.DOUBLE, [None, len(names)]))

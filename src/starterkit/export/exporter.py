@@ -106,8 +106,10 @@ def _sample(model: TrainedModel, rows: pd.DataFrame) -> bytes:
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """Texts as a fixed-width array, which numpy can store without pickling."""
-    return values.astype(str) if values.dtype == object else values
+    """Texts as a fixed-width array, which numpy can store without pickling. A missing one is empty."""
+    if values.dtype != object:
+        return values
+    return np.array([value if isinstance(value, str) else "" for value in values], dtype=str)
 
 
 def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
@@ -116,9 +118,8 @@ def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
     scratch, earlier = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "earlier"))
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= files.keys()):
         raise ExportError(f"'{folder}' holds something else than an exported model", "Name a new or an empty folder")
+    _clear(folder, scratch, earlier)  # what an export that was killed has left
     try:
-        for leftover in (scratch, earlier):  # of an export that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
         scratch.mkdir(parents=True)
         for name, content in files.items():
             (scratch / name).write_bytes(content)
@@ -128,5 +129,11 @@ def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         raise ExportError(f"'{folder}' cannot be written: {error.strerror}", "Free space or choose another") from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
+        _clear(folder, scratch, earlier)
+
+
+def _clear(folder: Path, scratch: Path, earlier: Path) -> None:
+    if earlier.exists() and not folder.exists():
+        earlier.rename(folder)
+    for leftover in (scratch, earlier):
+        shutil.rmtree(leftover, ignore_errors=True)

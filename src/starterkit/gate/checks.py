@@ -78,10 +78,10 @@ class NotWorseThanChampion(Check):
         metric = evidence.metric
         figure, serving = evidence.challenger.scores[metric.name], evidence.champion.scores[metric.name]
         allowance = self._tolerance * abs(serving)
-        passed = metric.shortfall(figure, serving) <= allowance
+        limit = serving - allowance if metric.greater_is_better else serving + allowance
+        passed = metric.shortfall(figure, limit) <= 0
         reason = (
             f"{metric.name} {figure:.4g} against {serving:.4g} of {evidence.champion.name} "
             f"on the same {len(evidence.actual)} rows, {self._tolerance:.0%} worse allowed"
         )
-        limit = serving - allowance if metric.greater_is_better else serving + allowance
         return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=limit)

@@ -57,9 +57,11 @@ class Gate:
 
 
 def _ask(check: Check, evidence: Evidence) -> Verdict:
+    name = getattr(check, "name", type(check).__name__)
     try:
-        return check.judge(evidence)
+        verdict = check.judge(evidence)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
-        return Verdict(
-            check=check.name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}"
-        )
+        return Verdict(check=name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}")
+    if not isinstance(verdict, Verdict):
+        return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
+    return verdict

@@ -11,7 +11,7 @@ from starterkit.contract import Column, Layout, Prediction, Task
 from starterkit.errors import ContractError
 
 Columns = Mapping[str, NDArray[Any]]
-"""One array of length n for each column, by name. A missing number is NaN, a missing text is empty."""
+"""One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
 
 
 class Graph:
@@ -51,7 +51,9 @@ class Graph:
             matrix = np.column_stack([columns[column.name] for column in self._columns])
             feed = {self._session.get_inputs()[0].name: matrix.astype(np.float64, copy=False)}
         else:
-            feed = {column.name: _as_input(column, columns[column.name]) for column in self._columns}
+            # By position, because skl2onnx renames what is no identifier.
+            inputs = zip(self._session.get_inputs(), self._columns, strict=True)
+            feed = {taken.name: _as_input(column, columns[column.name]) for taken, column in inputs}
         try:
             answers = self._session.run(None, feed)
         except Exception as error:  # as above
@@ -67,5 +69,7 @@ class Graph:
 
 
 def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:
-    """An n × 1 array of the type that the graph's input has."""
-    return np.asarray(values).astype(object if column.type == "string" else np.float64).reshape(-1, 1)
+    """An n × 1 array of the type that the graph's input has. A missing text is an empty one: ONNX has no other."""
+    if column.type == "string":
+        return np.array([value if isinstance(value, str) else "" for value in values], dtype=object).reshape(-1, 1)
+    return np.asarray(values).astype(np.float64).reshape(-1, 1)

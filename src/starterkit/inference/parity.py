@@ -52,4 +52,4 @@ def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.fl
 
 def _largest(difference: np.ndarray) -> float:
     """The maximum, where an answer that is not a number counts as infinitely wrong."""
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -46,13 +47,19 @@ class Predictor:
 
     def predict(self, columns: Columns) -> Prediction:
         """Answers for n rows, given one array of length n for each of the contract's columns."""
-        return self._graph.answer(columns)
+        answer = self._graph.answer(columns)
+        if self.contract.target.type == "boolean":  # ONNX labels are numbers or texts
+            return answer._replace(values=answer.values.astype(bool))
+        return answer
 
     def _prove(self, sample: bytes) -> None:
         """Answer the sample again: another processor or onnxruntime may compute otherwise."""
-        with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
-            columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
-            expected = Prediction(arrays["values"], arrays.get("probabilities"))
+        try:
+            with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
+                columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
+                expected = Prediction(arrays["values"], arrays.get("probabilities"))
+        except (ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+            raise ContractError(f"{SAMPLE_FILE} is no parity sample of this model", "Export the model again") from error
         proof = self.contract.parity
         found = compare(expected, self.predict(columns), allowed=proof.allowed, scale=proof.scale)
         if not found.proven:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
+from pandera.errors import SchemaInitError
 
 from starterkit.contract import Column, ColumnType, Role, Scalar, Sensitivity
 from starterkit.errors import ProblemError
@@ -57,9 +58,14 @@ def read_columns(schema: type[pa.DataFrameModel]) -> tuple[Column, ...]:
     Raises
     ------
     ProblemError
-        A column has no role, or a type that the kit does not carry.
+        The schema is none, or a column has no role, or a type that the kit does not carry.
     """
-    return tuple(_column(str(name), declared) for name, declared in schema.to_schema().columns.items())
+    try:
+        columns = schema.to_schema().columns
+    except (SchemaInitError, TypeError, AttributeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ProblemError(f"the schema cannot be read: {first}", "Give a pandera DataFrameModel") from error
+    return tuple(_column(str(name), declared) for name, declared in columns.items())
 
 
 def _column(name: str, declared: Any) -> Column:
@@ -123,6 +129,6 @@ def _type(name: str, dtype: Any, role: Role) -> ColumnType:
             return "integer"
         if pd.api.types.is_float_dtype(dtype):
             return "float"
-        if pd.api.types.is_string_dtype(dtype):
+        if pd.api.types.is_string_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
             return "string"
     raise ProblemError(f"column '{name}' of the schema has type {dtype}", "Use float, int, bool or str")

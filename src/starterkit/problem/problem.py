@@ -119,6 +119,12 @@ class Problem:
             raise ProblemError(f"task '{self.task}' is not one that the kit knows", "Use regression or classification")
         if self.metric not in allowed:
             raise ProblemError(f"metric '{self.metric}' is not one for {self.task}", f"Use one of {', '.join(allowed)}")
+        self._refuse_contradicting_columns()
+        needed: Role = "time" if self.holdout.cutoff else "identifier"
+        if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
+            raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
+
+    def _refuse_contradicting_columns(self) -> None:
         if len(self._with_role("target")) != 1 or not self.features:
             raise ProblemError("the schema needs one target() and at least one feature()", "Declare them")
         for role in ("identifier", "group", "time"):
@@ -131,9 +137,6 @@ class Problem:
         if self.task == "regression" and self.target.type not in ("float", "integer"):
             what = f"the target '{self.target.name}' of a regression is {self.target.kind}"
             raise ProblemError(what, "Declare it as float or int, or change the task to classification")
-        needed: Role = "time" if self.holdout.cutoff else "identifier"
-        if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
-            raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -242,11 +245,16 @@ class Problem:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True, strict=True))(build)
 
     def _refuse_the_wrong_kind(self, built: Any) -> None:
+        from sklearn.base import is_classifier, is_regressor
+
+        mend = f"Return an unfitted scikit-learn estimator for {self.task}"
+        what = f"the estimator of '{self.name}' is a {type(built).__name__}"
         needed = ["fit", "predict", "get_params"] + (["predict_proba"] if self.task == "classification" else [])
-        lacking = [method for method in needed if not hasattr(built, method)]
+        lacking = [method for method in needed if isinstance(built, type) or not hasattr(built, method)]
         if lacking:
-            what = f"the estimator of '{self.name}' is a {type(built).__name__}, which has no {lacking[0]}()"
-            raise ProblemError(what, f"Return an unfitted scikit-learn estimator for {self.task}")
+            raise ProblemError(f"{what}, which has no {lacking[0]}()", mend)
+        if (is_classifier if self.task == "regression" else is_regressor)(built):
+            raise ProblemError(f"{what}, which is not for {self.task}", mend)
 
     def _with_role(self, role: str) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role == role)

@@ -11,9 +11,16 @@ _INK = "#1f4e79"
 _ACCENT = "#c55a11"
 _QUIET = "#8c8c8c"
 
+_LONGEST_NAME = 28
+_LONGEST_LABEL = 40
+_FEATURES_SHOWN = 30
+_CURVES_SHOWN = 10
+_CLASSES_COUNTED = 20
+
 
 def residual_figure(actual: NDArray[np.float64], predicted: NDArray[np.float64], target: str) -> Figure:
     """Predicted against actual, and what is left over; n points each. `target` is the label with its unit."""
+    target = _short(target, _LONGEST_LABEL)
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
@@ -29,13 +36,19 @@ def residual_figure(actual: NDArray[np.float64], predicted: NDArray[np.float64],
 
 def importance_figure(importances: Mapping[str, tuple[float, float]], metric: str) -> Figure:
     """Permutation importance: how much worse the metric gets when a feature is shuffled (mean, deviation)."""
-    ordered = sorted(importances.items(), key=lambda item: item[1][0])
-    figure = Figure(figsize=(8, 0.8 + 0.36 * len(ordered)), layout="constrained")
+    ordered = sorted(importances.items(), key=lambda item: item[1][0])[-_FEATURES_SHOWN:]
+    figure = Figure(figsize=(8, 1.1 + 0.3 * len(ordered)), layout="constrained")
     axes = figure.subplots()
-    names, means, deviations = [n for n, _ in ordered], [m for _, (m, _) in ordered], [d for _, (_, d) in ordered]
-    axes.barh(names, means, xerr=deviations, color=_INK, ecolor=_QUIET, height=0.65)
+    places = range(len(ordered))
+    means, deviations = [mean for _, (mean, _) in ordered], [deviation for _, (_, deviation) in ordered]
+    axes.barh(places, means, xerr=deviations, color=_INK, ecolor=_QUIET, height=0.65)
+    axes.set_yticks(places, [_short(name, _LONGEST_LABEL) for name, _ in ordered])
+    axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.axvline(0, color=_QUIET, linewidth=1)
-    _label(axes, "What the model looks at", f"{metric} lost when the feature is shuffled", "")
+    title = "What the model looks at"
+    if len(importances) > len(ordered):
+        title += f" (the first {len(ordered)} of {len(importances)} features)"
+    _label(axes, title, f"{metric} lost when the feature is shuffled", "")
     return figure
 
 
@@ -44,26 +57,40 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_QUIET, linewidth=1)
-    for name, (false_positives, true_positives, area) in curves.items():
-        axes.plot(false_positives, true_positives, label=f"{name} (area {area:.3f})", linewidth=2)
-    axes.legend(loc="lower right", frameon=False)
-    _label(axes, "Receiver operating characteristic", "false positive rate", "true positive rate")
+    shown = sorted(curves.items(), key=lambda item: item[1][2])[:_CURVES_SHOWN]
+    for name, (false_positives, true_positives, area) in shown:
+        axes.plot(false_positives, true_positives, label=f"{_short(name)} (area {area:.3f})", linewidth=1.5)
+    axes.legend(loc="lower right", frameon=False, fontsize=8 if len(shown) > 4 else 10)
+    title = "Receiver operating characteristic"
+    if len(curves) > len(shown):
+        title += f"\n(the worst {len(shown)} of {len(curves)} classes)"
+    _label(axes, title, "false positive rate", "true positive rate")
     return figure
 
 
 def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """A k × k table of counts: rows are actual classes, columns predicted ones."""
-    figure = Figure(figsize=(1.8 + 0.8 * len(classes), 1.6 + 0.8 * len(classes)), layout="constrained")
+    names = [_short(name) for name in classes]
+    longest = max(map(len, names))
+    counted = len(classes) <= _CLASSES_COUNTED
+    side, margin = min(0.6 if counted else 0.2, 20 / len(names)) * max(len(names), 3), 0.9 + 0.09 * longest
+    figure = Figure(figsize=(side + margin, side + margin), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
+    for row, column in np.ndindex(counts.shape) if counted else ():
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(classes)), classes)
-    axes.set_yticks(range(len(classes)), classes)
+        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=9)
+    size, narrow = 10 if counted else 7, 0.09 * longest > side / len(names)
+    axes.set_xticks(range(len(names)), names, rotation=90 if narrow else 0, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
     _label(axes, "Confusion", "predicted", "actual")
     return figure
+
+
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name that leaves room for the drawing; its end is kept, because that is where long names differ."""
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2 - 1) :]}"
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:

@@ -41,9 +41,11 @@ def identity(served: ServedModel) -> dict[str, str]:
 
 def prediction_content(served: ServedModel, prediction: Prediction) -> dict[str, Any]:
     """Values and, from a classifier, each class's probability, row by row."""
-    content: dict[str, Any] = {"model": identity(served), "predictions": prediction.values.tolist()}
+    classes = served.contract.classes
+    label = {value: value for value in classes}  # a graph knows no booleans: its 1 is the contract's true
+    values = [label.get(value, value) for value in prediction.values.tolist()]
+    content: dict[str, Any] = {"model": identity(served), "predictions": values}
     if prediction.probabilities is not None:
-        classes = served.contract.classes
         content["probabilities"] = [dict(zip(classes, row, strict=True)) for row in prediction.probabilities.tolist()]
     return content
 

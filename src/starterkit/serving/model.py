@@ -42,9 +42,8 @@ class ServedModel:
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log
-            raise ModelFailed(
-                f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
-            ) from None
+            what = f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
+            raise ModelFailed(what) from None
         _refuse_what_is_not_finite(prediction)
         return prediction
 

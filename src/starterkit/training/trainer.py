@@ -50,6 +50,8 @@ class Trainer:
         ------
         DataError
             The target has one value only, the holdout has a class of its own, or scikit-learn refuses the rows.
+        ProblemError
+            scikit-learn refuses a parameter.
         """
         from sklearn.base import clone
 

@@ -211,7 +211,7 @@ def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
 
 def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, connection: Connection) -> None:
     pipeline = Pipeline(problem, changed(settings, subsample=7.0))
-    with pytest.raises(DataError, match="subsample"):
+    with pytest.raises(ProblemError, match="subsample"):
         pipeline.run()
     experiment = connection.client.get_experiment_by_name("local.diabetes")
     assert experiment is not None

@@ -50,11 +50,11 @@ def test_the_api_key_can_be_turned_off_before_prod(repository, stage):
 
 
 def test_the_api_key_cannot_be_turned_off_in_prod(repository):
-    with pytest.raises(SettingsError, match="KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false"):
+    with pytest.raises(SettingsError, match=r"KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false"):
         repository.read(KIT_STAGE="prod", KIT_SERVING__REQUIRE_API_KEY="false")
 
 
 def test_prod_does_not_take_the_default_for_a_yes(repository):
     repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
-    with pytest.raises(SettingsError, match="default: serving.require_api_key is false"):
+    with pytest.raises(SettingsError, match=r"default: serving.require_api_key is false"):
         repository.read(KIT_STAGE="prod")

@@ -112,7 +112,7 @@ def test_the_root_is_found_from_a_folder_below(repository, monkeypatch):
 
 def test_outside_a_repository_the_message_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match="config/base.yaml") as caught:
+    with pytest.raises(SettingsError, match=r"config/base.yaml") as caught:
         load_settings(environ={})
     assert str(tmp_path) not in str(caught.value)
 

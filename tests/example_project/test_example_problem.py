@@ -1,0 +1,54 @@
+"""The example is what everybody reads first: short, in words of the field, and it works as it stands."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from example_project import problem
+from starterkit.data import DatasetReader
+from starterkit.problem import find_problem
+from starterkit.settings import DataSettings, TrainingSettings
+from starterkit.training import Trainer
+
+ROOT = Path(__file__).parents[2]
+SOURCE = (ROOT / "src/example_project/problem.py").read_text()
+
+
+def test_the_example_is_short() -> None:
+    assert len(SOURCE.splitlines()) < 120
+
+
+def test_the_example_knows_one_module_of_the_kit_and_nothing_of_its_servers() -> None:
+    imports = [node for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {name.name for node in imports if isinstance(node, ast.Import) for name in node.names}
+    modules |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name for name in modules if name.startswith("starterkit")} == {"starterkit.problem"}
+    assert {name.split(".")[0] for name in modules} <= {"starterkit", "pandas", "pandera", "sklearn", "numpy"}
+
+
+def test_the_kit_finds_the_example() -> None:
+    assert find_problem() is problem
+
+
+def test_ages_and_sexes_are_sensitive_and_the_id_is_an_identifier() -> None:
+    sensitivity = {column.name: column.sensitivity for column in problem.columns}
+    assert (sensitivity["age"], sensitivity["sex"]) == ("sensitive", "sensitive")
+    assert sensitivity["patient_id"] == "identifier"
+    assert "patient_id" not in [column.name for column in problem.features]
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_the_example_beats_a_naive_guess_by_a_fifth(metric: str) -> None:
+    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT).read()
+    model = Trainer(problem, TrainingSettings()).fit(dataset)
+    assert len(dataset) == 442
+    assert model.evaluation.scores[metric] < 0.8 * model.baseline.scores[metric]
+
+
+def test_a_heavier_patient_is_not_predicted_to_fare_better() -> None:
+    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT).read()
+    fitted: object = Trainer(problem, TrainingSettings()).fit(dataset).estimator
+    features = dataset.holdout.features
+    heavier = features.assign(bmi=features["bmi"] + 8)
+    assert fitted.predict(heavier).mean() > fitted.predict(features).mean() + 5  # type: ignore[attr-defined]

@@ -1,0 +1,236 @@
+"""Bad data: all that is wrong at once, with the right rows and counts, and never a value."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starterkit.data import Failure, InvalidData, check_frame
+from starterkit.errors import DataError
+from starterkit.problem import Problem, feature, identifier, target
+
+
+class People(pa.DataFrameModel):
+    person: str = identifier()
+    age: int = feature(sensitivity="sensitive", ge=0, le=120)
+    weight: float = feature(sensitivity="sensitive", unit="kg", gt=0)
+    city: str = feature(sensitivity="sensitive", isin=["Köln", "Bonn"])
+    smoker: bool = feature(sensitivity="sensitive")
+    children: int = feature(sensitivity="sensitive", nullable=True, ge=0)
+    score: float = target()
+
+
+def problem_of(schema: type[pa.DataFrameModel]) -> Problem:
+    return Problem(
+        name="people",
+        title="",
+        task="regression",
+        schema=schema,
+        estimator=lambda: None,
+        metric="rmse",  # type: ignore[arg-type,return-value]
+    )
+
+
+def people(**columns: list[Any]) -> pd.DataFrame:
+    """Six sound rows, with some columns replaced."""
+    sound = {
+        "person": list("abcdef"),
+        "age": [30, 40, 50, 60, 70, 80],
+        "weight": [50.5, 60.5, 70.5, 80.5, 90.5, 99.5],
+        "city": ["Köln", "Bonn"] * 3,
+        "smoker": [True, False] * 3,
+        "children": [0, 1, 2, None, 4, 5],
+        "score": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    }
+    return pd.DataFrame({**sound, **columns})
+
+
+def failures(frame: pd.DataFrame, schema: type[pa.DataFrameModel] = People) -> list[tuple[str, str, tuple[int, ...]]]:
+    with pytest.raises(InvalidData) as refusal:
+        check_frame(problem_of(schema), frame, "table")
+    for failure in refusal.value.failures:
+        assert failure.count == len(failure.rows) or not failure.rows
+    return [(failure.column, failure.check, failure.rows) for failure in refusal.value.failures]
+
+
+def test_sound_rows_come_back_in_the_schemas_order_and_types() -> None:
+    checked = check_frame(problem_of(People), people().iloc[::-1, ::-1].astype(object), "table")
+    assert list(checked) == ["person", "age", "weight", "city", "smoker", "children", "score"]
+    assert list(map(str, checked.dtypes)) == ["str", "int64", "float64", "str", "bool", "float64", "float64"]
+    assert checked.index.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_types_of_nullable_columns_do_not_depend_on_the_rows() -> None:
+    missing = check_frame(problem_of(People), people(), "table")
+    full = check_frame(problem_of(People), people(children=[1] * 6), "table")
+    assert missing.dtypes.tolist() == full.dtypes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"age": [30, -1, 50, 121, 70, 80]}, [("age", "is below 0", (1,)), ("age", "is above 120", (3,))]),
+        ({"age": [30, 59.5, 50, 60, 70, 80]}, [("age", "is not a whole number, 0 to 120", (1,))]),
+        ({"age": ["30", "forty", "50", "6 0", "", "80"]}, [("age", "is not a whole number, 0 to 120", (1, 3, 4))]),
+        ({"age": [30, None, 50, 60, np.nan, 80]}, [("age", "is missing a value", (1, 4))]),
+        ({"age": [30, 1e300, 50, 60, 70, 80]}, [("age", "is not a whole number, 0 to 120", (1,))]),
+        ({"weight": [1, np.inf, 1, -np.inf, 1, "nan"]}, [("weight", "is not a number in kg, at least 0", (1, 3, 5))]),
+        ({"weight": [1, 1, 1, 1, 1, 0.0]}, [("weight", "is not above 0", (5,))]),
+        ({"city": ["Köln", "Ulm", "Bonn", "köln", "Bonn", "Bonn"]}, [("city", "is none of ['Köln', 'Bonn']", (1, 3))]),
+        ({"city": ["Köln", "", "Bonn", None, "Bonn", "Bonn"]}, [("city", "is missing a value", (1, 3))]),
+        ({"person": list("abcabf")}, [("person", "is not unique", (0, 1, 3, 4))]),
+        ({"smoker": [True, "maybe", False, 2, True, False]}, [("smoker", "is not true or false", (1, 3))]),
+        ({"children": [0, 1.5, None, 1, 1, 2]}, [("children", "is not a whole number, at least 0", (1,))]),
+        ({"children": [0, 1, None, 1, 1, -1]}, [("children", "is below 0", (5,))]),
+        ({"score": [None, 1, 1, 1, 1, 1]}, [("score", "is missing a value", (0,))]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_rows(columns: dict[str, Any], expected: list[Any]) -> None:
+    assert failures(people(**columns)) == expected
+
+
+def test_a_date_is_not_read_as_its_nanoseconds() -> None:
+    dates = pd.date_range("2026-01-01", periods=6)
+    with pytest.raises(InvalidData) as refusal:
+        check_frame(problem_of(People), people(weight=dates), "table")
+    assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 0", (0, 1, 2, 3, 4), 6),)
+
+
+def test_everything_wrong_is_found_at_once() -> None:
+    frame = people(
+        person=list("aacdef"),
+        age=["x"] * 6,
+        weight=[50, -1, 70, 80, 90, 99],
+        city=["Köln", "Bonn", "Ulm", "Bonn", "Köln", "Bonn"],
+        smoker=[None, True, True, True, True, True],
+    )
+    with pytest.raises(InvalidData) as refusal:
+        check_frame(problem_of(People), frame, "table.csv")
+    assert [(f.column, f.rows, f.count) for f in refusal.value.failures] == [
+        ("age", (0, 1, 2, 3, 4), 6),
+        ("smoker", (0,), 1),
+        ("person", (0, 1), 2),
+        ("weight", (1,), 1),
+        ("city", (2,), 1),
+    ]
+    assert refusal.value.what == "table.csv does not fit the schema: 5 checks failed in 5 columns"
+    assert refusal.value.failures[0].rows_in_words == "0, 1, 2, 3, 4 …"
+    assert refusal.value.exit_code == 2
+
+
+def test_missing_extra_and_misspelt_columns_are_found_at_once() -> None:
+    frame = people().rename(columns={"weight": "Weigth"}).drop(columns="score").assign(shoe_size=42)
+    assert failures(frame) == [
+        ("weight", "is missing", ()),
+        ("score", "is missing", ()),
+        ("Weigth", "is not in the schema; did you mean 'weight'?", ()),
+        ("shoe_size", "is not in the schema", ()),
+    ]
+
+
+def test_a_thousand_unknown_columns_stay_a_short_list() -> None:
+    wide = pd.concat([people(), pd.DataFrame({f"x{i:03}" * 50: [0] * 6 for i in range(1000)})], axis=1)
+    found = failures(wide)
+    assert len(found) == 21
+    assert found[-1][:2] == ("980 more columns", "are not in the schema")
+    assert max(len(column) for column, _, _ in found) <= 100
+
+
+def test_thousands_of_bad_rows_stay_five() -> None:
+    many = pd.concat([people(age=[-1] * 6)] * 5_000, ignore_index=True)
+    with pytest.raises(InvalidData) as refusal:
+        check_frame(problem_of(People), many, "table")
+    by_column = {failure.column: failure for failure in refusal.value.failures}
+    assert by_column["age"].count == by_column["person"].count == 30_000
+    assert by_column["age"].rows == by_column["person"].rows == (0, 1, 2, 3, 4)
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="table has no rows"):
+        check_frame(problem_of(People), people().head(0), "table")
+
+
+class Checked(People):
+    """Checks of the user's own, of every kind that pandera has."""
+
+    @pa.check("age", name="even")
+    def _even(cls, ages: pd.Series) -> pd.Series:  # noqa: N805
+        return ages % 2 == 0
+
+    @pa.check("weight", name="light_on_average")
+    def _light(cls, weights: pd.Series) -> bool:  # noqa: N805
+        return bool(weights.mean() < 1000)
+
+    @pa.check("city", name="crashing")
+    def _crash(cls, cities: pd.Series) -> bool:  # noqa: N805
+        if "Bonn" in set(cities):
+            return True
+        raise ValueError(f"no Bonn among {list(cities)}")
+
+    @pa.dataframe_check
+    def lighter_than_old(cls, frame: pd.DataFrame) -> pd.Series:  # noqa: N805
+        return frame["weight"] < frame["age"] + 100
+
+    class Config:
+        unique = ["age", "weight"]  # noqa: RUF012
+
+
+def test_the_users_own_checks_are_asked() -> None:
+    frame = people(age=[30, 41, 50, 30, 70, 80], weight=[50.0, 60, 70, 50, 4000, 9000], city=["Köln"] * 6)
+    assert failures(frame, Checked) == [
+        ("age", "fails even", (1,)),
+        ("weight", "fails light_on_average", ()),
+        ("city", "has a check that fails itself: crashing", ()),
+        ("(whole row)", "is not unique", (0, 3)),
+        ("(whole row)", "fails lighter_than_old", (4, 5)),
+    ]
+
+
+def test_rows_that_are_wrong_in_one_column_are_not_asked_about_as_a_whole() -> None:
+    frame = people(age=["x", 40, 50, 60, 70, 80], weight=[900, 60, 70, 80, 90, 99])
+    assert failures(frame, Checked) == [("age", "is not a whole number, 0 to 120", (0,))]
+
+
+def test_long_ids_are_not_rounded() -> None:
+    class Long(People):
+        person: int = identifier()  # type: ignore[assignment]
+
+    ids = [2**53 + number for number in range(6)]
+    for given_ids in (ids, list(map(str, ids))):
+        checked = check_frame(problem_of(Long), people(person=given_ids), "table")
+        assert checked["person"].tolist() == ids
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5, 6], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], list("123456")])
+def test_an_id_reads_the_same_whatever_the_source_made_of_it(ids: list[Any]) -> None:
+    assert check_frame(problem_of(People), people(person=ids), "table")["person"].tolist() == list("123456")
+
+
+SECRETS = ("Rumpelstilzchen", 424242.4242, -31337, "secret-id-7")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    planted=st.dictionaries(
+        st.sampled_from(["person", "age", "weight", "city", "smoker", "children", "score"]),
+        st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*SECRETS, None, np.inf, ""])), min_size=1, max_size=6),
+        min_size=1,
+    )
+)
+def test_no_value_is_ever_repeated(planted: dict[str, list[tuple[int, Any]]]) -> None:
+    frame = people().astype(object)
+    for column, cells in planted.items():
+        for row, value in cells:
+            frame.loc[row, column] = value
+    try:
+        check_frame(problem_of(Checked), frame, "table")
+    except DataError as refusal:
+        shown = str(refusal) + repr(getattr(refusal, "failures", ()))
+        assert not [secret for secret in map(str, SECRETS) if secret in shown]
+        for failure in getattr(refusal, "failures", ()):
+            rows = {row for row, _ in planted.get(failure.column, [])}
+            assert failure.column == "(whole row)" or failure.rows == () or set(failure.rows) <= rows

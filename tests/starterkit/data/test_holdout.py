@@ -1,0 +1,185 @@
+"""The side of a row follows from its id alone, whatever else happens to the table."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starterkit.data import DatasetReader, check_frame
+from starterkit.data.holdout import held_out
+from starterkit.errors import DataError
+from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
+from starterkit.settings import DataSettings
+
+
+class Measures(pa.DataFrameModel):
+    record: str = identifier()
+    size: float = feature(sensitivity="plain")
+    yield_: float = target()
+
+
+class Numbered(Measures):
+    record: int = identifier()  # type: ignore[assignment]
+
+
+class Repeated(Measures):
+    patient: str = group()
+
+
+class Dated(Measures):
+    day: pd.Timestamp = time()
+
+
+class Written(Measures):
+    day: str = time()
+
+
+def problem_of(schema: type[pa.DataFrameModel] = Measures, **holdout: Any) -> Problem:
+    return Problem(
+        name="yields",
+        title="",
+        task="regression",
+        schema=schema,
+        estimator=lambda: None,  # type: ignore[arg-type,return-value]
+        metric="rmse",
+        holdout=Holdout(**holdout),
+    )
+
+
+def measures(ids: Any, **columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"record": list(ids), "size": 1.0, "yield_": 2.0, **columns})
+
+
+def sides(frame: pd.DataFrame, problem: Problem) -> dict[str, bool]:
+    checked = check_frame(problem, frame, "table")
+    return dict(zip(checked["record"].astype(str), held_out(problem, checked).tolist(), strict=True))
+
+
+IDS = [f"P{number:04}" for number in range(400)]
+SIDES = sides(measures(IDS), problem_of())
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids=st.lists(st.sampled_from(IDS), unique=True, min_size=60), size=st.floats(-1e9, 1e9))
+def test_a_row_never_changes_sides(ids: list[str], size: float) -> None:
+    some = sides(measures(ids, size=size), problem_of())
+    assert some == {record: SIDES[record] for record in ids}
+
+
+def test_a_row_stays_when_the_data_grows() -> None:
+    grown = sides(measures([*IDS, *(f"Q{number}" for number in range(1000))]), problem_of())
+    assert grown.items() >= SIDES.items()
+
+
+@settings(max_examples=20, deadline=None)
+@given(fraction=st.floats(0.05, 0.95), salt=st.text(max_size=5))
+def test_the_share_is_about_the_fraction(fraction: float, salt: str) -> None:
+    share = np.mean(list(sides(measures(range(4000)), problem_of(fraction=fraction, salt=salt)).values()))
+    assert share == pytest.approx(fraction, abs=0.04)
+
+
+def test_a_larger_fraction_only_adds_to_the_holdout() -> None:
+    small, large = (sides(measures(IDS), problem_of(fraction=fraction)) for fraction in (0.2, 0.3))
+    assert all(large[record] for record, held in small.items() if held)
+
+
+def test_the_salt_matters_and_is_the_name_where_none_is_given() -> None:
+    assert sides(measures(IDS), problem_of(salt="other")) != SIDES
+    assert sides(measures(IDS), problem_of(salt="yields")) == SIDES
+
+
+def test_the_sides_are_those_of_every_earlier_version() -> None:
+    """Were the hash to change, every model would be judged on rows that it was trained on."""
+    assert [record for record in IDS[:40] if SIDES[record]] == ["P0005", "P0018", "P0023", "P0035"]
+
+
+@pytest.mark.parametrize("ids", [range(1, 200), [float(n) for n in range(1, 200)], [str(n) for n in range(1, 200)]])
+def test_the_side_does_not_depend_on_the_type_of_the_id(ids: Any) -> None:
+    expected = sides(measures([str(number) for number in range(1, 200)]), problem_of())
+    assert sides(measures(ids), problem_of()) == expected
+    assert sides(measures(ids), problem_of(Numbered)) == expected
+
+
+def test_every_source_gives_the_same_sides(tmp_path: Path) -> None:
+    table = measures([f"{number:03}" for number in range(300)])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet")
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        table.to_sql("t", database, index=False)
+    sources = (
+        DataSettings(source="t.csv"),
+        DataSettings(source="t.parquet"),
+        DataSettings(source="sqlite:///t.db", query="SELECT * FROM t"),
+    )
+    digests = {DatasetReader(problem_of(), source, tmp_path).read().holdout.digest for source in sources}
+    assert len(digests) == 1
+
+
+def test_the_rows_of_a_group_stay_together() -> None:
+    patients = [f"patient {number % 50}" for number in range(400)]
+    problem = problem_of(Repeated)
+    frame = check_frame(problem, measures(IDS, patient=patients), "table")
+    frame["held"] = held_out(problem, frame)
+    assert frame.groupby("patient")["held"].nunique().eq(1).all()
+    assert 0 < frame["held"].mean() < 1
+
+
+DAYS = ["2025-12-31", "2026-01-30T23:59:59", "2026-01-31", "2026-01-31T00:00:01", "2026-02-01"]
+LATE = [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("schema", "days"),
+    [
+        (Written, DAYS),
+        (Dated, DAYS),
+        (Dated, pd.to_datetime(DAYS, format="ISO8601")),
+        (Dated, pd.to_datetime(DAYS, format="ISO8601").tz_localize("UTC")),
+        (Dated, [*pd.to_datetime(DAYS, format="ISO8601").to_pydatetime()]),
+        (Written, pd.to_datetime(DAYS, format="ISO8601")),
+        (Dated, [day if "T" in day else f"{day}T01:00:00+01:00" for day in DAYS]),
+    ],
+)
+def test_rows_from_the_cut_off_on_are_held_out(schema: type[pa.DataFrameModel], days: Any) -> None:
+    problem = problem_of(schema, cutoff="2026-01-31")
+    found = sides(measures("abcde", day=days), problem)
+    assert list(found.values()) == LATE
+
+
+def test_a_cut_off_with_a_zone_is_a_moment() -> None:
+    days = ["2026-01-30T22:59:00Z", "2026-01-30T23:00:00Z"]
+    found = sides(measures("ab", day=days), problem_of(Dated, cutoff="2026-01-31T00:00:00+01:00"))
+    assert list(found.values()) == [False, True]
+
+
+@pytest.mark.parametrize("schema", [Dated, Written])
+@pytest.mark.parametrize("days", [["2026-01-01", "soon", "31.1.2026"], ["2026-01-01", "2026-13-01", "x"]])
+def test_what_is_no_date_is_refused(schema: type[pa.DataFrameModel], days: list[str]) -> None:
+    with pytest.raises(DataError) as refusal:
+        sides(measures("abc", day=days), problem_of(schema, cutoff="2026-01-02"))
+    assert [(f.column, f.rows) for f in refusal.value.failures] == [("day", (1, 2))]  # type: ignore[attr-defined]
+
+
+def test_a_number_is_no_date() -> None:
+    """pandas would count nanoseconds from 1970."""
+    with pytest.raises(DataError) as refusal:
+        sides(measures("ab", day=[20260101, 2026]), problem_of(Dated, cutoff="2026-01-02"))
+    assert [(f.column, f.rows) for f in refusal.value.failures] == [("day", (0, 1))]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("cutoff", "empty"), [("1990-01-01", "training"), ("2190-01-01", "holdout")])
+def test_an_empty_side_is_refused(cutoff: str, empty: str) -> None:
+    with pytest.raises(DataError, match=f"the {empty} side has none of the 5 rows"):
+        sides(measures("abcde", day=DAYS), problem_of(Dated, cutoff=cutoff))
+
+
+def test_no_id_is_on_both_sides(visits: Any) -> None:
+    dataset = visits.dataset(visits.problem(lambda: None))
+    assert len(dataset.training) + len(dataset.holdout) == len(dataset) == 400
+    assert dataset.training.digest != dataset.holdout.digest

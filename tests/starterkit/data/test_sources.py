@@ -1,0 +1,183 @@
+"""CSV, Parquet and SQL give the same rows, and a source that cannot be read says so in one clear line."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from starterkit.data import DatasetReader, open_source
+from starterkit.errors import DataError
+from starterkit.settings import DataSettings
+
+PASSWORD = "correct horse"
+QUERY = "SELECT * FROM patients WHERE 'hidden' = 'hidden'"
+
+
+@pytest.fixture(scope="module")
+def warehouse(diabetes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The diabetes data three times, in a folder of its own."""
+    root = tmp_path_factory.mktemp("warehouse")
+    table = pd.read_csv(diabetes.root / diabetes.source)
+    table.to_csv(root / "patients.csv", index=False)
+    table.to_parquet(root / "patients.parquet")
+    with sqlite3.connect(root / "patients.db") as database:
+        table.to_sql("patients", database, index=False)
+    return root
+
+
+@pytest.fixture
+def problem(visits: Any) -> Any:
+    return visits.problem(lambda: None)
+
+
+def settings(source: str, query: str | None = None) -> DataSettings:
+    return DataSettings(source=source, query=query, password=None if source.startswith("sqlite") else PASSWORD)
+
+
+def test_every_source_gives_the_same_dataset(diabetes: Any, warehouse: Path) -> None:
+    problem = diabetes.problem(lambda: None)
+    sources = (settings("patients.csv"), settings("patients.parquet"), settings("sqlite:///patients.db", QUERY))
+    csv, parquet, sql = (DatasetReader(problem, source, warehouse).read() for source in sources)
+    assert csv.digest == parquet.digest == sql.digest
+    assert csv.holdout.digest == parquet.holdout.digest == sql.holdout.digest
+    pd.testing.assert_frame_equal(csv.training.features, parquet.training.features)
+    pd.testing.assert_frame_equal(csv.training.features, sql.training.features)
+
+
+def test_a_digest_tells_one_changed_value(diabetes: Any, warehouse: Path, tmp_path: Path) -> None:
+    text = (warehouse / "patients.csv").read_text()
+    (tmp_path / "patients.csv").write_text(text.replace("P001,59", "P001,60"))
+    problem = diabetes.problem(lambda: None)
+    before = DatasetReader(problem, settings("patients.csv"), warehouse).read()
+    after = DatasetReader(problem, settings("patients.csv"), tmp_path).read()
+    assert before.digest != after.digest
+    assert (before.training.digest == after.training.digest) != (before.holdout.digest == after.holdout.digest)
+
+
+def test_missing_values_are_the_same_in_csv_and_parquet(visits: Any, problem: Any) -> None:
+    csv, parquet = visits.dataset(problem, "table.csv"), visits.dataset(problem, "table.parquet")
+    assert csv.digest == parquet.digest
+    assert csv.training.features["ward"].isna().any()
+    pd.testing.assert_frame_equal(csv.training.features, parquet.training.features)
+
+
+def test_an_id_keeps_its_zeros_and_a_country_called_na_is_there(visits: Any, problem: Any) -> None:
+    table = open_source(DataSettings(source="table.csv"), visits.root, problem).read()
+    assert table["visit"].iloc[7] == "007"
+    assert "NA" in set(table["city"])
+    assert not table["city"].isna().any()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(visits: Any, problem: Any, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + (visits.root / "table.csv").read_bytes())
+    assert visits.dataset(problem).digest == DatasetReader(problem, settings("table.csv"), tmp_path).read().digest
+
+
+HEADER = "visit,city,ward,smoker,insured,children,income,cost"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("empty.csv", b"", "No columns"),
+        ("header.csv", HEADER.encode(), "has no rows"),
+        ("semicolons.csv", HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8", "has one column"),
+        (
+            "headless.csv",
+            b"Miller,Bonn,a,True,True,1,1.5,2.5\nMeier,Bonn,a,True,True,1,1.5,2.5",
+            "none of the schema's",
+        ),
+        ("ragged.csv", HEADER.encode() + b"\nMiller,Bonn,a,True,True,1,1.5,2.5,9\n", "more fields than its header"),
+        ("ragged2.csv", HEADER.encode() + b"\n1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8,9\n", "Expected 8 fields in line 3"),
+        ("latin.csv", HEADER.encode() + "\nMüller,1,2,3,4,5,6,7".encode("latin-1"), "can't decode"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe", "can't decode"),
+        ("zip.csv", b"PK\x03\x04" + bytes(range(256)), "can't decode"),
+        ("empty.parquet", b"", "cannot be read"),
+        ("text.parquet", b"visit,city\n1,2\n", "cannot be read"),
+        ("cut.parquet", None, "cannot be read"),
+        ("folder.csv", "folder", "does not exist"),
+    ],
+)
+def test_a_broken_file_is_one_clear_error(
+    visits: Any, problem: Any, tmp_path: Path, name: str, content: bytes | str | None, named: str
+) -> None:
+    path = tmp_path / name
+    if content == "folder":
+        path.mkdir()
+    else:
+        whole = (visits.root / "table.parquet").read_bytes()
+        path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
+    with pytest.raises(DataError) as refusal:
+        DatasetReader(problem, settings(name), tmp_path).read()
+    assert named in refusal.value.what
+    assert refusal.value.mend
+    assert "\n" not in str(refusal.value)
+    assert "Miller" not in str(refusal.value)
+
+
+def test_a_damaged_page_of_parquet_is_one_clear_error(visits: Any, problem: Any, tmp_path: Path) -> None:
+    whole = bytearray((visits.root / "table.parquet").read_bytes())
+    whole[20:400] = bytes(380)
+    (tmp_path / "table.parquet").write_bytes(whole)
+    with pytest.raises(DataError, match=r"table\.parquet"):
+        DatasetReader(problem, settings("table.parquet"), tmp_path).read()
+
+
+def test_a_file_that_is_not_there_is_named(problem: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data file 'gone\.csv' does not exist.*data\.source"):
+        open_source(settings("gone.csv"), tmp_path, problem)
+
+
+def test_a_kind_that_the_kit_does_not_read_is_refused(problem: Any, tmp_path: Path) -> None:
+    (tmp_path / "table.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"Use \.csv, \.parquet or a database address"):
+        open_source(DataSettings.model_construct(source="table.xlsx"), tmp_path, problem)
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "named"),
+    [
+        ("sqlite:///patients.db", "SELECT hidden FROM nowhere", "no such table: nowhere"),
+        ("sqlite:///patients.db", "SELEKT hidden", "syntax error"),
+        ("sqlite:///patients.db", "DELETE FROM patients", "does not return rows"),
+        ("sqlite:///gone.db", QUERY, "'gone.db' does not exist"),
+        ("sqlite:///patients.csv", QUERY, "file is not a database"),
+        ("nosuchdatabase://user@host/name", QUERY, "nosuchdatabase"),
+        ("postgresql+pg8000://user@host/name", QUERY, "pg8000"),
+        ("postgresql://user@host:port/name", QUERY, "malformed"),
+        (f"postgresql://user:{PASSWORD}@host:port/name", QUERY, "malformed"),
+    ],
+)
+def test_a_query_that_fails_says_why_and_tells_no_secret(
+    diabetes: Any, warehouse: Path, address: str, query: str, named: str
+) -> None:
+    with pytest.raises(DataError) as refusal:
+        DatasetReader(diabetes.problem(lambda: None), settings(address, query), warehouse).read()
+    assert named in str(refusal.value)
+    assert refusal.value.mend
+    for secret in (PASSWORD, "hidden", "correct", "SELECT hidden"):
+        assert secret not in str(refusal.value)
+    assert not (warehouse / "gone.db").exists()
+
+
+def test_a_query_deletes_nothing(diabetes: Any, warehouse: Path) -> None:
+    with pytest.raises(DataError):
+        open_source(settings("sqlite:///patients.db", "DELETE FROM patients"), warehouse, diabetes.problem(None)).read()
+    with sqlite3.connect(warehouse / "patients.db") as database:
+        assert database.execute("SELECT count(*) FROM patients").fetchone() == (442,)
+
+
+def test_two_columns_of_one_name_are_refused(diabetes: Any, warehouse: Path) -> None:
+    source = settings("sqlite:///patients.db", "SELECT *, age AS age FROM patients")
+    with pytest.raises(DataError) as refusal:
+        DatasetReader(diabetes.problem(lambda: None), source, warehouse).read()
+    assert [(f.column, f.check) for f in refusal.value.failures] == [("age", "is there more than once")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
+def test_a_password_in_the_address_is_not_recorded(diabetes: Any, warehouse: Path) -> None:
+    source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
+    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse).read()
+    assert dataset.source == "sqlite:///patients.db?password=***"

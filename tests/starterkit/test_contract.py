@@ -1,0 +1,121 @@
+"""`contract.json` comes back as it was written, or not at all."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starterkit.contract import Column, Contract, Lineage, Parity
+from starterkit.errors import ContractError
+
+LINEAGE = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
+
+texts = st.text(max_size=8)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.booleans() | st.integers() | numbers | texts
+columns = st.builds(
+    Column,
+    name=texts,
+    role=st.sampled_from(["feature", "target"]),
+    type=st.sampled_from(["float", "integer", "boolean", "string"]),
+    unit=texts,
+    sensitivity=st.sampled_from(["sensitive", "plain"]),
+    nullable=st.booleans(),
+    minimum=st.none() | numbers,
+    maximum=st.none() | numbers,
+    categories=st.lists(scalars, max_size=3).map(tuple),
+    description=texts,
+)
+contracts = st.builds(
+    Contract,
+    problem=texts,
+    title=texts,
+    task=st.sampled_from(["regression", "classification"]),
+    columns=st.lists(columns, max_size=3).map(tuple),
+    target=columns,
+    layout=st.sampled_from(["matrix", "columns"]),
+    example=st.dictionaries(texts, scalars, max_size=3),
+    parity=st.builds(
+        Parity,
+        rows=st.integers(0),
+        measure=texts,
+        largest=numbers,
+        allowed=numbers,
+        scale=numbers,
+        flipped_labels=st.integers(0),
+    ),
+    lineage=st.builds(Lineage),
+    classes=st.lists(scalars, max_size=3).map(tuple),
+    digests=st.dictionaries(texts, texts, max_size=3),
+    format=st.just(1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(contract=contracts)
+def test_a_contract_comes_back_as_it_was(contract: Contract) -> None:
+    assert Contract.from_json(contract.to_json()) == contract
+    assert Contract.from_json(contract.to_json().encode()) == contract
+
+
+@pytest.fixture
+def contract() -> Contract:
+    column = Column(name="age", role="feature", type="integer", unit="years", sensitivity="sensitive", minimum=0)
+    return Contract(
+        problem="p",
+        title="t",
+        task="regression",
+        columns=(column,),
+        target=replace(column, name="score", role="target"),
+        layout="matrix",
+        example={"age": 40},
+        parity=Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0),
+        lineage=Lineage(**dict.fromkeys(LINEAGE, "x"), dirty=False),
+        digests={"model.onnx": "0"},
+    )
+
+
+def alter(text: str, **changes: Any) -> str:
+    return json.dumps(json.loads(text) | changes)
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read"),
+        (lambda text: "", "cannot be read"),
+        (lambda text: "[]", "cannot be read"),
+        (lambda text: "7", "cannot be read"),
+        (lambda text: b"\xff\xfe\x00", "cannot be read"),
+        (lambda text: "{}", "has format None, this kit reads 1"),
+        (lambda text: alter(text, format=2), "has format 2, this kit reads 1"),
+        (lambda text: alter(text, title="Another"), "was altered"),
+        (lambda text: text.replace('"minimum": 0', '"minimum": -9'), "was altered"),
+        (lambda text: text.replace('"allowed": 1e-05', '"allowed": 1.0'), "was altered"),
+        (lambda text: alter(text, seal=None), "was altered"),
+    ],
+)
+def test_a_broken_contract_is_refused(contract: Contract, broken: Any, named: str) -> None:
+    with pytest.raises(ContractError, match=named) as refusal:
+        Contract.from_json(broken(contract.to_json()))
+    assert "Export the model again" in refusal.value.mend
+
+
+def test_spaces_and_order_are_no_alteration(contract: Contract) -> None:
+    assert Contract.from_json(json.dumps(json.loads(contract.to_json()), sort_keys=True)) == contract
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "a whole number in years, at least 0"),
+        ({"maximum": 120.0}, "a whole number in years, 0 to 120"),
+        ({"minimum": None, "maximum": 120.0, "unit": ""}, "a whole number, at most 120"),
+        ({"type": "string", "categories": ("a", "b"), "unit": "", "minimum": None}, "one of 'a', 'b'"),
+    ],
+)
+def test_a_column_says_what_it_expects(contract: Contract, changes: dict[str, Any], words: str) -> None:
+    assert replace(contract.columns[0], **changes).expected == words
