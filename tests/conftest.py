@@ -16,7 +16,7 @@ from starterkit.contract import Lineage
 from starterkit.data import Dataset, DatasetReader
 from starterkit.export import ExportedModel, OnnxExporter
 from starterkit.problem import Problem, feature, identifier, target
-from starterkit.settings import DataSettings, ExportSettings, TrainingSettings
+from starterkit.settings import DataSettings, ExportSettings, Stage, TrainingSettings
 from starterkit.training import TrainedModel, Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -47,17 +47,19 @@ class Sample:
         return Problem(**{**given, **changes}, estimator=estimator)
 
     def dataset(self, problem: Problem, source: str | None = None) -> Dataset:
-        return DatasetReader(problem, DataSettings(source=source or self.source), self.root).read()
+        return DatasetReader(problem, DataSettings(source=source or self.source), self.root, Stage.LOCAL).read()
 
     def fit(self, estimator: Any, **changes: Any) -> tuple[TrainedModel, Dataset]:
         problem = self.problem(lambda: estimator, **changes)
         dataset = self.dataset(problem)
         return Trainer(problem, TrainingSettings()).fit(dataset), dataset
 
-    def export(self, estimator: Any, folder: Path, rows: int = 3000, **changes: Any) -> tuple[ExportedModel, Dataset]:
+    def write(self, model: TrainedModel, dataset: Dataset, folder: Path, rows: int = 2000) -> ExportedModel:
+        return OnnxExporter(ExportSettings(parity_rows=rows)).export(model, dataset, folder, LINEAGE)
+
+    def export(self, estimator: Any, folder: Path, rows: int = 2000, **changes: Any) -> tuple[ExportedModel, Dataset]:
         model, dataset = self.fit(estimator, **changes)
-        settings = ExportSettings(parity_rows=rows)
-        return OnnxExporter(settings).export(model, dataset, folder, LINEAGE), dataset
+        return self.write(model, dataset, folder, rows), dataset
 
 
 @pytest.fixture(scope="session")

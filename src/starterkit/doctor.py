@@ -87,7 +87,8 @@ def _problem(layers: Layers) -> str:
 
 
 def _data(layers: Layers) -> str:
-    dataset = DatasetReader(find_problem(), layers.settings.data, layers.settings.root).read()
+    settings = layers.settings
+    dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
     return f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
 
 

@@ -8,7 +8,7 @@ import pytest
 from example_project import problem
 from starterkit.data import DatasetReader
 from starterkit.problem import find_problem
-from starterkit.settings import DataSettings, TrainingSettings
+from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -40,14 +40,14 @@ def test_ages_and_sexes_are_sensitive_and_the_id_is_an_identifier() -> None:
 
 @pytest.mark.parametrize("metric", ["rmse", "mae"])
 def test_the_example_beats_a_naive_guess_by_a_fifth(metric: str) -> None:
-    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT).read()
+    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT, Stage.LOCAL).read()
     model = Trainer(problem, TrainingSettings()).fit(dataset)
     assert len(dataset) == 442
     assert model.evaluation.scores[metric] < 0.8 * model.baseline.scores[metric]
 
 
 def test_a_heavier_patient_is_not_predicted_to_fare_better() -> None:
-    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT).read()
+    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT, Stage.LOCAL).read()
     fitted: object = Trainer(problem, TrainingSettings()).fit(dataset).estimator
     features = dataset.holdout.features
     heavier = features.assign(bmi=features["bmi"] + 8)

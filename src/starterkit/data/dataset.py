@@ -13,8 +13,9 @@ from starterkit.data.checking import check_frame
 from starterkit.data.holdout import held_out
 from starterkit.data.sources import open_source
 from starterkit.errors import DataError
+from starterkit.privacy import require_sight
 from starterkit.problem import Problem
-from starterkit.settings import DataSettings
+from starterkit.settings import DataSettings, Stage
 from starterkit.settings.addresses import mask
 
 
@@ -51,21 +52,24 @@ class Dataset:
 class DatasetReader:
     """Reads a stage's source, checks it against the schema and takes the two sides apart."""
 
-    def __init__(self, problem: Problem, settings: DataSettings, root: Path) -> None:
+    def __init__(self, problem: Problem, settings: DataSettings, root: Path, stage: Stage) -> None:
         self._problem = problem
         self._settings = settings
         self._root = root
+        self._stage = stage
 
     def read(self) -> Dataset:
         """
         Raises
         ------
         DataError
-            The source cannot be read, does not fit the schema, or leaves one side of the holdout or a feature empty.
+            The stage may not see a column, or the source cannot be read, does not fit the schema, or leaves one side
+            of the holdout or a feature empty.
         ProblemError
             The project's `load` fails.
         """
         where = mask(self._settings.source)  # it is logged, and an environment variable may hold a password
+        require_sight(self._stage, self._problem.columns)
         source = open_source(self._settings, self._root, self._problem)
         frame = check_frame(self._problem, self._problem.read(source), where)
         side = held_out(self._problem, frame)

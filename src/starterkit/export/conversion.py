@@ -54,8 +54,8 @@ def layout_of(columns: Sequence[Column]) -> Layout:
     return "columns" if any(column.type == "string" for column in columns) else "matrix"
 
 
-def to_graph(estimator: Any, columns: Sequence[Column]) -> bytes:
-    """The serialized graph of a fitted estimator.
+def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> bytes:
+    """The serialized graph of a fitted estimator. Its first output bears the target's name.
 
     Raises
     ------
@@ -70,6 +70,7 @@ def to_graph(estimator: Any, columns: Sequence[Column]) -> bytes:
         model = convert_sklearn(
             _with_casts(estimator),
             initial_types=inputs,
+            final_types=[(name, None) for name in _output_names(estimator, target)],
             target_opset=OPSET,
             options=_options(estimator),
             custom_conversion_functions={SimpleImputer: convert_imputer},
@@ -103,6 +104,10 @@ def _options(estimator: Any) -> dict[int, dict[str, bool]]:
     while isinstance(last, Pipeline):
         last = last.steps[-1][1]
     return {id(last): {"zipmap": False}} if hasattr(last, "predict_proba") else {}
+
+
+def _output_names(estimator: Any, target: str) -> list[str]:
+    return [target, f"{target}_probabilities"] if hasattr(estimator, "predict_proba") else [target]
 
 
 def _reads_by_name(estimator: Any) -> bool:

@@ -44,7 +44,7 @@ class OnnxExporter:
             The estimator cannot be converted, or the graph answers otherwise than the estimator.
         """
         problem = model.problem
-        graph = to_graph(model.estimator, problem.features)
+        graph = to_graph(model.estimator, problem.features, problem.target.name)
         drawn = draw_rows(problem.features, dataset.training.features, self._settings.parity_rows, _SEED)
         parity = self._prove(model, graph, pd.concat([dataset.holdout.features, drawn], ignore_index=True), dataset)
         sample = _sample(model, drawn.head(_SAMPLE_ROWS))

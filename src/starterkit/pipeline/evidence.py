@@ -8,6 +8,8 @@ from starterkit.registry import ModelRegistry, Version
 from starterkit.training import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Evidence
 
+_WITHOUT_CHAMPION = "To do without it, remove its alias 'champion' in MLflow"
+
 
 def collect_evidence(
     problem: Problem, dataset: Dataset, registry: ModelRegistry, version: Version, champion: Version | None
@@ -21,7 +23,7 @@ def collect_evidence(
         try:
             serving = _candidate(str(champion), problem, dataset, registry.open(champion))
         except (ContractError, TrackingError) as error:
-            fault = f"{champion} serves, but cannot be compared: {error.what}"
+            fault = f"{champion} serves, but cannot be compared: {error.what}. {_WITHOUT_CHAMPION}"
     return Evidence(
         contract=challenger.contract,
         metric=problem.deciding_metric,
@@ -38,6 +40,6 @@ def _candidate(name: str, problem: Problem, dataset: Dataset, predictor: Predict
     contract, holdout = predictor.contract, dataset.holdout
     lacking = [column for column in contract.names if column not in holdout.columns]
     if lacking:
-        mend = "A model with other inputs is another model: give the problem a new name, or keep the column"
-        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has. {mend}")
+        mend = "a model with other inputs is another model, so give the problem a new name, or keep the column"
+        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has; {mend}")
     return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)

@@ -94,8 +94,9 @@ class Pipeline:
 
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
+        settings = self.settings
         with step(self._progress, "read data") as note:
-            dataset = DatasetReader(self._problem, self.settings.data, self.settings.root).read()
+            dataset = DatasetReader(self._problem, settings.data, settings.root, settings.stage).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
         return dataset
 

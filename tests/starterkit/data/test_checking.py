@@ -213,7 +213,7 @@ def test_an_id_reads_the_same_whatever_the_source_made_of_it(ids: list[Any]) -> 
 SECRETS = ("Rumpelstilzchen", 424242.4242, -31337, "secret-id-7")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     planted=st.dictionaries(
         st.sampled_from(["person", "age", "weight", "city", "smoker", "children", "score"]),

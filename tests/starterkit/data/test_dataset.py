@@ -7,14 +7,14 @@ import pytest
 
 from starterkit.data import DatasetReader
 from starterkit.errors import DataError
-from starterkit.settings import DataSettings
+from starterkit.settings import DataSettings, Stage
 
 
 def test_a_feature_without_any_value_is_refused(visits: Any, tmp_path: Any) -> None:
     table = pd.read_csv(visits.root / "table.csv", dtype={"visit": "str"}, keep_default_na=False)
     table.assign(income="").to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(DataError, match="no value of 'income' on the training side"):
-        DatasetReader(visits.problem(lambda: None), DataSettings(source="table.csv"), tmp_path).read()
+        DatasetReader(visits.problem(lambda: None), DataSettings(source="table.csv"), tmp_path, Stage.LOCAL).read()
 
 
 def test_load_may_derive_columns(visits: Any) -> None:

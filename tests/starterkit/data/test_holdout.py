@@ -15,7 +15,7 @@ from starterkit.data import DatasetReader, check_frame
 from starterkit.data.holdout import held_out
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
-from starterkit.settings import DataSettings
+from starterkit.settings import DataSettings, Stage
 
 
 class Measures(pa.DataFrameModel):
@@ -117,7 +117,7 @@ def test_every_source_gives_the_same_sides(tmp_path: Path) -> None:
         DataSettings(source="t.parquet"),
         DataSettings(source="sqlite:///t.db", query="SELECT * FROM t"),
     )
-    digests = {DatasetReader(problem_of(), source, tmp_path).read().holdout.digest for source in sources}
+    digests = {DatasetReader(problem_of(), source, tmp_path, Stage.LOCAL).read().holdout.digest for source in sources}
     assert len(digests) == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from starterkit.data import DatasetReader, open_source
 from starterkit.errors import DataError
-from starterkit.settings import DataSettings
+from starterkit.settings import DataSettings, Stage
 
 PASSWORD = "correct horse"
 QUERY = "SELECT * FROM patients WHERE 'hidden' = 'hidden'"
@@ -39,7 +39,7 @@ def settings(source: str, query: str | None = None) -> DataSettings:
 def test_every_source_gives_the_same_dataset(diabetes: Any, warehouse: Path) -> None:
     problem = diabetes.problem(lambda: None)
     sources = (settings("patients.csv"), settings("patients.parquet"), settings("sqlite:///patients.db", QUERY))
-    csv, parquet, sql = (DatasetReader(problem, source, warehouse).read() for source in sources)
+    csv, parquet, sql = (DatasetReader(problem, source, warehouse, Stage.LOCAL).read() for source in sources)
     assert csv.digest == parquet.digest == sql.digest
     assert csv.holdout.digest == parquet.holdout.digest == sql.holdout.digest
     pd.testing.assert_frame_equal(csv.training.features, parquet.training.features)
@@ -50,8 +50,8 @@ def test_a_digest_tells_one_changed_value(diabetes: Any, warehouse: Path, tmp_pa
     text = (warehouse / "patients.csv").read_text()
     (tmp_path / "patients.csv").write_text(text.replace("P001,59", "P001,60"))
     problem = diabetes.problem(lambda: None)
-    before = DatasetReader(problem, settings("patients.csv"), warehouse).read()
-    after = DatasetReader(problem, settings("patients.csv"), tmp_path).read()
+    before = DatasetReader(problem, settings("patients.csv"), warehouse, Stage.LOCAL).read()
+    after = DatasetReader(problem, settings("patients.csv"), tmp_path, Stage.LOCAL).read()
     assert before.digest != after.digest
     assert (before.training.digest == after.training.digest) != (before.holdout.digest == after.holdout.digest)
 
@@ -72,7 +72,8 @@ def test_an_id_keeps_its_zeros_and_a_country_called_na_is_there(visits: Any, pro
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(visits: Any, problem: Any, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + (visits.root / "table.csv").read_bytes())
-    assert visits.dataset(problem).digest == DatasetReader(problem, settings("table.csv"), tmp_path).read().digest
+    marked = DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
+    assert visits.dataset(problem).digest == marked.digest
 
 
 HEADER = "visit,city,ward,smoker,insured,children,income,cost"
@@ -110,7 +111,7 @@ def test_a_broken_file_is_one_clear_error(
         whole = (visits.root / "table.parquet").read_bytes()
         path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
     with pytest.raises(DataError) as refusal:
-        DatasetReader(problem, settings(name), tmp_path).read()
+        DatasetReader(problem, settings(name), tmp_path, Stage.LOCAL).read()
     assert named in refusal.value.what
     assert refusal.value.mend
     assert "\n" not in str(refusal.value)
@@ -122,7 +123,7 @@ def test_a_damaged_page_of_parquet_is_one_clear_error(visits: Any, problem: Any,
     whole[20:400] = bytes(380)
     (tmp_path / "table.parquet").write_bytes(whole)
     with pytest.raises(DataError, match=r"table\.parquet"):
-        DatasetReader(problem, settings("table.parquet"), tmp_path).read()
+        DatasetReader(problem, settings("table.parquet"), tmp_path, Stage.LOCAL).read()
 
 
 def test_a_file_that_is_not_there_is_named(problem: Any, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(
     diabetes: Any, warehouse: Path, address: str, query: str, named: str
 ) -> None:
     with pytest.raises(DataError) as refusal:
-        DatasetReader(diabetes.problem(lambda: None), settings(address, query), warehouse).read()
+        DatasetReader(diabetes.problem(lambda: None), settings(address, query), warehouse, Stage.LOCAL).read()
     assert named in str(refusal.value)
     assert refusal.value.mend
     for secret in (PASSWORD, "hidden", "correct", "SELECT hidden"):
@@ -172,12 +173,12 @@ def test_a_query_deletes_nothing(diabetes: Any, warehouse: Path) -> None:
 def test_two_columns_of_one_name_are_refused(diabetes: Any, warehouse: Path) -> None:
     source = settings("sqlite:///patients.db", "SELECT *, age AS age FROM patients")
     with pytest.raises(DataError) as refusal:
-        DatasetReader(diabetes.problem(lambda: None), source, warehouse).read()
+        DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
     assert [(f.column, f.check) for f in refusal.value.failures] == [("age", "is there more than once")]  # type: ignore[attr-defined]
 
 
 @pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
 def test_a_password_in_the_address_is_not_recorded(diabetes: Any, warehouse: Path) -> None:
     source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
-    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse).read()
+    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
     assert dataset.source == "sqlite:///patients.db?password=***"

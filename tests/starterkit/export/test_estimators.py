@@ -29,7 +29,6 @@ from starterkit.export.conversion import layout_of, to_graph
 from starterkit.inference import Graph, Predictor
 from starterkit.inference.records import read_records
 from starterkit.problem import feature, target
-from starterkit.training import predict
 
 REGRESSORS = [
     Ridge(),
@@ -38,7 +37,7 @@ REGRESSORS = [
     GradientBoostingRegressor(n_estimators=30, random_state=0),
 ]
 CLASSIFIERS = [
-    LogisticRegression(max_iter=5000),
+    LogisticRegression(solver="newton-cholesky"),
     DecisionTreeClassifier(random_state=0),
     RandomForestClassifier(10, random_state=0),
     GradientBoostingClassifier(n_estimators=10, random_state=0),
@@ -53,10 +52,9 @@ def named(estimator: Any) -> str:
 
 def prove(sample: Any, estimator: Any, folder: Path, **changes: Any) -> Predictor:
     """Export, open, and compare with the estimator on the holdout."""
-    exported, dataset = sample.export(estimator, folder / "exported", **changes)
-    predictor = Predictor(exported.folder)
-    model, _ = sample.fit(estimator, **changes)
-    expected = predict(model.estimator, sample.task, dataset.holdout.features)
+    model, dataset = sample.fit(estimator, **changes)
+    exported = sample.write(model, dataset, folder / "exported")
+    predictor, expected = Predictor(exported.folder), model.evaluation.prediction
     answered = predictor.predict(dataset.holdout.columns)
     if sample.task == "regression":
         assert answered.values == pytest.approx(expected.values, rel=1e-5)
@@ -222,6 +220,6 @@ def test_a_column_may_have_any_name(diabetes: Any, tmp_path: Path, column: str, 
     fitted = make_pipeline(*first, Ridge()).fit(rows, dataset.holdout.target)
     shape = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
     columns = [Column(name=name, **shape) for name in rows]
-    graph = Graph(to_graph(fitted, columns), columns=columns, layout=layout_of(columns), task="regression")
+    graph = Graph(to_graph(fitted, columns, "y"), columns=columns, layout=layout_of(columns), task="regression")
     answer = graph.answer({name: rows[name].to_numpy() for name in rows})
     assert answer.values == pytest.approx(fitted.predict(rows))

@@ -23,7 +23,7 @@ from starterkit.export import OnnxExporter
 from starterkit.inference import Columns, Predictor
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.serving import ServedModel, create_app
-from starterkit.settings import DataSettings, ExportSettings, ServingSettings, TrainingSettings
+from starterkit.settings import DataSettings, ExportSettings, ServingSettings, Stage, TrainingSettings
 from starterkit.training import Trainer
 
 
@@ -79,7 +79,7 @@ def _days() -> tuple[Problem, pd.DataFrame]:
 
 def _exported(root: Path, problem: Problem, rows: pd.DataFrame) -> Path:
     rows.to_csv(root / "rows.csv", index=False)
-    dataset = DatasetReader(problem, DataSettings(source="rows.csv"), root).read()
+    dataset = DatasetReader(problem, DataSettings(source="rows.csv"), root, Stage.LOCAL).read()
     model = Trainer(problem, TrainingSettings()).fit(dataset)
     lineage = Lineage(
         stage="local",

@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from starterkit.data import DatasetReader, check_frame
 from starterkit.data.holdout import held_out
 from starterkit.errors import DataError, ProblemError
-from starterkit.settings import DataSettings, TrainingSettings
+from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training import Trainer, confusion, permutation_importance, predict, roc_curves
 
 
@@ -25,7 +25,7 @@ def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **ch
     """Train on a changed table."""
     table.to_csv(root / "table.csv", index=False)
     problem = sample.problem(lambda: estimator, **changes)
-    dataset = DatasetReader(problem, DataSettings(source="table.csv"), root).read()
+    dataset = DatasetReader(problem, DataSettings(source="table.csv"), root, Stage.LOCAL).read()
     return Trainer(problem, TrainingSettings()).fit(dataset)
 
 
