@@ -74,6 +74,7 @@ def _column(name: str, declared: Any) -> Column:
         mend = "Declare it with feature(), target(), identifier(), group() or time() from starterkit.problem"
         raise ProblemError(f"column '{name}' of the schema has no role", mend)
     kind = _type(name, declared.dtype.type if declared.dtype else None, said["role"])
+    _refuse_open_bounds(name, declared.checks)
     minimum, maximum = _bounds(declared.checks) if kind in ("integer", "float") else (None, None)
     return Column(
         name=name,
@@ -90,19 +91,18 @@ def _column(name: str, declared: Any) -> Column:
 
 
 def _bounds(checks: list[Any]) -> tuple[float | None, float | None]:
-    """The narrowest bounds that pandera's checks give. An open bound is taken as closed; pandera still enforces it."""
-    by_name = {check.name: check.statistics for check in checks}
-    lowest = [
-        _plain(by_name[name]["min_value"])
-        for name in ("greater_than_or_equal_to", "greater_than", "in_range")
-        if name in by_name
-    ]
-    highest = [
-        _plain(by_name[name]["max_value"])
-        for name in ("less_than_or_equal_to", "less_than", "in_range")
-        if name in by_name
-    ]
+    """The narrowest bounds that pandera's checks give."""
+    lowest = [_plain(c.statistics["min_value"]) for c in checks if c.name in ("greater_than_or_equal_to", "in_range")]
+    highest = [_plain(c.statistics["max_value"]) for c in checks if c.name in ("less_than_or_equal_to", "in_range")]
     return max(lowest, default=None), min(highest, default=None)
+
+
+def _refuse_open_bounds(name: str, checks: list[Any]) -> None:
+    """The contract has closed bounds only, and the API must not accept what training refuses."""
+    for check in checks:
+        closed = check.statistics.get("include_min", True) and check.statistics.get("include_max", True)
+        if not closed or check.name in ("greater_than", "less_than"):
+            raise ProblemError(f"column '{name}' of the schema has an open bound", "Use ge and le instead of gt and lt")
 
 
 def _categories(checks: list[Any]) -> tuple[Scalar, ...]:

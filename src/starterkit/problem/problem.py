@@ -1,19 +1,17 @@
 """`Problem`: what a project says about its data, its estimator and what makes a model good."""
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
-
-from pydantic import ConfigDict, ValidationError, validate_call
 
 from starterkit.contract import Column, Role, Scalar, Task
 from starterkit.errors import KitError, ProblemError
 from starterkit.metrics import METRICS, Metric, metrics_for
 from starterkit.problem.columns import read_columns
+from starterkit.problem.estimator import build_estimator, complete_parameters
+from starterkit.problem.holdout import Holdout
 from starterkit.problem.place import place_of
 from starterkit.verdict import Check
 
@@ -33,39 +31,6 @@ class Source(Protocol):
 
 def _read_all(source: Source) -> "pd.DataFrame":
     return source.read()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holdout:
-    """Which rows no model is ever trained on. See docs/decisions/0004-frozen-holdout.md.
-
-    A row's side follows from a hash of its id (or group) and the project's salt, so it stays on that side when the
-    data grows, is reordered or masked. Change the salt and every earlier comparison is void.
-
-    Attributes
-    ----------
-    fraction
-        The expected share of ids on the holdout's side.
-    salt
-        Part of the hash. Empty means the problem's name.
-    cutoff
-        For problems in time: rows whose `time()` column is at or after this ISO date are the holdout instead.
-    """
-
-    fraction: float = 0.2
-    salt: str = ""
-    cutoff: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ProblemError(f"Holdout(fraction={self.fraction}) leaves one side empty", "Use a number such as 0.2")
-        if self.cutoff:
-            try:
-                datetime.fromisoformat(self.cutoff)
-            except ValueError:
-                raise ProblemError(
-                    f"Holdout(cutoff='{self.cutoff}') is no date", "Use ISO, such as 2026-01-31"
-                ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +73,7 @@ class Problem:
     estimator: "Callable[..., BaseEstimator]"
     metric: str
     load: "Callable[[Source], pd.DataFrame]" = _read_all
-    holdout: Holdout = Holdout()
+    holdout: Holdout = Holdout()  # noqa: RUF009  # frozen
     checks: tuple[Check, ...] = ()
 
     def __post_init__(self) -> None:
@@ -175,20 +140,7 @@ class Problem:
         ProblemError
             A given name is not a keyword argument of `estimator`.
         """
-        accepted = inspect.signature(self.estimator).parameters
-        unknown = sorted(set(given) - set(accepted))
-        if unknown:
-            mend = f"The estimator of '{self.name}' takes {', '.join(accepted) or 'none'}"
-            raise ProblemError(f"training.params.{unknown[0]} is not a parameter of the estimator", mend)
-        values = {name: parameter.default for name, parameter in accepted.items()} | dict(given)
-        if "random_state" in accepted and "random_state" not in given:
-            values["random_state"] = seed
-        missing = [name for name, value in values.items() if value is inspect.Parameter.empty]
-        if missing:
-            raise ProblemError(
-                f"the estimator's parameter '{missing[0]}' has no value", f"Set training.params.{missing[0]}"
-            )
-        return values
+        return complete_parameters(self.estimator, given, seed)
 
     def build(self, parameters: Mapping[str, Any]) -> "BaseEstimator":
         """An unfitted estimator.
@@ -198,18 +150,7 @@ class Problem:
         ProblemError
             A parameter has the wrong type, or the estimator's own code refuses it.
         """
-        try:
-            built = self._strict_estimator()(**parameters)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            raise ProblemError(f"training.params.{first['loc'][0]}: {first['msg']}", "Change it in config") from None
-        except Exception as error:  # the project's own code may fail in any way
-            what = (
-                f"the estimator of '{self.name}' cannot be built: {type(error).__name__}: {error} ({place_of(error)})"
-            )
-            raise ProblemError(what, "Mend the project's code, or the parameter in config") from error
-        self._refuse_the_wrong_kind(built)
-        return built
+        return build_estimator(self.estimator, self.task, parameters)
 
     def read(self, source: Source) -> "pd.DataFrame":
         """What the project's `load` makes of a source.
@@ -231,30 +172,6 @@ class Problem:
         if not isinstance(frame, pd.DataFrame):
             raise ProblemError(f"load() of '{self.name}' gives a {type(frame).__name__}", "Return a data frame")
         return frame
-
-    def _strict_estimator(self) -> "Callable[..., Any]":
-        """`estimator`, which may also be a class or a partial, with its parameters' types enforced."""
-
-        @wraps(self.estimator)
-        def build(**parameters: Any) -> Any:
-            return self.estimator(**parameters)
-
-        declared = inspect.signature(self.estimator).parameters.values()
-        # Without the result's type, which many import for type checkers only.
-        build.__annotations__ = {one.name: one.annotation for one in declared if one.annotation is not one.empty}
-        return validate_call(config=ConfigDict(arbitrary_types_allowed=True, strict=True))(build)
-
-    def _refuse_the_wrong_kind(self, built: Any) -> None:
-        from sklearn.base import is_classifier, is_regressor
-
-        mend = f"Return an unfitted scikit-learn estimator for {self.task}"
-        what = f"the estimator of '{self.name}' is a {type(built).__name__}"
-        needed = ["fit", "predict", "get_params"] + (["predict_proba"] if self.task == "classification" else [])
-        lacking = [method for method in needed if isinstance(built, type) or not hasattr(built, method)]
-        if lacking:
-            raise ProblemError(f"{what}, which has no {lacking[0]}()", mend)
-        if (is_classifier if self.task == "regression" else is_regressor)(built):
-            raise ProblemError(f"{what}, which is not for {self.task}", mend)
 
     def _with_role(self, role: str) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role == role)

@@ -17,7 +17,7 @@ from starterkit.problem import Problem, feature, identifier, target
 class People(pa.DataFrameModel):
     person: str = identifier()
     age: int = feature(sensitivity="sensitive", ge=0, le=120)
-    weight: float = feature(sensitivity="sensitive", unit="kg", gt=0)
+    weight: float = feature(sensitivity="sensitive", unit="kg", ge=1)
     city: str = feature(sensitivity="sensitive", isin=["Köln", "Bonn"])
     smoker: bool = feature(sensitivity="sensitive")
     children: int = feature(sensitivity="sensitive", nullable=True, ge=0)
@@ -78,8 +78,8 @@ def test_the_types_of_nullable_columns_do_not_depend_on_the_rows() -> None:
         ({"age": ["30", "forty", "50", "6 0", "", "80"]}, [("age", "is not a whole number, 0 to 120", (1, 3, 4))]),
         ({"age": [30, None, 50, 60, np.nan, 80]}, [("age", "is missing a value", (1, 4))]),
         ({"age": [30, 1e300, 50, 60, 70, 80]}, [("age", "is not a whole number, 0 to 120", (1,))]),
-        ({"weight": [1, np.inf, 1, -np.inf, 1, "nan"]}, [("weight", "is not a number in kg, at least 0", (1, 3, 5))]),
-        ({"weight": [1, 1, 1, 1, 1, 0.0]}, [("weight", "is not above 0", (5,))]),
+        ({"weight": [1, np.inf, 1, -np.inf, 1, "nan"]}, [("weight", "is not a number in kg, at least 1", (1, 3, 5))]),
+        ({"weight": [1, 1, 1, 1, 1, 0.0]}, [("weight", "is below 1", (5,))]),
         ({"city": ["Köln", "Ulm", "Bonn", "köln", "Bonn", "Bonn"]}, [("city", "is none of ['Köln', 'Bonn']", (1, 3))]),
         ({"city": ["Köln", "", "Bonn", None, "Bonn", "Bonn"]}, [("city", "is missing a value", (1, 3))]),
         ({"person": list("abcabf")}, [("person", "is not unique", (0, 1, 3, 4))]),
@@ -97,7 +97,7 @@ def test_a_date_is_not_read_as_its_nanoseconds() -> None:
     dates = pd.date_range("2026-01-01", periods=6)
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), people(weight=dates), "table")
-    assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 0", (0, 1, 2, 3, 4), 6),)
+    assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 1", (0, 1, 2, 3, 4), 6),)
 
 
 def test_everything_wrong_is_found_at_once() -> None:

@@ -15,7 +15,7 @@ from starterkit.problem import Holdout, Problem, feature, group, identifier, tar
 
 class Flats(pa.DataFrameModel):
     flat: str = identifier()
-    area: float = feature(sensitivity="plain", unit="m²", gt=0, le=500, description="living area")
+    area: float = feature(sensitivity="plain", unit="m²", ge=0, le=500, description="living area")
     rooms: int = feature(sensitivity="plain", isin=np.arange(1, 9))
     rent: float = target(unit="€", ge=0)
 
@@ -67,6 +67,10 @@ def test_the_length_of_a_text_is_no_bound_of_its_value() -> None:
         ({"metric": "accuracy"}, "'accuracy' is not one for regression"),
         ({"task": "classification"}, "'rmse' is not one for classification"),
         ({"schema": schema(area=(float, pa.Field(ge=0)))}, "'area' of the schema has no role"),
+        (
+            {"schema": schema(area=(float, feature(sensitivity="plain", gt=0)))},
+            "'area' of the schema has an open",
+        ),
         ({"schema": schema(area=(float, 7))}, "the schema cannot be read"),
         ({"schema": schema(area=(list[str], feature(sensitivity="plain")))}, "'area' of the schema has type"),
         ({"schema": Ridge}, "the schema cannot be read"),
