@@ -51,7 +51,7 @@ class ModelRegistry:
         """A new version of the exported model that a run logged, with its lineage as tags."""
         from mlflow.exceptions import MlflowException
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             try:
                 self._client.create_registered_model(self.model)
             except MlflowException as error:
@@ -75,7 +75,7 @@ class ModelRegistry:
         TrackingError
             There is no such version.
         """
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
         for candidate in found:
             if number is None or int(candidate.version) == number:
@@ -87,7 +87,7 @@ class ModelRegistry:
         """The version that serves, or None where there is none yet."""
         from mlflow.exceptions import MlflowException
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             try:
                 return _version(self._client.get_model_version_by_alias(self.model, CHAMPION))
             except MlflowException as error:
@@ -97,11 +97,11 @@ class ModelRegistry:
 
     def set_champion(self, version: Version) -> None:
         """Let the alias point at this version."""
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
 
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.model, str(version.number), key, value)
 
@@ -114,7 +114,7 @@ class ModelRegistry:
         """Copy a version's exported folder to `into`."""
         import mlflow.artifacts
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             return Path(
                 mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into))
             )

@@ -13,7 +13,7 @@ def open_ui(settings: Settings, port: int) -> None:
     """Replace this process by MLflow's server over the local store, or print the server's address."""
     connection = connect(settings.tracking, settings.root)
     if connection.artifacts is None:
-        typer.echo(f"The UI of stage {settings.stage} is at {connection.uri}")
+        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
         return
     typer.echo(f"MLflow's UI over {settings.tracking.uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
     server = ["-m", "mlflow", "server", "--backend-store-uri", connection.uri]

@@ -48,7 +48,7 @@ def importance_figure(importances: Mapping[str, tuple[float, float]], metric: st
     title = "What the model looks at"
     if len(importances) > len(ordered):
         title += f" (the first {len(ordered)} of {len(importances)} features)"
-    _label(axes, title, f"{metric} lost when the feature is shuffled", "")
+    _label(axes, title, f"how much worse {metric} gets when the feature is shuffled", "")
     return figure
 
 

@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings
+from starterkit.settings.addresses import mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 _REQUEST_SECONDS = 20
 _REQUEST_RETRIES = 3
+_KNOCK_SECONDS = 5
+_START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Connection:
     ----------
     uri
         The address, with a local file's path made absolute.
+    name
+        The address as the settings give it, fit for messages.
     artifacts
         Where a local store keeps its artifacts; None for a server, which decides itself.
     client
@@ -35,6 +43,7 @@ class Connection:
     """
 
     uri: str
+    name: str
     artifacts: str | None
     client: "MlflowClient"
 
@@ -52,26 +61,27 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
     os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` sets it; the kit's runs are its own, in its own experiment
-    for name, value in _credentials(settings).items():
-        os.environ[name] = value
+    os.environ.update(_credentials(settings))
     import mlflow
 
     _quiet()
-    uri, artifacts = settings.uri, None
+    uri, name, artifacts = settings.uri, mask(settings.uri), None
     if uri.startswith(_SQLITE):
         database = root / uri.removeprefix(_SQLITE)
         uri, artifacts = f"{_SQLITE}{database}", (root / "mlartifacts").as_uri()
+    else:
+        ask_version(uri, name)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with explained(settings.uri):
+    with explained(name):
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
-    return Connection(uri, artifacts, client)
+    return Connection(uri, name, artifacts, client)
 
 
 @contextmanager
-def explained(uri: str) -> Generator[None, None, None]:
-    """Turn what MLflow and the store raise into one line that names the server.
+def explained(name: str) -> Generator[None, None, None]:
+    """Turn what MLflow and the store raise into one line that names the address.
 
     Raises
     ------
@@ -80,16 +90,41 @@ def explained(uri: str) -> Generator[None, None, None]:
     """
     try:
         yield
-    except _failures(uri) as error:
+    except _failures(name) as error:
         reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-        mend = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
-        raise TrackingError(f"MLflow at {uri} failed: {reason[:300]}", mend) from error
+        raise TrackingError(f"MLflow at {name} failed: {mask(reason)[:300]}", _mend(name, error)) from error
 
 
-def _failures(uri: str) -> tuple[type[Exception], ...]:
+def ask_version(uri: str, name: str) -> str:
+    """What a server says its version is; empty where it answers and does not say.
+
+    MLflow's own client tries again for a quarter of a minute before it says that nobody is there.
+    """
+    parts = urlsplit(uri)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/version")
+    try:
+        with urlopen(address.geturl(), timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # settings allow http(s) alone
+            return answer.read(100).decode("utf-8", "replace").strip()
+    except HTTPError:
+        return ""  # whoever refuses this address may still be the server; its API will tell
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"
+        raise TrackingError(what, _START) from error
+
+
+def _mend(name: str, error: Exception) -> str:
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        return "Name one that is there; `starterkit ui` shows them"
+    if name.startswith(_SQLITE):
+        return "See that the file is whole and can be written, or move it away to begin with an empty store"
+    return _START
+
+
+def _failures(name: str) -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
 
-    if not uri.startswith(_SQLITE):
+    if not name.startswith(_SQLITE):
         return MlflowException, OSError
     from alembic.util import CommandError  # a slim client of a server has neither of these two
     from sqlalchemy.exc import SQLAlchemyError

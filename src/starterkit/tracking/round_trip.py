@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from starterkit.errors import TrackingError
-from starterkit.tracking.connection import Connection, explained
+from starterkit.tracking.connection import Connection, ask_version, explained
 
 _EXPERIMENT = "starterkit-doctor"
 
@@ -21,7 +21,7 @@ def check_round_trip(connection: Connection) -> str:
     import mlflow.artifacts
 
     client = connection.client
-    with explained(connection.uri), TemporaryDirectory(prefix="starterkit-") as scratch:
+    with explained(connection.name), TemporaryDirectory(prefix="starterkit-") as scratch:
         found = client.get_experiment_by_name(_EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, connection.artifacts)
         run = client.create_run(experiment).info
@@ -33,14 +33,7 @@ def check_round_trip(connection: Connection) -> str:
         finally:
             client.delete_run(run.run_id)
     ours = version("mlflow")
-    if connection.artifacts is None and (theirs := _server_version(connection.uri)) != ours:
+    if connection.artifacts is None and (theirs := ask_version(connection.uri, connection.name)) != ours:
         mend = "Install the same version on both sides; requirements.txt pins the client's"
         raise TrackingError(f"the server runs MLflow {theirs}, the client {ours}", mend)
     return f"MLflow {ours}, an artifact was written and read back"
-
-
-def _server_version(uri: str) -> str:
-    from urllib.request import urlopen
-
-    with explained(uri), urlopen(f"{uri}/version", timeout=10) as answer:  # noqa: S310  # settings allow http(s)
-        return answer.read().decode().strip()

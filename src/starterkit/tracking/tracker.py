@@ -48,7 +48,7 @@ class Tracker:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             experiment = self._experiment_id()
             active = mlflow.start_run(experiment_id=experiment, run_name=name, tags=dict(tags))
         with active:
@@ -59,7 +59,7 @@ class Tracker:
         """An earlier run, to add to it."""
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             active = mlflow.start_run(run_id=run_id)
         with active:
             yield Run(self._connection, run_id)
@@ -72,7 +72,7 @@ class Tracker:
         TrackingError
             There is none.
         """
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             runs = self._connection.client.search_runs(
                 [self._experiment_id()], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=1
             )
@@ -82,7 +82,7 @@ class Tracker:
 
     def tags(self, run_id: str) -> Mapping[str, str]:
         """The tags of a run."""
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             return self._connection.client.get_run(run_id).data.tags
 
     def load_estimator(self, run_id: str) -> Any:
@@ -95,7 +95,7 @@ class Tracker:
         model_id = self.tags(run_id).get("estimator_model_id")
         if model_id is None:
             raise TrackingError(f"run {run_id} has no estimator", "Train again, or name another run")
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             return mlflow.sklearn.load_model(f"models:/{model_id}")
 
     def _experiment_id(self) -> str:
@@ -116,13 +116,13 @@ class Run:
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             mlflow.log_params(dict(parameters))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             mlflow.set_tags(dict(tags))
 
     def log_rows(self, frame: "pd.DataFrame", *, name: str, context: str, source: str, digest: str, target: str) -> Any:
@@ -130,7 +130,7 @@ class Run:
         import mlflow
 
         dataset = _dataset(frame, name=name, source=source, digest=digest, target=target)
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             mlflow.log_input(dataset, context=context)
         return dataset
 
@@ -138,13 +138,13 @@ class Run:
         """Record figures, tied to the model and the rows that they are about."""
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             mlflow.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
         import mlflow
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             mlflow.log_figure(figure, f"figures/{name}.png")
 
     def log_estimator(self, estimator: Any, example: Example) -> str:
@@ -154,7 +154,7 @@ class Run:
 
         # skops refuses what it does not know. The estimator was fitted a moment ago, so its own types are trusted.
         types = get_untrusted_types(data=dumps(estimator))
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             model = mlflow.sklearn.log_model(
                 estimator,
                 name=_ESTIMATOR,
@@ -171,7 +171,7 @@ class Run:
         """Log an exported folder as an MLflow ONNX model: whoever downloads the model has the folder."""
         import mlflow.onnx
 
-        with explained(self._connection.uri):
+        with explained(self._connection.name):
             model = mlflow.onnx.log_model(
                 graph.read_bytes(),
                 name=_EXPORTED,
