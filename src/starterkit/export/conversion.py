@@ -76,7 +76,9 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> bytes:
             custom_conversion_functions={SimpleImputer: convert_imputer},
             custom_shape_calculators={SimpleImputer: shape_of_imputer},
         )
-        if by_name and layout_of(columns) == "matrix":
+        if layout_of(columns) == "columns":
+            _take_flat_columns(model, columns)
+        elif by_name:
             _put_behind_one_matrix(model)
     except Exception as error:  # skl2onnx raises a different class from nearly every converter
         what = f"{_name(estimator)} cannot be converted to ONNX: {str(error).splitlines()[0][:200]}"
@@ -130,6 +132,36 @@ def _put_behind_one_matrix(model: onnx.ModelProto) -> None:
     graph.initializer.append(numpy_helper.from_array(np.ones(len(names), dtype=np.int64), sizes))
     graph.node.insert(0, helper.make_node("Split", [matrix, sizes], names, axis=1))
     onnx.checker.check_model(model)
+
+
+def _take_flat_columns(model: onnx.ModelProto, columns: Sequence[Column]) -> None:
+    """Replace each n × 1 input by one of length n with its column's name and type: so MLflow's pyfunc feeds them."""
+    graph = model.graph
+    inner = [value.name for value in graph.input]
+    for node in graph.node:
+        node.input[:] = [f"kit.{name}" if name in inner else name for name in node.input]
+    del graph.input[:]
+    graph.initializer.append(numpy_helper.from_array(np.array([1]), "kit.axis"))
+    added = []
+    for column, name in zip(columns, inner, strict=True):
+        kind, flat = _tensor_type(column), column.name
+        graph.input.append(helper.make_tensor_value_info(flat, kind, [None]))
+        if kind in (TensorProto.INT64, TensorProto.BOOL):
+            flat = f"kit.{name}.number"
+            added.append(helper.make_node("Cast", [column.name], [flat], to=TensorProto.DOUBLE))
+        added.append(helper.make_node("Unsqueeze", [flat, "kit.axis"], [f"kit.{name}"]))
+    nodes = [*added, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+
+
+def _tensor_type(column: Column) -> int:
+    """The type of a column's own input. A number that may be missing is a float, because only a float can be NaN."""
+    whole = {"integer": TensorProto.INT64, "boolean": TensorProto.BOOL}
+    if column.type == "string":
+        return TensorProto.STRING
+    return TensorProto.DOUBLE if column.nullable else whole.get(column.type, TensorProto.DOUBLE)
 
 
 def _name(estimator: Any) -> str:

@@ -51,9 +51,7 @@ class Graph:
             matrix = np.column_stack([columns[column.name] for column in self._columns])
             feed = {self._session.get_inputs()[0].name: matrix.astype(np.float64, copy=False)}
         else:
-            # By position, because skl2onnx renames what is no identifier.
-            inputs = zip(self._session.get_inputs(), self._columns, strict=True)
-            feed = {taken.name: _as_input(column, columns[column.name]) for taken, column in inputs}
+            feed = {column.name: _as_input(column, columns[column.name]) for column in self._columns}
         try:
             answers = self._session.run(None, feed)
         except Exception as error:  # as above
@@ -69,7 +67,10 @@ class Graph:
 
 
 def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:
-    """An n × 1 array of the type that the graph's input has. A missing text is an empty one: ONNX has no other."""
+    """The type that the graph's input has. A missing text is an empty one: ONNX has no other."""
     if column.type == "string":
-        return np.array([value if isinstance(value, str) else "" for value in values], dtype=object).reshape(-1, 1)
-    return np.asarray(values).astype(np.float64).reshape(-1, 1)
+        return np.array([value if isinstance(value, str) else "" for value in values], dtype=object)
+    numbers = np.asarray(values, dtype=np.float64)
+    if column.nullable or column.type == "float":
+        return numbers
+    return numbers.astype(np.bool_ if column.type == "boolean" else np.int64)

@@ -1,0 +1,71 @@
+"""The whole path with problems that are not the example: a classifier, and columns of every type."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline as Steps
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+
+from starterkit.pipeline import Pipeline
+from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
+from starterkit.tracking import Connection
+
+
+def settings_for(settings: Settings, source: Path, **limits: Limit) -> Settings:
+    changes = {
+        "data": DataSettings(source=str(source)),
+        "training": TrainingSettings(),
+        "gate": GateSettings(limits=limits),
+        "export": settings.export.model_copy(update={"parity_rows": 5000}),
+    }
+    return settings.model_copy(update=changes)
+
+
+def test_classifier_goes_all_the_way(settings: Settings, connection: Connection, breast_cancer: Any) -> None:
+    problem = breast_cancer.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="breast-cancer")
+    source = breast_cancer.root / "table.parquet"
+    summary = Pipeline(problem, settings_for(settings, source, roc_auc=Limit(min=0.95))).run()
+
+    assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
+    scores, naive = summary.trained.model.evaluation.scores, summary.trained.model.baseline.scores
+    assert scores["roc_auc"] > 0.98
+    assert naive["roc_auc"] == 0.5
+    assert {predicted for predicted, _ in summary.samples} <= {"malignant", "benign"}
+    figures = {file.path for file in connection.client.list_artifacts(summary.exported.run, "figures")}
+    assert figures == {"figures/importance.png", "figures/roc.png", "figures/confusion.png"}
+
+    again = Pipeline(problem, settings_for(settings, source)).run()
+    assert again.promotion.version.number == 2
+    assert "roc_auc" in again.promotion.decision.verdicts[-1].reason
+
+
+def mixed() -> Steps:
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = make_column_transformer(
+        (texts, ["city", "ward"]), (numbers, ["smoker", "insured", "children", "income"])
+    )  # fmt: skip
+    return make_pipeline(columns, DecisionTreeRegressor(max_depth=5, random_state=0))
+
+
+@pytest.mark.filterwarnings("ignore:.*unknown categories")
+def test_columns_of_every_type_go_all_the_way(settings: Settings, visits: Any) -> None:
+    problem = visits.problem(mixed, name="visits")
+    summary = Pipeline(problem, settings_for(settings, visits.root / "table.parquet")).run()
+    assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
+
+    loaded = mlflow.pyfunc.load_model("models:/local.visits@champion")
+    complete = summary.dataset.holdout.features.dropna().head(20)
+    expected = np.asarray(summary.trained.model.estimator.predict(complete))
+    plain = complete.astype(
+        {"city": object, "ward": object}
+    )  # MLflow hands pandas' own texts to onnxruntime as they are
+    np.testing.assert_allclose(np.asarray(loaded.predict(plain)).ravel(), expected, rtol=1e-5)
