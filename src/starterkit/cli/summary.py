@@ -23,7 +23,8 @@ def show_summary(summary: Summary, settings: Settings) -> None:
         out.print(f"\n[bold]Answers[/] of {summary.promotion.version} for rows it was not trained on")
         rows = [(_number(predicted), _number(actual)) for predicted, actual in summary.samples]
         out.print(table(rows, header=("predicted", "actual"), right=(0, 1)))
-    _show_next(summary, settings)
+    if summary.promotion.champion is not None:
+        _show_next(summary, settings)
 
 
 def show_scores(model: TrainedModel, run: str) -> None:

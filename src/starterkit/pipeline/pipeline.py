@@ -170,8 +170,8 @@ class Pipeline:
         dataset = self.read()
         trained = self.train(dataset)
         exported = self.export(trained, dataset)
-        self.register(exported.run)
-        promotion = self.promote(dataset)
+        version = self.register(exported.run)
+        promotion = self.promote(dataset, version.number)  # somebody else may have registered a newer one
         samples = self._score(dataset) if promotion.decision.passed else ()
         return Summary(dataset, trained, exported, promotion, samples)
 

@@ -13,6 +13,7 @@ from starterkit.errors import DataError, ProblemError, SettingsError, TrackingEr
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import feature, identifier, target
 from starterkit.progress import Event
+from starterkit.registry import Version
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking import Connection, connect
 from starterkit.verdict import Check, Evidence, Verdict
@@ -140,6 +141,19 @@ def test_worse_version_is_refused_and_the_champion_stays(settings: Settings) -> 
     assert worse.samples == ()
     pipeline = Pipeline(problem, settings)
     assert pipeline.registry.version(2).tags["gate"] == "refused"
+
+
+def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings)
+    register = pipeline.register
+
+    def register_and_be_overtaken(run: str | None = None) -> Version:
+        own = register(run)
+        register(run)
+        return own
+
+    pipeline.register = register_and_be_overtaken
+    assert pipeline.run().promotion.version.number == 1
 
 
 def test_projects_own_check_is_asked(settings: Settings) -> None:
