@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from starterkit.errors import KitError, SettingsError
 from starterkit.problem import find_problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry
+from starterkit.serving import require_port
 from starterkit.settings import Layers, read_layers
 from starterkit.tracking import check_round_trip, connect
 
@@ -63,7 +63,9 @@ class Doctor:
                 try:
                     finding = Finding(item, "well", examination(layers))
                 except KitError as error:
-                    finding = Finding(item, "failing", error.what, error.mend)
+                    # A taken port is no fault where the one who has it is the API itself.
+                    state = "warning" if item == "API" and "in use" in error.what else "failing"
+                    finding = Finding(item, state, error.what, error.mend)
                 note.text = finding.state
             findings.append(finding)
         return tuple(findings)
@@ -111,13 +113,7 @@ def _api(layers: Layers) -> str:
     if serving.require_api_key and serving.api_key is None:
         mend = "Set KIT_SERVING__API_KEY, or put it into secrets/KIT_SERVING__API_KEY"
         raise SettingsError("the stage requires an API key and has none", mend)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((serving.host, serving.port))
-        except OSError as error:
-            mend = "End the program that has it, or set KIT_SERVING__PORT"
-            raise SettingsError(f"port {serving.port} cannot be had: {error.strerror}", mend) from error
+    require_port(serving.host, serving.port)
     return f"port {serving.port} is free"
 
 

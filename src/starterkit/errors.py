@@ -51,4 +51,4 @@ class TrackingError(KitError):
 
 
 class Refused(KitError):
-    """The gate looked at a version and refused it."""
+    """The gate refused a version, or the stage refuses the work."""

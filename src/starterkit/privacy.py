@@ -19,10 +19,10 @@ def require_sight(stage: Stage, columns: Iterable[Column]) -> None:
     Raises
     ------
     DataError
-        The stage may not see one of the model's inputs raw.
+        The stage may not see one of them raw. Identifiers are dropped by the reader once a row's side is known.
     """
-    hidden = [column.name for column in columns if column.role == "feature" and column.sensitivity != "plain"]
+    hidden = [column.name for column in columns if column.sensitivity == "sensitive"]
     if hidden and stage not in _SEES_RAW:
-        mend = "Use KIT_STAGE=local, staging or prod, or leave the columns out of the schema"
+        mend = "Stay in local until masking is built, or leave the columns out of the schema"
         what = f"stage {stage} may not see {', '.join(hidden)} raw, and this version cannot mask them yet"
         raise DataError(what, mend)

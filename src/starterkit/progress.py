@@ -4,15 +4,17 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Event:
-    """A step began (`seconds` is None) or ended. `note` says in a few words what came of it."""
+    """A step began, ended or failed. `note` says in a few words what came of it, `seconds` how long it took."""
 
     step: str
+    state: Literal["began", "ended", "failed"]
     note: str = ""
-    seconds: float | None = None
+    seconds: float = 0.0
 
 
 Progress = Callable[[Event], None]
@@ -30,8 +32,12 @@ class Note:
 
 @contextmanager
 def step(progress: Progress, name: str) -> Generator[Note, None, None]:
-    """Tell that a step begins and, if it succeeds, that it ended and what came of it."""
-    progress(Event(name))
+    """Tell that a step begins, and how it ended."""
+    progress(Event(name, "began"))
     began, note = time.perf_counter(), Note()
-    yield note
-    progress(Event(name, note.text, time.perf_counter() - began))
+    try:
+        yield note
+    except BaseException:
+        progress(Event(name, "failed", seconds=time.perf_counter() - began))
+        raise
+    progress(Event(name, "ended", note.text, time.perf_counter() - began))

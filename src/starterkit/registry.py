@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from starterkit.errors import TrackingError
 from starterkit.inference import Predictor
 from starterkit.settings import Stage
-from starterkit.tracking import Connection
-from starterkit.tracking.connection import explained
+from starterkit.tracking import Connection, explained
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -50,6 +50,40 @@ def test_bad_row_is_named_and_nothing_is_written(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
+def write_broken(folder: Path, rows: pd.DataFrame, row: int, column: int, text: str) -> None:
+    lines = rows.to_csv(index=False).splitlines()
+    fields = lines[row + 1].split(",")
+    fields[column] = text
+    lines[row + 1] = ",".join(fields)
+    (folder / "in.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_one_bad_cell_is_the_only_one_named(
+    predictor: Predictor, first_run: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    write_broken(tmp_path, first_run[1].dataset.holdout.features, 5, 2, "heavy")
+    with pytest.raises(InvalidRecords, match=r"^row 5, column 'bmi': is not a number\. Give"):
+        BatchScorer(predictor).score(tmp_path / "in.csv", tmp_path / "out.csv")
+
+
+def test_a_ragged_row_is_not_repeated(predictor: Predictor, first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    write_broken(tmp_path, first_run[1].dataset.holdout.features, 5, 2, "12345,67890")
+    with pytest.raises(DataError, match="no sound CSV") as raised:
+        BatchScorer(predictor).score(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert "12345" not in str(raised.value)
+
+
+@pytest.mark.parametrize("destination", ["in.csv", "out.xlsx", "nowhere/out.csv"])
+def test_a_useless_destination_is_refused_before_any_work(
+    predictor: Predictor, first_run: tuple[Path, Summary], tmp_path: Path, destination: str
+) -> None:
+    first_run[1].dataset.holdout.features.to_csv(tmp_path / "in.csv", index=False)
+    before = (tmp_path / "in.csv").read_text()
+    with pytest.raises(DataError):
+        BatchScorer(predictor).score(tmp_path / "in.csv", tmp_path / destination)
+    assert (tmp_path / "in.csv").read_text() == before
+
+
 @pytest.mark.parametrize("content", ["", "age,bmi\n", "\x00\x01garbage"])
 def test_useless_file_is_named(predictor: Predictor, tmp_path: Path, content: str) -> None:
     (tmp_path / "in.csv").write_text(content)

@@ -20,5 +20,5 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            print("\nStopped. Finished steps are kept; the champion is the one it was.", file=sys.stderr)
+            print("\nStopped. Finished steps are kept.", file=sys.stderr)
         raise

@@ -91,18 +91,19 @@ def promote(
 @app.command()
 def serve(
     folder: Folder = None,
-    port: Annotated[int | None, typer.Option("--port", help="Instead of serving.port.")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
 ) -> None:
     """Answer requests with the champion: POST /predict, and /docs to try it."""
     import uvicorn
 
-    from starterkit.serving import create_app
+    from starterkit.serving import create_app, require_port
     from starterkit.settings import load_settings
 
     settings = load_settings()
     listening = settings.serving.model_copy(update={"port": port} if port else {})
     served = _open_champion(settings, folder)
     answering = create_app(lambda: served, listening)
+    require_port(listening.host, listening.port)
     typer.echo(f"Answering on http://{listening.host}:{listening.port}, try it at /docs (Ctrl-C ends it)")
     uvicorn.run(answering, host=listening.host, port=listening.port, log_level="info" if settings.debug else "warning")
 
@@ -126,7 +127,7 @@ def predict(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
     """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
     from starterkit.cli.ui import open_ui
     from starterkit.settings import load_settings
@@ -137,7 +138,7 @@ def ui(port: Annotated[int, typer.Option("--port", help="The port on 127.0.0.1."
 @config.command("show")
 def config_show(as_json: Json = False) -> None:
     """Print every setting with where its value comes from; secrets stay hidden."""
-    from starterkit.cli.console import console, table
+    from starterkit.cli.console import console, show_warnings, table
     from starterkit.settings import read_layers, show
 
     layers = read_layers()
@@ -146,8 +147,7 @@ def config_show(as_json: Json = False) -> None:
         _print_json({item.key: {"value": item.value, "origin": item.origin} for item in shown})
         return
     console().print(table([(i.key, i.value, i.origin) for i in shown], header=("setting", "value", "from")))
-    for warning in layers.warnings:
-        console(stderr=True).print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    show_warnings(layers.warnings)
 
 
 @config.command("schema")
@@ -162,13 +162,18 @@ def config_schema() -> None:
 def doctor(as_json: Json = False) -> None:
     """Check the whole installation and name what fails, with its mend."""
     from starterkit.cli.console import ProgressView, console, table
-    from starterkit.doctor import Doctor
+    from starterkit.progress import step
 
-    findings = Doctor(progress=ProgressView()).examine()
+    view = ProgressView()
+    with step(view, "load libraries"):
+        from rich.text import Text
+
+        from starterkit.doctor import Doctor
+    findings = Doctor(progress=view).examine()
     if as_json:
         _print_json([vars(finding) for finding in findings])
     else:
-        words = {"well": "[green]well[/]", "warning": "[yellow]look[/]", "failing": "[red]fails[/]"}
+        words = {"well": Text("well", "green"), "warning": Text("look", "yellow"), "failing": Text("fails", "red")}
         rows = [(words[f.state], f.item, f.text if f.state == "well" else f"{f.text}. {f.mend}.") for f in findings]
         console().print(table(rows))
     if any(finding.state == "failing" for finding in findings):
@@ -176,13 +181,12 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _pipeline() -> "Pipeline":
-    from starterkit.cli.console import ProgressView, console
+    from starterkit.cli.console import ProgressView, show_warnings
     from starterkit.progress import step
     from starterkit.settings import read_layers
 
     layers = read_layers()
-    for warning in layers.warnings:
-        console(stderr=True).print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    show_warnings(layers.warnings)
     view = ProgressView()
     with step(view, "load libraries") as note:
         from starterkit.pipeline import Pipeline

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from starterkit.errors import KitError
 from starterkit.progress import Event
@@ -32,29 +33,20 @@ class ProgressView:
         self._status: Status | None = None
 
     def __call__(self, event: Event) -> None:
-        if event.seconds is None:
-            self._begin(event.step)
-        else:
-            self.close()
-            line = f"  {event.step:<20} {event.seconds:>5.1f} s  {event.note}"
-            self._console.print(escape(line))
-
-    def _begin(self, step: str) -> None:
-        if self._console.is_terminal:
-            self._status = self._console.status(f"{escape(step)} …")
-            self._status.start()
-
-    def close(self) -> None:
-        """Take the spinner away."""
         if self._status is not None:
             self._status.stop()
             self._status = None
+        if event.state == "began" and self._console.is_terminal:
+            self._status = self._console.status(f"{escape(event.step)} …")
+            self._status.start()
+        if event.state == "ended":
+            self._console.print(f"  {event.step:<20} {event.seconds:>5.1f} s  {event.note}", markup=False)
 
 
-def table(rows: Iterable[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> Table:
-    """A table without lines. `right` names the columns whose cells are numbers."""
+def table(rows: Iterable[Sequence[str | Text]], header: Sequence[str] = (), right: Sequence[int] = ()) -> Table:
+    """A table without lines, whose texts are shown as they are. `right` names the columns whose cells are numbers."""
     made = Table(box=None, show_header=bool(header), padding=(0, 2), header_style="bold")
-    cells = [list(row) for row in rows]
+    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     for index, title in enumerate(header or [""] * max((len(row) for row in cells), default=0)):
         made.add_column(title, justify="right" if index in right else "left", overflow="fold")
     for row in cells:
@@ -62,14 +54,18 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = (), right: Sequ
     return made
 
 
+def show_warnings(warnings: Iterable[str]) -> None:
+    """What the stage lets pass, but should be mended."""
+    for warning in warnings:
+        console(stderr=True).print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+
+
 def show_error(error: KitError) -> None:
     """One line that names the thing and one that says what to do; bad data gets its table too."""
-    from rich.live import Live  # noqa: F401  # rich restores the cursor only if its live display was imported
-
     out = console(stderr=True)
     failures = getattr(error, "failures", ())
     if failures:
-        rows = [(escape(f.column), escape(f.check), str(f.count), f.rows_in_words) for f in failures]
+        rows = [(failure.column, failure.check, str(failure.count), failure.rows_in_words) for failure in failures]
         out.print(table(rows, header=("column", "check", "rows", "row numbers, from 0"), right=(2,)))
     out.print(f"[bold red]error:[/] {escape(error.what)}.", soft_wrap=True)
     if error.mend:

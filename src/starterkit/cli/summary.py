@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from rich.markup import escape
+from rich.text import Text
 
 from starterkit.cli.console import console, table
 from starterkit.gate import Decision
@@ -20,9 +21,10 @@ def show_summary(summary: Summary, settings: Settings) -> None:
     out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does")
     show_promotion(summary.promotion)
     if summary.samples:
-        out.print(f"\n[bold]Answers[/] of {summary.promotion.version} for rows it was not trained on")
-        rows = [(_number(predicted), _number(actual)) for predicted, actual in summary.samples]
-        out.print(table(rows, header=("predicted", "actual"), right=(0, 1)))
+        target = summary.exported.contract.target
+        answers = ", ".join(map(_number, summary.samples))
+        out.print(f"\n[bold]Answers[/]  {escape(target.name)} for three rows it was not trained on: {answers}", end="")
+        out.print(f" {escape(target.unit)}")
     if summary.promotion.champion is not None:
         _show_next(summary, settings)
 
@@ -38,8 +40,8 @@ def show_promotion(promotion: Promotion) -> None:
     out, decision = console(), promotion.decision
     verdict = "[bold green]passed[/]" if decision.passed else "[bold red]refused[/]"
     out.print(f"\n[bold]Gate[/]  {promotion.version}: {verdict}")
-    marks = {True: "[green]pass[/]", False: "[red]REFUSE[/]"}
-    out.print(table([(marks[v.passed], escape(v.check), escape(v.reason)) for v in decision.verdicts]))
+    marks = {True: Text("pass", "green"), False: Text("REFUSE", "red")}
+    out.print(table([(marks[v.passed], v.check, v.reason) for v in decision.verdicts]))
     before = f"was {promotion.earlier}" if promotion.earlier else "there was none"
     if decision.passed:
         out.print(f"\n[bold]Champion[/]  {promotion.version} ({before})")
@@ -68,7 +70,7 @@ def summary_as_json(summary: Summary) -> dict[str, Any]:
         "parity": vars(summary.exported.contract.parity),
         "promotion": promotion_as_json(summary.promotion),
         "champion": summary.promotion.champion.number if summary.promotion.champion else None,
-        "samples": [{"predicted": predicted, "actual": actual} for predicted, actual in summary.samples],
+        "samples": list(summary.samples),
     }
 
 
@@ -96,7 +98,8 @@ def _show_next(summary: Summary, settings: Settings) -> None:
         ("make serve", f"answer requests; try it at {address}/docs"),
     ]
     out.print(table(rows))
-    curl = f"  curl {address}/predict -H 'content-type: application/json' -d '{record}'"
+    key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if settings.serving.require_api_key else ""
+    curl = f"  curl {address}/predict{key} -H 'content-type: application/json' -d '{record}'"
     out.print(escape(curl), soft_wrap=True)
 
 

@@ -15,8 +15,7 @@ from starterkit.data.sources import open_source
 from starterkit.errors import DataError
 from starterkit.privacy import require_sight
 from starterkit.problem import Problem
-from starterkit.settings import DataSettings, Stage
-from starterkit.settings.addresses import mask
+from starterkit.settings import DataSettings, Stage, mask
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`Gate`: asks every check and lets a version pass only if all of them do."""
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,7 +62,13 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
     try:
         verdict = check.judge(evidence)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
-        return Verdict(check=name, passed=False, reason=f"the check itself failed: {type(error).__name__}: {error}")
+        return Verdict(check=name, passed=False, reason=f"the check itself failed: {_place(error)}")
     if not isinstance(verdict, Verdict):
         return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
     return verdict
+
+
+def _place(error: Exception) -> str:
+    """The kind of failure and the line, without its message, which could repeat a person's value."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} ({frame.filename}, line {frame.lineno})"

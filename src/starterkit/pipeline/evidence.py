@@ -1,14 +1,12 @@
 """What the gate is told: every candidate's answers over the same holdout rows, given as the API would give them."""
 
 from starterkit.data import Dataset
-from starterkit.errors import ContractError, TrackingError
+from starterkit.errors import ContractError
 from starterkit.inference import Predictor
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
 from starterkit.training import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Evidence
-
-_WITHOUT_CHAMPION = "To do without it, remove its alias 'champion' in MLflow"
 
 
 def collect_evidence(
@@ -22,8 +20,8 @@ def collect_evidence(
     if champion is not None:
         try:
             serving = _candidate(str(champion), problem, dataset, registry.open(champion))
-        except (ContractError, TrackingError) as error:
-            fault = f"{champion} serves, but cannot be compared: {error.what}. {_WITHOUT_CHAMPION}"
+        except ContractError as error:
+            fault = f"{champion} serves, but cannot be compared: {error}"
     return Evidence(
         contract=challenger.contract,
         metric=problem.deciding_metric,
@@ -38,8 +36,10 @@ def collect_evidence(
 
 def _candidate(name: str, problem: Problem, dataset: Dataset, predictor: Predictor) -> Candidate:
     contract, holdout = predictor.contract, dataset.holdout
+    mend = "A model for other data is another model: give the problem a new name"
     lacking = [column for column in contract.names if column not in holdout.columns]
     if lacking:
-        mend = "a model with other inputs is another model, so give the problem a new name, or keep the column"
-        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has; {mend}")
+        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has", mend)
+    if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
+        raise ContractError("it does not know all classes that the holdout has", mend)
     return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
-from starterkit.errors import DataError, TrackingError
+from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
 from starterkit.pipeline.evidence import collect_evidence
@@ -21,7 +21,7 @@ from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
-from starterkit.settings import Settings
+from starterkit.settings import Settings, Stage
 from starterkit.tracking import Connection, Tracker, connect
 from starterkit.training import TrainedModel, Trainer
 
@@ -46,12 +46,17 @@ class ExportedRun:
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """What the gate decided about a version, and the champion that stood before."""
+class Judgement:
+    """What the gate decided about a version, and the champion that it was compared with."""
 
     version: Version
     decision: Decision
     earlier: Version | None
+
+
+@dataclass(frozen=True)
+class Promotion(Judgement):
+    """A judgement that was carried out: the version is champion, or refused."""
 
     @property
     def champion(self) -> Version | None:
@@ -61,13 +66,13 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that one run of the pipeline came to. `samples` pairs the champion's answers with the actual values."""
+    """All that one run of the pipeline came to. `samples` are the first answers of a new champion over the holdout."""
 
     dataset: Dataset
     trained: TrainedRun
     exported: ExportedRun
     promotion: Promotion
-    samples: Sequence[tuple[Scalar, Scalar]]
+    samples: Sequence[Scalar]
 
 
 class Pipeline:
@@ -79,9 +84,17 @@ class Pipeline:
         What to train and what the stage says. Both are checked against each other here, before any work.
     progress
         Called when a step begins and when it ends.
+
+    Raises
+    ------
+    Refused
+        The stage is prod.
     """
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
+        if settings.stage is Stage.PROD:
+            what = "stage prod trains and judges nothing of its own: it gets the version that staging's gate passed"
+            raise Refused(what, "Use another stage; the promotion from staging to prod is not built yet")
         self._problem = problem
         self.settings = settings
         self._progress = progress
@@ -104,10 +117,10 @@ class Pipeline:
         """Fit, evaluate, and leave a run in MLflow."""
         with step(self._progress, "connect to MLflow") as note:
             tracker = self._tracker
-            note.text = self.settings.tracking.uri
+            note.text = self._connection.name
         with step(self._progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-            with tracker.start(f"{self._problem.name} {began}", {}) as run:
+            with tracker.start(f"{self._problem.name} {began}") as run:
                 model = self._trainer.fit(dataset)
                 trained = TrainedRun(model, self._lineage(run.id, dataset))
                 record_training(run, model, dataset, trained.lineage)
@@ -133,8 +146,8 @@ class Pipeline:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
         exporter, run_id = OnnxExporter(self.settings.export), trained.lineage.run
         with step(self._progress, "export to ONNX") as note, TemporaryDirectory(prefix="starterkit-") as scratch:
+            exported = exporter.export(trained.model, dataset, keep or Path(scratch, "exported"), trained.lineage)
             with self._tracker.resume(run_id) as run:
-                exported = exporter.export(trained.model, dataset, keep or Path(scratch, "exported"), trained.lineage)
                 model_id = record_export(run, trained.model, dataset, exported)
             parity = exported.contract.parity
             note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
@@ -152,18 +165,23 @@ class Pipeline:
             note.text = str(version)
         return version
 
-    def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
-        """Ask the gate about a version (the newest, if none is named) and make it champion if all checks pass."""
-        with step(self._progress, "pass the gate") as note:
+    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
+        """Ask the gate about a version (the newest, if none is named) and change nothing."""
+        with step(self._progress, "ask the gate") as note:
             version, champion = self.registry.version(number), self.registry.champion()
             evidence = collect_evidence(self._problem, dataset, self.registry, version, champion)
             decision = self._gate.decide(evidence)
-            self.registry.tag(version, {"gate": "passed" if decision.passed else "refused"})
-            if decision.passed:
-                self.registry.set_champion(version)
             passed = sum(verdict.passed for verdict in decision.verdicts)
             note.text = f"{passed} of {len(decision.verdicts)} checks passed"
-        return Promotion(version, decision, champion)
+        return Judgement(version, decision, champion)
+
+    def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
+        """Ask the gate about a version and make it champion if all checks pass."""
+        judged = self.judge(dataset, number)
+        self.registry.tag(judged.version, {"gate": "passed" if judged.decision.passed else "refused"})
+        if judged.decision.passed:
+            self.registry.set_champion(judged.version)
+        return Promotion(judged.version, judged.decision, judged.earlier)
 
     def run(self) -> Summary:
         """Every step in order, up to a champion that answers."""
@@ -172,17 +190,15 @@ class Pipeline:
         exported = self.export(trained, dataset)
         version = self.register(exported.run)
         promotion = self.promote(dataset, version.number)  # somebody else may have registered a newer one
-        samples = self._score(dataset) if promotion.decision.passed else ()
+        samples = self._score(version, dataset) if promotion.decision.passed else ()
         return Summary(dataset, trained, exported, promotion, samples)
 
-    def _score(self, dataset: Dataset) -> Sequence[tuple[Scalar, Scalar]]:
-        """A few of the champion's answers, got as the API gets them, with the actual values."""
+    def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
+        """A few of the version's answers, got as the API gets them."""
         with step(self._progress, "score") as note:
-            champion = self.registry.champion()
-            assert champion is not None
-            answers = self.registry.open(champion).predict(dataset.holdout.columns).values.tolist()
-            note.text = f"{champion} answered {len(answers)} rows"
-        return list(zip(answers, dataset.holdout.target.tolist(), strict=True))[:_SAMPLES]
+            answers = self.registry.open(version).predict(dataset.holdout.columns).values.tolist()
+            note.text = f"{version} answered {len(answers)} rows"
+        return answers[:_SAMPLES]
 
     @cached_property
     def _connection(self) -> Connection:

@@ -2,5 +2,6 @@
 
 from starterkit.serving.app import create_app
 from starterkit.serving.model import ServedModel
+from starterkit.serving.port import require_port
 
-__all__ = ["ServedModel", "create_app"]
+__all__ = ["ServedModel", "create_app", "require_port"]

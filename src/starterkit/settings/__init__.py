@@ -1,5 +1,6 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
+from starterkit.settings.addresses import mask
 from starterkit.settings.load import Layers, Origin, load_settings, read_layers
 from starterkit.settings.model import Settings
 from starterkit.settings.schema import schema_text, settings_schema
@@ -29,6 +30,7 @@ __all__ = [
     "TrackingSettings",
     "TrainingSettings",
     "load_settings",
+    "mask",
     "read_layers",
     "schema_text",
     "settings_schema",

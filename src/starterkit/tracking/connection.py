@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,8 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from starterkit.errors import TrackingError
-from starterkit.settings import TrackingSettings
-from starterkit.settings.addresses import mask
+from starterkit.settings import TrackingSettings, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +23,7 @@ _SQLITE = "sqlite:///"
 _REQUEST_SECONDS = 20
 _REQUEST_RETRIES = 3
 _KNOCK_SECONDS = 5
+_LOCK_SECONDS = 60
 _START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
 
 
@@ -58,6 +59,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     """
     # MLflow reads these when it is imported, so that import must not come earlier.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the command's result
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
     os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` sets it; the kit's runs are its own, in its own experiment
@@ -73,7 +75,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
         ask_version(uri, name)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with explained(name):
+    with explained(name), _alone(uri):
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return Connection(uri, name, artifacts, client)
@@ -93,6 +95,23 @@ def explained(name: str) -> Generator[None, None, None]:
     except _failures(name) as error:
         reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
         raise TrackingError(f"MLflow at {name} failed: {mask(reason)[:300]}", _mend(name, error)) from error
+
+
+@contextmanager
+def _alone(uri: str) -> Generator[None, None, None]:
+    """Let one process at a time open a local store: the first makes its tables, and two would ruin it.
+
+    The lock is SQLite's own on a file beside the store, so that it goes with the process that holds it.
+    """
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    lock = sqlite3.connect(f"{uri.removeprefix(_SQLITE)}.lock", timeout=_LOCK_SECONDS)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
+    finally:
+        lock.close()
 
 
 def ask_version(uri: str, name: str) -> str:
@@ -129,7 +148,7 @@ def _failures(name: str) -> tuple[type[Exception], ...]:
     from alembic.util import CommandError  # a slim client of a server has neither of these two
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, OSError, SQLAlchemyError, CommandError
+    return MlflowException, OSError, sqlite3.Error, SQLAlchemyError, CommandError
 
 
 def _credentials(settings: TrackingSettings) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """`Tracker` opens runs of an experiment; `Run` takes what a step has to record."""
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,15 +44,15 @@ class Tracker:
         self._experiment = experiment
 
     @contextmanager
-    def start(self, name: str, tags: Mapping[str, str]) -> Generator["Run", None, None]:
+    def start(self, name: str) -> Generator["Run", None, None]:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
         import mlflow
 
         with explained(self._connection.name):
             experiment = self._experiment_id()
-            active = mlflow.start_run(experiment_id=experiment, run_name=name, tags=dict(tags))
-        with active:
-            yield Run(self._connection, active.info.run_id)
+            run = mlflow.start_run(experiment_id=experiment, run_name=name).info.run_id
+        with self._open(run) as opened:
+            yield opened
 
     @contextmanager
     def resume(self, run_id: str) -> Generator["Run", None, None]:
@@ -60,9 +60,23 @@ class Tracker:
         import mlflow
 
         with explained(self._connection.name):
-            active = mlflow.start_run(run_id=run_id)
-        with active:
+            mlflow.start_run(run_id=run_id)
+        with self._open(run_id, status_of_failure="FINISHED") as opened:  # what it held before is still whole
+            yield opened
+
+    @contextmanager
+    def _open(self, run_id: str, status_of_failure: str = "FAILED") -> Generator["Run", None, None]:
+        """End the run with the block. Where even that fails, the block's own failure is the one to tell."""
+        import mlflow
+
+        try:
             yield Run(self._connection, run_id)
+        except BaseException:
+            with suppress(TrackingError), explained(self._connection.name):
+                mlflow.end_run(status_of_failure)
+            raise
+        with explained(self._connection.name):
+            mlflow.end_run()
 
     def latest(self) -> str:
         """The id of the newest finished run.
@@ -171,9 +185,10 @@ class Run:
         """Log an exported folder as an MLflow ONNX model: whoever downloads the model has the folder."""
         import mlflow.onnx
 
+        content = graph.read_bytes()
         with explained(self._connection.name):
             model = mlflow.onnx.log_model(
-                graph.read_bytes(),
+                content,
                 name=_EXPORTED,
                 signature=_signature(example),
                 input_example=example.inputs.head(1),

@@ -7,49 +7,22 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
-from starterkit.cli import main
 from starterkit.pipeline import Summary
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls a command in a repository: ``run(root, "train", KIT_STAGE="dev")``."""
-
-    def call(root: Path, *arguments: str, **environ: str) -> Done:
-        with monkeypatch.context() as patch:
-            patch.chdir(root)
-            patch.setattr(sys, "argv", ["starterkit", *arguments])
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            capsys.readouterr()
-            try:
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        return Done(code, *capsys.readouterr())
-
-    return call
+Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -156,6 +129,24 @@ def test_predict_adds_a_column(run: Run, trained: Path) -> None:
     header, first = (trained / "out.csv").read_text().splitlines()[:2]
     assert header.replace('"', "").endswith("progression,prediction")
     assert first.count(",") == header.count(",")
+
+
+def test_a_message_is_shown_as_it_is(run: Run, repository: Path) -> None:
+    done = run(repository, "doctor", KIT_DATA__SOURCE="data[/old]/x.csv")
+    assert "data[/old]/x.csv" in done.stdout
+    done = run(repository, "config", "show", KIT_TRAINING__PARAMS='{"a": "[/red]"}')
+    assert "[/red]" in done.stdout
+
+
+def test_a_taken_port_is_named_before_serving(run: Run, trained: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run(trained, "serve", "--port", port)
+    assert done.returncode == 2
+    assert f"127.0.0.1 port {port} cannot be had: Address already in use" in done.stderr
+    assert "Answering" not in done.stdout
 
 
 def test_config_show_names_origins_and_hides_secrets(run: Run, repository: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -38,13 +39,24 @@ def test_classifier_goes_all_the_way(settings: Settings, connection: Connection,
     scores, naive = summary.trained.model.evaluation.scores, summary.trained.model.baseline.scores
     assert scores["roc_auc"] > 0.98
     assert naive["roc_auc"] == 0.5
-    assert {predicted for predicted, _ in summary.samples} <= {"malignant", "benign"}
+    assert set(summary.samples) <= {"malignant", "benign"}
     figures = {file.path for file in connection.client.list_artifacts(summary.exported.run, "figures")}
     assert figures == {"figures/importance.png", "figures/roc.png", "figures/confusion.png"}
 
     again = Pipeline(problem, settings_for(settings, source)).run()
     assert again.promotion.version.number == 2
     assert "roc_auc" in again.promotion.decision.verdicts[-1].reason
+
+
+def test_champion_that_lacks_a_class_is_named(settings: Settings, iris: Any, tmp_path: Path) -> None:
+    problem = iris.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="iris")
+    table = pd.read_parquet(iris.root / "table.parquet")
+    table[table.diagnosis != "virginica"].to_parquet(tmp_path / "two.parquet")
+    assert Pipeline(problem, settings_for(settings, tmp_path / "two.parquet")).run().promotion.decision.passed
+    (refusal,) = (
+        Pipeline(problem, settings_for(settings, iris.root / "table.parquet")).run().promotion.decision.refusals
+    )
+    assert "does not know all classes" in refusal.reason
 
 
 def mixed() -> Steps:

@@ -9,12 +9,12 @@ import pandera.pandas as pa
 import pytest
 
 from example_project import problem
-from starterkit.errors import DataError, ProblemError, SettingsError, TrackingError
+from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import feature, identifier, target
 from starterkit.progress import Event
 from starterkit.registry import Version
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking import Connection, connect
 from starterkit.verdict import Check, Evidence, Verdict
 
@@ -45,9 +45,8 @@ def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection,
 
 def test_samples_are_the_estimators_own_answers(opened: tuple[Connection, Summary]) -> None:
     summary = opened[1]
-    answered = [predicted for predicted, _ in summary.samples]
     estimated = summary.trained.model.evaluation.prediction.values[:3]
-    np.testing.assert_allclose(answered, estimated, rtol=1e-5)
+    np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
 
 
 def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summary]) -> None:
@@ -187,11 +186,11 @@ def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path
 def test_events_tell_every_step(settings: Settings) -> None:
     events: list[Event] = []
     Pipeline(problem, settings, events.append).run()
-    ended = [event.step for event in events if event.seconds is not None]
+    ended = [event.step for event in events if event.state == "ended"]
     assert ended == [
-        "read data", "connect to MLflow", "train", "export to ONNX", "register", "pass the gate", "score",
+        "read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate", "score",
     ]  # fmt: skip
-    assert all(event.note for event in events if event.seconds is not None)
+    assert all(event.note for event in events if event.state == "ended")
 
 
 def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
@@ -232,6 +231,35 @@ def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, 
     runs = connection.client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"]
     assert connection.client.search_registered_models() == []
+
+
+def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> None:
+    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-12})})
+    pipeline = Pipeline(problem, settings)
+    dataset = pipeline.read()
+    run = pipeline.train(dataset).lineage.run
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
+    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
+
+
+def test_judging_changes_nothing(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings)
+    pipeline.run()
+    judged = pipeline.judge(pipeline.read())
+    assert judged.decision.passed
+    exported = pipeline.export(pipeline.trained(pipeline.read()), pipeline.read())
+    second = pipeline.register(exported.run)
+    pipeline.judge(pipeline.read(), second.number)
+    assert "gate" not in pipeline.registry.version(second.number).tags
+    champion = pipeline.registry.champion()
+    assert champion is not None
+    assert champion.number == 1
+
+
+def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
+    with pytest.raises(Refused, match="stage prod"):
+        Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
 
 
 def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings) -> None:

@@ -16,36 +16,36 @@ def tracker(connection: Connection) -> Tracker:
 
 
 def test_artifacts_of_a_local_store_lie_beside_it(connection: Connection, tracker: Tracker, repository: Path) -> None:
-    with tracker.start("first", {"stage": "local"}) as run:
+    with tracker.start("first") as run:
         connection.client.log_text(run.id, "here", "note.txt")
     assert [file.read_text() for file in (repository / "mlartifacts").rglob("note.txt")] == ["here"]
 
 
 def test_failing_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
-    with pytest.raises(ZeroDivisionError), tracker.start("first", {}) as run:
+    with pytest.raises(ZeroDivisionError), tracker.start("first") as run:
         run.log_scores({"rmse": 1 / 0})
     assert connection.client.get_run(run.id).info.status == "FAILED"
 
 
 def test_interrupted_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
-    with pytest.raises(KeyboardInterrupt), tracker.start("first", {}) as run:
+    with pytest.raises(KeyboardInterrupt), tracker.start("first") as run:
         raise KeyboardInterrupt
     assert connection.client.get_run(run.id).info.status == "FAILED"
 
 
 def test_latest_is_the_newest_finished_run(tracker: Tracker) -> None:
-    with tracker.start("first", {}):
+    with tracker.start("first"):
         pass
-    with tracker.start("second", {}) as second:
+    with tracker.start("second") as second:
         pass
-    with pytest.raises(ZeroDivisionError), tracker.start("third", {}):
+    with pytest.raises(ZeroDivisionError), tracker.start("third"):
         raise ZeroDivisionError
     assert tracker.latest() == second.id
 
 
 def test_resumed_run_gets_more(tracker: Tracker) -> None:
-    with tracker.start("first", {"a": "1"}) as run:
-        pass
+    with tracker.start("first") as run:
+        run.tag({"a": "1"})
     with tracker.resume(run.id) as again:
         again.tag({"b": "2"})
     tags = tracker.tags(run.id)
@@ -58,19 +58,19 @@ def test_unknown_run_is_named(tracker: Tracker) -> None:
 
 
 def test_run_without_estimator_is_named(tracker: Tracker) -> None:
-    with tracker.start("first", {}) as run:
+    with tracker.start("first") as run:
         pass
     with pytest.raises(TrackingError, match=f"run {run.id} has no estimator"):
         tracker.load_estimator(run.id)
 
 
 def test_deleted_experiment_is_named(connection: Connection, tracker: Tracker) -> None:
-    with tracker.start("first", {}):
+    with tracker.start("first"):
         pass
     found = connection.client.get_experiment_by_name("local.trial")
     assert found is not None
     connection.client.delete_experiment(found.experiment_id)
-    with pytest.raises(TrackingError, match=r"experiment 'local\.trial' is deleted"), tracker.start("second", {}):
+    with pytest.raises(TrackingError, match=r"experiment 'local\.trial' is deleted"), tracker.start("second"):
         pass
 
 
