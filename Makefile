@@ -11,6 +11,7 @@ IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
 
 export MLFLOW_DISABLE_TELEMETRY := true
+export ORT_DISABLE_TELEMETRY := 1
 export PKG
 
 .DEFAULT_GOAL := help

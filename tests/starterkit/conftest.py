@@ -39,6 +39,12 @@ def repository(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.fixture
+def fresh_repository(tmp_path: Path) -> Path:
+    """A repository in which nothing ran yet."""
+    return copy_repository(tmp_path / "fresh")
+
+
+@pytest.fixture
 def settings(repository: Path) -> Settings:
     return load_settings(repository, {})
 

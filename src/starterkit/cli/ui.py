@@ -1,23 +1,69 @@
 """MLflow's UI: started for a local store, pointed at for a server."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import typer
 
+from starterkit.cli.console import ProgressView
+from starterkit.errors import TrackingError
+from starterkit.progress import step
+from starterkit.serving import require_port
 from starterkit.settings import Settings
-from starterkit.tracking import connect
+from starterkit.tracking import Connection, ask_version, connect
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 90
 
 
 def open_ui(settings: Settings, port: int) -> None:
-    """Replace this process by MLflow's server over the local store, or print the server's address."""
+    """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
     connection = connect(settings.tracking, settings.root)
     if connection.artifacts is None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
         return
-    typer.echo(f"MLflow's UI over {settings.tracking.uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    server = ["-m", "mlflow", "server", "--backend-store-uri", connection.uri]
-    server += ["--default-artifact-root", connection.artifacts, "--host", "127.0.0.1", "--port", str(port)]
-    server += ["--workers", "1"]
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # saves half of the memory and of the start
-    os.execv(sys.executable, [sys.executable, *server])  # noqa: S606  # Ctrl-C reaches the server itself
+    require_port(_HOST, port)
+    server = _start(connection, port, show=settings.debug)
+    try:
+        with step(ProgressView(), "start the UI"):
+            _wait_for(f"http://{_HOST}:{port}", server)
+        typer.echo(f"MLflow's UI: http://{_HOST}:{port}, experiments under Model training (Ctrl-C ends it)")
+        server.wait()
+    finally:
+        _end(server)
+
+
+def _start(connection: Connection, port: int, show: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", connection.uri]
+    command += ["--default-artifact-root", str(connection.artifacts), "--host", _HOST, "--port", str(port)]
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory and of the start
+    output = None if show else subprocess.DEVNULL
+    # In a session of its own, so that Ctrl-C reaches us alone and the server is ended in order.
+    return subprocess.Popen(  # noqa: S603  # fixed words
+        [*command, "--workers", "1"], env=os.environ | lean, stdout=output, stderr=output, start_new_session=True
+    )
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(_START_SECONDS * 2):
+        if server.poll() is not None:
+            break
+        try:
+            ask_version(address, address)
+        except TrackingError:
+            time.sleep(0.5)
+        else:
+            return
+    raise TrackingError("MLflow's UI did not start", "KIT_DEBUG=true shows what its server says")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(server.pid, signal.SIGTERM)
+        else:
+            server.terminate()
+        server.wait()

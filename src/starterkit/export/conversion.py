@@ -76,6 +76,8 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> bytes:
             custom_conversion_functions={SimpleImputer: convert_imputer},
             custom_shape_calculators={SimpleImputer: shape_of_imputer},
         )
+        if hasattr(estimator, "predict_proba"):
+            _split_probabilities(model, target, estimator.classes_.tolist())
         if layout_of(columns) == "columns":
             _take_flat_columns(model, columns)
         elif by_name:
@@ -132,6 +134,24 @@ def _put_behind_one_matrix(model: onnx.ModelProto) -> None:
     graph.initializer.append(numpy_helper.from_array(np.ones(len(names), dtype=np.int64), sizes))
     graph.node.insert(0, helper.make_node("Split", [matrix, sizes], names, axis=1))
     onnx.checker.check_model(model)
+
+
+def _split_probabilities(model: onnx.ModelProto, target: str, classes: list[Any]) -> None:
+    """One output of length n for each class, instead of a matrix: so MLflow's pyfunc can make a table of them."""
+    graph = model.graph
+    label, matrix = graph.output
+    names = [f"{target}_is_{label}" for label in classes]
+    columns = [f"kit.probability.{place}" for place in range(len(classes))]
+    graph.initializer.append(numpy_helper.from_array(np.ones(len(classes), dtype=np.int64), "kit.classes"))
+    graph.node.append(helper.make_node("Split", [matrix.name, "kit.classes"], columns, axis=1))
+    graph.initializer.append(numpy_helper.from_array(np.array([-1]), "kit.flat"))
+    for column, name in zip(columns, names, strict=True):
+        graph.node.append(helper.make_node("Reshape", [column, "kit.flat"], [name]))
+    kind, kept = matrix.type.tensor_type.elem_type, onnx.ValueInfoProto()
+    kept.CopyFrom(label)
+    del graph.output[:]
+    graph.output.append(kept)
+    graph.output.extend(helper.make_tensor_value_info(name, kind, [None]) for name in names)
 
 
 def _take_flat_columns(model: onnx.ModelProto, columns: Sequence[Column]) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from starterkit.contract import Column, Layout, Prediction, Task
 from starterkit.errors import ContractError
+from starterkit.telemetry import send_nothing
 
 Columns = Mapping[str, NDArray[Any]]
 """One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
@@ -26,6 +26,9 @@ class Graph:
     def __init__(
         self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, threads: int = 1
     ) -> None:
+        send_nothing()
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -57,13 +60,13 @@ class Graph:
         except Exception as error:  # as above
             reason = str(error).splitlines()[0]
             raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
-        if len(answers) != (1 if self._task == "regression" else 2):
+        if (len(answers) == 1) != (self._task == "regression"):
             raise ContractError(f"the graph does not answer as a {self._task} does", "Export the model again")
         if self._task == "regression":
             return Prediction(np.asarray(answers[0], dtype=np.float64).ravel())
         labels = np.asarray(answers[0]).ravel()
         values = labels if labels.dtype != object else labels.astype(str)
-        return Prediction(values, np.asarray(answers[1], dtype=np.float64))
+        return Prediction(values, np.column_stack([np.asarray(one, dtype=np.float64).ravel() for one in answers[1:]]))
 
 
 def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:

@@ -25,12 +25,12 @@ def feature(*, sensitivity: Literal["plain", "sensitive"], unit: str = "", **fie
     **field
         What `pandera.Field` takes: ``ge``, ``le``, ``isin``, ``nullable``, ``description`` …
     """
-    return _field("feature", sensitivity, unit, field)
+    return _field("feature", _known(sensitivity), unit, field)
 
 
 def target(*, sensitivity: Literal["plain", "sensitive"] = "sensitive", unit: str = "", **field: Any) -> Any:
     """The column that the model predicts. Takes what `feature` takes."""
-    return _field("target", sensitivity, unit, field)
+    return _field("target", _known(sensitivity), unit, field)
 
 
 def identifier(**field: Any) -> Any:
@@ -46,6 +46,12 @@ def group(**field: Any) -> Any:
 def time(**field: Any) -> Any:
     """When the row was recorded. With `Holdout(cutoff=…)` the rows from the cut-off on are the holdout."""
     return _field("time", "plain", "", field)
+
+
+def _known(sensitivity: Literal["plain", "sensitive"]) -> Literal["plain", "sensitive"]:
+    if sensitivity not in ("plain", "sensitive"):
+        raise ProblemError(f"sensitivity='{sensitivity}' in the schema", "Say 'plain' or 'sensitive'")
+    return sensitivity
 
 
 def _field(role: Role, sensitivity: Sensitivity, unit: str, field: dict[str, Any]) -> Any:

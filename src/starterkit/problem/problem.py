@@ -79,6 +79,9 @@ class Problem:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             raise ProblemError(f"problem name '{self.name}'", "Use lower-case letters, digits and hyphens")
+        if not callable(self.estimator):
+            what = f"the problem's estimator is a {type(self.estimator).__name__}"
+            raise ProblemError(what, "Give a function that builds one, so that training.params can set its arguments")
         allowed = [metric.name for metric in metrics_for(self.task)]
         if not allowed:
             raise ProblemError(f"task '{self.task}' is not one that the kit knows", "Use regression or classification")

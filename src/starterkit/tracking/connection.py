@@ -2,12 +2,14 @@
 
 import logging
 import os
+import shutil
 import sqlite3
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from urllib.request import urlopen
 
 from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings, mask
+from starterkit.telemetry import send_nothing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,8 +60,8 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     TrackingError
         It does not answer, or refuses.
     """
+    send_nothing()
     # MLflow reads these when it is imported, so that import must not come earlier.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the command's result
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
@@ -76,6 +79,8 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with explained(name), _alone(uri):
+        if artifacts and not Path(uri.removeprefix(_SQLITE)).exists():
+            _make_store(Path(uri.removeprefix(_SQLITE)))
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return Connection(uri, name, artifacts, client)
@@ -95,6 +100,17 @@ def explained(name: str) -> Generator[None, None, None]:
     except _failures(name) as error:
         reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
         raise TrackingError(f"MLflow at {name} failed: {mask(reason)[:300]}", _mend(name, error)) from error
+
+
+def _make_store(database: Path) -> None:
+    """Make the tables of a new local store elsewhere and move them here whole: MLflow cannot mend half of them."""
+    import mlflow
+
+    with TemporaryDirectory(prefix="starterkit-", ignore_cleanup_errors=True) as scratch:
+        made, partial = Path(scratch, "store.db"), database.with_name(f"{database.name}.partial")
+        mlflow.MlflowClient(f"{_SQLITE}{made}", f"{_SQLITE}{made}").search_experiments(max_results=1)
+        shutil.copyfile(made, partial)
+        partial.replace(database)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """An exported folder is whole and answers as its estimator did, or it is refused. Opening it costs no training code."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -179,3 +180,10 @@ def test_opening_a_model_loads_no_training_code(original: Path) -> None:
 def test_the_gate_loads_nothing_heavier_than_numpy() -> None:
     loaded = loaded_by("starterkit.gate")
     assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded
+
+
+def test_opening_a_model_leaves_no_telemetry_behind(original: Path, tmp_path: Path) -> None:
+    probe = f"from pathlib import Path; from starterkit.inference import Predictor; Predictor(Path({str(original)!r}))"
+    quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", probe], env=quiet | {"HOME": str(tmp_path)}, check=True, timeout=60)
+    assert list(tmp_path.rglob("*onnxruntime*")) == []

@@ -43,6 +43,13 @@ def test_classifier_goes_all_the_way(settings: Settings, connection: Connection,
     figures = {file.path for file in connection.client.list_artifacts(summary.exported.run, "figures")}
     assert figures == {"figures/importance.png", "figures/roc.png", "figures/confusion.png"}
 
+    loaded = mlflow.pyfunc.load_model("models:/local.breast-cancer@champion")
+    table = loaded.predict(summary.dataset.holdout.features)
+    assert list(table) == ["diagnosis", "diagnosis_is_benign", "diagnosis_is_malignant"]
+    prediction = summary.trained.model.evaluation.prediction
+    assert table["diagnosis"].tolist() == prediction.values.tolist()
+    np.testing.assert_allclose(table.iloc[:, 1:].to_numpy(), prediction.probabilities, atol=1e-6)
+
     again = Pipeline(problem, settings_for(settings, source)).run()
     assert again.promotion.version.number == 2
     assert "roc_auc" in again.promotion.decision.verdicts[-1].reason

@@ -1,6 +1,8 @@
 """Runs on a real SQLite store, and what happens where there is none."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,13 @@ def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -
     experiment = connection.client.get_experiment_by_name("starterkit-doctor")
     assert experiment is not None
     assert connection.client.search_runs([experiment.experiment_id]) == []
+
+
+def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) -> None:
+    probe = "from starterkit.settings import load_settings as l; from starterkit.tracking import connect; s = l();"
+    probe += "print(connect(s.tracking, s.root).name)"
+    both = [
+        subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
+    assert not list(fresh_repository.glob("*.partial"))
