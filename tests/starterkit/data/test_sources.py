@@ -164,8 +164,9 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(
 
 
 def test_a_query_deletes_nothing(diabetes: Any, warehouse: Path) -> None:
+    deletion = settings("sqlite:///patients.db", "DELETE FROM patients")
     with pytest.raises(DataError):
-        open_source(settings("sqlite:///patients.db", "DELETE FROM patients"), warehouse, diabetes.problem(None)).read()
+        open_source(deletion, warehouse, diabetes.problem(lambda: None)).read()
     with sqlite3.connect(warehouse / "patients.db") as database:
         assert database.execute("SELECT count(*) FROM patients").fetchone() == (442,)
 
