@@ -45,6 +45,6 @@ def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Sc
     for column in columns:
         known = seen[column.name].dropna()
         numeric = column.type in ("float", "integer") and not column.categories
-        value = known.median() if numeric else known.mode().iloc[0]
+        value = float(f"{known.median():.12g}") if numeric else known.mode().iloc[0]  # 537.6, not 537.5999999999999
         row[column.name] = _PLAIN[column.type](value)
     return row
