@@ -121,10 +121,6 @@ class Problem:
         return self._with_role("target")[0]
 
     @property
-    def identifier(self) -> Column | None:
-        return next(iter(self._with_role("identifier")), None)
-
-    @property
     def side_column(self) -> Column:
         """The column that decides the side of the holdout: time with a cut-off, else the group, else the id."""
         if self.holdout.cutoff:

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _INK = "#1f4e79"
-_ACCENT = "#c55a11"
 _QUIET = "#8c8c8c"
 
 _LONGEST_NAME = 28

@@ -38,10 +38,6 @@ class Settings(BaseSettings):
     gate: GateSettings = Field(default_factory=GateSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
 
-    def path(self, relative: str) -> Path:
-        """Resolve a path of the settings against the repository's root."""
-        return self.root / relative
-
     @classmethod
     def settings_customise_sources(
         cls,
