@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTHON ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo python3)
 ARGS ?=
 PKG ?=
+ROWS ?=
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -16,7 +17,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean
+.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +58,11 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .
 	$(IN_ENV) ruff format .
+
+# --- benchmarks (bench/README.md)
+
+bench-parity: env-test ## every estimator's graph against it; ROWS=100000 is quicker
+	$(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)
 
 # --- the environment (how: tools/environment.py, tools/lock.py)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -67,7 +67,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How closely the graph answers as the estimator does."""
+    """How closely the graph answers as the estimator does.
+
+    `largest` is the largest difference over `rows`. A row at which two classes are equally probable is one of the
+    `ties`, and no flipped label. `probed` rows were given to the trees themselves, a third of them right at a
+    threshold; `flipped_leaves` of them ended in another leaf.
+    """
 
     rows: int
     measure: str
@@ -75,10 +80,21 @@ class Parity:
     allowed: float
     scale: float
     flipped_labels: int = 0
+    ties: int = 0
+    probed: int = 0
+    flipped_leaves: int = 0
 
     @property
     def proven(self) -> bool:
-        return self.largest <= self.allowed and self.flipped_labels == 0
+        return self.largest <= self.allowed and self.flipped_labels == 0 and self.flipped_leaves == 0
+
+    def with_more(self, other: "Parity") -> "Parity":
+        """This one and another, over other rows, as one."""
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in ("rows", "flipped_labels", "ties", "probed", "flipped_leaves")
+        }
+        return replace(self, largest=max(self.largest, other.largest), **sums)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import pandas as pd
 from starterkit.contract import Column, ColumnType, Scalar
 
 _MISSING_SHARE = 0.05
+_UNSEEN_SHARE = 0.02
+_UNSEEN = "made up, and never seen"
 _PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
 
 
@@ -16,7 +18,8 @@ def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: 
     """Made-up rows with the features' names and types.
 
     Half of a numeric column's values are drawn from those seen, each column by itself, so that no person's row
-    is kept; the others are even over the schema's bounds, or those seen where it has none.
+    is kept; the others are even over the schema's bounds, or those seen where it has none. Texts that the schema does
+    not list are now and then one that nobody has seen.
     """
     random = np.random.default_rng(seed)
     drawn = {column.name: _draw(column, seen[column.name], rows, random) for column in columns}
@@ -34,6 +37,8 @@ def _draw(column: Column, seen: pd.Series, rows: int, random: np.random.Generato
         values = values.where(random.random(rows) < 0.5, even.astype(values.dtype))
     elif column.categories:
         values = pd.Series(random.choice(np.array(column.categories), rows)).astype(values.dtype)
+    elif column.type == "string":
+        values = values.where(random.random(rows) >= _UNSEEN_SHARE, _UNSEEN)
     if column.nullable:
         values = values.where(random.random(rows) >= _MISSING_SHARE)
     return values

@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from starterkit.contract import Contract, Lineage, Parity, Prediction
+from starterkit.contract import Contract, Lineage, Prediction
 from starterkit.data import Dataset, as_columns, draw_rows, typical_row
-from starterkit.errors import ContractError, ExportError
-from starterkit.export.conversion import layout_of, to_graph
-from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Graph, compare, sha256
+from starterkit.errors import ExportError
+from starterkit.export.conversion import to_graph
+from starterkit.export.layout import layout_of
+from starterkit.export.proof import ParityProof
+from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, sha256
 from starterkit.settings import ExportSettings
-from starterkit.training import TrainedModel, predict, unquoted
+from starterkit.training import TrainedModel, predict
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
-_MEND = "Use another estimator; docs/decisions/0005-parity.md says which are known to hold"
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ class OnnxExporter:
             The estimator cannot be converted, or the graph answers otherwise than the estimator.
         """
         problem = model.problem
-        graph = to_graph(model.estimator, problem.features, problem.target.name)
+        converted = to_graph(model.estimator, problem.features, problem.target.name)
+        graph = converted.graph
         drawn = draw_rows(problem.features, dataset.training.features, self._settings.parity_rows, _SEED)
-        parity = self._prove(model, graph, pd.concat([dataset.holdout.features, drawn], ignore_index=True), dataset)
+        proof = ParityProof(self._settings, model, converted, dataset.training.target)
+        parity = proof.over(pd.concat([dataset.holdout.features, drawn], ignore_index=True))
         sample = _sample(model, drawn.head(_SAMPLE_ROWS))
         contract = Contract(
             problem=problem.name,
@@ -64,33 +67,6 @@ class OnnxExporter:
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}
         _write_whole(folder, files)
         return ExportedModel(folder, contract)
-
-    def _prove(self, model: TrainedModel, graph: bytes, rows: pd.DataFrame, dataset: Dataset) -> Parity:
-        problem = model.problem
-        classifier = problem.task == "classification"
-        try:
-            expected = predict(model.estimator, problem.task, rows)
-        except (ValueError, TypeError) as error:
-            what = f"the estimator refuses made-up rows that the schema allows: {unquoted(error)}"
-            raise ExportError(what, "Let it take such rows (handle_unknown='ignore'), or narrow the schema") from error
-        try:
-            loaded = Graph(graph, columns=problem.features, layout=layout_of(problem.features), task=problem.task)
-            answered = loaded.answer(as_columns(rows))
-        except ContractError as error:
-            raise ExportError(f"the estimator's ONNX graph does not run: {error.what}", _MEND) from error
-        parity = compare(
-            expected,
-            answered,
-            allowed=self._settings.probability_tolerance if classifier else self._settings.tolerance,
-            scale=1.0 if classifier else float(dataset.training.target.std()),
-        )
-        if not parity.proven:
-            what = (
-                f"the ONNX graph does not answer as the estimator does: {parity.measure} {parity.largest:.3g} over "
-                f"{parity.rows:,} rows (allowed {parity.allowed:g}), {parity.flipped_labels} labels changed"
-            )
-            raise ExportError(what, _MEND)
-        return parity
 
 
 def _sample(model: TrainedModel, rows: pd.DataFrame) -> bytes:

@@ -14,8 +14,8 @@ Columns = Mapping[str, NDArray[Any]]
 """One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
 
 
-class Graph:
-    """A graph in memory, ready to answer on the CPU.
+class Session:
+    """An ONNX graph in onnxruntime, on the CPU.
 
     Raises
     ------
@@ -23,9 +23,7 @@ class Graph:
         onnxruntime refuses the graph.
     """
 
-    def __init__(
-        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, threads: int = 1
-    ) -> None:
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
         send_nothing()
         import onnxruntime
 
@@ -38,9 +36,39 @@ class Graph:
         except Exception as error:  # onnxruntime's errors share no other base class
             reason = str(error).splitlines()[0]
             raise ContractError(f"onnxruntime cannot load the graph: {reason}", "Export the model again") from error
+        self.inputs = tuple(given.name for given in self._session.get_inputs())
+
+    def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """One array for each output of the graph.
+
+        Raises
+        ------
+        ContractError
+            The graph does not take these arrays.
+        """
+        try:
+            return [np.asarray(one) for one in self._session.run(None, dict(feed))]
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
+
+
+class Graph:
+    """A graph in memory, ready to answer for columns.
+
+    Raises
+    ------
+    ContractError
+        onnxruntime refuses the graph.
+    """
+
+    def __init__(
+        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, threads: int = 1
+    ) -> None:
+        self._session = Session(graph, threads)
         self._columns = tuple(columns)
         self._layout = layout
-        self._task = task
+        self._task: Task = task
 
     def answer(self, columns: Columns) -> Prediction:
         """Answers for n rows. Further columns are ignored.
@@ -50,23 +78,31 @@ class Graph:
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
+        return as_prediction(self._session.run(self.feed(columns)), self._task)
+
+    def feed(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """What the graph's inputs get: one float64 matrix, or an array a column."""
         if self._layout == "matrix":
             matrix = np.column_stack([columns[column.name] for column in self._columns])
-            feed = {self._session.get_inputs()[0].name: matrix.astype(np.float64, copy=False)}
-        else:
-            feed = {column.name: _as_input(column, columns[column.name]) for column in self._columns}
-        try:
-            answers = self._session.run(None, feed)
-        except Exception as error:  # as above
-            reason = str(error).splitlines()[0]
-            raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
-        if (len(answers) == 1) != (self._task == "regression"):
-            raise ContractError(f"the graph does not answer as a {self._task} does", "Export the model again")
-        if self._task == "regression":
-            return Prediction(np.asarray(answers[0], dtype=np.float64).ravel())
-        labels = np.asarray(answers[0]).ravel()
-        values = labels if labels.dtype != object else labels.astype(str)
-        return Prediction(values, np.column_stack([np.asarray(one, dtype=np.float64).ravel() for one in answers[1:]]))
+            return {self._session.inputs[0]: matrix.astype(np.float64, copy=False)}
+        return {column.name: _as_input(column, columns[column.name]) for column in self._columns}
+
+
+def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:
+    """A graph's outputs as a prediction: values alone, or labels and one array of probabilities a class.
+
+    Raises
+    ------
+    ContractError
+        They are not those of the task.
+    """
+    if (len(answers) == 1) != (task == "regression"):
+        raise ContractError(f"the graph does not answer as a {task} does", "Export the model again")
+    if task == "regression":
+        return Prediction(answers[0].astype(np.float64).ravel())
+    labels = answers[0].ravel()
+    values = labels if labels.dtype != object else labels.astype(str)
+    return Prediction(values, np.column_stack([one.astype(np.float64).ravel() for one in answers[1:]]))
 
 
 def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:

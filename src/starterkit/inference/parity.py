@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Parity, Prediction
 
+_TIE = 1e-12
+"""Two probabilities that differ by less are equal but for the order in which the same numbers were summed."""
+
 
 def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> Parity:
     """The largest difference over n rows.
@@ -32,7 +35,7 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
         )
     difference = _difference(expected.probabilities, answered.probabilities)
     ordered = np.sort(expected.probabilities, axis=1)
-    tied = ordered[:, -1] - ordered[:, -2] <= 2 * allowed
+    tied = ordered[:, -1] - ordered[:, -2] <= _TIE
     return Parity(
         rows=len(expected.values),
         measure="difference in probability",
@@ -40,6 +43,7 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
         allowed=allowed,
         scale=scale,
         flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
+        ties=int(np.sum(tied)),
     )
 
 

@@ -58,14 +58,17 @@ def test_neither_the_example_nor_the_sample_is_a_patient(diabetes: Any, tmp_path
 
 
 def test_a_graph_converted_the_naive_way_flips_rows_and_parity_sees_it(diabetes: Any) -> None:
-    """Why the casts are placed: in float32 throughout, scaled values fall on the other side of a threshold."""
+    """Why the kit has families: in float32 throughout, scaled values fall on the other side of a threshold."""
     scaled_trees = make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=200, random_state=0))
     model, dataset = diabetes.fit(scaled_trees)
     problem, features = model.problem, dataset.training.features
     rows = draw_rows(problem.features, features, 20_000, seed=1)
     naive = to_onnx(model.estimator, features.to_numpy(np.float32)[:1], target_opset={"": 18, "ai.onnx.ml": 3})
     _take_float64(naive)
-    graphs = {"naive": naive.SerializeToString(), "ours": to_graph(model.estimator, problem.features, "progression")}
+    graphs = {
+        "naive": naive.SerializeToString(),
+        "ours": to_graph(model.estimator, problem.features, "progression").graph,
+    }
     expected = Prediction(model.estimator.predict(rows))
     found = {}
     for name, graph in graphs.items():

@@ -1,5 +1,7 @@
 """How two predictions are compared: relatively for numbers, absolutely for probabilities, and NaN is never right."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,8 +63,10 @@ def test_probabilities_are_compared_absolutely(
 
 
 def test_a_label_may_flip_where_two_classes_are_equal() -> None:
-    assert classes([[0.5, 0.5]], [[0.5, 0.5]], "a", "b").proven
-    assert classes([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "a", "b").proven
+    tie = classes([[0.5, 0.5]], [[0.5, 0.5]], "a", "b")
+    assert (tie.proven, tie.ties, tie.flipped_labels) == (True, 1, 0)
+    near = classes([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "a", "b")
+    assert (near.proven, near.ties, near.flipped_labels) == (False, 0, 1)
     assert not classes([[0.6, 0.4]], [[0.6, 0.4]], "a", "b").proven
 
 
@@ -70,3 +74,11 @@ def test_exactly_the_limit_passes() -> None:
     assert Parity(rows=1, measure="m", largest=1e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=1.01e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=float("nan"), allowed=1e-5, scale=1.0).proven
+
+
+def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree() -> None:
+    sound = Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0, probed=9)
+    assert sound.proven
+    assert not replace(sound, flipped_leaves=1).proven
+    both = sound.with_more(replace(sound, largest=1e-6, flipped_leaves=2, ties=3))
+    assert (both.rows, both.probed, both.largest, both.flipped_leaves, both.ties) == (2, 18, 1e-6, 2, 3)

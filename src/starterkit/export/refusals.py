@@ -1,0 +1,59 @@
+"""What cannot be exported, by name, and what does instead. Found by trying; the proof of parity refuses the rest."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from starterkit.errors import ExportError
+
+_INSTEAD: Mapping[str, str] = {
+    "AdaBoostClassifier": "GradientBoostingClassifier",
+    "AdaBoostRegressor": "GradientBoostingRegressor",
+    "BaggingClassifier": "RandomForestClassifier",
+    "BaggingRegressor": "RandomForestRegressor",
+    "CalibratedClassifierCV": "LogisticRegression or HistGradientBoostingClassifier by itself",
+    "IterativeImputer": "SimpleImputer",
+    "KBinsDiscretizer": "trees, which need no bins",
+    "KernelRidge": "Ridge or HistGradientBoostingRegressor",
+    "KNNImputer": "SimpleImputer",
+    "PolynomialFeatures": "trees, or products of columns made in load()",
+    "PowerTransformer": "QuantileTransformer",
+    "SplineTransformer": "trees, or columns made in load()",
+    "SVR": "LinearSVR or HistGradientBoostingRegressor",
+    "TransformedTargetRegressor": "a target that load() transforms, or HistGradientBoostingRegressor(loss='gamma')",
+    "VotingClassifier": "VotingClassifier(voting='soft', flatten_transform=False)",
+}
+_PAGES = "docs/parity.md lists what holds, docs/decisions/0015-families.md says how to add more"
+
+
+def parts(estimator: Any) -> Iterator[Any]:
+    """The estimator and every estimator in it."""
+    yield estimator
+    for part in estimator.get_params(deep=True).values():
+        if isinstance(part, BaseEstimator):
+            yield part
+
+
+def refusal(estimator: Any, reason: str) -> ExportError:
+    """Why there is no export, with the part to blame where it is known.
+
+    A reason may bring its own mend, after a semicolon.
+    """
+    reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
+    known = next((name for part in parts(estimator) if (name := type(part).__name__) in _INSTEAD), None)
+    if known is None:
+        reason, _, mend = reason.partition("; ")
+        mend = f"{mend[:1].upper()}{mend[1:]}" if mend else "Use another estimator"
+        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {reason}", f"{mend}; {_PAGES}")
+    inside = "" if type(estimator).__name__ == known else f" (in {_chain(estimator)})"
+    what = f"{known}{inside} cannot be exported to ONNX: {reason}"
+    return ExportError(what, f"Use {_INSTEAD[known]} instead; {_PAGES}")
+
+
+def _chain(estimator: Any) -> str:
+    if isinstance(estimator, Pipeline):
+        return " → ".join(type(step).__name__ for _, step in estimator.steps)
+    return type(estimator).__name__
