@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -99,7 +99,11 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """Where a model comes from: code, environment, data and the run that made it."""
+    """Where a model comes from: code, environment, data, parameters and the run that made it.
+
+    Models of earlier versions of the kit lack the words with a default. `changed_files` are those that differed from
+    the commit, with their digests; `off_lock` the packages that differed from the lock, with what was there instead.
+    """
 
     stage: str
     run: str
@@ -109,6 +113,37 @@ class Lineage:
     data_source: str
     data_digest: str
     holdout_digest: str
+    rows: int = 0
+    parameters: Mapping[str, Scalar | None] = field(default_factory=dict)
+    changed_files: Mapping[str, str] = field(default_factory=dict)
+    off_lock: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    machine: str = ""
+
+    def to_tags(self) -> dict[str, str]:
+        """The lineage as texts, which is what MLflow's tags can hold."""
+        return {
+            name: str(value) if isinstance(value, str | bool) else json.dumps(value)
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "Lineage":
+        """Read a lineage back.
+
+        Raises
+        ------
+        KeyError
+            A tag is missing.
+        ValueError
+            A tag is not whole.
+        """
+        values: dict[str, Any] = {}
+        for one in fields(cls):
+            if one.name in tags or (one.default is MISSING and one.default_factory is MISSING):
+                text = tags[one.name]
+                values[one.name] = text if one.type is str else text == "True" if one.type is bool else json.loads(text)
+        return cls(**values)
 
 
 class Prediction(NamedTuple):

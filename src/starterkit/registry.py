@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+_NAMED = 20
+
+
+class UnknownVersion(TrackingError):
+    """A version was named that is not there."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Version:
     number: int
     run: str
     tags: Mapping[str, str]
+    created: datetime
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
@@ -42,7 +51,7 @@ class ModelRegistry:
     """
 
     def __init__(self, connection: Connection, stage: Stage, name: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._client = connection.client
         self.model = f"{stage}.{name}"
 
@@ -50,7 +59,7 @@ class ModelRegistry:
         """A new version of the exported model that a run logged, with its lineage as tags."""
         from mlflow.exceptions import MlflowException
 
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             try:
                 self._client.create_registered_model(self.model)
             except MlflowException as error:
@@ -71,22 +80,41 @@ class ModelRegistry:
 
         Raises
         ------
-        TrackingError
+        UnknownVersion
             There is no such version.
         """
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
         for candidate in found:
             if number is None or int(candidate.version) == number:
                 return _version(candidate)
-        missing = f"version {number}" if number else "version"
-        raise TrackingError(f"registered model '{self.model}' has no {missing}", "Run `starterkit run` first")
+        if not found:
+            raise UnknownVersion(f"registered model '{self.model}' has no version", "Run `starterkit run` first")
+        mend = f"Name one of {', '.join(reversed([str(candidate.version) for candidate in found[:_NAMED]]))}"
+        raise UnknownVersion(f"registered model '{self.model}' has no version {number}", mend)
+
+    def find(self, name: str) -> Version:
+        """A version by what a person calls it: a number, or ``champion``.
+
+        Raises
+        ------
+        UnknownVersion
+            There is no such version.
+        """
+        if name == CHAMPION:
+            champion = self.champion()
+            if champion is None:
+                raise UnknownVersion(f"registered model '{self.model}' has no champion", "Run `starterkit run` first")
+            return champion
+        if not (name.isascii() and name.isdigit()):
+            raise UnknownVersion(f"'{name[:40]}' names no version", f"Give a number, or {CHAMPION}")
+        return self.version(int(name))
 
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
         from mlflow.exceptions import MlflowException
 
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             try:
                 return _version(self._client.get_model_version_by_alias(self.model, CHAMPION))
             except MlflowException as error:
@@ -96,13 +124,18 @@ class ModelRegistry:
 
     def set_champion(self, version: Version) -> None:
         """Let the alias point at this version."""
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
 
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.model, str(version.number), key, value)
+
+    def location(self, version: Version) -> str:
+        """Where the files of a version's exported folder are."""
+        with explained(self.connection.name):
+            return self._client.get_model_version_download_uri(self.model, str(version.number))
 
     def open(self, version: Version, threads: int = 1) -> Predictor:
         """A version, ready to answer."""
@@ -113,11 +146,17 @@ class ModelRegistry:
         """Copy a version's exported folder to `into`."""
         import mlflow.artifacts
 
-        with explained(self._connection.name):
+        with explained(self.connection.name):
             return Path(
                 mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into))
             )
 
 
 def _version(found: "ModelVersion") -> Version:
-    return Version(model=found.name, number=int(found.version), run=found.run_id or "", tags=dict(found.tags))
+    return Version(
+        model=found.name,
+        number=int(found.version),
+        run=found.run_id or "",
+        tags=dict(found.tags),
+        created=datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC),
+    )

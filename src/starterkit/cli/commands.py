@@ -10,6 +10,7 @@ from starterkit.errors import Refused
 
 if TYPE_CHECKING:
     from starterkit.pipeline import Pipeline, Promotion
+    from starterkit.registry import ModelRegistry
     from starterkit.serving import ServedModel
     from starterkit.settings import Settings
 
@@ -25,6 +26,7 @@ app.add_typer(config, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
+VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
 Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
 
 
@@ -127,6 +129,39 @@ def predict(
 
 
 @app.command()
+def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
+    """Show where a version comes from, and what is other here and now."""
+    registry, settings = _registry()
+    from starterkit.cli.origins import origin_as_json, show_origin
+    from starterkit.lineage import trace
+    from starterkit.problem import find_problem
+    from starterkit.tracking import look_up
+
+    found = registry.find(version)
+    run = look_up(registry.connection, found.run)
+    origin = trace(registry, found, run, find_problem(), settings)
+    _print_json(origin_as_json(origin)) if as_json else show_origin(origin)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="A version's number, or champion.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch folder and name it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a version again from its own commit, lock, data and parameters, and compare the predictions."""
+    registry, settings = _registry()
+    from starterkit.cli.console import ProgressView
+    from starterkit.cli.origins import reason, reproduction_as_json, show_reproduction
+    from starterkit.lineage import Reproducer
+
+    done = Reproducer(registry, settings, ProgressView()).reproduce(registry.find(version), keep)
+    _print_json(reproduction_as_json(done)) if as_json else show_reproduction(done)
+    if not done.identical:
+        raise Refused(*reason(done))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
     """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
     from starterkit.cli.ui import open_ui
@@ -195,6 +230,22 @@ def _pipeline() -> "Pipeline":
         problem = find_problem()
         note.text = f"{problem.title}, stage {layers.settings.stage}"
     return Pipeline(problem, layers.settings, view)
+
+
+def _registry() -> "tuple[ModelRegistry, Settings]":
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+    from starterkit.settings import load_settings
+
+    settings = load_settings()
+    with step(ProgressView(), "connect to MLflow") as note:
+        from starterkit.problem import find_problem
+        from starterkit.registry import ModelRegistry
+        from starterkit.tracking import connect
+
+        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+        note.text = registry.connection.name
+    return registry, settings
 
 
 def _open_champion(settings: "Settings", folder: Path | None) -> "ServedModel":

@@ -15,8 +15,8 @@ from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
+from starterkit.lineage.description import describe
 from starterkit.pipeline.evidence import collect_evidence
-from starterkit.pipeline.provenance import commit, lock_digest
 from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
@@ -121,8 +121,9 @@ class Pipeline:
         with step(self._progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self._problem.name} {began}") as run:
+                lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
                 model = self._trainer.fit(dataset)
-                trained = TrainedRun(model, self._lineage(run.id, dataset))
+                trained = TrainedRun(model, lineage)
                 record_training(run, model, dataset, trained.lineage)
             metric = self._problem.metric
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
@@ -160,7 +161,7 @@ class Pipeline:
             model_id = self._tracker.tags(run).get("exported_model_id")
             if model_id is None:
                 raise TrackingError(f"run {run} has no exported model", f"Run `starterkit export --run {run}` first")
-            tags = {name: str(value) for name, value in vars(_lineage_of(self._tracker, run)).items()}
+            tags = _lineage_of(self._tracker, run).to_tags()
             version = self.registry.register(run, model_id, tags, self._problem.title)
             note.text = str(version)
         return version
@@ -208,24 +209,11 @@ class Pipeline:
     def _tracker(self) -> Tracker:
         return Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
 
-    def _lineage(self, run: str, dataset: Dataset) -> Lineage:
-        head, dirty = commit(self.settings.root)
-        return Lineage(
-            stage=self.settings.stage,
-            run=run,
-            commit=head,
-            dirty=dirty,
-            lock_digest=lock_digest(self.settings.root),
-            data_source=dataset.source,
-            data_digest=dataset.digest,
-            holdout_digest=dataset.holdout.digest,
-        )
-
 
 def _lineage_of(tracker: Tracker, run: str) -> Lineage:
-    tags = tracker.tags(run)
     try:
-        named = {name: tags[name] for name in Lineage.__dataclass_fields__ if name != "dirty"}
+        return Lineage.from_tags(tracker.tags(run))
     except KeyError as error:
         raise TrackingError(f"run {run} was not made by this kit: it has no tag {error}", "Name another run") from None
-    return Lineage(**named, dirty=tags["dirty"] == "True")
+    except ValueError:
+        raise TrackingError(f"run {run} has a tag that was altered or cut short", "Train again") from None

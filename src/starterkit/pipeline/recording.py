@@ -1,6 +1,5 @@
 """What training and export leave in MLflow: the origin, the rows, the figures and the models."""
 
-from dataclasses import asdict
 from typing import Any
 
 from starterkit.contract import Lineage
@@ -16,7 +15,7 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     """Log everything that a person or a later step wants to know about a training."""
     problem = model.problem
     run.log_parameters(model.parameters)
-    run.tag({name: str(value) for name, value in asdict(lineage).items()})
+    run.tag(lineage.to_tags())
     _record_rows(run, problem, dataset.source, "training", dataset.training)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     model_id = run.log_estimator(model.estimator, example(model, dataset))

@@ -1,7 +1,19 @@
 """The one adapter through which runs, data sets, figures and models reach MLflow."""
 
 from starterkit.tracking.connection import Connection, ask_version, connect, explained
+from starterkit.tracking.looking_up import RunRecord, look_up
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, Run, Tracker
 
-__all__ = ["Connection", "Example", "Run", "Tracker", "ask_version", "check_round_trip", "connect", "explained"]
+__all__ = [
+    "Connection",
+    "Example",
+    "Run",
+    "RunRecord",
+    "Tracker",
+    "ask_version",
+    "check_round_trip",
+    "connect",
+    "explained",
+    "look_up",
+]

@@ -9,6 +9,7 @@ import pandera.pandas as pa
 import pytest
 
 from example_project import problem
+from starterkit.contract import Lineage
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import feature, identifier, target
@@ -91,8 +92,8 @@ def test_version_carries_its_lineage_and_the_gates_word(opened: tuple[Connection
     assert version.run_id == summary.exported.run
     assert version.source == f"models:/{summary.exported.model_id}"
     assert version.tags["gate"] == "passed"
-    for name, value in vars(summary.trained.lineage).items():
-        assert version.tags[name] == str(value)
+    assert Lineage.from_tags(version.tags) == summary.trained.lineage
+    assert version.tags["data_digest"] == summary.dataset.digest
 
 
 def test_anyone_can_load_the_version_with_mlflow_alone(opened: tuple[Connection, Summary]) -> None:

@@ -1,0 +1,162 @@
+"""How a version's origin and its reproduction look."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from starterkit.cli.console import console, table
+from starterkit.lineage import Origin, Reproduction, in_words
+
+_SHORT = 12
+Line = tuple[str, str | Text]
+
+
+def show_origin(origin: Origin) -> None:
+    """One screen: what made the version, and in yellow what is other here and now."""
+    out = console()
+    champion = " · champion" if origin.champion else ""
+    out.print(Text.assemble((f"\n{origin.version}", "bold"), (champion, "green"), "\n"))
+    out.print(table([*_making(origin), *_code(origin), *_rows(origin), *_quality(origin)]))
+
+
+def _making(origin: Origin) -> Iterator[Line]:
+    version, lineage, run = origin.version, origin.lineage, origin.run
+    when = run.started if run else version.created
+    gate = version.tags.get("gate", "not asked yet")
+    yield "gate", Text(gate, {"passed": "green", "refused": "red"}.get(gate, "yellow"))
+    yield "trained", f"{when:%Y-%m-%d %H:%M:%S} UTC, stage {lineage.stage}" + (f", by {run.user}" if run else "")
+    yield from _here(origin, "stage")
+    yield "run", lineage.run if run else f"{lineage.run}, which is not in this MLflow"
+    if run and run.page:
+        yield "", run.page
+
+
+def _code(origin: Origin) -> Iterator[Line]:
+    lineage = origin.lineage
+    yield "commit", f"{lineage.commit[:_SHORT]}  " + (origin.subject if origin.date else "(not in this clone)")
+    if origin.date:
+        yield "", f"{origin.date:%Y-%m-%d %H:%M}"
+    if lineage.dirty:
+        changed = in_words(lineage.changed_files) or "files that git did not name"
+        yield "", Text(f"dirty: {changed} differed from it", "yellow")
+    yield from (*_here(origin, "commit"), *_here(origin, "files"))
+    yield "lock", lineage.lock_digest[:_SHORT]
+    if lineage.off_lock:
+        yield "", Text(f"not followed: {_pairs(lineage.off_lock)} was installed", "yellow")
+    yield from _here(origin, "lock")
+    yield "Python", lineage.python or "not recorded"
+    yield from _here(origin, "python")
+    yield "machine", lineage.machine or "not recorded"
+    yield from _here(origin, "machine")
+
+
+def _rows(origin: Origin) -> Iterator[Line]:
+    lineage = origin.lineage
+    yield "data", f"{lineage.data_source}, {lineage.rows:,} rows"
+    yield "", f"digest {lineage.data_digest[:_SHORT]}, holdout {lineage.holdout_digest[:_SHORT]}"
+    yield from _here(origin, "data")
+    yield "parameters", _pairs(lineage.parameters) or "none"
+    yield from _here(origin, "parameters")
+
+
+def _quality(origin: Origin) -> Iterator[Line]:
+    metrics, parity = dict(origin.run.metrics) if origin.run else {}, origin.parity
+    naive = {name: metrics.get(f"baseline_{name}") for name in metrics}
+    for name, value in metrics.items():
+        guess = naive[name]
+        if not name.startswith("baseline_"):
+            yield name, f"{value:.4g}" + (f"  (naive guess {guess:.4g})" if guess is not None else "")
+    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows"
+    yield "files", origin.files
+
+
+def origin_as_json(origin: Origin) -> dict[str, Any]:
+    """The same for a script."""
+    version, run = origin.version, origin.run
+    return {
+        "model": version.model,
+        "version": version.number,
+        "alias": "champion" if origin.champion else None,
+        "gate": version.tags.get("gate"),
+        "registered": version.created.isoformat(),
+        "run": {"started": run.started.isoformat(), "user": run.user, "page": run.page or None} if run else None,
+        "lineage": asdict(origin.lineage),
+        "subject": origin.subject or None,
+        "date": origin.date.isoformat() if origin.date else None,
+        "metrics": dict(run.metrics) if run else None,
+        "parity": asdict(origin.parity),
+        "files": origin.files,
+        "here": dict(origin.here),
+    }
+
+
+def show_reproduction(done: Reproduction) -> None:
+    """The four, each same or not, and what the answers say."""
+    out = console()
+    out.print(Text(f"\n{done.version}", "bold"), end="\n\n")
+    marks = {True: Text("same", "green"), False: Text("DIFFERS", "red")}
+    rows: list[tuple[str, Text, str]] = [(cause.name, marks[cause.same], cause.text) for cause in done.causes]
+    out.print(table(rows))
+    notes = [("environment", done.environment), ("rows from", done.data)]
+    notes += [("machine", done.machine)] if done.machine else []
+    out.print()
+    out.print(table(notes))
+    out.print(Text.assemble(("\nPredictions", "bold"), "  ", _outcome(done)))
+
+
+def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
+    """The same for a script."""
+    return {
+        "model": done.version.model,
+        "version": done.version.number,
+        "identical": done.identical,
+        "difference": asdict(done.difference) if done.difference else None,
+        "same_graph": done.same_graph,
+        "causes": [asdict(cause) for cause in done.causes],
+        "deterministic": done.deterministic,
+        "failure": done.failure or None,
+        "environment": done.environment,
+        "data": done.data,
+        "machine": done.machine or None,
+    }
+
+
+def reason(done: Reproduction) -> tuple[str, str]:
+    """Why a version was not made again, and the mend, for the one line at the end."""
+    what = f"{done.version} was not reproduced: "
+    if done.deterministic is False:
+        also = f", and {_names(done)} differ too" if done.differing else ""
+        what += f"two trainings here differ from each other{also}"
+        return what, "Give the estimator a random_state argument and pass it on to everything random"
+    if done.differing:
+        return what + f"{_names(done)} differ", ". ".join(dict.fromkeys(cause.mend for cause in done.differing))
+    if done.failure:
+        return what + done.failure, "Look at the folder with --keep"
+    machine = f" ({done.machine})" if done.machine else ""
+    return what + f"none of the four differs, so it is the machine{machine}", "Try again on a machine like the first"
+
+
+def _outcome(done: Reproduction) -> Text:
+    found = done.difference
+    if found is None:
+        return Text(f"none: {done.failure}", "red")
+    if found.identical:
+        graph = "the exported graph is the same file" if done.same_graph else "the exported graph is another file"
+        return Text(f"identical, bit for bit, over {found.rows} held-out rows; {graph}", "green")
+    labels = f", {found.labels} labels changed" if found.labels else ""
+    return Text(f"{found.differing} of {found.rows} differ, by up to {found.largest:.3g}{labels}", "red")
+
+
+def _names(done: Reproduction) -> str:
+    return " and ".join(cause.name for cause in done.differing)
+
+
+def _here(origin: Origin, name: str) -> Iterator[Line]:
+    if name in origin.here:
+        yield "", Text(f"here: {origin.here[name]}", "yellow")
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

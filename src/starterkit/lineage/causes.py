@@ -1,0 +1,85 @@
+"""Which of commit, lock, data and parameters a training again really had, held against what the version says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starterkit.contract import Lineage
+from starterkit.lineage.provenance import LOCK
+
+_NAMED = 3
+_NONE = "not there"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One of the four: whether it was the same, in words, and what would mend it."""
+
+    name: str
+    same: bool
+    text: str
+    mend: str = ""
+
+
+def compare(lineage: Lineage, facts: Mapping[str, Any]) -> tuple[Cause, ...]:
+    """The four, given what the training again found."""
+    return _commit(lineage), _lock(lineage, facts), _data(lineage, facts), _parameters(lineage, facts)
+
+
+def _commit(lineage: Lineage) -> Cause:
+    # A changed lock or data file is the others' matter.
+    changed = {name: digest for name, digest in lineage.changed_files.items() if not _is_of_another(name, lineage)}
+    if not changed and (lineage.changed_files or not lineage.dirty):
+        return Cause("commit", True, lineage.commit[:12])
+    text = f"{lineage.commit[:12]}, but {in_words(changed) or 'files'} differed from it when it was trained"
+    return Cause("commit", False, text, "Commit what belongs to it, and train a new version")
+
+
+def _is_of_another(name: str, lineage: Lineage) -> bool:
+    return name.endswith((LOCK, f"/{lineage.data_source}")) or name == lineage.data_source
+
+
+def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
+    mend = "Run `make env`, commit the lock, and train a new version"
+    if lineage.off_lock:
+        packages = ", ".join(f"{name} {version}" for name, version in list(lineage.off_lock.items())[:_NAMED])
+        return Cause("lock", False, f"the environment was not the lock's when it was trained: {packages}", mend)
+    if "lock_digest" in facts and facts["lock_digest"] != lineage.lock_digest:
+        text = f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {facts['lock_digest'][:12]}"
+        return Cause("lock", False, text, mend)
+    return Cause("lock", True, lineage.lock_digest[:12])
+
+
+def _data(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
+    mend = f"Bring back the rows that {lineage.data_source} had, or train a new version"
+    if "data_digest" not in facts:
+        return Cause("data", False, f"{lineage.data_source} could not be read", mend)
+    if facts["data_digest"] == lineage.data_digest:
+        return Cause("data", True, f"{lineage.rows} rows of {lineage.data_source}, {lineage.data_digest[:12]}")
+    rows = f"{lineage.rows} rows then, {facts['rows']} now" if lineage.rows else f"{facts['rows']} rows now"
+    text = f"{lineage.data_source} has other rows: {rows}"
+    if facts["holdout_digest"] == lineage.holdout_digest:
+        text += "; those held out are the same"
+    if lineage.data_source in lineage.changed_files:
+        text += "; the file was changed and not committed"
+    return Cause("data", False, text, mend)
+
+
+def _parameters(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
+    then, now = lineage.parameters, facts.get("parameters", lineage.parameters)
+    other = other_parameters(then, now)
+    if not other:
+        return Cause("parameters", True, ", ".join(f"{name} {value}" for name, value in then.items()) or "none")
+    text = ", ".join(f"{name} {then.get(name, _NONE)} (now {now.get(name, _NONE)})" for name in other)
+    return Cause("parameters", False, text, "Commit the estimator that takes them, and train a new version")
+
+
+def other_parameters(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The names of those that are not the same, or only on one side."""
+    return [name for name in {**then, **now} if then.get(name, _NONE) != now.get(name, _NONE)]
+
+
+def in_words(changed: Mapping[str, str]) -> str:
+    """The first few files, and how many there are."""
+    more = len(changed) - _NAMED
+    return ", ".join(list(changed)[:_NAMED]) + (f" and {more} more" if more > 0 else "")

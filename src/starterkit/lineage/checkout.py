@@ -1,0 +1,118 @@
+"""`Checkout`: an earlier commit in a scratch folder, with an environment that holds its lock."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from starterkit.errors import KitError, Refused, UserError
+from starterkit.lineage.git import git
+from starterkit.lineage.packages import off_lock
+from starterkit.lineage.processes import call
+from starterkit.lineage.provenance import LOCK, UNKNOWN
+from starterkit.settings import Settings
+
+_AGAIN = "starterkit.lineage.again"
+_VENV = ".venv"
+
+
+class Checkout:
+    """The repository at a commit, under `folder`. The user's own is only read.
+
+    Raises
+    ------
+    UserError
+        There is no repository here, or it lacks the commit.
+    Refused
+        The commit cannot train again.
+    """
+
+    def __init__(self, settings: Settings, commit: str, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._log = folder / "log.txt"
+        if commit == UNKNOWN:
+            raise Refused("it was trained outside of git, so nobody knows its code", "Train again in a git repository")
+        top, prefix = (git(settings.root, "rev-parse", what) for what in ("--show-toplevel", "--show-prefix"))
+        if top is None or prefix is None:
+            what = "the folder is no git repository, or git is not there, so no commit can be checked out"
+            raise UserError(what, "Install git, and work in a clone of the repository")
+        if git(settings.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+            raise UserError(f"commit {commit[:12]} is not in this clone", "Fetch it: `git fetch --all --unshallow`")
+        code = folder / "code"
+        quiet = ("-c", f"core.hooksPath={os.devnull}", "-c", "advice.detachedHead=false")
+        # A shared clone finds all objects of the other, also those that no branch leads to, and writes nothing there.
+        cloned = git(folder, *quiet, "clone", "--quiet", "--shared", "--no-checkout", top.rstrip("\n"), str(code))
+        if cloned is None or git(code, *quiet, "checkout", "--quiet", "--detach", commit) is None:
+            raise Refused(f"git cannot check out commit {commit[:12]} in {folder}", "Look for room on the disk")
+        self.root = code / prefix.rstrip("\n")
+        if not (self.root / "src" / f"{_AGAIN.replace('.', '/')}.py").is_file():
+            what = f"commit {commit[:12]} is older than `starterkit reproduce`, and its code cannot train by itself"
+            raise Refused(what, "Train a new version")
+        self.python = Path(sys.executable)
+
+    def make_environment(self) -> str:
+        """See to an environment that holds the commit's lock, and say which it is.
+
+        Raises
+        ------
+        KitError
+            The commit's lock cannot be installed.
+        """
+        lock = self.root / LOCK
+        if lock.is_file() and not off_lock(lock) and _project(self.root) == _project(self._settings.root):
+            return "this one, which holds the commit's lock"
+        bootstrap = self._settings.root / ".uv" / "bin"
+        environ = os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{bootstrap}"}
+        base = getattr(sys, "_base_executable", sys.executable)
+        if call([base, "tools/environment.py", _VENV], self.root, environ, self._log):
+            reason = self._said("environment: ") or "it has no tools/environment.py that works"
+            raise KitError(f"the environment of that commit cannot be made: {reason}", "Mend that and try again")
+        self.python = self.root / _VENV / "bin" / "python"
+        return "made from the commit's lock"
+
+    def bring_data(self, source: str) -> str:
+        """Give the checkout the data file that git does not keep, and say where the rows come from."""
+        name = source.removeprefix("sqlite:///")
+        if "://" in name:
+            return "the database, as it is now"
+        here, there = self._settings.root / name, self.root / name
+        if there.exists():
+            return "absolute path, as it is now" if Path(name).is_absolute() else "the commit"
+        if here.is_file():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.symlink_to(here)
+        return "the repository, as it is now"
+
+    def train(self, folder: Path, source: str) -> int:
+        """Let the commit's own code train and answer in `folder`; its exit code comes back."""
+        return call([self.python, "-m", _AGAIN, folder], self.root, self._environ(source), self._log)
+
+    def _environ(self, source: str) -> dict[str, str]:
+        """Nothing of this process's settings but the way to the data. The parameters come in a file."""
+        settings = self._settings
+        foreign = ("KIT_", "MLFLOW_", "PYTHON", "GIT_", "VIRTUAL_ENV")
+        environ = {name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)}
+        environ |= {"KIT_STAGE": settings.stage, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        environ |= {name: os.environ[name] for name in ("KIT_DATA__SOURCE", "KIT_DATA__QUERY") if name in os.environ}
+        if "***" not in source:
+            environ["KIT_DATA__SOURCE"] = source
+        if "://" not in source:
+            environ.pop("KIT_DATA__QUERY", None)
+        if settings.data.password is not None:
+            environ["KIT_DATA__PASSWORD"] = settings.data.password.get_secret_value()
+        return environ
+
+    def _said(self, prefix: str) -> str:
+        lines = self._log.read_text("utf-8", "replace").splitlines() if self._log.exists() else []
+        return next((line.removeprefix(prefix) for line in reversed(lines) if line.startswith(prefix)), "")
+
+
+def _project(root: Path) -> tuple[Any, ...]:
+    """What an installed project is called and where its `Problem` is."""
+    try:
+        said = tomllib.loads((root / "pyproject.toml").read_text("utf-8")).get("project", {})
+    except (OSError, ValueError):
+        return ()
+    return said.get("name"), said.get("entry-points")

@@ -1,0 +1,123 @@
+"""`Origin`: everything that is known of where a version comes from, and what is other here and now."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+from starterkit.contract import Contract, Lineage, Parity
+from starterkit.errors import KitError
+from starterkit.inference import CONTRACT_FILE
+from starterkit.lineage.causes import in_words, other_parameters
+from starterkit.lineage.description import plain
+from starterkit.lineage.git import git
+from starterkit.lineage.provenance import lock_digest, machine, working_tree
+from starterkit.problem import Problem
+from starterkit.registry import ModelRegistry, Version
+from starterkit.settings import Settings, mask
+from starterkit.tracking import RunRecord
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a version comes from.
+
+    Attributes
+    ----------
+    subject
+        The first line of the commit's message with its date; empty where this clone does not have the commit.
+    here
+        What is other in the present working tree, in words, by the name of what it is other than.
+    """
+
+    version: Version
+    champion: bool
+    lineage: Lineage
+    parity: Parity
+    run: RunRecord | None
+    subject: str
+    date: datetime | None
+    files: str
+    here: Mapping[str, str] = field(default_factory=dict)
+
+
+def trace(
+    registry: ModelRegistry, version: Version, run: RunRecord | None, problem: Problem, settings: Settings
+) -> Origin:
+    """Ask the version's own files, its run and git.
+
+    Raises
+    ------
+    TrackingError
+        The version's files cannot be had.
+    ContractError
+        They are of another format, or altered.
+    """
+    with TemporaryDirectory(prefix="starterkit-") as folder:
+        contract = Contract.from_json((registry.fetch(version, Path(folder)) / CONTRACT_FILE).read_bytes())
+    lineage = contract.lineage
+    said = git(settings.root, "show", "--no-patch", "--format=%cI%n%s", f"{lineage.commit}^{{commit}}") or "\n"
+    date, _, subject = said.partition("\n")
+    return Origin(
+        version=version,
+        champion=registry.champion() == version,
+        lineage=lineage,
+        parity=contract.parity,
+        run=run,
+        subject=subject.strip(),
+        date=datetime.fromisoformat(date) if date else None,
+        files=_shown(registry.location(version), settings.root),
+        here=_here(lineage, problem, settings),
+    )
+
+
+def _here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[str, str]:
+    tree = working_tree(settings.root)
+    here = {}
+    if tree.commit != lineage.commit:
+        here["commit"] = tree.commit[:12]
+    if tree.changed:
+        here["files"] = f"{in_words(tree.changed)} changed"
+    if lock_digest(settings.root) != lineage.lock_digest:
+        here["lock"] = lock_digest(settings.root)[:12]
+    if lineage.python and platform.python_version() != lineage.python:
+        here["python"] = platform.python_version()
+    if lineage.machine and machine() != lineage.machine:
+        here["machine"] = machine()
+    if settings.stage != lineage.stage:
+        here["stage"] = settings.stage
+        return here  # with data and parameters of its own
+    here |= _data_here(lineage, problem, settings)
+    parameters = plain(problem.parameters(settings.training.params, settings.training.seed))
+    other = other_parameters(lineage.parameters, parameters)
+    if lineage.parameters and other:
+        here["parameters"] = ", ".join(f"{name} {parameters.get(name, 'not there')}" for name in other)
+    return here
+
+
+def _data_here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[str, str]:
+    """The rows of a file are compared. A database is left in peace: `reproduce` asks it."""
+    source = mask(settings.data.source)
+    if source != lineage.data_source:
+        return {"data": source}
+    if settings.data.is_database:
+        return {}
+    from starterkit.data import DatasetReader
+
+    try:
+        dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
+    except KitError as error:
+        return {"data": error.what}
+    same = dataset.digest == lineage.data_digest
+    return {} if same else {"data": f"{len(dataset)} rows, digest {dataset.digest[:12]}"}
+
+
+def _shown(address: str, root: Path) -> str:
+    """A local store's address as a path, from the repository where it lies there."""
+    if not address.startswith("file:"):
+        return mask(address)
+    path = Path(unquote(urlsplit(address).path))
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

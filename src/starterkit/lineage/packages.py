@@ -1,0 +1,31 @@
+"""Whether the environment that runs is the one that a lock describes."""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+
+_PIN = re.compile(r"^([\w.-]+)==([^\s;\\]+)\s*(;)?", re.MULTILINE)
+
+
+def off_lock(lock: Path) -> Mapping[str, str]:
+    """The packages of which this environment has another version than the lock, with what it has.
+
+    A pin with a condition may be for another platform or Python, so its package may be missing.
+    """
+    pins: dict[str, set[str]] = {}
+    required = set()
+    for name, version, condition in _PIN.findall(lock.read_text("utf-8")):
+        pins.setdefault(_normalise(name), set()).add(version)
+        if not condition:
+            required.add(_normalise(name))
+    installed = {_normalise(found.name): found.version for found in distributions()}
+    return {
+        name: installed.get(name, "not there")
+        for name, versions in sorted(pins.items())
+        if installed.get(name) not in versions and (name in required or name in installed)
+    }
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,37 @@
+"""What a run says of itself, for people who ask afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from starterkit.tracking.connection import Connection, explained
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run: who started it and when, its figures, and its page where a server has one."""
+
+    user: str
+    started: datetime
+    metrics: Mapping[str, float]
+    page: str
+
+
+def look_up(connection: Connection, run_id: str) -> RunRecord | None:
+    """A run by its id; None where this store does not have it: a version may have come from another server."""
+    from mlflow.exceptions import MlflowException
+
+    with explained(connection.name):
+        try:
+            run = connection.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+    info, has_pages = run.info, connection.artifacts is None
+    return RunRecord(
+        user=info.user_id or run.data.tags.get("mlflow.user", ""),
+        started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
+        metrics=run.data.metrics,
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
+    )
