@@ -96,7 +96,7 @@ def show_reproduction(done: Reproduction) -> None:
     """The four, each same or not, and what the answers say."""
     out = console()
     out.print(Text(f"\n{done.version}", "bold"), end="\n\n")
-    marks = {True: Text("same", "green"), False: Text("DIFFERS", "red")}
+    marks = {True: Text("same", "green"), False: Text("DIFFERS", "red"), None: Text("not seen", "yellow")}
     rows: list[tuple[str, Text, str]] = [(cause.name, marks[cause.same], cause.text) for cause in done.causes]
     out.print(table(rows))
     notes = [("environment", done.environment), ("rows from", done.data)]
@@ -127,13 +127,13 @@ def reason(done: Reproduction) -> tuple[str, str]:
     """Why a version was not made again, and the mend, for the one line at the end."""
     what = f"{done.version} was not reproduced: "
     if done.deterministic is False:
-        also = f", and {_names(done)} differ too" if done.differing else ""
+        also = f"; {_names(done)} too" if done.differing else ""
         what += f"two trainings here differ from each other{also}"
         return what, "Give the estimator a random_state argument and pass it on to everything random"
     if done.differing:
-        return what + f"{_names(done)} differ", ". ".join(dict.fromkeys(cause.mend for cause in done.differing))
+        return what + _names(done), done.differing[0].mend
     if done.failure:
-        return what + done.failure, "Look at the folder with --keep"
+        return what + done.failure, "Add --keep to look at the folder in which it was tried"
     machine = f" ({done.machine})" if done.machine else ""
     return what + f"none of the four differs, so it is the machine{machine}", "Try again on a machine like the first"
 
@@ -150,7 +150,7 @@ def _outcome(done: Reproduction) -> Text:
 
 
 def _names(done: Reproduction) -> str:
-    return " and ".join(cause.name for cause in done.differing)
+    return "not the same " + " and ".join(cause.name for cause in done.differing)
 
 
 def _here(origin: Origin, name: str) -> Iterator[Line]:

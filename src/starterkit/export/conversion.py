@@ -72,6 +72,9 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     except Exception as error:  # skl2onnx raises a different class from nearly every converter
         raise refusal(estimator, (str(error) or type(error).__name__).splitlines()[0][:200]) from error
     model.graph.name = "model"  # skl2onnx draws one, and the same model would have another digest each time
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # and orders these as it happens
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     return Converted(model.SerializeToString(), tuple(placed))
 
 

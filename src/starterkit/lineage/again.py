@@ -4,7 +4,8 @@
 and leaves is a promise between commits; add to it, and change nothing:
 
 - the working directory is the repository, `KIT_…` variables are its settings;
-- ``FOLDER/parameters.json`` holds the estimator's parameters, ``FOLDER/registered/`` the exported folder to compare;
+- ``FOLDER/parameters.json`` holds the estimator's parameters, ``FOLDER/registered/`` the exported folder to compare,
+  ``FOLDER/rows.npz`` the fingerprints of the rows of then, where there are any;
 - it leaves ``FOLDER/exported/``, ``FOLDER/answers.npz`` with the answers of both over the holdout (``registered``,
   ``again`` and, from a classifier, ``registered_probabilities`` and ``again_probabilities``), and
   ``FOLDER/facts.json``, which holds what was found, also where it failed.
@@ -24,6 +25,7 @@ from starterkit.data import DatasetReader
 from starterkit.errors import KitError
 from starterkit.export import OnnxExporter
 from starterkit.inference import GRAPH_FILE, Predictor
+from starterkit.lineage import rows
 from starterkit.lineage.description import plain
 from starterkit.lineage.provenance import lock_digest
 from starterkit.problem import Problem, find_problem
@@ -37,11 +39,13 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
     """Do it, and put each thing into `facts` as soon as it is known."""
     settings, problem = load_settings(Path.cwd()), find_problem()
     facts |= {"python": platform.python_version(), "lock_digest": lock_digest(settings.root)}
-    dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
-    facts |= {"data_digest": dataset.digest, "holdout_digest": dataset.holdout.digest, "rows": len(dataset)}
     asked = json.loads((folder / "parameters.json").read_text("utf-8"))
     trainer = Trainer(problem, _training(problem, settings, asked))
     facts["parameters"] = plain(trainer.parameters)
+    dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
+    facts |= {"data_digest": dataset.digest, "holdout_digest": dataset.holdout.digest, "rows": len(dataset)}
+    if (folder / rows.FILE).exists():
+        facts["rows_new"], facts["rows_gone"] = rows.new_and_gone(folder / rows.FILE, dataset)
     model = trainer.fit(dataset)
     lineage = Lineage(
         stage=settings.stage,

@@ -13,10 +13,10 @@ _NONE = "not there"
 
 @dataclass(frozen=True)
 class Cause:
-    """One of the four: whether it was the same, in words, and what would mend it."""
+    """One of the four: whether it was the same (None: nobody got that far), in words, and what would mend it."""
 
     name: str
-    same: bool
+    same: bool | None
     text: str
     mend: str = ""
 
@@ -36,7 +36,7 @@ def _commit(lineage: Lineage) -> Cause:
 
 
 def _is_of_another(name: str, lineage: Lineage) -> bool:
-    return name.endswith((LOCK, f"/{lineage.data_source}")) or name == lineage.data_source
+    return f"/{name}".endswith((f"/{LOCK}", f"/{lineage.data_source}"))
 
 
 def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
@@ -44,7 +44,9 @@ def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
     if lineage.off_lock:
         packages = ", ".join(f"{name} {version}" for name, version in list(lineage.off_lock.items())[:_NAMED])
         return Cause("lock", False, f"the environment was not the lock's when it was trained: {packages}", mend)
-    if "lock_digest" in facts and facts["lock_digest"] != lineage.lock_digest:
+    if "lock_digest" not in facts:
+        return Cause("lock", None, lineage.lock_digest[:12])
+    if facts["lock_digest"] != lineage.lock_digest:
         text = f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {facts['lock_digest'][:12]}"
         return Cause("lock", False, text, mend)
     return Cause("lock", True, lineage.lock_digest[:12])
@@ -52,25 +54,37 @@ def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
 
 def _data(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
     mend = f"Bring back the rows that {lineage.data_source} had, or train a new version"
+    if "parameters" not in facts:
+        return Cause("data", None, lineage.data_source)
     if "data_digest" not in facts:
-        return Cause("data", False, f"{lineage.data_source} could not be read", mend)
+        return Cause("data", False, f"{lineage.data_source} cannot be had as it was", mend)
     if facts["data_digest"] == lineage.data_digest:
         return Cause("data", True, f"{lineage.rows} rows of {lineage.data_source}, {lineage.data_digest[:12]}")
-    rows = f"{lineage.rows} rows then, {facts['rows']} now" if lineage.rows else f"{facts['rows']} rows now"
-    text = f"{lineage.data_source} has other rows: {rows}"
+    text = f"{lineage.data_source}, {lineage.rows:,} rows then, {facts['rows']:,} now: {_moves(facts)}"
     if facts["holdout_digest"] == lineage.holdout_digest:
         text += "; those held out are the same"
-    if lineage.data_source in lineage.changed_files:
-        text += "; the file was changed and not committed"
+    if any(f"/{name}".endswith(f"/{lineage.data_source}") for name in lineage.changed_files):
+        text += "; the file was not committed as it was"
     return Cause("data", False, text, mend)
 
 
+def _moves(facts: Mapping[str, Any]) -> str:
+    if "rows_new" not in facts:
+        return "how many are new is not known"
+    new, gone = facts["rows_new"], facts["rows_gone"]
+    return f"{new:,} new, {gone:,} gone" if new or gone else "the same in another order, or with other ids"
+
+
 def _parameters(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
-    then, now = lineage.parameters, facts.get("parameters", lineage.parameters)
+    then = lineage.parameters
+    said = ", ".join(f"{name} {value}" for name, value in then.items()) or "none"
+    if "parameters" not in facts:
+        return Cause("parameters", None, said)
+    now = facts["parameters"]
     other = other_parameters(then, now)
     if not other:
-        return Cause("parameters", True, ", ".join(f"{name} {value}" for name, value in then.items()) or "none")
-    text = ", ".join(f"{name} {then.get(name, _NONE)} (now {now.get(name, _NONE)})" for name in other)
+        return Cause("parameters", True, said)
+    text = ", ".join(f"{name} {then.get(name, _NONE)}, at the commit {now.get(name, _NONE)}" for name in other)
     return Cause("parameters", False, text, "Commit the estimator that takes them, and train a new version")
 
 

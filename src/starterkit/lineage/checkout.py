@@ -10,7 +10,7 @@ from starterkit.errors import KitError, Refused, UserError
 from starterkit.lineage.git import git
 from starterkit.lineage.packages import off_lock
 from starterkit.lineage.processes import call
-from starterkit.lineage.provenance import LOCK, UNKNOWN
+from starterkit.lineage.provenance import LOCK
 from starterkit.settings import Settings
 
 _AGAIN = "starterkit.lineage.again"
@@ -32,14 +32,14 @@ class Checkout:
         self._settings = settings
         self._folder = folder
         self._log = folder / "log.txt"
-        if commit == UNKNOWN:
-            raise Refused("it was trained outside of git, so nobody knows its code", "Train again in a git repository")
         top, prefix = (git(settings.root, "rev-parse", what) for what in ("--show-toplevel", "--show-prefix"))
         if top is None or prefix is None:
             what = "the folder is no git repository, or git is not there, so no commit can be checked out"
             raise UserError(what, "Install git, and work in a clone of the repository")
         if git(settings.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-            raise UserError(f"commit {commit[:12]} is not in this clone", "Fetch it: `git fetch --all --unshallow`")
+            shallow = (git(settings.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+            mend = f"Run `git fetch {'--unshallow' if shallow else '--all'}`, or ask whoever trained it to push it"
+            raise UserError(f"commit {commit[:12]} is not in this clone", mend)
         code = folder / "code"
         quiet = ("-c", f"core.hooksPath={os.devnull}", "-c", "advice.detachedHead=false")
         # A shared clone finds all objects of the other, also those that no branch leads to, and writes nothing there.
@@ -76,14 +76,16 @@ class Checkout:
         """Give the checkout the data file that git does not keep, and say where the rows come from."""
         name = source.removeprefix("sqlite:///")
         if "://" in name:
-            return "the database, as it is now"
+            return "the database as it is now"
         here, there = self._settings.root / name, self.root / name
-        if there.exists():
-            return "absolute path, as it is now" if Path(name).is_absolute() else "the commit"
-        if here.is_file():
+        if there.exists() and not Path(name).is_absolute():
+            return "the commit"
+        if not here.is_file():
+            return "nowhere: the file is neither in the commit nor here"
+        if here != there:
             there.parent.mkdir(parents=True, exist_ok=True)
             there.symlink_to(here)
-        return "the repository, as it is now"
+        return "outside of git, as it is now"
 
     def train(self, folder: Path, source: str) -> int:
         """Let the commit's own code train and answer in `folder`; its exit code comes back."""

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from starterkit.contract import Contract, Lineage
-from starterkit.errors import KitError, UserError
+from starterkit.errors import KitError, Refused, UserError
 from starterkit.inference import CONTRACT_FILE, GRAPH_FILE
 from starterkit.lineage.causes import Cause, compare
 from starterkit.lineage.checkout import Checkout
-from starterkit.lineage.provenance import machine
+from starterkit.lineage.provenance import UNKNOWN, machine
+from starterkit.lineage.rows import FILE as ROWS_FILE
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
 from starterkit.settings import Settings, Stage
+from starterkit.tracking import fetch_file
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Reproduction:
 
     @property
     def differing(self) -> tuple[Cause, ...]:
-        return tuple(cause for cause in self.causes if not cause.same)
+        return tuple(cause for cause in self.causes if cause.same is False)
 
 
 class Reproducer:
@@ -115,8 +117,9 @@ class Reproducer:
                 fetched = self._registry.fetch(version, first / "registered")
                 contract = Contract.from_json((fetched / CONTRACT_FILE).read_bytes())
                 lineage = contract.lineage
+                fetch_file(self._registry.connection, lineage.run, ROWS_FILE, first)
                 note.text = f"{version}, from run {lineage.run}"
-            self._require_stage(version, lineage)
+            self._require_origin(version, lineage)
             with step(self._progress, "check out") as note:
                 checkout = Checkout(self._settings, lineage.commit, folder)
                 note.text = f"commit {lineage.commit[:12]}" + (f" in {folder}" if keep else "")
@@ -142,10 +145,15 @@ class Reproducer:
                 machine=_other_machine(lineage, facts.get("python", platform.python_version())),
             )
 
-    def _require_stage(self, version: Version, lineage: Lineage) -> None:
+    def _require_origin(self, version: Version, lineage: Lineage) -> None:
         if self._settings.stage is Stage.PROD or lineage.stage != self._settings.stage:
-            what = f"{version} was trained in {lineage.stage}, and stage {self._settings.stage} cannot do that again"
-            raise UserError(what, f"Reproduce it there: KIT_STAGE={lineage.stage}")
+            what = (
+                f"{version} was trained in stage {lineage.stage}, and stage {self._settings.stage} cannot do that again"
+            )
+            raise UserError(what, f"Set KIT_STAGE={lineage.stage}, and name the version by its number there")
+        if lineage.commit == UNKNOWN:
+            what = f"{version} was trained outside of git, so nobody can tell its code"
+            raise Refused(what, "Train a new version in a git repository")
 
     def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
         with step(self._progress, name) as note:

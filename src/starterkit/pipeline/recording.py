@@ -1,11 +1,14 @@
 """What training and export leave in MLflow: the origin, the rows, the figures and the models."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from starterkit.contract import Lineage
 from starterkit.data import Dataset, Rows, typical_row
 from starterkit.export import ExportedModel
 from starterkit.inference import GRAPH_FILE, Predictor
+from starterkit.lineage import rows as fingerprints
 from starterkit.problem import Problem
 from starterkit.tracking import Example, Run
 from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
@@ -16,6 +19,10 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(model.parameters)
     run.tag(lineage.to_tags())
+    with TemporaryDirectory(prefix="starterkit-") as scratch:
+        kept = Path(scratch, fingerprints.FILE)
+        if fingerprints.keep(dataset, kept):
+            run.log_file(kept)
     _record_rows(run, problem, dataset.source, "training", dataset.training)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     model_id = run.log_estimator(model.estimator, example(model, dataset))

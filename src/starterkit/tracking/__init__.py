@@ -1,7 +1,7 @@
 """The one adapter through which runs, data sets, figures and models reach MLflow."""
 
 from starterkit.tracking.connection import Connection, ask_version, connect, explained
-from starterkit.tracking.looking_up import RunRecord, look_up
+from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, Run, Tracker
 
@@ -15,5 +15,6 @@ __all__ = [
     "check_round_trip",
     "connect",
     "explained",
+    "fetch_file",
     "look_up",
 ]

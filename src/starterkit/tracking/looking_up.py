@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from starterkit.tracking.connection import Connection, explained
 
@@ -35,3 +36,15 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
         metrics=run.data.metrics,
         page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
     )
+
+
+def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
+    """A file that a run kept, copied to `into`; None where this store does not have it."""
+    import mlflow.artifacts
+
+    if look_up(connection, run_id) is None:
+        return None
+    with explained(connection.name):
+        if name not in (kept.path for kept in connection.client.list_artifacts(run_id)):
+            return None
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))

@@ -139,6 +139,13 @@ class Run:
         with explained(self._connection.name):
             mlflow.set_tags(dict(tags))
 
+    def log_file(self, file: Path) -> None:
+        """Keep a file with the run, under its own name."""
+        import mlflow
+
+        with explained(self._connection.name):
+            mlflow.log_artifact(str(file))
+
     def log_rows(self, frame: "pd.DataFrame", *, name: str, context: str, source: str, digest: str, target: str) -> Any:
         """Record rows as an input of the run: their source, digest and columns, not the rows themselves."""
         import mlflow

@@ -1,0 +1,134 @@
+"""Versions trained again, by the code of their own commit."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from example_project import problem
+from starterkit.errors import Refused, UserError
+from starterkit.lineage.reproducer import _difference
+from starterkit.progress import silent
+from starterkit.registry import UnknownVersion
+
+
+def states(done: Any) -> dict[str, bool | None]:
+    return {cause.name: cause.same for cause in done.causes}
+
+
+def test_version_is_made_again_though_everything_has_changed_since(
+    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIT_TRAINING__PARAMS", '{"n_estimators": 3}')  # of no matter: the version says its own
+    before = traveller.files()
+    done = traveller.reproduce(1)
+    assert done.identical
+    assert done.same_graph
+    assert done.difference is not None
+    assert done.difference.rows == 98
+    assert states(done) == dict.fromkeys(["commit", "lock", "data", "parameters"], True)
+    assert "holds the commit's lock" in done.environment
+    assert done.data == "outside of git, as it is now"
+    assert done.lineage.parameters["random_state"] == 7
+    assert done.deterministic is None
+    assert list(scratch.iterdir()) == []
+    after = traveller.files()
+    assert {name for name in {**before, **after} if before.get(name) != after.get(name)} <= {
+        str(traveller.root / "mlflow.db.lock")
+    }
+
+
+def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
+    rows = copy.root / "data" / "more" / "rows.csv"
+    lines = rows.read_text().splitlines()
+    lines[5] = lines[5].rpartition(",")[0] + ",99"
+    rows.write_text("\n".join(lines[:-3]) + "\n")
+    done = copy.reproduce(1)
+    assert not done.identical
+    assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
+    assert "442 rows then, 439 now: 1 new, 4 gone" in done.differing[0].text
+    assert done.deterministic is True
+
+
+def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -> None:
+    project = new_project()
+    code = project.root / "src" / "example_project" / "problem.py"
+    code.write_text("".join(line for line in code.open() if "random_state" not in line))
+    project.commit("No seed")
+
+    def estimator(*, n_estimators: int = 20, learning_rate: float = 0.03, max_depth: int = 2, subsample: float = 0.5):
+        given = {"learning_rate": learning_rate, "max_depth": max_depth, "subsample": subsample}
+        return make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=n_estimators, **given))
+
+    number = project.train(replace(problem, estimator=estimator))
+    done = project.reproduce(number)
+    assert not done.identical
+    assert done.differing == ()
+    assert done.deterministic is False
+
+
+def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
+    shutil.rmtree(copy.root / "data" / "more")
+    done = copy.reproduce(1)
+    assert done.difference is None
+    assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
+    assert "data/more/rows.csv' does not exist" in done.failure
+    assert done.data.startswith("nowhere")
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: Path) -> None:
+    with pytest.raises(UnknownVersion, match=r"no version 7.*one of 1") as raised:
+        copy.reproduce(7)
+    assert raised.value.exit_code == 2
+    shutil.rmtree(copy.root / ".git")
+    with pytest.raises(UserError, match="no git repository"):
+        copy.reproduce(1)
+    copy.git("init", "-q")
+    copy.commit("Another history")
+    with pytest.raises(UserError, match=r"not in this clone.*git fetch --all"):
+        copy.reproduce(1)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
+    from starterkit.lineage import Reproducer
+    from starterkit.settings import load_settings
+
+    registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
+    settings = load_settings(copy.root, {"KIT_STAGE": stage})
+    with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
+        Reproducer(registry, settings, silent).reproduce(registry.find("1"))
+
+
+def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
+    project = type(new_project())(repository)
+    os.environ.pop("GIT_DIR", None)
+    project.train(KIT_EXPORT__PARITY_ROWS="500", KIT_TRAINING__PARAMS='{"n_estimators": 50}')
+    with pytest.raises(Refused, match="trained outside of git"):
+        project.reproduce(1)
+
+
+def test_difference_is_bit_for_bit() -> None:
+    one = {"a": np.array([0.0, np.nan, 1.0, 2.0])}
+    assert _difference(one, "a", {"b": one["a"].copy()}, "b").identical
+    found = _difference(one, "a", {"b": np.array([-0.0, np.nan, 1.0, 2.5])}, "b")
+    assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
+
+
+def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
+    one = {"a": np.array(["x", "y"]), "a_probabilities": np.array([[0.5, 0.5], [0.2, 0.8]])}
+    other = {"b": np.array(["y", "y"]), "b_probabilities": np.array([[0.25, 0.75], [0.2, 0.8]])}
+    found = _difference(one, "a", other, "b")
+    assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
+    lacking = {"b": one["a"], "b_probabilities": np.ones((2, 3))}
+    assert not _difference(one, "a", lacking, "b").identical
