@@ -1,12 +1,14 @@
 """How a version's origin and its reproduction look."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from starterkit.cli.console import console, table
+from starterkit.cli.console import console
 from starterkit.lineage import Origin, Reproduction, in_words
 
 _SHORT = 12
@@ -18,7 +20,7 @@ def show_origin(origin: Origin) -> None:
     out = console()
     champion = " · champion" if origin.champion else ""
     out.print(Text.assemble((f"\n{origin.version}", "bold"), (champion, "green"), "\n"))
-    out.print(table([*_making(origin), *_code(origin), *_rows(origin), *_quality(origin)]))
+    out.print(_screen([*_making(origin), *_code(origin), *_rows(origin), *_quality(origin)]))
 
 
 def _making(origin: Origin) -> Iterator[Line]:
@@ -97,12 +99,11 @@ def show_reproduction(done: Reproduction) -> None:
     out = console()
     out.print(Text(f"\n{done.version}", "bold"), end="\n\n")
     marks = {True: Text("same", "green"), False: Text("DIFFERS", "red"), None: Text("not seen", "yellow")}
-    rows: list[tuple[str, Text, str]] = [(cause.name, marks[cause.same], cause.text) for cause in done.causes]
-    out.print(table(rows))
-    notes = [("environment", done.environment), ("rows from", done.data)]
+    out.print(_screen([(cause.name, marks[cause.same], cause.text) for cause in done.causes]))
+    notes: list[Line] = [("environment", done.environment), ("rows from", done.data)]
     notes += [("machine", done.machine)] if done.machine else []
     out.print()
-    out.print(table(notes))
+    out.print(_screen(notes))
     out.print(Text.assemble(("\nPredictions", "bold"), "  ", _outcome(done)))
 
 
@@ -151,6 +152,16 @@ def _outcome(done: Reproduction) -> Text:
 
 def _names(done: Reproduction) -> str:
     return "not the same " + " and ".join(cause.name for cause in done.differing)
+
+
+def _screen(rows: Iterable[Sequence[str | Text]]) -> Padding:
+    """Columns without lines and without a margin at the right: an artifact's path fits into 80 columns."""
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for row in rows:
+        for _ in range(len(row) - len(grid.columns)):
+            grid.add_column(overflow="fold")
+        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return Padding(grid, (0, 0, 0, 2))
 
 
 def _here(origin: Origin, name: str) -> Iterator[Line]:

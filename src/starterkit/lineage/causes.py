@@ -8,7 +8,7 @@ from starterkit.contract import Lineage
 from starterkit.lineage.provenance import LOCK
 
 _NAMED = 3
-_NONE = "not there"
+_NONE = "no such parameter"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _parameters(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
     other = other_parameters(then, now)
     if not other:
         return Cause("parameters", True, said)
-    text = ", ".join(f"{name} {then.get(name, _NONE)}, at the commit {now.get(name, _NONE)}" for name in other)
+    text = ", ".join(f"{name} {then.get(name, _NONE)} (the commit's code: {now.get(name, _NONE)})" for name in other)
     return Cause("parameters", False, text, "Commit the estimator that takes them, and train a new version")
 
 

@@ -118,7 +118,7 @@ class Reproducer:
                 contract = Contract.from_json((fetched / CONTRACT_FILE).read_bytes())
                 lineage = contract.lineage
                 fetch_file(self._registry.connection, lineage.run, ROWS_FILE, first)
-                note.text = f"{version}, from run {lineage.run}"
+                note.text = f"{version}, from run {lineage.run[:12]}"
             self._require_origin(version, lineage)
             with step(self._progress, "check out") as note:
                 checkout = Checkout(self._settings, lineage.commit, folder)

@@ -78,8 +78,8 @@ def test_rows_are_counted_where_there_are_fingerprints() -> None:
 
 
 def test_parameters_are_compared_by_value_and_by_name() -> None:
-    assert "depth 2, at the commit 3" in differing({"parameters": {"depth": 3, "kind": None}})["parameters"]
-    assert "kind None, at the commit not there" in differing({"parameters": {"depth": 2}})["parameters"]
+    assert "depth 2 (the commit's code: 3)" in differing({"parameters": {"depth": 3, "kind": None}})["parameters"]
+    assert "kind None (the commit's code: no such parameter)" in differing({"parameters": {"depth": 2}})["parameters"]
     assert other_parameters({"a": 1}, {"a": 1, "b": None}) == ["b"]
 
 

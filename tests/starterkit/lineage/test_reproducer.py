@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +134,20 @@ def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
     assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
     lacking = {"b": one["a"], "b_probabilities": np.ones((2, 3))}
     assert not _difference(one, "a", lacking, "b").identical
+
+
+def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "starterkit", "reproduce", "1"],
+        cwd=copy.root, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "environment" in line:
+                break
+        assert list(scratch.iterdir())
+        process.send_signal(2)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert list(scratch.iterdir()) == []

@@ -1,0 +1,158 @@
+"""`lineage` and `reproduce` as a person and a script meet them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from starterkit.cli import origins
+from starterkit.contract import Lineage
+from starterkit.lineage import Reproduction
+from starterkit.lineage.causes import compare
+from starterkit.lineage.reproducer import Difference
+from starterkit.pipeline import Summary
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository of the kit's, without git, with a champion."""
+    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+    subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_lineage_is_one_screen_and_marks_what_is_other_here(run: Run, trained: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(origins, "console", lambda: Console(width=80, highlight=False))
+    (trained / "requirements.txt").open("a").write("# another lock\n")
+    data = trained / "data" / "diabetes.csv"
+    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
+    git(trained, "init", "-q")
+    git(trained, "add", ".")
+    git(trained, "commit", "-q", "-m", "[red]A first[/] one")
+    (trained / "new.txt").touch()
+    done = run(trained, "lineage", KIT_TRAINING__SEED="3")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 40
+    said = " ".join(done.stdout.split())
+    for words in (
+        "local.diabetes version 1 · champion", "gate passed", "stage local, by", "commit unknown (not in this clone)",
+        "here: new.txt changed", "data/diabetes.csv, 442 rows", "here: 441 rows, digest", "n_estimators 200",
+        "here: random_state 3", "(naive guess", "relative difference", "mlartifacts/models/",
+    ):  # fmt: skip
+        assert words in said, words
+    assert said.count("here: ") == 5
+
+
+def test_lineage_for_scripts_is_json_and_complete(run: Run, trained: Path) -> None:
+    found = json.loads(run(trained, "lineage", "1", "--json").stdout)
+    assert (found["version"], found["alias"], found["gate"]) == (1, "champion", "passed")
+    assert found["lineage"].keys() == Lineage.__dataclass_fields__.keys()
+    assert found["lineage"]["parameters"]["n_estimators"] == 200
+    assert found["here"] == {}
+    assert found["run"]["page"] is None
+    assert found["metrics"]["rmse"] < found["metrics"]["baseline_rmse"]
+
+
+@pytest.mark.parametrize("command", ["lineage", "reproduce"])
+@pytest.mark.parametrize(("name", "said"), [("7", "no version 7"), ("-1", "-1"), ("1.5", "'1.5' names no version")])
+def test_version_that_is_not_there_is_the_users_mistake(
+    run: Run, trained: Path, command: str, name: str, said: str
+) -> None:
+    done = run(trained, command, name)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_champion_lineage_says_what_comes_first(run: Run, repository: Path) -> None:
+    done = run(repository, "lineage")
+    assert done.returncode == 2
+    assert "has no champion" in done.stderr
+
+
+def test_outside_of_git_reproduce_refuses_and_leaves_nothing(run: Run, trained: Path, monkeypatch: Any) -> None:
+    scratch = trained.parent / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    done = run(trained, "reproduce", "champion")
+    assert done.returncode == 1
+    assert "error: local.diabetes version 1 was trained outside of git" in done.stderr
+    assert list(scratch.iterdir()) == []
+
+
+LINEAGE = Lineage(
+    stage="local", run="r", commit="c" * 40, dirty=False, lock_digest="l", data_source="data/rows.csv",
+    data_digest="d", holdout_digest="h", rows=9, parameters={"depth": 2},
+)  # fmt: skip
+FACTS = {"lock_digest": "l", "data_digest": "d", "holdout_digest": "h", "rows": 9, "parameters": {"depth": 2}}
+SAME, OTHER = Difference(98, 0, 0.0, 0), Difference(98, 97, 1.25, 0)
+
+
+def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) -> Reproduction:
+    version: Any = "local.x version 3"
+    causes = compare(LINEAGE, FACTS | facts)
+    return Reproduction(version, LINEAGE, "this one", "the commit", causes, difference, **given)
+
+
+@pytest.mark.parametrize(
+    ("done", "what", "mend"),
+    [
+        (outcome({"data_digest": "x"}, OTHER, deterministic=True), "not the same data", "data/rows.csv"),
+        (
+            outcome({"data_digest": "x", "lock_digest": "x"}, OTHER, deterministic=True),
+            "not the same lock and data",
+            "make env",
+        ),
+        (outcome({}, OTHER, deterministic=False), "two trainings here differ from each other", "random_state"),
+        (outcome({}, OTHER, deterministic=True), "none of the four differs, so it is the machine", "machine"),
+        (outcome({}, OTHER, deterministic=True, machine="Python 3.12 then"), "machine (Python 3.12 then)", "machine"),
+        (outcome({}, None, failure="the estimator refuses"), "the estimator refuses", "--keep"),
+    ],
+)
+def test_reason_names_the_cause_and_the_mend(done: Reproduction, what: str, mend: str) -> None:
+    said = origins.reason(done)
+    assert what in said[0]
+    assert said[0].startswith("local.x version 3 was not reproduced: ")
+    assert mend in said[1]
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (
+            outcome({}, SAME, same_graph=True),
+            "identical, bit for bit, over 98 held-out rows; the exported graph is the",
+        ),
+        (outcome({}, SAME), "is another file"),
+        (outcome({}, OTHER), "97 of 98 differ, by up to 1.25"),
+        (outcome({}, replace(OTHER, labels=4)), "by up to 1.25, 4 labels changed"),
+        (outcome({"data_digest": "x"}, OTHER), "data DIFFERS"),
+        (outcome({}, None, failure="no such file"), "none: no such file"),
+    ],
+)
+def test_outcome_is_shown_in_80_columns(done: Reproduction, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = StringIO()
+    monkeypatch.setattr(origins, "console", lambda: Console(file=out, width=80, highlight=False))
+    origins.show_reproduction(done)
+    assert said in " ".join(out.getvalue().split())
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert "\x1b" not in out.getvalue()
+    assert json.loads(json.dumps(origins.reproduction_as_json(replace(done, version=VERSION))))["version"] == 3
+
+
+class VERSION:
+    model, number = "local.x", 3
