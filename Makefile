@@ -17,10 +17,10 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity
+.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  Options: ARGS=\"…\" for the command, PYTHON=python3.12, VENV=folder"
 
@@ -54,6 +54,9 @@ deps: env-test ## deptry: what is imported is declared, and the reverse
 
 unit: env-test ## pytest alone; ARGS="-k export" picks
 	$(IN_ENV) pytest $(ARGS)
+
+test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
+	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
 
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .

@@ -67,7 +67,9 @@ class Checkout:
         environ = os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{bootstrap}"}
         base = getattr(sys, "_base_executable", sys.executable)
         if call([base, "tools/environment.py", _VENV], self.root, environ, self._log):
-            reason = self._said("environment: ") or "it has no tools/environment.py that works"
+            lines = self._log.read_text("utf-8", "replace").splitlines()
+            said = [line.removeprefix("environment: ") for line in lines if line.startswith("environment: ")]
+            reason = (said or lines or ["tools/environment.py failed"])[-1]
             raise KitError(f"the environment of that commit cannot be made: {reason}", "Mend that and try again")
         self.python = self.root / _VENV / "bin" / "python"
         return "made from the commit's lock"
@@ -105,10 +107,6 @@ class Checkout:
         if settings.data.password is not None:
             environ["KIT_DATA__PASSWORD"] = settings.data.password.get_secret_value()
         return environ
-
-    def _said(self, prefix: str) -> str:
-        lines = self._log.read_text("utf-8", "replace").splitlines() if self._log.exists() else []
-        return next((line.removeprefix(prefix) for line in reversed(lines) if line.startswith(prefix)), "")
 
 
 def _project(root: Path) -> tuple[Any, ...]:

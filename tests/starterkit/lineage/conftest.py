@@ -18,7 +18,10 @@ from starterkit.settings import load_settings
 from starterkit.tracking import connect
 
 REPOSITORY = Path(__file__).parents[3]
-COPIED = ("config", "data", "src", "tools", "requirements.txt", "requirements-test.txt", "pyproject.toml", ".gitignore")
+COPIED = (
+    "config", "data", "src", "tools", "requirements.txt", "requirements-test.txt", "pyproject.toml", ".gitignore",
+    "requirements-uv.txt", "README.md", "LICENSE",
+)  # fmt: skip
 
 
 def git(root: Path, *arguments: str) -> str:
