@@ -119,3 +119,25 @@ def test_spaces_and_order_are_no_alteration(contract: Contract) -> None:
 )
 def test_a_column_says_what_it_expects(contract: Contract, changes: dict[str, Any], words: str) -> None:
     assert replace(contract.columns[0], **changes).expected == words
+
+
+def test_lineage_comes_back_from_tags_with_its_types() -> None:
+    lineage = Lineage(
+        **dict.fromkeys(LINEAGE, "x"),
+        dirty=True,
+        rows=7,
+        parameters={"a": None, "b": 1.5, "c": "1", "d": True},
+        changed_files={"ü.py": "gone"},
+    )
+    tags = lineage.to_tags()
+    assert all(isinstance(value, str) for value in tags.values())
+    assert Lineage.from_tags({**tags, "mlflow.user": "somebody"}) == lineage
+
+
+def test_lineage_of_an_earlier_kit_is_read_and_one_that_lacks_a_word_is_not() -> None:
+    earlier = {**dict.fromkeys(LINEAGE, "x"), "dirty": "False"}
+    assert Lineage.from_tags(earlier) == Lineage(**dict.fromkeys(LINEAGE, "x"), dirty=False)
+    with pytest.raises(KeyError):
+        Lineage.from_tags({"dirty": "False"})
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+        Lineage.from_tags({**earlier, "parameters": '{"a": '})

@@ -6,7 +6,7 @@ import pytest
 
 from starterkit.errors import ContractError, TrackingError
 from starterkit.pipeline import Summary
-from starterkit.registry import ModelRegistry
+from starterkit.registry import ModelRegistry, UnknownVersion
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking import Connection, connect
 
@@ -52,6 +52,26 @@ def test_missing_version_is_named(registry: ModelRegistry, model_id: str) -> Non
     registry.register("run1", model_id, {}, "first")
     with pytest.raises(TrackingError, match="has no version 7"):
         registry.version(7)
+
+
+def test_version_is_found_by_number_or_alias(registry: ModelRegistry, model_id: str) -> None:
+    with pytest.raises(UnknownVersion, match="has no champion"):
+        registry.find("champion")
+    first = registry.register("run1", model_id, {}, "first")
+    second = registry.register("run2", model_id, {}, "second")
+    registry.set_champion(first)
+    assert (registry.find("champion"), registry.find("2")) == (first, second)
+    with pytest.raises(UnknownVersion, match=r"no version 3.*Name one of 1, 2"):
+        registry.find("3")
+    for name in ("", "two", "-1", "²", "0x2"):
+        with pytest.raises(UnknownVersion, match="names no version"):
+            registry.find(name)
+
+
+def test_version_0_is_not_the_newest(registry: ModelRegistry, model_id: str) -> None:
+    registry.register("run1", model_id, {}, "first")
+    with pytest.raises(UnknownVersion, match="no version 0"):
+        registry.find("0")
 
 
 def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Runs that are asked for afterwards, on a real store."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from starterkit.pipeline import Summary
+from starterkit.settings import load_settings
+from starterkit.tracking import Connection, connect, fetch_file, look_up
+
+
+@pytest.fixture(scope="module")
+def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
+    root, summary = first_run
+    return connect(load_settings(root, {}).tracking, root), summary.exported.run
+
+
+def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
+    connection, run = opened
+    record = look_up(connection, run)
+    assert record is not None
+    assert record.user
+    assert timedelta() < datetime.now(UTC) - record.started < timedelta(hours=1)
+    assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
+    assert record.page == ""
+
+
+def test_run_on_a_server_has_a_page(opened: tuple[Connection, str]) -> None:
+    connection, run = opened
+    record = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
+    assert record is not None
+    assert record.page.startswith("https://mlflow.example/#/experiments/")
+    assert record.page.endswith(f"/runs/{run}")
+
+
+def test_what_the_store_does_not_have_is_none(opened: tuple[Connection, str], tmp_path: Path) -> None:
+    connection, run = opened
+    assert look_up(connection, "0" * 32) is None
+    assert fetch_file(connection, "0" * 32, "rows.npz", tmp_path) is None
+    assert fetch_file(connection, run, "nothing.txt", tmp_path) is None
+    kept = fetch_file(connection, run, "rows.npz", tmp_path)
+    assert kept == tmp_path / "rows.npz"
+    assert kept.is_file()
