@@ -132,6 +132,8 @@ def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
     other = {"b": np.array(["y", "y"]), "b_probabilities": np.array([[0.25, 0.75], [0.2, 0.8]])}
     found = _difference(one, "a", other, "b")
     assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
+    same = {"b": other["b"], "b_probabilities": one["a_probabilities"]}
+    assert not _difference(one, "a", same, "b").identical
     lacking = {"b": one["a"], "b_probabilities": np.ones((2, 3))}
     assert not _difference(one, "a", lacking, "b").identical
 
