@@ -235,7 +235,7 @@ def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, 
 
 
 def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> None:
-    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-12})})
+    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
     pipeline = Pipeline(problem, settings)
     dataset = pipeline.read()
     run = pipeline.train(dataset).lineage.run
