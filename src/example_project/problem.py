@@ -10,7 +10,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from starterkit.problem import Holdout, Problem, Source, feature, identifier, target
+from starterkit.problem import Direction, Holdout, Jitter, Problem, Source, feature, identifier, target
 
 
 class Patients(pa.DataFrameModel):
@@ -67,4 +67,6 @@ problem = Problem(
     estimator=estimator,
     metric="rmse",
     holdout=Holdout(fraction=0.2),
+    slices=("sex",),  # a new version may be worse for neither
+    robustness=(Jitter(share=0.05, worse=0.05), Direction(column="bmi", answer="up", broken=0.1)),
 )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -21,11 +21,70 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a version's answers cost: median seconds of a call, and the graph's size.
+
+    `one_row` is a call with one row, `many_rows` one with `rows` rows, `size` the graph's bytes.
+    """
+
+    one_row: float
+    many_rows: float
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaction:
+    """How the challenger answered rows that were changed on purpose, as the problem asked.
+
+    `figure` may be at most `limit`; `words` say what was done and what came of it.
+    """
+
+    figure: float
+    limit: float
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Which holdout rows a version knew before.
+
+    `trained_on` counts those whose record (or group) it was trained on, and is None where its run does not say what
+    it was trained on. `alike` counts those with the very same features as a row of the training side.
+    """
+
+    trained_on: int | None
+    alike: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """All that a check may look at. Every array is over the same n holdout rows, in the same order.
 
-    `champion` is None where nothing serves yet. `champion_fault` says why a champion that does serve cannot answer
-    for these rows.
+    Attributes
+    ----------
+    contract, champion_contract
+        What each version takes and answers; the second is None where nothing serves yet, or it cannot be opened.
+    metric
+        The one that decides.
+    actual, features
+        The target's true values, and each feature's values.
+    groups
+        For each row the group that it belongs to; None where rows are independent.
+    slices
+        By name the rows (n booleans) of each part of the holdout that the problem wants looked at by itself.
+    challenger, baseline, champion
+        The version, a naive guess and what serves now; `champion` is None where nothing does, or it cannot answer.
+    champion_fault
+        Why a champion that does serve cannot answer for these rows.
+    overlap
+        Holdout rows that the challenger was trained on.
+    leaks
+        By feature the share of the naive guess's loss that a small model of this feature alone removes.
+    cost, champion_cost
+        Measured side by side in one process; None where there is no champion to measure against.
+    reactions
+        One for each robustness that the problem declares.
     """
 
     contract: Contract
@@ -35,18 +94,36 @@ class Evidence:
     challenger: Candidate
     baseline: Candidate
     champion: Candidate | None = None
+    champion_contract: Contract | None = None
     champion_fault: str = ""
+    groups: NDArray[Any] | None = None
+    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    overlap: Overlap | None = None
+    leaks: Mapping[str, float] = field(default_factory=dict)
+    strong: tuple[str, ...] = ()
+    cost: Cost | None = None
+    champion_cost: Cost | None = None
+    reactions: tuple[Reaction, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one check found. `figure` and `limit` are what it compared, where it compared two numbers."""
+    """What one check found. `figure` and `limit` are what it compared, where it compared two numbers.
+
+    `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage.
+    """
 
     check: str
     passed: bool
     reason: str
     figure: float | None = None
     limit: float | None = None
+    undecided: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """One word or three, as people are shown them: passed, refused, not enough rows."""
+        return "not enough rows" if self.undecided else ("passed" if self.passed else "refused")
 
 
 class Check(ABC):

@@ -9,7 +9,7 @@ import typer
 from starterkit.errors import Refused
 
 if TYPE_CHECKING:
-    from starterkit.pipeline import Pipeline, Promotion
+    from starterkit.pipeline import Judgement, Pipeline
     from starterkit.registry import ModelRegistry
     from starterkit.serving import ServedModel
     from starterkit.settings import Settings
@@ -27,6 +27,7 @@ app.add_typer(config, name="config")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
 VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
+VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
 Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
 
 
@@ -77,16 +78,26 @@ def register(run: RunId = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def promote(
-    version: Annotated[int | None, typer.Option("--version", help="The newest version if not given.")] = None,
-    as_json: Json = False,
-) -> None:
+def gate(version: VersionNumber = None, as_json: Json = False) -> None:
+    """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
+    pipeline = _pipeline()
+    from starterkit.cli.summary import judgement_as_json, show_judgement
+
+    judged = pipeline.judge(pipeline.read(), version)
+    _print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
+    if not as_json and judged.decision.passed:
+        typer.echo(f"\n`starterkit promote --version {judged.version.number}` makes it champion.")
+    _end_if_refused(judged)
+
+
+@app.command()
+def promote(version: VersionNumber = None, as_json: Json = False) -> None:
     """Ask the gate about a version and make it champion if every check passes."""
     pipeline = _pipeline()
-    from starterkit.cli.summary import promotion_as_json, show_promotion
+    from starterkit.cli.summary import judgement_as_json, show_promotion
 
     promotion = pipeline.promote(pipeline.read(), version)
-    _print_json(promotion_as_json(promotion)) if as_json else show_promotion(promotion)
+    _print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
     _end_if_refused(promotion)
 
 
@@ -263,9 +274,8 @@ def _print_json(document: object) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
 
 
-def _end_if_refused(promotion: "Promotion") -> None:
-    from starterkit.cli.summary import reasons
-
-    if not promotion.decision.passed:
+def _end_if_refused(judged: "Judgement") -> None:
+    if not judged.decision.passed:
         mend = "Improve the model, or change the limits in config if they are wrong"
-        raise Refused(f"the gate refused {promotion.version}: {reasons(promotion.decision)}", mend)
+        checks = ", ".join(verdict.check for verdict in judged.decision.refusals)
+        raise Refused(f"the gate refused {judged.version} ({checks})", mend)

@@ -1,16 +1,17 @@
 """What a person, or a script, is told at the end of a run."""
 
 import json
+import math
 from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
 
 from starterkit.cli.console import console, table
-from starterkit.gate import Decision
-from starterkit.pipeline import Promotion, Summary
+from starterkit.pipeline import Judgement, Promotion, Summary
 from starterkit.settings import Settings
 from starterkit.training import TrainedModel
+from starterkit.verdict import Verdict
 
 
 def show_summary(summary: Summary, settings: Settings) -> None:
@@ -35,29 +36,39 @@ def show_scores(model: TrainedModel, run: str) -> None:
     console().print(f"\nRun {run}. `starterkit export` converts it.")
 
 
+def show_judgement(judged: Judgement) -> None:
+    """Each check's verdict, about a version that may not even want to be promoted."""
+    out, decision = console(), judged.decision
+    verdict = "[bold green]passed[/]" if decision.passed else "[bold red]refused[/]"
+    out.print(f"\n[bold]Gate[/]  {judged.version}: {verdict}")
+    rows = [(_mark(v), v.check, _amount(v.figure), _amount(v.limit), v.reason) for v in decision.verdicts]
+    out.print(table(rows, header=("verdict", "check", "figure", "limit", "reason"), right=(2, 3)))
+
+
 def show_promotion(promotion: Promotion) -> None:
     """Each check's verdict, and who is champion now."""
-    out, decision = console(), promotion.decision
-    verdict = "[bold green]passed[/]" if decision.passed else "[bold red]refused[/]"
-    out.print(f"\n[bold]Gate[/]  {promotion.version}: {verdict}")
-    marks = {True: Text("pass", "green"), False: Text("REFUSE", "red")}
-    out.print(table([(marks[v.passed], v.check, v.reason) for v in decision.verdicts]))
+    show_judgement(promotion)
+    out = console()
     before = f"was {promotion.earlier}" if promotion.earlier else "there was none"
-    if decision.passed:
+    if promotion.decision.passed:
         out.print(f"\n[bold]Champion[/]  {promotion.version} ({before})")
     else:
         stays = f"{promotion.earlier} stays" if promotion.earlier else "there is none"
         out.print(f"\n[bold]Champion[/]  {stays}")
 
 
-def promotion_as_json(promotion: Promotion) -> dict[str, Any]:
-    """The decision for a script."""
+def judgement_as_json(judged: Judgement) -> dict[str, Any]:
+    """The decision for a script. A figure that is not a number is null, for JSON has none."""
+    verdicts = [
+        {**vars(one), "figure": _finite(one.figure), "limit": _finite(one.limit), "outcome": one.outcome}
+        for one in judged.decision.verdicts
+    ]
     return {
-        "model": promotion.version.model,
-        "version": promotion.version.number,
-        "passed": promotion.decision.passed,
-        "verdicts": [vars(verdict) for verdict in promotion.decision.verdicts],
-        "earlier_champion": promotion.earlier.number if promotion.earlier else None,
+        "model": judged.version.model,
+        "version": judged.version.number,
+        "passed": judged.decision.passed,
+        "verdicts": verdicts,
+        "earlier_champion": judged.earlier.number if judged.earlier else None,
     }
 
 
@@ -68,15 +79,10 @@ def summary_as_json(summary: Summary) -> dict[str, Any]:
         "holdout": dict(summary.trained.model.evaluation.scores),
         "naive": dict(summary.trained.model.baseline.scores),
         "parity": vars(summary.exported.contract.parity),
-        "promotion": promotion_as_json(summary.promotion),
+        "promotion": judgement_as_json(summary.promotion),
         "champion": summary.promotion.champion.number if summary.promotion.champion else None,
         "samples": list(summary.samples),
     }
-
-
-def reasons(decision: Decision) -> str:
-    """Why a version was refused, in one line."""
-    return "; ".join(f"{verdict.check}: {verdict.reason}" for verdict in decision.refusals)
 
 
 def _show_scores(model: TrainedModel, rows: int) -> None:
@@ -101,6 +107,19 @@ def _show_next(summary: Summary, settings: Settings) -> None:
     key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if settings.serving.require_api_key else ""
     curl = f"  curl {address}/predict{key} -H 'content-type: application/json' -d '{record}'"
     out.print(escape(curl), soft_wrap=True)
+
+
+def _mark(verdict: Verdict) -> Text:
+    word, colour = ("pass", "green") if verdict.passed else ("REFUSE", "red")
+    return Text(f"{word}, few rows" if verdict.undecided else word, "yellow" if verdict.undecided else colour)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _amount(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _number(value: object) -> str:

@@ -3,6 +3,7 @@
 from starterkit.data.checking import Failure, InvalidData, check_frame
 from starterkit.data.dataset import Dataset, DatasetReader, Rows, as_columns
 from starterkit.data.made_up import draw_rows, typical_row
+from starterkit.data.slices import slices_of
 from starterkit.data.sources import open_source
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "check_frame",
     "draw_rows",
     "open_source",
+    "slices_of",
     "typical_row",
 ]

@@ -1,7 +1,8 @@
 """`Dataset`: checked rows on their two sides, and the digests that say exactly which rows they were."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.data.checking import check_frame
-from starterkit.data.holdout import held_out
+from starterkit.data.holdout import hashed, held_out
 from starterkit.data.sources import open_source
 from starterkit.errors import DataError
 from starterkit.privacy import require_sight
@@ -20,11 +21,18 @@ from starterkit.settings import DataSettings, Stage, mask
 
 @dataclass(frozen=True)
 class Rows:
-    """n rows: the features in the problem's order (n × p), the target (n) and a digest of both."""
+    """n rows: the features in the problem's order (n × p), the target (n) and a digest of both.
+
+    `keys` holds a 64-bit hash of each row's identifier, and of what decides its side, by column: enough to see that
+    two sides share a record, also where somebody else took them apart, and without the record's name. `groups` says
+    which rows belong to the same patient or machine; it is None where each row stands alone.
+    """
 
     features: pd.DataFrame
     target: pd.Series
     digest: str
+    keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+    groups: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -85,11 +93,14 @@ class DatasetReader:
         )
 
     def _rows(self, frame: pd.DataFrame) -> Rows:
-        names = [column.name for column in self._problem.features]
+        problem = self._problem
+        names = [column.name for column in problem.features]
         return Rows(
             features=frame[names].reset_index(drop=True),
-            target=frame[self._problem.target.name].reset_index(drop=True),
+            target=frame[problem.target.name].reset_index(drop=True),
             digest=digest(frame),
+            keys={column.name: hashed(problem.name, frame[column.name]) for column in problem.key_columns},
+            groups=hashed(problem.name, frame[problem.group.name]) if problem.group else None,
         )
 
 

@@ -10,7 +10,7 @@ from starterkit.data.conversion import to_dates
 from starterkit.errors import DataError
 from starterkit.problem import Problem
 
-_WHOLE = 2**64
+_WHOLE = 2.0**64
 
 
 def held_out(problem: Problem, frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -26,15 +26,16 @@ def held_out(problem: Problem, frame: pd.DataFrame) -> NDArray[np.bool_]:
         cutoff = to_dates(pd.Series([problem.holdout.cutoff]))[0].iloc[0]
         side = (to_dates(values)[0] >= cutoff).to_numpy()
     else:
+        # A share in [0, 1) that is spread evenly over ids and the same on every machine, in every stage.
         salt = problem.holdout.salt or problem.name
-        side = np.fromiter((_share(salt, value) < problem.holdout.fraction for value in values), bool, len(values))
+        side = hashed(salt, values) / _WHOLE < problem.holdout.fraction
     if side.all() or not side.any():
         empty = "training" if side.all() else "holdout"
         raise DataError(f"the {empty} side has none of the {len(side)} rows", "Give more rows, or another Holdout")
     return side
 
 
-def _share(salt: str, identifier: object) -> float:
-    """A number in [0, 1) that is spread evenly over ids and the same on every machine, in every stage."""
-    digest = hashlib.sha256(f"{salt}\x00{identifier}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / _WHOLE
+def hashed(salt: str, values: pd.Series) -> NDArray[np.uint64]:
+    """The first 64 bits of SHA-256 over the salt and each of n values."""
+    digests = (hashlib.sha256(f"{salt}\x00{value}".encode()).digest()[:8] for value in values)
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""The kit's own checks, one small class each. A comparison with NaN is never a pass."""
+"""Checks on whether the figures can be believed at all. A comparison with NaN is never a pass."""
 
 from starterkit.verdict import Check, Evidence, Verdict
 
@@ -18,70 +18,67 @@ class ParityProven(Check):
         )
 
 
-class AbsoluteLimit(Check):
-    """A metric is within the bounds that the stage's settings give."""
+class HoldoutUnseen(Check):
+    """The version was trained on no record (or group) of the holdout, whoever trained it and with whatever split."""
 
-    def __init__(self, metric: str, minimum: float | None = None, maximum: float | None = None) -> None:
-        self.name = f"limit {metric}"
-        self._metric = metric
-        self._minimum = minimum
-        self._maximum = maximum
+    name = "holdout"
 
     def judge(self, evidence: Evidence) -> Verdict:
-        figure = evidence.challenger.scores[self._metric]
-        within = [f"{self._metric} {figure:.4g}"]
-        passed, limit = True, None
-        for bound, word, holds in (
-            (self._minimum, "at least", lambda bound: figure >= bound),
-            (self._maximum, "at most", lambda bound: figure <= bound),
-        ):
-            if bound is not None:
-                within.append(f"{word} {bound:g} allowed")
-                if passed:
-                    passed, limit = holds(bound), bound
-        return Verdict(check=self.name, passed=passed, reason=", ".join(within), figure=figure, limit=limit)
+        overlap, rows = evidence.overlap, len(evidence.actual)
+        if overlap is None or overlap.trained_on is None:
+            reason = "its run does not say which rows it was trained on: train again with this version of the kit"
+            return Verdict(check=self.name, passed=False, reason=reason)
+        seen = overlap.trained_on
+        reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"
+        if overlap.alike:
+            reason += f"; {overlap.alike} have the same features as a training row"
+        return Verdict(check=self.name, passed=seen == 0, reason=reason, figure=seen, limit=0)
 
 
-class BetterThanBaseline(Check):
-    """The model knows more than a guess that does not look at the row."""
-
-    name = "baseline"
-
-    def judge(self, evidence: Evidence) -> Verdict:
-        metric = evidence.metric
-        figure, naive = evidence.challenger.scores[metric.name], evidence.baseline.scores[metric.name]
-        passed = metric.shortfall(figure, naive) < 0
-        word = "better than" if passed else "not better than"
-        reason = f"{metric.name} {figure:.4g} is {word} the naive guess's {naive:.4g}"
-        return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=naive)
-
-
-class NotWorseThanChampion(Check):
-    """On the same holdout rows the challenger is at most a tolerated share worse than what serves now.
+class NoFeatureAlone(Check):
+    """No feature predicts the target by itself: one that does is mostly the target in disguise.
 
     Parameters
     ----------
-    tolerance
-        The share of the champion's figure by which the challenger may fall short: 0.01 is one percent.
+    limit
+        The largest share of the naive guess's loss that one feature may remove alone.
     """
 
-    name = "champion"
+    name = "leak"
 
-    def __init__(self, tolerance: float) -> None:
-        self._tolerance = tolerance
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
 
     def judge(self, evidence: Evidence) -> Verdict:
-        if evidence.champion_fault:
-            return Verdict(check=self.name, passed=False, reason=evidence.champion_fault)
-        if evidence.champion is None:
-            return Verdict(check=self.name, passed=True, reason="no champion yet: this is the first")
-        metric = evidence.metric
-        figure, serving = evidence.challenger.scores[metric.name], evidence.champion.scores[metric.name]
-        allowance = self._tolerance * abs(serving)
-        limit = serving - allowance if metric.greater_is_better else serving + allowance
-        passed = metric.shortfall(figure, limit) <= 0
-        reason = (
-            f"{metric.name} {figure:.4g} against {serving:.4g} of {evidence.champion.name} "
-            f"on the same {len(evidence.actual)} rows, {self._tolerance:.0%} worse allowed"
+        asked = {name: share for name, share in evidence.leaks.items() if name not in evidence.strong}
+        if not asked:
+            return Verdict(check=self.name, passed=True, reason="the problem declares every feature as strong")
+        leaking = {name: share for name, share in asked.items() if not share <= self._limit}
+        strongest = max(asked, key=lambda name: asked[name])
+        reason = f"'{strongest}' alone removes {asked[strongest]:.0%} of the naive guess's loss"
+        if leaking:
+            names = ", ".join(f"'{name}' ({share:.1%})" for name, share in leaking.items())
+            reason = (
+                f"alone {names} removes nearly all of the naive guess's loss. Drop it, or name it in Problem(strong=…)"
+            )
+        return Verdict(check=self.name, passed=not leaking, reason=reason, figure=asked[strongest], limit=self._limit)
+
+
+class StaysRobust(Check):
+    """The version answers changed rows as the problem expects."""
+
+    name = "robustness"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        reactions = evidence.reactions
+        if not reactions:
+            return Verdict(check=self.name, passed=True, reason="the problem declares none")
+        failing = [one for one in reactions if not one.figure <= one.limit]
+        shown = failing or reactions
+        return Verdict(
+            check=self.name,
+            passed=not failing,
+            reason="; ".join(one.words for one in shown),
+            figure=shown[0].figure,
+            limit=shown[0].limit,
         )
-        return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=limit)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from starterkit.contract import Task
 from starterkit.errors import SettingsError
-from starterkit.gate.checks import AbsoluteLimit, BetterThanBaseline, NotWorseThanChampion, ParityProven
+from starterkit.gate.checks import HoldoutUnseen, NoFeatureAlone, ParityProven, StaysRobust
+from starterkit.gate.clients import LatencyWithin, SignatureKept, SizeWithin
+from starterkit.gate.comparison import Rule
+from starterkit.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
 from starterkit.metrics import metrics_for
 from starterkit.verdict import Check, Evidence, Verdict
 
@@ -44,11 +47,19 @@ class Gate:
         for name in settings.limits:
             if name not in known:
                 raise SettingsError(f"gate.limits.{name} is no metric for {task}", f"Use {', '.join(known)}")
+        rule = Rule(settings.tolerance, settings.min_rows)
         self._checks: tuple[Check, ...] = (
             ParityProven(),
+            HoldoutUnseen(),
+            NoFeatureAlone(settings.leak_limit),
             *(AbsoluteLimit(name, limit.min, limit.max) for name, limit in settings.limits.items()),
             BetterThanBaseline(),
-            NotWorseThanChampion(settings.tolerance),
+            NotWorseThanChampion(rule, settings.undecided),
+            NoSliceWorse(rule, settings.undecided_slices),
+            SignatureKept(),
+            LatencyWithin(settings.heavier, settings.latency_floor_ms / 1000),
+            SizeWithin(settings.heavier, settings.size_floor_mb * 1e6),
+            StaysRobust(),
             *checks,
         )
 

@@ -36,8 +36,10 @@ class Predictor:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
+        graph = _read_sealed(folder, GRAPH_FILE, self.contract)
+        self.size = len(graph)  # in bytes
         self._graph = Graph(
-            _read_sealed(folder, GRAPH_FILE, self.contract),
+            graph,
             columns=self.contract.columns,
             layout=self.contract.layout,
             task=self.contract.task,

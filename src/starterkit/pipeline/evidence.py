@@ -1,45 +1,83 @@
 """What the gate is told: every candidate's answers over the same holdout rows, given as the API would give them."""
 
-from starterkit.data import Dataset
+from dataclasses import replace
+
+from starterkit.data import Dataset, slices_of
 from starterkit.errors import ContractError
 from starterkit.inference import Predictor
+from starterkit.pipeline.cost import measure_costs
+from starterkit.pipeline.reactions import observe_reactions
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
-from starterkit.training import evaluate, naive_baseline, predict
-from starterkit.verdict import Candidate, Evidence
+from starterkit.training import evaluate, naive_baseline, predict, single_feature_shares
+from starterkit.verdict import Candidate, Evidence, Overlap
+
+_OTHER_DATA = "A model for other data is another model: give the problem a new name"
 
 
 def collect_evidence(
-    problem: Problem, dataset: Dataset, registry: ModelRegistry, version: Version, champion: Version | None
+    problem: Problem,
+    dataset: Dataset,
+    registry: ModelRegistry,
+    version: Version,
+    champion: Version | None,
+    overlap: Overlap,
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and not from memory."""
-    holdout = dataset.holdout
     challenger = registry.open(version)
-    guess = predict(naive_baseline(problem.task, dataset.training), problem.task, holdout.features)
     serving, fault = None, ""
     if champion is not None:
         try:
-            serving = _candidate(str(champion), problem, dataset, registry.open(champion))
+            serving = str(champion), registry.open(champion)
         except ContractError as error:
             fault = f"{champion} serves, but cannot be compared: {error}"
+    evidence = weigh(problem, dataset, (str(version), challenger), serving, overlap)
+    return replace(evidence, champion_fault=fault) if fault else evidence
+
+
+def weigh(
+    problem: Problem,
+    dataset: Dataset,
+    challenger: tuple[str, Predictor],
+    champion: tuple[str, Predictor] | None,
+    overlap: Overlap,
+) -> Evidence:
+    """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
+    holdout, (name, predictor) = dataset.holdout, challenger
+    guess = predict(naive_baseline(problem.task, dataset.training), problem.task, holdout.features)
+    answered, fault, costs = None, "", (None, None)
+    if champion is not None:
+        try:
+            answered = _candidate(*champion, problem, dataset)
+            costs = measure_costs(predictor, champion[1], holdout.columns)
+        except ContractError as error:
+            fault = f"{champion[0]} serves, but cannot be compared: {error}"
     return Evidence(
-        contract=challenger.contract,
+        contract=predictor.contract,
         metric=problem.deciding_metric,
         actual=holdout.target.to_numpy(),
         features=holdout.columns,
-        challenger=_candidate(str(version), problem, dataset, challenger),
-        baseline=evaluate("naive guess", problem.task, holdout, guess, challenger.contract.classes),
-        champion=serving,
+        groups=holdout.groups,
+        slices=slices_of(problem, dataset),
+        challenger=_candidate(name, predictor, problem, dataset),
+        baseline=evaluate("naive guess", problem.task, holdout, guess, predictor.contract.classes),
+        champion=answered,
+        champion_contract=champion[1].contract if champion else None,
         champion_fault=fault,
+        overlap=overlap,
+        leaks=single_feature_shares(problem, dataset),
+        strong=problem.strong,
+        cost=costs[0],
+        champion_cost=costs[1],
+        reactions=observe_reactions(problem, dataset, predictor),
     )
 
 
-def _candidate(name: str, problem: Problem, dataset: Dataset, predictor: Predictor) -> Candidate:
+def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Dataset) -> Candidate:
     contract, holdout = predictor.contract, dataset.holdout
-    mend = "A model for other data is another model: give the problem a new name"
     lacking = [column for column in contract.names if column not in holdout.columns]
     if lacking:
-        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has", mend)
+        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has", _OTHER_DATA)
     if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
-        raise ContractError("it does not know all classes that the holdout has", mend)
+        raise ContractError("it does not know all classes that the holdout has", _OTHER_DATA)
     return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)

@@ -18,6 +18,7 @@ from starterkit.gate import Decision, Gate
 from starterkit.lineage.description import describe
 from starterkit.pipeline.evidence import collect_evidence
 from starterkit.pipeline.recording import record_export, record_training
+from starterkit.pipeline.trained_on import find_overlap
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
@@ -170,7 +171,8 @@ class Pipeline:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
         with step(self._progress, "ask the gate") as note:
             version, champion = self.registry.version(number), self.registry.champion()
-            evidence = collect_evidence(self._problem, dataset, self.registry, version, champion)
+            overlap = find_overlap(self._tracker, version.run, dataset)
+            evidence = collect_evidence(self._problem, dataset, self.registry, version, champion, overlap)
             decision = self._gate.decide(evidence)
             passed = sum(verdict.passed for verdict in decision.verdicts)
             note.text = f"{passed} of {len(decision.verdicts)} checks passed"

@@ -2,14 +2,19 @@
 
 from starterkit.problem.columns import feature, group, identifier, target, time
 from starterkit.problem.discovery import find_problem
+from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
 from starterkit.problem.holdout import Holdout
 from starterkit.problem.problem import Problem, Source
 from starterkit.verdict import Check, Evidence, Verdict
 
 __all__ = [
     "Check",
+    "Direction",
     "Evidence",
+    "Expectation",
     "Holdout",
+    "Invariance",
+    "Jitter",
     "Problem",
     "Source",
     "Verdict",

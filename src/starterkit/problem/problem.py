@@ -11,6 +11,7 @@ from starterkit.errors import KitError, ProblemError
 from starterkit.metrics import METRICS, Metric, metrics_for
 from starterkit.problem.columns import read_columns
 from starterkit.problem.estimator import build_estimator, complete_parameters
+from starterkit.problem.expectations import Expectation, refuse_unknown_features
 from starterkit.problem.holdout import Holdout
 from starterkit.problem.place import place_of
 from starterkit.verdict import Check
@@ -59,6 +60,12 @@ class Problem:
         Which rows are held out.
     checks
         Checks of the project's own, asked by the gate after the kit's.
+    slices
+        Features by which the holdout is looked at in parts: a part a category, three parts of a number's range.
+    strong
+        Features that may predict the target alone. The gate takes any other that does for a leak.
+    robustness
+        How answers have to bear changed rows: `Jitter`, `Direction`, `Invariance`.
 
     Raises
     ------
@@ -75,6 +82,9 @@ class Problem:
     load: "Callable[[Source], pd.DataFrame]" = _read_all
     holdout: Holdout = Holdout()  # noqa: RUF009  # frozen
     checks: tuple[Check, ...] = ()
+    slices: tuple[str, ...] = ()
+    strong: tuple[str, ...] = ()
+    robustness: tuple[Expectation, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
@@ -91,6 +101,7 @@ class Problem:
         needed: Role = "time" if self.holdout.cutoff else "identifier"
         if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
             raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
+        refuse_unknown_features(self.features, slices=self.slices, strong=self.strong, robustness=self.robustness)
 
     def _refuse_contradicting_columns(self) -> None:
         if len(self._with_role("target")) != 1 or not self.features:
@@ -126,6 +137,16 @@ class Problem:
         if self.holdout.cutoff:
             return self._with_role("time")[0]
         return next(iter(self._with_role("group") or self._with_role("identifier")))
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns by which a row is known again: the identifier, and what decides the side."""
+        return tuple({column.name: column for column in (*self._with_role("identifier"), self.side_column)}.values())
+
+    @property
+    def group(self) -> Column | None:
+        """What repeated measures share: rows of one group are not independent of each other."""
+        return next(iter(self._with_role("group")), None)
 
     @property
     def deciding_metric(self) -> Metric:

@@ -1,6 +1,6 @@
 """The sections of the settings, one model each. A field's description is what VS Code shows in the YAML files."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -124,11 +124,28 @@ class GateSettings(Section):
 
     limits: dict[str, Limit] = Field(default_factory=dict, description="The range that each metric has to be in")
     tolerance: FiniteFloat = Field(
-        0.01,
+        0.02,
         ge=0,
         le=1,
         description="How much worse than the champion's the deciding metric may be, as a fraction of the champion's",
     )
+    min_rows: int = Field(
+        30, ge=10, description="Fewest independent holdout rows, or groups, from which anything is concluded"
+    )
+    undecided: Literal["pass", "refuse"] = Field(
+        "refuse", description="What becomes of a version when the holdout has not enough rows to tell"
+    )
+    undecided_slices: Literal["pass", "refuse"] = Field(
+        "pass", description="What becomes of a version when a slice of the holdout has not enough rows to tell"
+    )
+    leak_limit: FiniteFloat = Field(
+        0.97, gt=0, le=1, description="Largest share of the naive guess's loss that one feature may remove alone"
+    )
+    heavier: FiniteFloat = Field(
+        3, ge=1, description="How many times the champion's latency, and its size, a version may have"
+    )
+    latency_floor_ms: FiniteFloat = Field(2, ge=0, description="Milliseconds that a call may take in any case")
+    size_floor_mb: FiniteFloat = Field(5, ge=0, description="Megabytes that a graph may have in any case")
 
 
 class ServingSettings(Section):

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from starterkit.errors import TrackingError
@@ -112,6 +113,15 @@ class Tracker:
         with explained(self._connection.name):
             return mlflow.sklearn.load_model(f"models:/{model_id}")
 
+    def read_file(self, run_id: str, name: str) -> bytes | None:
+        """A file that a run logged with `Run.log_file`; None where it logged none of that name."""
+        client = self._connection.client
+        with explained(self._connection.name):
+            if name not in {file.path for file in client.list_artifacts(run_id)}:
+                return None
+            with TemporaryDirectory(prefix="starterkit-") as scratch:
+                return Path(client.download_artifacts(run_id, name, scratch)).read_bytes()
+
     def _experiment_id(self) -> str:
         client = self._connection.client
         found = client.get_experiment_by_name(self._experiment)
@@ -167,6 +177,13 @@ class Run:
 
         with explained(self._connection.name):
             mlflow.log_figure(figure, f"figures/{name}.png")
+
+    def log_file(self, path: Path) -> None:
+        """Keep a copy of a file with the run, under its own name."""
+        import mlflow
+
+        with explained(self._connection.name):
+            mlflow.log_artifact(str(path))
 
     def log_estimator(self, estimator: Any, example: Example) -> str:
         """Log a fitted scikit-learn estimator without pickling it; the id of MLflow's logged model comes back."""

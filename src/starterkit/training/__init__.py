@@ -2,6 +2,7 @@
 
 from starterkit.training.evaluation import evaluate, naive_baseline, predict
 from starterkit.training.explanation import confusion, permutation_importance, roc_curves
+from starterkit.training.leaks import single_feature_shares
 from starterkit.training.refusals import unquoted
 from starterkit.training.trainer import TrainedModel, Trainer
 
@@ -14,5 +15,6 @@ __all__ = [
     "permutation_importance",
     "predict",
     "roc_curves",
+    "single_feature_shares",
     "unquoted",
 ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from starterkit.contract import Prediction, Scalar, Task
 from starterkit.data import Rows
-from starterkit.training.scores import compute_scores
+from starterkit.metrics import compute_scores
 from starterkit.verdict import Candidate
 
 if TYPE_CHECKING:

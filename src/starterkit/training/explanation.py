@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.data import Rows
+from starterkit.metrics import compute_scores
 from starterkit.training.evaluation import predict
-from starterkit.training.scores import compute_scores
 from starterkit.training.trainer import TrainedModel
 
 _REPEATS = 5

@@ -77,11 +77,13 @@ def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer: Any) -> N
 def test_the_figures_of_a_regression_are_scikit_learns(diabetes: Any) -> None:
     model, dataset = diabetes.fit(Ridge())
     actual, predicted = dataset.holdout.target, model.estimator.predict(dataset.holdout.features)
-    assert model.evaluation.scores == {
-        "rmse": metrics.root_mean_squared_error(actual, predicted),
-        "mae": metrics.mean_absolute_error(actual, predicted),
-        "r2": metrics.r2_score(actual, predicted),
-    }
+    assert model.evaluation.scores == pytest.approx(
+        {
+            "rmse": metrics.root_mean_squared_error(actual, predicted),
+            "mae": metrics.mean_absolute_error(actual, predicted),
+            "r2": metrics.r2_score(actual, predicted),
+        }
+    )
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "iris"])

@@ -1,4 +1,4 @@
-"""The figures by which a model is judged, under the names that MLflow shows. `training.scores` computes them."""
+"""The names under which MLflow shows the figures, and which way is better."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
