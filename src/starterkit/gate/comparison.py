@@ -81,6 +81,7 @@ def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_
     margin = rule.tolerance * abs(serving)
     found = paired_shortfall(metric, ours, theirs, _groups(evidence, chosen), rule.error_rate)
     same = bool(np.isfinite(figure)) and _same(answers, served)
+    shortfall = metric.shortfall(figure, serving)
     outcome: Outcome = "not enough rows"
     if same or (found.units >= rule.min_rows and found.high <= margin):
         outcome = "not worse"

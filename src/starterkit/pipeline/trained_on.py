@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,30 +28,38 @@ def record_rows(run: Run, training: Rows) -> None:
     """Leave the salted keys of the training side with the run."""
     with TemporaryDirectory(prefix="starterkit-") as scratch:
         path = Path(scratch, _FILE)
-        np.savez_compressed(path, allow_pickle=False, **_salted(training.keys, run.id))
+        path.write_bytes(packed(training, run.id))
         run.log_file(path)
 
 
 def find_overlap(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
     """Which rows of the holdout the run was trained on, and which have a twin on the training side."""
-    return Overlap(trained_on=_count_trained_on(tracker, run, dataset.holdout), alike=_count_alike(dataset))
+    return overlap_of(tracker.read_file(run, _FILE), run, dataset)
 
 
-def _count_trained_on(tracker: Tracker, run: str, holdout: Rows) -> int | None:
-    """The number of rows, or None where the run does not say what it was trained on."""
-    content = tracker.read_file(run, _FILE)
+def packed(training: Rows, run: str) -> bytes:
+    """The file's content."""
+    buffer = io.BytesIO()
+    # In order of size, not of rows: which hash was which row's is nobody's business.
+    salted = {name: np.sort(keys) for name, keys in _salted(training.keys, run).items()}
+    np.savez_compressed(buffer, allow_pickle=False, **salted)
+    return buffer.getvalue()
+
+
+def overlap_of(content: bytes | None, run: str, dataset: Dataset) -> Overlap:
+    """What a run's file says about a holdout. Without a file, or one about other columns, it says nothing."""
     if content is None:
-        return None
+        return Overlap(trained_on=None)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             trained_on = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise TrackingError(f"'{_FILE}' of run {run} cannot be read", "Train again") from error
-    asked = _salted(holdout.keys, run)
+    asked = _salted(dataset.holdout.keys, run)
     if not asked or not asked.keys() <= trained_on.keys():
-        return None
+        return Overlap(trained_on=None)
     seen = [np.isin(keys, trained_on[name]) for name, keys in asked.items()]
-    return int(np.any(seen, axis=0).sum())
+    return Overlap(trained_on=int(np.any(seen, axis=0).sum()), alike=_count_alike(dataset))
 
 
 def _salted(keys: Keys, salt: str) -> dict[str, NDArray[np.uint64]]:
