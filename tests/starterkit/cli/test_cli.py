@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -49,9 +50,46 @@ def test_refused_version_exits_with_1_and_says_by_how_much(run: Run, trained: Pa
     assert done.returncode == 1
     assert "REFUSE" in done.stdout
     assert "local.diabetes version 1 stays" in done.stdout
-    assert "error: the gate refused local.diabetes version 2: " in done.stderr
-    assert "at most 65 allowed" in done.stderr
+    assert "at most 65 allowed" in done.stdout
+    refused = "limit rmse, limit r2, champion, slices"
+    assert f"error: the gate refused local.diabetes version 2 ({refused})" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) -> None:
+    before = state_of(trained)
+    done = run(trained, "gate", "--version", "1")
+    assert done.returncode == 0, done.stderr
+    header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert header == ["verdict", "check", "figure", "limit", "reason"]
+    assert [row[1] for row in rows][:3] == ["parity", "holdout", "leak"]
+    assert "`starterkit promote --version 1` makes it champion" in done.stdout
+    assert state_of(trained) == before
+
+
+def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> None:
+    before = state_of(trained)
+    done = run(trained, "gate", "--json", KIT_GATE__LIMITS='{"rmse": {"max": 1}}')
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert not found["passed"]
+    refused = [verdict for verdict in found["verdicts"] if verdict["outcome"] == "refused"]
+    assert [(verdict["check"], verdict["limit"]) for verdict in refused] == [("limit rmse", 1)]
+    assert "Traceback" not in done.stderr
+    assert state_of(trained) == before
+
+
+def test_gate_without_a_version_says_what_comes_first(run: Run, repository: Path) -> None:
+    done = run(repository, "gate")
+    assert done.returncode == 1
+    assert "'local.diabetes' has no version. Run `starterkit run` first" in done.stderr.replace("\n      ", "")
+
+
+def state_of(root: Path) -> dict[str, list[Any]]:
+    """Every row of every table of MLflow's."""
+    with sqlite3.connect(root / "mlflow.db") as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"'))) for name in tables}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +101,9 @@ def test_refused_version_exits_with_1_and_says_by_how_much(run: Run, trained: Pa
         (["run"], {"KIT_TRAINING__PARAMS": '{"depth": 3}'}, "training.params.depth"),
         (["export", "--run", "nosuchrun"], {}, "nosuchrun"),
         (["promote", "--version", "7"], {}, "no version 7"),
+        (["gate", "--version", "7"], {}, "no version 7"),
+        (["gate", "--version", "0"], {}, "--version"),
+        (["gate"], {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, "stage prod"),
         (["predict", "nowhere.csv", "out.csv"], {}, "nowhere.csv"),
         (["predict", "in.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
         (["serve", "--folder", "nowhere"], {}, "nowhere"),

@@ -4,8 +4,9 @@ The candidates are really fitted and really exported, and judged on the evidence
 write a line into `KINDS`: how its challenger differs from a sound one, and which checks have to refuse it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,33 +91,44 @@ KINDS = {
 }
 
 
-def judge(kind: Kind, seed: int, root: Path) -> Decision:
-    """The gate's decision in its strictest setting. Every answer comes from an exported folder."""
-    write_table(root / "table.parquet", seed, kind)
-    problem = problem_of(kind)
+@dataclass(frozen=True)
+class Served:
+    """What stands before a challenger comes: the rows, and a champion."""
+
+    root: Path
+    dataset: Dataset
+    champion: Predictor
+
+
+def serve(seed: int, rows: int, copied_target: bool, root: Path) -> Served:
+    write_table(root / "table.parquet", seed, rows, copied_target)
+    problem = problem_of(CHAMPION)
     dataset = read(problem, root)
-    own_split = read(replace(problem, holdout=Holdout(salt=kind.salt)), root) if kind.salt else dataset
+    return Served(root, dataset, export(Trainer(problem, TrainingSettings()).fit(dataset), dataset, root / "champion"))
+
+
+def judge(kind: Kind, served: Served, root: Path) -> Decision:
+    """The gate's decision in its strictest setting. Every answer comes from an exported folder."""
+    problem, dataset = problem_of(kind), served.dataset
+    own_split = read(replace(problem, holdout=Holdout(salt=kind.salt)), served.root) if kind.salt else dataset
     challenger = export(Trainer(problem, TrainingSettings()).fit(own_split), own_split, root / "challenger")
     if kind.other_graph:
         challenger = claim_anothers_parity(root / "challenger", dataset)
-    champion = None
-    if not kind.first:
-        sound = Trainer(problem_of(CHAMPION), TrainingSettings()).fit(dataset)
-        champion = "version 1", export(sound, dataset, root / "champion")
+    champion = None if kind.first else ("version 1", served.champion)
     overlap = overlap_of(packed(own_split.training, "run"), "run", dataset)
     evidence = weigh(problem, dataset, ("version 2", challenger), champion, overlap)
     settings = {"undecided": "refuse", "undecided_slices": "pass", "size_floor_mb": 0.004, "latency_floor_ms": 1}
     return Gate(GateSettings(**{**settings, **kind.settings}), problem.task).decide(evidence)
 
 
-def write_table(path: Path, seed: int, kind: Kind) -> None:
-    random, count = np.random.default_rng(seed), kind.rows
+def write_table(path: Path, seed: int, count: int, copied_target: bool) -> None:
+    random = np.random.default_rng(seed)
     table = pd.DataFrame(random.normal(0, 1, (count, 6)), columns=["sun", "rain", "wind", "rare", "lime", "weight"])
     table["soil"] = np.where(random.random(count) < 0.3, 2, 1)
     table["rare"] *= table["soil"] == 2
     known = 3 * table.sun + 2 * table.rain + 4 * table.wind + 6 * table.rare + 0.4 * table.lime + 1.5 * table.soil
     table["harvest"] = known + random.normal(0, 2, count)
-    if kind.copied_target:
+    if copied_target:
         table["weight"] = table.harvest + random.normal(0, 0.02, count)
     table["plot"] = [f"P{row:05}" for row in range(count)]
     table.to_parquet(path)
@@ -156,11 +168,22 @@ def claim_anothers_parity(folder: Path, dataset: Dataset) -> Predictor:
     return Predictor(folder)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Kind], Served]:
+    """The same champion for every kind that has the same rows."""
+
+    @cache
+    def made(*table: Any) -> Served:
+        return serve(*table, tmp_path_factory.mktemp("served"))
+
+    return lambda seed, kind: made(seed, kind.rows, kind.copied_target)
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", KINDS)
-def test_planted_candidate_gets_its_verdict(name: str, seed: int, tmp_path: Path) -> None:
+def test_planted_candidate_gets_its_verdict(name: str, seed: int, standing: Any, tmp_path: Path) -> None:
     kind = KINDS[name]
-    decision = judge(kind, seed, tmp_path)
+    decision = judge(kind, standing(seed, kind), tmp_path)
     refusals = {verdict.check: verdict.reason for verdict in decision.refusals}
     assert tuple(refusals) == kind.refused_by, refusals
     assert decision.passed == (not kind.refused_by)

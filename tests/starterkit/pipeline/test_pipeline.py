@@ -12,7 +12,7 @@ from example_project import problem
 from starterkit.contract import Lineage
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
-from starterkit.problem import feature, identifier, target
+from starterkit.problem import Holdout, feature, identifier, target
 from starterkit.progress import Event
 from starterkit.registry import Version
 from starterkit.settings import Settings, Stage, load_settings
@@ -23,6 +23,10 @@ from starterkit.verdict import Check, Evidence, Verdict
 def changed(settings: Settings, **params: float) -> Settings:
     training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
     return settings.model_copy(update={"training": training})
+
+
+def verdicts(summary: Summary) -> dict[str, Verdict]:
+    return {verdict.check: verdict for verdict in summary.promotion.decision.verdicts}
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +129,9 @@ def test_second_run_is_compared_with_the_first(settings: Settings) -> None:
     assert second.promotion.champion == second.promotion.version
     assert second.promotion.earlier is not None
     assert second.promotion.earlier.number == 1
-    verdict = second.promotion.decision.verdicts[-1]
-    assert verdict.check == "champion"
-    assert "version 1 on the same 98 rows" in verdict.reason
+    verdict = verdicts(second)["champion"]
+    assert "version 1 on the same 98 rows: the same answers" in verdict.reason
+    assert verdicts(second)["latency"].limit is not None
 
 
 def test_worse_version_is_refused_and_the_champion_stays(settings: Settings) -> None:
@@ -272,10 +276,49 @@ def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings
         progression: float = target()
 
     kept = ["patient_id", "bmi", "progression"]
-    narrowed = replace(problem, schema=Narrowed, load=lambda source: source.read()[kept])
+    changes = {"schema": Narrowed, "slices": (), "robustness": ()}
+    narrowed = replace(problem, **changes, load=lambda source: source.read()[kept])
     settings = settings.model_copy(update={"gate": settings.gate.model_copy(update={"limits": {}})})
     summary = Pipeline(narrowed, settings).run()
-    (refusal,) = summary.promotion.decision.refusals
-    assert refusal.check == "champion"
-    assert "column 'age'" in refusal.reason
-    assert "give the problem a new name" in refusal.reason
+    champion, signature = summary.promotion.decision.refusals
+    assert (champion.check, signature.check) == ("champion", "signature")
+    assert "column 'age'" in champion.reason
+    assert "give the problem a new name" in champion.reason
+    assert "column 'age' is gone" in signature.reason
+
+
+def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(settings: Settings) -> None:
+    Pipeline(problem, settings).run()
+    again = Pipeline(problem, seeded(settings, 7)).run()
+    verdict = verdicts(again)["champion"]
+    assert again.promotion.decision.passed
+    assert verdict.undecided
+    assert "Not enough rows: about " in verdict.reason
+
+
+def seeded(settings: Settings, seed: int) -> Settings:
+    return settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
+
+
+def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> None:
+    Pipeline(problem, settings).run()
+    other = replace(problem, holdout=Holdout(fraction=0.2, salt="mine"))
+    theirs = Pipeline(other, settings)
+    dataset = theirs.read()
+    exported = theirs.export(theirs.train(dataset), dataset)
+    version = theirs.register(exported.run)
+    ours = Pipeline(problem, settings)
+    (refusal,) = ours.judge(ours.read(), version.number).decision.refusals
+    assert refusal.check == "holdout"
+    assert refusal.reason.startswith("trained on 8")
+    assert theirs.judge(dataset, version.number).decision.passed
+
+
+def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings, connection: Connection) -> None:
+    pipeline = Pipeline(problem, settings)
+    summary = pipeline.run()
+    artifacts = connection.client.get_run(summary.exported.run).info.artifact_uri
+    Path(artifacts.removeprefix("file://"), "trained_on.npz").unlink()
+    (refusal,) = pipeline.judge(summary.dataset).decision.refusals
+    assert refusal.check == "holdout"
+    assert "does not say which rows" in refusal.reason

@@ -1,0 +1,119 @@
+"""What a run says about the rows that it was trained on, without naming them."""
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from starterkit.data import Dataset, DatasetReader
+from starterkit.errors import TrackingError
+from starterkit.pipeline.trained_on import overlap_of, packed
+from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
+from starterkit.settings import DataSettings, Stage
+
+
+class Measures(pa.DataFrameModel):
+    record: str = identifier()
+    size: float = feature(sensitivity="plain")
+    answer: float = target()
+
+
+class Repeated(Measures):
+    patient: int = group()
+
+
+class Dated(Measures):
+    day: pd.Timestamp = time()
+
+
+class DatedAndRepeated(Dated):
+    patient: int = group()
+
+
+@pytest.fixture
+def read(tmp_path: Any) -> Any:
+    """Reads 300 rows of 60 patients on 100 days, with some rows and a holdout of one's own."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"record": [f"R{row}" for row in range(300)], "size": random.normal(0, 1, 300), "answer": 1.0})
+    table["patient"] = np.arange(300) % 60
+    table["day"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(300) // 3, unit="D")
+
+    def reading(schema: type[pa.DataFrameModel], rows: Any = slice(None), **holdout: Any) -> Dataset:
+        problem = Problem(
+            name="m", title="", task="regression", schema=schema, estimator=lambda: None, metric="rmse",  # type: ignore[arg-type,return-value]
+            holdout=Holdout(**holdout),
+        )  # fmt: skip
+        kept = [column.name for column in problem.columns]
+        table.loc[rows, kept].to_parquet(tmp_path / "table.parquet")
+        return DatasetReader(problem, DataSettings(source="table.parquet"), tmp_path, Stage.LOCAL).read()
+
+    return reading
+
+
+def seen(trained: Dataset, judged: Dataset) -> int | None:
+    return overlap_of(packed(trained.training, "run"), "run", judged).trained_on
+
+
+CUT = {"cutoff": "2026-03-01"}
+
+
+@pytest.mark.parametrize(("schema", "holdout"), [(Measures, {}), (Repeated, {}), (Dated, CUT), (DatedAndRepeated, CUT)])
+def test_the_same_split_shares_nothing(read: Any, schema: Any, holdout: Any) -> None:
+    dataset = read(schema, **holdout)
+    assert seen(dataset, dataset) == 0
+
+
+@pytest.mark.parametrize(
+    ("schema", "own", "others"),
+    [
+        (Measures, {}, {"salt": "another"}),
+        (Measures, {}, {"fraction": 0.01}),
+        (Repeated, {}, {"salt": "another"}),
+        (Dated, CUT, {"cutoff": "2026-03-20"}),
+    ],
+)
+def test_anothers_split_is_found_out(read: Any, schema: Any, own: Any, others: Any) -> None:
+    judged, trained = read(schema, **own), read(schema, **others)
+    known = set(trained.training.features["size"])
+    shared = int(judged.holdout.features["size"].isin(known).sum())
+    assert seen(trained, judged) == (len(judged.holdout) if schema is Repeated and shared else shared) > 0
+
+
+def test_another_row_of_a_patient_of_the_holdout_is_found_out(read: Any) -> None:
+    judged = read(Repeated)
+    trained = read(Repeated, rows=slice(0, 200), salt="another")
+    others = read(Repeated, rows=slice(200, 300))
+    assert seen(trained, others) > 0
+    assert not set(trained.training.features["size"]) & set(others.holdout.features["size"])
+    assert seen(trained, judged) > 0
+
+
+def test_a_run_that_says_nothing_about_these_columns_is_unknown(read: Any) -> None:
+    judged = read(Repeated)
+    assert overlap_of(None, "run", judged).trained_on is None
+    assert seen(read(Measures), judged) is None
+
+
+def test_a_file_that_is_none_is_named(read: Any) -> None:
+    with pytest.raises(TrackingError, match=r"'trained_on\.npz' of run 7 cannot be read"):
+        overlap_of(b"no archive", "7", read(Measures))
+
+
+def test_neither_ids_nor_what_links_two_runs_is_kept(read: Any) -> None:
+    rows = read(Measures).training
+    one, other = (np.load(io.BytesIO(packed(rows, run)))["record"] for run in ("a", "b"))
+    assert len(one) == len(rows)
+    assert not set(one) & set(other)
+    assert (np.diff(one.astype(object)) > 0).all()  # in order of size, so that none is known by its place
+    plain = {int.from_bytes(hashlib.sha256(f"R{row}".encode()).digest()[:8], "big") for row in range(300)}
+    assert not set(one.tolist()) & plain
+
+
+def test_rows_with_the_same_features_are_counted(read: Any) -> None:
+    dataset = read(Measures)
+    dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
+    assert overlap_of(packed(dataset.training, "run"), "run", dataset).alike == 3

@@ -1,0 +1,94 @@
+"""The limit stands between what real features know alone and what a copy of the target does."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from sklearn import datasets
+from sklearn.linear_model import Ridge
+
+from starterkit.data import Dataset, Rows
+from starterkit.problem import Problem, feature, identifier, target
+from starterkit.settings import GateSettings
+from starterkit.training import single_feature_shares
+
+LIMIT = GateSettings().leak_limit
+SETS = {
+    "iris": datasets.load_iris,
+    "wine": datasets.load_wine,
+    "digits": datasets.load_digits,
+    "breast_cancer": datasets.load_breast_cancer,
+    "diabetes": datasets.load_diabetes,
+}
+
+
+def split(table: pd.DataFrame, answer: pd.Series, seed: int) -> tuple[Problem, Dataset]:
+    """A problem over every column of a table, with a fifth of the rows held out."""
+    task = "classification" if answer.nunique() < 20 else "regression"
+    fields: dict[str, Any] = {str(name): feature(sensitivity="plain") for name in table}
+    fields |= {"row": identifier(), "answer": target()}
+    types = {str(name): str if table[name].dtype == "str" else float for name in table}
+    types |= {"row": str, "answer": int if task == "classification" else float}
+    schema = type("Table", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    metric = "log_loss" if task == "classification" else "rmse"
+    problem = Problem(name="t", title="", task=task, schema=schema, estimator=lambda: Ridge(), metric=metric)
+    side = np.random.default_rng(seed).random(len(table)) < 0.2
+    training, holdout = (
+        Rows(features=table[rows].reset_index(drop=True), target=answer[rows].reset_index(drop=True), digest="")
+        for rows in (~side, side)
+    )
+    return problem, Dataset(source="", digest="", training=training, holdout=holdout)
+
+
+def load(name: str) -> tuple[pd.DataFrame, pd.Series]:
+    bunch = SETS[name](as_frame=True)
+    return bunch.data.astype("float64").rename(columns=lambda column: column.replace(" ", "_")), bunch.target
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SETS)
+def test_no_feature_of_a_real_set_is_taken_for_a_leak(name: str, seed: int) -> None:
+    assert max(single_feature_shares(*split(*load(name), seed)).values()) < LIMIT
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SETS)
+def test_a_copy_of_the_target_with_small_noise_is_taken_for_one(name: str, seed: int) -> None:
+    table, answer = load(name)
+    noise = np.random.default_rng(seed).normal(0, 0.02 * answer.std(), len(answer))
+    shares = single_feature_shares(*split(table.iloc[:, :2].assign(copy=answer + noise), answer, seed))
+    assert shares.pop("copy") > LIMIT
+    assert max(shares.values()) < LIMIT
+
+
+@pytest.mark.parametrize("disguise", [np.exp, np.negative, lambda values: (values * 100).round() % 7 + 10 * values])
+def test_a_disguised_copy_is_found(disguise: Any) -> None:
+    random = np.random.default_rng(0)
+    answer = pd.Series(random.normal(0, 1, 2000))
+    shares = single_feature_shares(*split(pd.DataFrame({"copy": disguise(answer)}), answer, 0))
+    assert shares["copy"] > LIMIT
+
+
+def test_a_copy_beyond_the_rows_that_were_seen_is_found() -> None:
+    """A tree gives up at the largest value that it saw. A line goes on."""
+    answer = pd.Series(np.exp(np.random.default_rng(1).normal(0, 2, 300)))
+    assert single_feature_shares(*split(pd.DataFrame({"copy": answer * 2}), answer, 0))["copy"] > LIMIT
+
+
+def test_a_text_and_a_gap_can_give_the_target_away() -> None:
+    random = np.random.default_rng(0)
+    answer = pd.Series(random.integers(0, 2, 1000))
+    table = pd.DataFrame(
+        {
+            "word": answer.map({0: "no", 1: "yes"}).astype("str"),
+            "gap": random.normal(0, 1, 1000),
+            "noise": random.normal(0, 1, 1000),
+        }
+    )
+    table["gap"] = table["gap"].where(answer == 1)
+    shares = single_feature_shares(*split(table, answer, 0))
+    assert shares["word"] > LIMIT
+    assert shares["gap"] > LIMIT
+    assert shares["noise"] < 0.1
