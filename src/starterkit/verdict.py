@@ -77,8 +77,8 @@ class Evidence:
         The version, a naive guess and what serves now; `champion` is None where nothing does, or it cannot answer.
     champion_fault
         Why a champion that does serve cannot answer for these rows.
-    overlap
-        Holdout rows that the challenger was trained on.
+    overlap, champion_overlap
+        Holdout rows that the challenger, and the champion, were trained on.
     leaks
         By feature the share of the naive guess's loss that a small model of this feature alone removes.
     cost, champion_cost
@@ -99,6 +99,7 @@ class Evidence:
     groups: NDArray[Any] | None = None
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     overlap: Overlap | None = None
+    champion_overlap: Overlap | None = None
     leaks: Mapping[str, float] = field(default_factory=dict)
     strong: tuple[str, ...] = ()
     cost: Cost | None = None

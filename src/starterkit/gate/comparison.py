@@ -97,7 +97,7 @@ def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_
         high=found.high,
         units=found.units,
         needed=_needed(
-            found.units, (found.high - found.low) / 2, metric.shortfall(figure, serving), margin, rule.min_rows
+            found.units, (found.high - found.low) / 2, shortfall, margin, rule.min_rows
         ),
     )
 

@@ -74,6 +74,8 @@ class NotWorseThanChampion(Check):
         passed = self._undecided == "pass" if undecided else found.outcome == "not worse"
         against = f"{evidence.metric.name} {found.figure:.4g} against {found.serving:.4g} of {evidence.champion.name}"
         reason = f"{against} on the same {_units(evidence, found)}: {_in_words(found)}"
+        if evidence.champion_overlap is not None and evidence.champion_overlap.trained_on:
+            reason += f". The champion was trained on {evidence.champion_overlap.trained_on} of them, which flatters it"
         if undecided:
             reason += _mend(found, self._rule, passed)
         return Verdict(

@@ -10,18 +10,13 @@ from starterkit.pipeline.reactions import observe_reactions
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
 from starterkit.training import evaluate, naive_baseline, predict, single_feature_shares
-from starterkit.verdict import Candidate, Evidence, Overlap
+from starterkit.verdict import Candidate, Evidence
 
 _OTHER_DATA = "A model for other data is another model: give the problem a new name"
 
 
 def collect_evidence(
-    problem: Problem,
-    dataset: Dataset,
-    registry: ModelRegistry,
-    version: Version,
-    champion: Version | None,
-    overlap: Overlap,
+    problem: Problem, dataset: Dataset, registry: ModelRegistry, version: Version, champion: Version | None
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and not from memory."""
     challenger = registry.open(version)
@@ -31,7 +26,7 @@ def collect_evidence(
             serving = str(champion), registry.open(champion)
         except ContractError as error:
             fault = f"{champion} serves, but cannot be compared: {error}"
-    evidence = weigh(problem, dataset, (str(version), challenger), serving, overlap)
+    evidence = weigh(problem, dataset, (str(version), challenger), serving)
     return replace(evidence, champion_fault=fault) if fault else evidence
 
 
@@ -40,7 +35,6 @@ def weigh(
     dataset: Dataset,
     challenger: tuple[str, Predictor],
     champion: tuple[str, Predictor] | None,
-    overlap: Overlap,
 ) -> Evidence:
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger
@@ -64,7 +58,6 @@ def weigh(
         champion=answered,
         champion_contract=champion[1].contract if champion else None,
         champion_fault=fault,
-        overlap=overlap,
         leaks=single_feature_shares(problem, dataset),
         strong=problem.strong,
         cost=costs[0],

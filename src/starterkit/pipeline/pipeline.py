@@ -4,7 +4,7 @@ Each step can be run by itself on what the one before left in MLflow.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -171,8 +171,11 @@ class Pipeline:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
         with step(self._progress, "ask the gate") as note:
             version, champion = self.registry.version(number), self.registry.champion()
-            overlap = find_overlap(self._tracker, version.run, dataset)
-            evidence = collect_evidence(self._problem, dataset, self.registry, version, champion, overlap)
+            evidence = replace(
+                collect_evidence(self._problem, dataset, self.registry, version, champion),
+                overlap=find_overlap(self._tracker, version.run, dataset),
+                champion_overlap=find_overlap(self._tracker, champion.run, dataset) if champion else None,
+            )
             decision = self._gate.decide(evidence)
             passed = sum(verdict.passed for verdict in decision.verdicts)
             note.text = f"{passed} of {len(decision.verdicts)} checks passed"

@@ -116,7 +116,7 @@ def judge(kind: Kind, served: Served, root: Path) -> Decision:
         challenger = claim_anothers_parity(root / "challenger", dataset)
     champion = None if kind.first else ("version 1", served.champion)
     overlap = overlap_of(packed(own_split.training, "run"), "run", dataset)
-    evidence = weigh(problem, dataset, ("version 2", challenger), champion, overlap)
+    evidence = replace(weigh(problem, dataset, ("version 2", challenger), champion), overlap=overlap)
     settings = {"undecided": "refuse", "undecided_slices": "pass", "size_floor_mb": 0.004, "latency_floor_ms": 1}
     return Gate(GateSettings(**{**settings, **kind.settings}), problem.task).decide(evidence)
 

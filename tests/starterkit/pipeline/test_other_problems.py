@@ -56,7 +56,11 @@ def test_classifier_goes_all_the_way(settings: Settings, connection: Connection,
 
 
 def test_champion_that_lacks_a_class_is_named(settings: Settings, iris: Any, tmp_path: Path) -> None:
-    problem = iris.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="iris")
+    problem = iris.problem(
+        lambda: make_pipeline(StandardScaler(), LogisticRegression()),
+        name="iris",
+        strong=("petal_length", "petal_width"),  # either tells setosa from versicolor
+    )
     table = pd.read_parquet(iris.root / "table.parquet")
     table[table.diagnosis != "virginica"].to_parquet(tmp_path / "two.parquet")
     assert Pipeline(problem, settings_for(settings, tmp_path / "two.parquet")).run().promotion.decision.passed

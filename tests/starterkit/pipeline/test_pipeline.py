@@ -310,15 +310,18 @@ def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> N
     ours = Pipeline(problem, settings)
     (refusal,) = ours.judge(ours.read(), version.number).decision.refusals
     assert refusal.check == "holdout"
-    assert refusal.reason.startswith("trained on 8")
-    assert theirs.judge(dataset, version.number).decision.passed
+    assert refusal.reason.startswith("trained on 75 of the 98 holdout rows")
+    among_themselves = theirs.judge(dataset, version.number).decision.verdicts
+    reasons = {verdict.check: verdict.reason for verdict in among_themselves}
+    assert reasons["holdout"] == "trained on none of the 96 holdout rows"
+    assert "The champion was trained on 73 of them, which flatters it" in reasons["champion"]
 
 
-def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings, connection: Connection) -> None:
+def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings) -> None:
     pipeline = Pipeline(problem, settings)
     summary = pipeline.run()
-    artifacts = connection.client.get_run(summary.exported.run).info.artifact_uri
-    Path(artifacts.removeprefix("file://"), "trained_on.npz").unlink()
+    (record,) = settings.root.rglob("trained_on.npz")
+    record.unlink()
     (refusal,) = pipeline.judge(summary.dataset).decision.refusals
     assert refusal.check == "holdout"
     assert "does not say which rows" in refusal.reason
