@@ -96,9 +96,7 @@ def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_
         low=found.low,
         high=found.high,
         units=found.units,
-        needed=_needed(
-            found.units, (found.high - found.low) / 2, shortfall, margin, rule.min_rows
-        ),
+        needed=_needed(found.units, (found.high - found.low) / 2, shortfall, margin, rule.min_rows),
     )
 
 

@@ -139,7 +139,7 @@ class GateSettings(Section):
         "pass", description="What becomes of a version when a slice of the holdout has not enough rows to tell"
     )
     leak_limit: FiniteFloat = Field(
-        0.98, gt=0, le=1, description="Largest share of the naive guess's loss that one feature may remove alone"
+        0.985, gt=0, le=1, description="Largest share of the naive guess's loss that one feature may remove alone"
     )
     heavier: FiniteFloat = Field(
         3, ge=1, description="How many times the champion's latency, and its size, a version may have"
