@@ -168,6 +168,12 @@ def test_each_bound_is_wrong_about_one_time_in_twenty(contract: Any, metric: str
     assert 1 <= above <= 18
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("error", "outcome"), [(0.4, "passed"), (3.0, "refused")])
+def test_each_metric_knows_which_way_is_better(contract: Any, metric: str, error: float, outcome: str) -> None:
+    assert judged(equals(contract, 0, rows=400, metric=metric, error=error)).outcome == outcome
+
+
 def test_a_version_just_outside_of_the_margin_seldom_passes(contract: Any) -> None:
     rule = Rule(tolerance=0.1, min_rows=30)
     passed = sum(judged(equals(contract, seed, rows=200, error=1.1), rule).passed for seed in range(150))
