@@ -12,7 +12,9 @@ class ParityProven(Check):
         parity = evidence.contract.parity
         reason = f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows, {parity.allowed:g} allowed"
         if parity.flipped_labels:
-            reason += f"; {parity.flipped_labels} labels changed"
+            reason += f"; {parity.flipped_labels:,} labels changed"
+        if parity.probed:
+            reason += f"; {parity.flipped_leaves or 'no'} row{'s' * (parity.flipped_leaves != 1)} in another leaf"
         return Verdict(
             check=self.name, passed=parity.proven, reason=reason, figure=parity.largest, limit=parity.allowed
         )

@@ -178,13 +178,6 @@ class Run:
         with explained(self._connection.name):
             mlflow.log_figure(figure, f"figures/{name}.png")
 
-    def log_file(self, path: Path) -> None:
-        """Keep a copy of a file with the run, under its own name."""
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_artifact(str(path))
-
     def log_estimator(self, estimator: Any, example: Example) -> str:
         """Log a fitted scikit-learn estimator without pickling it; the id of MLflow's logged model comes back."""
         import mlflow.sklearn
