@@ -81,7 +81,7 @@ def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> Non
 
 def test_gate_without_a_version_says_what_comes_first(run: Run, repository: Path) -> None:
     done = run(repository, "gate")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "'local.diabetes' has no version. Run `starterkit run` first" in done.stderr.replace("\n      ", "")
 
 
