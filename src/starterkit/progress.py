@@ -9,12 +9,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Event:
-    """A step began, ended or failed. `note` says in a few words what came of it, `seconds` how long it took."""
+    """A step began, went on, ended or failed.
+
+    `note` says in a few words how far it is or what came of it, `seconds` how long it took, and `share` how much of
+    it is done, from 0 to 1, where that is known.
+    """
 
     step: str
-    state: Literal["began", "ended", "failed"]
+    state: Literal["began", "went on", "ended", "failed"]
     note: str = ""
     seconds: float = 0.0
+    share: float | None = None
 
 
 Progress = Callable[[Event], None]
@@ -25,16 +30,19 @@ def silent(event: Event) -> None:
 
 
 class Note:
-    """What a step has to say when it ends."""
+    """What a step has to say: `text` when it ends, and how far it is by then."""
 
-    text = ""
+    def __init__(self, go_on: Callable[[str, float | None], None]) -> None:
+        self.text = ""
+        self.go_on = go_on
 
 
 @contextmanager
 def step(progress: Progress, name: str) -> Generator[Note, None, None]:
     """Tell that a step begins, and how it ended."""
     progress(Event(name, "began"))
-    began, note = time.perf_counter(), Note()
+    began = time.perf_counter()
+    note = Note(lambda text, share: progress(Event(name, "went on", text, time.perf_counter() - began, share)))
     try:
         yield note
     except BaseException:

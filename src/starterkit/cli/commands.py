@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,8 @@ RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the new
 VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
 VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
 Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
+
+BadRows = Literal["stop", "aside"]
 
 
 @app.command()
@@ -123,20 +125,35 @@ def serve(
 
 @app.command()
 def predict(
-    source: Annotated[Path, typer.Argument(help="A .csv or .parquet file with the model's columns.")],
-    destination: Annotated[Path, typer.Argument(help="Where the rows go, with a column 'prediction' added.")],
+    source: Annotated[Path, typer.Argument(help="A .csv, .parquet, .arrow, .feather or .arrows file, or a folder.")],
+    destination: Annotated[Path, typer.Argument(help="The file or folder to write, with the answers added.")],
     folder: Folder = None,
+    bad_rows: Annotated[BadRows, typer.Option("--bad-rows", help="Leave them out and say why, or stop.")] = "stop",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a destination that exists.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Score a file with the champion."""
-    from starterkit.batch import BatchScorer
+    """Score files with the champion. Ended in the middle, the same command goes on."""
+    from starterkit.batch import BatchScorer, plan_files
+    from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
+    from starterkit.inference import Predictor
     from starterkit.progress import step
-    from starterkit.settings import load_settings
 
-    served = _open_champion(load_settings(), folder)
-    with step(ProgressView(), "score") as note:
-        rows = BatchScorer(served.predictor).score(source, destination)
-        note.text = f"{rows:,} rows to {destination}"
+    plan_files(source, destination, overwrite=overwrite)  # seen before the model is fetched
+    view = ProgressView()
+    with step(view, "open the model") as note:
+        if folder is not None:
+            predictor, note.text = Predictor(folder), f"folder {folder.name}"
+        else:
+            with fetched_champion() as fetched:
+                predictor, note.text = Predictor(fetched.folder), fetched.title
+    outcome = BatchScorer(predictor, view).score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
+    if as_json:
+        _print_json(vars(outcome))
+        return
+    typer.echo(f"{outcome.rows - outcome.bad:,} rows to {outcome.destination}")
+    if outcome.bad_rows is not None:
+        typer.echo(f"{outcome.bad:,} bad rows left out; {outcome.bad_rows} says why")
 
 
 @app.command()

@@ -18,6 +18,8 @@ from starterkit.progress import Event
 _PLAIN_WIDTH = 200
 """Lines for a file or a pipe are not folded at 80 columns."""
 
+_SECONDS_BETWEEN_LINES = 10
+
 
 def console(stderr: bool = False) -> Console:
     """A console for results, or for progress and errors."""
@@ -26,13 +28,18 @@ def console(stderr: bool = False) -> Console:
 
 
 class ProgressView:
-    """Shows a pipeline's events: a spinner with the step's name, and a line for each step that ended."""
+    """Shows events: a spinner with the step's name and how far it is, and a line for each step that ended."""
 
     def __init__(self) -> None:
         self._console = console(stderr=True)
         self._status: Status | None = None
+        self._told = 0.0
 
     def __call__(self, event: Event) -> None:
+        if event.state == "went on":
+            self._show_how_far(event)
+            return
+        self._told = 0.0
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -41,6 +48,15 @@ class ProgressView:
             self._status.start()
         if event.state == "ended":
             self._console.print(f"  {event.step:<20} {event.seconds:>5.1f} s  {event.note}", markup=False)
+
+    def _show_how_far(self, event: Event) -> None:
+        """A live line on a terminal; elsewhere a line every few seconds, for somebody reads it later."""
+        share = "" if event.share is None else f"{event.share:4.0%}  "
+        if self._status is not None:
+            self._status.update(f"{escape(event.step)} … {share}{escape(event.note)}")
+        elif event.seconds - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = event.seconds
+            self._console.print(f"  {event.step:<20} {event.seconds:>5.0f} s  {share}{event.note}", markup=False)
 
 
 def table(rows: Iterable[Sequence[str | Text]], header: Sequence[str] = (), right: Sequence[int] = ()) -> Table:

@@ -1,5 +1,6 @@
 """An exported folder made callable, with onnxruntime and numpy alone."""
 
+from starterkit.inference.columns import Checked, Values, check_columns, faults_of_answers
 from starterkit.inference.graph import Columns, Graph, Session, as_prediction
 from starterkit.inference.parity import compare
 from starterkit.inference.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor, sha256
@@ -9,14 +10,18 @@ __all__ = [
     "CONTRACT_FILE",
     "GRAPH_FILE",
     "SAMPLE_FILE",
+    "Checked",
     "Columns",
     "Fault",
     "Graph",
     "InvalidRecords",
     "Predictor",
     "Session",
+    "Values",
     "as_prediction",
+    "check_columns",
     "compare",
+    "faults_of_answers",
     "read_records",
     "sha256",
 ]

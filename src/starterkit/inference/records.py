@@ -77,7 +77,12 @@ def _faults_of_values(contract: Contract, row: int, record: Mapping[str, Any]) -
     for column in contract.columns:
         problem = fault_of_value(column, record[column.name]) if column.name in record else "is missing"
         if problem:
-            yield Fault(row, column.name, problem, f"Give {column.expected}{' or null' if column.nullable else ''}")
+            yield Fault(row, column.name, problem, mend_of(column))
+
+
+def mend_of(column: Column) -> str:
+    """What a bad value of a column should be instead."""
+    return f"Give {column.expected}{' or null' if column.nullable else ''}"
 
 
 def _unknown_columns(contract: Contract, row: int, record: Mapping[str, Any]) -> Iterator[Fault]:
@@ -101,7 +106,7 @@ def fault_of_value(column: Column, value: object) -> str:
     if column.type == "string":
         if not isinstance(value, str):
             return f"is not {column.kind}"
-        if not _is_unicode(value):
+        if not is_unicode(value):
             return "is not valid Unicode"
     if column.type in ("float", "integer"):
         if not isinstance(value, int | float):
@@ -113,7 +118,7 @@ def fault_of_value(column: Column, value: object) -> str:
     return ""
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether it can be encoded: JSON lets half of a surrogate pair stand alone, and onnxruntime stops at it."""
     try:
         text.encode()

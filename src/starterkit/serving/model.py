@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import numpy as np
-
 from starterkit.contract import Contract, Prediction
 from starterkit.errors import KitError
-from starterkit.inference import Fault, InvalidRecords, Predictor, read_records
+from starterkit.inference import InvalidRecords, Predictor, faults_of_answers, read_records
 from starterkit.serving.requests import InvalidRequest
 
 
@@ -44,7 +42,8 @@ class ServedModel:
         except Exception as error:  # its message may repeat a value, which must not reach the log
             what = f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
             raise ModelFailed(what) from None
-        _refuse_what_is_not_finite(prediction)
+        if faults := faults_of_answers(prediction):
+            raise InvalidRecords(faults)
         return prediction
 
 
@@ -58,11 +57,3 @@ class CurrentModel:
         if self.served is None:
             raise InvalidRequest(HTTPStatus.SERVICE_UNAVAILABLE, "no model is loaded", "Try again later")
         return self.served
-
-
-def _refuse_what_is_not_finite(prediction: Prediction) -> None:
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
-    rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
-    if rows:
-        mend = "Give values nearer to those that the model was trained on"
-        raise InvalidRecords([Fault(row, None, "has no finite answer", mend) for row in rows])

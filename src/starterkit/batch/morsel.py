@@ -1,0 +1,96 @@
+"""What the kinds of sources share: a source gives morsels, and a morsel gives a table."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from starterkit.contract import Column
+from starterkit.errors import DataError
+from starterkit.inference import Fault, Values
+
+MORSEL_ROWS = 16_384
+"""Rows that one thread scores at once: few enough for flat memory, and trees answer no faster with more."""
+
+MORSEL_BYTES = 2_000_000
+"""Wide rows come in smaller morsels."""
+
+
+@dataclass(frozen=True)
+class Morsel:
+    """A few rows in the source's own form.
+
+    `end` is the position behind them, where a later run can go on: a byte of a CSV file, a row of another one.
+    `share` is the part of the source that is read then, from 0 to 1, where it is known.
+    """
+
+    data: Any
+    end: int
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A morsel, read. `table` lacks the rows that are `torn`: those that have too many fields or too few.
+
+    `count` counts all rows, `kept` gives each row of the table its number among them, and `lines` are the rows of a
+    CSV file as they stand there.
+    """
+
+    table: pa.RecordBatch
+    count: int
+    kept: NDArray[np.int64]
+    torn: Sequence[Fault] = ()
+    lines: pa.Array | None = None
+
+
+class Source(Protocol):
+    """A file that can be read from any position that a morsel ended at."""
+
+    name: str
+    names: Sequence[str]
+    rows: int | None
+
+    def morsels(self, position: int) -> Iterator[Morsel]:
+        """The rows from a position on; 0 is the first. Called by one thread."""
+        ...
+
+    def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
+        """A morsel's columns of these names. Called by many threads."""
+        ...
+
+    def values(self, column: Column, array: pa.Array) -> Values:
+        """One of the columns, ready to be checked."""
+        ...
+
+    def schema(self, columns: Sequence[Column]) -> pa.Schema:
+        """The file's columns and the types that they are written with, if the model takes these."""
+        ...
+
+
+def require_columns(name: str, present: Sequence[str], needed: Sequence[str], added: Sequence[str]) -> None:
+    """See that a file has what the model takes, and not yet what it answers.
+
+    Raises
+    ------
+    DataError
+        A column is missing, stands there twice, or bears the name of one that will be added.
+    """
+    for column in present:
+        if present.count(column) > 1:
+            raise DataError(f"{name} has two columns '{column}'", "Rename one of them")
+    for column in added:
+        if column in present:
+            raise DataError(f"{name} has a column '{column}' already", "Rename it, or leave it out")
+    missing = [column for column in needed if column not in present]
+    if missing:
+        others = [column for column in present if column not in needed]
+        near = get_close_matches(missing[0].lower(), [other.lower() for other in others], n=1)
+        close = [other for other in others if near and other.lower() == near[0]]
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        mend = f"Did you mean '{close[0]}'?" if close else f"The model takes {', '.join(needed)}"
+        raise DataError(f"{name} lacks the column '{missing[0]}'{more}", mend)
