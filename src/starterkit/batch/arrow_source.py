@@ -15,7 +15,7 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.inference import Values
 
-_FEWEST_ROWS = 256
+FEWEST_ROWS = 256
 _READ_BYTES = 1 << 20
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -116,7 +116,7 @@ def _rest_of_parquet(file: parquet.ParquetFile, position: int) -> Iterator[pa.Re
     if first == len(sizes):
         return
     bytes_a_row = sum(file.metadata.row_group(place).total_byte_size for place in range(len(sizes))) / sum(sizes)
-    size = max(_FEWEST_ROWS, min(MORSEL_ROWS, int(MORSEL_BYTES / max(bytes_a_row, 1))))
+    size = max(FEWEST_ROWS, min(MORSEL_ROWS, int(MORSEL_BYTES / max(bytes_a_row, 1))))
     for place in range(first, len(sizes)):  # together, batches would not end where they ended the first time
         for batch in file.iter_batches(size, row_groups=[place]):
             yield from _pieces(batch, position)
@@ -136,7 +136,7 @@ def _rest_of_arrow(batches: Iterator[pa.RecordBatch], content: mmap.mmap, positi
 
 def _pieces(batch: pa.RecordBatch, position: int) -> Iterator[pa.RecordBatch]:
     """A batch from a row on, cut where it is always cut, however far an earlier run came."""
-    size = max(_FEWEST_ROWS, min(MORSEL_ROWS, MORSEL_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+    size = max(FEWEST_ROWS, min(MORSEL_ROWS, MORSEL_BYTES * batch.num_rows // max(batch.nbytes, 1)))
     for first in range(0, batch.num_rows, size):
         if first >= position:
             yield batch.slice(first, size)

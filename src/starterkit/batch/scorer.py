@@ -20,8 +20,8 @@ from starterkit.errors import DataError
 from starterkit.inference import Fault, Predictor, sha256
 from starterkit.progress import Note, Progress, silent, step
 
-_PART_ROWS = 262_144
-_PART_BYTES = 32_000_000
+PART_ROWS = 262_144
+PART_BYTES = 32_000_000
 _MOST_THREADS = 8
 """Each holds a few megabytes, and one more thread writes what all of them made."""
 
@@ -142,7 +142,7 @@ class _Run:
             for scored in _in_order(pool, scoring.score, morsels, ahead):
                 kept = self._append(kept, scored, scoring, rows, reasons)
                 since = kept.rows - self._kept.rows
-                if since >= _PART_ROWS or kept.written - self._kept.written >= _PART_BYTES:
+                if since >= PART_ROWS or kept.written - self._kept.written >= PART_BYTES:
                     self._keep(kept, rows, reasons)
                 self._tell(kept, scored, note)
             self._keep(kept, rows, reasons)
