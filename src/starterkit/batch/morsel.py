@@ -13,10 +13,10 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.inference import Fault, Values
 
-MORSEL_ROWS = 16_384
+MORSEL_ROWS = 8_192
 """Rows that one thread scores at once: few enough for flat memory, and trees answer no faster with more."""
 
-MORSEL_BYTES = 2_000_000
+MORSEL_BYTES = 1_000_000
 """Wide rows come in smaller morsels."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from starterkit.pipeline import Summary
 
@@ -105,7 +106,8 @@ def state_of(root: Path) -> dict[str, list[Any]]:
         (["gate", "--version", "0"], {}, "--version"),
         (["gate"], {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, "stage prod"),
         (["predict", "nowhere.csv", "out.csv"], {}, "nowhere.csv"),
-        (["predict", "in.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
+        (["predict", "data/diabetes.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
+        (["predict", "data/diabetes.csv", "data"], {}, "data is a folder"),
         (["serve", "--folder", "nowhere"], {}, "nowhere"),
         (["nonsense"], {}, "nonsense"),
     ],
@@ -167,9 +169,46 @@ def test_steps_follow_each_other_through_mlflow(run: Run, repository: Path) -> N
 def test_predict_adds_a_column(run: Run, trained: Path) -> None:
     done = run(trained, "predict", "data/diabetes.csv", "out.csv")
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "442 rows to out.csv\n"
+    assert "open the model" in done.stderr
     header, first = (trained / "out.csv").read_text().splitlines()[:2]
-    assert header.replace('"', "").endswith("progression,prediction")
+    assert header.endswith("progression,prediction")
     assert first.count(",") == header.count(",")
+    assert "out.csv exists already" in run(trained, "predict", "data/diabetes.csv", "out.csv").stderr
+
+
+def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_path: Path, diabetes: Any) -> None:
+    folder = diabetes.export(LinearRegression(), tmp_path / "exported")[0].folder
+    lines = (trained / "data" / "diabetes.csv").read_text().splitlines()
+    (trained / "in.csv").write_text("\n".join([*lines, lines[5] + ",more"]) + "\n")
+    options = ["--folder", str(folder), "--bad-rows", "aside"]
+    done = run(trained, "predict", "in.csv", "out.parquet", *options)
+    assert done.stdout == "442 rows to out.parquet\n1 bad rows left out; out.bad.csv says why\n"
+    said = json.loads(run(trained, "predict", "in.csv", "out.csv", "--overwrite", "--json", *options).stdout)
+    assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
+
+
+def test_predict_without_a_champion_says_what_the_process_that_fetches_it_says(run: Run, repository: Path) -> None:
+    done = run(repository, "predict", "data/diabetes.csv", "out.csv")
+    assert done.returncode == 1
+    assert (
+        "error: registered model 'local.diabetes' has no champion.\n       Run `starterkit run` first." in done.stderr
+    )
+    done = run(repository, "predict", "data/diabetes.csv", "out.csv", KIT_SERVING__PRT="1")
+    assert done.returncode == 2
+    assert "KIT_SERVING__PRT" in done.stderr
+
+
+def test_predict_loads_neither_training_code_nor_mlflow(diabetes: Any, trained: Path, tmp_path: Path) -> None:
+    folder = diabetes.export(LinearRegression(), tmp_path / "exported")[0].folder
+    arguments = ["starterkit", "predict", "data/diabetes.csv", "out.csv", "--folder", str(folder)]
+    probe = (
+        f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('loaded', {'pandas', 'sklearn', 'mlflow', 'pydantic', 'fastapi'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=trained, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("442 rows to out.csv\nloaded set()\n")
 
 
 def test_a_message_is_shown_as_it_is(run: Run, repository: Path) -> None:
