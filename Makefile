@@ -17,7 +17,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce
+.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce bench-batch
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -57,12 +57,14 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 
 test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
 	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
-
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .
 	$(IN_ENV) ruff format .
 
 # --- benchmarks (bench/README.md)
+
+bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=10000000 ARGS=--only-kit shows memory
+	$(VENV)/bin/python bench/batch.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it; ROWS=100000 is quicker
 	$(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)

@@ -1,8 +1,9 @@
 """A file of made-up rows scored three ways, each a whole process: this kit, `mlflow models predict`, `pyfunc.predict`.
 
-    python bench/batch.py FOLDER [--rows N] [--pairs N] [--only-kit]
+    python bench/batch.py [--folder FOLDER] [--rows N] [--rounds N] [--only-kit]
 
-FOLDER is an exported model: `starterkit export --to FOLDER`. In each round every way runs once, in turn, so that
+All are given the same exported model on the disk: FOLDER, or the champion's. With the champion, the kit also runs as
+people run it, fetching the champion first. In each round every way runs once, in turn, so that
 whatever else the machine does meets all of them. Peak memory is the child's ru_maxrss, which the kernel counts.
 """
 
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from starterkit.cli.champion import Fetched, fetched_champion
 from starterkit.contract import Column, Contract
 
 CHUNK = 100_000
@@ -48,14 +51,15 @@ class Run:
 
 def main() -> None:
     arguments = _arguments()
-    contract = Contract.from_json((arguments.folder / "contract.json").read_bytes())
-    with TemporaryDirectory(prefix="starterkit-bench-", dir=arguments.scratch) as scratch:
+    given = nullcontext(Fetched(arguments.folder, "")) if arguments.folder else fetched_champion()
+    with given as model, TemporaryDirectory(prefix="starterkit-bench-", dir=arguments.scratch) as scratch:
+        contract = Contract.from_json((model.folder / "contract.json").read_bytes())
         for kind in KINDS:
             source = Path(scratch) / f"in.{kind}"
             write_rows(contract, source, arguments.rows)
             size = source.stat().st_size / 2**20
             print(f"\n{arguments.rows:,} rows, {kind}, {size:,.0f} MiB, {os.cpu_count()} cores", flush=True)
-            compare(_ways(arguments.folder, source, arguments.only_kit), arguments.pairs)
+            compare(_ways(model, source, arguments.only_kit), arguments.rounds)
             source.unlink()
 
 
@@ -75,10 +79,10 @@ def write_rows(contract: Contract, path: Path, rows: int) -> None:
         writer.close()
 
 
-def compare(ways: dict[str, Sequence[str]], pairs: int) -> None:
+def compare(ways: dict[str, Sequence[str]], rounds: int) -> None:
     """Every way once a round; medians, and the ratio to the kit's in the same round."""
     runs: dict[str, list[Run]] = {name: [] for name in ways}
-    for _ in range(pairs):
+    for _ in range(rounds):
         for name, command in ways.items():
             runs[name].append(measure(command))
     first = next(iter(runs.values()))
@@ -88,7 +92,7 @@ def compare(ways: dict[str, Sequence[str]], pairs: int) -> None:
         ratios = sorted(other.seconds / own.seconds for other, own in zip(measured, first, strict=True))
         peak = max(run.mebibytes for run in measured)
         ratio = f"{statistics.median(ratios):5.2f} times the kit's ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"  {name:<30} {seconds:7.1f} s {at_work:7.1f} s of cpu {peak:7,.0f} MiB  {ratio}", flush=True)
+        print(f"  {name:<32} {seconds:7.1f} s {at_work:7.1f} s of cpu {peak:7,.0f} MiB  {ratio}", flush=True)
 
 
 def measure(command: Sequence[str]) -> Run:
@@ -102,13 +106,15 @@ def measure(command: Sequence[str]) -> Run:
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _ways(folder: Path, source: Path, only_kit: bool) -> dict[str, Sequence[str]]:
-    model, out = str(folder), f"{source.with_name('out')}{source.suffix}"
+def _ways(fetched: Fetched, source: Path, only_kit: bool) -> dict[str, Sequence[str]]:
+    model, out = str(fetched.folder), f"{source.with_name('out')}{source.suffix}"
     kit = [sys.executable, "-m", "starterkit", "predict", str(source), out, "--overwrite"]
     ways: dict[str, Sequence[str]] = {"starterkit predict": [*kit, "--folder", model]}
     mlflow = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
     mlflow += ["--content-type", "csv", "-i", str(source), "-o", f"{out}.json", "-m"]
     pyfunc = [sys.executable, "-c", PYFUNC]
+    if fetched.title:
+        ways["the same, fetching the champion"] = kit
     if not only_kit:
         if source.suffix == ".csv":
             ways["mlflow models predict"] = [*mlflow, model]
@@ -128,9 +134,9 @@ def _draw(column: Column, rows: int, random: np.random.Generator) -> pa.Array:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="an exported model")
+    parser.add_argument("--folder", type=Path, help="an exported model instead of the champion")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-kit", action="store_true", help="measure memory alone, with far more rows")
     parser.add_argument("--scratch", type=Path, help="a folder with room for the files")
     return parser.parse_args()
