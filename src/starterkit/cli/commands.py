@@ -153,7 +153,8 @@ def predict(
         return
     typer.echo(f"{outcome.rows - outcome.bad:,} rows to {outcome.destination}")
     if outcome.bad_rows is not None:
-        typer.echo(f"{outcome.bad:,} bad rows left out; {outcome.bad_rows} says why")
+        rows = "row" if outcome.bad == 1 else "rows"
+        typer.echo(f"{outcome.bad:,} bad {rows} left out; {outcome.bad_rows} says why")
 
 
 @app.command()

@@ -108,7 +108,9 @@ def test_the_last_moments_can_be_done_again(
         with pytest.raises(Interrupted):
             BatchScorer(visits_predictor).score(source, destination)
     assert Work.remove is remove
-    outcome = BatchScorer(visits_predictor).score(source, destination)
+    seen = Seen()
+    outcome = BatchScorer(visits_predictor, seen).score(source, destination)
+    assert "anew" not in seen.text
     assert outcome.rows == 400
     assert destination.read_bytes() == (files.folder / f"whole.{kind}").read_bytes()
     assert files.names == sorted([source.name, destination.name, f"whole.{kind}"])

@@ -183,7 +183,7 @@ def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_pat
     (trained / "in.csv").write_text("\n".join([*lines, lines[5] + ",more"]) + "\n")
     options = ["--folder", str(folder), "--bad-rows", "aside"]
     done = run(trained, "predict", "in.csv", "out.parquet", *options)
-    assert done.stdout == "442 rows to out.parquet\n1 bad rows left out; out.bad.csv says why\n"
+    assert done.stdout == "442 rows to out.parquet\n1 bad row left out; out.bad.csv says why\n"
     said = json.loads(run(trained, "predict", "in.csv", "out.csv", "--overwrite", "--json", *options).stdout)
     assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
 
