@@ -57,6 +57,7 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 
 test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
 	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
+
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .
 	$(IN_ENV) ruff format .
