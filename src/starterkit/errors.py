@@ -1,5 +1,7 @@
 """What the kit raises: one line that names the thing and where it was found, and one that says what to do."""
 
+import errno
+
 
 class KitError(Exception):
     """A failure that the kit foresaw. The command line shows it as one line, without a traceback.
@@ -52,3 +54,28 @@ class TrackingError(KitError):
 
 class Refused(KitError):
     """The gate refused a version, or the stage refuses the work."""
+
+
+_MENDS = {
+    errno.ENOSPC: "Free space on the disk, then give the command again",
+    errno.EDQUOT: "Free space within your quota, then give the command again",
+    errno.EROFS: "The disk is read-only: work on another one",
+    errno.EACCES: "Run this as its owner, or give yourself the right to use it",
+    errno.EPERM: "Run this as its owner, or give yourself the right to use it",
+    errno.EMFILE: "Raise the number of open files, as with `ulimit -n`",
+    errno.ENFILE: "Close other programs: the machine has too many open files",
+    errno.ENOMEM: "Close other programs: the machine has no memory left",
+}
+
+
+def of_machine(error: OSError) -> KitError | None:
+    """What the machine refuses anywhere (a full disk, a missing right) in one line; None for anything else."""
+    mend = _MENDS.get(error.errno or 0)
+    if mend is None:
+        return None
+    return KitError(": ".join(map(str, filter(None, (error.strerror, error.filename)))), mend)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message, or the error's name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

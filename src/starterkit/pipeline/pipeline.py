@@ -212,7 +212,11 @@ class Pipeline:
 
     @cached_property
     def _tracker(self) -> Tracker:
-        return Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
+        tracker = Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
+        for dead in tracker.end_dead_runs():
+            with step(self._progress, "mend a run") as note:
+                note.text = f"run {dead.id} was killed half-way; it counts as {dead.status_before.lower()} now"
+        return tracker
 
 
 def _lineage_of(tracker: Tracker, run: str) -> Lineage:

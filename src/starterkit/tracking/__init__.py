@@ -1,13 +1,15 @@
 """The one adapter through which runs, data sets, figures and models reach MLflow."""
 
-from starterkit.tracking.connection import Connection, ask_version, connect, explained
+from starterkit.tracking.connection import Connection, ask_version, connect, local_store
+from starterkit.tracking.failures import explained
 from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up
 from starterkit.tracking.round_trip import check_round_trip
-from starterkit.tracking.tracker import Example, Run, Tracker
+from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
 
 __all__ = [
     "Connection",
     "Example",
+    "OpenRun",
     "Run",
     "RunRecord",
     "Tracker",
@@ -16,5 +18,6 @@ __all__ = [
     "connect",
     "explained",
     "fetch_file",
+    "local_store",
     "look_up",
 ]

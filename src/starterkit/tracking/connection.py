@@ -2,14 +2,9 @@
 
 import logging
 import os
-import shutil
-import sqlite3
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -18,16 +13,16 @@ from urllib.request import urlopen
 from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings, mask
 from starterkit.telemetry import send_nothing
+from starterkit.tracking.failures import START, explained
+from starterkit.tracking.local_store import ADDRESS, LocalStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SQLITE = "sqlite:///"
 _REQUEST_SECONDS = 20
 _REQUEST_RETRIES = 3
 _KNOCK_SECONDS = 5
-_LOCK_SECONDS = 60
-_START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
+_LOCK_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,12 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
         It does not answer, or refuses.
     """
     send_nothing()
+    uri, name, store = settings.uri, mask(settings.uri), local_store(settings, root)
+    if store:
+        uri = f"{ADDRESS}{store.database}"
+        store.require_sound(_LOCK_SECONDS)
+    else:
+        ask_version(uri, name)
     # MLflow reads these when it is imported, so that import must not come earlier.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the command's result
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
@@ -70,64 +71,28 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     import mlflow
 
     _quiet()
-    uri, name, artifacts = settings.uri, mask(settings.uri), None
-    if uri.startswith(_SQLITE):
-        database = root / uri.removeprefix(_SQLITE)
-        uri, artifacts = f"{_SQLITE}{database}", (root / "mlartifacts").as_uri()
-    else:
-        ask_version(uri, name)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with explained(name), _alone(uri):
-        if artifacts and not Path(uri.removeprefix(_SQLITE)).exists():
-            _make_store(Path(uri.removeprefix(_SQLITE)))
+    with explained(name):
+        if store:
+            _prepare(store)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
-    return Connection(uri, name, artifacts, client)
+    return Connection(uri, name, store.artifacts.as_uri() if store else None, client)
 
 
-@contextmanager
-def explained(name: str) -> Generator[None, None, None]:
-    """Turn what MLflow and the store raise into one line that names the address.
-
-    Raises
-    ------
-    TrackingError
-        For every failure to reach or to use the server.
-    """
-    try:
-        yield
-    except _failures(name) as error:
-        reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-        raise TrackingError(f"MLflow at {name} failed: {mask(reason)[:300]}", _mend(name, error)) from error
+def local_store(settings: TrackingSettings, root: Path) -> LocalStore | None:
+    """The store that the settings name, unless it is a server."""
+    if not settings.uri.startswith(ADDRESS):
+        return None
+    return LocalStore(root / settings.uri.removeprefix(ADDRESS), root / "mlartifacts")
 
 
-def _make_store(database: Path) -> None:
-    """Make the tables of a new local store elsewhere and move them here whole: MLflow cannot mend half of them."""
-    import mlflow
-
-    with TemporaryDirectory(prefix="starterkit-", ignore_cleanup_errors=True) as scratch:
-        made, partial = Path(scratch, "store.db"), database.with_name(f"{database.name}.partial")
-        mlflow.MlflowClient(f"{_SQLITE}{made}", f"{_SQLITE}{made}").search_experiments(max_results=1)
-        shutil.copyfile(made, partial)
-        partial.replace(database)
-
-
-@contextmanager
-def _alone(uri: str) -> Generator[None, None, None]:
-    """Let one process at a time open a local store: the first makes its tables, and two would ruin it.
-
-    The lock is SQLite's own on a file beside the store, so that it goes with the process that holds it.
-    """
-    if not uri.startswith(_SQLITE):
-        yield
-        return
-    lock = sqlite3.connect(f"{uri.removeprefix(_SQLITE)}.lock", timeout=_LOCK_SECONDS)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-        yield
-    finally:
-        lock.close()
+def _prepare(store: LocalStore) -> None:
+    if not store.exists:
+        store.make()
+    elif earlier := store.left_behind():
+        store.follow(earlier)
 
 
 def ask_version(uri: str, name: str) -> str:
@@ -145,26 +110,7 @@ def ask_version(uri: str, name: str) -> str:
     except OSError as error:
         reason = getattr(error, "reason", error)
         what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"
-        raise TrackingError(what, _START) from error
-
-
-def _mend(name: str, error: Exception) -> str:
-    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-        return "Name one that is there; `starterkit ui` shows them"
-    if name.startswith(_SQLITE):
-        return "See that the file is whole and can be written, or move it away to begin with an empty store"
-    return _START
-
-
-def _failures(name: str) -> tuple[type[Exception], ...]:
-    from mlflow.exceptions import MlflowException
-
-    if not name.startswith(_SQLITE):
-        return MlflowException, OSError
-    from alembic.util import CommandError  # a slim client of a server has neither of these two
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return MlflowException, OSError, sqlite3.Error, SQLAlchemyError, CommandError
+        raise TrackingError(what, START) from error
 
 
 def _credentials(settings: TrackingSettings) -> dict[str, str]:
@@ -180,6 +126,8 @@ def _quiet() -> None:
     """MLflow and Alembic tell of every table they make; people are told of steps."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Their tracebacks repeat statements with their parameters; `explained` tells what came of it.
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # "failed to resolve pip version"
     # Whether a whole number may be missing is said by the schema, and the kit checks it.
     warnings.filterwarnings("ignore", message=".*Inferred schema contains integer column", category=UserWarning)

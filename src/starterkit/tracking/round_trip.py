@@ -5,7 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from starterkit.errors import TrackingError
-from starterkit.tracking.connection import Connection, ask_version, explained
+from starterkit.tracking.connection import Connection, ask_version
+from starterkit.tracking.failures import explained
 
 _EXPERIMENT = "starterkit-doctor"
 

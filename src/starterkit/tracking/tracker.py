@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from starterkit.errors import TrackingError
-from starterkit.tracking.connection import Connection, explained
+from starterkit.tracking import liveness
+from starterkit.tracking.connection import Connection
+from starterkit.tracking.failures import explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
     from mlflow.models import ModelSignature
 
+_STATUS_BEFORE = "status_before"
 _ESTIMATOR = "estimator"
 _EXPORTED = "exported"
 
@@ -27,6 +30,16 @@ class Example:
 
     inputs: "pd.DataFrame"
     outputs: "pd.DataFrame"
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that says of itself that it works. `state` says what is known of its process."""
+
+    id: str
+    name: str
+    state: liveness.State
+    status_before: str
 
 
 class Tracker:
@@ -51,7 +64,8 @@ class Tracker:
 
         with explained(self._connection.name):
             experiment = self._experiment_id()
-            run = mlflow.start_run(experiment_id=experiment, run_name=name).info.run_id
+            tags = {liveness.TAG: liveness.this_process()}
+            run = mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags).info.run_id
         with self._open(run) as opened:
             yield opened
 
@@ -60,7 +74,11 @@ class Tracker:
         """An earlier run, to add to it."""
         import mlflow
 
+        client = self._connection.client
         with explained(self._connection.name):
+            # Before the run is open again: who is killed in between leaves it as it was.
+            client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
+            client.set_tag(run_id, liveness.TAG, liveness.this_process())
             mlflow.start_run(run_id=run_id)
         with self._open(run_id, status_of_failure="FINISHED") as opened:  # what it held before is still whole
             yield opened
@@ -78,6 +96,22 @@ class Tracker:
             raise
         with explained(self._connection.name):
             mlflow.end_run()
+
+    def open_runs(self) -> list[OpenRun]:
+        """The runs that say of themselves that they work."""
+        client = self._connection.client
+        with explained(self._connection.name):
+            found = client.get_experiment_by_name(self._experiment)
+            runs = client.search_runs([found.experiment_id], "status = 'RUNNING'") if found else []
+        return [_open_run(run.info.run_id, run.info.run_name, run.data.tags) for run in runs]
+
+    def end_dead_runs(self) -> list[OpenRun]:
+        """Mark the runs whose process was killed. One that was opened again is what it was before, and whole."""
+        dead = [run for run in self.open_runs() if run.state == "dead"]
+        with explained(self._connection.name):
+            for run in dead:
+                self._connection.client.set_terminated(run.id, run.status_before)
+        return dead
 
     def latest(self) -> str:
         """The id of the newest finished run.
@@ -218,6 +252,10 @@ class Run:
                     self._connection.client.log_model_artifact(model.model_id, str(file))
             mlflow.set_tags({"exported_model_id": model.model_id})
         return str(model.model_id)
+
+
+def _open_run(run_id: str, name: str, tags: Mapping[str, str]) -> OpenRun:
+    return OpenRun(run_id, name, liveness.state_of(tags), tags.get(_STATUS_BEFORE, "KILLED"))
 
 
 def _dataset(frame: "pd.DataFrame", *, name: str, source: str, digest: str, target: str) -> "PandasDataset":

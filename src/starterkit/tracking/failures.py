@@ -1,0 +1,67 @@
+"""What MLflow and its store raise, in one line with the mend that fits."""
+
+import re
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from starterkit.errors import TrackingError, first_line
+from starterkit.settings import mask
+from starterkit.tracking.local_store import ADDRESS
+
+START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
+_AGAIN = "then give the command again"
+_MENDS = (
+    (r"disk is full|No space left|quota exceeded", f"Free space on the disk, {_AGAIN}"),
+    (r"readonly|read-only|Permission denied|unable to open", f"See that you may write it, {_AGAIN}"),
+    (r"is locked", f"Another program holds it: wait for it or end it, {_AGAIN}"),
+    (r"malformed|not a database|disk I/O", "Bring a copy of it back, or move it away to begin with an empty store"),
+    (r"out-of-date database schema", "Its MLflow is another one: `mlflow db upgrade` brings a copy of it up to date"),
+)
+_DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|pymysql)[\w.]*\) (.+)")
+
+
+@contextmanager
+def explained(name: str) -> Generator[None, None, None]:
+    """Turn what MLflow and the store raise into one line that names the address.
+
+    Raises
+    ------
+    TrackingError
+        For every failure to reach or to use the server.
+    """
+    try:
+        yield
+    except _failures(name) as error:
+        reason = mask(_reason(error))[:300]
+        raise TrackingError(f"MLflow at {name} failed: {reason}", _mend(name, reason, error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """The driver's own words, where it has any: MLflow and SQLAlchemy repeat the statement and its parameters."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else first_line(error)
+    words = _DRIVER.search(str(error))
+    return first_line(getattr(error, "orig", None) or (words[1] if words else error))
+
+
+def _mend(name: str, reason: str, error: Exception) -> str:
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        return "Name one that is there; `starterkit ui` shows them"
+    for sign, mend in _MENDS:
+        if re.search(sign, reason, re.IGNORECASE):
+            return mend
+    if name.startswith(ADDRESS):
+        return "See that the file is whole and can be written, or move it away to begin with an empty store"
+    return START
+
+
+def _failures(name: str) -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+
+    if not name.startswith(ADDRESS):
+        return MlflowException, OSError
+    from alembic.util import CommandError  # a slim client of a server has neither of these two
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, OSError, sqlite3.Error, SQLAlchemyError, CommandError

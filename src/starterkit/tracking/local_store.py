@@ -1,0 +1,234 @@
+"""The local store: a SQLite file, and the folder beside the repository's settings that holds the artifacts.
+
+See docs/decisions/0014-faults.md for what is asked before MLflow is let in, and why.
+"""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from starterkit.errors import TrackingError
+from starterkit.tracking.holders import holder_of, owner_of
+
+ADDRESS = "sqlite:///"
+_HEADER = b"SQLite format 3\x00"
+_TABLES = frozenset({"alembic_version", "experiments", "runs", "logged_models", "registered_models", "model_versions"})
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow keeps addresses of artifacts, all absolute."""
+_MAKING_SECONDS = 60
+_DISK_FLOOR = 20_000_000
+"""Bytes; a first run of the example writes 8 MB."""
+_EMPTY = "or move it away to begin with an empty store"
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """A store without a server.
+
+    Attributes
+    ----------
+    database, artifacts
+        The SQLite file and the folder for artifacts.
+    """
+
+    database: Path
+    artifacts: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database. An empty file is none."""
+        return self.database.is_file() and self.database.stat().st_size > 0
+
+    def require_sound(self, wait: float, thorough: bool = False) -> None:
+        """See that the store can be read and written, and change nothing. MLflow would try for minutes.
+
+        Parameters
+        ----------
+        wait
+            How many seconds another process may hold the database.
+        thorough
+            Look at every page.
+
+        Raises
+        ------
+        TrackingError
+            The first thing that is wrong, by name.
+        """
+        _require_writable(self.database.parent, "the folder of the store")
+        _require_space(self.database.parent)
+        if self.artifacts.exists():
+            _require_writable(self.artifacts, "the folder of the artifacts")
+        if not self.database.exists():
+            return
+        _require_writable(self.database, "the store")
+        if self.exists:
+            self._require_database()
+            self._require_unlocked(wait)
+            self._require_whole(thorough)
+
+    def make(self) -> None:
+        """Make the tables elsewhere and move them here whole: MLflow cannot mend half of them."""
+        import mlflow
+
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            if self.exists:  # somebody else was quicker
+                return
+            with TemporaryDirectory(prefix="starterkit-", ignore_cleanup_errors=True) as scratch:
+                made, partial = Path(scratch, "store.db"), self._beside("partial")
+                mlflow.MlflowClient(f"{ADDRESS}{made}", f"{ADDRESS}{made}").search_experiments(max_results=1)
+                try:
+                    shutil.copyfile(made, partial)
+                    partial.replace(self.database)
+                finally:
+                    partial.unlink(missing_ok=True)
+
+    def left_behind(self) -> list[str]:
+        """The addresses of artifact folders that are other than ours, and whose files ours holds: the store was moved.
+
+        Raises
+        ------
+        TrackingError
+            Neither the earlier folder nor ours is there.
+        """
+        ours, behind = self.artifacts.as_uri(), []
+        with closing(self._open()) as database:
+            known = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file:///%/' || ?"
+            for (earlier,) in database.execute(known, (self.artifacts.name,)).fetchall():
+                if earlier == ours:
+                    continue
+                before = path_of(earlier)
+                if self.artifacts.is_dir() and self._holds_what_is_in(before, earlier, database):
+                    behind.append(earlier)
+                elif not os.path.exists(before):  # noqa: PTH110  # Path.exists raises where it may not look
+                    what = f"the artifacts of {self.database.name} are neither in {self.artifacts} nor in {before}"
+                    mend = f"Bring the folder {self.artifacts.name} back, or move {self.database.name} away to begin"
+                    raise TrackingError(what, f"{mend} with an empty store")
+        return behind
+
+    def follow(self, earlier: list[str]) -> None:
+        """Let what points into earlier artifact folders point into ours, all of it or nothing."""
+        ours = self.artifacts.as_uri()
+        with self._alone(), closing(self._open(_MAKING_SECONDS)) as database, database:
+            for table, column in _PLACES:
+                for address in earlier:
+                    move = f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608  # fixed names
+                    where = f"WHERE {column} = ? OR substr({column}, 1, ?) = ?"
+                    inside = f"{address}/"
+                    given = (ours, len(address) + 1, address, len(inside), inside)
+                    database.execute(move + where, given)
+
+    def _holds_what_is_in(self, before: Path, earlier: str, database: sqlite3.Connection) -> bool:
+        """Whether each logged model that lies in an earlier folder lies in ours too."""
+        found = "SELECT artifact_location FROM logged_models WHERE artifact_location LIKE ? || '/%'"
+        relative = [path_of(address).relative_to(before) for (address,) in database.execute(found, (earlier,))]
+        return all((self.artifacts / name).exists() for name in relative if os.path.exists(before / name))  # noqa: PTH110
+
+    def _require_database(self) -> None:
+        with self.database.open("rb") as file:
+            if file.read(len(_HEADER)) != _HEADER:
+                raise TrackingError(f"{self.database.name} is not a database", f"Bring a copy of it back, {_EMPTY}")
+
+    def _require_unlocked(self, wait: float) -> None:
+        try:
+            with closing(self._open(wait)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.rollback()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise TrackingError(f"{self.database.name} cannot be opened: {error}", _EMPTY_OR_BACK) from error
+            who = holder_of(self.database) or "another program"
+            mend = "Wait for it or end it, then give the command again"
+            raise TrackingError(f"{self.database.name} is locked by {who} for more than {wait:g} s", mend) from error
+        except sqlite3.DatabaseError as error:
+            raise TrackingError(f"{self.database.name} is damaged: {error}", _EMPTY_OR_BACK) from error
+
+    def _require_whole(self, thorough: bool) -> None:
+        damaged = f"{self.database.name} is damaged"
+        try:
+            with closing(self._open()) as database:
+                tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                (pages,) = database.execute("PRAGMA page_count").fetchone()
+                (size,) = database.execute("PRAGMA page_size").fetchone()
+                said = database.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
+        except sqlite3.DatabaseError as error:
+            raise TrackingError(f"{damaged}: {error}", _EMPTY_OR_BACK) from error
+        if self.database.stat().st_size < pages * size:
+            raise TrackingError(f"{damaged}: its end is missing", _EMPTY_OR_BACK)
+        if said != "ok":
+            raise TrackingError(f"{damaged}: SQLite's check of its pages fails", _EMPTY_OR_BACK)
+        if not tables >= _TABLES:
+            what = f"{self.database.name} is a database, but not a whole one of MLflow's"
+            raise TrackingError(what, f"Name another file in tracking.uri, {_EMPTY}")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time make or move a store. The lock goes with the process that holds it."""
+        import fcntl
+
+        path, began = self._beside("lock"), time.monotonic()
+        if path.exists():
+            _require_writable(path, "the lock of the store")
+        with path.open("a") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() - began > _MAKING_SECONDS:
+                        who = holder_of(path) or "another process"
+                        what = f"{path.name} is held by {who} for more than {_MAKING_SECONDS} s"
+                        raise TrackingError(what, "Wait for it or end it, then give the command again") from None
+                    time.sleep(0.1)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # who waits for it looks again whether there is a store
+
+    def _open(self, wait: float = 5) -> sqlite3.Connection:
+        # As a URI, so that SQLite makes no empty file where somebody has just moved it away.
+        return sqlite3.connect(f"{self.database.absolute().as_uri()}?mode=rw", timeout=wait, uri=True)
+
+    def _beside(self, ending: str) -> Path:
+        return self.database.with_name(f"{self.database.name}.{ending}")
+
+
+_EMPTY_OR_BACK = f"Bring a copy of it back, {_EMPTY}"
+
+
+def path_of(address: str) -> Path:
+    """The path of a ``file:`` address."""
+    from urllib.parse import unquote, urlsplit
+
+    return Path(unquote(urlsplit(address).path))
+
+
+def _require_writable(path: Path, role: str) -> None:
+    """`path`, or the nearest folder above it that is there, can be written."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    needed = os.R_OK | os.W_OK | (os.X_OK if there.is_dir() else 0)
+    if not os.access(there, needed):
+        what = f"{role}, {path.name}, cannot be written: {there} {owner_of(there)}"
+        raise TrackingError(what, "Run this as its owner, or give yourself the right to write it")
+
+
+def _require_space(folder: Path) -> None:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < _DISK_FLOOR:
+        what = f"the disk of {folder} is full: {free / 1e6:.1f} MB are free, a run needs {_DISK_FLOOR // 1_000_000}"
+        raise TrackingError(what, "Free space on it, then give the command again")
