@@ -96,3 +96,5 @@ clean: ## remove environments and caches; runs, models and data stay
 python:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) not found; install Python 3.11, 3.12 or 3.13, or add PYTHON=… to the command" >&2; exit 1; }
+	@$(PYTHON) -S -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); the kit needs 3.11, 3.12 or 3.13: add PYTHON=python3.12" >&2; exit 1; }

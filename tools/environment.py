@@ -14,6 +14,7 @@ from pathlib import Path
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 OLDEST_UV = (0, 9)  # its build backend is the one that pyproject.toml asks for
 BOOTSTRAP, BOOTSTRAP_LOCK = Path(".uv"), "requirements-uv.txt"
+LEAST_FREE = 100_000_000  # below, a failure is the disk's
 LOCK, TEST_LOCK = "requirements.txt", "requirements-test.txt"
 STAMP = "kit-environment"  # in the environment: what it was made from
 
@@ -61,6 +62,7 @@ def install(venv: Path, uv: Path, with_tests: bool) -> None:
     stamp_path = venv / STAMP
     stamp = read(stamp_path)
     lock = lock_for(stamp, with_tests)
+    require_writable(Path.cwd(), venv)
     same_origin = stamp.splitlines()[1:3] == fingerprint(lock).splitlines()[1:3]
     if not (same_origin and os.access(python_of(venv), os.X_OK)):
         create(venv, uv)
@@ -129,6 +131,7 @@ def fetch_uv() -> None:
     options = ["--quiet", "--retries", "1", "--only-binary", ":all:", "--require-hashes"]
     answer = subprocess.run([*pip, "install", *options, "-r", BOOTSTRAP_LOCK], capture_output=True, text=True)
     if answer.returncode:
+        require_space(BOOTSTRAP)
         reasons = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
         raise CannotMake(
             "pip could not fetch uv ({}): check the network and pip's index, or install uv".format(
@@ -142,10 +145,34 @@ def call(uv: Path, *arguments: str) -> None:
 
     answer = subprocess.run([str(uv), *arguments], env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
     if answer.returncode:
+        require_space(Path.cwd(), Path.home())
         raise CannotMake(
             "uv could not finish, for the reason above: mend it (no network? set UV_DEFAULT_INDEX "
             "for a mirror) and give the same command again"
         )
+
+
+def require_writable(*folders: Path) -> None:
+    for folder in folders:
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise CannotMake(
+                f"{folder} belongs to user {folder.stat().st_uid} and cannot be written: work as that user, "
+                "or name a folder of your own with VENV=…"
+            )
+
+
+def require_space(*folders: Path) -> None:
+    """Tell a full disk from a network that fails: the project's, the scratch folder's, and the one of uv's cache."""
+    import shutil
+    import tempfile
+
+    for folder in (*folders, Path(tempfile.gettempdir())):
+        free = shutil.disk_usage(folder).free
+        if free < LEAST_FREE:
+            raise CannotMake(
+                f"the disk of {folder} is full, {free / 1e6:.0f} MB are free: an environment takes about 1 GB; "
+                "free that much and give the same command again"
+            )
 
 
 class OneAtATime:
@@ -194,5 +221,9 @@ if __name__ == "__main__":
     except CannotMake as error:
         say(str(error))
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that belongs to somebody else
+        say(f"{error.strerror}: {error.filename or sys.argv[1]}; mend it and give the same command again")
+        sys.exit(1)
     except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
         sys.exit(130)

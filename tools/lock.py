@@ -24,7 +24,7 @@ FILES = (PROJECT, LOCK, TEST_LOCK, BOOTSTRAP_LOCK)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
 
-Pins = dict[str, set[str]]
+Pins = "dict[str, set[str]]"  # in quotes for the Pythons that check_python() refuses
 
 
 class Resolver:
@@ -100,8 +100,19 @@ def main(task: str = "", requirement: str = "") -> None:
             resolver.lock()
         for lock in (TEST_LOCK, BOOTSTRAP_LOCK):
             print_moves(read_pins(Path(lock)), read_pins(folder / lock), lock)
+        replace_all(folder)
+
+
+def replace_all(folder: Path) -> None:
+    """All files or none: a disk can be full."""
+    try:
         for file in FILES:
-            shutil.copyfile(folder / file, file)
+            shutil.copyfile(folder / file, f"{file}.new")
+        for file in FILES:
+            Path(f"{file}.new").replace(file)
+    finally:
+        for file in FILES:
+            Path(f"{file}.new").unlink(missing_ok=True)
 
 
 def read_pins(lock: Path) -> Pins:
@@ -143,3 +154,9 @@ if __name__ == "__main__":
     except CannotMake as error:
         say(str(error))
         sys.exit(1)
+    except OSError as error:
+        say(f"{error.strerror}: {error.filename}; the locks are as they were")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("stopped; the locks are as they were")
+        sys.exit(130)

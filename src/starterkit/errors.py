@@ -76,6 +76,6 @@ def of_machine(error: OSError) -> KitError | None:
     return KitError(": ".join(map(str, filter(None, (error.strerror, error.filename)))), mend)
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: BaseException | str) -> str:
     """The first line of a message, or the error's name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from starterkit.errors import TrackingError
-from starterkit.inference import Predictor
+from starterkit.errors import ContractError, TrackingError
+from starterkit.inference import CONTRACT_FILE, Predictor
 from starterkit.settings import Stage
 from starterkit.tracking import Connection, explained
 
@@ -83,14 +83,13 @@ class ModelRegistry:
         UnknownVersion
             There is no such version.
         """
-        with explained(self.connection.name):
-            found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
+        found = self.versions()
         for candidate in found:
-            if number is None or int(candidate.version) == number:
-                return _version(candidate)
+            if number is None or candidate.number == number:
+                return candidate
         if not found:
             raise UnknownVersion(f"registered model '{self.model}' has no version", "Run `starterkit run` first")
-        mend = f"Name one of {', '.join(reversed([str(candidate.version) for candidate in found[:_NAMED]]))}"
+        mend = f"Name one of {', '.join(reversed([str(candidate.number) for candidate in found[:_NAMED]]))}"
         raise UnknownVersion(f"registered model '{self.model}' has no version {number}", mend)
 
     def find(self, name: str) -> Version:
@@ -109,6 +108,18 @@ class ModelRegistry:
         if not (name.isascii() and name.isdigit()):
             raise UnknownVersion(f"'{name[:40]}' names no version", f"Give a number, or {CHAMPION}")
         return self.version(int(name))
+
+    def versions(self) -> list[Version]:
+        """All versions, the newest first."""
+        with explained(self.connection.name):
+            found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
+        return [_version(one) for one in found]
+
+    def aliases(self) -> Mapping[str, int]:
+        """The number that each alias points at, whether there is such a version or not."""
+        with explained(self.connection.name):
+            found = self._client.search_registered_models(f"name = '{self.model}'")
+        return {alias: int(number) for model in found for alias, number in model.aliases.items()}
 
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
@@ -147,9 +158,12 @@ class ModelRegistry:
         import mlflow.artifacts
 
         with explained(self.connection.name):
-            return Path(
-                mlflow.artifacts.download_artifacts(f"models:/{self.model}/{version.number}", dst_path=str(into))
-            )
+            address = f"models:/{self.model}/{version.number}"
+            folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(into)))
+        if not (folder / CONTRACT_FILE).exists():
+            mend = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
+            raise ContractError(f"the files of {version} are gone from MLflow's artifacts", mend)
+        return folder
 
 
 def _version(found: "ModelVersion") -> Version:

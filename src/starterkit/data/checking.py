@@ -1,5 +1,6 @@
 """Everything that is wrong with a table, all at once, and without showing a sensitive value."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -80,8 +81,8 @@ def _wrong_columns(problem: Problem, frame: pd.DataFrame, where: str) -> list[Fa
     expected = [column.name for column in problem.columns]
     missing = [name for name in expected if name not in frame]
     if missing and len(frame.columns) == 1 and len(expected) > 1:
-        raise DataError(f"{where} has one column", "Separate the columns with commas")
-    if missing == expected:
+        raise DataError(f"{where} has one column, the schema has {len(expected)}", "Separate the columns with commas")
+    if missing == expected and not any(_near(str(name), expected) for name in frame.columns):
         # Without a header the names would be somebody's values.
         mend = f"Begin the file with a header line: {', '.join(expected)[:200]}"
         raise DataError(f"{where} has none of the schema's columns", mend)
@@ -98,8 +99,17 @@ def _wrong_columns(problem: Problem, frame: pd.DataFrame, where: str) -> list[Fa
 
 
 def _unknown(name: str, missing: Sequence[str]) -> str:
-    near = get_close_matches(name.strip().lower(), missing, n=1, cutoff=0.6)
-    return "is not in the schema" + (f"; did you mean '{near[0]}'?" if near else "")
+    near = _near(name, missing) or next(iter(get_close_matches(_plain(name), missing, n=1, cutoff=0.6)), "")
+    return "is not in the schema" + (f"; did you mean '{near}'?" if near else "")
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """The one of the names that differs in case, spaces or hyphens alone."""
+    return next((known for known in names if _plain(known) == _plain(name)), "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
 def _schema_failures(problem: Problem, frame: pd.DataFrame, sound: pd.DataFrame) -> list[Failure]:

@@ -1,5 +1,6 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
+import os
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.errors import DatabaseError
 
-from starterkit.errors import DataError
+from starterkit.data.text_file import require_text
+from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem, Source
 from starterkit.settings import DataSettings
 
@@ -29,8 +31,10 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
         password = settings.password.get_secret_value() if settings.password else None
         return SqlQuery(settings.source, settings.query or "", password, root)
     path = root / settings.source
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises where it may not look
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"data file '{settings.source}' may not be read by you", "Give yourself the right to read it")
     if path.suffix == ".csv":
         return CsvFile(path, text)
     if path.suffix == ".parquet":
@@ -46,6 +50,7 @@ class CsvFile:
     text_columns: Collection[str] = ()
 
     def read(self) -> pd.DataFrame:
+        require_text(self.path)
         text: dict[Hashable, Any] = dict.fromkeys(self.text_columns, "str")
         try:
             # pandas would read the id 007 as 7 and the country NA as missing.
@@ -55,9 +60,10 @@ class CsvFile:
                 keep_default_na=False,
                 na_values=[""],
                 encoding="utf-8-sig",
+                low_memory=False,  # else it guesses a type a piece of the file, and warns
             )
         except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
-            raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}", "Repair or replace it") from error
+            raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
         return frame
@@ -73,7 +79,7 @@ class ParquetFile:
         try:
             return pd.read_parquet(self.path)
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}", "Repair or replace it") from error
+            raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class SqlQuery:
 
     def read(self) -> pd.DataFrame:
         from sqlalchemy import create_engine, text
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import DataError as DBAPIDataError
+        from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
         mend = "Check the address and data.query"
         try:
@@ -97,7 +104,9 @@ class SqlQuery:
         except (SQLAlchemyError, DatabaseError, ImportError) as error:
             # pandas and SQLAlchemy repeat the address and the statement, so only the driver's words are shown.
             inner = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
-            cause = _first_line(getattr(inner, "orig", None) or inner)
+            # A database that cannot read a value says which.
+            repeats = isinstance(inner, (DBAPIDataError, IntegrityError))
+            cause = type(inner).__name__ if repeats else first_line(getattr(inner, "orig", None) or inner)
             raise DataError(f"data.source cannot be queried: {cause}", mend) from None
         except ValueError:  # repeats a part of the address, which may be the password's
             raise DataError("data.source cannot be queried: the address is malformed", mend) from None
@@ -112,7 +121,3 @@ class SqlQuery:
                 raise DataError(f"database file '{url.database}' does not exist", "Put it there or change data.source")
             url = url.set(database=str(file))
         return url.set(password=self.password) if self.password else url
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,9 +7,10 @@ import pandera.pandas as pa
 from pandera.errors import SchemaInitError
 
 from starterkit.contract import Column, ColumnType, Role, Scalar, Sensitivity
-from starterkit.errors import ProblemError
+from starterkit.errors import ProblemError, first_line
 
 _KEY = "starterkit"
+_KINDS = {"string": "text", "boolean": "true or false"}
 
 
 def feature(*, sensitivity: Literal["plain", "sensitive"], unit: str = "", **field: Any) -> Any:
@@ -69,8 +70,9 @@ def read_columns(schema: type[pa.DataFrameModel]) -> tuple[Column, ...]:
     try:
         columns = schema.to_schema().columns
     except (SchemaInitError, TypeError, AttributeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ProblemError(f"the schema cannot be read: {first}", "Give a pandera DataFrameModel") from error
+        raise ProblemError(
+            f"the schema cannot be read: {first_line(error)}", "Give a pandera DataFrameModel"
+        ) from error
     return tuple(_column(str(name), declared) for name, declared in columns.items())
 
 
@@ -81,6 +83,9 @@ def _column(name: str, declared: Any) -> Column:
         raise ProblemError(f"column '{name}' of the schema has no role", mend)
     kind = _type(name, declared.dtype.type if declared.dtype else None, said["role"])
     _refuse_open_bounds(name, declared.checks)
+    if kind in ("string", "boolean") and _bounds(declared.checks) != (None, None):
+        mend = "Declare it as float or int, or leave ge and le out"
+        raise ProblemError(f"column '{name}' of the schema is {_KINDS[kind]} and has a bound", mend)
     minimum, maximum = _bounds(declared.checks) if kind in ("integer", "float") else (None, None)
     return Column(
         name=name,

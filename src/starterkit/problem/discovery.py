@@ -33,6 +33,15 @@ def _load(entry: EntryPoint) -> object:
         return entry.load()
     except ProblemError:
         raise
+    except ModuleNotFoundError as error:
+        what = f"{entry.value} cannot be imported: there is no module '{error.name}' ({place_of(error)})"
+        package = (error.name or "").partition(".")[0]
+        own = package == entry.module.partition(".")[0]
+        mend = "Mend the import" if own else f"Mend the import, or install the package: `make add PKG={package}`"
+        raise ProblemError(what, mend) from error
+    except SyntaxError as error:  # its message holds the place already
+        what = f"{entry.value} cannot be imported: {type(error).__name__}: {error.msg} ({place_of(error)})"
+        raise ProblemError(what, "Mend the project's code") from error
     except Exception as error:  # the project's own code may fail in any way while it is imported
         what = f"{entry.value} cannot be imported: {type(error).__name__}: {error} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code") from error

@@ -88,7 +88,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise ProblemError(f"problem name '{self.name}'", "Use lower-case letters, digits and hyphens")
+            what = f"the problem's name '{self.name}' has other signs than lower-case letters, digits and hyphens"
+            raise ProblemError(what, "Rename it, as in 'house-prices'")
         if not callable(self.estimator):
             what = f"the problem's estimator is a {type(self.estimator).__name__}"
             raise ProblemError(what, "Give a function that builds one, so that training.params can set its arguments")

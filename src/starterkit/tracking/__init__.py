@@ -2,6 +2,7 @@
 
 from starterkit.tracking.connection import Connection, ask_version, connect, local_store
 from starterkit.tracking.failures import explained
+from starterkit.tracking.holders import owner_of
 from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
@@ -20,4 +21,5 @@ __all__ = [
     "fetch_file",
     "local_store",
     "look_up",
+    "owner_of",
 ]

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from starterkit.errors import TrackingError
 from starterkit.tracking.holders import holder_of, owner_of
@@ -175,26 +176,21 @@ class LocalStore:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one process at a time make or move a store. The lock goes with the process that holds it."""
-        import fcntl
-
-        path, began = self._beside("lock"), time.monotonic()
+        path = self._beside("lock")
         if path.exists():
             _require_writable(path, "the lock of the store")
-        with path.open("a") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() - began > _MAKING_SECONDS:
-                        who = holder_of(path) or "another process"
-                        what = f"{path.name} is held by {who} for more than {_MAKING_SECONDS} s"
-                        raise TrackingError(what, "Wait for it or end it, then give the command again") from None
-                    time.sleep(0.1)
+        until = time.monotonic() + _MAKING_SECONDS
+        while (lock := _locked(path)) is None:
+            if time.monotonic() > until:
+                who = holder_of(path) or "another process"
+                what = f"{path.name} is held by {who} for more than {_MAKING_SECONDS} s"
+                raise TrackingError(what, "Wait for it or end it, then give the command again")
+            time.sleep(0.1)
+        with lock:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)  # who waits for it looks again whether there is a store
+                path.unlink(missing_ok=True)
 
     def _open(self, wait: float = 5) -> sqlite3.Connection:
         # As a URI, so that SQLite makes no empty file where somebody has just moved it away.
@@ -223,6 +219,21 @@ def _require_writable(path: Path, role: str) -> None:
     if not os.access(there, needed):
         what = f"{role}, {path.name}, cannot be written: {there} {owner_of(there)}"
         raise TrackingError(what, "Run this as its owner, or give yourself the right to write it")
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file, locked by us alone, or None where somebody else has it or has just removed it."""
+    import fcntl
+
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
 
 
 def _require_space(folder: Path) -> None:

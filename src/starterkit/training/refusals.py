@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starterkit.errors import DataError, ProblemError
+from starterkit.errors import DataError, ProblemError, first_line
 
 _QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
 
@@ -25,5 +25,4 @@ def refusals(what: str) -> Iterator[None]:
 
 def unquoted(error: BaseException) -> str:
     """The first line of the message, up to the first thing quoted: it could be a person's."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return _QUOTED.split(first)[0].rstrip(" :,=") or type(error).__name__
+    return _QUOTED.split(first_line(error))[0].rstrip(" :,=") or type(error).__name__

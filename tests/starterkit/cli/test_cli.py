@@ -248,7 +248,9 @@ def test_config_schema_is_the_file(run: Run, repository: Path) -> None:
 def test_doctor_finds_a_sound_installation(run: Run, trained: Path) -> None:
     done = run(trained, "doctor", "--json")
     found = {finding["item"]: finding["state"] for finding in json.loads(done.stdout)}
-    assert found == dict.fromkeys(["settings", "disk", "problem", "data", "MLflow", "champion", "API"], "well")
+    assert found == dict.fromkeys(
+        ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "API"], "well"
+    )
 
 
 def test_doctor_names_what_fails_and_goes_on(run: Run, repository: Path) -> None:

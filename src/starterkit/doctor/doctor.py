@@ -1,0 +1,78 @@
+"""`Doctor` asks one examination after the other. A failure never hides the next one."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from starterkit.doctor import machine, models, project, store
+from starterkit.doctor.finding import Examination, Finding, warning, well
+from starterkit.errors import KitError, SettingsError, of_machine
+from starterkit.progress import Progress, silent, step
+from starterkit.settings import Layers, read_layers
+
+_EXAMINATIONS = (
+    Examination("disk", machine.disk),
+    Examination("problem", project.problem),
+    Examination("data", project.data, needs=("problem",)),
+    Examination("MLflow", store.mlflow),
+    Examination("runs", store.runs, needs=("problem", "MLflow")),
+    Examination("versions", models.versions, needs=("problem", "MLflow")),
+    Examination("champion", models.champion, needs=("problem", "MLflow")),
+    Examination("API", machine.api),
+)
+
+
+class Doctor:
+    """Examines the installation and changes nothing of it.
+
+    Parameters
+    ----------
+    root
+        The repository, or None to look for it upwards from the working directory.
+    environ
+        The environment that names the stage.
+    progress
+        Called when an examination begins and ends.
+    """
+
+    def __init__(
+        self, root: Path | None = None, environ: Mapping[str, str] = os.environ, progress: Progress = silent
+    ) -> None:
+        self._root = root
+        self._environ = environ
+        self._progress = progress
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Everything that was found. Nothing else can be examined where the settings fail."""
+        try:
+            layers = read_layers(self._root, self._environ)
+        except SettingsError as error:
+            return (Finding("settings", "failing", error.what, error.mend),)
+        findings = [well("settings", f"stage {layers.settings.stage}")]
+        findings += [warning("settings", text, "Mend it before the next stage") for text in layers.warnings]
+        failed: set[str] = set()
+        for examination in _EXAMINATIONS:
+            with step(self._progress, examination.item) as note:
+                found = list(_examine(examination, layers, failed))
+                states = {finding.state for finding in found}
+                note.text = next(state for state in ("failing", "warning", "well") if state in states)
+            failed |= {finding.item for finding in found if finding.state == "failing"}
+            findings += found
+        return tuple(findings)
+
+
+def _examine(examination: Examination, layers: Layers, failed: set[str]) -> Iterator[Finding]:
+    item = examination.item
+    for needed in examination.needs:
+        if needed in failed:
+            yield warning(item, f"not looked at, for {needed} fails", f"Mend {needed} first")
+            return
+    try:
+        yield from examination.look(layers)
+    except KitError as error:
+        yield Finding(item, "failing", error.what, error.mend)
+    except OSError as error:
+        foreseen = of_machine(error)
+        if foreseen is None:
+            raise
+        yield Finding(item, "failing", foreseen.what, foreseen.mend)

@@ -1,0 +1,20 @@
+"""What the project gives: a problem that can be built, and data that fits it."""
+
+from collections.abc import Iterator
+
+from starterkit.data import DatasetReader
+from starterkit.doctor.finding import Finding, well
+from starterkit.problem import find_problem
+from starterkit.settings import Layers
+
+
+def problem(layers: Layers) -> Iterator[Finding]:
+    found = find_problem()
+    found.build(found.parameters(layers.settings.training.params, layers.settings.training.seed))
+    yield well("problem", f"{found.title}: {len(found.features)} features, {found.task}")
+
+
+def data(layers: Layers) -> Iterator[Finding]:
+    settings = layers.settings
+    dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
+    yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")

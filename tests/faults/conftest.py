@@ -1,0 +1,108 @@
+"""Copies to spoil, and the table of what came of it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scratch import READ_BY_A_RUN, REPOSITORY, Scratch, copied
+
+COLUMNS = ("what was done", "exit", "what was printed", "what was left", "next run", "doctor")
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run reads, and nothing that it writes."""
+    root = tmp_path_factory.mktemp("untouched") / "my prøject ü"
+    root.mkdir()
+    for name in READ_BY_A_RUN:
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after a run: one version, which is champion."""
+    scratch = copied(untouched, tmp_path_factory.mktemp("trained") / "my prøject ü")
+    outcome = scratch.run("run")
+    assert outcome.code == 0, outcome.stderr
+    return scratch.root
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A folder that another user may enter, removed afterwards."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if "pytest" in folder.name:
+            folder.chmod(0o755)
+    yield tmp_path / "my prøject ü"
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh(untouched: Path, place: Path) -> Scratch:
+    return copied(untouched, place)
+
+
+@pytest.fixture
+def scratch(trained: Path, place: Path) -> Scratch:
+    return copied(trained, place)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A real file system of so many megabytes; only root may mount one."""
+    mounted = []
+
+    def mount(megabytes: int) -> Path:
+        point = tmp_path / "disk"
+        point.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(point)], capture_output=True
+        )
+        if done.returncode:
+            pytest.skip("not run: only root may mount a small disk")
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "--lazy", str(point)], check=True)
+
+
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, Any], None]) -> Tell:
+    """Put a row into the table."""
+
+    def add(*cells: object) -> None:
+        record_property("row", [str(cell) for cell in cells])
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table, one line a fault; also as Markdown into the file that FAULT_TABLE names."""
+    rows = []
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            found = [value for key, value in report.user_properties if key == "row"]
+            if not found and report.when in ("setup", "call"):
+                reason = report.longrepr[2] if outcome == "skipped" else "see above"
+                found = [[report.nodeid.rpartition("::")[2], *[""] * 3, f"{outcome.upper()}: {reason}", ""]]
+            rows += [[*row, "" if outcome != "failed" else "FAILED"] for row in found]
+    lines = [" | ".join(cell.replace("\n", " ").replace("|", "/") for cell in row[:-1]) for row in sorted(rows)]
+    marks = ["  <-- FAILED" if row[-1] else "" for row in sorted(rows)]
+    text = [" | ".join(COLUMNS), " | ".join("-" * 3 for _ in COLUMNS)]
+    text += [f"{line}{mark}" for line, mark in zip(lines, marks, strict=True)]
+    terminalreporter.write_line("")
+    for line in text:
+        terminalreporter.write_line(f"| {line} |")
+    if path := os.environ.get("FAULT_TABLE"):
+        Path(path).write_text("\n".join(f"| {line} |" for line in text) + "\n")

@@ -1,0 +1,187 @@
+"""What happens in the middle of a run: Ctrl-C, `kill`, `kill -9`, a disk that fills up, a second run."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scratch import REPOSITORY, Outcome, Scratch, copied, interrupt, kill, terminate
+
+from conftest import Tell
+
+STEPS = ("", "load libraries", "read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate")
+"""The line after which something happens; the first is before any."""
+WAYS = {"Ctrl-C": (interrupt, 130), "kill": (terminate, 143), "kill -9": (kill, -9)}
+
+
+@pytest.mark.parametrize("after", STEPS)
+@pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
+def test_interrupted(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
+    meet_interruption(way, after, fresh, tell)
+
+
+def test_ended_by_kill(fresh: Scratch, tell: Tell) -> None:
+    meet_interruption("kill", "connect to MLflow", fresh, tell)
+
+
+def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
+    act, code = WAYS[way]
+    outcome = fresh.interrupted(after, act)
+    left = fresh.state()
+    doctor = fresh.run("doctor")
+    untouched = fresh.state() == left
+    following = fresh.run("run")
+    state = fresh.state()
+    dead, unfinished = left.runs.get("RUNNING", 0), not left.aliases and left.versions > 0
+    named = [
+        words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
+    ]
+    said = "nothing, it was killed" if way == "kill -9" else outcome.line
+    tell(f"{way} after '{after or 'the start'}'", outcome.code, said, left, "works" if not following.code else
+         following.line, "; ".join(named) or "finds nothing")  # fmt: skip
+    if outcome.code == 0:  # the last steps are shorter than the way of a signal
+        assert left.aliases
+        return
+    assert (outcome.code, outcome.untidy) == (code, ""), outcome.stderr
+    assert way == "kill -9" or "Stopped. Finished steps are kept" in outcome.line
+    assert left.faults == ()
+    assert way == "kill -9" or (left.stray == () and not dead), left
+    assert untouched
+    assert doctor.code == 0, doctor.stdout
+    assert ("killed half-way" in named) == bool(dead)
+    assert bool({"never judged", "did not become champion"} & set(named)) == unfinished
+    assert (following.code, following.untidy) == (0, ""), following.stderr
+    assert ("was killed half-way" in following.stderr) == bool(dead)
+    assert state.faults == ()
+    assert "RUNNING" not in state.runs
+    assert state.aliases == {"champion": state.versions}
+    assert [name for name in state.stray if "TMPDIR" not in name] == []
+
+
+def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: Path, tell: Tell) -> None:
+    fresh = copied(untouched, small_disk(40) / "repository")
+    filler = fresh.root.parent / "filler"
+    fill(filler)
+    meet_full_disk("disk full from the start", fresh, fresh.run("run"), filler, tell)
+
+
+@pytest.mark.parametrize("after", STEPS[2:7])
+def test_disk_full_in_the_middle(
+    after: str, small_disk: Callable[[int], Path], untouched: Path, tmp_path: Path, tell: Tell
+) -> None:
+    fresh = copied(untouched, small_disk(40) / "repository")
+    fresh.temporary = tmp_path  # only the repository's disk is full
+    filler = fresh.root.parent / "filler"
+    outcome = fresh.interrupted(after, lambda process: fill(filler))
+    meet_full_disk(f"disk full after '{after}'", fresh, outcome, filler, tell)
+
+
+def test_disk_of_scratch_files_full(scratch: Scratch, small_disk: Callable[[int], Path], tell: Tell) -> None:
+    scratch.temporary = small_disk(1)
+    filler = scratch.temporary / "filler"
+    outcome = scratch.interrupted("connect to MLflow", lambda process: fill(filler))
+    meet_full_disk("disk of scratch files full", scratch, outcome, filler, tell)
+
+
+def fill(filler: Path) -> None:
+    """To the last byte."""
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 10, 1):
+            try:
+                while file.write(b"x" * size) == size:
+                    pass
+            except OSError:
+                continue
+
+
+def meet_full_disk(done: str, fresh: Scratch, outcome: Outcome, filler: Path, tell: Tell) -> None:
+    left = fresh.state()
+    doctor = fresh.run("doctor")
+    filler.unlink(missing_ok=True)
+    following = fresh.run("run")
+    state = fresh.state()
+    tell(done, outcome.code, outcome.line, left, "works" if not following.code else following.line,
+         next((line.strip() for line in doctor.stdout.splitlines() if "fails" in line), "finds nothing"))  # fmt: skip
+    assert (outcome.code, outcome.untidy) == (1, ""), outcome.stderr
+    assert re.search(r"full|No space left", outcome.line), outcome.line
+    assert re.search(r"Free space", outcome.line)
+    assert left.faults == ()
+    assert not [name for name in left.stray if name.startswith("mlflow.db.")], left
+    assert re.search(r"fails\s+disk", doctor.stdout), doctor.stdout
+    assert "Traceback" not in doctor.stderr
+    assert (following.code, following.untidy) == (0, ""), following.stderr
+    assert state.faults == ()
+    assert "RUNNING" not in state.runs
+    assert state.aliases == {"champion": state.versions}
+
+
+@pytest.mark.parametrize("which", ["fresh", "scratch"])
+def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell) -> None:
+    scratch: Scratch = request.getfixturevalue(which)
+    had = scratch.state().versions
+    running = [scratch.start("run") for _ in range(2)]
+    both = [Outcome(process.wait(), *process.communicate()) for process in running]
+    state = scratch.state()
+    following = scratch.run("run")
+    tell(f"two runs at once, {'no' if not had else 'one'} version before", [one.code for one in both], both[-1].line,
+         state, "works" if not following.code else following.line, "")  # fmt: skip
+    assert [(one.code, one.untidy) for one in both] == [(0, "")] * 2, both[0].stderr + both[1].stderr
+    assert state.faults == ()
+    assert state.stray == ()
+    assert state.versions == had + 2
+    assert "RUNNING" not in state.runs
+    assert following.code == 0
+
+
+def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> None:
+    """A second run, and doctor, while the first one is in the middle of its work."""
+    process = scratch.start("train")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "connect to MLflow" in line:
+            break
+    while "RUNNING" not in scratch.state().runs:
+        assert process.poll() is None
+    process.send_signal(19)  # SIGSTOP: it lives, and does nothing
+    try:
+        doctor, second = scratch.run("doctor"), scratch.run("run")
+        state = scratch.state()
+    finally:
+        process.send_signal(18)
+    process.communicate()
+    tell("a run beside one that is stopped by SIGSTOP", second.code, second.line, state, "the same", "1 at work now")
+    assert "1 at work now" in doctor.stdout
+    assert second.code == 0, second.stderr
+    assert state.runs["RUNNING"] == 1
+    assert process.returncode == 0
+    assert scratch.state().runs["FINISHED"] == 3
+
+
+def test_disk_full_while_the_environment_is_made(small_disk: Callable[[int], Path], tell: Tell) -> None:
+    root = small_disk(30)
+    for name in ("requirements.txt", "requirements-test.txt", "requirements-uv.txt", "pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copytree(REPOSITORY / "tools", root / "tools")
+    scratch = Scratch(root / "here")
+    scratch.root = root
+    outcome = scratch.run(command=["python3", "tools/environment.py", ".venv"])
+    tell("disk full while the environment is made", outcome.code, outcome.line, "no environment", "", "")
+    assert outcome.code == 1
+    assert re.search(r"is full, \d+ MB are free.*free that much", outcome.line), outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.8"])
+def test_python_too_old(version: str, tell: Tell) -> None:
+    python = shutil.which(f"python{version}") or next(
+        map(str, Path.home().glob(f".pyenv/versions/{version}*/bin/python")), ""
+    )
+    if not python:
+        pytest.skip(f"not run: there is no Python {version} here")
+    done = subprocess.run(["make", "env", f"PYTHON={python}"], cwd=REPOSITORY, capture_output=True, text=True)
+    tell(f"Python {version}", done.returncode, done.stderr.splitlines()[0], "nothing", "", "")
+    assert done.returncode == 2
+    assert "the kit needs 3.11, 3.12 or 3.13" in done.stderr
+    assert "Traceback" not in done.stderr
