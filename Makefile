@@ -17,7 +17,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce bench-batch
+.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce bench-batch test-faults
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,8 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 
 test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
 	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
+test-faults: env-test ## real faults, met by real commands, and a table of what came of each
+	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 $(ARGS)
 
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from starterkit.data import DatasetReader, check_frame
+from starterkit.data import DatasetReader, check_frame, open_source
 from starterkit.data.holdout import held_out
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
@@ -119,6 +119,63 @@ def test_every_source_gives_the_same_sides(tmp_path: Path) -> None:
     )
     digests = {DatasetReader(problem_of(), source, tmp_path, Stage.LOCAL).read().holdout.digest for source in sources}
     assert len(digests) == 1
+
+
+# Whatever stands in a file as it stands in a frame: no line breaks, which are CSV's own, and no surrogates.
+TEXTS = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=["\ufeff"]), min_size=1, max_size=6)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A table, and what became of it: rows gone and added, in another order, with other values and columns' order."""
+    ids = draw(st.lists(TEXTS, unique=True, min_size=12, max_size=30))
+    patients = draw(st.lists(TEXTS, unique=True, min_size=1, max_size=8))
+    table = measures(ids, patient=[draw(st.sampled_from(patients)) for _ in ids])
+    kept = draw(st.permutations(range(len(ids))))[: draw(st.integers(6, len(ids)))]
+    added = [identifier for identifier in draw(st.lists(TEXTS, unique=True, max_size=8)) if identifier not in ids]
+    later = pd.concat(
+        [table.iloc[list(kept)], measures(added, patient=[draw(st.sampled_from(patients)) for _ in added])],
+        ignore_index=True,
+    )
+    later["size"] = draw(st.floats(-1e9, 1e9))
+    return table, later[draw(st.permutations(list(later)))]
+
+
+def written(table: pd.DataFrame, folder: Path) -> dict[str, DataSettings]:
+    """The table as each kind of source."""
+    table.to_csv(folder / "t.csv", index=False)
+    table.to_parquet(folder / "t.parquet")
+    with sqlite3.connect(":memory:") as database:
+        table.to_sql("t", database, index=False)
+        (folder / "t.db").write_bytes(database.serialize())
+    return {
+        "csv": DataSettings(source="t.csv"),
+        "parquet": DataSettings(source="t.parquet"),
+        "database": DataSettings(source="sqlite:///t.db", query="SELECT * FROM t"),
+    }
+
+
+@pytest.mark.parametrize("schema", [Measures, Repeated])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=histories())
+def test_no_row_changes_sides_whatever_becomes_of_the_table(
+    schema: type[pa.DataFrameModel], history: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    columns = list(schema.to_schema().columns)
+    problem = problem_of(schema, fraction=0.5)
+    found: list[dict[str, bool]] = []
+    for table in history:
+        for settings_of in written(table[[name for name in table if name in columns]], tmp_path).values():
+            frame = check_frame(problem, problem.read(open_source(settings_of, tmp_path, problem)), "table")
+            try:
+                side = held_out(problem, frame)
+            except DataError:  # a side without rows is refused, whatever the source
+                continue
+            found.append(dict(zip(frame["record"], side.tolist(), strict=True)))
+            if schema is Repeated:
+                assert frame.assign(side=side).groupby("patient")["side"].nunique().eq(1).all()
+    for one in found:
+        assert all(one[record] == found[0][record] for record in one.keys() & found[0].keys())
 
 
 def test_the_rows_of_a_group_stay_together() -> None:

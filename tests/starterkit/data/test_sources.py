@@ -84,7 +84,18 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
     [
         ("empty.csv", b"", "No columns"),
         ("header.csv", HEADER.encode(), "has no rows"),
-        ("semicolons.csv", HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8", "has one column"),
+        (
+            "semicolons.csv",
+            HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8",
+            "has semicolons between its",
+        ),
+        ("tabs.csv", HEADER.replace(",", "\t").encode() + b"\n1\t2\t3\t4\t5\t6\t7\t8", "has tabs between"),
+        ("spaces.csv", HEADER.replace(",", " ").encode() + b"\n1 2 3 4 5 6 7 8", "has one column"),
+        ("utf16.csv", HEADER.encode("utf-16"), "is UTF-16 text"),
+        ("utf16le.csv", HEADER.encode("utf-16-le"), "holds zero bytes"),
+        ("utf32.csv", HEADER.encode("utf-32"), "is UTF-32 text"),
+        ("late.csv", (HEADER + "\n" + "é,2,3,4,5,6,7,8\n" * 150_000).encode() + b"\xe9\n", "UTF-8 text in line 150002"),
+        ("cut.csv", HEADER.encode() + "\né".encode()[:-1], "not UTF-8 text in line 2"),
         (
             "headless.csv",
             b"Miller,Bonn,a,True,True,1,1.5,2.5\nMeier,Bonn,a,True,True,1,1.5,2.5",
@@ -92,9 +103,9 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ),
         ("ragged.csv", HEADER.encode() + b"\nMiller,Bonn,a,True,True,1,1.5,2.5,9\n", "more fields than its header"),
         ("ragged2.csv", HEADER.encode() + b"\n1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8,9\n", "Expected 8 fields in line 3"),
-        ("latin.csv", HEADER.encode() + "\nMüller,1,2,3,4,5,6,7".encode("latin-1"), "can't decode"),
-        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe", "can't decode"),
-        ("zip.csv", b"PK\x03\x04" + bytes(range(256)), "can't decode"),
+        ("latin.csv", HEADER.encode() + "\nMüller,1,2,3,4,5,6,7".encode("latin-1"), "is not UTF-8 text in line 2"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe", "holds zero bytes"),
+        ("zip.csv", b"PK\x03\x04" + bytes(range(256)), "is a ZIP or Excel file"),
         ("empty.parquet", b"", "cannot be read"),
         ("text.parquet", b"visit,city\n1,2\n", "cannot be read"),
         ("cut.parquet", None, "cannot be read"),
@@ -183,3 +194,20 @@ def test_a_password_in_the_address_is_not_recorded(diabetes: Any, warehouse: Pat
     source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
     dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
     assert dataset.source == "sqlite:///patients.db?password=***"
+
+
+def test_a_byte_order_mark_makes_no_difference(visits: Any, problem: Any, tmp_path: Path) -> None:
+    plain = (visits.root / "table.csv").read_bytes()
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + plain)
+    marked = DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
+    assert marked.digest == visits.dataset(problem).digest
+
+
+def test_names_in_capitals_are_recognised(visits: Any, problem: Any, tmp_path: Path) -> None:
+    header, rest = (visits.root / "table.csv").read_text().split("\n", 1)
+    (tmp_path / "table.csv").write_text(f"{header.upper()}\n{rest}")
+    with pytest.raises(DataError) as refusal:
+        DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
+    checks = {failure.column: failure.check for failure in refusal.value.failures}  # type: ignore[attr-defined]
+    assert checks["CITY"] == "is not in the schema; did you mean 'city'?"
+    assert checks["city"] == "is missing"

@@ -36,7 +36,7 @@ def test_no_project_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatc
     [
         ("problem = 7", "is a int"),
         ("problem = 1 / 0", "ZeroDivisionError"),
-        ("import nowhere_at_all", "ModuleNotFoundError"),
+        ("import nowhere_at_all.inside", "there is no module 'nowhere_at_all'"),
         ("x = 1\nproblem = (", "SyntaxError"),
         ("other = 1", "AttributeError"),
     ],
@@ -53,3 +53,12 @@ def test_code_that_fails_is_named_with_its_line(
     assert named in refusal.value.what
     if named not in ("is a int", "AttributeError"):
         assert f"{module}.py, line" in refusal.value.what
+        assert refusal.value.what.count(f"{module}.py") == 1
+
+
+def test_a_missing_package_is_added_by_its_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "wanting.py").write_text("import nowhere_at_all.inside\n")
+    entry = EntryPoint("default", "wanting:problem", GROUP)
+    monkeypatch.setattr("starterkit.problem.discovery.entry_points", lambda group: [entry])
+    with pytest.raises(ProblemError, match="make add PKG=nowhere_at_all"):
+        find_problem()

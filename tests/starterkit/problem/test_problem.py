@@ -62,7 +62,7 @@ def test_the_length_of_a_text_is_no_bound_of_its_value() -> None:
     ("changes", "named"),
     [
         ({"name": "Rents in Köln"}, "Rents in Köln"),
-        ({"name": ""}, "problem name"),
+        ({"name": ""}, "the problem's name '' has other signs"),
         ({"task": "clustering"}, "clustering"),
         ({"metric": "accuracy"}, "'accuracy' is not one for regression"),
         ({"task": "classification"}, "'rmse' is not one for classification"),
@@ -71,6 +71,11 @@ def test_the_length_of_a_text_is_no_bound_of_its_value() -> None:
             {"schema": schema(area=(float, feature(sensitivity="plain", gt=0)))},
             "'area' of the schema has an open",
         ),
+        (
+            {"schema": schema(area=(str, feature(sensitivity="plain", ge=0)))},
+            "'area' of the schema is text and has",
+        ),
+        ({"schema": schema(area=(bool, feature(sensitivity="plain", le=1)))}, "true or false and has a bound"),
         ({"schema": schema(area=(float, 7))}, "the schema cannot be read"),
         ({"schema": schema(area=(list[str], feature(sensitivity="plain")))}, "'area' of the schema has type"),
         ({"schema": Ridge}, "the schema cannot be read"),

@@ -1,0 +1,45 @@
+"""What MLflow and the drivers raise becomes one line: the driver's words, no statement, and the mend that fits."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from starterkit.errors import TrackingError
+from starterkit.tracking import explained
+
+
+def of_driver(words: str) -> OperationalError:
+    return OperationalError("INSERT INTO runs VALUES (?)", ("Rumpelstilzchen",), sqlite3.OperationalError(words))
+
+
+def of_mlflow(words: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException(f"(raised as a result of Query-invoked autoflush; consider …)\n{of_driver(words)}")
+
+
+@pytest.mark.parametrize("wrapped", [of_driver, of_mlflow])
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        ("database or disk is full", "Free space on the disk"),
+        ("attempt to write a readonly database", "See that you may write it"),
+        ("unable to open database file", "See that you may write it"),
+        ("database is locked", "wait for it or end it"),
+        ("database disk image is malformed", "Bring a copy of it back"),
+        ("something new", "See that the file is whole"),
+    ],
+)
+def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
+    with pytest.raises(TrackingError) as raised, explained("sqlite:///mlflow.db"):
+        raise wrapped(words)
+    assert raised.value.what == f"MLflow at sqlite:///mlflow.db failed: {words}"
+    assert mend in raised.value.mend
+    assert "Rumpelstilzchen" not in str(raised.value)
+
+
+def test_machines_refusal_names_the_file():
+    said = r"No space left on device: /x/model\.onnx\. Free space"
+    with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):
+        raise OSError(28, "No space left on device", "/x/model.onnx")

@@ -1,0 +1,180 @@
+"""A local store is looked at before MLflow is let in, made whole or not at all, and follows a moved repository."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from starterkit.errors import TrackingError
+from starterkit.pipeline import Summary
+from starterkit.registry import ModelRegistry
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking import connect, local_store
+from starterkit.tracking.holders import holder_of
+from starterkit.tracking.local_store import LocalStore
+
+
+@pytest.fixture
+def store(repository: Path) -> LocalStore:
+    found = local_store(load_settings(repository, {}).tracking, repository)
+    assert found is not None
+    return found
+
+
+def cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def cut_at_a_page(whole: bytes) -> bytes:
+    return whole[:-4096]
+
+
+def another_program(_: bytes) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as other:
+        other.execute("CREATE TABLE plants (name)")
+        return other.serialize()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda whole: b"no database" * 99, "mlflow.db is not a database"),
+        (lambda whole: whole[:7], "mlflow.db is not a database"),
+        (cut, "mlflow.db is damaged"),
+        (cut_at_a_page, "mlflow.db is damaged"),
+        (lambda whole: whole[:100] + b"\xff" * 4000 + whole[4100:], "mlflow.db is damaged"),
+        (another_program, "not a whole one of MLflow's"),
+    ],
+)
+def test_damaged_database_is_named_and_left_alone(
+    store: LocalStore, spoil: Callable[[bytes], bytes], said: str
+) -> None:
+    store.database.write_bytes(spoil(store.database.read_bytes()))
+    spoiled = store.database.read_bytes()
+    with pytest.raises(TrackingError, match=said) as raised:
+        store.require_sound(1)
+    assert "\n" not in str(raised.value)
+    assert "empty store" in raised.value.mend
+    assert store.database.read_bytes() == spoiled
+
+
+def test_damage_in_the_middle_is_found_by_a_thorough_look(store: LocalStore) -> None:
+    whole = bytearray(store.database.read_bytes())
+    middle = len(whole) // 4096 // 2 * 4096
+    whole[middle : middle + 4096 * 40] = os.urandom(4096 * 40)
+    store.database.write_bytes(whole)
+    with pytest.raises(TrackingError, match="damaged"):
+        store.require_sound(1, thorough=True)
+
+
+def test_locked_database_is_named_with_its_holder(store: LocalStore) -> None:
+    hold = "import sqlite3, sys; s = sqlite3.connect(sys.argv[1], isolation_level=None);"
+    hold += "s.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(store.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match=r"mlflow\.db is locked by .* for more than 0.2 s") as raised:
+            store.require_sound(0.2)
+        assert time.monotonic() - began < 3
+        if Path("/proc/locks").exists():
+            assert f"process {holder.pid} (" in raised.value.what
+        holder.communicate()
+    store.require_sound(0.2)
+    assert holder_of(store.database) == ""
+
+
+def test_full_disk_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 3_000_000))
+    with pytest.raises(TrackingError, match=r"is full: 3\.0 MB are free, a run needs 20.*Free space"):
+        store.require_sound(1)
+
+
+def test_looking_changes_nothing(store: LocalStore, repository: Path) -> None:
+    def files() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in repository.iterdir()}
+
+    before = files()
+    store.require_sound(1, thorough=True)
+    assert files() == before
+
+
+def test_store_that_is_not_whole_is_not_there(fresh_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a disk that fills up, or Ctrl-C."""
+    store = LocalStore(fresh_repository / "mlflow.db", fresh_repository / "mlartifacts")
+
+    def half(source: Path, destination: Path) -> None:
+        destination.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(destination))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", half)
+        with pytest.raises(TrackingError, match=r"No space left on device.*Free space"):
+            connect(load_settings(fresh_repository, {}).tracking, fresh_repository)
+    assert list(fresh_repository.glob("mlflow*")) == []
+    store.database.touch()  # an empty file is no store either
+    connect(load_settings(fresh_repository, {}).tracking, fresh_repository)
+    assert store.exists
+    assert [file.name for file in fresh_repository.glob("mlflow*")] == ["mlflow.db"]
+
+
+def champion_opens(root: Path) -> bool:
+    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    champion = registry.champion()
+    return champion is not None and bool(registry.open(champion).contract.names)
+
+
+def addresses(root: Path) -> list[str]:
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        asked = "SELECT storage_location FROM model_versions UNION SELECT artifact_uri FROM runs UNION "
+        asked += "SELECT artifact_location FROM logged_models UNION SELECT artifact_location FROM experiments "
+        asked += "WHERE name LIKE 'local%'"
+        return [address for (address,) in database.execute(asked)]
+
+
+@pytest.fixture
+def moved(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository that ran under another name, which is gone."""
+    copy = Path(shutil.copytree(first_run[0], tmp_path / "earlier näme"))
+    connect(load_settings(copy, {}).tracking, copy)
+    return copy.rename(tmp_path / "later 100% näme")
+
+
+def test_moved_repository_keeps_its_models(moved: Path) -> None:
+    assert champion_opens(moved)
+    ours = (moved / "mlartifacts").as_uri()
+    assert all(address.startswith(ours) for address in addresses(moved))
+
+
+def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    assert champion_opens(copy)
+    assert all("copy" in address for address in addresses(copy))
+    assert not any("copy" in address for address in addresses(first_run[0]))
+
+
+def test_database_that_was_taken_elsewhere_alone_still_finds_its_artifacts(
+    first_run: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts")))
+    (copy / "mlartifacts").mkdir()
+    assert champion_opens(copy)
+    assert not any("copy" in address for address in addresses(copy))
+
+
+def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> None:
+    shutil.rmtree(moved / "mlartifacts")
+    with pytest.raises(TrackingError) as raised:
+        connect(load_settings(moved, {}).tracking, moved)
+    for place in (moved, moved.with_name("earlier näme")):
+        assert str(place / "mlartifacts") in raised.value.what
+    assert "Bring the folder mlartifacts back" in raised.value.mend
