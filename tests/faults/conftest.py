@@ -37,8 +37,10 @@ def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path) -> Iterator[Path]:
     """A folder that another user may enter, removed afterwards."""
     for folder in (tmp_path, *tmp_path.parents):
-        if "pytest" in folder.name:
+        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o005:
             folder.chmod(0o755)
+        if folder.name.startswith("pytest-of-"):
+            break
     yield tmp_path / "my prøject ü"
     shutil.rmtree(tmp_path, ignore_errors=True)
 

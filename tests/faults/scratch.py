@@ -46,7 +46,7 @@ class Outcome:
         noise = re.search(
             r"Traceback|Warning\b|WARNING|Exception ignored|\[SQL|sqlalche\.me|will be retried", self.stderr
         )
-        twice = "more than one error" if self.stderr.count("error:") > 1 else ""
+        twice = "more than one error" if len(re.findall("^error:", self.stderr, re.MULTILINE)) > 1 else ""
         return noise[0] if noise else twice
 
 

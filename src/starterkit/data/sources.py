@@ -63,7 +63,8 @@ class CsvFile:
                 low_memory=False,  # else it guesses a type a piece of the file, and warns
             )
         except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
-            raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
+            words = first_line(error).removeprefix("Error tokenizing data. C error: ")
+            raise DataError(f"{self.path.name} cannot be read: {words}", "Repair or replace it") from error
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
         return frame

@@ -6,6 +6,7 @@ from starterkit.data import DatasetReader
 from starterkit.doctor.finding import Finding, well
 from starterkit.problem import find_problem
 from starterkit.settings import Layers
+from starterkit.training import require_contrast
 
 
 def problem(layers: Layers) -> Iterator[Finding]:
@@ -17,4 +18,5 @@ def problem(layers: Layers) -> Iterator[Finding]:
 def data(layers: Layers) -> Iterator[Finding]:
     settings = layers.settings
     dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
+    require_contrast(dataset)
     yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")

@@ -4,7 +4,7 @@ from starterkit.training.evaluation import evaluate, naive_baseline, predict
 from starterkit.training.explanation import confusion, permutation_importance, roc_curves
 from starterkit.training.leaks import single_feature_shares
 from starterkit.training.refusals import unquoted
-from starterkit.training.trainer import TrainedModel, Trainer
+from starterkit.training.trainer import TrainedModel, Trainer, require_contrast
 
 __all__ = [
     "TrainedModel",
@@ -14,6 +14,7 @@ __all__ = [
     "naive_baseline",
     "permutation_importance",
     "predict",
+    "require_contrast",
     "roc_curves",
     "single_feature_shares",
     "unquoted",

@@ -55,12 +55,9 @@ class Trainer:
         """
         from sklearn.base import clone
 
-        target = dataset.training.target
-        if target.nunique() < 2:
-            what = f"the training side's target '{target.name}' has one value in all {len(target)} rows"
-            raise DataError(what, "Give rows with other values")
+        require_contrast(dataset)
         with refusals("the estimator refuses the data"):
-            fitted: Any = clone(self._unfitted).fit(dataset.training.features, target)
+            fitted: Any = clone(self._unfitted).fit(dataset.training.features, dataset.training.target)
         return self.evaluate(fitted, dataset)
 
     def evaluate(self, fitted: Any, dataset: Dataset) -> TrainedModel:
@@ -81,3 +78,17 @@ class Trainer:
             evaluation=evaluate("challenger", task, holdout, prediction, classes),
             baseline=evaluate("baseline", task, holdout, guess, classes),
         )
+
+
+def require_contrast(dataset: Dataset) -> None:
+    """See that there is something to learn.
+
+    Raises
+    ------
+    DataError
+        The target has one value only.
+    """
+    target = dataset.training.target
+    if target.nunique() < 2:
+        what = f"the training side's target '{target.name}' has one value in all {len(target)} rows"
+        raise DataError(what, "Give rows with other values")

@@ -117,7 +117,8 @@ def test_everything_wrong_is_found_at_once() -> None:
         ("weight", (1,), 1),
         ("city", (2,), 1),
     ]
-    assert refusal.value.what == "table.csv does not fit the schema: 5 checks failed in 5 columns"
+    what = "table.csv does not fit the schema: 5 checks failed in 5 columns; first, age is not a whole number, 0 to 120"
+    assert refusal.value.what == what
     assert refusal.value.failures[0].rows_in_words == "0, 1, 2, 3, 4 …"
     assert refusal.value.exit_code == 2
 

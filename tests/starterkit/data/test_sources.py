@@ -82,7 +82,8 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("empty.csv", b"", "No columns"),
+        ("empty.csv", b"", "empty.csv is empty"),
+        ("blank.csv", b"\xef\xbb\xbf\n \n", "blank.csv is empty"),
         ("header.csv", HEADER.encode(), "has no rows"),
         (
             "semicolons.csv",
