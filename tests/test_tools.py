@@ -1,5 +1,6 @@
 """The scripts behind the Makefile. What they do with uv and a network, .ci/run shows."""
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -142,6 +143,43 @@ def test_a_folder_that_is_no_environment_stays(environment: ModuleType, project:
     with pytest.raises(environment.CannotMake, match="work is no virtual environment"):
         environment.make(Path("work"), with_tests=False)
     assert (project / "work" / "thesis.txt").exists()
+
+
+def test_a_full_disk_is_told_from_a_network_that_fails(
+    environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "offline").touch()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 7_000_000))
+    with pytest.raises(environment.CannotMake, match=r"is full, 7 MB are free: .* free that much"):
+        environment.make(Path(".venv"), with_tests=False)
+
+
+def test_all_locks_are_replaced_or_none(lock: ModuleType, project: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in lock.FILES[:-1]:  # the last one cannot be copied
+        (made / name).write_text("new")
+    with pytest.raises(FileNotFoundError):
+        lock.replace_all(made)
+    assert (project / "pyproject.toml").read_text() == "pyproject.toml"
+    (made / lock.FILES[-1]).write_text("new")
+    lock.replace_all(made)
+    assert {(project / name).read_text() for name in lock.FILES} == {"new"}
+    assert not list(project.glob("*.new"))
+
+
+@pytest.mark.parametrize("version", ["(2, 7)", "(3, 10)", "(3, 14)"])
+def test_the_makefile_refuses_other_pythons_in_one_line(tmp_path: Path, version: str) -> None:
+    """Old ones cannot even read the tools. This one says of itself that it is another."""
+    python = tmp_path / "python"
+    words = 'case "$1" in -V) echo Python X;; *) exec "$REAL" "$1" "$2" "${3/sys.version_info[:2]/$CLAIMED}";; esac'
+    python.write_text(f"#!/bin/bash\n{words}\n".replace("[:2]", "\\[:2\\]"))
+    python.chmod(0o755)
+    environ = {"PATH": "/usr/bin:/bin", "REAL": sys.executable, "CLAIMED": version}
+    done = subprocess.run(["make", "env", f"PYTHON={python}"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the kit needs 3.11, 3.12 or 3.13" in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
 
 
 def test_an_old_uv_is_passed_over(environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

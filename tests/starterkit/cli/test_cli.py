@@ -20,6 +20,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from starterkit.pipeline import Summary
+from starterkit.settings import load_settings
+from starterkit.tracking import connect
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 
@@ -29,8 +31,10 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    """A repository with a champion. Its artifacts stay where the first run put them."""
-    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    """A repository with a champion, whose artifacts are its own."""
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    connect(load_settings(root, {}).tracking, root)
+    return root
 
 
 def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path) -> None:
@@ -295,3 +299,38 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
     assert said["champion"] == 1
     assert said["promotion"]["passed"] is True
     assert said["holdout"]["rmse"] < said["naive"]["rmse"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(28, "No space left on device", "/x/model.onnx"), 1, "error: No space left on device: /x/model.onnx."),
+        (PermissionError(13, "Permission denied", "/x/out.csv"), 1, "error: Permission denied: /x/out.csv."),
+        (MemoryError(), 1, "error: the machine has no memory left"),
+        (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
+    ],
+)
+def test_what_the_machine_refuses_anywhere_is_one_line(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("starterkit.settings.read_layers", fail)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        done = run(repository, "config", "show")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_the_kits_own_shows_where(run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file", "bug")
+
+    monkeypatch.setattr("starterkit.settings.read_layers", fail)
+    with pytest.raises(FileNotFoundError):
+        run(repository, "config", "show")
