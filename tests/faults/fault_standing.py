@@ -221,7 +221,7 @@ FAULTS = (
     Fault("byte-order mark", encoded("utf-8-sig"), 0, "score"),
     Fault("UTF-16", encoded("utf-16"), 2, "is UTF-16 text.*Save it as UTF-8", "UTF-16"),
     Fault("Latin-1", encoded("latin-1", "ü"), 2, "not UTF-8 text in line 4.*Save it as UTF-8", "not UTF-8"),
-    Fault("columns in capitals", rows(lambda lines: [lines[0].upper(), *lines[1:]]), 2, "does not fit the schema", "does not fit"),
+    Fault("columns in capitals", rows(lambda lines: [lines[0].upper(), *lines[1:]]), 2, "did you mean 'patient_id'", "did you mean"),
     Fault("missing column", rows(lambda lines: [line.rpartition(",")[0] for line in lines]), 2, "first, progression is missing", "progression is missing"),
     Fault("extra column", rows(lambda lines: [f"{line},x" for line in lines]), 2, "first, x is not in the schema", "x is not in"),
     Fault("row with more fields than the header", rows(lambda lines: [*lines, lines[-1] + ",1"]), 2, "cannot be read: Expected 12 fields in line 444", "cannot be read"),

@@ -5,6 +5,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings, mask
 from starterkit.telemetry import send_nothing
 from starterkit.tracking.failures import START, explained
-from starterkit.tracking.local_store import ADDRESS, LocalStore
+from starterkit.tracking.local_store import ADDRESS, LocalStore, require_space
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +57,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
         It does not answer, or refuses.
     """
     send_nothing()
+    require_space(Path(gettempdir()))  # MLflow takes a full one for an estimator that cannot be saved
     uri, name, store = settings.uri, mask(settings.uri), local_store(settings, root)
     if store:
         uri = f"{ADDRESS}{store.database}"

@@ -2,10 +2,10 @@
 
 import re
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-from starterkit.errors import TrackingError, first_line
+from starterkit.errors import TrackingError, first_line, of_machine
 from starterkit.settings import mask
 from starterkit.tracking.local_store import ADDRESS
 
@@ -38,11 +38,22 @@ def explained(name: str) -> Generator[None, None, None]:
 
 
 def _reason(error: Exception) -> str:
-    """The driver's own words, where it has any: MLflow and SQLAlchemy repeat the statement and its parameters."""
-    if isinstance(error, OSError):
-        return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else first_line(error)
+    """The machine's or the driver's own words, where there are any.
+
+    MLflow takes a full disk for an estimator that cannot be saved, and repeats statements with their parameters.
+    """
+    for cause in _causes(error):
+        refusal = of_machine(cause) if isinstance(cause, OSError) else None
+        if refusal:
+            return refusal.what
     words = _DRIVER.search(str(error))
     return first_line(getattr(error, "orig", None) or (words[1] if words else error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _mend(name: str, reason: str, error: Exception) -> str:

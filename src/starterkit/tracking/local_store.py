@@ -67,7 +67,7 @@ class LocalStore:
             The first thing that is wrong, by name.
         """
         _require_writable(self.database.parent, "the folder of the store")
-        _require_space(self.database.parent)
+        require_space(self.database.parent)
         if self.artifacts.exists():
             _require_writable(self.artifacts, "the folder of the artifacts")
         if not self.database.exists():
@@ -236,7 +236,8 @@ def _locked(path: Path) -> IO[str] | None:
     return None
 
 
-def _require_space(folder: Path) -> None:
+def require_space(folder: Path) -> None:
+    """See that a run's files have room in a folder, or in the one that it will be made in."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free

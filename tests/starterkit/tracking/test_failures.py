@@ -43,3 +43,13 @@ def test_machines_refusal_names_the_file():
     said = r"No space left on device: /x/model\.onnx\. Free space"
     with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):
         raise OSError(28, "No space left on device", "/x/model.onnx")
+
+
+def test_machines_refusal_is_told_where_mlflow_takes_it_for_something_else():
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(TrackingError, match=r"failed: No space left on device.*Free space"), explained("sqlite:///a"):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise MlflowException("The sklearn model could not be serialized") from error
