@@ -48,8 +48,8 @@ def test_machines_refusal_names_the_file():
 def test_machines_refusal_is_told_where_mlflow_takes_it_for_something_else():
     from mlflow.exceptions import MlflowException
 
-    with pytest.raises(TrackingError, match=r"failed: No space left on device.*Free space"), explained("sqlite:///a"):
-        try:
-            raise OSError(28, "No space left on device")
-        except OSError as error:
-            raise MlflowException("The sklearn model could not be serialized") from error
+    mistaken = MlflowException("The sklearn model could not be serialized")
+    mistaken.__cause__ = OSError(28, "No space left on device")
+    said = r"failed: No space left on device.*Free space"
+    with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):
+        raise mistaken
