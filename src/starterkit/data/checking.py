@@ -43,10 +43,9 @@ class InvalidData(DataError):
         self.failures = tuple(failures)
         columns = len({failure.column for failure in failures})
         what = f"{where} does not fit the schema: {_many(len(failures), 'check')} failed in {_many(columns, 'column')}"
-        super().__init__(
-            f"{what}; first, {failures[0].column} {failures[0].check}",
-            "Mend the rows, or the schema in the project's problem.py",
-        )
+        telling = next((failure for failure in failures if "did you mean" in failure.check), failures[0])
+        mend = "Mend the rows, or the schema in the project's problem.py"
+        super().__init__(f"{what}; first, {telling.column} {telling.check}", mend)
 
 
 def check_frame(problem: Problem, frame: pd.DataFrame, where: str) -> pd.DataFrame:
