@@ -45,7 +45,7 @@ class InvalidData(DataError):
         what = f"{where} does not fit the schema: {_many(len(failures), 'check')} failed in {_many(columns, 'column')}"
         telling = next((failure for failure in failures if "did you mean" in failure.check), failures[0])
         mend = "Mend the rows, or the schema in the project's problem.py"
-        super().__init__(f"{what}; first, {telling.column} {telling.check}", mend)
+        super().__init__(f"{what}; first, {telling.column} {telling.check.rstrip('?')}", mend)
 
 
 def check_frame(problem: Problem, frame: pd.DataFrame, where: str) -> pd.DataFrame:

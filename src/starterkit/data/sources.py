@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,7 +32,13 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
         password = settings.password.get_secret_value() if settings.password else None
         return SqlQuery(settings.source, settings.query or "", password, root)
     path = root / settings.source
-    if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises where it may not look
+    try:
+        there = S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except PermissionError:
+        there = True
+    if not there:
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
     if not os.access(path, os.R_OK):
         raise DataError(f"data file '{settings.source}' may not be read by you", "Give yourself the right to read it")

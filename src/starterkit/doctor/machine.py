@@ -17,8 +17,11 @@ _DISK_FLOOR = 500_000_000
 
 def disk(layers: Layers) -> Iterator[Finding]:
     """Space for runs and for scratch files, and a repository that can be written."""
-    root, scratch = layers.settings.root, Path(tempfile.gettempdir())
+    # Python silently takes another folder where it cannot write into TMPDIR.
+    root, scratch = layers.settings.root, Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
     for folder, name in ((root, "the repository"), (scratch, f"scratch files, {scratch}")):
+        if not folder.is_dir():
+            raise SettingsError(f"the folder for {name}, is not there", "Make it, or unset TMPDIR")
         free = shutil.disk_usage(folder).free
         if free < _DISK_FLOOR:
             what = f"{free // 1_000_000} MB are free on the disk of {name}"

@@ -212,4 +212,4 @@ def test_names_in_capitals_are_recognised(visits: Any, problem: Any, tmp_path: P
     checks = {failure.column: failure.check for failure in refusal.value.failures}  # type: ignore[attr-defined]
     assert checks["CITY"] == "is not in the schema; did you mean 'city'?"
     assert checks["city"] == "is missing"
-    assert "first, VISIT is not in the schema; did you mean 'visit'?" in refusal.value.what
+    assert "first, VISIT is not in the schema; did you mean 'visit'." in str(refusal.value)
