@@ -26,7 +26,7 @@ def disk(layers: Layers) -> Iterator[Finding]:
         if free < _DISK_FLOOR:
             what = f"{free // 1_000_000} MB are free on the disk of {name}"
             raise SettingsError(what, f"Free at least {_DISK_FLOOR // 1_000_000} MB")
-    for folder in (root, root / "data", root / "mlartifacts"):
+    for folder in (root, root / "data"):
         if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             name = "the repository" if folder == root else f"{folder.name}/"
             what = f"{name} cannot be written: it {owner_of(folder)}"
