@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scratch import REPOSITORY, Outcome, Scratch, copied, interrupt, kill, terminate
+from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
 
 from conftest import Tell
 
@@ -26,9 +26,16 @@ def test_ended_by_kill(fresh: Scratch, tell: Tell) -> None:
     meet_interruption("kill", "connect to MLflow", fresh, tell)
 
 
-def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
+@pytest.mark.parametrize(("after", "inside"), [("connect to MLflow", "train"), ("train", "export")])
+@pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
+def test_interrupted_with_an_open_run(way: str, after: str, inside: str, fresh: Scratch, tell: Tell) -> None:
+    left = meet_interruption(way, after, fresh, tell, inside)
+    assert left.runs == {("RUNNING" if way == "kill -9" else "FAILED" if inside == "train" else "FINISHED"): 1}
+
+
+def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: str = "") -> State:
     act, code = WAYS[way]
-    outcome = fresh.interrupted(after, act)
+    outcome = fresh.interrupted(after, act, run_is_open=bool(inside))
     left = fresh.state()
     doctor = fresh.run("doctor")
     untouched = fresh.state() == left
@@ -39,11 +46,12 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
         words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
     ]
     said = "nothing, it was killed" if way == "kill -9" else outcome.line
-    tell(f"{way} after '{after or 'the start'}'", outcome.code, said, left, "works" if not following.code else
-         following.line, "; ".join(named) or "finds nothing")  # fmt: skip
+    moment = f"inside {inside}" if inside else f"after '{after or 'the start'}'"
+    next_run = "works" if not following.code else following.line
+    tell(f"{way} {moment}", outcome.code, said, left, next_run, "; ".join(named) or "finds nothing")
     if outcome.code == 0:  # the last steps are shorter than the way of a signal
         assert left.aliases
-        return
+        return left
     assert (outcome.code, outcome.untidy) == (code, ""), outcome.stderr
     assert way == "kill -9" or "Stopped. Finished steps are kept" in outcome.line
     assert left.faults == ()
@@ -58,6 +66,7 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
     assert "RUNNING" not in state.runs
     assert state.aliases == {"champion": state.versions}
     assert [name for name in state.stray if "TMPDIR" not in name] == []
+    return left
 
 
 def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: Path, tell: Tell) -> None:

@@ -100,8 +100,13 @@ class Scratch:
             stderr += f"\nhung for {SECONDS} s"
         return Outcome(process.returncode, stdout, stderr)
 
-    def interrupted(self, after: str, act: Callable[[subprocess.Popen[str]], None]) -> Outcome:
-        """`run`, in which something happens as soon as a step's line appears; without a name, while it starts."""
+    def interrupted(
+        self, after: str, act: Callable[[subprocess.Popen[str]], None], run_is_open: bool = False
+    ) -> Outcome:
+        """`run`, in which something happens as soon as a step's line appears; without a name, while it starts.
+
+        With `run_is_open` it happens when the next step has opened its run in MLflow.
+        """
         process = self.start("run")
         assert process.stderr is not None
         said = ""
@@ -112,6 +117,8 @@ class Scratch:
                     break
         else:
             time.sleep(0.4)
+        while run_is_open and process.poll() is None and "RUNNING" not in self.state().runs:
+            time.sleep(0.01)
         act(process)
         stdout, stderr = process.communicate(timeout=SECONDS)
         return Outcome(process.returncode, stdout, said + stderr)
