@@ -57,6 +57,7 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 
 test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
 	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
+
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 $(ARGS)
 
