@@ -1,9 +1,9 @@
 """`Tracker` opens runs of an experiment; `Run` takes what a step has to record."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -227,7 +227,7 @@ class Run:
                 skops_trusted_types=types,
                 signature=_signature(example),
                 input_example=example.inputs.head(1),
-                pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops"),
+                pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops", *_others(types)),
             )
             mlflow.set_tags({"estimator_model_id": model.model_id})
         return str(model.model_id)
@@ -272,6 +272,14 @@ def _signature(example: Example) -> "ModelSignature":
     from mlflow.models import infer_signature
 
     return infer_signature(example.inputs, example.outputs)
+
+
+def _others(types: Iterable[str]) -> list[str]:
+    """The distributions beyond scikit-learn's that an estimator's types come from, such as xgboost-cpu."""
+    roots = {name.partition(".")[0] for name in types} - {"numpy", "sklearn"}
+    installed = packages_distributions() if roots else {}
+    own = installed.get("starterkit", [])  # on no index, and the project's own types with it
+    return sorted({name for root in roots for name in installed.get(root, []) if name not in own})
 
 
 def _pinned(*names: str) -> list[str]:

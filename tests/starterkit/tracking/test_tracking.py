@@ -3,13 +3,15 @@
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from starterkit.errors import TrackingError
 from starterkit.settings import Settings, TrackingSettings
-from starterkit.tracking import Connection, Tracker, check_round_trip, connect
+from starterkit.tracking import Connection, Example, Tracker, check_round_trip, connect
 
 
 @pytest.fixture
@@ -114,3 +116,17 @@ def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) 
     ]
     assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
     assert not list(fresh_repository.glob("*.partial"))
+
+
+def test_an_estimator_of_another_library_names_it_and_comes_back(tracker: Tracker) -> None:
+    from mlflow.pyfunc import get_model_dependencies
+    from xgboost import XGBRegressor
+
+    rows = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3.0, 1.0, 2.0]})
+    fitted = XGBRegressor(n_estimators=2, n_jobs=1).fit(rows, rows.a)
+    with tracker.start("another library") as run:
+        model_id = run.log_estimator(fitted, Example(rows, rows[["a"]]))
+    pinned = Path(get_model_dependencies(f"models:/{model_id}")).read_text()
+    assert f"xgboost-cpu=={version('xgboost-cpu')}" in pinned.splitlines()
+    assert "mlflow-starter-kit" not in pinned
+    assert tracker.load_estimator(run.id).predict(rows).tolist() == fitted.predict(rows).tolist()
