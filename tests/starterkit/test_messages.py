@@ -4,6 +4,7 @@ The values are planted: whatever hypothesis thinks of, in files that fail in eac
 """
 
 import logging
+import re
 import warnings
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def load(source: Source) -> pd.DataFrame:
 PROBLEM = Problem(
     name="people", title="People", task="regression", schema=People, load=load, estimator=lambda: Ridge(), metric="rmse"
 )
-# Long enough to be nobody's part by chance, with the signs that parsers and formatters stumble over.
-SECRETS = st.text(st.sampled_from("QXZqxz0123456789 ,;\"'\t-+.eE%{}[]\\ßé→"), min_size=9, max_size=14).map(
-    lambda text: f"Q{text.strip()}Z"
-)
+# Signs that parsers and formatters stumble over, and a core that no formatter changes: that one is looked for.
+SIGNS = st.text(st.sampled_from(" ,;\"'\t-+.e%{}[]\\ßé→0"), max_size=4)
+CORES = st.text(st.sampled_from("QXZJ23456789"), min_size=8, max_size=8)
+SECRETS = st.builds(lambda before, core, after: f"{before}{core}{after}", SIGNS, CORES, SIGNS)
 HOW = st.sampled_from(["csv", "parquet", "database", "torn", "latin-1", "strict", "headless", "semicolons"])
 
 
@@ -70,7 +71,7 @@ def write(frame: pd.DataFrame, how: str, folder: Path) -> DataSettings:
     return DataSettings(source="t.csv")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     how=HOW,
     planted=st.dictionaries(
@@ -99,8 +100,8 @@ def test_nothing_that_is_said_holds_a_value(
         except KitError as error:
             said += [str(error), repr(getattr(error, "failures", ""))]
     said += [str(warning.message) for warning in warned] + [caplog.text, *capfd.readouterr()]
-    secrets = [value for values in planted.values() for value in values]
-    assert not [secret for secret in secrets for text in said if secret in text or secret[1:-1] in text]
+    cores = [re.findall("[QXZJ2-9]{8}", value)[0] for values in planted.values() for value in values]
+    assert not [core for core in cores for text in said if core in text]
     caplog.clear()
 
 

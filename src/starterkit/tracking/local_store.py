@@ -160,13 +160,9 @@ class LocalStore:
         try:
             with closing(self._open()) as database:
                 tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-                (pages,) = database.execute("PRAGMA page_count").fetchone()
-                (size,) = database.execute("PRAGMA page_size").fetchone()
                 said = database.execute("PRAGMA quick_check(1)").fetchone()[0] if thorough else "ok"
         except sqlite3.DatabaseError as error:
             raise TrackingError(f"{damaged}: {error}", _EMPTY_OR_BACK) from error
-        if self.database.stat().st_size < pages * size:
-            raise TrackingError(f"{damaged}: its end is missing", _EMPTY_OR_BACK)
         if said != "ok":
             raise TrackingError(f"{damaged}: SQLite's check of its pages fails", _EMPTY_OR_BACK)
         if not tables >= _TABLES:

@@ -82,6 +82,7 @@ def dead() -> str:
         (lambda root: register_again(root), "versions", "warning", "version 2 was registered and never judged"),
         (lambda root: register_again(root, gate="passed"), "versions", "warning", "version 2 passed the gate and did"),
         (lambda root: register_again(root, gate="refused"), "versions", "well", "2 registered"),
+        (execute("DELETE FROM model_version_tags WHERE key = 'gate'"), "versions", "well", "1 registered"),
         (lambda root: leave_a_run_open(root, dead()), "runs", "warning", "was killed half-way"),
         (lambda root: leave_a_run_open(root, "elsewhere x 1 2"), "runs", "warning", "on another machine or before"),
         (lambda root: leave_a_run_open(root, this_process()), "runs", "well", "1 at work now"),
