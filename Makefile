@@ -7,6 +7,7 @@ PYTHON ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo 
 ARGS ?=
 PKG ?=
 ROWS ?=
+ROOM ?=
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -17,7 +18,8 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit env env-test add lock update-deps clean bench-parity test-reproduce bench-batch test-faults
+.PHONY: help run serve ui test lint format types contracts deps unit test-reproduce test-faults mutants \
+  bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +62,9 @@ test-reproduce: env-test ## a version whose lock is another: makes two environme
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 $(ARGS)
+
+mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
+	@$(VENV)/bin/python tools/mutants.py "$(ROOM)"
 
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .

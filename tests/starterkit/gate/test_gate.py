@@ -8,8 +8,9 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.gate import Decision, Gate
+from starterkit.gate.comparison import Rule, compare_with_champion
 from starterkit.settings import GateSettings
-from starterkit.verdict import Check, Evidence, Verdict
+from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 NAN = float("nan")
 CHECKS = [
@@ -96,6 +97,48 @@ def test_a_limit_for_another_tasks_metric_is_refused_by_name(task: Any, name: st
         Gate(GateSettings(limits={name: {"max": 1}}), task)
 
 
+SETTINGS = {
+    "tolerance": 0.25, "min_rows": 50, "undecided": "pass", "undecided_slices": "refuse", "leak_limit": 0.5,
+    "heavier": 4, "latency_floor_ms": 7, "size_floor_mb": 0.3,
+}  # fmt: skip
+
+
+def test_every_setting_reaches_its_check(evidence: Any) -> None:
+    """Each limit is shown by the verdict that it belongs to, in that verdict's unit."""
+    cheap, half = Cost(one_row=0.001, many_rows=0.001, rows=90, size=1000), {"left": np.arange(400) < 200}
+    shown = evidence(error=0.5, cost=cheap, champion_cost=cheap, slices=half)
+    limits = {
+        verdict.check: verdict.limit for verdict in decide(shown, limits={"rmse": {"max": 60}}, **SETTINGS).verdicts
+    }
+    whole, left = (compare_with_champion(shown, Rule(0.25, 50), rows) for rows in (None, half["left"]))
+    assert limits == {
+        "parity": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60, "baseline": shown.baseline.scores["rmse"],
+        "champion": whole.margin, "slices": left.margin, "signature": None, "latency": pytest.approx(7),
+        "size": pytest.approx(0.3), "robustness": None,
+    }  # fmt: skip
+    dear = replace(cheap, one_row=0.01, size=1_000_000)
+    heavy = {
+        verdict.check: verdict.limit for verdict in decide(replace(shown, champion_cost=dear), **SETTINGS).verdicts
+    }
+    assert (heavy["latency"], heavy["size"]) == (pytest.approx(7), 4)
+    exact = replace(cheap, size=300_000)
+    assert refusals(replace(shown, cost=exact), **SETTINGS) == {}
+    assert list(refusals(replace(shown, cost=replace(exact, size=300_001)), **SETTINGS)) == ["size"]
+    assert refusals(replace(shown, cost=replace(cheap, one_row=0.007)), **SETTINGS) == {}
+    assert list(refusals(replace(shown, cost=replace(cheap, one_row=0.007001)), **SETTINGS)) == ["latency"]
+
+
+@pytest.mark.parametrize("undecided", ["pass", "refuse"])
+@pytest.mark.parametrize("undecided_slices", ["pass", "refuse"])
+def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(
+    evidence: Any, undecided: str, undecided_slices: str
+) -> None:
+    shown = evidence(error=0.5, rows=49, slices={"all": np.ones(49, bool)})
+    found = refusals(shown, **{**SETTINGS, "undecided": undecided, "undecided_slices": undecided_slices})
+    expected = {"champion": undecided, "slices": undecided_slices}
+    assert list(found) == [name for name, word in expected.items() if word == "refuse"]
+
+
 class Cautious(Check):
     """A project's own check: no patient's error may be larger than this."""
 
@@ -127,6 +170,13 @@ class Nameless(Check):
         raise ZeroDivisionError
 
 
+class Deep(Check):
+    name = "deep"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return Nameless().judge(evidence)
+
+
 class Silent(Check):
     name = "silent"
 
@@ -146,3 +196,10 @@ def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reas
     found = refusals(evidence(error=0.9), (check,))
     assert list(found) == [name]
     assert found[name].reason.startswith(reason)
+    assert found[name].passed is False
+
+
+def test_a_failure_is_named_where_it_happened_not_where_it_was_noticed(evidence: Any) -> None:
+    line = Nameless.judge.__code__.co_firstlineno + 1
+    reason = refusals(evidence(error=0.9), (Deep(),))["deep"].reason
+    assert reason == f"the check itself failed: ZeroDivisionError ({__file__}, line {line})"

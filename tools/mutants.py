@@ -1,0 +1,150 @@
+"""Breaks one line at a time of a room of the kit and lists the breaks that no test notices. See docs/mutants.md.
+
+    python tools/mutants.py ROOM            gate, export or settings
+    python tools/mutants.py ROOM rest       what a run that was cut short did not come to
+
+mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SCRATCH = ROOT / ".cache" / "mutants"
+COPIED = ("src", "tests", "config", "data", "MLproject", "python_env.yaml", "requirements.txt")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is broken, and the tests of the same room that have to notice.
+
+    `picked` is as pytest's -k. It leaves slow tests out, for each may run hundreds of times.
+    """
+
+    picked: str = ""
+    modules: tuple[str, ...] = ("*",)
+    """Below the room's folder, without the suffix."""
+
+
+ROOMS = {
+    "gate": Room(
+        picked="not test_planted and not one_time_in_twenty and not likelier and not seldom",
+    ),
+    "export": Room(
+        picked="not killed and (not test_estimators or never_saw)",
+        modules=(
+            "families/trees", "families/scikit", "families/histogram", "families/xgboost", "families/lightgbm",
+            "layout", "probe", "proof",
+        ),
+    ),
+    "settings": Room(),
+}  # fmt: skip
+
+
+class CannotMutate(Exception):
+    """There is nothing to report; the message is one line."""
+
+
+def main(name: str = "", part: str = "") -> None:
+    if name not in ROOMS or part not in ("", "rest"):
+        raise CannotMutate(f"name a room with ROOM=…: {', '.join(ROOMS)}")
+    scratch = SCRATCH / name
+    if not part:
+        copy_project(scratch, name)
+    try_mutants(scratch)
+    report(scratch, name)
+
+
+def copy_project(scratch: Path, name: str) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for entry in COPIED:
+        source, hidden = ROOT / entry, shutil.ignore_patterns("__pycache__")
+        if source.is_dir():
+            shutil.copytree(source, scratch / entry, ignore=hidden)
+        else:
+            shutil.copy(source, scratch / entry)
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    (scratch / "pyproject.toml").write_text(project + configuration(name), "utf-8")
+
+
+def configuration(name: str) -> str:
+    """mutmut's table in pyproject.toml."""
+    room = ROOMS[name]
+    values = {
+        "source_paths": [f"src/starterkit/{name}"],
+        "only_mutate": [f"src/starterkit/{name}/{module}.py" for module in room.modules],
+        "also_copy": COPIED,
+        "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-k", room.picked],
+        "pytest_add_cli_args_test_selection": [f"tests/starterkit/{name}"],
+        # Threads of ONNX Runtime and OpenMP do not outlive a fork: the process that forks runs no test.
+        "process_isolation": "forkserver",
+        "timeout_constant": 4.0,  # seconds, to which the tests' own are added
+        "timeout_multiplier": 5.0,
+    }
+    return "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def try_mutants(scratch: Path) -> None:
+    source = scratch / "mutants" / "src"
+    source.mkdir(parents=True, exist_ok=True)  # Python would remember that it was not there when it started
+    # Processes that tests start see the mutants too. One thread each: as many mutants at once as there are cores.
+    environ = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(os.cpu_count() or 1)]
+    with (scratch / "output.txt").open("w") as output:
+        answer = subprocess.run(command, cwd=scratch, env=environ, stdout=output, stderr=subprocess.STDOUT)
+    if answer.returncode:
+        raise CannotMutate(f"mutmut could not finish: see {scratch.relative_to(ROOT) / 'output.txt'}")
+
+
+def report(scratch: Path, name: str) -> None:
+    """Print how many mutants came to which end, and the change of each that no test noticed."""
+    os.chdir(scratch)
+    from mutmut.mutation.data import SourceFileMutationData
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+    from mutmut.stats import status_by_exit_code
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    ends: Counter[str] = Counter()
+    for path in sorted(walk_mutatable_files()):
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for mutant, code in data.exit_code_by_key.items():
+            end = status_by_exit_code[code]
+            if end != "killed":
+                changed = change(get_diff_for_mutant(mutant, path=path))
+                if end == "survived" and is_in_words(changed):
+                    end = "survived in words alone"
+                print(f"{end}: {mutant}", *(f"    {line}" for line in changed), sep="\n")
+            ends[end] += 1
+    counts = ", ".join(f"{count} {end}" for end, count in ends.most_common())
+    print(f"{name}: {ends.total()} mutants: {counts}")
+
+
+def change(diff: str) -> list[str]:
+    """The lines that were taken out and put in, without those around them."""
+    return [line for line in diff.splitlines()[2:] if line.startswith(("-", "+"))]
+
+
+def is_in_words(changed: list[str]) -> bool:
+    """Whether only a text was changed, which mutmut does by its case or by two X at both ends."""
+    before, after = (
+        "".join(line[1:] for line in changed if line.startswith(sign)).replace("XX", "").casefold() for sign in "-+"
+    )
+    return before == after
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except CannotMutate as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
