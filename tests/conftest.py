@@ -20,6 +20,22 @@ from starterkit.settings import DataSettings, ExportSettings, Stage, TrainingSet
 from starterkit.training import TrainedModel, Trainer
 
 ROOT = Path(__file__).parents[1]
+
+try:
+    import lightgbm  # noqa: F401
+except OSError:  # its library wants OpenMP's, which a bare machine lacks
+    WANTS_LIGHTGBM = ["test_estimators.py", "test_scores.py", "test_trees.py"]
+else:
+    WANTS_LIGHTGBM = []
+collect_ignore = [f"starterkit/export/{name}" for name in WANTS_LIGHTGBM]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if WANTS_LIGHTGBM:
+        mend = "apt-get install libgomp1, or brew install libomp"
+        terminalreporter.write_line(f"not run: {', '.join(WANTS_LIGHTGBM)}, for LightGBM does not load ({mend})")
+
+
 LINEAGE = Lineage(
     stage="local",
     run="0123",
