@@ -104,10 +104,19 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         first = (self.estimator, self.task, self.front)
         if self.parity is None:
-            return (*first, self.refusal, "", "", "", self.plainly)
+            return (*first, self.refusal, "", "", "", "", self.plainly)
         found = self.parity
         leaves = f"{found.flipped_leaves:,} of {found.probed:,}" if found.probed else "no trees"
-        return (*first, f"{found.largest:.1e}", leaves, f"{found.flipped_labels:,}", f"{found.ties:,}", self.plainly)
+        splits = f"{found.splits_met / found.splits:.0%} of {found.splits:,}" if found.splits else ""
+        return (
+            *first,
+            f"{found.largest:.1e}",
+            leaves,
+            splits,
+            f"{found.flipped_labels:,}",
+            f"{found.ties:,}",
+            self.plainly,
+        )
 
 
 def main() -> None:
@@ -275,6 +284,7 @@ unknown categories are among the raw rows where the line allows them.
 - *Largest difference*: |a − b| / max(|b|, the target's standard deviation) for regression, 1e-05 allowed; |p − q| for
   classification, 1e-06 allowed. It covers the raw rows and the planted ones.
 - *Leaves changed*: planted rows that end in another leaf than the library itself says.
+- *Splits met*: how many of the trees' splits a planted row came to, right at its threshold.
 - *Labels changed*: outside exact ties, at which two classes are equally probable; these are counted.
 - *Plainly*: `skl2onnx.to_onnx` with float32 inputs, over the same raw rows: rows that are off by more than is allowed.
 

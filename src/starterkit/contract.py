@@ -71,7 +71,8 @@ class Parity:
 
     `largest` is the largest difference over `rows`. A row at which two classes are equally probable is one of the
     `ties`, and no flipped label. `probed` rows were given to the trees themselves, a third of them right at a
-    threshold; `flipped_leaves` of them ended in another leaf.
+    threshold on their way; `splits_met` of the trees' `splits` were met so. `flipped_leaves` rows ended in another
+    leaf.
     """
 
     rows: int
@@ -82,6 +83,8 @@ class Parity:
     flipped_labels: int = 0
     ties: int = 0
     probed: int = 0
+    splits: int = 0
+    splits_met: int = 0
     flipped_leaves: int = 0
 
     @property
@@ -92,7 +95,7 @@ class Parity:
         """This one and another, over other rows, as one."""
         sums = {
             name: getattr(self, name) + getattr(other, name)
-            for name in ("rows", "flipped_labels", "ties", "probed", "flipped_leaves")
+            for name in ("rows", "flipped_labels", "ties", "probed", "splits", "splits_met", "flipped_leaves")
         }
         return replace(self, largest=max(self.largest, other.largest), **sums)
 

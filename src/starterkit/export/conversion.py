@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from starterkit.contract import Column
 from starterkit.export.families import Family, Nodes, TreeFamily, family_of
 from starterkit.export.families.trees import DOMAIN, VERSION
-from starterkit.export.layout import inputs_of, shape_inputs, split_probabilities
+from starterkit.export.layout import inputs_of, probability_names, shape_inputs, split_probabilities
 from starterkit.export.refusals import parts, refusal
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
@@ -49,15 +49,22 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     ExportError
         A part of it cannot be converted.
     """
+    given, estimator = estimator, bare(estimator)
     by_name = _reads_by_name(estimator) or any(column.type == "string" for column in columns)
     classifies = hasattr(estimator, "predict_proba")
     found = {kind: family for kind in {type(part) for part in parts(estimator)} if (family := family_of(kind))}
     placed: list[Placed] = []
+    outputs = [
+        target,
+        *([f"{target}_probabilities", *probability_names(target, estimator.classes_)] if classifies else []),
+    ]
+    if taken := {column.name for column in columns} & set(outputs):
+        raise refusal(given, f"column '{min(taken)}' has the name of an output; rename the column")
     try:
         model = convert_sklearn(
             estimator,
             initial_types=inputs_of(columns, by_name),
-            final_types=[(name, None) for name in ([target, f"{target}_probabilities"] if classifies else [target])],
+            final_types=[(name, None) for name in outputs[:2]],
             target_opset=OPSET,
             options=_options(estimator, found),
             custom_parsers={kind: _parse for kind, family in found.items() if family.answers},
@@ -67,15 +74,25 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
         if placed:
             _raise_version(model)
         if classifies:
-            split_probabilities(model, target, estimator.classes_.tolist())
+            split_probabilities(model, outputs[2:])
         shape_inputs(model, columns, by_name)
     except Exception as error:  # skl2onnx raises a different class from nearly every converter
-        raise refusal(estimator, (str(error) or type(error).__name__).splitlines()[0][:200]) from error
+        raise refusal(given, (str(error) or type(error).__name__).splitlines()[0][:200]) from error
     model.graph.name = "model"  # skl2onnx draws one, and the same model would have another digest each time
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)  # and orders these as it happens
     del model.opset_import[:]
     model.opset_import.extend(opsets)
     return Converted(model.SerializeToString(), tuple(placed))
+
+
+def bare(estimator: Any) -> Any:
+    """The estimator without the search that found it, and without steps that do nothing."""
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    if isinstance(estimator, Pipeline):
+        steps = [(name, bare(step)) for name, step in estimator.steps if step not in (None, "passthrough")]
+        return Pipeline(steps) if steps else estimator
+    return estimator
 
 
 def _parse(scope: Any, estimator: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:

@@ -1,6 +1,6 @@
 """A graph's inputs and outputs, in the shape in which the kit and MLflow's pyfunc feed and read them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,17 @@ def _put_behind_one_matrix(model: onnx.ModelProto) -> None:
     onnx.checker.check_model(model)
 
 
-def split_probabilities(model: onnx.ModelProto, target: str, classes: list[Any]) -> None:
+def probability_names(target: str, classes: Iterable[Any]) -> list[str]:
+    """The outputs for a classifier's probabilities."""
+    return [f"{target}_is_{label}" for label in np.asarray(classes).tolist()]
+
+
+def split_probabilities(model: onnx.ModelProto, names: Sequence[str]) -> None:
     """One output of length n for each class, instead of a matrix: so MLflow's pyfunc can make a table of them."""
     graph = model.graph
     label, matrix = graph.output
-    names = [f"{target}_is_{label}" for label in classes]
-    columns = [f"kit.probability.{place}" for place in range(len(classes))]
-    graph.initializer.append(numpy_helper.from_array(np.ones(len(classes), dtype=np.int64), "kit.classes"))
+    columns = [f"kit.probability.{place}" for place in range(len(names))]
+    graph.initializer.append(numpy_helper.from_array(np.ones(len(names), dtype=np.int64), "kit.classes"))
     graph.node.append(helper.make_node("Split", [matrix.name, "kit.classes"], columns, axis=1))
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), "kit.flat"))
     for column, name in zip(columns, names, strict=True):

@@ -5,6 +5,7 @@ input: the graph is cut in front of them.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,6 +17,8 @@ from starterkit.export.families.trees import DOMAIN, VERSION, Trees
 from starterkit.inference import Session
 
 _LEAVES_AT_ONCE = 4_000_000
+_MISSING_SHARE = 0.2
+_DEEPER = 0.5
 
 
 def cut_before(graph: bytes, name: str) -> bytes:
@@ -47,24 +50,49 @@ def _keep(model: onnx.ModelProto, needed: set[str], stop: str = "") -> None:
     model.graph.node.extend(reversed(kept))
 
 
-def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> NDArray[np.float64]:
-    """The rows, a third of them with one column right at a threshold of it, or at a neighbouring number."""
-    inner = np.flatnonzero((trees.feature >= 0) & np.isfinite(trees.threshold))
+@dataclass(frozen=True)
+class Planted:
+    """n rows of the trees' input, and how many different splits those planted at one really meet."""
+
+    rows: NDArray[np.float64]
+    splits: int
+
+
+def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> Planted:
+    """The rows, a third of them with one column right at a threshold, or at a neighbouring number.
+
+    The threshold is one of a split that the row comes to, so that it decides. Where a column has missing values, some
+    rows get one there instead.
+    """
     planted = np.arange(0, len(rows), 3)
-    if not len(inner):
-        return rows
-    chosen = random.choice(inner, len(planted))
-    exact = trees.threshold[chosen]
+    split = _on_the_way(rows[planted], trees, random)
+    planted, split = planted[split >= 0], split[split >= 0]
+    exact = trees.threshold[split]
     single = exact.astype(np.float32)
-    neighbours = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
+    near = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
     if trees.single:
-        neighbours += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
-    values = np.array(neighbours, dtype=np.float64)[
-        random.integers(len(neighbours), size=len(planted)), range(len(planted))
-    ]
+        near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+    values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
+    column = trees.feature[split]
+    gaps = np.any(np.isnan(rows), axis=0, keepdims=True)[0, column] & (random.random(len(split)) < _MISSING_SHARE)
     rows = rows.copy()
-    rows[planted, trees.feature[chosen]] = values
-    return rows
+    rows[planted, column] = np.where(gaps, np.nan, values)
+    return Planted(rows, len(np.unique(split)))
+
+
+def _on_the_way(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> NDArray[np.int64]:
+    """A split that each of n rows comes to in a tree drawn for it, rather a deep one; −1 where there is none."""
+    every, values = np.arange(len(rows)), rows.astype(np.float32).astype(np.float64) if trees.single else rows
+    at, chosen = random.choice(trees.roots, len(rows)), np.full(len(rows), -1)
+    while (inner := trees.feature[at] >= 0).any():
+        finite = inner & np.isfinite(trees.threshold[at])
+        taken = finite & ((chosen < 0) | (random.random(len(rows)) < _DEEPER))
+        chosen[taken] = at[taken]
+        value, threshold = values[every, np.maximum(trees.feature[at], 0)], trees.threshold[at]
+        held = value <= threshold if trees.comparison == "at most" else value < threshold
+        held |= np.isnan(value) & trees.missing_left[at]
+        at = np.where(inner, np.where(held, trees.left[at], trees.right[at]), at)
+    return chosen
 
 
 def flipped_leaves(placed: Placed, trees: Trees, rows: NDArray[np.float64]) -> int:

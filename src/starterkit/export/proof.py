@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from starterkit.contract import Parity, Prediction
 from starterkit.data import as_columns
 from starterkit.errors import ContractError, ExportError
-from starterkit.export.conversion import Converted, Placed
+from starterkit.export.conversion import Converted, Placed, bare
 from starterkit.export.layout import layout_of
 from starterkit.export.probe import cut_after, cut_before, flipped_leaves, plant
 from starterkit.export.refusals import refusal
@@ -76,9 +76,15 @@ class ParityProof:
     def _probe(self, placed: Placed, rows: NDArray[np.float64]) -> Parity:
         """The trees alone, over rows of which a third lie right at a threshold."""
         trees, _ = placed.family.describe(placed.estimator)
-        rows = plant(rows, trees, np.random.default_rng(_SEED))
-        leaves = {"probed": len(rows), "flipped_leaves": flipped_leaves(placed, trees, rows)}
-        if placed.estimator is not _last(self._model.estimator):
+        planted = plant(rows, trees, np.random.default_rng(_SEED))
+        rows = planted.rows
+        leaves = {
+            "probed": len(rows),
+            "splits_met": planted.splits,
+            "splits": int((trees.feature >= 0).sum()),
+            "flipped_leaves": flipped_leaves(placed, trees, rows),
+        }
+        if placed.estimator is not _last(bare(self._model.estimator)):
             return Parity(rows=0, measure="", largest=0.0, allowed=self._allowed, scale=self._scale, **leaves)
         answers = Session(cut_after(self._converted.graph, placed.taken)).run({placed.taken: rows})
         expected = predict(placed.estimator, self._task, _as_fitted(placed, rows))
@@ -90,9 +96,11 @@ class ParityProof:
 
 def _difference(parity: Parity) -> str:
     what = f"the graph does not answer as the estimator does: {parity.measure} {parity.largest:.3g} over "
-    what += f"{parity.rows:,} rows (allowed {parity.allowed:g}), {parity.flipped_labels} labels changed"
+    what += f"{parity.rows:,} rows (allowed {parity.allowed:g})"
     if parity.probed:
-        what += f", {parity.flipped_leaves} of {parity.probed:,} rows in another leaf"
+        what += f" and {parity.probed:,} at thresholds, {parity.flipped_leaves:,} of these in another leaf"
+    if parity.flipped_labels:
+        what += f"; {parity.flipped_labels:,} labels changed"
     return what
 
 

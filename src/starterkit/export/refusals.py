@@ -43,14 +43,28 @@ def refusal(estimator: Any, reason: str) -> ExportError:
     A reason may bring its own mend, after a semicolon.
     """
     reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
+    said, _, mend = reason.partition("; ")
+    if mend and "; " not in mend and "labels changed" not in mend:
+        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{_capital(mend)}; {_PAGES}")
+    inner = next((type(part).__name__ for part in parts(estimator) if _is_of_others(part)), None)
+    if inner and (inner in reason or "Unable to find" in reason):
+        what = f"{_chain(estimator)} cannot be exported to ONNX with {inner} inside"
+        return ExportError(what, f"Use {inner} by itself or at the end of a Pipeline; {_PAGES}")
     known = next((name for part in parts(estimator) if (name := type(part).__name__) in _INSTEAD), None)
     if known is None:
-        reason, _, mend = reason.partition("; ")
-        mend = f"{mend[:1].upper()}{mend[1:]}" if mend else "Use another estimator"
-        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {reason}", f"{mend}; {_PAGES}")
+        what = f"{_chain(estimator)} cannot be exported to ONNX: {reason}"
+        return ExportError(what, f"Use another estimator; {_PAGES}")
     inside = "" if type(estimator).__name__ == known else f" (in {_chain(estimator)})"
     what = f"{known}{inside} cannot be exported to ONNX: {reason}"
     return ExportError(what, f"Use {_INSTEAD[known]} instead; {_PAGES}")
+
+
+def _capital(mend: str) -> str:
+    return f"{mend[:1].upper()}{mend[1:]}"
+
+
+def _is_of_others(part: Any) -> bool:
+    return type(part).__module__.partition(".")[0] in ("lightgbm", "xgboost")
 
 
 def _chain(estimator: Any) -> str:

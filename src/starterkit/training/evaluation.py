@@ -8,6 +8,7 @@ import pandas as pd
 
 from starterkit.contract import Prediction, Scalar, Task
 from starterkit.data import Rows
+from starterkit.errors import ProblemError
 from starterkit.metrics import compute_scores
 from starterkit.verdict import Candidate
 
@@ -16,9 +17,19 @@ if TYPE_CHECKING:
 
 
 def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> Prediction:
-    """A fitted estimator's answers for n rows."""
+    """A fitted estimator's answers for n rows.
+
+    Raises
+    ------
+    ProblemError
+        It answers several values a row.
+    """
     answering: Any = estimator
-    values = np.asarray(answering.predict(features)).ravel()
+    values = np.asarray(answering.predict(features))
+    if values.size != len(features):
+        what = f"the project's estimator answers {values.size // len(features)} values a row"
+        raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
+    values = values.ravel()
     probabilities = np.asarray(answering.predict_proba(features)) if task == "classification" else None
     return Prediction(values, probabilities)
 

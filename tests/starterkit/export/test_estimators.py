@@ -19,6 +19,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
@@ -26,7 +27,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from starterkit.contract import Column
-from starterkit.errors import ExportError
+from starterkit.errors import ExportError, ProblemError
 from starterkit.export.conversion import to_graph
 from starterkit.export.layout import layout_of
 from starterkit.inference import Graph, Predictor
@@ -78,6 +79,10 @@ def prove(sample: Any, estimator: Any, folder: Path, **changes: Any) -> Predicto
         assert answered.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
     assert exported.contract.parity.proven
     return predictor
+
+
+def _squares(actual: Any, predicted: Any) -> Any:
+    return predicted - actual, np.ones_like(actual)
 
 
 def refusal_of(work: Callable[[], object]) -> ExportError | None:
@@ -210,6 +215,14 @@ def _turned() -> dict[str, Any]:
         (XGBRegressor(booster="dart", n_estimators=2), "booster='dart'", "Use booster='gbtree'"),
         (XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.5), "reg:quantileerror", "Use one of"),
         (LGBMRegressor(zero_as_missing=True, verbose=-1), "zero_as_missing", "Leave it out"),
+        (LGBMRegressor(linear_tree=True, verbose=-1, n_estimators=2), "linear_tree", "Leave it out"),
+        (LGBMRegressor(objective=_squares, verbose=-1, n_estimators=2), "objective='custom'", "Use regression"),
+        (XGBRegressor(missing=-1, n_estimators=2), "missing other than NaN", "Leave it out"),
+        (
+            VotingRegressor([("other", XGBRegressor(n_estimators=2))]),
+            "with XGBRegressor inside",
+            "by itself or at the end",
+        ),
         (LGBMRegressor(objective="xentropy", verbose=-1, n_estimators=2), "objective='", "Use "),
     ],
 )
@@ -223,6 +236,33 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     assert instead in refusal.value.mend
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path: Path) -> None:
+    for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
+        steps = make_pipeline("passthrough", StandardScaler(), None, inner)
+        search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)
+        predictor = prove(diabetes, search, tmp_path)
+        assert (predictor.contract.parity.probed > 0) == (not isinstance(inner, Ridge))
+
+
+def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
+    _, dataset = diabetes.fit(Ridge())
+    rows = dataset.holdout.features[["age", "bmi"]].set_axis(["y_is_1", "y"], axis=1).astype(float)
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
+    with pytest.raises(ExportError, match=r"column 'y' has the name of an output\. Rename the column"):
+        to_graph(Ridge().fit(rows, dataset.holdout.target), columns, "y")
+    labels = (dataset.holdout.target > 150).astype(int)
+    with pytest.raises(ExportError, match="column 'y_is_1' has the name"):
+        to_graph(LogisticRegression().fit(rows[["y_is_1"]], labels), columns[:1], "y")
+
+
+def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
+    schema = type("Numbered", (iris.schema,), {"diagnosis": target(), "__annotations__": {"diagnosis": int}})
+    sample = type(iris)(iris.root, iris.source, schema, "classification", "log_loss")
+    softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
+    with pytest.raises(ProblemError, match="answers 2 values a row"):
+        sample.fit(softprob, load=lambda source: _with_numbers(source).query("diagnosis < 2"))
 
 
 def _within_one(source: Any) -> Any:

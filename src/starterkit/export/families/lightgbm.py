@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from starterkit.export.families.trees import Link, Scoring, TreeFamily, Trees
 
+_OTHERWISE = ("linear_tree", "pred_early_stop")
+"""Parameters with which a row's answer is more than a sum of leaves."""
+
 _ZERO = float(np.float32(1e-35))
 """LightGBM takes a number that is not further from zero for zero."""
 
@@ -35,10 +38,15 @@ class LightGBM(TreeFamily):
         return kind.__name__ in _CLASSES and kind.__module__.startswith("lightgbm.")
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
+        for name in _OTHERWISE:
+            if estimator.get_params().get(name):
+                raise NotImplementedError(f"LightGBM with {name}; leave it out")
         model = estimator.booster_.dump_model()
-        objective, *details = model["objective"].split()
+        objective, *details = model.get("objective", "custom").split()
         if objective not in _LINKS or "sqrt" in details:
-            raise NotImplementedError(f"LightGBM with objective='{model['objective']}'; use {', '.join(_LINKS)}")
+            raise NotImplementedError(
+                f"LightGBM with objective='{' '.join([objective, *details])}'; use {', '.join(_LINKS)}"
+            )
         scores = model["num_tree_per_iteration"]
         slope = next((float(one.split(":")[1]) for one in details if re.match(r"sigmoid:", one)), 1.0)
         trees = [_trees(one["tree_structure"], place % scores, slope) for place, one in enumerate(model["tree_info"])]

@@ -30,6 +30,12 @@ class XGBoost(TreeFamily):
         return kind.__name__ in _CLASSES and kind.__module__.startswith("xgboost.")
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
+        if not np.isnan(estimator.missing):
+            raise NotImplementedError(
+                "XGBoost with missing other than NaN; leave it out, and give NaN for what is missing"
+            )
+        if estimator.get_params().get("multi_strategy") == "multi_output_tree":
+            raise NotImplementedError("XGBoost with multi_output_tree; leave out multi_strategy")
         learner = _learner(estimator)
         objective, booster = learner["objective"]["name"], learner["gradient_booster"]
         if booster["name"] != "gbtree":
