@@ -12,6 +12,10 @@ from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, String
 from skl2onnx.operator_converters.common import concatenate_variables
 
 
+class CannotExport(Exception):
+    """An estimator was fitted in a way that no graph can follow. After a semicolon the message has the mend."""
+
+
 class Nodes:
     """Adds nodes to the graph that is being made, and gives each result a name of its own."""
 
@@ -76,8 +80,8 @@ class Family(ABC):
 
         Raises
         ------
-        NotImplementedError
-            The estimator is fitted in a way that the graph cannot follow; its message says what to use instead.
+        CannotExport
+            The estimator was fitted in a way that a graph cannot follow.
         """
 
     def declare(self, operator: Any) -> None:
@@ -97,9 +101,7 @@ def labels_of(classes: NDArray[Any]) -> NDArray[Any]:
         return classes.astype(np.int64)
     if classes.dtype.kind in "OU":
         return classes.astype(str)
-    raise NotImplementedError(
-        "labels that are neither texts, booleans nor whole numbers; turn them into texts in load()"
-    )
+    raise CannotExport("labels that are neither texts, booleans nor whole numbers; turn them into texts in load()")
 
 
 def attribute(name: str, values: NDArray[Any]) -> Any:

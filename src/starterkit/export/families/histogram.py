@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+from starterkit.export.families.family import CannotExport
 from starterkit.export.families.trees import Scoring, TreeFamily, Trees
 
 _EXPONENTIAL = ("gamma", "poisson")
@@ -20,7 +21,7 @@ class HistogramBoosting(TreeFamily):
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
         if estimator.is_categorical_ is not None:
-            raise NotImplementedError(
+            raise CannotExport(
                 f"{type(estimator).__name__} with categorical_features; put a OneHotEncoder in front instead"
             )
         trees = [_trees(one.nodes, place) for stage in estimator._predictors for place, one in enumerate(stage)]

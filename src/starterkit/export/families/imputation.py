@@ -11,7 +11,7 @@ from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 from sklearn.impute import SimpleImputer
 
-from starterkit.export.families.family import Family, Nodes
+from starterkit.export.families.family import CannotExport, Family, Nodes
 
 
 class Imputation(Family):
@@ -26,17 +26,17 @@ class Imputation(Family):
         """As many columns as were fitted, of the same type."""
         taken, fitted = operator.inputs[0].type, operator.raw_operator
         if not isinstance(taken, DoubleTensorType | StringTensorType):
-            raise NotImplementedError(f"SimpleImputer over {type(taken).__name__}")
+            raise CannotExport(f"SimpleImputer over {type(taken).__name__}")
         operator.outputs[0].type = type(taken)([None, len(fitted.statistics_)])
 
     def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
         if estimator.indicator_ is not None or not isinstance(estimator.missing_values, float):
-            raise NotImplementedError(
+            raise CannotExport(
                 "SimpleImputer with add_indicator, or with missing_values other than NaN; leave these out"
             )
         statistics = estimator.statistics_.astype(str if nodes.texts else np.float64)
         if not nodes.texts and np.isnan(statistics).any():
-            raise NotImplementedError("SimpleImputer with a column that had no value; leave the column out")
+            raise CannotExport("SimpleImputer with a column that had no value; leave the column out")
         given = nodes.inputs()
         missing = _where_empty(nodes, given) if nodes.texts else nodes.add("IsNaN", given)
         nodes.add("Where", missing, nodes.constant(statistics[None, :]), given, gives=gives[0], version=9)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starterkit.export.families.family import CannotExport
 from starterkit.export.families.trees import Link, Scoring, TreeFamily, Trees
 
 _OTHERWISE = ("linear_tree", "pred_early_stop")
@@ -40,13 +41,11 @@ class LightGBM(TreeFamily):
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
         for name in _OTHERWISE:
             if estimator.get_params().get(name):
-                raise NotImplementedError(f"LightGBM with {name}; leave it out")
+                raise CannotExport(f"LightGBM with {name}; leave it out")
         model = estimator.booster_.dump_model()
         objective, *details = model.get("objective", "custom").split()
         if objective not in _LINKS or "sqrt" in details:
-            raise NotImplementedError(
-                f"LightGBM with objective='{' '.join([objective, *details])}'; use {', '.join(_LINKS)}"
-            )
+            raise CannotExport(f"LightGBM with objective='{' '.join([objective, *details])}'; use {', '.join(_LINKS)}")
         scores = model["num_tree_per_iteration"]
         slope = next((float(one.split(":")[1]) for one in details if re.match(r"sigmoid:", one)), 1.0)
         trees = [_trees(one["tree_structure"], place % scores, slope) for place, one in enumerate(model["tree_info"])]
@@ -103,9 +102,9 @@ def _beyond_zero(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _split(node: dict[str, Any]) -> dict[str, Any]:
     if node["decision_type"] != "<=":
-        raise NotImplementedError("LightGBM with categorical columns; put a OneHotEncoder in front instead")
+        raise CannotExport("LightGBM with categorical columns; put a OneHotEncoder in front instead")
     if node["missing_type"] == "Zero":
-        raise NotImplementedError("LightGBM with zero_as_missing; leave it out")
+        raise CannotExport("LightGBM with zero_as_missing; leave it out")
     return node
 
 

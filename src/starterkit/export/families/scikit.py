@@ -16,6 +16,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
+from starterkit.export.families.family import CannotExport
 from starterkit.export.families.trees import Scoring, TreeFamily, Trees
 
 _TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
@@ -32,7 +33,7 @@ class Forests(TreeFamily):
         grown = [one.tree_ for one in _members(estimator)]
         classes = len(getattr(estimator, "classes_", ()))
         if classes == 1:
-            raise NotImplementedError("a classifier that was fitted with one class; give it rows of two")
+            raise CannotExport("a classifier that was fitted with one class; give it rows of two")
         scoring = Scoring(
             base=np.zeros(1 if classes <= 2 else classes),
             divisor=float(len(grown)),
@@ -84,9 +85,7 @@ def _members(estimator: Any) -> Sequence[Any]:
 def _start(estimator: Any) -> NDArray[np.float64]:
     """The scores before the first tree, which are the same for every row unless `init` is a model."""
     if not isinstance(estimator.init_, str | DummyClassifier | DummyRegressor):
-        raise NotImplementedError(
-            f"gradient boosting that starts from a {type(estimator.init_).__name__}; leave out init"
-        )
+        raise CannotExport(f"gradient boosting that starts from a {type(estimator.init_).__name__}; leave out init")
     return estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))[0].astype(np.float64)
 
 

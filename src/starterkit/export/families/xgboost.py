@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from starterkit.export.families.family import CannotExport
 from starterkit.export.families.trees import Link, Scoring, TreeFamily, Trees
 
 _CLASSES = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
@@ -31,17 +32,15 @@ class XGBoost(TreeFamily):
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
         if not np.isnan(estimator.missing):
-            raise NotImplementedError(
-                "XGBoost with missing other than NaN; leave it out, and give NaN for what is missing"
-            )
+            raise CannotExport("XGBoost with missing other than NaN; leave it out, and give NaN for what is missing")
         if estimator.get_params().get("multi_strategy") == "multi_output_tree":
-            raise NotImplementedError("XGBoost with multi_output_tree; leave out multi_strategy")
+            raise CannotExport("XGBoost with multi_output_tree; leave out multi_strategy")
         learner = _learner(estimator)
         objective, booster = learner["objective"]["name"], learner["gradient_booster"]
         if booster["name"] != "gbtree":
-            raise NotImplementedError(f"XGBoost with booster='{booster['name']}'; use booster='gbtree'")
+            raise CannotExport(f"XGBoost with booster='{booster['name']}'; use booster='gbtree'")
         if objective not in _LINKS:
-            raise NotImplementedError(f"XGBoost with objective='{objective}'; use one of {', '.join(_LINKS)}")
+            raise CannotExport(f"XGBoost with objective='{objective}'; use one of {', '.join(_LINKS)}")
         link, model = _LINKS[objective], booster["model"]
         trees = [_trees(one, place) for one, place in zip(model["trees"], model["tree_info"], strict=True)]
         scores = max(int(learner["learner_model_param"]["num_class"]), 1)
@@ -66,7 +65,7 @@ def _learner(estimator: Any) -> dict[str, Any]:
 
 def _trees(tree: dict[str, Any], place: int) -> Trees:
     if any(tree["split_type"]):
-        raise NotImplementedError("XGBoost with categorical columns; put a OneHotEncoder in front instead")
+        raise CannotExport("XGBoost with categorical columns; put a OneHotEncoder in front instead")
     left = np.array(tree["left_children"], dtype=np.int64)
     # Written as the shortest decimal that is the float32 again.
     conditions = np.array(tree["split_conditions"], dtype=np.float32).astype(np.float64)
