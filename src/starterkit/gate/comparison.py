@@ -1,21 +1,25 @@
 """The rule of non-regression, for the whole holdout and for each slice of it. See docs/decisions/0012-statistics.md.
 
 A version passes when, on the same rows, the interval of its shortfall stays within the margin. It is worse when the
-whole interval is above zero. Anything else, or too few rows, is "not enough rows".
+interval goes beyond the margin and is all above zero. Anything else, or too few rows, is "not enough rows".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Prediction
+from starterkit.contract import Prediction, Scalar
 from starterkit.gate.bootstrap import paired_shortfall
-from starterkit.metrics import weighted_figure
-from starterkit.verdict import Evidence
+from starterkit.metrics import Metric, weighted_figure
+from starterkit.verdict import Candidate, Evidence
 
 Outcome = Literal["not worse", "worse", "not enough rows"]
+
+LEAST_DIFFERING = 10
+"""With fewer rows, or groups, that speak for one of the two, too many resamples lack them all."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Rule:
     Attributes
     ----------
     tolerance
-        The margin, as a share of the champion's figure: 0.02 is two percent.
+        The margin, as a share of the champion's loss: 0.02 is two percent.
     min_rows
         Below so many independent rows, or groups, nothing is concluded.
     error_rate
@@ -51,8 +55,9 @@ class Comparison:
         The interval of the shortfall.
     same
         Both gave the very same answers.
-    units, needed
-        How many independent rows, or groups, there are, and about how many would tell; 0 where none would.
+    units, differing, needed
+        How many independent rows, or groups, there are, in how many of them the two differ, and about how many rows
+        would tell; 0 where none would.
     """
 
     outcome: Outcome
@@ -63,29 +68,42 @@ class Comparison:
     high: float
     same: bool
     units: int
+    differing: int
     needed: int
 
 
 def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_] | None = None) -> Comparison:
     """Challenger against champion over the holdout, or over some of its rows (n booleans)."""
-    champion, champion_contract = evidence.champion, evidence.champion_contract
-    assert champion is not None
-    assert champion_contract is not None
+    assert evidence.champion is not None
+    assert evidence.champion_contract is not None
+    return compare_with(evidence, evidence.champion, evidence.champion_contract.classes, rule, rows)
+
+
+def compare_with(
+    evidence: Evidence,
+    other: Candidate,
+    classes: Sequence[Scalar],
+    rule: Rule,
+    rows: NDArray[np.bool_] | None = None,
+) -> Comparison:
+    """Challenger against any other that answered the same rows; `classes` are those of the other's probabilities."""
     chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
     actual, metric = evidence.actual[chosen], evidence.metric
-    answers, served = _rows_of(evidence.challenger.prediction, chosen), _rows_of(champion.prediction, chosen)
+    answers, served = _rows_of(evidence.challenger.prediction, chosen), _rows_of(other.prediction, chosen)
     ours = weighted_figure(metric.name, actual, answers, evidence.contract.classes)
-    theirs = weighted_figure(metric.name, actual, served, champion_contract.classes)
+    theirs = weighted_figure(metric.name, actual, served, classes)
     once = np.ones((1, len(actual)))
     figure, serving = float(ours(once)[0]), float(theirs(once)[0])
-    margin = rule.tolerance * abs(serving)
-    found = paired_shortfall(metric, ours, theirs, _groups(evidence, chosen), rule.error_rate)
-    same = bool(np.isfinite(figure)) and _same(answers, served)
-    shortfall = metric.shortfall(figure, serving)
+    margin = rule.tolerance * metric.loss(serving)
+    groups = _groups(evidence, chosen)
+    found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
+    differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
+    broken, same = _is_broken(answers), _same(metric, answers, served)
+    enough = found.units >= rule.min_rows and differing >= LEAST_DIFFERING
     outcome: Outcome = "not enough rows"
-    if same or (found.units >= rule.min_rows and found.high <= margin):
+    if not broken and (same or (enough and found.high <= margin)):
         outcome = "not worse"
-    elif not (np.isfinite(figure) and np.isfinite(serving)) or (found.units >= rule.min_rows and found.low > 0):
+    elif broken or (np.isfinite(serving) and not np.isfinite(figure)) or (enough and found.low > 0):
         outcome = "worse"
     return Comparison(
         outcome=outcome,
@@ -96,7 +114,10 @@ def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_
         low=found.low,
         high=found.high,
         units=found.units,
-        needed=_needed(found.units, (found.high - found.low) / 2, shortfall, margin, rule.min_rows),
+        differing=differing,
+        needed=_needed(
+            found.units, (found.high - found.low) / 2, metric.shortfall(figure, serving), margin, rule.min_rows
+        ),
     )
 
 
@@ -124,6 +145,23 @@ def _rows_of(prediction: Prediction, rows: NDArray[np.bool_]) -> Prediction:
     return Prediction(prediction.values[rows], None if probabilities is None else probabilities[rows])
 
 
-def _same(one: Prediction, other: Prediction) -> bool:
-    pairs: list[tuple[Any, Any]] = [(one.values, other.values), (one.probabilities, other.probabilities)]
+def _differ(metric: Metric, actual: NDArray[Any], one: Prediction, other: Prediction) -> NDArray[np.bool_]:
+    """Which of n rows speak for one of the two. For the accuracy they do where one alone is right."""
+    if metric.name == "accuracy":
+        return (one.values == actual) != (other.values == actual)
+    if one.probabilities is None or other.probabilities is None:
+        return one.values != other.values
+    return (one.probabilities != other.probabilities).any(axis=1)
+
+
+def _is_broken(prediction: Prediction) -> bool:
+    """An answer is no number."""
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    return bool(np.isnan(numbers).any())
+
+
+def _same(metric: Metric, one: Prediction, other: Prediction) -> bool:
+    pairs: list[tuple[Any, Any]] = [(one.values, other.values)]
+    if metric.name != "accuracy":  # which looks at labels alone
+        pairs.append((one.probabilities, other.probabilities))
     return all(np.array_equal(mine, yours) for mine, yours in pairs if mine is not None)

@@ -53,7 +53,7 @@ class Gate:
             HoldoutUnseen(),
             NoFeatureAlone(settings.leak_limit),
             *(AbsoluteLimit(name, limit.min, limit.max) for name, limit in settings.limits.items()),
-            BetterThanBaseline(),
+            BetterThanBaseline(rule, settings.undecided),
             NotWorseThanChampion(rule, settings.undecided),
             NoSliceWorse(rule, settings.undecided_slices),
             SignatureKept(),

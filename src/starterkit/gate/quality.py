@@ -1,8 +1,11 @@
 """Checks on how good the answers are. A comparison with NaN is never a pass."""
 
+from dataclasses import replace
 from typing import Literal
 
-from starterkit.gate.comparison import Comparison, Rule, compare_with_champion
+import numpy as np
+
+from starterkit.gate.comparison import LEAST_DIFFERING, Comparison, Rule, compare_with, compare_with_champion
 from starterkit.verdict import Check, Evidence, Verdict
 
 Undecided = Literal["pass", "refuse"]
@@ -34,17 +37,43 @@ class AbsoluteLimit(Check):
 
 
 class BetterThanBaseline(Check):
-    """The model knows more than a guess that does not look at the row."""
+    """The model knows more than a guess that does not look at the row, and not by chance.
+
+    Parameters
+    ----------
+    rule, undecided
+        As for `NotWorseThanChampion`; the whole interval has to say better, so that no margin counts.
+    """
 
     name = "baseline"
+
+    def __init__(self, rule: Rule, undecided: Undecided) -> None:
+        self._rule = replace(rule, tolerance=0)
+        self._undecided = undecided
 
     def judge(self, evidence: Evidence) -> Verdict:
         metric = evidence.metric
         figure, naive = evidence.challenger.scores[metric.name], evidence.baseline.scores[metric.name]
-        passed = metric.shortfall(figure, naive) < 0
-        word = "better than" if passed else "not better than"
+        better = metric.shortfall(figure, naive) < 0
+        word = "better than" if better else "not better than"
         reason = f"{metric.name} {figure:.4g} is {word} the naive guess's {naive:.4g}"
-        return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=naive)
+        if not better:
+            return Verdict(check=self.name, passed=False, reason=reason, figure=figure, limit=naive)
+        found = compare_with(evidence, evidence.baseline, evidence.contract.classes, self._rule)
+        sure = found.outcome == "not worse" and found.high < 0
+        passed = sure or (found.outcome != "worse" and self._undecided == "pass")
+        if not sure:
+            reason += (
+                f" on {_units(evidence, found)}: {_in_words(found)}{_mend(found, self._rule, passed, 'Hold out more')}"
+            )
+        return Verdict(
+            check=self.name,
+            passed=passed,
+            reason=reason,
+            figure=figure,
+            limit=naive,
+            undecided=found.outcome != "worse" and not sure,
+        )
 
 
 class NotWorseThanChampion(Check):
@@ -111,17 +140,20 @@ class NoSliceWorse(Check):
             return Verdict(check=self.name, passed=True, reason="the problem names no slices")
         if evidence.champion is None:
             return Verdict(check=self.name, passed=True, reason="no champion to compare with")
-        rate = self._rule.error_rate / len(evidence.slices)
-        rule = Rule(self._rule.tolerance, self._rule.min_rows, rate)
+        rule = replace(self._rule, error_rate=self._rule.error_rate / len(evidence.slices))
         found = {name: compare_with_champion(evidence, rule, rows) for name, rows in evidence.slices.items()}
         worse = {name: one for name, one in found.items() if one.outcome == "worse"}
         unsure = {name: one for name, one in found.items() if one.outcome == "not enough rows"}
         shown = worse or unsure or found
-        worst = max(shown.values(), key=lambda one: (one.high - one.margin) / (abs(one.serving) or 1))
+        metric = evidence.metric
+        worst = max(shown.values(), key=lambda one: _beyond(one, metric.loss(one.serving)))
         reason = "; ".join(_slice_in_words(evidence, name, one) for name, one in worse.items())
         if not worse:
             reason = f"none of {len(found)} is worse"
-            reason += f"; too few rows to be sure of {', '.join(unsure)}" if unsure else ""
+            without = [name for name, one in unsure.items() if _has_no_figure(one)]
+            few = [name for name in unsure if name not in without]
+            reason += f"; too few rows to be sure of {', '.join(few)}" if few else ""
+            reason += f"; {_NO_FIGURE}: {', '.join(without)}" if without else ""
         return Verdict(
             check=self.name,
             passed=not worse and (not unsure or self._undecided == "pass"),
@@ -130,6 +162,18 @@ class NoSliceWorse(Check):
             limit=worst.margin,
             undecided=bool(unsure) and not worse,
         )
+
+
+_NO_FIGURE = "no figure where the target has one class, or one value, only"
+
+
+def _has_no_figure(found: Comparison) -> bool:
+    return not (np.isfinite(found.figure) or np.isfinite(found.serving))
+
+
+def _beyond(found: Comparison, loss: float) -> float:
+    """How far the interval goes beyond the margin, by the champion's loss."""
+    return float(np.nan_to_num((found.high - found.margin) / (loss or 1), nan=-np.inf))
 
 
 def _slice_in_words(evidence: Evidence, name: str, found: Comparison) -> str:
@@ -145,18 +189,21 @@ def _in_words(found: Comparison) -> str:
     """Where the shortfall lies: ``0.67 better to 1.35 worse, at most 1.13 worse allowed``."""
     if found.same:
         return "the same answers"
+    if _has_no_figure(found):
+        return _NO_FIGURE
     if not found.low <= found.high:
         return "too many resamples have no figure"
     ends = [f"{abs(end):.3g} {'worse' if end > 0 else 'better'}" for end in (found.low, found.high)]
     return f"{ends[0]} to {ends[1]}, at most {found.margin:.3g} worse allowed"
 
 
-def _mend(found: Comparison, rule: Rule, passed: bool) -> str:
+def _mend(found: Comparison, rule: Rule, passed: bool, mend: str = "Hold out more, or raise gate.tolerance") -> str:
     if found.units < rule.min_rows:
         needed = f"at least {rule.min_rows} are needed (gate.min_rows)"
+    elif found.differing < LEAST_DIFFERING:
+        needed = f"only {found.differing} differ, at least {LEAST_DIFFERING} are needed"
     elif found.needed > found.units:
         needed = f"about {found.needed:,} would tell"
     else:
         needed = "more would tell"
-    mend = "Hold out more, or raise gate.tolerance"
     return f". Not enough rows: {needed}. " + ("Let pass by gate.undecided" if passed else mend)

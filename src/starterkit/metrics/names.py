@@ -17,6 +17,10 @@ class Metric:
     task: Task
     greater_is_better: bool
 
+    def loss(self, figure: float) -> float:
+        """What is left to improve. The metrics of which more is better are all bounded by 1."""
+        return 1 - figure if self.greater_is_better else figure
+
     def shortfall(self, figure: float, reference: float) -> float:
         """How much worse `figure` is than `reference`, in the metric's own unit; negative where it is better."""
         return reference - figure if self.greater_is_better else figure - reference

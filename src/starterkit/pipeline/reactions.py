@@ -13,7 +13,7 @@ from starterkit.verdict import Reaction
 
 _SEED = 104_729
 _STILL = 1e-6
-"""A change below this share of the target's standard deviation is none: graphs of trees round to float32."""
+"""A change below this share of the target's standard deviation is none: sums may round otherwise."""
 
 
 def observe_reactions(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[Reaction, ...]:

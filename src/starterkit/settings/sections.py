@@ -127,10 +127,11 @@ class GateSettings(Section):
         0.02,
         ge=0,
         le=1,
-        description="How much worse than the champion's the deciding metric may be, as a fraction of the champion's",
+        description="How much worse than the champion's the deciding metric may be, as a fraction of the champion's "
+        "loss: of the figure itself, or of 1 minus accuracy, roc_auc or r2",
     )
     min_rows: int = Field(
-        30, ge=10, description="Fewest independent holdout rows, or groups, from which anything is concluded"
+        50, ge=10, description="Fewest independent holdout rows, or groups, from which anything is concluded"
     )
     undecided: Literal["pass", "refuse"] = Field(
         "refuse", description="What becomes of a version when the holdout has not enough rows to tell"

@@ -68,9 +68,56 @@ def test_fewer_rows_than_asked_for_conclude_nothing(
     assert found.outcome == (outcome if concluded else "not enough rows")
 
 
-@pytest.mark.parametrize(("challenger", "champion"), [(np.nan, 1.0), (1.0, np.nan)])
-def test_without_a_figure_a_version_is_worse_however_few_rows(answered: Any, challenger: Any, champion: Any) -> None:
-    assert judged(answered(challenger, champion), min_rows=1000).outcome == "worse"
+@pytest.mark.parametrize("champion", [1.0, np.nan])
+def test_an_answer_that_is_no_number_is_worse_however_few_rows(answered: Any, champion: float) -> None:
+    one = np.where(np.arange(40) == 3, np.nan, champion)
+    assert judged(answered(one, champion), min_rows=1000).outcome == "worse"
+
+
+def test_against_a_champion_without_a_figure_nothing_is_concluded(answered: Any) -> None:
+    assert judged(answered(1.0, np.nan)).outcome == "not enough rows"
+
+
+def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answered: Any) -> None:
+    """r² has none where the target does not vary."""
+    assert judged(answered(2.0, 2.0, "r2")).outcome == "not worse"
+    other = judged(answered(1.0, 2.0, "r2"))
+    assert (other.outcome, np.isnan([other.figure, other.serving]).all()) == ("not enough rows", True)
+
+
+@pytest.mark.parametrize(("differing", "outcome"), [(9, "not enough rows"), (10, "worse")])
+def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, outcome: str) -> None:
+    worse = np.where(np.arange(40) < differing, 3.0, 1.0)
+    assert judged(answered(worse, 1.0)).outcome == outcome
+    assert judged(answered(worse, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
+
+
+def test_for_the_accuracy_rows_differ_where_one_alone_is_right(answered: Any, contract: Any) -> None:
+    classes = (False, True)
+    shown = answered(
+        0.0, 0.0, "accuracy", contract=contract(classes=classes), champion_contract=contract(classes=classes)
+    )
+    sure, unsure = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
+    right = np.full(40, False)
+
+    def given(labels: Any, probabilities: Any) -> Evidence:
+        ours, theirs = Prediction(labels, probabilities), Prediction(right, unsure)
+        candidates = {"challenger": replace(shown.challenger, prediction=ours)}
+        candidates["champion"] = replace(shown.champion, prediction=theirs)
+        return replace(shown, actual=right, **candidates)
+
+    assert judged(given(right, sure), min_rows=1000).outcome == "not worse"  # the same labels
+    assert judged(given(right, sure * np.nan)).outcome == "worse"
+    found = judged(given(np.arange(40) < 9, sure), tolerance=1.0)
+    assert (found.differing, found.outcome) == (9, "not enough rows")
+
+
+@pytest.mark.parametrize(
+    ("metric", "figure", "loss"),
+    [("accuracy", 0.99, 0.01), ("roc_auc", 0.8, 0.2), ("r2", -4.0, 5.0), ("rmse", 3.0, 3.0), ("log_loss", 0.4, 0.4)],
+)
+def test_the_loss_is_what_is_left_to_improve(metric: str, figure: float, loss: float) -> None:
+    assert METRICS[metric].loss(figure) == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan])
@@ -84,17 +131,17 @@ def test_a_figure_below_zero_has_a_margin_too(answered: Any) -> None:
     shown = replace(answered(0.0, 0.0, "r2"), actual=np.tile([-1.0, 1.0], 20))
     champion = replace(shown.champion, prediction=Prediction(np.full(40, 2.0)))
     found = judged(replace(shown, champion=champion), 0.1)
-    assert (found.figure, found.serving, found.margin) == (0.0, -4.0, pytest.approx(0.4))
+    assert (found.figure, found.serving, found.margin) == (0.0, -4.0, pytest.approx(0.5))
 
 
 def test_chosen_rows_alone_are_compared(answered: Any) -> None:
     half = np.arange(40) < 20
-    shown = answered(np.where(half, 2.0, 0.5), 1.0, groups=np.repeat(np.arange(8), 5))
-    left, right = judged(shown, min_rows=4, rows=half), judged(shown, min_rows=4, rows=~half)
-    assert (left.outcome, left.figure, left.serving, left.units) == ("worse", 2.0, 1.0, 4)
-    assert (right.outcome, right.figure, right.serving, right.units) == ("not worse", 0.5, 1.0, 4)
+    shown = answered(np.where(half, 2.0, 0.5), 1.0, groups=np.repeat(np.arange(20), 2))
+    left, right = judged(shown, min_rows=10, rows=half), judged(shown, min_rows=10, rows=~half)
+    assert (left.outcome, left.figure, left.serving, left.units) == ("worse", 2.0, 1.0, 10)
+    assert (right.outcome, right.figure, right.serving, right.units) == ("not worse", 0.5, 1.0, 10)
     assert judged(replace(shown, groups=None), rows=half).units == 20
-    assert judged(shown).units == 8
+    assert judged(shown).units == 20
 
 
 def test_probabilities_are_compared_row_by_row(answered: Any, contract: Any) -> None:

@@ -135,7 +135,7 @@ def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(
 ) -> None:
     shown = evidence(error=0.5, rows=49, slices={"all": np.ones(49, bool)})
     found = refusals(shown, **{**SETTINGS, "undecided": undecided, "undecided_slices": undecided_slices})
-    expected = {"champion": undecided, "slices": undecided_slices}
+    expected = {"baseline": undecided, "champion": undecided, "slices": undecided_slices}
     assert list(found) == [name for name, word in expected.items() if word == "refuse"]
 
 

@@ -179,7 +179,33 @@ def test_limit(evidence: Any, bounds: dict[str, float], expected: tuple[Any, ...
     ],
 )
 def test_baseline(evidence: Any, figure: float, expected: tuple[Any, ...]) -> None:
-    assert BetterThanBaseline().judge(scored(evidence(), figure, 8.0)) == verdict("baseline", *expected)
+    assert BetterThanBaseline(RULE, "refuse").judge(scored(evidence(), figure, 8.0)) == verdict("baseline", *expected)
+
+
+@pytest.mark.parametrize("undecided", ["pass", "refuse"])
+def test_a_first_version_that_is_better_by_chance_is_undecided(evidence: Any, undecided: Any) -> None:
+    """Its answers are noise, which happens to lean the right way over these rows."""
+    shown = evidence(champion_error=None)
+    noise = np.random.default_rng(0).normal(0, 0.02, 400)
+    noise *= np.sign(noise @ shown.actual)
+    figure = float(np.sqrt(np.mean((noise - shown.actual) ** 2)))
+    naive = shown.baseline.scores["rmse"]
+    lucky = replace(shown.challenger, prediction=Prediction(noise), scores={"rmse": figure})
+    assert figure < naive
+    found = BetterThanBaseline(RULE, undecided).judge(replace(shown, challenger=lucky))
+    assert (found.passed, found.outcome) == (undecided == "pass", "not enough rows")
+    assert f"rmse {figure:.4g} is better than the naive guess's {naive:.4g} on 400 rows: " in found.reason
+    assert found.reason.endswith("Let pass by gate.undecided" if undecided == "pass" else "Hold out more")
+
+
+def test_a_slice_without_a_figure_is_named(evidence: Any) -> None:
+    shown = evidence(error=0.5, metric=METRICS["r2"], slices={"one": np.arange(400) < 1, "all": np.arange(400) >= 0})
+    found = NoSliceWorse(RULE, "pass").judge(shown)
+    reason = "none of 2 is worse; no figure where the target has one class, or one value, only: one"
+    assert (found.passed, found.undecided, found.reason) == (True, True, reason)
+    shown = evidence(rows=1, metric=METRICS["r2"])
+    whole = NotWorseThanChampion(RULE, "refuse").judge(shown)
+    assert "on the same 1 rows: no figure where the target has one class, or one value, only. Not" in whole.reason
 
 
 @pytest.mark.parametrize("check", [SignatureKept(), NotWorseThanChampion(RULE, "refuse"), NoSliceWorse(RULE, "refuse")])
