@@ -50,11 +50,15 @@ class Overlap:
     """Which holdout rows a version knew before.
 
     `trained_on` counts those whose record (or group) it was trained on, and is None where its run does not say what
-    it was trained on. `alike` counts those with the very same features as a row of the training side.
+    it was trained on. `alike` counts those with the very same features as a row of the training side, `copied` those
+    with the same target besides; `usual` is the share of the training side's rows that have such a twin among
+    themselves.
     """
 
     trained_on: int | None
     alike: int = 0
+    copied: int = 0
+    usual: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,15 @@ class ParityProven(Check):
 
 
 class HoldoutUnseen(Check):
-    """The version was trained on no record (or group) of the holdout, whoever trained it and with whatever split."""
+    """The version was trained on no record (or group) of the holdout, whoever trained it and with whatever split.
+
+    Nor on a table that repeats the holdout under other identifiers: that shows where far more of the holdout's rows
+    stand in the training side than the training side repeats of its own.
+    """
 
     name = "holdout"
+    _most_copied = 0.2
+    _most_times_usual = 10
 
     def judge(self, evidence: Evidence) -> Verdict:
         overlap, rows = evidence.overlap, len(evidence.actual)
@@ -34,7 +40,12 @@ class HoldoutUnseen(Check):
         reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"
         if overlap.alike:
             reason += f"; {overlap.alike} have the same features as a training row"
-        return Verdict(check=self.name, passed=seen == 0, reason=reason, figure=seen, limit=0)
+        copied = overlap.copied / rows
+        repeated = copied > self._most_copied and copied > self._most_times_usual * overlap.usual
+        if repeated:
+            reason += f"; {overlap.copied:,} stand in the training side under another identifier, target and all"
+            reason += f", while {overlap.usual:.1%} of its own rows have a twin. Remove the copies from the data"
+        return Verdict(check=self.name, passed=seen == 0 and not repeated, reason=reason, figure=seen, limit=0)
 
 
 class NoFeatureAlone(Check):

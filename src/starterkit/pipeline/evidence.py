@@ -71,6 +71,12 @@ def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Datas
     lacking = [column for column in contract.names if column not in holdout.columns]
     if lacking:
         raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has", _OTHER_DATA)
+    if contract.task != problem.task:
+        raise ContractError(f"it answers as a {contract.task} does", _OTHER_DATA)
+    for column in contract.columns:
+        is_text = holdout.columns[column.name].dtype.kind not in "biuf"
+        if is_text != (column.type == "string"):
+            raise ContractError(f"it takes column '{column.name}' as {column.kind}, the data has another", _OTHER_DATA)
     if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
         raise ContractError("it does not know all classes that the holdout has", _OTHER_DATA)
     return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)

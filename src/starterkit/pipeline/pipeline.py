@@ -18,7 +18,7 @@ from starterkit.gate import Decision, Gate
 from starterkit.lineage.description import describe
 from starterkit.pipeline.evidence import collect_evidence
 from starterkit.pipeline.recording import record_export, record_training
-from starterkit.pipeline.trained_on import find_overlap
+from starterkit.pipeline.trained_on import find_overlap, overlap_if_known
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
@@ -174,7 +174,7 @@ class Pipeline:
             evidence = replace(
                 collect_evidence(self._problem, dataset, self.registry, version, champion),
                 overlap=find_overlap(self._tracker, version.run, dataset),
-                champion_overlap=find_overlap(self._tracker, champion.run, dataset) if champion else None,
+                champion_overlap=overlap_if_known(self._tracker, champion.run, dataset) if champion else None,
             )
             decision = self._gate.decide(evidence)
             passed = sum(verdict.passed for verdict in decision.verdicts)

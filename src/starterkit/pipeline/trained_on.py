@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.data import Dataset, Rows
@@ -37,6 +38,14 @@ def find_overlap(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
     return overlap_of(tracker.read_file(run, _FILE), run, dataset)
 
 
+def overlap_if_known(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
+    """The same for a champion, whose run may be gone: what it knew is worth a word and refuses nobody."""
+    try:
+        return find_overlap(tracker, run, dataset)
+    except TrackingError:
+        return Overlap(trained_on=None)
+
+
 def packed(training: Rows, run: str) -> bytes:
     """The file's content."""
     buffer = io.BytesIO()
@@ -59,7 +68,14 @@ def overlap_of(content: bytes | None, run: str, dataset: Dataset) -> Overlap:
     if not asked or not asked.keys() <= trained_on.keys():
         return Overlap(trained_on=None)
     seen = [np.isin(keys, trained_on[name]) for name, keys in asked.items()]
-    return Overlap(trained_on=int(np.any(seen, axis=0).sum()), alike=_count_alike(dataset))
+    alike = _alike(dataset.holdout.features, dataset.training.features)
+    holdout, training = (rows.features.assign(**{"": rows.target}) for rows in (dataset.holdout, dataset.training))
+    return Overlap(
+        trained_on=int(np.any(seen, axis=0).sum()),
+        alike=int(alike.sum()),
+        copied=int(_alike(holdout, training).sum()),
+        usual=float(training.duplicated(keep=False).mean()),
+    )
 
 
 def _salted(keys: Keys, salt: str) -> dict[str, NDArray[np.uint64]]:
@@ -70,8 +86,7 @@ def _hash(salt: str, key: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{salt}\x00{key}".encode()).digest()[:8], "big")
 
 
-def _count_alike(dataset: Dataset) -> int:
-    from pandas.util import hash_pandas_object
-
-    asked, known = (hash_pandas_object(rows.features, index=False) for rows in (dataset.holdout, dataset.training))
-    return int(asked.isin(known).sum())
+def _alike(asked: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
+    """Which rows also stand in the other table."""
+    asked_hashes, known_hashes = (pd.util.hash_pandas_object(table, index=False) for table in (asked, known))
+    return asked_hashes.isin(known_hashes)

@@ -6,44 +6,64 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import Task
 from starterkit.data import Dataset, Rows
 from starterkit.problem import Problem
 
 _MOST_ROWS = 20_000
+_FEWEST_KNOWN = 20
 _LEAF = 5
 _PRIOR_ROWS = 0.3
-"""A leaf's shares of classes lean on the training side's as if it held so many rows more; no class gets a zero."""
+"""A leaf's shares of classes lean on the training side's as if it held so many rows more; no class gets a zero.
+Smaller leaves, for a rare class, lean less."""
 
 
 def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float]:
     """By feature, the share of the naive guess's loss over the holdout that a small model of it alone removes.
 
-    The loss is squared error, or log loss. The model is a tree, which finds any shape, or for a regression a line
-    where that is better, which follows the target beyond the rows that it saw. 1 is a perfect model, 0 a guess.
+    The loss is squared error, of the target or of its ranks, or log loss. The model is a tree, which finds any shape,
+    or for a regression a line where that is better, which follows the target beyond the rows that it saw. A feature
+    with gaps is also asked about the rows where it is known. 1 is a perfect model, 0 a guess.
     """
     training, holdout = _at_most(dataset.training), _at_most(dataset.holdout)
-    return {
-        column.name: _share(problem.task, *_as_numbers(training, holdout, column.name), training, holdout)
-        for column in problem.features
-    }
-
-
-def _share(
-    task: Task, fitted_on: NDArray[np.float64], asked: NDArray[np.float64], training: Rows, holdout: Rows
-) -> float:
     known, actual = training.target.to_numpy(), holdout.target.to_numpy()
-    if task == "regression":
-        naive = np.mean((actual - known.mean()) ** 2)
-        loss = min(np.mean((actual - answers) ** 2) for answers in _regressions(fitted_on, known, asked))
-    else:
-        classes, codes = np.unique(known, return_inverse=True)
-        prior = np.bincount(codes) / len(codes)
-        place = np.searchsorted(classes, actual)
-        naive = -np.mean(np.log(prior[place]))
-        own = _probabilities(fitted_on, codes, asked, prior)[np.arange(len(actual)), place]
-        loss = -np.mean(np.log(own))
-    return float(1 - loss / naive) if naive > 0 else 0.0
+    share = _share_of_classes if problem.task == "classification" else _share_of_numbers
+    shares = {}
+    for column in problem.features:
+        fitted_on, asked = _as_numbers(training, holdout, column.name)
+        shares[column.name] = share(fitted_on, known, asked, actual)
+        here, there = (~np.isnan(values).ravel() for values in (fitted_on, asked))
+        if min(here.sum(), there.sum()) >= _FEWEST_KNOWN and not here.all():
+            alone = share(fitted_on[here], known[here], asked[there], actual[there])
+            shares[column.name] = max(shares[column.name], alone)
+    return shares
+
+
+def _share_of_numbers(
+    fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64], actual: NDArray[Any]
+) -> float:
+    """By the target itself and by its ranks, which a few large values do not rule; the larger share."""
+    ordered = np.sort(known)
+    ranks = [np.searchsorted(ordered, one, "left") + np.searchsorted(ordered, one, "right") for one in (known, actual)]
+    shares = [0.0]
+    for seen, truth in ((known, actual), ranks):
+        naive = np.mean((truth - seen.mean()) ** 2)
+        loss = min(np.mean((truth - answers) ** 2) for answers in _regressions(fitted_on, seen, asked))
+        shares += [float(1 - loss / naive)] if naive > 0 else []
+    return max(shares)
+
+
+def _share_of_classes(
+    fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64], actual: NDArray[Any]
+) -> float:
+    classes, codes = np.unique(known, return_inverse=True)
+    met = np.isin(actual, classes)
+    prior = np.bincount(codes) / len(codes)
+    place = np.searchsorted(classes, actual[met])
+    naive = -np.mean(np.log(prior[place])) if met.any() else 0.0
+    if not naive > 0:
+        return 0.0
+    own = _probabilities(fitted_on, codes, asked[met], prior)[np.arange(len(place)), place]
+    return float(1 + np.mean(np.log(own)) / naive)
 
 
 def _regressions(
@@ -64,9 +84,11 @@ def _probabilities(
     """n × k: the shares of each class in the leaf that a row falls into."""
     from sklearn.tree import DecisionTreeClassifier
 
-    tree = DecisionTreeClassifier(min_samples_leaf=_LEAF, random_state=0).fit(fitted_on, codes)
+    leaf = min(_LEAF, int(np.bincount(codes).min()))  # a rarer class would never have a leaf of its own
+    tree = DecisionTreeClassifier(min_samples_leaf=leaf, random_state=0).fit(fitted_on, codes)
     rows = np.bincount(tree.apply(fitted_on), minlength=tree.tree_.node_count)[tree.apply(asked)][:, None]
-    return (tree.predict_proba(asked) * rows + prior * _PRIOR_ROWS) / (rows + _PRIOR_ROWS)
+    leaning = _PRIOR_ROWS * leaf / _LEAF
+    return (tree.predict_proba(asked) * rows + prior * leaning) / (rows + leaning)
 
 
 def _as_numbers(training: Rows, holdout: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -33,6 +33,16 @@ def test_rows_that_look_alike_are_worth_a_word_and_no_refusal(evidence: Any) -> 
     assert "3 have the same features" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("copied", "usual", "passed"),
+    [(80, 0.0, True), (81, 0.0, False), (400, 0.09, False), (400, 0.1, True), (4, 0.0, True)],
+)
+def test_a_table_that_repeats_the_holdout_is_refused(evidence: Any, copied: int, usual: float, passed: bool) -> None:
+    verdict = HoldoutUnseen().judge(evidence(overlap=Overlap(trained_on=0, copied=copied, usual=usual)))
+    assert verdict.passed == passed
+    assert ("under another identifier" in verdict.reason) == (not passed)
+
+
 @pytest.mark.parametrize("overlap", [None, Overlap(trained_on=None)])
 def test_a_version_that_does_not_say_what_it_was_trained_on_is_refused(evidence: Any, overlap: Any) -> None:
     verdict = HoldoutUnseen().judge(evidence(overlap=overlap))

@@ -6,16 +6,19 @@ from typing import Any
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline as Steps
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from starterkit.gate import Decision
 from starterkit.pipeline import Pipeline
+from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
 from starterkit.tracking import Connection
 
@@ -68,6 +71,38 @@ def test_champion_that_lacks_a_class_is_named(settings: Settings, iris: Any, tmp
     champion, signature = again.promotion.decision.refusals
     assert "does not know all classes" in champion.reason
     assert "the classes are others" in signature.reason
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_a_champion_that_takes_another_type_is_named(settings: Settings, tmp_path: Path, text_first: bool) -> None:
+    random = np.random.default_rng(0)
+    numbers = pd.DataFrame({"row": [f"R{row}" for row in range(400)], "size": random.integers(1, 4, 400) * 1.0})
+    numbers["answer"] = 2 * numbers["size"] + random.normal(0, 1, 400)
+    numbers.to_parquet(tmp_path / "numbers.parquet")
+    words = {1.0: "secret small", 2.0: "secret middle", 3.0: "secret large"}
+    numbers.assign(size=numbers["size"].map(words)).to_parquet(tmp_path / "words.parquet")
+
+    def run(words: bool) -> Decision:
+        fields = {"row": identifier(), "size": feature(sensitivity="plain"), "answer": target()}
+        types = {"row": str, "size": str if words else float, "answer": float}
+        problem = Problem(
+            name="sizes",
+            title="",
+            task="regression",
+            schema=type("Sizes", (pa.DataFrameModel,), {**fields, "__annotations__": types}),
+            estimator=lambda: make_pipeline(
+                make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["size"])), Ridge()
+            ),
+            metric="rmse",
+        )
+        source = tmp_path / ("words.parquet" if words else "numbers.parquet")
+        return Pipeline(problem, settings_for(settings, source)).run().promotion.decision
+
+    assert run(text_first).passed
+    champion, signature = run(not text_first).refusals
+    assert (champion.check, signature.check) == ("champion", "signature")
+    assert "serves, but cannot be compared: it takes column 'size' as a " in champion.reason
+    assert "secret" not in champion.reason
 
 
 def mixed() -> Steps:

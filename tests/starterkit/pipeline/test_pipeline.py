@@ -1,5 +1,7 @@
 """The whole path, on a real store, and what it leaves there."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -315,6 +317,25 @@ def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> N
     reasons = {verdict.check: verdict.reason for verdict in among_themselves}
     assert reasons["holdout"] == "trained on none of the 96 holdout rows"
     assert "The champion was trained on 73 of them, which flatters it" in reasons["champion"]
+
+
+@pytest.mark.parametrize("loss", ["run", "file"])
+def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str) -> None:
+    pipeline = Pipeline(problem, settings)
+    champion = pipeline.run().promotion.version
+    (record,) = settings.root.rglob("trained_on.npz")
+    if loss == "file":
+        record.write_bytes(b"no archive")
+    else:
+        store = next(settings.root.rglob("mlflow*.db"))
+        with closing(sqlite3.connect(store)) as database, database:
+            database.execute("PRAGMA foreign_keys = OFF")
+            for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
+                database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (champion.run,))
+    again = Pipeline(problem, settings).run()
+    assert again.promotion.decision.passed
+    assert again.promotion.earlier is not None
+    assert again.promotion.earlier.number == champion.number
 
 
 def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings) -> None:

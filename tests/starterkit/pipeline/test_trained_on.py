@@ -118,3 +118,17 @@ def test_rows_with_the_same_features_are_counted(read: Any) -> None:
     dataset = read(Measures)
     dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
     assert overlap_of(packed(dataset.training, "run"), "run", dataset).alike == 3
+
+
+def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> None:
+    dataset = read(Measures)
+    training, holdout = dataset.training, dataset.holdout
+    copies = range(len(holdout))
+    training.features.loc[copies, "size"] = holdout.features["size"].to_numpy()
+    found = overlap_of(packed(training, "run"), "run", dataset)
+    assert (found.trained_on, found.copied, found.usual) == (0, len(holdout), 0.0)
+    training.target.iloc[:4] = 2.0
+    assert overlap_of(packed(training, "run"), "run", dataset).copied == len(holdout) - 4
+    training.features.loc[10:19, "size"] = 7.0
+    found = overlap_of(packed(training, "run"), "run", dataset)
+    assert found.usual == pytest.approx(10 / len(training))

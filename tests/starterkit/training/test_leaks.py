@@ -92,3 +92,32 @@ def test_a_text_and_a_gap_can_give_the_target_away() -> None:
     assert shares["word"] > LIMIT
     assert shares["gap"] > LIMIT
     assert shares["noise"] < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_logarithm_of_a_lopsided_target_is_found(seed: int) -> None:
+    """A few large values make up most of the squared error; ranks see all rows alike."""
+    answer = pd.Series(np.exp(np.random.default_rng(seed).normal(0, 1.5, 1000)))
+    assert single_feature_shares(*split(pd.DataFrame({"copy": np.log(answer)}), answer, seed))["copy"] > LIMIT
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_a_copy_that_half_of_the_rows_have_is_found(classes: int) -> None:
+    random = np.random.default_rng(0)
+    answer = pd.Series(random.integers(0, classes, 1000) if classes else random.normal(0, 1, 1000))
+    gaps = pd.DataFrame({"copy": answer.astype(float), "noise": random.normal(0, 1, 1000)}).where(
+        random.random((1000, 2)) < 0.5
+    )
+    shares = single_feature_shares(*split(gaps, answer, 0))
+    assert shares["copy"] > LIMIT
+    assert shares["noise"] < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_of_a_rare_class_is_found(seed: int) -> None:
+    """Four rows of 2,000."""
+    answer = pd.Series((np.arange(2000) % 500 == 0).astype(int))
+    noise = np.random.default_rng(seed).normal(0, 1, (2, 2000))
+    table = pd.DataFrame({"copy": answer + 0.02 * noise[0], "hint": 2 * answer + noise[1]})
+    shares = single_feature_shares(*split(table, answer, seed))
+    assert shares["copy"] > LIMIT > shares["hint"]
