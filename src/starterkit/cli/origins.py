@@ -135,8 +135,11 @@ def reason(done: Reproduction) -> tuple[str, str]:
         return what + _names(done), done.differing[0].mend
     if done.failure:
         return what + done.failure, "Add --keep to look at the folder in which it was tried"
-    machine = f" ({done.machine})" if done.machine else ""
-    return what + f"none of the four differs, so it is the machine{machine}", "Try again on a machine like the first"
+    what += "none of the four differs, so it is "
+    if done.machine:
+        return what + f"Python or the machine ({done.machine})", "Try again on a machine like the first"
+    mend = "Look at what the estimator reads: an ignored file, a package outside the lock, an environment variable"
+    return what + "something that is not recorded", mend
 
 
 def _outcome(done: Reproduction) -> Text:

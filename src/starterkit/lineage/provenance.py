@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ def working_tree(root: Path) -> WorkingTree:
     if head is None or top is None or status is None:
         return WorkingTree()
     paths = [entry[3:] for entry in status.split("\0") if entry]
+    paths += [path for path in _hidden_changes(Path(top.rstrip("\n"))) if path not in paths]
     changed: dict[str, str] = {}
     for number, path in enumerate(paths):
         if sum(len(name) + _BESIDE_A_NAME for name in (*changed, path)) > _ROOM:
@@ -42,6 +44,19 @@ def working_tree(root: Path) -> WorkingTree:
             break
         changed[path] = _digest(Path(top.rstrip("\n"), path))
     return WorkingTree(head.strip(), bool(paths), changed)
+
+
+def _hidden_changes(top: Path) -> list[str]:
+    """The files that `git status` was told to pass over, and that are not as git's index has them."""
+    entries = re.findall(r"([a-zS]) 100\d+ (\w+) 0\t([^\0]+)\0", git(top, "ls-files", "-v", "--stage", "-z") or "")
+    changed = []
+    for tag, kept, path in entries:
+        if not (top / path).exists():
+            # A sparse checkout leaves files away, and nobody misses them.
+            changed += [] if tag in "Ss" else [path]
+        elif (git(top, "hash-object", "--", path) or "").strip() != kept:
+            changed.append(path)
+    return changed
 
 
 def lock_digest(root: Path) -> str:

@@ -120,7 +120,7 @@ def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) 
             "make env",
         ),
         (outcome({}, OTHER, deterministic=False), "two trainings here differ from each other", "random_state"),
-        (outcome({}, OTHER, deterministic=True), "none of the four differs, so it is the machine", "machine"),
+        (outcome({}, OTHER, deterministic=True), "so it is something that is not recorded", "an ignored file"),
         (outcome({}, OTHER, deterministic=True, machine="Python 3.12 then"), "machine (Python 3.12 then)", "machine"),
         (outcome({}, None, failure="the estimator refuses"), "the estimator refuses", "--keep"),
     ],

@@ -41,6 +41,23 @@ def test_changed_or_added_file_makes_it_dirty_and_is_named(checkout: Path, name:
     assert tree.changed == {name: hashlib.sha256(b"password = 2\n").hexdigest()}
 
 
+@pytest.mark.parametrize("how", ["--assume-unchanged", "--skip-worktree"])
+@pytest.mark.parametrize("seen_from", [".", "sub"])
+def test_change_that_git_was_told_to_hide_is_named(checkout: Path, how: str, seen_from: str) -> None:
+    git(checkout, "update-index", how, "code.py", "sub/grün.py")
+    assert not working_tree(checkout).dirty
+    (checkout / "sub" / "grün.py").write_text("2\n")
+    tree = working_tree(checkout / seen_from)
+    assert tree.dirty
+    assert tree.changed == {"sub/grün.py": hashlib.sha256(b"2\n").hexdigest()}
+
+
+def test_file_that_a_sparse_checkout_leaves_away_is_no_change(checkout: Path) -> None:
+    git(checkout, "sparse-checkout", "set", "--no-cone", "/code.py")
+    assert not (checkout / "sub").exists()
+    assert not working_tree(checkout).dirty
+
+
 def test_deleted_file_is_gone_and_a_renamed_one_is_two(checkout: Path) -> None:
     (checkout / "sub" / "grün.py").unlink()
     git(checkout, "mv", "code.py", "moved.py")
