@@ -183,8 +183,10 @@ def reproduce(
     from starterkit.cli.console import ProgressView
     from starterkit.cli.origins import reason, reproduction_as_json, show_reproduction
     from starterkit.lineage import Reproducer
+    from starterkit.problem import find_problem
 
-    done = Reproducer(registry, settings, ProgressView()).reproduce(registry.find(version), keep)
+    reproducer = Reproducer(registry, settings, find_problem().columns, ProgressView())
+    done = reproducer.reproduce(registry.find(version), keep)
     _print_json(reproduction_as_json(done)) if as_json else show_reproduction(done)
     if not done.identical:
         raise Refused(*reason(done))

@@ -40,7 +40,7 @@ class Checkout:
             shallow = (git(settings.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
             mend = f"Run `git fetch {'--unshallow' if shallow else '--all'}`, or ask whoever trained it to push it"
             raise UserError(f"commit {commit[:12]} is not in this clone", mend)
-        code = folder / "code"
+        code = self._code = folder / "code"
         quiet = ("-c", f"core.hooksPath={os.devnull}", "-c", "advice.detachedHead=false")
         # A shared clone finds all objects of the other, also those that no branch leads to, and writes nothing there.
         cloned = git(folder, *quiet, "clone", "--quiet", "--shared", "--no-checkout", top.rstrip("\n"), str(code))
@@ -79,15 +79,25 @@ class Checkout:
         name = source.removeprefix("sqlite:///")
         if "://" in name:
             return "the database as it is now"
-        here, there = self._settings.root / name, self.root / name
-        if there.exists() and not Path(name).is_absolute():
+        here, there, inside = self._settings.root / name, self.root / name, self._holds(name)
+        if inside and there.exists():
             return "the commit"
         if not here.is_file():
             return "nowhere: the file is neither in the commit nor here"
-        if here != there:
+        if inside:
             there.parent.mkdir(parents=True, exist_ok=True)
             there.symlink_to(here)
         return "outside of git, as it is now"
+
+    def seen(self, source: str) -> str:
+        """The source as the checkout has to name it: where it leads out of the repository, the user's own file."""
+        name = source.removeprefix("sqlite:///")
+        if "://" in name or self._holds(name):
+            return source
+        return source.removesuffix(name) + str((self._settings.root / name).resolve())
+
+    def _holds(self, name: str) -> bool:
+        return (self.root / name).parent.resolve().is_relative_to(self._code.resolve())
 
     def train(self, folder: Path, source: str) -> int:
         """Let the commit's own code train and answer in `folder`; its exit code comes back."""
@@ -101,7 +111,7 @@ class Checkout:
         environ |= {"KIT_STAGE": settings.stage, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         environ |= {name: os.environ[name] for name in ("KIT_DATA__SOURCE", "KIT_DATA__QUERY") if name in os.environ}
         if "***" not in source:
-            environ["KIT_DATA__SOURCE"] = source
+            environ["KIT_DATA__SOURCE"] = self.seen(source)
         if "://" not in source:
             environ.pop("KIT_DATA__QUERY", None)
         if settings.data.password is not None:

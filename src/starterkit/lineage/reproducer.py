@@ -3,7 +3,7 @@
 import json
 import platform
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from starterkit.contract import Contract, Lineage
+from starterkit.contract import Column, Contract, Lineage
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.inference import CONTRACT_FILE, GRAPH_FILE
 from starterkit.lineage.causes import Cause, compare
 from starterkit.lineage.checkout import Checkout
 from starterkit.lineage.provenance import UNKNOWN, machine
 from starterkit.lineage.rows import FILE as ROWS_FILE
+from starterkit.privacy import require_sight
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
 from starterkit.settings import Settings, Stage
@@ -86,6 +87,8 @@ class Reproducer:
     ----------
     registry, settings
         Where the versions are, and the stage as it is now.
+    columns
+        The data's columns as the project declares them today.
     progress
         Called when a step begins and when it ends.
 
@@ -95,9 +98,12 @@ class Reproducer:
         The stage is prod, which trains nothing.
     """
 
-    def __init__(self, registry: ModelRegistry, settings: Settings, progress: Progress = silent) -> None:
+    def __init__(
+        self, registry: ModelRegistry, settings: Settings, columns: Iterable[Column], progress: Progress = silent
+    ) -> None:
         self._registry = registry
         self._settings = settings
+        self._columns = columns
         self._progress = progress
 
     def reproduce(self, version: Version, keep: bool = False) -> Reproduction:
@@ -107,6 +113,8 @@ class Reproducer:
         ------
         UserError
             The version was trained in another stage, or its commit is not here.
+        DataError
+            The stage may not see a column that is sensitive today, whatever the commit's schema says of it.
         KitError
             The commit's environment cannot be made, or its code does not run.
         """
@@ -154,6 +162,8 @@ class Reproducer:
         if lineage.commit == UNKNOWN:
             what = f"{version} was trained outside of git, so nobody can tell its code"
             raise Refused(what, "Train a new version in a git repository")
+        # The commit's code would ask its own schema, which may have called a column plain that is sensitive today.
+        require_sight(self._settings.stage, self._columns)
 
     def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
         with step(self._progress, name) as note:
@@ -164,6 +174,9 @@ class Reproducer:
                 what = f"the code of commit {lineage.commit[:12]} does not run by itself (exit code {code})"
                 raise KitError(what, "Add --keep and read log.txt in the folder that is named")
             facts = json.loads(found.read_text("utf-8"))
+            if "error" in facts:
+                seen = checkout.seen(lineage.data_source)
+                facts["error"]["what"] = facts["error"]["what"].replace(seen, lineage.data_source)
             note.text = facts["error"]["what"] if "error" in facts else f"{facts['rows']} rows"
         if not Path(facts.get("code", "")).is_relative_to(checkout.root.resolve()):
             raise KitError("the training again did not run the commit's own code", "Report this with log.txt")

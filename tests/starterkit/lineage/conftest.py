@@ -52,8 +52,8 @@ class Project:
         return ModelRegistry(connect(settings.tracking, self.root), settings.stage, "diabetes")
 
     def reproduce(self, number: int, **environ: str) -> Reproduction:
-        registry = self.registry(**environ)
-        return Reproducer(registry, load_settings(self.root, environ)).reproduce(registry.find(str(number)))
+        registry, settings = self.registry(**environ), load_settings(self.root, environ)
+        return Reproducer(registry, settings, problem.columns).reproduce(registry.find(str(number)))
 
     def files(self) -> dict[str, bytes]:
         """Everything that is there, git's own files too."""

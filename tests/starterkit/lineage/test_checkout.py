@@ -87,6 +87,36 @@ def test_data_come_from_the_commit_or_from_here(project: Any, scratch: Path) -> 
     assert (checkout.root / "warehouse.db").read_text() == "tables"
 
 
+@pytest.mark.parametrize(
+    "name", ["../../outside.csv", "../outside.csv", "sqlite:///../../outside.db", "leads/out/outside.csv"]
+)
+def test_data_outside_of_the_repository_are_read_where_they_are(project: Any, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "a" / "b" / "project"
+    project.git("clone", "-q", str(project.root), str(root))
+    moved = type(project)(root)
+    (root / "leads").mkdir()
+    (root / "leads" / "out").symlink_to("../../..")
+    head = moved.commit("A link that leads out")
+    scratch = tmp_path / "scratch" / "deep"
+    scratch.mkdir(parents=True)
+    prefix = "sqlite:///" if name.startswith("sqlite") else ""
+    file = (root / name.removeprefix(prefix)).resolve()
+    checkout = Checkout(load_settings(root, {}), head, scratch)
+    assert checkout.bring_data(name).startswith("nowhere")
+    file.write_text("rows")
+    assert checkout.bring_data(name) == "outside of git, as it is now"
+    assert checkout._environ(name)["KIT_DATA__SOURCE"] == f"{prefix}{file}"
+    assert [path for path in tmp_path.rglob("outside.*") if path != file] == []
+
+
+def test_data_of_an_absolute_path_are_not_the_commits(project: Any, scratch: Path, tmp_path: Path) -> None:
+    checkout = Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
+    file = tmp_path / "rows.csv"
+    file.write_text("rows")
+    assert checkout.bring_data(str(file)) == "outside of git, as it is now"
+    assert checkout._environ(str(file))["KIT_DATA__SOURCE"] == str(file)
+
+
 def test_training_again_sees_the_way_to_the_data_and_no_other_setting(
     project: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

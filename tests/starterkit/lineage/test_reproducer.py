@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
-from starterkit.errors import Refused, UserError
+from starterkit import privacy
+from starterkit.errors import DataError, Refused, UserError
 from starterkit.lineage.reproducer import _difference
-from starterkit.progress import silent
 from starterkit.registry import UnknownVersion
 
 
@@ -77,6 +77,17 @@ def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -
     assert done.deterministic is False
 
 
+def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(copy: Any, scratch: Path) -> None:
+    outside = copy.root.parent / "rows.csv"
+    shutil.move(copy.root / "data" / "more" / "rows.csv", outside)
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+    number = copy.train(KIT_DATA__SOURCE="../rows.csv")
+    assert copy.reproduce(number).identical
+    outside.unlink()
+    assert copy.reproduce(number).failure == "data file '../rows.csv' does not exist"
+    assert list(scratch.iterdir()) == []
+
+
 def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
     shutil.rmtree(copy.root / "data" / "more")
     done = copy.reproduce(1)
@@ -109,7 +120,16 @@ def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
     registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
     settings = load_settings(copy.root, {"KIT_STAGE": stage})
     with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
-        Reproducer(registry, settings, silent).reproduce(registry.find("1"))
+        Reproducer(registry, settings, problem.columns).reproduce(registry.find("1"))
+
+
+def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
+    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "_SEES_RAW", frozenset())  # the commit's own code, a process of its own, sees all
+    with pytest.raises(DataError, match="stage local may not see age, sex, progression raw"):
+        traveller.reproduce(1)
+    assert list(scratch.iterdir()) == []
 
 
 def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
