@@ -26,6 +26,11 @@ def lock(environment: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
+def mutants(environment: ModuleType) -> ModuleType:
+    return import_module("mutants")
+
+
+@pytest.fixture
 def project(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project, in a folder with a space and an umlaut, whose uv only notes what it is asked for."""
     folder = tmp_path / "my prøject ü"
@@ -224,6 +229,37 @@ def test_adding_nothing_is_refused_in_one_line() -> None:
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
     assert "make add PKG=" in answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [[""], ["serving"], ["gate", "everything"]])
+def test_a_room_that_is_not_broken_is_refused_in_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "tools/mutants.py", *arguments]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (1, "name a room with ROOM=…: gate, export, settings\n")
+
+
+def test_the_rooms_that_are_broken_are_there(mutants: ModuleType) -> None:
+    for name, room in mutants.ROOMS.items():
+        folder = ROOT / "src" / "starterkit" / name
+        assert [module for module in room.modules if not list(folder.glob(f"{module}.py"))] == []
+        table = tomllib.loads(mutants.configuration(name))["tool"]["mutmut"]
+        assert all(
+            (ROOT / path).is_dir() for path in table["source_paths"] + table["pytest_add_cli_args_test_selection"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "in_words"),
+    [
+        (["-  raise Refused('Not here')", "+  raise Refused('XXNot hereXX')"], True),
+        (["-  raise Refused('Not here')", "+  raise Refused('NOT HERE')"], True),
+        (["-  raise Refused('Not here')", "+  raise Refused(None)"], False),
+        (["-  if low < 0:", "+  if low <= 0:"], False),
+        (["-  one,", "-  two)", "+  one, )"], False),
+    ],
+)
+def test_a_mutant_in_words_alone_is_told_apart(mutants: ModuleType, changed: list[str], in_words: bool) -> None:
+    assert mutants.is_in_words(changed) == in_words
 
 
 def test_the_makefile_lists_its_targets() -> None:

@@ -184,12 +184,20 @@ class Silent(Check):
         return None  # type: ignore[return-value]
 
 
+class Blunt(Check):
+    name = "blunt"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return True  # type: ignore[return-value]
+
+
 @pytest.mark.parametrize(
     ("check", "name", "reason"),
     [
         (Broken(), "broken", "the check itself failed: KeyError"),
         (Nameless(), "Nameless", "the check itself failed: ZeroDivisionError"),
         (Silent(), "silent", "the check gave a NoneType, not a Verdict"),
+        (Blunt(), "blunt", "the check gave a bool, not a Verdict"),
     ],
 )
 def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reason: str) -> None:

@@ -315,6 +315,14 @@ def test_the_slice_that_is_shown_is_the_one_furthest_out_by_its_own_measure(evid
     assert (found.figure, found.limit) == (small.high, small.margin)
 
 
+def test_a_slice_that_is_worse_is_shown_before_one_with_too_few_rows(evidence: Any) -> None:
+    parts = {"few": np.arange(400) < 10, "many": np.arange(400) >= 10}
+    shown = evidence(error=3.0, slices=parts)
+    found = NoSliceWorse(RULE, "pass").judge(shown)
+    assert slice_of(shown, "few").outcome == "not enough rows"
+    assert (found.passed, found.undecided, found.figure) == (False, False, slice_of(shown, "many").high)
+
+
 def test_each_slice_gets_its_share_of_the_error_rate(evidence: Any) -> None:
     parts = {f"part {number}": np.arange(400) % 4 == number for number in range(4)}
     shown = evidence(error=0.5, slices=parts)
