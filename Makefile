@@ -64,7 +64,7 @@ test-faults: env-test ## real faults, met by real commands, and a table of what 
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
-	@$(VENV)/bin/python tools/mutants.py "$(ROOM)"
+	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
 
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .

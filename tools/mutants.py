@@ -1,7 +1,7 @@
 """Breaks one line at a time of a room of the kit and lists the breaks that no test notices. See docs/mutants.md.
 
     python tools/mutants.py ROOM            gate, export or settings
-    python tools/mutants.py ROOM rest       what a run that was cut short did not come to
+    python tools/mutants.py ROOM rest       what survived the last run or was not reached, with the tests of now
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRATCH = ROOT / ".cache" / "mutants"
 COPIED = ("src", "tests", "config", "data", "MLproject", "python_env.yaml", "requirements.txt")
+BYTECODE = shutil.ignore_patterns("__pycache__")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ def main(name: str = "", part: str = "") -> None:
     scratch = SCRATCH / name
     if not part:
         copy_project(scratch, name)
+    elif (scratch / "mutants").is_dir():
+        shutil.copytree(ROOT / "tests", scratch / "tests", dirs_exist_ok=True, ignore=BYTECODE)
+        forget_survivors(scratch)
+    else:
+        raise CannotMutate(f"no earlier run has a rest: make mutants ROOM={name}")
     try_mutants(scratch)
     report(scratch, name)
 
@@ -67,9 +73,9 @@ def copy_project(scratch: Path, name: str) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for entry in COPIED:
-        source, hidden = ROOT / entry, shutil.ignore_patterns("__pycache__")
+        source = ROOT / entry
         if source.is_dir():
-            shutil.copytree(source, scratch / entry, ignore=hidden)
+            shutil.copytree(source, scratch / entry, ignore=BYTECODE)
         else:
             shutil.copy(source, scratch / entry)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
@@ -91,6 +97,15 @@ def configuration(name: str) -> str:
         "timeout_multiplier": 5.0,
     }
     return "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def forget_survivors(scratch: Path) -> None:
+    """Let mutmut take the mutants that no test noticed for mutants that were not tried yet."""
+    for path in (scratch / "mutants").rglob("*.meta"):
+        found = json.loads(path.read_text("utf-8"))
+        codes = found["exit_code_by_key"]
+        found["exit_code_by_key"] = {mutant: code or None for mutant, code in codes.items()}
+        path.write_text(json.dumps(found), "utf-8")
 
 
 def try_mutants(scratch: Path) -> None:
