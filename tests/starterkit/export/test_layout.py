@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 from starterkit.contract import Column
 from starterkit.export.conversion import to_graph
 from starterkit.export.layout import layout_of
+from starterkit.inference import Session
 
 KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "integer", "text": "string"}
 
@@ -72,6 +73,8 @@ def test_a_matrix_that_is_read_by_name_is_split() -> None:
     graph = onnx.load_from_string(to_graph(model, columns, "y").graph).graph
     assert shapes(graph.input) == [("kit.features", DOUBLE, ["n", 2])]
     assert (graph.node[0].op_type, list(graph.node[0].output)) == ("Split", ["whole", "number"])
+    answered = Session(to_graph(model, columns, "y").graph).run({"kit.features": rows.to_numpy(float)})
+    assert answered[0].ravel() == pytest.approx(model.predict(rows))
 
 
 def test_columns_have_their_own_type_unless_a_value_may_be_missing() -> None:
@@ -84,6 +87,14 @@ def test_columns_have_their_own_type_unless_a_value_may_be_missing() -> None:
     assert shapes(graph.input) == [(name, kind, ["n"]) for name, kind in expected.items()]
     casts = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in names]
     assert casts == ["whole", "flag"]
+    given = {name: rows[name].to_numpy() for name in names}
+    given |= {
+        "flag": given["flag"].astype(bool),
+        "gaps": given["gaps"].astype(float),
+        "text": given["text"].astype(object),
+    }
+    answered = Session(to_graph(model, columns, "y").graph).run(given)
+    assert answered[0].ravel() == pytest.approx(model.predict(rows))
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
@@ -96,3 +107,6 @@ def test_each_class_has_an_output_of_its_own(classes: tuple[str, ...]) -> None:
     assert outputs[0][:2] == ("y", TEXT)
     assert [one[:2] for one in outputs[1:]] == [(f"y_is_{label}", DOUBLE) for label in classes]
     assert [one[2] for one in outputs[1:]] == [["n"]] * len(classes)
+    labelled, *chances = Session(to_graph(model, columns, "y").graph).run({"features": rows.to_numpy(float)})
+    assert labelled.tolist() == model.predict(rows.to_numpy()).tolist()
+    assert np.column_stack(chances) == pytest.approx(model.predict_proba(rows.to_numpy()))

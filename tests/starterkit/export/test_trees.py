@@ -189,6 +189,7 @@ def test_a_tree_without_a_split(rows: NDArray[np.float64]) -> None:
     for estimator in (DecisionTreeRegressor(max_depth=1), LGBMRegressor(n_estimators=2, verbose=-1, n_jobs=1)):
         model = estimator.fit(rows, np.full(len(rows), 7.0))
         assert (trees_of(model).feature < 0).all()
+        assert flipped_leaves(placed(model), trees_of(model), rows[:5]) == 0
         answers = Session(to_graph(model, _columns(), "y").graph).run({"features": rows[:5]})[0]
         assert answers.ravel().tolist() == model.predict(rows[:5]).tolist()
 
