@@ -251,9 +251,12 @@ def test_the_rooms_that_are_broken_are_there(mutants: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("changed", "in_words"),
     [
-        (["-  raise Refused('Not here')", "+  raise Refused('XXNot hereXX')"], True),
-        (["-  raise Refused('Not here')", "+  raise Refused('NOT HERE')"], True),
-        (["-  raise Refused('Not here')", "+  raise Refused(None)"], False),
+        (['-  raise Refused("Not here")', '+  raise Refused("XXNot hereXX")'], True),
+        (['-  raise Refused("Not here")', '+  raise Refused("not here")'], True),
+        (['-  raise Refused("Not here")', '+  raise Refused("NOT HERE")'], True),
+        (['-  raise Refused("Not here")', "+  raise Refused(None)"], False),
+        (['-  if kind == "NaN":', '+  if kind == "XXNaNXX":'], False),
+        (['-  if kind == "NaN":', '+  if kind == "nan":'], False),
         (["-  if low < 0:", "+  if low <= 0:"], False),
         (["-  one,", "-  two)", "+  one, )"], False),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,11 +151,19 @@ def change(diff: str) -> list[str]:
 
 
 def is_in_words(changed: list[str]) -> bool:
-    """Whether only a text was changed, which mutmut does by its case or by two X at both ends."""
-    before, after = (
-        "".join(line[1:] for line in changed if line.startswith(sign)).replace("XX", "").casefold() for sign in "-+"
-    )
-    return before == after
+    """Whether only words for people were changed, by their case or by two X at both ends.
+
+    A text without a space may be a key or a name, and is not taken for words.
+    """
+    before, after = ("".join(line[1:] for line in changed if line.startswith(sign)) for sign in "-+")
+    marked = re.search("XX(.*)XX", after)
+    if marked and after.replace(marked[0], marked[1]) == before:
+        return " " in marked[1]
+    if before.casefold() != after.casefold():
+        return False
+    places = [place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    start, end = (before.rfind('"', 0, places[0]), before.find('"', places[-1]))
+    return " " in before[start:end]
 
 
 if __name__ == "__main__":

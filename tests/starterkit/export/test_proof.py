@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.ensemble import VotingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -11,9 +12,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from starterkit.contract import Parity
 from starterkit.data import draw_rows
 from starterkit.errors import ExportError
+from starterkit.export import proof
 from starterkit.export.conversion import to_graph
 from starterkit.export.families.scikit import Forests
 from starterkit.export.families.trees import Scoring
+from starterkit.export.probe import plant
 from starterkit.export.proof import ParityProof, _difference
 from starterkit.settings import ExportSettings
 
@@ -66,6 +69,20 @@ def test_planted_rows_are_also_compared_by_their_answers(diabetes: Any, monkeypa
     seen.clear()
     prove(diabetes, VotingRegressor([("tree", DecisionTreeRegressor()), ("ridge", Ridge())]))
     assert seen == [300]
+
+
+def test_the_same_rows_are_planted_each_time(diabetes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted: list[Any] = []
+
+    def kept(*given: Any) -> Any:
+        planted.append(plant(*given))
+        return planted[-1]
+
+    monkeypatch.setattr(proof, "plant", kept)
+    for _ in range(2):
+        prove(diabetes, DecisionTreeRegressor(random_state=0))
+    one, again = planted
+    np.testing.assert_array_equal(one, again)
 
 
 def test_a_wrong_sum_is_refused_with_its_size(breast_cancer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

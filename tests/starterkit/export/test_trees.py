@@ -168,6 +168,21 @@ def test_missing_values_end_in_the_same_leaf(rows: NDArray[np.float64]) -> None:
             assert flipped_leaves(placed(model), trees_of(model), planted) == 0
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["below zero", "above zero"])
+@pytest.mark.parametrize("like", [0.0, 1.0], ids=["as the low", "as the high"])
+@pytest.mark.parametrize("estimator", ENSEMBLES[-2:], ids=named)
+def test_a_missing_value_goes_where_training_sent_it(estimator: Any, sign: float, like: float) -> None:
+    """Whether the threshold is above zero says nothing about it, once training had missing values."""
+    column = sign * np.linspace(1, 2, 400)
+    target = (np.abs(column) > 1.5).astype(float)
+    column[::5], target[::5] = np.nan, like
+    rows = column[:, None]
+    model = estimator.fit(rows, target)
+    assert flipped_leaves(placed(model), trees_of(model), rows) == 0
+    answers = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})[0]
+    assert answers.ravel() == pytest.approx(model.predict(rows), abs=1e-6)
+
+
 def test_lightgbm_takes_a_missing_value_for_zero_where_training_had_none(rows: NDArray[np.float64]) -> None:
     model = fitted(LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1), rows)
     gaps = np.where(np.random.default_rng(1).random(rows.shape) < 0.1, np.nan, rows)
