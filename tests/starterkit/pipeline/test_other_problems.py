@@ -10,7 +10,7 @@ import pandera.pandas as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline as Steps
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -84,15 +84,14 @@ def test_a_champion_that_takes_another_type_is_named(settings: Settings, tmp_pat
 
     def run(words: bool) -> Decision:
         fields = {"row": identifier(), "size": feature(sensitivity="plain"), "answer": target()}
+        taken = OneHotEncoder(handle_unknown="ignore") if words else StandardScaler()
         types = {"row": str, "size": str if words else float, "answer": float}
         problem = Problem(
             name="sizes",
             title="",
             task="regression",
             schema=type("Sizes", (pa.DataFrameModel,), {**fields, "__annotations__": types}),
-            estimator=lambda: make_pipeline(
-                make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["size"])), Ridge()
-            ),
+            estimator=lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
             metric="rmse",
         )
         source = tmp_path / ("words.parquet" if words else "numbers.parquet")
