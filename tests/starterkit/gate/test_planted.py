@@ -79,7 +79,7 @@ KINDS = {
     "slightly better": Kind(columns=(*SOUND, "lime")),
     "clearly better": Kind(columns=(*SOUND, "lime", "wind")),
     "worse": Kind(("champion", "slices"), columns=("sun", "rare")),
-    "too few rows": Kind(("champion",), columns=(*SOUND, "wind"), rows=150),
+    "too few rows": Kind(("baseline", "champion"), columns=(*SOUND, "wind"), rows=150),
     "slice regressed": Kind(("slices",), columns=("sun", "rain", "wind")),
     "leaky by id": Kind(("holdout",), salt="another"),
     "leaky by feature": Kind(("leak",), columns=(*SOUND, "weight"), copied_target=True),
