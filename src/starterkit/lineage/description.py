@@ -11,7 +11,8 @@ from starterkit.lineage.packages import off_lock
 from starterkit.lineage.provenance import LOCK, lock_digest, machine, working_tree
 from starterkit.settings import Settings
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+HIDDEN = "hidden"
+_SECRET = re.compile("password|token|secret|key", re.IGNORECASE)
 
 
 def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping[str, Any]) -> Lineage:
@@ -36,8 +37,19 @@ def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping
 
 
 def plain(parameters: Mapping[str, Any]) -> dict[str, bool | int | float | str | None]:
-    """Parameters as JSON has them. What a setting could not say is the code's own, and is shown by its text."""
-    return {
-        name: value if value is None or isinstance(value, bool | int | float | str) else _ADDRESS.sub("", repr(value))
-        for name, value in parameters.items()
-    }
+    """Parameters as JSON has them, without what may be a secret.
+
+    What a setting could not say is the code's own, and is shown by its type alone: its text may hold anything.
+    """
+    return {name: _plain(name, value) for name, value in parameters.items()}
+
+
+def hidden(parameters: Mapping[str, Any]) -> list[str]:
+    """The names of those whose value was not written down."""
+    return [name for name, value in parameters.items() if value == HIDDEN and _SECRET.search(name)]
+
+
+def _plain(name: str, value: Any) -> bool | int | float | str | None:
+    if value is not None and not isinstance(value, bool | int | float | str):
+        return f"{type(value).__module__}.{type(value).__qualname__}"
+    return HIDDEN if value is not None and _SECRET.search(name) else value

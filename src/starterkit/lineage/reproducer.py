@@ -17,6 +17,7 @@ from starterkit.errors import KitError, Refused, UserError
 from starterkit.inference import CONTRACT_FILE, GRAPH_FILE
 from starterkit.lineage.causes import Cause, compare
 from starterkit.lineage.checkout import Checkout
+from starterkit.lineage.description import hidden
 from starterkit.lineage.provenance import UNKNOWN, machine
 from starterkit.lineage.rows import FILE as ROWS_FILE
 from starterkit.privacy import require_sight
@@ -162,6 +163,9 @@ class Reproducer:
         if lineage.commit == UNKNOWN:
             what = f"{version} was trained outside of git, so nobody can tell its code"
             raise Refused(what, "Train a new version in a git repository")
+        if unknown := hidden(lineage.parameters):
+            what = f"{version} was trained with a hidden {unknown[0]}, so nobody can give it that parameter again"
+            raise Refused(what, "Rename the parameter if it is no secret, and train a new version")
         # The commit's code would ask its own schema, which may have called a column plain that is sensitive today.
         require_sight(self._settings.stage, self._columns)
 

@@ -18,7 +18,7 @@ from starterkit.training import TrainedModel, confusion, evaluate, permutation_i
 def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Lineage) -> None:
     """Log everything that a person or a later step wants to know about a training."""
     problem = model.problem
-    run.log_parameters(model.parameters)
+    run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
     with TemporaryDirectory(prefix="starterkit-") as scratch:
         kept = Path(scratch, fingerprints.FILE)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,22 @@ def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
     assert list(scratch.iterdir()) == []
 
 
+def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> None:
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+
+    def estimator(
+        *, api_token: str = "hunter2", n_estimators: int = 20, learning_rate: float = 0.03, max_depth: int = 2,
+        subsample: float = 0.5, random_state: int = 0,
+    ) -> Any:  # fmt: skip
+        return GradientBoostingRegressor(n_estimators=n_estimators, random_state=random_state)
+
+    number = copy.train(replace(problem, estimator=estimator))
+    assert not any(b"hunter2" in file.read_bytes() for file in copy.root.glob("mlflow.db*"))
+    with pytest.raises(Refused, match="trained with a hidden api_token"):
+        copy.reproduce(number)
+    assert list(scratch.iterdir()) == []
+
+
 def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
     project = type(new_project())(repository)
     os.environ.pop("GIT_DIR", None)
@@ -158,7 +175,8 @@ def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
     assert not _difference(one, "a", lacking, "b").identical
 
 
-def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "starterkit", "reproduce", "1"],
         cwd=copy.root, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
@@ -168,8 +186,8 @@ def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: P
             if "environment" in line:
                 break
         assert list(scratch.iterdir())
-        process.send_signal(2)
+        process.send_signal(number)
         said = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in said
     assert list(scratch.iterdir()) == []
