@@ -105,7 +105,8 @@ class Lineage:
     """Where a model comes from: code, environment, data, parameters and the run that made it.
 
     Models of earlier versions of the kit lack the words with a default. `changed_files` are those that differed from
-    the commit, with their digests; `off_lock` the packages that differed from the lock, with what was there instead.
+    the commit, with their digests; `off_lock` the packages that differed from the lock, with what was there instead;
+    `beside_lock` those of the estimator's parts that the lock does not name.
     """
 
     stage: str
@@ -120,6 +121,7 @@ class Lineage:
     parameters: Mapping[str, Scalar | None] = field(default_factory=dict)
     changed_files: Mapping[str, str] = field(default_factory=dict)
     off_lock: Mapping[str, str] = field(default_factory=dict)
+    beside_lock: Mapping[str, str] = field(default_factory=dict)
     python: str = ""
     machine: str = ""
 

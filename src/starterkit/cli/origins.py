@@ -47,6 +47,8 @@ def _code(origin: Origin) -> Iterator[Line]:
     yield "lock", lineage.lock_digest[:_SHORT]
     if lineage.off_lock:
         yield "", Text(f"not followed: {_pairs(lineage.off_lock)} was installed", "yellow")
+    if lineage.beside_lock:
+        yield "", Text(f"not in it: {_pairs(lineage.beside_lock)}", "yellow")
     yield from _here(origin, "lock")
     yield "Python", lineage.python or "not recorded"
     yield from _here(origin, "python")

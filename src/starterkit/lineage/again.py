@@ -27,7 +27,8 @@ from starterkit.export import OnnxExporter
 from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.lineage import rows
 from starterkit.lineage.description import plain
-from starterkit.lineage.provenance import lock_digest
+from starterkit.lineage.packages import beside_lock
+from starterkit.lineage.provenance import LOCK, lock_digest
 from starterkit.problem import Problem, find_problem
 from starterkit.settings import Settings, TrainingSettings, load_settings
 from starterkit.training import Trainer
@@ -47,6 +48,7 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
     if (folder / rows.FILE).exists():
         facts["rows_new"], facts["rows_gone"] = rows.new_and_gone(folder / rows.FILE, dataset)
     model = trainer.fit(dataset)
+    facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
     lineage = Lineage(
         stage=settings.stage,
         run="",

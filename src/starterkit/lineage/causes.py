@@ -49,6 +49,14 @@ def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
     if facts["lock_digest"] != lineage.lock_digest:
         text = f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {facts['lock_digest'][:12]}"
         return Cause("lock", False, text, mend)
+    then, now = lineage.beside_lock, facts.get("beside_lock", lineage.beside_lock)
+    if other := other_parameters(then, now):
+        text = ", ".join(
+            f"{name} {then.get(name, 'not there')} then, {now.get(name, 'not there')} now" for name in other
+        )
+        return Cause("lock", False, f"{LOCK} does not name {text}", "Put it into the lock, and train a new version")
+    if then and "beside_lock" not in facts:
+        return Cause("lock", None, f"{LOCK} does not name {', '.join(then)}, which it was trained with")
     return Cause("lock", True, lineage.lock_digest[:12])
 
 

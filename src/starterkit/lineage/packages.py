@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
+from typing import Any
+
+from starterkit.tracking.libraries import libraries, types_of
 
 _PIN = re.compile(r"^([\w.-]+)==([^\s;\\]+)\s*(;)?", re.MULTILINE)
 
@@ -15,8 +18,8 @@ def off_lock(lock: Path) -> Mapping[str, str]:
     """
     pins: dict[str, set[str]] = {}
     required = set()
-    for name, version, condition in _PIN.findall(lock.read_text("utf-8")):
-        pins.setdefault(_normalise(name), set()).add(version)
+    for name, pin, condition in _PIN.findall(lock.read_text("utf-8")):
+        pins.setdefault(_normalise(name), set()).add(pin)
         if not condition:
             required.add(_normalise(name))
     installed = {_normalise(found.name): found.version for found in distributions()}
@@ -25,6 +28,12 @@ def off_lock(lock: Path) -> Mapping[str, str]:
         for name, versions in sorted(pins.items())
         if installed.get(name) not in versions and (name in required or name in installed)
     }
+
+
+def beside_lock(lock: Path, estimator: Any) -> Mapping[str, str]:
+    """The packages of a fitted estimator's parts that the lock does not name, with their versions."""
+    pinned = {_normalise(name) for name, _, _ in _PIN.findall(lock.read_text("utf-8"))} if lock.is_file() else set()
+    return {name: version(name) for name in libraries(types_of(estimator)) if _normalise(name) not in pinned}
 
 
 def _normalise(name: str) -> str:

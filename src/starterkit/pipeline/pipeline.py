@@ -16,6 +16,8 @@ from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
 from starterkit.lineage.description import describe
+from starterkit.lineage.packages import beside_lock
+from starterkit.lineage.provenance import LOCK
 from starterkit.pipeline.evidence import collect_evidence
 from starterkit.pipeline.recording import record_export, record_training
 from starterkit.pipeline.trained_on import find_overlap, overlap_if_known
@@ -124,7 +126,8 @@ class Pipeline:
             with tracker.start(f"{self._problem.name} {began}") as run:
                 lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
                 model = self._trainer.fit(dataset)
-                trained = TrainedRun(model, lineage)
+                lock = self.settings.root / LOCK
+                trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
                 record_training(run, model, dataset, trained.lineage)
             metric = self._problem.metric
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"

@@ -1,9 +1,9 @@
 """`Tracker` opens runs of an experiment; `Run` takes what a step has to record."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from starterkit.errors import TrackingError
 from starterkit.tracking import liveness
 from starterkit.tracking.connection import Connection
 from starterkit.tracking.failures import explained
+from starterkit.tracking.libraries import libraries, types_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,10 +216,9 @@ class Run:
     def log_estimator(self, estimator: Any, example: Example) -> str:
         """Log a fitted scikit-learn estimator without pickling it; the id of MLflow's logged model comes back."""
         import mlflow.sklearn
-        from skops.io import dumps, get_untrusted_types
 
         # skops refuses what it does not know. The estimator was fitted a moment ago, so its own types are trusted.
-        types = get_untrusted_types(data=dumps(estimator))
+        types = types_of(estimator)
         with explained(self._connection.name):
             model = mlflow.sklearn.log_model(
                 estimator,
@@ -227,7 +227,7 @@ class Run:
                 skops_trusted_types=types,
                 signature=_signature(example),
                 input_example=example.inputs.head(1),
-                pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops", *_others(types)),
+                pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops", *libraries(types)),
             )
             mlflow.set_tags({"estimator_model_id": model.model_id})
         return str(model.model_id)
@@ -272,14 +272,6 @@ def _signature(example: Example) -> "ModelSignature":
     from mlflow.models import infer_signature
 
     return infer_signature(example.inputs, example.outputs)
-
-
-def _others(types: Iterable[str]) -> list[str]:
-    """The distributions beyond scikit-learn's that an estimator's types come from, such as xgboost-cpu."""
-    roots = {name.partition(".")[0] for name in types} - {"numpy", "sklearn"}
-    installed = packages_distributions() if roots else {}
-    own = installed.get("starterkit", [])  # on no index, and the project's own types with it
-    return sorted({name for root in roots for name in installed.get(root, []) if name not in own})
 
 
 def _pinned(*names: str) -> list[str]:

@@ -67,6 +67,14 @@ def test_lock_differs_by_digest_or_by_what_was_installed() -> None:
     assert "numpy 2.0" in differing({}, off_lock={"numpy": "2.0"})["lock"]
 
 
+def test_package_that_no_lock_names_is_the_locks_fault() -> None:
+    then = {"xgboost-cpu": "3.2.0"}
+    text = differing({"beside_lock": {"xgboost-cpu": "3.1.0"}}, beside_lock=then)["lock"]
+    assert "does not name xgboost-cpu 3.2.0 then, 3.1.0 now" in text
+    assert differing({"beside_lock": then}, beside_lock=then) == {}
+    assert "xgboost-cpu, which it was trained with" in differing({}, beside_lock=then)["lock"]
+
+
 def test_rows_are_counted_where_there_are_fingerprints() -> None:
     text = differing(OTHER_ROWS)["data"]
     assert "1,442 rows then, 1,450 now: how many are new is not known" in text
