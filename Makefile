@@ -76,7 +76,7 @@ bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=100000
 	$(VENV)/bin/python bench/batch.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it; ROWS=100000 is quicker
-	$(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)
+	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)
 
 # --- the environment (how: tools/environment.py, tools/lock.py)
 
