@@ -224,7 +224,7 @@ class Run:
                 estimator,
                 name=_ESTIMATOR,
                 serialization_format="skops",
-                skops_trusted_types=types,
+                skops_trusted_types=sorted(types),
                 signature=_signature(example),
                 input_example=example.inputs.head(1),
                 pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops", *libraries(types)),
@@ -276,4 +276,4 @@ def _signature(example: Example) -> "ModelSignature":
 
 def _pinned(*names: str) -> list[str]:
     """The installed versions. Letting MLflow infer them would take longer than training."""
-    return [f"{name}=={version(name)}" for name in names]
+    return [f"{name}=={version(name)}" for name in dict.fromkeys(names)]

@@ -86,7 +86,7 @@ KINDS = {
     "wrong signature": Kind(("signature",), schema=Narrower),
     "out of parity": Kind(("parity",), other_graph=True),
     "slow": Kind(("latency",), scalers=150, settings={"size_floor_mb": 5}),
-    "large": Kind(("size",), scalers=30),
+    "large": Kind(("size",), scalers=30, settings={"latency_floor_ms": 50}),
     "unfair": Kind(("robustness",), columns=(*SOUND, "soil")),
 }
 
