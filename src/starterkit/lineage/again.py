@@ -5,7 +5,7 @@ and leaves is a promise between commits; add to it, and change nothing:
 
 - the working directory is the repository, `KIT_…` variables are its settings;
 - ``FOLDER/parameters.json`` holds the estimator's parameters, ``FOLDER/registered/`` the exported folder to compare,
-  ``FOLDER/rows.npz`` the fingerprints of the rows of then, where there are any;
+  ``FOLDER/rows.npz`` the record of the rows of then, where its run has one;
 - it leaves ``FOLDER/exported/``, ``FOLDER/answers.npz`` with the answers of both over the holdout (``registered``,
   ``again`` and, from a classifier, ``registered_probabilities`` and ``again_probabilities``), and
   ``FOLDER/facts.json``, which holds what was found, also where it failed.
@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from starterkit.contract import Lineage, Prediction
-from starterkit.data import DatasetReader
+from starterkit.data import ROWS_FILE, DatasetReader, RowRecord
 from starterkit.errors import KitError
 from starterkit.export import OnnxExporter
 from starterkit.inference import GRAPH_FILE, Predictor
-from starterkit.lineage import rows
 from starterkit.lineage.description import plain
 from starterkit.lineage.packages import beside_lock
 from starterkit.lineage.provenance import LOCK, lock_digest
@@ -45,8 +44,10 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
     facts["parameters"] = plain(trainer.parameters)
     dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
     facts |= {"data_digest": dataset.digest, "holdout_digest": dataset.holdout.digest, "rows": len(dataset)}
-    if (folder / rows.FILE).exists():
-        facts["rows_new"], facts["rows_gone"] = rows.new_and_gone(folder / rows.FILE, dataset)
+    kept = folder / ROWS_FILE
+    record = RowRecord.from_bytes(kept.read_bytes() if kept.exists() else None, "the version's run")
+    if record and (moved := record.new_and_gone(dataset)):
+        facts["rows_new"], facts["rows_gone"] = moved
     model = trainer.fit(dataset)
     facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
     lineage = Lineage(

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from starterkit.contract import Column, Contract, Lineage
+from starterkit.data import ROWS_FILE
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.inference import CONTRACT_FILE, GRAPH_FILE
 from starterkit.lineage.causes import Cause, compare
 from starterkit.lineage.checkout import Checkout
 from starterkit.lineage.description import hidden
 from starterkit.lineage.provenance import UNKNOWN, machine
-from starterkit.lineage.rows import FILE as ROWS_FILE
 from starterkit.privacy import require_sight
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version

@@ -323,7 +323,7 @@ def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> N
 def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str) -> None:
     pipeline = Pipeline(problem, settings)
     champion = pipeline.run().promotion.version
-    (record,) = settings.root.rglob("trained_on.npz")
+    (record,) = settings.root.rglob("rows.npz")
     if loss == "file":
         record.write_bytes(b"no archive")
     else:
@@ -341,7 +341,7 @@ def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str
 def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings) -> None:
     pipeline = Pipeline(problem, settings)
     summary = pipeline.run()
-    (record,) = settings.root.rglob("trained_on.npz")
+    (record,) = settings.root.rglob("rows.npz")
     record.unlink()
     (refusal,) = pipeline.judge(summary.dataset).decision.refusals
     assert refusal.check == "holdout"
