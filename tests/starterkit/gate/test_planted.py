@@ -119,7 +119,7 @@ CLASS_KINDS = {
     "leaky by feature": of_class(("leak",), columns=(*SOUND, "weight"), copied_target=True),
     "wrong signature": Kind(("signature",), schema=NarrowerRipeness),
     "out of parity": of_class(("parity",), other_graph=True),
-    "unfair": of_class(("robustness",), columns=(*SOUND, "soil")),
+    "unfair": of_class(("robustness",), columns=(*SOUND, "wind", "soil")),
 }
 PLANTED = [("number", name, kind) for name, kind in KINDS.items()]
 PLANTED += [("class", name, kind) for name, kind in CLASS_KINDS.items()]
@@ -162,7 +162,7 @@ def write_table(path: Path, seed: int, count: int, copied_target: bool, classifi
     table["rare"] *= table["soil"] == 2
     known = 3 * table.sun + 2 * table.rain + 4 * table.wind + 6 * table.rare + 0.4 * table.lime + 1.5 * table.soil
     if classifies:
-        sharper = known - 2 * table.wind + 2 * table.soil  # a class says less of a row than a number does
+        sharper = known + 2 * table.rare + table.soil  # a class says less of a row than a number does
         answer = sharper > random.logistic(sharper.mean(), 1, count)
         table["ripe"] = np.where(answer, "yes", "no")
     else:
