@@ -18,21 +18,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from starterkit.contract import Lineage, Prediction
 from starterkit.data import ROWS_FILE, DatasetReader, RowRecord
 from starterkit.errors import KitError
 from starterkit.export import OnnxExporter
 from starterkit.inference import GRAPH_FILE, Predictor
-from starterkit.lineage.description import plain
+from starterkit.lineage import answers
 from starterkit.lineage.packages import beside_lock
-from starterkit.lineage.provenance import LOCK, lock_digest
+from starterkit.lineage.provenance import LOCK, describe, lock_digest, plain
 from starterkit.problem import Problem, find_problem
 from starterkit.settings import Settings, TrainingSettings, load_settings
 from starterkit.training import Trainer
-
-_FAILED = 3
 
 
 def train_again(folder: Path, facts: dict[str, Any]) -> None:
@@ -50,23 +45,11 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
         facts["rows_new"], facts["rows_gone"] = moved
     model = trainer.fit(dataset)
     facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
-    lineage = Lineage(
-        stage=settings.stage,
-        run="",
-        commit="",
-        dirty=False,
-        lock_digest=facts["lock_digest"],
-        data_source=dataset.source,
-        data_digest=dataset.digest,
-        holdout_digest=dataset.holdout.digest,
-    )
+    lineage = describe(settings, "", dataset, trainer.parameters)
     exported = OnnxExporter(settings.export).export(model, dataset, folder / "exported", lineage)
     facts["graph_digest"] = exported.contract.digests[GRAPH_FILE]
-    columns, answers = dataset.holdout.columns, {}
-    for name in ("registered", "again"):
-        opened = Predictor(folder / ("registered" if name == "registered" else "exported"))
-        answers |= _as_arrays(name, opened.predict(columns))
-    np.savez(folder / "answers.npz", allow_pickle=False, **answers)
+    opened = (Predictor(folder / name) for name in ("registered", "exported"))
+    answers.write(folder, *(predictor.predict(dataset.holdout.columns) for predictor in opened))
 
 
 def _training(problem: Problem, settings: Settings, asked: dict[str, Any]) -> TrainingSettings:
@@ -84,15 +67,7 @@ def _training(problem: Problem, settings: Settings, asked: dict[str, Any]) -> Tr
     return settings.training.model_copy(update={"params": given})
 
 
-def _as_arrays(name: str, prediction: Prediction) -> dict[str, Any]:
-    values = prediction.values
-    arrays = {name: values.astype(str) if values.dtype == object else values}
-    if prediction.probabilities is not None:
-        arrays[f"{name}_probabilities"] = prediction.probabilities
-    return arrays
-
-
-def main(folder: Path) -> int:
+def main(folder: Path) -> None:
     """Train, and leave in `facts.json` what was found or what stood in the way."""
     facts: dict[str, Any] = {"code": __file__}
     try:
@@ -100,8 +75,7 @@ def main(folder: Path) -> int:
     except KitError as error:
         facts["error"] = {"what": error.what, "mend": error.mend}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
-    return _FAILED if "error" in facts else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

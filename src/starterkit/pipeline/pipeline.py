@@ -16,9 +16,8 @@ from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.evidence import collect_evidence
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
-from starterkit.lineage.description import describe
 from starterkit.lineage.packages import beside_lock
-from starterkit.lineage.provenance import LOCK
+from starterkit.lineage.provenance import LOCK, describe
 from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
