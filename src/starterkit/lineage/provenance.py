@@ -116,12 +116,13 @@ def plain(parameters: Mapping[str, Any]) -> dict[str, Scalar | None]:
 
     What a setting could not say is the code's own, and is shown by its type alone: its text may hold anything.
     """
-    shown: dict[str, Scalar | None] = {}
-    for name, value in parameters.items():
-        scalar = value is None or isinstance(value, Scalar)
-        secret = scalar and value is not None and _SECRET.search(name)
-        shown[name] = HIDDEN if secret else value if scalar else f"{type(value).__module__}.{type(value).__qualname__}"
-    return shown
+    return {name: _plain(name, value) for name, value in parameters.items()}
+
+
+def _plain(name: str, value: Any) -> Scalar | None:
+    if value is not None and not isinstance(value, Scalar):
+        return f"{type(value).__module__}.{type(value).__qualname__}"
+    return HIDDEN if value is not None and _SECRET.search(name) else value
 
 
 def hidden(parameters: Mapping[str, Any]) -> list[str]:

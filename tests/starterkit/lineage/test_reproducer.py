@@ -87,11 +87,11 @@ def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(cop
     assert list(scratch.iterdir()) == []
 
 
-def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any, traveller: Any) -> None:
+def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any) -> None:
     copy.git("reset", "-q", "--hard", "HEAD~1")
-    before = set(traveller.root.rglob("rows.npz"))  # a copy's artifacts stay where they were made
+    before = set(copy.root.rglob("rows.npz"))
     number = copy.train()
-    (record,) = set(traveller.root.rglob("rows.npz")) - before
+    (record,) = set(copy.root.rglob("rows.npz")) - before
     record.write_bytes(b"no archive")
     assert copy.reproduce(number).failure == "'rows.npz' of the version's run cannot be read"
     record.unlink()
