@@ -3,14 +3,17 @@
 from starterkit.data.checking import Failure, InvalidData, check_frame
 from starterkit.data.dataset import Dataset, DatasetReader, Rows, as_columns
 from starterkit.data.made_up import draw_rows, typical_row
+from starterkit.data.row_record import ROWS_FILE, RowRecord
 from starterkit.data.slices import slices_of
 from starterkit.data.sources import open_source
 
 __all__ = [
+    "ROWS_FILE",
     "Dataset",
     "DatasetReader",
     "Failure",
     "InvalidData",
+    "RowRecord",
     "Rows",
     "as_columns",
     "check_frame",

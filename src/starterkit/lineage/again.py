@@ -5,7 +5,7 @@ and leaves is a promise between commits; add to it, and change nothing:
 
 - the working directory is the repository, `KIT_…` variables are its settings;
 - ``FOLDER/parameters.json`` holds the estimator's parameters, ``FOLDER/registered/`` the exported folder to compare,
-  ``FOLDER/rows.npz`` the fingerprints of the rows of then, where there are any;
+  ``FOLDER/rows.npz`` the record of the rows of then, where its run has one;
 - it leaves ``FOLDER/exported/``, ``FOLDER/answers.npz`` with the answers of both over the holdout (``registered``,
   ``again`` and, from a classifier, ``registered_probabilities`` and ``again_probabilities``), and
   ``FOLDER/facts.json``, which holds what was found, also where it failed.
@@ -18,22 +18,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from starterkit.contract import Lineage, Prediction
-from starterkit.data import DatasetReader
+from starterkit.data import ROWS_FILE, DatasetReader, RowRecord
 from starterkit.errors import KitError
 from starterkit.export import OnnxExporter
 from starterkit.inference import GRAPH_FILE, Predictor
-from starterkit.lineage import rows
-from starterkit.lineage.description import plain
+from starterkit.lineage import answers
 from starterkit.lineage.packages import beside_lock
-from starterkit.lineage.provenance import LOCK, lock_digest
+from starterkit.lineage.provenance import LOCK, describe, lock_digest, plain
 from starterkit.problem import Problem, find_problem
 from starterkit.settings import Settings, TrainingSettings, load_settings
 from starterkit.training import Trainer
-
-_FAILED = 3
 
 
 def train_again(folder: Path, facts: dict[str, Any]) -> None:
@@ -45,27 +39,17 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
     facts["parameters"] = plain(trainer.parameters)
     dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
     facts |= {"data_digest": dataset.digest, "holdout_digest": dataset.holdout.digest, "rows": len(dataset)}
-    if (folder / rows.FILE).exists():
-        facts["rows_new"], facts["rows_gone"] = rows.new_and_gone(folder / rows.FILE, dataset)
+    kept = folder / ROWS_FILE
+    record = RowRecord.from_bytes(kept.read_bytes() if kept.exists() else None, "the version's run")
+    if record and (moved := record.new_and_gone(dataset)):
+        facts["rows_new"], facts["rows_gone"] = moved
     model = trainer.fit(dataset)
     facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
-    lineage = Lineage(
-        stage=settings.stage,
-        run="",
-        commit="",
-        dirty=False,
-        lock_digest=facts["lock_digest"],
-        data_source=dataset.source,
-        data_digest=dataset.digest,
-        holdout_digest=dataset.holdout.digest,
-    )
+    lineage = describe(settings, "", dataset, trainer.parameters)
     exported = OnnxExporter(settings.export).export(model, dataset, folder / "exported", lineage)
     facts["graph_digest"] = exported.contract.digests[GRAPH_FILE]
-    columns, answers = dataset.holdout.columns, {}
-    for name in ("registered", "again"):
-        opened = Predictor(folder / ("registered" if name == "registered" else "exported"))
-        answers |= _as_arrays(name, opened.predict(columns))
-    np.savez(folder / "answers.npz", allow_pickle=False, **answers)
+    opened = (Predictor(folder / name) for name in ("registered", "exported"))
+    answers.write(folder, *(predictor.predict(dataset.holdout.columns) for predictor in opened))
 
 
 def _training(problem: Problem, settings: Settings, asked: dict[str, Any]) -> TrainingSettings:
@@ -83,15 +67,7 @@ def _training(problem: Problem, settings: Settings, asked: dict[str, Any]) -> Tr
     return settings.training.model_copy(update={"params": given})
 
 
-def _as_arrays(name: str, prediction: Prediction) -> dict[str, Any]:
-    values = prediction.values
-    arrays = {name: values.astype(str) if values.dtype == object else values}
-    if prediction.probabilities is not None:
-        arrays[f"{name}_probabilities"] = prediction.probabilities
-    return arrays
-
-
-def main(folder: Path) -> int:
+def main(folder: Path) -> None:
     """Train, and leave in `facts.json` what was found or what stood in the way."""
     facts: dict[str, Any] = {"code": __file__}
     try:
@@ -99,8 +75,7 @@ def main(folder: Path) -> int:
     except KitError as error:
         facts["error"] = {"what": error.what, "mend": error.mend}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
-    return _FAILED if "error" in facts else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

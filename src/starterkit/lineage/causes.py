@@ -1,6 +1,6 @@
 """Which of commit, lock, data and parameters a training again really had, held against what the version says."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,36 +28,29 @@ def compare(lineage: Lineage, facts: Mapping[str, Any]) -> tuple[Cause, ...]:
 
 def _commit(lineage: Lineage) -> Cause:
     # A changed lock or data file is the others' matter.
-    changed = {name: digest for name, digest in lineage.changed_files.items() if not _is_of_another(name, lineage)}
+    others = f"/{LOCK}", f"/{lineage.data_source}"
+    changed = [name for name in lineage.changed_files if not f"/{name}".endswith(others)]
     if not changed and (lineage.changed_files or not lineage.dirty):
         return Cause("commit", True, lineage.commit[:12])
     text = f"{lineage.commit[:12]}, but {in_words(changed) or 'files'} differed from it when it was trained"
     return Cause("commit", False, text, "Commit what belongs to it, and train a new version")
 
 
-def _is_of_another(name: str, lineage: Lineage) -> bool:
-    return f"/{name}".endswith((f"/{LOCK}", f"/{lineage.data_source}"))
-
-
 def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
-    mend = "Run `make env`, commit the lock, and train a new version"
+    mend, then = "Run `make env`, commit the lock, and train a new version", lineage.beside_lock
+    digest, now = facts.get("lock_digest", lineage.lock_digest), facts.get("beside_lock", then)
     if lineage.off_lock:
         packages = ", ".join(f"{name} {version}" for name, version in list(lineage.off_lock.items())[:_NAMED])
         return Cause("lock", False, f"the environment was not the lock's when it was trained: {packages}", mend)
-    if "lock_digest" not in facts:
-        return Cause("lock", None, lineage.lock_digest[:12])
-    if facts["lock_digest"] != lineage.lock_digest:
-        text = f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {facts['lock_digest'][:12]}"
-        return Cause("lock", False, text, mend)
-    then, now = lineage.beside_lock, facts.get("beside_lock", lineage.beside_lock)
+    if digest != lineage.lock_digest:
+        return Cause("lock", False, f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {digest[:12]}", mend)
     if other := other_parameters(then, now):
-        text = ", ".join(
-            f"{name} {then.get(name, 'not there')} then, {now.get(name, 'not there')} now" for name in other
-        )
-        return Cause("lock", False, f"{LOCK} does not name {text}", "Put it into the lock, and train a new version")
-    if then and "beside_lock" not in facts:
+        pairs = (f"{name} {then.get(name, 'not there')} then, {now.get(name, 'not there')} now" for name in other)
+        mend = "Put it into the lock, and train a new version"
+        return Cause("lock", False, f"{LOCK} does not name {', '.join(pairs)}", mend)
+    if then and "lock_digest" in facts and "beside_lock" not in facts:
         return Cause("lock", None, f"{LOCK} does not name {', '.join(then)}, which it was trained with")
-    return Cause("lock", True, lineage.lock_digest[:12])
+    return Cause("lock", True if "lock_digest" in facts else None, digest[:12])
 
 
 def _data(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
@@ -84,14 +77,10 @@ def _moves(facts: Mapping[str, Any]) -> str:
 
 
 def _parameters(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
-    then = lineage.parameters
-    said = ", ".join(f"{name} {value}" for name, value in then.items()) or "none"
-    if "parameters" not in facts:
-        return Cause("parameters", None, said)
-    now = facts["parameters"]
-    other = other_parameters(then, now)
-    if not other:
-        return Cause("parameters", True, said)
+    then, now = lineage.parameters, facts.get("parameters")
+    if now is None or not (other := other_parameters(then, now)):
+        said = ", ".join(f"{name} {value}" for name, value in then.items()) or "none"
+        return Cause("parameters", None if now is None else True, said)
     text = ", ".join(f"{name} {then.get(name, _NONE)} (the commit's code: {now.get(name, _NONE)})" for name in other)
     return Cause("parameters", False, text, "Commit the estimator that takes them, and train a new version")
 
@@ -101,7 +90,7 @@ def other_parameters(then: Mapping[str, object], now: Mapping[str, object]) -> l
     return [name for name in {**then, **now} if then.get(name, _NONE) != now.get(name, _NONE)]
 
 
-def in_words(changed: Mapping[str, str]) -> str:
+def in_words(changed: Collection[str]) -> str:
     """The first few files, and how many there are."""
     more = len(changed) - _NAMED
     return ", ".join(list(changed)[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,15 +1,17 @@
 """`Checkout`: an earlier commit in a scratch folder, with an environment that holds its lock."""
 
 import os
+import signal
+import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.lineage.git import git
 from starterkit.lineage.packages import off_lock
-from starterkit.lineage.processes import call
 from starterkit.lineage.provenance import LOCK
 from starterkit.settings import Settings
 
@@ -30,7 +32,6 @@ class Checkout:
 
     def __init__(self, settings: Settings, commit: str, folder: Path) -> None:
         self._settings = settings
-        self._folder = folder
         self._log = folder / "log.txt"
         top, prefix = (git(settings.root, "rev-parse", what) for what in ("--show-toplevel", "--show-prefix"))
         if top is None or prefix is None:
@@ -66,7 +67,7 @@ class Checkout:
         bootstrap = self._settings.root / ".uv" / "bin"
         environ = os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{bootstrap}"}
         base = getattr(sys, "_base_executable", sys.executable)
-        if call([base, "tools/environment.py", _VENV], self.root, environ, self._log):
+        if self._call([base, "tools/environment.py", _VENV], environ):
             lines = self._log.read_text("utf-8", "replace").splitlines()
             said = [line.removeprefix("environment: ") for line in lines if line.startswith("environment: ")]
             reason = (said or lines or ["tools/environment.py failed"])[-1]
@@ -101,7 +102,22 @@ class Checkout:
 
     def train(self, folder: Path, source: str) -> int:
         """Let the commit's own code train and answer in `folder`; its exit code comes back."""
-        return call([self.python, "-m", _AGAIN, folder], self.root, self._environ(source), self._log)
+        return self._call([self.python, "-m", _AGAIN, folder], self._environ(source))
+
+    def _call(self, command: Sequence[str | Path], environ: Mapping[str, str]) -> int:
+        """Run a program to its end, with what it says in the log; its exit code comes back."""
+        with self._log.open("ab") as said:
+            # In a session of its own, so that whatever it starts ends with it.
+            process = subprocess.Popen(  # noqa: S603  # the kit's own scripts
+                [*map(str, command)], cwd=self.root, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
     def _environ(self, source: str) -> dict[str, str]:
         """Nothing of this process's settings but the way to the data. The parameters come in a file."""
@@ -109,11 +125,10 @@ class Checkout:
         foreign = ("KIT_", "MLFLOW_", "PYTHON", "GIT_", "VIRTUAL_ENV")
         environ = {name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)}
         environ |= {"KIT_STAGE": settings.stage, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        environ |= {name: os.environ[name] for name in ("KIT_DATA__SOURCE", "KIT_DATA__QUERY") if name in os.environ}
+        passed = ("KIT_DATA__SOURCE", "KIT_DATA__QUERY") if "://" in source else ("KIT_DATA__SOURCE",)
+        environ |= {name: os.environ[name] for name in passed if name in os.environ}
         if "***" not in source:
             environ["KIT_DATA__SOURCE"] = self.seen(source)
-        if "://" not in source:
-            environ.pop("KIT_DATA__QUERY", None)
         if settings.data.password is not None:
             environ["KIT_DATA__PASSWORD"] = settings.data.password.get_secret_value()
         return environ

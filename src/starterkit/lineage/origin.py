@@ -6,31 +6,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import unquote, urlsplit
 
 from starterkit.contract import Contract, Lineage, Parity
+from starterkit.data import DatasetReader
 from starterkit.errors import KitError
 from starterkit.inference import CONTRACT_FILE
 from starterkit.lineage.causes import in_words, other_parameters
-from starterkit.lineage.description import plain
 from starterkit.lineage.git import git
-from starterkit.lineage.provenance import lock_digest, machine, working_tree
+from starterkit.lineage.provenance import lock_digest, machine, plain, working_tree
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
 from starterkit.settings import Settings, mask
 from starterkit.tracking import RunRecord
+from starterkit.tracking.local_store import path_of
 
 
 @dataclass(frozen=True)
 class Origin:
     """Where a version comes from.
 
-    Attributes
-    ----------
-    subject
-        The first line of the commit's message with its date; empty where this clone does not have the commit.
-    here
-        What is other in the present working tree, in words, by the name of what it is other than.
+    `subject` is the first line of the commit's message, and empty where this clone does not have it. `here` says what
+    is other in the present working tree, by the name of what it is other than.
     """
 
     version: Version
@@ -76,26 +72,22 @@ def trace(
 
 def _here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[str, str]:
     tree = working_tree(settings.root)
-    here = {}
-    if tree.commit != lineage.commit:
-        here["commit"] = tree.commit[:12]
+    pairs = {
+        "commit": (lineage.commit[:12], tree.commit[:12]),
+        "lock": (lineage.lock_digest[:12], lock_digest(settings.root)[:12]),
+        "python": (lineage.python, platform.python_version()),
+        "machine": (lineage.machine, machine()),
+        "stage": (lineage.stage, str(settings.stage)),
+    }
+    here = {name: now for name, (then, now) in pairs.items() if then and then != now}
     if tree.changed:
         here["files"] = f"{in_words(tree.changed)} changed"
-    if lock_digest(settings.root) != lineage.lock_digest:
-        here["lock"] = lock_digest(settings.root)[:12]
-    if lineage.python and platform.python_version() != lineage.python:
-        here["python"] = platform.python_version()
-    if lineage.machine and machine() != lineage.machine:
-        here["machine"] = machine()
-    if settings.stage != lineage.stage:
-        here["stage"] = settings.stage
+    if "stage" in here:
         return here  # with data and parameters of its own
-    here |= _data_here(lineage, problem, settings)
-    parameters = plain(problem.parameters(settings.training.params, settings.training.seed))
-    other = other_parameters(lineage.parameters, parameters)
-    if lineage.parameters and other:
-        here["parameters"] = ", ".join(f"{name} {parameters.get(name, 'not there')}" for name in other)
-    return here
+    now = plain(problem.parameters(settings.training.params, settings.training.seed))
+    if lineage.parameters and (other := other_parameters(lineage.parameters, now)):
+        here["parameters"] = ", ".join(f"{name} {now.get(name, 'not there')}" for name in other)
+    return here | _data_here(lineage, problem, settings)
 
 
 def _data_here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[str, str]:
@@ -105,8 +97,6 @@ def _data_here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[s
         return {"data": source}
     if settings.data.is_database:
         return {}
-    from starterkit.data import DatasetReader
-
     try:
         dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
     except KitError as error:
@@ -119,5 +109,5 @@ def _shown(address: str, root: Path) -> str:
     """A local store's address as a path, from the repository where it lies there."""
     if not address.startswith("file:"):
         return mask(address)
-    path = Path(unquote(urlsplit(address).path))
+    path = path_of(address)
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,4 +1,4 @@
-"""Which code, which environment and which machine a run is made with."""
+"""What is written down about a training, so that it can be traced and done again."""
 
 import hashlib
 import platform
@@ -6,12 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from starterkit.contract import Lineage, Scalar
+from starterkit.data import Dataset
 from starterkit.lineage.git import git
+from starterkit.lineage.packages import off_lock
+from starterkit.settings import Settings
 
 UNKNOWN = "unknown"
 LOCK = "requirements.txt"
-GONE = "gone"
+HIDDEN = "hidden"
+_SECRET = re.compile("password|token|secret|key", re.IGNORECASE)
 _FURTHER = "further files"
 _ROOM = 6000
 _BESIDE_A_NAME = 70  # the digest and the punctuation
@@ -25,8 +31,32 @@ class WorkingTree:
     """
 
     commit: str = UNKNOWN
-    dirty: bool = True
     changed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dirty(self) -> bool:
+        return self.commit == UNKNOWN or bool(self.changed)
+
+
+def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping[str, Any]) -> Lineage:
+    """The lineage of a training that begins now."""
+    tree, lock = working_tree(settings.root), settings.root / LOCK
+    return Lineage(
+        stage=settings.stage,
+        run=run,
+        commit=tree.commit,
+        dirty=tree.dirty,
+        changed_files=tree.changed,
+        lock_digest=lock_digest(settings.root),
+        off_lock=off_lock(lock) if lock.is_file() else {},
+        data_source=dataset.source,
+        data_digest=dataset.digest,
+        holdout_digest=dataset.holdout.digest,
+        rows=len(dataset),
+        parameters=plain(parameters),
+        python=platform.python_version(),
+        machine=machine(),
+    )
 
 
 def working_tree(root: Path) -> WorkingTree:
@@ -35,15 +65,16 @@ def working_tree(root: Path) -> WorkingTree:
     status = git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     if head is None or top is None or status is None:
         return WorkingTree()
-    paths = [entry[3:] for entry in status.split("\0") if entry]
-    paths += [path for path in _hidden_changes(Path(top.rstrip("\n"))) if path not in paths]
+    root = Path(top.rstrip("\n"))
+    paths = list(dict.fromkeys([*(entry[3:] for entry in status.split("\0") if entry), *_hidden_changes(root)]))
     changed: dict[str, str] = {}
     for number, path in enumerate(paths):
         if sum(len(name) + _BESIDE_A_NAME for name in (*changed, path)) > _ROOM:
             changed[_FURTHER] = str(len(paths) - number)
             break
-        changed[path] = _digest(Path(top.rstrip("\n"), path))
-    return WorkingTree(head.strip(), bool(paths), changed)
+        # What is deleted has no digest, nor a folder that is a repository of its own.
+        changed[path] = _digest(root / path) or "gone"
+    return WorkingTree(head.strip(), changed)
 
 
 def _hidden_changes(top: Path) -> list[str]:
@@ -61,26 +92,39 @@ def _hidden_changes(top: Path) -> list[str]:
 
 def lock_digest(root: Path) -> str:
     """SHA-256 of requirements.txt, which pins every package of the environment by version and hash."""
-    lock = root / LOCK
-    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else UNKNOWN
+    return _digest(root / LOCK) or UNKNOWN
 
 
 def machine() -> str:
     """The kind of machine, for the last digits of a float can depend on it."""
-    return f"{platform.system()} {platform.machine()}, {_processor()}".rstrip(", ")
+    info = Path("/proc/cpuinfo")  # where the system has it, it says more than Python knows
+    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
+    processors = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.system()} {platform.machine()}, {(processors or [platform.processor()])[0]}".rstrip(", ")
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _digest(path: Path) -> str:
+def _digest(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # deleted, or a folder that is a repository of its own
-        return GONE
+    except OSError:
+        return None
+
+
+def plain(parameters: Mapping[str, Any]) -> dict[str, Scalar | None]:
+    """Parameters as JSON has them, without what may be a secret.
+
+    What a setting could not say is the code's own, and is shown by its type alone: its text may hold anything.
+    """
+    return {name: _plain(name, value) for name, value in parameters.items()}
+
+
+def _plain(name: str, value: Any) -> Scalar | None:
+    if value is not None and not isinstance(value, Scalar):
+        return f"{type(value).__module__}.{type(value).__qualname__}"
+    return HIDDEN if value is not None and _SECRET.search(name) else value
+
+
+def hidden(parameters: Mapping[str, Any]) -> list[str]:
+    """The names of those whose value was not written down."""
+    return [name for name, value in parameters.items() if value == HIDDEN and _SECRET.search(name)]

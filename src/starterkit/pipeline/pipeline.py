@@ -13,14 +13,12 @@ from tempfile import TemporaryDirectory
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, Refused, TrackingError
+from starterkit.evidence import collect_evidence
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
-from starterkit.lineage.description import describe
 from starterkit.lineage.packages import beside_lock
-from starterkit.lineage.provenance import LOCK
-from starterkit.pipeline.evidence import collect_evidence
+from starterkit.lineage.provenance import LOCK, describe
 from starterkit.pipeline.recording import record_export, record_training
-from starterkit.pipeline.trained_on import find_overlap, overlap_if_known
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
@@ -174,11 +172,7 @@ class Pipeline:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
         with step(self._progress, "ask the gate") as note:
             version, champion = self.registry.version(number), self.registry.champion()
-            evidence = replace(
-                collect_evidence(self._problem, dataset, self.registry, version, champion),
-                overlap=find_overlap(self._tracker, version.run, dataset),
-                champion_overlap=overlap_if_known(self._tracker, champion.run, dataset) if champion else None,
-            )
+            evidence = collect_evidence(self._problem, dataset, self.registry, self._tracker, version, champion)
             decision = self._gate.decide(evidence)
             passed = sum(verdict.passed for verdict in decision.verdicts)
             note.text = f"{passed} of {len(decision.verdicts)} checks passed"

@@ -5,11 +5,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from starterkit.contract import Lineage
-from starterkit.data import Dataset, Rows, typical_row
+from starterkit.data import ROWS_FILE, Dataset, RowRecord, Rows, typical_row
 from starterkit.export import ExportedModel
 from starterkit.inference import GRAPH_FILE, Predictor
-from starterkit.lineage import rows as fingerprints
-from starterkit.pipeline.trained_on import record_rows
 from starterkit.problem import Problem
 from starterkit.tracking import Example, Run
 from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
@@ -21,11 +19,10 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
     with TemporaryDirectory(prefix="starterkit-") as scratch:
-        kept = Path(scratch, fingerprints.FILE)
-        if fingerprints.keep(dataset, kept):
-            run.log_file(kept)
+        kept = Path(scratch, ROWS_FILE)
+        kept.write_bytes(RowRecord.of(dataset).to_bytes())
+        run.log_file(kept)
     _record_rows(run, problem, dataset.source, "training", dataset.training)
-    record_rows(run, dataset.training)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     model_id = run.log_estimator(model.estimator, example(model, dataset))
     run.log_scores(model.evaluation.scores, model_id=model_id, dataset=holdout)

@@ -15,8 +15,8 @@ from rich.console import Console
 from starterkit.cli import origins
 from starterkit.contract import Lineage
 from starterkit.lineage import Reproduction
+from starterkit.lineage.answers import Difference
 from starterkit.lineage.causes import compare
-from starterkit.lineage.reproducer import Difference
 from starterkit.pipeline import Summary
 
 Run = Callable[..., Any]

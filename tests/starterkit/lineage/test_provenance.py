@@ -1,13 +1,14 @@
-"""Which code a run was made with, asked of real repositories."""
+"""Which code a run was made with, asked of real repositories; and what is written down holds no secret."""
 
 import hashlib
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from starterkit.lineage.provenance import WorkingTree, lock_digest, working_tree
+from starterkit.lineage.provenance import WorkingTree, hidden, lock_digest, plain, working_tree
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -28,7 +29,9 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_clean_tree_is_its_commit(checkout: Path) -> None:
-    assert working_tree(checkout) == WorkingTree(git(checkout, "rev-parse", "HEAD"), dirty=False)
+    tree = working_tree(checkout)
+    assert tree == WorkingTree(git(checkout, "rev-parse", "HEAD"), {})
+    assert not tree.dirty
 
 
 @pytest.mark.parametrize("name", ["code.py", "new.py", "sub/grün.py", "new folder/a.py"])
@@ -81,7 +84,8 @@ def test_asking_writes_nothing_into_the_repository(checkout: Path) -> None:
 
 
 def test_outside_a_repository_the_commit_is_unknown_and_dirty(tmp_path: Path) -> None:
-    assert working_tree(tmp_path) == WorkingTree("unknown", dirty=True)
+    tree = working_tree(tmp_path)
+    assert (tree.commit, tree.dirty) == ("unknown", True)
 
 
 def test_lock_digest_follows_the_file(tmp_path: Path) -> None:
@@ -90,3 +94,16 @@ def test_lock_digest_follows_the_file(tmp_path: Path) -> None:
     first = lock_digest(tmp_path)
     (tmp_path / "requirements.txt").write_text("numpy==3\n")
     assert lock_digest(tmp_path) != first
+
+
+def test_scalars_are_kept_and_the_rest_is_its_type() -> None:
+    given = {"depth": 2, "kind": None, "share": 0.5, "how": "fast", "call": partial(print, token="hunter2")}
+    assert plain(given) == {"depth": 2, "kind": None, "share": 0.5, "how": "fast", "call": "functools.partial"}
+
+
+def test_secrets_are_hidden_by_their_name() -> None:
+    given = {"db_password": "a", "TOKEN": "b", "clientSecret": "c", "api_key": 4, "no_token": None, "layer": "hidden"}
+    shown = plain(given)
+    assert [name for name, value in shown.items() if value == "hidden"] == [*list(given)[:4], "layer"]
+    assert shown["no_token"] is None
+    assert hidden(shown) == list(given)[:4]

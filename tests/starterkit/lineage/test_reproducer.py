@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
@@ -19,7 +18,6 @@ from sklearn.preprocessing import StandardScaler
 from example_project import problem
 from starterkit import privacy
 from starterkit.errors import DataError, Refused, UserError
-from starterkit.lineage.reproducer import _difference
 from starterkit.registry import UnknownVersion
 
 
@@ -89,6 +87,17 @@ def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(cop
     assert list(scratch.iterdir()) == []
 
 
+def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any) -> None:
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+    before = set(copy.root.rglob("rows.npz"))
+    number = copy.train()
+    (record,) = set(copy.root.rglob("rows.npz")) - before
+    record.write_bytes(b"no archive")
+    assert copy.reproduce(number).failure == "'rows.npz' of the version's run cannot be read"
+    record.unlink()
+    assert copy.reproduce(number).identical
+
+
 def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
     shutil.rmtree(copy.root / "data" / "more")
     done = copy.reproduce(1)
@@ -155,24 +164,6 @@ def test_version_of_no_repository_is_refused(repository: Path, new_project: Any)
     project.train(KIT_EXPORT__PARITY_ROWS="500", KIT_TRAINING__PARAMS='{"n_estimators": 50}')
     with pytest.raises(Refused, match="trained outside of git"):
         project.reproduce(1)
-
-
-def test_difference_is_bit_for_bit() -> None:
-    one = {"a": np.array([0.0, np.nan, 1.0, 2.0])}
-    assert _difference(one, "a", {"b": one["a"].copy()}, "b").identical
-    found = _difference(one, "a", {"b": np.array([-0.0, np.nan, 1.0, 2.5])}, "b")
-    assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
-
-
-def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
-    one = {"a": np.array(["x", "y"]), "a_probabilities": np.array([[0.5, 0.5], [0.2, 0.8]])}
-    other = {"b": np.array(["y", "y"]), "b_probabilities": np.array([[0.25, 0.75], [0.2, 0.8]])}
-    found = _difference(one, "a", other, "b")
-    assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
-    same = {"b": other["b"], "b_probabilities": one["a_probabilities"]}
-    assert not _difference(one, "a", same, "b").identical
-    lacking = {"b": one["a"], "b_probabilities": np.ones((2, 3))}
-    assert not _difference(one, "a", lacking, "b").identical
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

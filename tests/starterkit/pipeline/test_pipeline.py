@@ -323,7 +323,7 @@ def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> N
 def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str) -> None:
     pipeline = Pipeline(problem, settings)
     champion = pipeline.run().promotion.version
-    (record,) = settings.root.rglob("trained_on.npz")
+    (record,) = settings.root.rglob("rows.npz")
     if loss == "file":
         record.write_bytes(b"no archive")
     else:
@@ -341,8 +341,13 @@ def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str
 def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings) -> None:
     pipeline = Pipeline(problem, settings)
     summary = pipeline.run()
-    (record,) = settings.root.rglob("trained_on.npz")
-    record.unlink()
-    (refusal,) = pipeline.judge(summary.dataset).decision.refusals
-    assert refusal.check == "holdout"
-    assert "does not say which rows" in refusal.reason
+    (record,) = settings.root.rglob("rows.npz")
+    np.savez(record, key=np.zeros(16, np.uint8), rows=np.zeros(3, np.uint64))  # as earlier commits wrote it
+    for _ in range(2):
+        (refusal,) = pipeline.judge(summary.dataset).decision.refusals
+        assert refusal.check == "holdout"
+        assert "does not say which rows it was trained on: train again with this version" in refusal.reason
+        record.unlink(missing_ok=True)
+    record.write_bytes(b"no archive")
+    with pytest.raises(TrackingError, match=r"'rows\.npz' of run \w+ cannot be read\. Train again"):
+        pipeline.judge(summary.dataset)

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from starterkit.data import Dataset, slices_of
 from starterkit.errors import ContractError
+from starterkit.evidence.cost import measure_costs
+from starterkit.evidence.overlap import find_overlap, overlap_if_known
+from starterkit.evidence.reactions import observe_reactions
 from starterkit.inference import Predictor
-from starterkit.pipeline.cost import measure_costs
-from starterkit.pipeline.reactions import observe_reactions
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
+from starterkit.tracking import Tracker
 from starterkit.training import evaluate, naive_baseline, predict, single_feature_shares
 from starterkit.verdict import Candidate, Evidence
 
@@ -16,9 +18,14 @@ _OTHER_DATA = "A model for other data is another model: give the problem a new n
 
 
 def collect_evidence(
-    problem: Problem, dataset: Dataset, registry: ModelRegistry, version: Version, champion: Version | None
+    problem: Problem,
+    dataset: Dataset,
+    registry: ModelRegistry,
+    tracker: Tracker,
+    version: Version,
+    champion: Version | None,
 ) -> Evidence:
-    """The evidence for or against a version, taken from its registered files and not from memory."""
+    """The evidence for or against a version, taken from its registered files and its run, not from memory."""
     challenger = registry.open(version)
     serving, fault = None, ""
     if champion is not None:
@@ -27,7 +34,12 @@ def collect_evidence(
         except ContractError as error:
             fault = f"{champion} serves, but cannot be compared: {error}"
     evidence = weigh(problem, dataset, (str(version), challenger), serving)
-    return replace(evidence, champion_fault=fault) if fault else evidence
+    return replace(
+        evidence,
+        champion_fault=fault or evidence.champion_fault,
+        overlap=find_overlap(tracker, version.run, dataset),
+        champion_overlap=overlap_if_known(tracker, champion.run, dataset) if champion else None,
+    )
 
 
 def weigh(

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.errors import ProblemError
+from starterkit.evidence.reactions import observe_reactions
 from starterkit.inference import Predictor
-from starterkit.pipeline.reactions import observe_reactions
 from starterkit.problem import Direction, Invariance, Jitter
 from starterkit.verdict import Reaction
 

@@ -7,8 +7,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from starterkit.evidence.cost import measure_costs
 from starterkit.inference import GRAPH_FILE, Predictor
-from starterkit.pipeline.cost import measure_costs
 
 
 def test_a_larger_graph_costs_more(diabetes: Any, tmp_path: Path) -> None:

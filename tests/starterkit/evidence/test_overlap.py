@@ -1,7 +1,5 @@
-"""What a run says about the rows that it was trained on, without naming them."""
+"""What a run's record of its rows says about a holdout."""
 
-import hashlib
-import io
 from typing import Any
 
 import numpy as np
@@ -9,9 +7,8 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
-from starterkit.data import Dataset, DatasetReader
-from starterkit.errors import TrackingError
-from starterkit.pipeline.trained_on import overlap_of, packed
+from starterkit.data import Dataset, DatasetReader, RowRecord
+from starterkit.evidence.overlap import overlap_of
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, Stage
 
@@ -55,7 +52,7 @@ def read(tmp_path: Any) -> Any:
 
 
 def seen(trained: Dataset, judged: Dataset) -> int | None:
-    return overlap_of(packed(trained.training, "run"), "run", judged).trained_on
+    return overlap_of(RowRecord.of(trained), judged).trained_on
 
 
 CUT = {"cutoff": "2026-03-01"}
@@ -95,29 +92,14 @@ def test_another_row_of_a_patient_of_the_holdout_is_found_out(read: Any) -> None
 
 def test_a_run_that_says_nothing_about_these_columns_is_unknown(read: Any) -> None:
     judged = read(Repeated)
-    assert overlap_of(None, "run", judged).trained_on is None
+    assert overlap_of(None, judged).trained_on is None
     assert seen(read(Measures), judged) is None
-
-
-def test_a_file_that_is_none_is_named(read: Any) -> None:
-    with pytest.raises(TrackingError, match=r"'trained_on\.npz' of run 7 cannot be read"):
-        overlap_of(b"no archive", "7", read(Measures))
-
-
-def test_neither_ids_nor_what_links_two_runs_is_kept(read: Any) -> None:
-    rows = read(Measures).training
-    one, other = (np.load(io.BytesIO(packed(rows, run)))["record"] for run in ("a", "b"))
-    assert len(one) == len(rows)
-    assert not set(one) & set(other)
-    assert (np.diff(one.astype(object)) > 0).all()  # in order of size, so that none is known by its place
-    plain = {int.from_bytes(hashlib.sha256(f"R{row}".encode()).digest()[:8], "big") for row in range(300)}
-    assert not set(one.tolist()) & plain
 
 
 def test_rows_with_the_same_features_are_counted(read: Any) -> None:
     dataset = read(Measures)
     dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
-    assert overlap_of(packed(dataset.training, "run"), "run", dataset).alike == 3
+    assert overlap_of(RowRecord.of(dataset), dataset).alike == 3
 
 
 def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> None:
@@ -125,10 +107,10 @@ def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> 
     training, holdout = dataset.training, dataset.holdout
     copies = range(len(holdout))
     training.features.loc[copies, "size"] = holdout.features["size"].to_numpy()
-    found = overlap_of(packed(training, "run"), "run", dataset)
+    found = overlap_of(RowRecord.of(dataset), dataset)
     assert (found.trained_on, found.copied, found.usual) == (0, len(holdout), 0.0)
     training.target.iloc[:4] = 2.0
-    assert overlap_of(packed(training, "run"), "run", dataset).copied == len(holdout) - 4
+    assert overlap_of(RowRecord.of(dataset), dataset).copied == len(holdout) - 4
     training.features.loc[10:19, "size"] = 7.0
-    found = overlap_of(packed(training, "run"), "run", dataset)
+    found = overlap_of(RowRecord.of(dataset), dataset)
     assert found.usual == pytest.approx(10 / len(training))
