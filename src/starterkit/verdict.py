@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Prediction
+from starterkit.errors import KitError
 from starterkit.metrics import Metric, Scores
 
 
@@ -80,7 +81,7 @@ class Evidence:
     challenger, baseline, champion
         The version, a naive guess and what serves now; `champion` is None where nothing does, or it cannot answer.
     champion_fault
-        Why a champion that does serve cannot answer for these rows.
+        Why a champion that does serve cannot answer for these rows, with the mend; None where it can.
     overlap, champion_overlap
         Holdout rows that the challenger, and the champion, were trained on.
     leaks
@@ -99,7 +100,7 @@ class Evidence:
     baseline: Candidate
     champion: Candidate | None = None
     champion_contract: Contract | None = None
-    champion_fault: str = ""
+    champion_fault: KitError | None = None
     groups: NDArray[Any] | None = None
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     overlap: Overlap | None = None
@@ -115,7 +116,8 @@ class Evidence:
 class Verdict:
     """What one check found. `figure` and `limit` are what it compared, where it compared two numbers.
 
-    `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage.
+    `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage. `mend` says
+    what to do about a refusal that a better model would not change.
     """
 
     check: str
@@ -124,6 +126,12 @@ class Verdict:
     figure: float | None = None
     limit: float | None = None
     undecided: bool = False
+    mend: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason, and the mend where there is one."""
+        return f"{self.reason}. {self.mend}" if self.mend else self.reason
 
     @property
     def outcome(self) -> str:

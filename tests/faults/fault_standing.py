@@ -236,7 +236,7 @@ FAULTS = (
     Fault("another program's database as store", once(lambda s: (sqlite3.connect(s.root / "data/x.db").execute("CREATE TABLE t (a)"),
           s.environ.update(KIT_TRACKING__URI="sqlite:///data/x.db"))), 1, "not a whole one of MLflow's", "not a whole one"),
     Fault("locked store", locked, 1, r"locked by process \d+ \(python.*for more than 20 s.*end it", "locked by process"),
-    Fault("artifacts removed", without_artifacts, 1, r"refused local.diabetes version 2 \(champion\)\. Do what the table's reasons say", "files of local.diabetes version 1 are gone"),
+    Fault("artifacts removed", without_artifacts, 1, r"version 2 \(champion\): .*the files of local.diabetes version 1 are gone.*Bring them back", "files of local.diabetes version 1 are gone"),
     Fault("alias points at a version that is gone", once(dangling_alias), 0, "score", "points at version 7, which is gone"),
     Fault("data folder read-only", another_user(read_only_data), 0, "score", "data/ cannot be written"),
     Fault("data file of another user", another_user(unreadable_data), 2, "may not be read by you", "may not be read by you"),

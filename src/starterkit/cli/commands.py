@@ -295,7 +295,7 @@ def _print_json(document: object) -> None:
 
 
 def _end_if_refused(judged: "Judgement") -> None:
+    from starterkit.cli.summary import refusal
+
     if not judged.decision.passed:
-        mend = "Do what the table's reasons say, improve the model, or change the limits in config if they are wrong"
-        checks = ", ".join(verdict.check for verdict in judged.decision.refusals)
-        raise Refused(f"the gate refused {judged.version} ({checks})", mend)
+        raise refusal(judged)

@@ -8,10 +8,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from starterkit.cli.console import console, table
+from starterkit.errors import Refused
 from starterkit.pipeline import Judgement, Promotion, Summary
 from starterkit.settings import Settings
 from starterkit.training import TrainedModel
 from starterkit.verdict import Verdict
+
+_MEND_OF_ONE = "Improve the model, or change the limits in config if they are wrong"
+_MEND_OF_MANY = f"Do what the table's reasons say, {_MEND_OF_ONE[0].lower()}{_MEND_OF_ONE[1:]}"
 
 
 def show_summary(summary: Summary, settings: Settings) -> None:
@@ -41,7 +45,7 @@ def show_judgement(judged: Judgement) -> None:
     out, decision = console(), judged.decision
     verdict = "[bold green]passed[/]" if decision.passed else "[bold red]refused[/]"
     out.print(f"\n[bold]Gate[/]  {judged.version}: {verdict}")
-    rows = [(_mark(v), v.check, _amount(v.figure), _amount(v.limit), v.reason) for v in decision.verdicts]
+    rows = [(_mark(v), v.check, _amount(v.figure), _amount(v.limit), v.told) for v in decision.verdicts]
     out.print(table(rows, header=("verdict", "check", "figure", "limit", "reason"), right=(2, 3)))
 
 
@@ -55,6 +59,22 @@ def show_promotion(promotion: Promotion) -> None:
     else:
         stays = f"{promotion.earlier} stays" if promotion.earlier else "there is none"
         out.print(f"\n[bold]Champion[/]  {stays}")
+
+
+def refusal(judged: Judgement) -> Refused:
+    """The closing line. It gives the reason of a check that refused alone, or that knows its mend.
+
+    Other reasons stand in the table above: four of them would be no line any more.
+    """
+    refusals = judged.decision.refusals
+    known = [verdict for verdict in refusals if verdict.mend or len(refusals) == 1]
+    what = f"the gate refused {judged.version} ({', '.join(verdict.check for verdict in refusals)})"
+    if known:
+        what += f": {'; '.join(verdict.reason for verdict in known)}"
+    mends = [verdict.mend for verdict in known if verdict.mend]
+    if len(mends) < len(refusals):
+        mends.append(_MEND_OF_ONE if len(refusals) == 1 else _MEND_OF_MANY)
+    return Refused(what, ". ".join(mends))
 
 
 def judgement_as_json(judged: Judgement) -> dict[str, Any]:

@@ -27,12 +27,12 @@ def collect_evidence(
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and its run, not from memory."""
     challenger = registry.open(version)
-    serving, fault = None, ""
+    serving, fault = None, None
     if champion is not None:
         try:
             serving = str(champion), registry.open(champion)
         except ContractError as error:
-            fault = f"{champion} serves, but cannot be compared: {error}"
+            fault = _not_compared(str(champion), error)
     evidence = weigh(problem, dataset, (str(version), challenger), serving)
     return replace(
         evidence,
@@ -51,13 +51,13 @@ def weigh(
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger
     guess = predict(naive_baseline(problem.task, dataset.training), problem.task, holdout.features)
-    answered, fault, costs = None, "", (None, None)
+    answered, fault, costs = None, None, (None, None)
     if champion is not None:
         try:
             answered = _candidate(*champion, problem, dataset)
             costs = measure_costs(predictor, champion[1], holdout.columns)
         except ContractError as error:
-            fault = f"{champion[0]} serves, but cannot be compared: {error}"
+            fault = _not_compared(champion[0], error)
     return Evidence(
         contract=predictor.contract,
         metric=problem.deciding_metric,
@@ -76,6 +76,10 @@ def weigh(
         champion_cost=costs[1],
         reactions=observe_reactions(problem, dataset, predictor),
     )
+
+
+def _not_compared(champion: str, error: ContractError) -> ContractError:
+    return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.mend)
 
 
 def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Dataset) -> Candidate:

@@ -94,8 +94,9 @@ class NotWorseThanChampion(Check):
         self._undecided = undecided
 
     def judge(self, evidence: Evidence) -> Verdict:
-        if evidence.champion_fault:
-            return Verdict(check=self.name, passed=False, reason=evidence.champion_fault)
+        fault = evidence.champion_fault
+        if fault is not None:
+            return Verdict(check=self.name, passed=False, reason=fault.what, mend=fault.mend)
         if evidence.champion is None:
             return Verdict(check=self.name, passed=True, reason="no champion yet: this is the first")
         found = compare_with_champion(evidence, self._rule)

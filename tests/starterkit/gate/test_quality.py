@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from starterkit.contract import Prediction
+from starterkit.errors import KitError
 from starterkit.gate.bootstrap import paired_shortfall
 from starterkit.gate.comparison import Rule, compare_with_champion
 from starterkit.gate.quality import NoSliceWorse, NotWorseThanChampion
@@ -90,9 +91,10 @@ def test_the_first_version_has_no_champion_to_beat(evidence: Any) -> None:
 
 
 def test_a_champion_that_cannot_be_compared_refuses(evidence: Any) -> None:
-    verdict = judged(evidence(champion_error=None, champion_fault="v1 serves, but has another input"))
+    fault = KitError("v1 serves, but has another input", "Give the problem a new name")
+    verdict = judged(evidence(champion_error=None, champion_fault=fault))
     assert not verdict.passed
-    assert verdict.reason == "v1 serves, but has another input"
+    assert verdict.told == "v1 serves, but has another input. Give the problem a new name"
 
 
 def test_the_same_evidence_gets_the_same_interval(evidence: Any) -> None:

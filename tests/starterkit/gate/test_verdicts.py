@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from starterkit.contract import Column, Parity, Prediction
+from starterkit.errors import KitError
 from starterkit.gate.checks import HoldoutUnseen, NoFeatureAlone, ParityProven, StaysRobust
 from starterkit.gate.clients import LatencyWithin, SignatureKept, SizeWithin
 from starterkit.gate.comparison import Comparison, Rule, compare_with_champion
@@ -225,8 +226,10 @@ def test_no_slices(evidence: Any) -> None:
 
 
 def test_a_champion_that_cannot_answer(evidence: Any) -> None:
-    found = NotWorseThanChampion(RULE, "pass").judge(evidence(champion_fault="it cannot be opened"))
-    assert found == verdict("champion", False, "it cannot be opened")
+    found = NotWorseThanChampion(RULE, "pass").judge(
+        evidence(champion_fault=KitError("it cannot be opened", "Mend it"))
+    )
+    assert found == verdict("champion", False, "it cannot be opened", mend="Mend it")
 
 
 @pytest.mark.parametrize(
@@ -339,8 +342,8 @@ def slice_of(shown: Evidence, name: str) -> Comparison:
     return compare_with_champion(shown, rule, shown.slices[name])
 
 
-def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None) -> Verdict:
-    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit)
+def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None, mend: str = "") -> Verdict:
+    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit, mend=mend)
 
 
 def scored(shown: Evidence, figure: float, naive: float) -> Evidence:

@@ -285,7 +285,7 @@ def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings
     champion, signature = summary.promotion.decision.refusals
     assert (champion.check, signature.check) == ("champion", "signature")
     assert "column 'age'" in champion.reason
-    assert "give the problem a new name" in champion.reason
+    assert "give the problem a new name" in champion.mend
     assert "column 'age' is gone" in signature.reason
 
 
