@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from mlflow.data.pandas_dataset import PandasDataset
+    from mlflow.entities import Run as MlflowRun
     from mlflow.models import ModelSignature
 
 _STATUS_BEFORE = "status_before"
@@ -63,12 +64,12 @@ class Tracker:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
         import mlflow
 
-        with explained(self._connection.name):
-            experiment = self._experiment_id()
-            tags = {liveness.TAG: liveness.this_process()}
-            run = mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags).info.run_id
-        with self._open(run) as opened:
-            yield opened
+        with self._ended():
+            with explained(self._connection.name):
+                experiment = self._experiment_id()
+                tags = {liveness.TAG: liveness.this_process()}
+                run = mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags).info.run_id
+            yield Run(self._connection, run)
 
     @contextmanager
     def resume(self, run_id: str) -> Generator["Run", None, None]:
@@ -76,35 +77,49 @@ class Tracker:
         import mlflow
 
         client = self._connection.client
-        with explained(self._connection.name):
-            # Before the run is open again: who is killed in between leaves it as it was.
-            client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
-            client.set_tag(run_id, liveness.TAG, liveness.this_process())
-            mlflow.start_run(run_id=run_id)
-        with self._open(run_id, status_of_failure="FINISHED") as opened:  # what it held before is still whole
-            yield opened
+        with self._ended(status_of_failure="FINISHED"):  # what it held before is still whole
+            with explained(self._connection.name):
+                # Before the run is open again: who is killed in between leaves it as it was.
+                client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
+                client.set_tag(run_id, liveness.TAG, liveness.this_process())
+                mlflow.start_run(run_id=run_id)
+            yield Run(self._connection, run_id)
 
     @contextmanager
-    def _open(self, run_id: str, status_of_failure: str = "FAILED") -> Generator["Run", None, None]:
-        """End the run with the block. Where even that fails, the block's own failure is the one to tell."""
+    def _ended(self, status_of_failure: str = "FAILED") -> Generator[None, None, None]:
+        """End the run that the block opens. Where even that fails, the block's own failure is the one to tell.
+
+        The opening and the ending are inside, too. MLflow counts a run that is open when Python ends as finished, and
+        knows nothing of one whose opening or ending was interrupted.
+        """
         import mlflow
 
         try:
-            yield Run(self._connection, run_id)
-        except BaseException:
+            yield
+            with explained(self._connection.name):
+                mlflow.end_run()
+        except BaseException as error:
             with suppress(TrackingError), explained(self._connection.name):
                 mlflow.end_run(status_of_failure)
+                if not isinstance(error, Exception):  # the whole process ends, and no run of its own goes on
+                    self._end_own_runs(status_of_failure)
             raise
-        with explained(self._connection.name):
-            mlflow.end_run()
+
+    def _end_own_runs(self, status: str) -> None:
+        own = liveness.this_process()
+        for run in self._running():
+            if run.data.tags.get(liveness.TAG) == own:
+                self._connection.client.set_terminated(run.info.run_id, status)
 
     def open_runs(self) -> list[OpenRun]:
         """The runs that say of themselves that they work."""
-        client = self._connection.client
         with explained(self._connection.name):
-            found = client.get_experiment_by_name(self._experiment)
-            runs = client.search_runs([found.experiment_id], "status = 'RUNNING'") if found else []
-        return [_open_run(run.info.run_id, run.info.run_name, run.data.tags) for run in runs]
+            return [_open_run(run.info.run_id, run.info.run_name, run.data.tags) for run in self._running()]
+
+    def _running(self) -> "list[MlflowRun]":
+        client = self._connection.client
+        found = client.get_experiment_by_name(self._experiment)
+        return list(client.search_runs([found.experiment_id], "status = 'RUNNING'")) if found else []
 
     def end_dead_runs(self) -> list[OpenRun]:
         """Mark the runs whose process was killed. One that was opened again is what it was before, and whole."""
