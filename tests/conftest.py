@@ -1,5 +1,6 @@
 """Sample problems with real data. Each is a table on disk, a schema, and the way from there to an exported folder."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ except OSError:  # its library wants OpenMP's, which a bare machine lacks
 else:
     WANTS_LIGHTGBM = []
 collect_ignore = [f"starterkit/export/{name}" for name in WANTS_LIGHTGBM]
+
+
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so does all that is started from there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -101,11 +101,11 @@ class Scratch:
         return Outcome(process.returncode, stdout, stderr)
 
     def interrupted(
-        self, after: str, act: Callable[[subprocess.Popen[str]], None], run_is_open: bool = False
+        self, after: str, act: Callable[[subprocess.Popen[str]], None], run_is_open: bool = False, pause: float = 0
     ) -> Outcome:
         """`run`, in which something happens as soon as a step's line appears; without a name, while it starts.
 
-        With `run_is_open` it happens when the next step has opened its run in MLflow.
+        With `run_is_open` it happens when the next step has opened its run in MLflow, and `pause` seconds later.
         """
         process = self.start("run")
         assert process.stderr is not None
@@ -119,6 +119,7 @@ class Scratch:
             time.sleep(0.4)
         while run_is_open and process.poll() is None and "RUNNING" not in self.state().runs:
             time.sleep(0.01)
+        time.sleep(pause)
         act(process)
         stdout, stderr = process.communicate(timeout=SECONDS)
         return Outcome(process.returncode, stdout, said + stderr)
