@@ -110,13 +110,9 @@ def _parse(scope: Any, estimator: Any, inputs: list[Any], custom_parsers: Any = 
 def _converter(family: Family, placed: list[Placed]) -> Callable[[Any, Any, Any], None]:
     def convert(scope: Any, operator: Any, container: Any) -> None:
         nodes, fitted = Nodes(scope, operator, container), operator.raw_operator
-        gives = [output.full_name for output in operator.outputs]
+        family.convert(fitted, nodes, [output.full_name for output in operator.outputs])
         if isinstance(family, TreeFamily):
-            matrix = nodes.matrix()
-            family.convert_from(matrix, fitted, nodes, gives)
-            placed.append(Placed(fitted, family, matrix))
-        else:
-            family.convert(fitted, nodes, gives)
+            placed.append(Placed(fitted, family, nodes.taken))
 
     return convert
 

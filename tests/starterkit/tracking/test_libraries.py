@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from skops.io import dumps, get_untrusted_types
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingRegressor,
@@ -17,6 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer
+from skops.io import dumps, get_untrusted_types
 
 from starterkit.tracking.libraries import libraries, types_of
 

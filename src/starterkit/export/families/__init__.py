@@ -3,6 +3,7 @@
 from functools import cache
 from importlib.metadata import entry_points
 
+from starterkit.export.families.encoding import Encoding
 from starterkit.export.families.family import Family, Nodes
 from starterkit.export.families.histogram import HistogramBoosting
 from starterkit.export.families.imputation import Imputation
@@ -14,7 +15,7 @@ from starterkit.export.families.xgboost import XGBoost
 
 ENTRY_POINTS = "starterkit.families"
 
-_OWN = (Boosting(), Forests(), HistogramBoosting(), Imputation(), LightGBM(), Logistic(), XGBoost())
+_OWN = (Boosting(), Encoding(), Forests(), HistogramBoosting(), Imputation(), LightGBM(), Logistic(), XGBoost())
 
 
 @cache

@@ -1,7 +1,7 @@
 """The seam for estimators that skl2onnx converts wrongly, or not at all: one small class a family."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Nodes:
         self._scope = scope
         self._operator = operator
         self._container = container
+        self.taken = ""
+        """The name of `matrix`, once it is there."""
 
     def add(
         self, kind: str, *taken: str, gives: str | None = None, domain: str = "", version: int = 13, **attributes: Any
@@ -52,13 +54,24 @@ class Nodes:
         """Whether the operator takes texts."""
         return isinstance(self._operator.inputs[0].type, StringTensorType)
 
+    def columns(self) -> Iterator[tuple[str, bool]]:
+        """What the operator takes, one n × 1 column after the other, and whether it holds texts."""
+        for given in self._operator.inputs:
+            is_text = isinstance(given.type, StringTensorType)
+            if given.type.shape[1] == 1:
+                yield given.full_name, is_text
+                continue
+            for place in range(given.type.shape[1]):
+                yield self.add("Gather", given.full_name, self.constant(np.array([place])), axis=1), is_text
+
     def inputs(self) -> str:
         """What the operator takes, as one matrix of their common type."""
         return str(concatenate_variables(self._scope, self._operator.inputs, self._container))
 
     def matrix(self) -> str:
         """What the operator takes, as one float64 matrix."""
-        return self.add("Cast", self.inputs(), to=TensorProto.DOUBLE)
+        self.taken = self.add("Cast", self.inputs(), to=TensorProto.DOUBLE)
+        return self.taken
 
 
 class Family(ABC):

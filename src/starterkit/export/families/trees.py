@@ -137,10 +137,7 @@ class TreeFamily(Family):
         """The library's own word: in which node of each tree (n × t) each of n rows of the trees' input ends."""
 
     def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
-        self.convert_from(nodes.matrix(), estimator, nodes, gives)
-
-    def convert_from(self, matrix: str, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
-        """As `convert`, from the named float64 matrix."""
+        matrix = nodes.matrix()
         trees, scoring = self.describe(estimator)
         if trees.single:
             matrix = nodes.add("Cast", nodes.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)

@@ -1,0 +1,100 @@
+"""`OneHotEncoder` and `OrdinalEncoder`: a table for each column, looked up by the category's number.
+
+The tables are the fitted encoder's own answers, so dropped, rare, missing and unknown categories are encoded as it
+encodes them. skl2onnx does that in float32, takes a missing text for an unknown one, and knows no fractions.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from onnx import TensorProto
+from skl2onnx.common.data_types import DoubleTensorType
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+from starterkit.export.families.family import CannotExport, Family, Nodes
+
+
+class Encoding(Family):
+    """``Gather(table, number of the category)`` for each column; the last row of a table is for unknown categories."""
+
+    answers = False
+
+    def takes(self, kind: type) -> bool:
+        return kind in (OneHotEncoder, OrdinalEncoder)
+
+    def declare(self, operator: Any) -> None:
+        width = len(operator.raw_operator.get_feature_names_out())
+        operator.outputs[0].type = DoubleTensorType([None, width])
+
+    def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
+        blocks = []
+        for (column, is_text), categories, table in zip(
+            nodes.columns(), estimator.categories_, _tables(estimator), strict=True
+        ):
+            number = _number_of_text(nodes, column, categories) if is_text else _number_of(nodes, column, categories)
+            looked_up = nodes.add("Gather", nodes.constant(table), nodes.add("Reshape", number, _flat(nodes)), axis=0)
+            blocks.append(looked_up)
+        nodes.add("Concat", *blocks, gives=gives[0], axis=1)
+
+
+def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
+    """For each column with m categories, the m + 1 rows that stand for them and for an unknown one."""
+    each = [list(categories) for categories in estimator.categories_]
+    widths = getattr(estimator, "_n_features_outs", [1] * len(each))
+    firsts = [categories[0] for categories in each]
+    starts = accumulate(widths, initial=0)
+    for place, (categories, start, width) in enumerate(zip(each, starts, widths, strict=False)):
+        rows = [[*firsts[:place], category, *firsts[place + 1 :]] for category in [*categories, _unknown(categories)]]
+        asked = rows if estimator.handle_unknown != "error" else rows[:-1]
+        encoded = _encoded(estimator, asked)[:, start : start + width]
+        yield encoded if len(asked) == len(rows) else np.vstack([encoded, np.zeros(width)])
+
+
+def _encoded(estimator: Any, rows: list[list[Any]]) -> NDArray[np.float64]:
+    given: Any = np.array(rows, dtype=object)
+    if all(categories.dtype.kind in "biuf" for categories in estimator.categories_):
+        given = given.astype(np.float64)
+    if (names := getattr(estimator, "feature_names_in_", None)) is not None:
+        given = pd.DataFrame(given, columns=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unknown categories, which are asked about on purpose
+        encoded = estimator.transform(given)
+    return np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64)
+
+
+def _unknown(categories: list[Any]) -> Any:
+    known = [category for category in categories if not pd.isna(category)]
+    if texts := [category for category in known if isinstance(category, str)]:
+        return "?" + max(texts, key=len)
+    return max(known, default=0.0) + 1.0
+
+
+def _number_of_text(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
+    keys = ["" if pd.isna(category) else str(category) for category in categories]  # a missing text is an empty one
+    if len(set(keys)) < len(keys):
+        raise CannotExport("an encoder that tells an empty text from a missing one; replace the empty ones in load()")
+    attributes = {"keys_strings": keys, "values_int64s": [*range(len(keys))], "default_int64": len(keys)}
+    return nodes.add("LabelEncoder", column, domain="ai.onnx.ml", version=2, **attributes)
+
+
+def _number_of(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
+    missing = np.array([bool(pd.isna(category)) for category in categories])
+    values = np.array([np.nan if gone else float(one) for one, gone in zip(categories, missing, strict=True)])
+    column = nodes.add("Cast", column, to=TensorProto.DOUBLE)
+    found = nodes.add("Equal", column, nodes.constant(values[None, :]))
+    found = nodes.add("Cast", found, to=TensorProto.DOUBLE)
+    if missing.any():
+        gaps = nodes.add("Cast", nodes.add("IsNaN", column), to=TensorProto.DOUBLE)
+        found = nodes.add("Add", found, nodes.add("Mul", gaps, nodes.constant(missing[None, :].astype(float))))
+    # The first largest is the category's; a row with none has the half at the end.
+    padded = nodes.add("Pad", found, nodes.constant(np.array([0, 0, 0, 1])), nodes.constant(np.array([0.5])))
+    return nodes.add("ArgMax", padded, axis=1, keepdims=0)
+
+
+def _flat(nodes: Nodes) -> str:
+    return nodes.constant(np.array([-1]))
