@@ -2,6 +2,7 @@
 
     python tools/mutants.py ROOM            gate, export or settings
     python tools/mutants.py ROOM rest       what survived the last run or was not reached, with the tests of now
+    python tools/mutants.py ROOM MODULE     one module of it alone, such as families/encoding
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
 """
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +45,8 @@ ROOMS = {
     "export": Room(
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "families/trees", "families/scikit", "families/histogram", "families/xgboost", "families/lightgbm",
-            "layout", "probe", "proof",
+            "families/encoding", "families/histogram", "families/lightgbm", "families/scikit", "families/trees",
+            "families/xgboost", "layout", "probe", "proof",
         ),
     ),
     "settings": Room(),
@@ -56,11 +58,14 @@ class CannotMutate(Exception):
 
 
 def main(name: str = "", part: str = "") -> None:
-    if name not in ROOMS or part not in ("", "rest"):
+    if name not in ROOMS:
         raise CannotMutate(f"name a room with ROOM=…: {', '.join(ROOMS)}")
-    scratch = SCRATCH / name
-    if not part:
-        copy_project(scratch, name)
+    alone = part not in ("", "rest")
+    if alone and not (ROOT / "src" / "starterkit" / name / f"{part}.py").is_file():
+        raise CannotMutate(f"{name} has no module {part}: leave ARGS=… out, or say rest or a module")
+    scratch = SCRATCH / (f"{name}-{part.replace('/', '-')}" if alone else name)
+    if part != "rest":
+        copy_project(scratch, name, (part,) if alone else ())
     elif (scratch / "mutants").is_dir():
         shutil.copytree(ROOT / "tests", scratch / "tests", dirs_exist_ok=True, ignore=BYTECODE)
         forget_survivors(scratch)
@@ -70,7 +75,7 @@ def main(name: str = "", part: str = "") -> None:
     report(scratch, name)
 
 
-def copy_project(scratch: Path, name: str) -> None:
+def copy_project(scratch: Path, name: str, modules: Sequence[str]) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     for entry in COPIED:
@@ -80,15 +85,15 @@ def copy_project(scratch: Path, name: str) -> None:
         else:
             shutil.copy(source, scratch / entry)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    (scratch / "pyproject.toml").write_text(project + configuration(name), "utf-8")
+    (scratch / "pyproject.toml").write_text(project + configuration(name, modules), "utf-8")
 
 
-def configuration(name: str) -> str:
+def configuration(name: str, modules: Sequence[str] = ()) -> str:
     """mutmut's table in pyproject.toml."""
     room = ROOMS[name]
     values = {
         "source_paths": [f"src/starterkit/{name}"],
-        "only_mutate": [f"src/starterkit/{name}/{module}.py" for module in room.modules],
+        "only_mutate": [f"src/starterkit/{name}/{module}.py" for module in modules or room.modules],
         "also_copy": COPIED,
         "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-k", room.picked],
         "pytest_add_cli_args_test_selection": [f"tests/starterkit/{name}"],
