@@ -62,3 +62,9 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tu
     """A repository in which the pipeline ran once, and what that run said. Read only: copy it to change it."""
     root = copy_repository(tmp_path_factory.mktemp("first") / "run", empty_store)
     return root, Pipeline(problem, load_settings(root, {})).run()
+
+
+@pytest.fixture
+def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
+    """The settings of a copy in which version 1 is champion."""
+    return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})

@@ -124,9 +124,8 @@ def test_input_example_is_nobody(opened: tuple[Connection, Summary]) -> None:
     assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
 
 
-def test_second_run_is_compared_with_the_first(settings: Settings) -> None:
-    Pipeline(problem, settings).run()
-    second = Pipeline(problem, settings).run()
+def test_second_run_is_compared_with_the_first(after_a_run: Settings) -> None:
+    second = Pipeline(problem, after_a_run).run()
     assert second.promotion.version.number == 2
     assert second.promotion.champion == second.promotion.version
     assert second.promotion.earlier is not None
@@ -136,16 +135,15 @@ def test_second_run_is_compared_with_the_first(settings: Settings) -> None:
     assert verdicts(second)["latency"].limit is not None
 
 
-def test_worse_version_is_refused_and_the_champion_stays(settings: Settings) -> None:
-    Pipeline(problem, settings).run()
-    worse = Pipeline(problem, changed(settings, n_estimators=40)).run()
+def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:
+    worse = Pipeline(problem, changed(after_a_run, n_estimators=40)).run()
     assert not worse.promotion.decision.passed
     assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
     assert worse.promotion.version.number == 2
     assert worse.promotion.champion is not None
     assert worse.promotion.champion.number == 1
     assert worse.samples == ()
-    pipeline = Pipeline(problem, settings)
+    pipeline = Pipeline(problem, after_a_run)
     assert pipeline.registry.version(2).tags["gate"] == "refused"
 
 
@@ -250,9 +248,8 @@ def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> N
     assert pipeline.export(pipeline.trained(dataset), dataset).run == run
 
 
-def test_judging_changes_nothing(settings: Settings) -> None:
-    pipeline = Pipeline(problem, settings)
-    pipeline.run()
+def test_judging_changes_nothing(after_a_run: Settings) -> None:
+    pipeline = Pipeline(problem, after_a_run)
     judged = pipeline.judge(pipeline.read())
     assert judged.decision.passed
     exported = pipeline.export(pipeline.trained(pipeline.read()), pipeline.read())
@@ -269,9 +266,7 @@ def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
         Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
 
 
-def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings) -> None:
-    Pipeline(problem, settings).run()
-
+def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Settings) -> None:
     class Narrowed(pa.DataFrameModel):
         patient_id: str = identifier()
         bmi: float = feature(sensitivity="plain")
@@ -280,8 +275,8 @@ def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings
     kept = ["patient_id", "bmi", "progression"]
     changes = {"schema": Narrowed, "slices": (), "robustness": ()}
     narrowed = replace(problem, **changes, load=lambda source: source.read()[kept])
-    settings = settings.model_copy(update={"gate": settings.gate.model_copy(update={"limits": {}})})
-    summary = Pipeline(narrowed, settings).run()
+    unlimited = after_a_run.model_copy(update={"gate": after_a_run.gate.model_copy(update={"limits": {}})})
+    summary = Pipeline(narrowed, unlimited).run()
     champion, signature = summary.promotion.decision.refusals
     assert (champion.check, signature.check) == ("champion", "signature")
     assert "column 'age'" in champion.reason
@@ -289,9 +284,8 @@ def test_champion_with_other_inputs_is_not_compared_but_named(settings: Settings
     assert "column 'age' is gone" in signature.reason
 
 
-def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(settings: Settings) -> None:
-    Pipeline(problem, settings).run()
-    again = Pipeline(problem, seeded(settings, 7)).run()
+def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(after_a_run: Settings) -> None:
+    again = Pipeline(problem, seeded(after_a_run, 7)).run()
     verdict = verdicts(again)["champion"]
     assert again.promotion.decision.passed
     assert verdict.undecided
@@ -302,14 +296,13 @@ def seeded(settings: Settings, seed: int) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
 
 
-def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> None:
-    Pipeline(problem, settings).run()
+def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -> None:
     other = replace(problem, holdout=Holdout(fraction=0.2, salt="mine"))
-    theirs = Pipeline(other, settings)
+    theirs = Pipeline(other, after_a_run)
     dataset = theirs.read()
     exported = theirs.export(theirs.train(dataset), dataset)
     version = theirs.register(exported.run)
-    ours = Pipeline(problem, settings)
+    ours = Pipeline(problem, after_a_run)
     (refusal,) = ours.judge(ours.read(), version.number).decision.refusals
     assert refusal.check == "holdout"
     assert refusal.reason.startswith("trained on 75 of the 98 holdout rows")
@@ -320,34 +313,34 @@ def test_a_version_trained_on_anothers_split_is_refused(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("loss", ["run", "file"])
-def test_a_champion_whose_run_is_gone_stops_nobody(settings: Settings, loss: str) -> None:
-    pipeline = Pipeline(problem, settings)
-    champion = pipeline.run().promotion.version
-    (record,) = settings.root.rglob("rows.npz")
+def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: str) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    champion = pipeline.registry.champion()
+    assert champion is not None
+    (record,) = after_a_run.root.rglob("rows.npz")
     if loss == "file":
         record.write_bytes(b"no archive")
     else:
-        store = next(settings.root.rglob("mlflow*.db"))
+        store = next(after_a_run.root.rglob("mlflow*.db"))
         with closing(sqlite3.connect(store)) as database, database:
             database.execute("PRAGMA foreign_keys = OFF")
             for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
                 database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (champion.run,))
-    again = Pipeline(problem, settings).run()
+    again = Pipeline(problem, after_a_run).run()
     assert again.promotion.decision.passed
     assert again.promotion.earlier is not None
     assert again.promotion.earlier.number == champion.number
 
 
-def test_a_run_that_lost_its_record_of_rows_is_refused(settings: Settings) -> None:
-    pipeline = Pipeline(problem, settings)
-    summary = pipeline.run()
-    (record,) = settings.root.rglob("rows.npz")
+def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run: Settings) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    (record,) = after_a_run.root.rglob("rows.npz")
     np.savez(record, key=np.zeros(16, np.uint8), rows=np.zeros(3, np.uint64))  # as earlier commits wrote it
     for _ in range(2):
-        (refusal,) = pipeline.judge(summary.dataset).decision.refusals
+        (refusal,) = pipeline.judge(pipeline.read()).decision.refusals
         assert refusal.check == "holdout"
         assert "does not say which rows it was trained on: train again with this version" in refusal.reason
         record.unlink(missing_ok=True)
     record.write_bytes(b"no archive")
     with pytest.raises(TrackingError, match=r"'rows\.npz' of run \w+ cannot be read\. Train again"):
-        pipeline.judge(summary.dataset)
+        pipeline.judge(pipeline.read())
