@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from starterkit.contract import Column
@@ -70,6 +71,18 @@ class Source(Protocol):
     def schema(self, columns: Sequence[Column]) -> pa.Schema:
         """The file's columns and the types that they are written with, if the model takes these."""
         ...
+
+
+def missing_in(array: pa.Array) -> NDArray[np.bool_]:
+    """Which values are null."""
+    if not array.null_count:
+        return np.zeros(len(array), dtype=np.bool_)
+    return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def filled(array: pa.Array, value: float) -> NDArray[Any]:
+    """Numbers or flags, with a value where there is none."""
+    return (pc.fill_null(array, value) if array.null_count else array).to_numpy(zero_copy_only=False)
 
 
 def require_columns(name: str, present: Sequence[str], needed: Sequence[str], added: Sequence[str]) -> None:

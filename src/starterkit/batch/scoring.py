@@ -121,9 +121,12 @@ class FileScoring:
 
 def open_scoring(path: Any, destination: Any, predictor: Predictor) -> FileScoring:
     """The way from one file to another, by their suffixes."""
-    kind = kind_of(path)
-    source = CsvSource(path, predictor.contract.names) if kind == "csv" else ArrowSource(path, kind)
-    return FileScoring(source, kind_of(destination), predictor)
+    kind, made, contract = kind_of(path), kind_of(destination), predictor.contract
+    if kind != "csv":
+        return FileScoring(ArrowSource(path, kind), made, predictor)
+    # A typed file gets its numbers from their texts: a float holds whole ones up to 2 ** 53 only.
+    numbers = [one.name for one in contract.columns if one.type in ("integer", "float") and made == "csv"]
+    return FileScoring(CsvSource(path, contract.names, numbers), made, predictor)
 
 
 def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:

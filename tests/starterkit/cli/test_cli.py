@@ -211,7 +211,7 @@ def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(
     probe = (
         f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('loaded', {'sklearn', 'pandera', 'mlflow', 'fastapi'} & set(sys.modules))"
+        "print('loaded', {'sklearn', 'pandera', 'mlflow', 'fastapi', 'pandas.core'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=trained, capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("442 rows to out.csv\nloaded set()\n")
