@@ -2,9 +2,10 @@
 
     python bench/batch.py [--folder FOLDER] [--rows N] [--rounds N] [--only-kit]
 
-All are given the same exported model on the disk: FOLDER, or the champion's. With the champion, the kit also runs as
-people run it, fetching the champion first. In each round every way runs once, in turn, so that
-whatever else the machine does meets all of them. Peak memory is the child's ru_maxrss, which the kernel counts.
+All are given the same model in the same way: its exported folder, and then the champion by name, which each has to find
+and fetch. With --folder there is no champion, and the folder alone. In each round every way runs once, in turn, so that
+whatever else the machine does meets all of them. Peak memory is the child's ru_maxrss, which the kernel counts; it
+starts from this process's own size, so nothing large is loaded here.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from pyarrow import csv, parquet
 
 from starterkit.cli.champion import Fetched, fetched_champion
 from starterkit.contract import Column, Contract
+from starterkit.settings import load_settings
+from starterkit.tracking import local_store
 
 CHUNK = 100_000
 KINDS = ("csv", "parquet")
@@ -32,9 +35,9 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
 PYFUNC = """
 import sys
 import mlflow, pandas as pd
-folder, source, destination = sys.argv[1:]
+model, source, destination = sys.argv[1:]
 rows = pd.read_csv(source) if source.endswith("csv") else pd.read_parquet(source)
-answers = mlflow.pyfunc.load_model(folder).predict(rows)
+answers = mlflow.pyfunc.load_model(model).predict(rows)
 rows["prediction"] = answers.iloc[:, 0]
 rows.to_csv(destination, index=False) if destination.endswith("csv") else rows.to_parquet(destination, index=False)
 """
@@ -58,8 +61,11 @@ def main() -> None:
             source = Path(scratch) / f"in.{kind}"
             write_rows(contract, source, arguments.rows)
             size = source.stat().st_size / 2**20
-            print(f"\n{arguments.rows:,} rows, {kind}, {size:,.0f} MiB, {os.cpu_count()} cores", flush=True)
-            compare(_ways(model, source, arguments.only_kit), arguments.rounds)
+            machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+            print(f"\n{arguments.rows:,} rows, {kind}, {size:,.0f} MiB, {machine}", flush=True)
+            for given, ways in _givens(model, source, arguments.only_kit).items():
+                print(f"  given {given}", flush=True)
+                compare(ways, arguments.rounds)
             source.unlink()
 
 
@@ -92,7 +98,7 @@ def compare(ways: dict[str, Sequence[str]], rounds: int) -> None:
         ratios = sorted(other.seconds / own.seconds for other, own in zip(measured, first, strict=True))
         peak = max(run.mebibytes for run in measured)
         ratio = f"{statistics.median(ratios):5.2f} times the kit's ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"  {name:<32} {seconds:7.1f} s {at_work:7.1f} s of cpu {peak:7,.0f} MiB  {ratio}", flush=True)
+        print(f"    {name:<30} {seconds:7.1f} s {at_work:7.1f} s of cpu {peak:7,.0f} MiB  {ratio}", flush=True)
 
 
 def measure(command: Sequence[str]) -> Run:
@@ -106,19 +112,28 @@ def measure(command: Sequence[str]) -> Run:
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _ways(fetched: Fetched, source: Path, only_kit: bool) -> dict[str, Sequence[str]]:
-    model, out = str(fetched.folder), f"{source.with_name('out')}{source.suffix}"
-    kit = [sys.executable, "-m", "starterkit", "predict", str(source), out, "--overwrite"]
-    ways: dict[str, Sequence[str]] = {"starterkit predict": [*kit, "--folder", model]}
-    mlflow = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
-    mlflow += ["--content-type", "csv", "-i", str(source), "-o", f"{out}.json", "-m"]
-    pyfunc = [sys.executable, "-c", PYFUNC]
-    if fetched.title:
-        ways["the same, fetching the champion"] = kit
+def _givens(model: Fetched, source: Path, only_kit: bool) -> dict[str, dict[str, Sequence[str]]]:
+    """What all are given, and the ways to go from there."""
+    found = {"the exported folder": _ways(str(model.folder), ["--folder", str(model.folder)], source, only_kit)}
+    if model.title:
+        settings = load_settings()
+        store = local_store(settings.tracking, settings.root)
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store.database}" if store else settings.tracking.uri
+        name = model.title.partition(" ")[0]
+        found["the champion by name"] = _ways(f"models:/{name}@champion", [], source, only_kit)
+    return found
+
+
+def _ways(model: str, option: Sequence[str], source: Path, only_kit: bool) -> dict[str, Sequence[str]]:
+    given, out = str(source), f"{source.with_name('out')}{source.suffix}"
+    kit = [sys.executable, "-m", "starterkit", "predict", given, out, "--overwrite", *option]
+    mlflow = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local", "-m", model]
+    mlflow += ["--content-type", "csv", "-i", given, "-o", f"{out}.json"]
+    pyfunc = [sys.executable, "-c", PYFUNC, model, given, out]
+    ways: dict[str, Sequence[str]] = {"starterkit predict": kit}
     if not only_kit:
-        if source.suffix == ".csv":
-            ways["mlflow models predict"] = [*mlflow, model]
-        ways["pyfunc.load_model(…).predict"] = [*pyfunc, model, str(source), out]
+        ways |= {"mlflow models predict": mlflow} if source.suffix == ".csv" else {}
+        ways["pyfunc.load_model(…).predict"] = pyfunc
     return ways
 
 

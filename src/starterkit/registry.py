@@ -1,5 +1,6 @@
 """`ModelRegistry`: a problem's versions in one stage, and which of them is the champion."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from starterkit.errors import ContractError, TrackingError
 from starterkit.inference import CONTRACT_FILE, Predictor
 from starterkit.settings import Stage
-from starterkit.tracking import Connection, explained
+from starterkit.tracking import Connection, LocalStore, explained
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -37,6 +38,18 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
+
+
+def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[str, Path] | None:
+    """What a local store's champion is called and the folder of its files, read without loading MLflow.
+
+    None where that is not plain, and where there is no champion: `ModelRegistry` says why.
+    """
+    model = f"{stage}.{name}"
+    found = store.aliased(model, CHAMPION)
+    if found is None or not os.access(found[1] / CONTRACT_FILE, os.R_OK):
+        return None
+    return f"{model} version {found[0]}", found[1]
 
 
 class ModelRegistry:

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from starterkit.contract import Contract, Prediction, Scalar
+from starterkit.contract import Contract, Prediction
 
 PREDICTION = "prediction"
 _PROBABILITY = "probability_of_"
@@ -13,7 +13,8 @@ _TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "
 def answer_schema(contract: Contract) -> pa.Schema:
     """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
     kind = pa.float64() if contract.task == "regression" else _TYPES[contract.target.type]
-    probabilities = [(f"{_PROBABILITY}{_word(label)}", pa.float64()) for label in contract.classes]
+    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
+    probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
     return pa.schema([(PREDICTION, kind), *probabilities])
 
 
@@ -25,7 +26,3 @@ def answer_columns(contract: Contract, prediction: Prediction) -> pa.RecordBatch
     )
     columns = [pa.array(prediction.values).cast(schema.field(0).type), *map(pa.array, np.ascontiguousarray(numbers.T))]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _word(label: Scalar) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)

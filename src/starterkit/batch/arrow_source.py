@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc, parquet
 
-from starterkit.batch.morsel import MORSEL_BYTES, MORSEL_ROWS, Morsel, Rows
+from starterkit.batch.morsel import MORSEL_BYTES, MORSEL_ROWS, Morsel, Rows, filled, missing_in
 from starterkit.batch.plan import Kind
 from starterkit.contract import Column
 from starterkit.errors import DataError
@@ -61,7 +61,7 @@ class ArrowSource:
         return Rows(pa.RecordBatch.from_arrays(plain, schema=schema), len(batch), np.arange(len(batch)))
 
     def values(self, column: Column, array: pa.Array) -> Values:
-        missing = array.is_null().to_numpy(zero_copy_only=False)
+        missing = missing_in(array)
         if pa.types.is_null(array.type):
             array = pa.nulls(len(array), pa.string() if column.type == "string" else pa.float64())
         kind = array.type
@@ -69,10 +69,10 @@ class ArrowSource:
         if any(check(kind) for check in _TEXTS):
             return Values(array.to_numpy(zero_copy_only=False), missing, right)
         if pa.types.is_boolean(kind):
-            return Values(pc.fill_null(array, False).to_numpy(zero_copy_only=False), missing, right)
+            return Values(filled(array, False), missing, right)
         if any(check(kind) for check in _NUMBERS):
             numbers = array if pa.types.is_integer(kind) else pc.cast(array, pa.float64())
-            return Values(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False), missing, right)
+            return Values(filled(numbers, 0), missing, right)
         return Values(np.zeros(len(array)), missing, ~missing)
 
     def schema(self, columns: Sequence[Column]) -> pa.Schema:

@@ -5,7 +5,7 @@ so that a line can be copied as it stands.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from starterkit.batch.morsel import MORSEL_BYTES, Morsel, Rows
+from starterkit.batch.morsel import MORSEL_BYTES, Morsel, Rows, filled, missing_in
 from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.inference import Fault, Values
@@ -28,12 +28,21 @@ _TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "
 
 
 class CsvSource:
-    """One CSV file."""
+    """One CSV file.
+
+    Parameters
+    ----------
+    needed
+        The columns that the model takes.
+    numbers
+        Those of them that are numbers, if nothing but their values matters: they are parsed as floats at once.
+    """
 
     rows: int | None = None
 
-    def __init__(self, path: Path, needed: Sequence[str]) -> None:
+    def __init__(self, path: Path, needed: Sequence[str], numbers: Collection[str] = ()) -> None:
         self._path = path
+        self._numbers = numbers
         self._size = path.stat().st_size
         self.name = str(path)
         with path.open("rb") as file:
@@ -55,6 +64,7 @@ class CsvSource:
         return b"\r\n" if self.header.endswith(b"\r\n") else b"\n"
 
     def morsels(self, position: int) -> Iterator[Morsel]:
+        """The rows from a position on; 0 is the first. Called by one thread."""
         begin = max(position, len(self.header))
         with self._path.open("rb") as file:
             file.seek(begin)
@@ -74,8 +84,36 @@ class CsvSource:
             yield Morsel(rest, begin + len(rest), 1.0)
 
     def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
+        """A morsel's columns of these names. Called by many threads."""
         data: bytes = morsel.data
         _refuse_encoding(self.name, data, whole=True)
+        table, torn = self._parse(data, names, self._numbers)
+        lines = _lines(data)
+        if len(lines) != len(table) + len(torn):
+            raise self._unsound()
+        kept = np.delete(np.arange(len(lines)), [fault.row for fault in torn])
+        batch = table.combine_chunks().to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], table.schema)
+        return Rows(batch, len(lines), kept, torn, lines.take(pa.array(kept)) if torn else lines)
+
+    def values(self, column: Column, array: pa.Array) -> Values:
+        """One of the columns, ready to be checked."""
+        missing = missing_in(array)
+        if column.type == "string":
+            return Values(array.to_numpy(zero_copy_only=False), missing, np.zeros_like(missing))
+        try:
+            numbers = _flags(array) if column.type == "boolean" else pc.cast(array, pa.float64())
+        except pa.ArrowInvalid:  # one text among them, or a number as people write it
+            numbers = pa.array([_number(text) for text in array.to_pylist()], pa.float64())
+        empty = False if column.type == "boolean" else 0.0
+        return Values(filled(numbers, empty), missing, missing_in(numbers) & ~missing)
+
+    def schema(self, columns: Sequence[Column]) -> pa.Schema:
+        """The model's columns get the contract's types. The others stay texts: 007 is not 7."""
+        types = {column.name: _TYPES[column.type] for column in columns}
+        return pa.schema([(name, types.get(name, pa.string())) for name in self.names])
+
+    def _parse(self, data: bytes, names: Sequence[str], numbers: Collection[str]) -> tuple[pa.Table, list[Fault]]:
+        """These columns, those of `numbers` as floats and the others as texts, and the lines that do not fit."""
         torn: list[Fault] = []
 
         def put_aside(row: arrow_csv.InvalidRow) -> str:
@@ -90,36 +128,16 @@ class CsvSource:
                 arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
                 arrow_csv.ConvertOptions(
                     include_columns=names,
-                    column_types=dict.fromkeys(names, pa.string()),
+                    column_types={name: pa.float64() if name in numbers else pa.string() for name in names},
                     null_values=[""],
                     strings_can_be_null=True,
                 ),
             )
         except pa.ArrowException:  # its message repeats the row
-            raise self._unsound() from None
-        lines = _lines(data)
-        if len(lines) != len(table) + len(torn):
-            raise self._unsound()
-        kept = np.delete(np.arange(len(lines)), [fault.row for fault in torn])
-        batch = table.combine_chunks().to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], table.schema)
-        return Rows(batch, len(lines), kept, torn, lines.take(pa.array(kept)) if torn else lines)
-
-    def values(self, column: Column, array: pa.Array) -> Values:
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        if column.type == "string":
-            return Values(array.to_numpy(zero_copy_only=False), missing, np.zeros_like(missing))
-        try:
-            numbers = _flags(array) if column.type == "boolean" else pc.cast(array, pa.float64())
-        except pa.ArrowInvalid:  # one text among them, or a number as people write it
-            numbers = pa.array([_number(text) for text in array.to_pylist()], pa.float64())
-        wrong = numbers.is_null().to_numpy(zero_copy_only=False) & ~missing
-        plain = pc.fill_null(numbers, False if column.type == "boolean" else 0.0)
-        return Values(plain.to_numpy(zero_copy_only=False), missing, wrong)
-
-    def schema(self, columns: Sequence[Column]) -> pa.Schema:
-        """The model's columns get the contract's types. The others stay texts: 007 is not 7."""
-        types = {column.name: _TYPES[column.type] for column in columns}
-        return pa.schema([(name, types.get(name, pa.string())) for name in self.names])
+            if not numbers:
+                raise self._unsound() from None
+            return self._parse(data, names, ())  # one text among the numbers, or a number as people write it
+        return table, torn
 
     def _unclosed(self) -> DataError:
         return DataError(f"{self.name} has a quote that is never closed", "Put quotes around whole fields only")

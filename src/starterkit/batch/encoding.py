@@ -5,7 +5,7 @@ written as a stream and made from that at last.
 """
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,13 +17,6 @@ from starterkit.batch.plan import Kind
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _ROW_GROUP = 131_072
-
-Encode = Callable[[pa.RecordBatch], bytes | pa.Buffer]
-
-
-def to_stream(batch: pa.RecordBatch) -> pa.Buffer:
-    """One message of an Arrow stream."""
-    return batch.serialize()
 
 
 def to_csv(batch: pa.RecordBatch, header: bool = False) -> pa.Buffer:

@@ -1,17 +1,17 @@
-"""What the kinds of sources share: a source gives morsels, and a morsel gives a table."""
+"""What the kinds of sources share: a source gives morsels from any position on, and a morsel gives a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from starterkit.contract import Column
 from starterkit.errors import DataError
-from starterkit.inference import Fault, Values
+from starterkit.inference import Fault
 
 MORSEL_ROWS = 8_192
 """Rows that one thread scores at once: few enough for flat memory, and trees answer no faster with more."""
@@ -48,28 +48,16 @@ class Rows:
     lines: pa.Array | None = None
 
 
-class Source(Protocol):
-    """A file that can be read from any position that a morsel ended at."""
+def missing_in(array: pa.Array) -> NDArray[np.bool_]:
+    """Which values are null."""
+    if not array.null_count:
+        return np.zeros(len(array), dtype=np.bool_)
+    return array.is_null().to_numpy(zero_copy_only=False)
 
-    name: str
-    names: Sequence[str]
-    rows: int | None
 
-    def morsels(self, position: int) -> Iterator[Morsel]:
-        """The rows from a position on; 0 is the first. Called by one thread."""
-        ...
-
-    def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
-        """A morsel's columns of these names. Called by many threads."""
-        ...
-
-    def values(self, column: Column, array: pa.Array) -> Values:
-        """One of the columns, ready to be checked."""
-        ...
-
-    def schema(self, columns: Sequence[Column]) -> pa.Schema:
-        """The file's columns and the types that they are written with, if the model takes these."""
-        ...
+def filled(array: pa.Array, value: float) -> NDArray[Any]:
+    """Numbers or flags, with a value where there is none."""
+    return (pc.fill_null(array, value) if array.null_count else array).to_numpy(zero_copy_only=False)
 
 
 def require_columns(name: str, present: Sequence[str], needed: Sequence[str], added: Sequence[str]) -> None:

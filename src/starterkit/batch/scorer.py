@@ -246,7 +246,6 @@ def _explained(destination: Path) -> Generator[None, None, None]:
     mend = "Free space or make it writable, and give the command again: it goes on where it ended"
     try:
         yield
-    except OSError as error:
-        raise DataError(f"{destination} cannot be written: {error.strerror or error}", mend) from error
-    except sqlite3.Error as error:
-        raise DataError(f"{destination} cannot be written: {error}", mend) from error
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{destination} cannot be written: {reason}", mend) from error

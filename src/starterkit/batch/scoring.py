@@ -73,14 +73,15 @@ class FileScoring:
         checked = check_columns(contract, given)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
         if len(good) < len(checked.bad):
-            columns = {name: values[good] for name, values in columns.items()}
+            columns = _taken(columns, good)
         prediction = self._answer(columns) if len(good) else None
         unanswered = faults_of_answers(prediction) if prediction else []
         faults = [replace(fault, row=int(rows.kept[fault.row])) for fault in checked.faults]
         faults += [replace(fault, row=int(rows.kept[good[fault.row]])) for fault in unanswered]
         if prediction and unanswered:
             some = np.delete(np.arange(len(good)), [fault.row for fault in unanswered])
-            good, columns, prediction = good[some], _taken(columns, some), _answers(prediction, some)
+            good, columns, shares = good[some], _taken(columns, some), prediction.probabilities
+            prediction = Prediction(prediction.values[some], None if shares is None else shares[some])
         content = self._encode(rows, good, columns, prediction) if prediction and len(good) else b""
         together = sorted([*rows.torn, *faults], key=lambda fault: fault.row)
         return Scored(content, rows.count, together, morsel.end, morsel.share)
@@ -104,7 +105,7 @@ class FileScoring:
         if isinstance(self.source, CsvSource):
             table = _typed(table, self._schema, columns, self.source.name)
         batch = pa.RecordBatch.from_arrays([*table.columns, *answers.columns], schema=self._schema)
-        return encoding.to_csv(batch) if self._kind == "csv" else encoding.to_stream(batch)
+        return encoding.to_csv(batch) if self._kind == "csv" else batch.serialize()
 
     def _begin(self, added: pa.Schema) -> bytes | pa.Buffer:
         """What stands before the rows: the header line, or the stream's schema."""
@@ -121,9 +122,12 @@ class FileScoring:
 
 def open_scoring(path: Any, destination: Any, predictor: Predictor) -> FileScoring:
     """The way from one file to another, by their suffixes."""
-    kind = kind_of(path)
-    source = CsvSource(path, predictor.contract.names) if kind == "csv" else ArrowSource(path, kind)
-    return FileScoring(source, kind_of(destination), predictor)
+    kind, made, contract = kind_of(path), kind_of(destination), predictor.contract
+    if kind != "csv":
+        return FileScoring(ArrowSource(path, kind), made, predictor)
+    # A typed file gets its numbers from their texts: a float holds whole ones up to 2 ** 53 only.
+    numbers = [one.name for one in contract.columns if one.type in ("integer", "float") and made == "csv"]
+    return FileScoring(CsvSource(path, contract.names, numbers), made, predictor)
 
 
 def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:
@@ -132,11 +136,6 @@ def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:
 
 def _taken(columns: Columns, rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
     return {name: values[rows] for name, values in columns.items()}
-
-
-def _answers(prediction: Prediction, rows: NDArray[np.int64]) -> Prediction:
-    probabilities = prediction.probabilities
-    return Prediction(prediction.values[rows], None if probabilities is None else probabilities[rows])
 
 
 def _typed(table: pa.RecordBatch, schema: pa.Schema, columns: Columns, name: str) -> pa.RecordBatch:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,7 +38,7 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
         return ServedModel(predictor.contract.problem, f"folder {folder.name}", predictor)
     from starterkit.problem import find_problem
 
-    registry, champion = _champion(settings, lambda: find_problem().name)
+    registry, champion = _champion(settings, find_problem().name)
     return ServedModel(champion.model, str(champion.number), registry.open(champion, threads))
 
 
@@ -53,72 +53,75 @@ class Fetched(NamedTuple):
 def fetched_champion() -> Generator[Fetched, None, None]:
     """The champion's exported folder, for as long as it is needed.
 
-    Processes of their own fetch it, for MLflow and the project's code would stay in this one with hundreds of
-    megabytes.
+    A local store's is read where it lies. From a server a process of its own fetches it, for MLflow would stay in this
+    one with hundreds of megabytes. See docs/decisions/0011-batch.md.
 
     Raises
     ------
     TrackingError, UserError
         What `find_champion` and the settings raise.
     """
+    if at_hand := _at_hand():
+        yield at_hand
+        return
     with TemporaryDirectory(prefix="starterkit-") as scratch:
-        said = _said_by(_start(scratch))
-        yield Fetched(Path(said["folder"]), said["title"])
+        yield _fetched_by_another(scratch)
 
 
-def _champion(settings: "Settings", name: Callable[[], str]) -> "tuple[ModelRegistry, Version]":
+def _at_hand() -> Fetched | None:
+    from starterkit.entry import stated_name
+    from starterkit.registry import champion_at_hand
+    from starterkit.settings import load_settings
+    from starterkit.tracking import local_store
+
+    settings = load_settings()
+    store, name = local_store(settings.tracking, settings.root), stated_name()
+    found = champion_at_hand(store, settings.stage, name) if store and name else None
+    return Fetched(folder=found[1], title=found[0]) if found else None
+
+
+def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]":
     from starterkit.registry import ModelRegistry
     from starterkit.tracking import connect
 
-    connection = connect(settings.tracking, settings.root)
-    registry = ModelRegistry(connection, settings.stage, name())
+    registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, name)
     champion = registry.champion()
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
     return registry, champion
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "starterkit.cli.champion", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # fixed words
-
-
-def _said_by(process: subprocess.Popen[str]) -> dict[str, str]:
-    """What a process found; what stopped it is raised here."""
-    with process:
-        text = process.communicate()[0]
+def _fetched_by_another(scratch: str) -> Fetched:
+    """What another process fetches into a folder; what stops it is raised here."""
+    command = [sys.executable, "-m", "starterkit.cli.champion", scratch]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  # fixed words
     try:
-        said = json.loads(text)
+        said = json.loads(done.stdout)
     except json.JSONDecodeError:
         raise TrackingError("the champion could not be fetched", "`starterkit doctor` looks closer") from None
     if "what" in said:
-        kind = UserError if process.returncode == UserError.exit_code else TrackingError
+        kind = UserError if done.returncode == UserError.exit_code else TrackingError
         raise kind(said["what"], said["mend"])
-    return said
+    return Fetched(Path(said["folder"]), said["title"])
 
 
 def _fetch(into: Path) -> dict[str, str]:
-    """Fetch, while a second process asks the project's code for the problem's name: each is slow to load."""
+    from starterkit.entry import stated_name
     from starterkit.settings import load_settings
 
     settings = load_settings()
-    naming = _start()
-    try:
-        registry, champion = _champion(settings, lambda: _said_by(naming)["name"])
-    finally:
-        naming.terminate()
+    name = stated_name()
+    if name is None:
+        from starterkit.problem import find_problem
+
+        name = find_problem().name
+    registry, champion = _champion(settings, name)
     return {"folder": str(registry.fetch(champion, into)), "title": str(champion)}
 
 
-def _name() -> dict[str, str]:
-    from starterkit.problem import find_problem
-
-    return {"name": find_problem().name}
-
-
-if __name__ == "__main__":  # a process that `fetched_champion` started
+if __name__ == "__main__":  # the process that `fetched_champion` starts
     try:
-        print(json.dumps(_fetch(Path(sys.argv[1])) if sys.argv[1:] else _name()))
+        print(json.dumps(_fetch(Path(sys.argv[1]))))
     except KitError as error:
         print(json.dumps({"what": error.what, "mend": error.mend}))
         sys.exit(error.exit_code)

@@ -1,12 +1,11 @@
 """Finding the project's `Problem` by its entry point, so that the kit never names the project's package."""
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from starterkit.entry import project_entry
 from starterkit.errors import ProblemError
 from starterkit.problem.place import place_of
 from starterkit.problem.problem import Problem
-
-GROUP = "starterkit.problem"
 
 
 def find_problem() -> Problem:
@@ -17,14 +16,10 @@ def find_problem() -> Problem:
     ProblemError
         None or several are declared, or the project's code fails when it is imported.
     """
-    found = list(entry_points(group=GROUP))
-    if len(found) != 1:
-        names = ", ".join(entry.value for entry in found) or "none"
-        mend = f'Declare one in pyproject.toml under [project.entry-points."{GROUP}"] and run `make env`'
-        raise ProblemError(f"the kit needs one entry point '{GROUP}' and finds {names}", mend)
-    problem = _load(found[0])
+    entry = project_entry()
+    problem = _load(entry)
     if not isinstance(problem, Problem):
-        raise ProblemError(f"{found[0].value} is a {type(problem).__name__}", "Let it name a Problem")
+        raise ProblemError(f"{entry.value} is a {type(problem).__name__}", "Let it name a Problem")
     return problem
 
 

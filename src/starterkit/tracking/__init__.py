@@ -3,6 +3,7 @@
 from starterkit.tracking.connection import Connection, ask_version, connect, local_store
 from starterkit.tracking.failures import explained
 from starterkit.tracking.holders import owner_of
+from starterkit.tracking.local_store import LocalStore
 from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
@@ -10,6 +11,7 @@ from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
 __all__ = [
     "Connection",
     "Example",
+    "LocalStore",
     "OpenRun",
     "Run",
     "RunRecord",

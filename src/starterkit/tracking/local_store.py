@@ -27,6 +27,10 @@ _PLACES = (
     ("model_versions", "storage_location"),
 )
 """Where MLflow keeps addresses of artifacts, all absolute."""
+_ALIASED = """
+    SELECT version, storage_location FROM model_versions JOIN registered_model_aliases USING (name, version)
+    WHERE name = ? AND alias = ? AND current_stage <> 'Deleted_Internal'
+"""
 _MAKING_SECONDS = 60
 _DISK_FLOOR = 20_000_000
 """Bytes; a first run of the example writes 8 MB."""
@@ -94,6 +98,20 @@ class LocalStore:
                     partial.replace(self.database)
                 finally:
                     partial.unlink(missing_ok=True)
+
+    def aliased(self, model: str, alias: str) -> tuple[int, Path] | None:
+        """The number of the version that an alias points at, and the folder of its files, without loading MLflow.
+
+        None where the tables are not as we know them, or the files not in our folder: then MLflow has to be asked.
+        """
+        try:
+            with closing(self._open()) as database:
+                found = database.execute(_ALIASED, (model, alias)).fetchall()
+        except sqlite3.Error:
+            return None
+        if len(found) != 1 or not str(found[0][1]).startswith(f"{self.artifacts.as_uri()}/"):
+            return None
+        return int(found[0][0]), path_of(found[0][1])
 
     def left_behind(self) -> list[str]:
         """The addresses of artifact folders that are other than ours, and whose files ours holds: the store was moved.

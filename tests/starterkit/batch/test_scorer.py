@@ -243,15 +243,16 @@ def by_hand(kind: str, cell: str) -> Any:
         return cell
 
 
+@pytest.mark.parametrize("numbers", [(), ("children", "income")], ids=["as texts", "as floats at once"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CITIES, CITIES, CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=6))
 def test_fields_of_csv_are_judged_as_values_of_json(
-    visits_predictor: Predictor, folder: Path, rows: list[tuple[str, ...]]
+    visits_predictor: Predictor, folder: Path, numbers: tuple[str, ...], rows: list[tuple[str, ...]]
 ) -> None:
     contract = visits_predictor.contract
     with (folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([contract.names, *rows])
-    source = CsvSource(folder / "in.csv", contract.names)
+    source = CsvSource(folder / "in.csv", contract.names, numbers)
     (morsel,) = source.morsels(0)
     table = source.read(morsel, contract.names).table
     found = check_columns(contract, {one.name: source.values(one, table[one.name]) for one in contract.columns})

@@ -16,9 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
+from starterkit.batch import BatchScorer
+from starterkit.inference import Predictor
 from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
 from starterkit.tracking import connect
@@ -221,10 +228,29 @@ def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(
     probe = (
         f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('loaded', {'sklearn', 'pandera', 'mlflow', 'fastapi'} & set(sys.modules))"
+        "print('loaded', {'sklearn', 'pandera', 'mlflow', 'fastapi', 'pandas.core'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=trained, capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("442 rows to out.csv\nloaded set()\n")
+
+
+@pytest.mark.parametrize("kinds", [("csv", "parquet"), ("parquet", "csv"), ("parquet", "arrow")])
+def test_predict_needs_no_pandas_for_texts_and_gaps_either(
+    visits: Any, trained: Path, tmp_path: Path, kinds: tuple[str, str]
+) -> None:
+    chosen = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["city"])
+    )
+    folder = visits.export(make_pipeline(chosen, LinearRegression()), tmp_path / "exported")[0].folder
+    table = pd.read_parquet(visits.root / "table.parquet")
+    table.to_csv(trained / "in.csv", index=False)
+    table.to_parquet(trained / "in.parquet", index=False)
+    source, destination = (f"{name}.{kind}" for name, kind in zip(("in", "out"), kinds, strict=True))
+    arguments = [*COMMAND, "predict", source, destination, "--folder", str(folder)]
+    done = subprocess.run(arguments, cwd=trained, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    BatchScorer(Predictor(folder)).score(trained / source, trained / f"again.{kinds[1]}")
+    assert (trained / destination).read_bytes() == (trained / f"again.{kinds[1]}").read_bytes()
 
 
 def test_a_message_is_shown_as_it_is(run: Run, repository: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from starterkit.entry import GROUP
 from starterkit.errors import ProblemError
 from starterkit.problem import find_problem
-from starterkit.problem.discovery import GROUP
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_second_project_is_refused(project: Path) -> None:
 
 
 def test_no_project_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("starterkit.problem.discovery.entry_points", lambda group: [])
+    monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [])
     with pytest.raises(ProblemError, match=r'finds none.*entry-points\."starterkit\.problem"'):
         find_problem()
 
@@ -47,7 +47,7 @@ def test_code_that_fails_is_named_with_its_line(
     module = f"broken_{abs(hash(code))}"
     (project / f"{module}.py").write_text(f"{code}\n")
     entry = EntryPoint("default", f"{module}:problem", GROUP)
-    monkeypatch.setattr("starterkit.problem.discovery.entry_points", lambda group: [entry])
+    monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [entry])
     with pytest.raises(ProblemError) as refusal:
         find_problem()
     assert named in refusal.value.what
@@ -59,6 +59,6 @@ def test_code_that_fails_is_named_with_its_line(
 def test_a_missing_package_is_added_by_its_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "wanting.py").write_text("import nowhere_at_all.inside\n")
     entry = EntryPoint("default", "wanting:problem", GROUP)
-    monkeypatch.setattr("starterkit.problem.discovery.entry_points", lambda group: [entry])
+    monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [entry])
     with pytest.raises(ProblemError, match="make add PKG=nowhere_at_all"):
         find_problem()

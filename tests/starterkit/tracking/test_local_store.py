@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
 from starterkit.errors import TrackingError
 from starterkit.pipeline import Summary
-from starterkit.registry import ModelRegistry
+from starterkit.registry import ModelRegistry, champion_at_hand
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking import connect, local_store
 from starterkit.tracking.holders import holder_of
@@ -153,6 +154,58 @@ def test_moved_repository_keeps_its_models(moved: Path) -> None:
     assert champion_opens(moved)
     ours = (moved / "mlartifacts").as_uri()
     assert all(address.startswith(ours) for address in addresses(moved))
+
+
+def at_hand(root: Path) -> tuple[str, Path] | None:
+    store = local_store(load_settings(root, {}).tracking, root)
+    assert store is not None
+    return champion_at_hand(store, Stage.LOCAL, "diabetes")
+
+
+def test_champion_at_hand_is_the_one_that_mlflow_finds(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    assert at_hand(root) is None  # its addresses are those of the first folder until MLflow is asked
+    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    for _ in range(2):
+        champion, found = registry.champion(), at_hand(root)
+        assert champion is not None
+        assert found is not None
+        assert found[0] == str(champion)
+        ours = registry.fetch(champion, Path(mkdtemp(dir=tmp_path)))
+        files = [path.name for path in found[1].iterdir()]
+        assert files
+        assert all((ours / name).read_bytes() == (found[1] / name).read_bytes() for name in files)
+        source = registry.connection.client.get_model_version(champion.model, str(champion.number)).source
+        registry.set_champion(registry.register(champion.run, source.removeprefix("models:/"), {}, "the same again"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM registered_model_aliases",
+        "UPDATE registered_model_aliases SET version = 7",
+        "UPDATE model_versions SET storage_location = 's3://bucket/model'",
+        "UPDATE model_versions SET current_stage = 'Deleted_Internal'",
+        "ALTER TABLE model_versions RENAME COLUMN storage_location TO somewhere",
+    ],
+)
+def test_what_is_not_plainly_at_hand_is_left_to_mlflow(
+    first_run: tuple[Path, Summary], tmp_path: Path, change: str
+) -> None:
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    connect(load_settings(root, {}).tracking, root)
+    assert at_hand(root) is not None
+    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        database.execute(change)
+    assert at_hand(root) is None
+
+
+def test_champion_without_files_is_left_to_mlflow(moved: Path) -> None:
+    connect(load_settings(moved, {}).tracking, moved)
+    found = at_hand(moved)
+    assert found is not None
+    (found[1] / "contract.json").unlink()
+    assert at_hand(moved) is None
 
 
 def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
