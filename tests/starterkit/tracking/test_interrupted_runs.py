@@ -1,4 +1,4 @@
-"""Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at such a moment, so that the call itself raises."""
+"""Ctrl-C while MLflow opens or ends a run. No signal can be aimed at such a moment, so that the call itself raises."""
 
 from typing import Any
 
