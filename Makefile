@@ -61,7 +61,7 @@ test-reproduce: env-test ## a version whose lock is another: makes two environme
 	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
-	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 $(ARGS)
+	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)

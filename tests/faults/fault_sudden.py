@@ -39,10 +39,17 @@ def test_interrupted_with_an_open_run(way: str, after: str, inside: str, fresh: 
 
 
 def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: str = "") -> State:
-    act, code = WAYS[way]
+    act, _ = WAYS[way]
+    before = fresh.everything()
     outcome = fresh.interrupted(after, act, run_is_open=bool(inside), pause=1 if inside == "train" else 0)
     fresh.environ.clear()
+    moment = f"inside {inside}" if inside else f"after '{after or 'the start'}'"
+    said = "nothing, it was killed" if way == "kill -9" else outcome.line
     left = fresh.state()
+    if fresh.everything() == before:  # as if nobody had given the command, and that is met elsewhere
+        tell(f"{way} {moment}", outcome.code, said, left, "nothing was written", "nothing to find")
+        require_stopped(way, outcome)
+        return left
     doctor = fresh.run("doctor")
     untouched = fresh.state() == left
     following = fresh.run("run")
@@ -51,15 +58,12 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
     named = [
         words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
     ]
-    said = "nothing, it was killed" if way == "kill -9" else outcome.line
-    moment = f"inside {inside}" if inside else f"after '{after or 'the start'}'"
     next_run = "works" if not following.code else following.line
     tell(f"{way} {moment}", outcome.code, said, left, next_run, "; ".join(named) or "finds nothing")
     if outcome.code == 0 and after == STEPS[-1]:  # the last step is shorter than the way of a signal
         assert left.aliases
         return left
-    assert (outcome.code, outcome.untidy) == (code, ""), outcome.stderr
-    assert way == "kill -9" or "Stopped. Finished steps are kept" in outcome.line
+    require_stopped(way, outcome)
     assert left.faults == ()
     assert way == "kill -9" or (left.stray == () and not dead), left
     assert untouched
@@ -73,6 +77,12 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
     assert state.aliases == {"champion": state.versions}
     assert [name for name in state.stray if "TMPDIR" not in name] == []
     return left
+
+
+def require_stopped(way: str, outcome: Outcome) -> None:
+    """It ended by the signal, and said so where it could."""
+    assert (outcome.code, outcome.untidy) == (WAYS[way][1], ""), outcome.stderr
+    assert way == "kill -9" or "Stopped. Finished steps are kept" in outcome.line
 
 
 def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: Path, tell: Tell) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,11 +148,11 @@ class Scratch:
 
     def digest(self) -> str:
         """Of everything that a run writes."""
-        total = hashlib.sha256()
-        for file in sorted([self.database, *(self.root / "mlartifacts").rglob("*")]):
-            if file.is_file():
-                total.update(f"{file.relative_to(self.root)}\x00".encode() + file.read_bytes())
-        return total.hexdigest()
+        return digest_of([self.database, *(self.root / "mlartifacts").rglob("*")])
+
+    def everything(self) -> str:
+        """The digest of all that is there, scratch files too."""
+        return digest_of([*self.root.rglob("*"), *self.temporary.rglob("*")])
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -204,6 +204,16 @@ class Scratch:
                 faults.append(f"alias {alias} points at version {number}, which did not pass")
         unjudged = sum("gate" not in tags[number] for number in places)
         return State(runs, len(places), aliases, unjudged, stray, tuple(faults))
+
+
+def digest_of(places: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for place in sorted(places):
+        if place.is_file():
+            total.update(f"{place}\x00".encode() + place.read_bytes())
+        elif place.is_dir():
+            total.update(f"{place}/\x00".encode())
+    return total.hexdigest()
 
 
 def copied(source: Path, destination: Path) -> Scratch:
