@@ -2,12 +2,9 @@
 
 import signal
 import sys
-from types import FrameType
 
+from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
 from starterkit.errors import KitError, of_machine
-
-_INTERRUPTED = 130
-_ENDED = 143
 
 
 def main() -> None:
@@ -15,14 +12,14 @@ def main() -> None:
 
     A mistake of the user's ends with exit code 2, a refusal or failure with 1, Ctrl-C with 130, `kill` with 143.
     """
-    signal.signal(signal.SIGTERM, _end)
+    listen()
     try:
         _run()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code
         _say_stopped()
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except SystemExit as ended:
-        if ended.code in (_INTERRUPTED, _ENDED):
+        if ended.code in (INTERRUPTED, ENDED):
             _say_stopped()
         raise
 
@@ -48,11 +45,6 @@ def _show(error: KitError) -> None:
 
     show_error(error)
     sys.exit(error.exit_code)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """`kill` is Ctrl-C by another name: a run is marked, and nothing stays half-made."""
-    raise SystemExit(_ENDED)
 
 
 def _say_stopped() -> None:

@@ -12,6 +12,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from starterkit.cli.stopping import stop_if_asked
 from starterkit.errors import KitError
 from starterkit.progress import Event
 
@@ -43,6 +44,8 @@ class ProgressView:
         if self._status is not None:
             self._status.stop()
             self._status = None
+        if event.state != "failed":
+            stop_if_asked()
         if event.state == "began" and self._console.is_terminal:
             self._status = self._console.status(f"{escape(event.step)} …")
             self._status.start()

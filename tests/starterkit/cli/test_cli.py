@@ -328,7 +328,7 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
         time.sleep(0.5)  # somewhere inside the training step
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "Stopped." in said
     assert "Traceback" not in said
     said = json.loads(run(repository, "run", "--json").stdout)
