@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from starterkit.errors import ContractError, TrackingError
 from starterkit.inference import CONTRACT_FILE, Predictor
+from starterkit.scratch import scratch_folder
 from starterkit.settings import Stage
 from starterkit.tracking import Connection, LocalStore, explained
 
@@ -163,8 +163,8 @@ class ModelRegistry:
 
     def open(self, version: Version, threads: int = 1) -> Predictor:
         """A version, ready to answer."""
-        with TemporaryDirectory(prefix="starterkit-") as folder:  # a predictor keeps nothing open
-            return Predictor(self.fetch(version, Path(folder)), threads)
+        with scratch_folder() as folder:  # a predictor keeps nothing open
+            return Predictor(self.fetch(version, folder), threads)
 
     def fetch(self, version: Version, into: Path) -> Path:
         """Copy a version's exported folder to `into`."""

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from starterkit.errors import KitError, TrackingError, UserError
+from starterkit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from starterkit.registry import ModelRegistry, Version
@@ -64,7 +64,7 @@ def fetched_champion() -> Generator[Fetched, None, None]:
     if at_hand := _at_hand():
         yield at_hand
         return
-    with TemporaryDirectory(prefix="starterkit-") as scratch:
+    with scratch_folder() as scratch:
         yield _fetched_by_another(scratch)
 
 
@@ -91,9 +91,9 @@ def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]
     return registry, champion
 
 
-def _fetched_by_another(scratch: str) -> Fetched:
+def _fetched_by_another(scratch: Path) -> Fetched:
     """What another process fetches into a folder; what stops it is raised here."""
-    command = [sys.executable, "-m", "starterkit.cli.champion", scratch]
+    command = [sys.executable, "-m", "starterkit.cli.champion", str(scratch)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  # fixed words
     try:
         said = json.loads(done.stdout)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from starterkit.contract import Contract, Lineage, Parity
 from starterkit.data import DatasetReader
@@ -16,6 +15,7 @@ from starterkit.lineage.git import git
 from starterkit.lineage.provenance import lock_digest, machine, plain, working_tree
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
+from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings, mask
 from starterkit.tracking import RunRecord
 from starterkit.tracking.local_store import path_of
@@ -52,8 +52,8 @@ def trace(
     ContractError
         They are of another format, or altered.
     """
-    with TemporaryDirectory(prefix="starterkit-") as folder:
-        contract = Contract.from_json((registry.fetch(version, Path(folder)) / CONTRACT_FILE).read_bytes())
+    with scratch_folder() as folder:
+        contract = Contract.from_json((registry.fetch(version, folder) / CONTRACT_FILE).read_bytes())
     lineage = contract.lineage
     said = git(settings.root, "show", "--no-patch", "--format=%cI%n%s", f"{lineage.commit}^{{commit}}") or "\n"
     date, _, subject = said.partition("\n")

@@ -4,10 +4,8 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from starterkit.contract import Column, Contract, Lineage
@@ -22,6 +20,7 @@ from starterkit.lineage.provenance import UNKNOWN, hidden, machine
 from starterkit.privacy import require_sight
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
+from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings, Stage
 from starterkit.tracking import fetch_file
 
@@ -78,10 +77,7 @@ class Reproducer:
         KitError
             The commit's environment cannot be made, or its code does not run.
         """
-        folder = Path(mkdtemp(prefix="starterkit-reproduce-")).resolve()
-        with ExitStack() as ending:
-            if not keep:
-                ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        with scratch_folder("reproduce", keep) as folder:
             with step(self._progress, "open the version") as note:
                 first = folder / "first"
                 first.mkdir()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
@@ -22,6 +21,7 @@ from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
+from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings, Stage
 from starterkit.tracking import Connection, Tracker, connect
 from starterkit.training import TrainedModel, Trainer
@@ -148,8 +148,8 @@ class Pipeline:
     def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
         exporter, run_id = OnnxExporter(self.settings.export), trained.lineage.run
-        with step(self._progress, "export to ONNX") as note, TemporaryDirectory(prefix="starterkit-") as scratch:
-            exported = exporter.export(trained.model, dataset, keep or Path(scratch, "exported"), trained.lineage)
+        with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
+            exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
             with self._tracker.resume(run_id) as run:
                 model_id = record_export(run, trained.model, dataset, exported)
             parity = exported.contract.parity

@@ -1,7 +1,5 @@
 """What training and export leave in MLflow: the origin, the rows, the figures and the models."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from starterkit.contract import Lineage
@@ -9,6 +7,7 @@ from starterkit.data import ROWS_FILE, Dataset, RowRecord, Rows, typical_row
 from starterkit.export import ExportedModel
 from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.problem import Problem
+from starterkit.scratch import scratch_folder
 from starterkit.tracking import Example, Run
 from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
 
@@ -18,8 +17,8 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
-    with TemporaryDirectory(prefix="starterkit-") as scratch:
-        kept = Path(scratch, ROWS_FILE)
+    with scratch_folder() as scratch:
+        kept = scratch / ROWS_FILE
         kept.write_bytes(RowRecord.of(dataset).to_bytes())
         run.log_file(kept)
     _record_rows(run, problem, dataset.source, "training", dataset.training)

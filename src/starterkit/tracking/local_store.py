@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
 from starterkit.errors import TrackingError
+from starterkit.scratch import scratch_folder
 from starterkit.tracking.holders import holder_of, owner_of
 
 ADDRESS = "sqlite:///"
@@ -90,8 +90,8 @@ class LocalStore:
         with self._alone():
             if self.exists:  # somebody else was quicker
                 return
-            with TemporaryDirectory(prefix="starterkit-", ignore_cleanup_errors=True) as scratch:
-                made, partial = Path(scratch, "store.db"), self._beside("partial")
+            with scratch_folder() as scratch:
+                made, partial = scratch / "store.db", self._beside("partial")
                 mlflow.MlflowClient(f"{ADDRESS}{made}", f"{ADDRESS}{made}").search_experiments(max_results=1)
                 try:
                     shutil.copyfile(made, partial)

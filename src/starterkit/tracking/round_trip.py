@@ -2,9 +2,9 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from starterkit.errors import TrackingError
+from starterkit.scratch import scratch_folder
 from starterkit.tracking.connection import Connection, ask_version
 from starterkit.tracking.failures import explained
 
@@ -22,13 +22,13 @@ def check_round_trip(connection: Connection) -> str:
     import mlflow.artifacts
 
     client = connection.client
-    with explained(connection.name), TemporaryDirectory(prefix="starterkit-") as scratch:
+    with explained(connection.name), scratch_folder() as scratch:
         found = client.get_experiment_by_name(_EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, connection.artifacts)
         run = client.create_run(experiment).info
         try:
             client.log_text(run.run_id, "well", "proof.txt")
-            back = mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/proof.txt", dst_path=scratch)
+            back = mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/proof.txt", dst_path=str(scratch))
             if Path(back).read_text() != "well":
                 raise TrackingError("MLflow gives another artifact back than was written", "Check its artifact store")
         finally:

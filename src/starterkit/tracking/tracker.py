@@ -5,14 +5,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from starterkit.errors import TrackingError
+from starterkit.scratch import scratch_folder
 from starterkit.tracking import liveness
 from starterkit.tracking.connection import Connection
 from starterkit.tracking.failures import explained
 from starterkit.tracking.libraries import libraries, types_of
+from starterkit.tracking.looking_up import fetch_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,12 +166,9 @@ class Tracker:
 
     def read_file(self, run_id: str, name: str) -> bytes | None:
         """A file that a run logged with `Run.log_file`; None where it logged none of that name."""
-        client = self._connection.client
-        with explained(self._connection.name):
-            if name not in {file.path for file in client.list_artifacts(run_id)}:
-                return None
-            with TemporaryDirectory(prefix="starterkit-") as scratch:
-                return Path(client.download_artifacts(run_id, name, scratch)).read_bytes()
+        with scratch_folder() as scratch:
+            kept = fetch_file(self._connection, run_id, name, scratch)
+            return kept.read_bytes() if kept else None
 
     def _experiment_id(self) -> str:
         client = self._connection.client
