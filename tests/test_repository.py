@@ -19,7 +19,13 @@ from sklearn.datasets import load_diabetes
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-LOCKS = ["requirements.txt", "requirements-test.txt", "requirements-uv.txt"]
+LOCKS = [
+    "requirements.txt",
+    "requirements-test.txt",
+    "requirements-server.txt",
+    "requirements-serve.txt",
+    "requirements-uv.txt",
+]
 JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
 
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from environment import BOOTSTRAP_LOCK, LOCK, TEST_LOCK, CannotMake, check_python, find_uv, say
 
 PROJECT = "pyproject.toml"
-FILES = (PROJECT, LOCK, TEST_LOCK, BOOTSTRAP_LOCK)
+# An image's lock, and the group of dependencies in pyproject.toml that it is made of.
+IMAGES = {"requirements-server.txt": "server", "requirements-serve.txt": "serve"}
+FILES = (PROJECT, LOCK, TEST_LOCK, *IMAGES, BOOTSTRAP_LOCK)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
 
@@ -42,6 +44,13 @@ class Resolver:
         self.compile(PROJECT, TEST_LOCK, "--extra", "test", *flags)
         shutil.copy(self.folder / TEST_LOCK, self.folder / LOCK)
         self.compile(PROJECT, LOCK)
+        # boto3 wants older packages than the kit does; the two sides of MLflow have to be the same.
+        mlflow = "".join(
+            f"{name}=={min(read_pins(self.folder / LOCK)[name])}\n" for name in ("mlflow", "mlflow-skinny")
+        )
+        (self.folder / "mlflow.txt").write_text(mlflow)
+        for lock, group in IMAGES.items():
+            self.compile(f"--group={group}", lock, "--constraint", "mlflow.txt", *flags)
 
     def lock_uv(self) -> None:
         self.compile("-", BOOTSTRAP_LOCK, "--upgrade", "--no-annotate", given="uv>=0.9,<1")
@@ -98,7 +107,7 @@ def main(task: str = "", requirement: str = "") -> None:
             resolver.lock_uv()
         else:
             resolver.lock()
-        for lock in (TEST_LOCK, BOOTSTRAP_LOCK):
+        for lock in FILES[2:]:
             print_moves(read_pins(Path(lock)), read_pins(folder / lock), lock)
         replace_all(folder)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from starterkit.serving.access import key_check
 from starterkit.serving.answers import PROBLEMS
@@ -36,7 +37,7 @@ def create_app(load: Callable[[], ServedModel], settings: ServingSettings) -> Fa
         describe(app, current.served.contract, settings.max_rows)
         yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs loads nothing from elsewhere
         lifespan=lifespan, exception_handlers=PROBLEMS, redirect_slashes=False, responses={"default": REFUSED}
     )
     app.add_middleware(PlainStart)

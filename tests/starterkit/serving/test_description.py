@@ -1,6 +1,7 @@
 """The OpenAPI document is true: what it allows is answered, what it promises comes."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -53,3 +54,13 @@ def test_the_key_is_described_where_it_is_asked_for(houses):
     assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
     assert "security" not in document["paths"]["/health/ready"]["get"]
     assert json.dumps(document).count("kkkk") == 0
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_pages_load_nothing_from_elsewhere(houses_client, page):
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", houses_client.get(page).text)
+    assert loaded
+    for address in loaded:
+        if not address.startswith("data:"):
+            assert address.startswith("/")
+            assert houses_client.get(address).status_code == 200
