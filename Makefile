@@ -18,7 +18,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit test-reproduce test-faults mutants \
+.PHONY: help run serve ui test lint format types contracts deps unit test-slow test-faults mutants \
   bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
@@ -57,8 +57,8 @@ deps: env-test ## deptry: what is imported is declared, and the reverse
 unit: env-test ## pytest alone; ARGS="-k export" picks
 	$(IN_ENV) pytest $(ARGS)
 
-test-reproduce: env-test ## a version whose lock is another: makes two environments, takes minutes
-	$(IN_ENV) pytest -n 0 tests/starterkit/lineage/with_another_lock.py
+test-slow: env-test ## tests that take long: they train again, kill what they started, or judge many candidates
+	$(IN_ENV) pytest -m slow $(ARGS)
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)

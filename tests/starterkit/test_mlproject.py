@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 STEPS = ("run", "train", "export", "register", "promote")
@@ -16,6 +17,7 @@ def test_every_step_is_an_entry_point(repository: Path) -> None:
         assert declared[step]["command"].endswith(f"-m starterkit {step}")
 
 
+@pytest.mark.slow
 def test_mlflow_runs_the_project(repository: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_TRACKING"))}

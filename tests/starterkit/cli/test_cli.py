@@ -58,7 +58,7 @@ def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path)
 
 
 def test_refused_version_exits_with_1_and_says_by_how_much(run: Run, trained: Path) -> None:
-    done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5}')
+    done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5, "learning_rate": 0.03}')
     assert done.returncode == 1
     assert "REFUSE" in done.stdout
     assert "local.diabetes version 1 stays" in done.stdout
@@ -317,6 +317,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert "From raw data" in done.stdout
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "run"], cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -51,7 +51,7 @@ def test_lineage_is_one_screen_and_marks_what_is_other_here(run: Run, trained: P
     said = " ".join(done.stdout.split())
     for words in (
         "local.diabetes version 1 · champion", "gate passed", "stage local, by", "commit unknown (not in this clone)",
-        "here: new.txt changed", "data/diabetes.csv, 442 rows", "here: 441 rows, digest", "n_estimators 200",
+        "here: new.txt changed", "data/diabetes.csv, 442 rows", "here: 441 rows, digest", "n_estimators 20",
         "here: random_state 3", "(naive guess", "relative difference",
     ):  # fmt: skip
         assert words in said, words
@@ -63,7 +63,7 @@ def test_lineage_for_scripts_is_json_and_complete(run: Run, trained: Path) -> No
     found = json.loads(run(trained, "lineage", "1", "--json").stdout)
     assert (found["version"], found["alias"], found["gate"]) == (1, "champion", "passed")
     assert found["lineage"].keys() == Lineage.__dataclass_fields__.keys()
-    assert found["lineage"]["parameters"]["n_estimators"] == 200
+    assert found["lineage"]["parameters"]["n_estimators"] == 20
     assert found["here"] == {}
     assert found["run"]["page"] is None
     assert found["metrics"]["rmse"] < found["metrics"]["baseline_rmse"]

@@ -74,6 +74,7 @@ def test_staging_works_over_http(run: Any, repository: Path, server: tuple[str, 
     assert "staging.diabetes version 1 opens" in found["champion"]["text"]
 
 
+@pytest.mark.slow
 def test_server_that_dies_in_the_middle_is_one_line(repository: Path, server: tuple[str, Any]) -> None:
     address, process = server
     environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}

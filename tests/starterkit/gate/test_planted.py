@@ -219,7 +219,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Kind], 
     return lambda seed, kind: made(seed, kind.rows, kind.copied_target, kind.classifies)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
 @pytest.mark.parametrize(("name", "kind"), [pytest.param(n, k, id=f"{n}, {answer}") for answer, n, k in PLANTED])
 def test_planted_candidate_gets_its_verdict(name: str, kind: Kind, seed: int, standing: Any, tmp_path: Path) -> None:
     decision = judge(kind, standing(seed, kind), tmp_path)

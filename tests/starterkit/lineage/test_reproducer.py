@@ -47,6 +47,7 @@ def test_version_is_made_again_though_everything_has_changed_since(
     }
 
 
+@pytest.mark.slow
 def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
     rows = copy.root / "data" / "more" / "rows.csv"
     lines = rows.read_text().splitlines()
@@ -59,6 +60,7 @@ def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
     assert done.deterministic is True
 
 
+@pytest.mark.slow
 def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -> None:
     project = new_project()
     code = project.root / "src" / "example_project" / "problem.py"
@@ -76,6 +78,7 @@ def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -
     assert done.deterministic is False
 
 
+@pytest.mark.slow
 def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(copy: Any, scratch: Path) -> None:
     outside = copy.root.parent / "rows.csv"
     shutil.move(copy.root / "data" / "more" / "rows.csv", outside)
@@ -87,6 +90,7 @@ def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(cop
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any) -> None:
     copy.git("reset", "-q", "--hard", "HEAD~1")
     before = set(copy.root.rglob("rows.npz"))
@@ -142,6 +146,7 @@ def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> None:
     copy.git("reset", "-q", "--hard", "HEAD~1")
 
@@ -158,6 +163,7 @@ def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> Non
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
     project = type(new_project())(repository)
     os.environ.pop("GIT_DIR", None)
@@ -166,6 +172,7 @@ def test_version_of_no_repository_is_refused(repository: Path, new_project: Any)
         project.reproduce(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
     with subprocess.Popen(

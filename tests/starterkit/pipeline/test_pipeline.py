@@ -60,7 +60,7 @@ def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summa
     connection, summary = opened
     run = connection.client.get_run(summary.exported.run)
     assert run.info.status == "FINISHED"
-    assert run.data.params["n_estimators"] == "200"
+    assert run.data.params["n_estimators"] == "20"
     assert run.data.params["random_state"] == "0"
     tags, lineage = run.data.tags, summary.trained.lineage
     assert tags["stage"] == "local"
@@ -136,7 +136,7 @@ def test_second_run_is_compared_with_the_first(after_a_run: Settings) -> None:
 
 
 def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:
-    worse = Pipeline(problem, changed(after_a_run, n_estimators=40)).run()
+    worse = Pipeline(problem, changed(after_a_run, n_estimators=5)).run()
     assert not worse.promotion.decision.passed
     assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
     assert worse.promotion.version.number == 2

@@ -110,6 +110,7 @@ def test_looking_changes_nothing(store: LocalStore, repository: Path) -> None:
     assert files() == before
 
 
+@pytest.mark.slow
 def test_store_that_is_not_whole_is_not_there(fresh_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a disk that fills up, or Ctrl-C."""
     store = LocalStore(fresh_repository / "mlflow.db", fresh_repository / "mlartifacts")

@@ -108,6 +108,7 @@ def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -
     assert connection.client.search_runs([experiment.experiment_id]) == []
 
 
+@pytest.mark.slow
 def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) -> None:
     probe = "from starterkit.settings import load_settings as l; from starterkit.tracking import connect; s = l();"
     probe += "print(connect(s.tracking, s.root).name)"

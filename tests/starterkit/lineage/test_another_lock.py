@@ -1,4 +1,4 @@
-"""A version of another environment, made again from its lock by the real tools. `make test-reproduce` runs this."""
+"""A version of another environment, made again from its lock by the real tools."""
 
 import os
 import re
@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[3]
 PACKAGE = "certifi"
@@ -26,6 +28,7 @@ def with_an_older(package: str, lock: str) -> str:
     return changed
 
 
+@pytest.mark.slow
 def test_environment_is_made_from_the_commits_lock(new_project: Callable[[], Any], scratch: Path) -> None:
     project = new_project()
     lock = project.root / "requirements.txt"
