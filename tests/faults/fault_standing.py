@@ -202,7 +202,7 @@ def taken_port(scratch: Scratch) -> Iterator[None]:
 
 FAULTS = (
     Fault("unknown stage", environ(KIT_STAGE="produktion"), 2, "KIT_STAGE: this is not a stage.*Set it to", "KIT_STAGE"),
-    Fault("stage that waits for its data", environ(KIT_STAGE="dev"), 2, "stage dev may not see age", "may not see age"),
+    Fault("stage that waits for its data", environ(KIT_STAGE="test"), 2, "stage test may not see age", "may not see age"),
     Fault("misspelt variable", environ(KIT_SERVNG__PORT="1"), 2, "KIT_SERVNG__PORT: no setting", "KIT_SERVNG__PORT"),
     Fault("bad YAML", once(lambda s: (s.root / "config/local.yaml").write_text("tracking: {uri: [\n")),
           2, r"config/local\.yaml, line \d+.*Correct the YAML", r"config/local\.yaml, line"),

@@ -1,29 +1,97 @@
-"""A stage that may not see a column raw cannot load it, whatever its settings say."""
+"""A stage that may not see a column raw cannot load it raw, whatever its settings say."""
 
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from example_project import problem
 from starterkit.contract import Column
-from starterkit.data import DatasetReader
+from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError
-from starterkit.privacy import require_sight
+from starterkit.privacy import as_seen, require_policy, require_sight
 from starterkit.settings import Settings, Stage
 
-PLAIN = Column(name="bmi", role="feature", type="float", unit="kg/m²", sensitivity="plain")
+
+def column(**changes: Any) -> Column:
+    given = {"name": "age", "role": "feature", "type": "integer", "unit": "years", "sensitivity": "sensitive"}
+    return Column(**{**given, **changes})
 
 
-@pytest.mark.parametrize("stage", [Stage.DEV, Stage.TEST])
-def test_masked_stages_cannot_load_the_example(settings: Settings, stage: Stage) -> None:
-    with pytest.raises(DataError, match=f"stage {stage} may not see age, sex, progression raw") as raised:
-        DatasetReader(problem, settings.data, settings.root, stage).read()
+AGE = column(minimum=0, maximum=120)
+PLAIN = column(name="bmi", type="float", sensitivity="plain")
+
+
+def read(settings: Settings, stage: Stage) -> Dataset:
+    return DatasetReader(problem, settings.data, settings.root, stage).read()
+
+
+def test_test_cannot_load_the_example(settings: Settings) -> None:
+    with pytest.raises(DataError, match="stage test may not see age, sex, progression raw") as raised:
+        read(settings, Stage.TEST)
     assert "local" in raised.value.mend
 
 
 @pytest.mark.parametrize("stage", [Stage.LOCAL, Stage.STAGING, Stage.PROD])
 def test_other_stages_load_it(settings: Settings, stage: Stage) -> None:
-    assert len(DatasetReader(problem, settings.data, settings.root, stage).read()) == 442
+    dataset = read(settings, stage)
+    assert len(dataset) == 442
+    assert dataset.generalised == ()
+
+
+def test_dev_sees_bands_on_the_same_sides(settings: Settings) -> None:
+    raw, seen = read(settings, Stage.LOCAL), read(settings, Stage.DEV)
+    assert seen.generalised == ("age", "sex", "progression")
+    assert set(seen.training.features.age) <= {*range(5, 120, 10)}
+    assert set(seen.training.features.sex) == {1}
+    assert seen.training.target.nunique() <= 12
+    assert abs(seen.training.target - raw.training.target).max() <= 500 / 24
+    assert seen.training.features.dtypes.equals(raw.training.features.dtypes)
+    assert seen.holdout.features.bmi.equals(raw.holdout.features.bmi)  # plain, and the same rows
+    assert all(np.array_equal(seen.holdout.keys[name], raw.holdout.keys[name]) for name in raw.holdout.keys)
+    assert seen.digest != raw.digest
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
     require_sight(stage, [PLAIN])
+    require_policy(stage, [PLAIN])
+
+
+@pytest.mark.parametrize(
+    ("kept", "dtype", "given", "expected"),
+    [
+        (AGE, "int64", [0, 9, 10, 119, 120], [5, 5, 15, 115, 115]),
+        (AGE, "Int64", [3, None, 47], [5, None, 45]),
+        (column(type="float", minimum=0, maximum=1.2), "float64", [0.0, 0.29, 1.2, None], [0.05, 0.25, 1.15, None]),
+        (column(minimum=1, maximum=3), "int64", [1, 2, 3], [2, 2, 2]),  # narrower than twelve bands
+        (column(minimum=0, maximum=5), "int64", [0, 1, 2, 3, 4, 5], [0, 0, 2, 2, 4, 4]),
+        (column(minimum=7, maximum=7), "int64", [7], [7]),
+        (column(categories=(1, 2)), "int64", [2, 1], [1, 1]),
+        (column(type="string", categories=("f", "m")), "str", ["m", None, "f"], ["f", None, "f"]),
+        (column(type="boolean"), "boolean", [True, None, False], [False, None, False]),
+    ],
+)
+def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[Any], expected: list[Any]) -> None:
+    raw = pd.DataFrame({"age": pd.Series(given, dtype=dtype), "bmi": 1.0})
+    seen, named = as_seen(Stage.DEV, [kept, PLAIN], raw)
+    assert named == ("age",)
+    assert seen.age.dtype == raw.age.dtype
+    pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
+    assert list(raw.age.dropna()) == [value for value in given if value is not None]
+
+
+@pytest.mark.parametrize(
+    ("without", "mend"),
+    [
+        (column(minimum=0), "`ge` and `le`"),
+        (column(type="string"), "`isin`"),
+        (column(role="target", categories=("ill", "well"), type="string"), "local"),
+        (column(role="target", type="boolean"), "local"),
+    ],
+)
+def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column, mend: str) -> None:
+    with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
+        require_policy(Stage.DEV, [PLAIN, without])
+    assert mend in raised.value.mend

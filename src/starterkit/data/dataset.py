@@ -14,7 +14,7 @@ from starterkit.data.checking import check_frame
 from starterkit.data.holdout import hashed, held_out
 from starterkit.data.sources import open_source
 from starterkit.errors import DataError
-from starterkit.privacy import require_sight
+from starterkit.privacy import as_seen, require_policy
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings, Stage, mask
 
@@ -45,12 +45,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A problem's data as a stage sees it. `digest` covers every column of every row, in order."""
+    """A problem's data as a stage sees it. `digest` covers every column of every row, in order.
+
+    `generalised` names the columns that the stage may not see raw.
+    """
 
     source: str
     digest: str
     training: Rows
     holdout: Rows
+    generalised: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.training) + len(self.holdout)
@@ -76,10 +80,11 @@ class DatasetReader:
             The project's `load` fails.
         """
         where = mask(self._settings.source)  # it is logged, and an environment variable may hold a password
-        require_sight(self._stage, self._problem.columns)
+        require_policy(self._stage, self._problem.columns)
         source = open_source(self._settings, self._root, self._problem)
         frame = check_frame(self._problem, self._problem.read(source), where)
         side = held_out(self._problem, frame)
+        frame, generalised = as_seen(self._stage, self._problem.columns, frame)  # the sides are the same in every stage
         training = frame[~side]
         empty = [column.name for column in self._problem.features if training[column.name].isna().all()]
         if empty:
@@ -90,6 +95,7 @@ class DatasetReader:
             digest=digest(frame),
             training=self._rows(training),
             holdout=self._rows(frame[side]),
+            generalised=generalised,
         )
 
     def _rows(self, frame: pd.DataFrame) -> Rows:

@@ -86,7 +86,7 @@ class Reproducer:
                 lineage = contract.lineage
                 fetch_file(self._registry.connection, lineage.run, ROWS_FILE, first)
                 note.text = f"{version}, from run {lineage.run[:12]}"
-            self._require_origin(version, lineage)
+            self._require_origin(version, contract)
             with step(self._progress, "check out") as note:
                 checkout = Checkout(self._settings, lineage.commit, folder)
                 note.text = f"commit {lineage.commit[:12]}" + (f" in {folder}" if keep else "")
@@ -115,8 +115,8 @@ class Reproducer:
                 machine=_other_machine(lineage, facts.get("python", platform.python_version())),
             )
 
-    def _require_origin(self, version: Version, lineage: Lineage) -> None:
-        settings = self._settings
+    def _require_origin(self, version: Version, contract: Contract) -> None:
+        settings, lineage = self._settings, contract.lineage
         if settings.stage is Stage.PROD or lineage.stage != settings.stage:
             what = f"{version} was trained in stage {lineage.stage}, and stage {settings.stage} cannot do that again"
             raise UserError(what, f"Set KIT_STAGE={lineage.stage}, and name the version by its number there")
@@ -126,8 +126,9 @@ class Reproducer:
         if unknown := hidden(lineage.parameters):
             what = f"{version} was trained with a hidden {unknown[0]}, so nobody can give it that parameter again"
             raise Refused(what, "Rename the parameter if it is no secret, and train a new version")
-        # The commit's code would ask its own schema, which may have called a column plain that is sensitive today.
-        require_sight(settings.stage, self._columns)
+        # The commit's code asks its own schema, which may have called a column plain that is sensitive today.
+        masked = {column.name for column in (*contract.columns, contract.target) if column.sensitivity == "sensitive"}
+        require_sight(settings.stage, [column for column in self._columns if column.name not in masked])
 
     def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
         with step(self._progress, name) as note:

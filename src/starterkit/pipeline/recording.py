@@ -17,6 +17,8 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
+    if dataset.generalised:
+        run.tag({"generalised": ", ".join(dataset.generalised)})
     with scratch_folder() as scratch:
         kept = scratch / ROWS_FILE
         kept.write_bytes(RowRecord.of(dataset).to_bytes())

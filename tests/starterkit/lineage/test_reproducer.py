@@ -18,7 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from example_project import problem
 from starterkit import privacy
 from starterkit.errors import DataError, Refused, UserError
+from starterkit.lineage import Reproducer
 from starterkit.registry import UnknownVersion
+from starterkit.settings import load_settings
 
 
 def states(done: Any) -> dict[str, bool | None]:
@@ -141,8 +143,10 @@ def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
     traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(privacy, "_SEES_RAW", frozenset())  # the commit's own code, a process of its own, sees all
-    with pytest.raises(DataError, match="stage local may not see age, sex, progression raw"):
-        traveller.reproduce(1)
+    today = [replace(one, sensitivity="sensitive") if one.name == "bmi" else one for one in problem.columns]
+    registry, settings = traveller.registry(), load_settings(traveller.root, {})
+    with pytest.raises(DataError, match="stage local may not see bmi raw"):
+        Reproducer(registry, settings, today).reproduce(registry.find("1"))
     assert list(scratch.iterdir()) == []
 
 
