@@ -1,15 +1,26 @@
-# The MLflow server, in the versions that requirements.txt pins for the kit.
-FROM python:3.13-slim-trixie
-
+# The MLflow server: the kit's own MLflow, drivers for PostgreSQL and S3, and the scripts that start it.
+FROM python:3.13-slim-trixie AS packages
 WORKDIR /build
-COPY requirements.txt requirements-uv.txt ./
-RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt \
-    && uv venv /opt/venv \
+COPY requirements-uv.txt ./
+RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
+COPY requirements-server.txt ./
+RUN uv venv /opt/venv \
     && uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
-        --constraint requirements.txt mlflow
+        --require-hashes --requirement requirements-server.txt
 
-RUN useradd --uid 10001 --create-home mlflow && install --directory --owner mlflow /mlflow
-USER mlflow
-WORKDIR /mlflow
-ENV PATH=/opt/venv/bin:$PATH
+FROM python:3.13-slim-trixie
+# A named volume takes its owner from the folder that it first covers.
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mlflow \
+    && install --directory --owner mlflow --mode 0755 /artifacts /run/stack
+COPY --from=packages /opt/venv /opt/venv
+COPY docker/server /opt/stack
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /tmp
+USER 10001
 EXPOSE 5000
+ENTRYPOINT ["python", "/opt/stack/start.py"]
