@@ -8,6 +8,8 @@ ARGS ?=
 PKG ?=
 ROWS ?=
 ROOM ?=
+TO ?=
+FROM ?=
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -18,7 +20,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit test-slow test-faults mutants \
+.PHONY: help run serve ui backup restore test lint format types contracts deps unit test-slow test-faults mutants \
   bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
@@ -69,6 +71,14 @@ mutants: env-test ## break a room's lines one by one; ROOM=gate, export, setting
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .
 	$(IN_ENV) ruff format .
+
+# --- the container stack (docs/stack.md)
+
+backup: python ## the stack's database and artifacts, into a new folder below backups/; TO=folder
+	@$(PYTHON) tools/stack.py backup $(if $(TO),"$(TO)") $(ARGS)
+
+restore: python ## a backup, into an empty stack: make restore FROM=backups/…
+	@$(PYTHON) tools/stack.py restore "$(FROM)" $(ARGS)
 
 # --- benchmarks (bench/README.md)
 
