@@ -119,9 +119,9 @@ def serve(
 
     settings = load_settings()
     listening = settings.serving.model_copy(update={"port": port} if port else {})
-    served = _open_champion(settings, folder)
     answering = create_app(lambda: served, listening)
     require_port(listening.host, listening.port)
+    served = _open_champion(settings, folder)  # last: what else is wrong is said before a server is asked
     typer.echo(f"Answering on http://{listening.host}:{listening.port}, try it at /docs (Ctrl-C ends it)")
     level = "info" if settings.debug else "warning"
     try:
