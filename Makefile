@@ -68,7 +68,7 @@ test-faults: env-test ## real faults, met by real commands, and a table of what 
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
-	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -n 0 $(ARGS)
+	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
