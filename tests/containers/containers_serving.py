@@ -201,8 +201,16 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str
     assert done.returncode == code, done.stderr
     assert lines[0].startswith("error: "), done.stderr
     assert says in " ".join(line.strip() for line in lines)
-    assert len(lines) == 2, done.stderr
+    assert [line for line in lines[1:] if not line.startswith("  ")] == lines[2:] == []
     assert done.stdout == ""
+
+
+def test_without_a_champion_nothing_is_built(docker: Docker, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), docker.name("none")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert_one_line(done, 1, "registered model 'local.diabetes' has no champion. Run `starterkit run` first.")
+    assert docker("images", "--quiet", docker.name("none")) == ""
 
 
 # --- the model fetched at start

@@ -39,7 +39,7 @@ def _run() -> None:
         _show(foreseen)
     except ModuleNotFoundError as error:  # the serving image holds what `serve` needs, and no more
         package = (error.name or "").partition(".")[0]
-        if find_spec(package) is not None:
+        if not package or find_spec(package) is not None:
             raise
         what = f"this command needs the package '{package}', which is not installed here"
         _show(KitError(what, "Bring the environment up to date with `make env`; the serving image can only serve"))

@@ -159,7 +159,7 @@ def _fetch(into: Path) -> dict[str, str]:
     from starterkit.settings import load_settings
 
     settings = load_settings()
-    registry, champion = _champion(settings, _problem_name())
+    registry, champion = _champion(settings, name_of_problem())
     return {
         "folder": str(registry.fetch(champion, into)),
         "model": champion.model,
@@ -167,7 +167,7 @@ def _fetch(into: Path) -> dict[str, str]:
     }
 
 
-def _problem_name() -> str:
+def name_of_problem() -> str:
     """As the project's source states it; by importing the project only where that does not say it plainly."""
     from starterkit.entry import stated_name
 
