@@ -10,6 +10,7 @@ ROWS ?=
 ROOM ?=
 TO ?=
 FROM ?=
+IMAGE ?=
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -20,8 +21,8 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui backup restore test lint format types contracts deps unit test-slow test-faults mutants \
-  bench-batch bench-parity env env-test add lock update-deps clean
+.PHONY: help run serve image ui backup restore test lint format types contracts deps unit test-slow test-faults \
+  test-containers mutants bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +36,9 @@ run: env ## raw data to a registered, gated model, then a few predictions
 
 serve: env ## answer over HTTP with the champion
 	@$(KIT) serve $(ARGS)
+
+image: env ## an image that serves the champion, with the model in it; IMAGE=name:tag
+	@$(VENV)/bin/python tools/image.py $(IMAGE)
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
@@ -64,6 +68,9 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
+
+test-containers: env-test ## the images, built and run; needs Docker
+	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)

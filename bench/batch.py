@@ -54,7 +54,7 @@ class Run:
 
 def main() -> None:
     arguments = _arguments()
-    given = nullcontext(Fetched(arguments.folder, "")) if arguments.folder else fetched_champion()
+    given = nullcontext(Fetched(arguments.folder, "", "")) if arguments.folder else fetched_champion()
     with given as model, TemporaryDirectory(prefix="starterkit-bench-", dir=arguments.scratch) as scratch:
         contract = Contract.from_json((model.folder / "contract.json").read_bytes())
         for kind in KINDS:
@@ -115,12 +115,11 @@ def measure(command: Sequence[str]) -> Run:
 def _givens(model: Fetched, source: Path, only_kit: bool) -> dict[str, dict[str, Sequence[str]]]:
     """What all are given, and the ways to go from there."""
     found = {"the exported folder": _ways(str(model.folder), ["--folder", str(model.folder)], source, only_kit)}
-    if model.title:
+    if model.model:
         settings = load_settings()
         store = local_store(settings.tracking, settings.root)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store.database}" if store else settings.tracking.uri
-        name = model.title.partition(" ")[0]
-        found["the champion by name"] = _ways(f"models:/{name}@champion", [], source, only_kit)
+        found["the champion by name"] = _ways(f"models:/{model.model}@champion", [], source, only_kit)
     return found
 
 

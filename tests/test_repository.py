@@ -26,6 +26,7 @@ LOCKS = [
     "requirements-serve.txt",
     "requirements-uv.txt",
 ]
+DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
 JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
 
 
@@ -123,6 +124,13 @@ def test_compose_publishes_on_this_machine_alone() -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfiles_are_sound(path: Path) -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    answer = subprocess.run([hadolint, "--no-color", path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.parametrize("path", JSON_WITH_COMMENTS, ids=lambda path: path.name)

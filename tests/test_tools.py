@@ -271,3 +271,11 @@ def test_the_makefile_lists_its_targets() -> None:
     answer = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("run", "test", "add", "update-deps", "clean"):
         assert f"make {target} " in answer.stdout
+
+
+def test_an_image_without_docker_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/image.py"], cwd=ROOT, env={"PATH": "/nowhere"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "image: there is no docker command: install Docker Engine or Docker Desktop\n"

@@ -40,16 +40,13 @@ class Version:
         return f"{self.model} version {self.number}"
 
 
-def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[str, Path] | None:
-    """What a local store's champion is called and the folder of its files, read without loading MLflow.
+def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, Path] | None:
+    """The number of a local store's champion and the folder of its files, read without loading MLflow.
 
     None where that is not plain, and where there is no champion: `ModelRegistry` says why.
     """
-    model = f"{stage}.{name}"
-    found = store.aliased(model, CHAMPION)
-    if found is None or not os.access(found[1] / CONTRACT_FILE, os.R_OK):
-        return None
-    return f"{model} version {found[0]}", found[1]
+    found = store.aliased(f"{stage}.{name}", CHAMPION)
+    return found if found and os.access(found[1] / CONTRACT_FILE, os.R_OK) else None
 
 
 class ModelRegistry:

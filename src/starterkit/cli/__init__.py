@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from importlib.util import find_spec
 
 from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
 from starterkit.errors import KitError, of_machine
@@ -36,6 +37,12 @@ def _run() -> None:
         if foreseen is None:
             raise
         _show(foreseen)
+    except ModuleNotFoundError as error:  # the serving image holds what `serve` needs, and no more
+        package = (error.name or "").partition(".")[0]
+        if not package or find_spec(package) is not None:
+            raise
+        what = f"this command needs the package '{package}', which is not installed here"
+        _show(KitError(what, "Bring the environment up to date with `make env`; the serving image can only serve"))
     except MemoryError:
         _show(KitError("the machine has no memory left for this", "Close other programs, or give fewer rows"))
 

@@ -1,6 +1,7 @@
 """The model that a command answers with: the stage's champion, or an exported folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from starterkit.errors import KitError, TrackingError, UserError
+from starterkit.errors import ContractError, KitError, ProblemError, TrackingError, UserError
 from starterkit.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -16,7 +17,22 @@ if TYPE_CHECKING:
     from starterkit.serving import ServedModel
     from starterkit.settings import Settings
 
+VERSION_FILE = "version.json"
+"""Beside the exported folder's own files, in one that was kept: which version of which model it is."""
+
 _INTERRUPTED = 130
+
+
+class Fetched(NamedTuple):
+    """A champion's exported folder, and what the champion is called."""
+
+    folder: Path
+    model: str
+    version: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} version {self.version}"
 
 
 def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedModel":
@@ -35,18 +51,52 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     threads = settings.serving.threads
     if folder is not None:
         predictor = Predictor(folder, threads)
-        return ServedModel(predictor.contract.problem, f"folder {folder.name}", predictor)
-    from starterkit.problem import find_problem
+        kept = _kept(folder) or Fetched(folder, predictor.contract.problem, f"folder {folder.name}")
+        return ServedModel(kept.model, kept.version, predictor)
+    with fetched_champion() as fetched:  # a predictor keeps nothing open
+        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, threads))
 
-    registry, champion = _champion(settings, find_problem().name)
-    return ServedModel(champion.model, str(champion.number), registry.open(champion, threads))
+
+def keep_champion(to: Path) -> Fetched:
+    """Copy the champion's exported folder, with a note of which version it is. An earlier copy is replaced.
+
+    Raises
+    ------
+    UserError
+        There is something else in `to`.
+    ContractError, TrackingError
+        What `find_champion` raises.
+    """
+    from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
+
+    files = (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE)
+    if to.exists() and not (to.is_dir() and {file.name for file in to.iterdir()} <= {*files, VERSION_FILE}):
+        raise UserError(f"{to} holds something else than a model's exported folder", "Name a new folder")
+    made = to.with_name(f".{to.name}.new")
+    with fetched_champion() as fetched:
+        Predictor(fetched.folder)
+        shutil.rmtree(made, ignore_errors=True)  # what a killed one left
+        made.mkdir(parents=True)
+        for name in files:
+            shutil.copyfile(fetched.folder / name, made / name)
+    note = {"model": fetched.model, "version": fetched.version}
+    (made / VERSION_FILE).write_text(json.dumps(note) + "\n", "utf-8")
+    if to.exists():
+        shutil.rmtree(to)
+    made.rename(to)
+    return fetched._replace(folder=to)
 
 
-class Fetched(NamedTuple):
-    """A champion's exported folder, and what the champion is called."""
-
-    folder: Path
-    title: str
+def _kept(folder: Path) -> Fetched | None:
+    """What `keep_champion` noted; None in a folder that it did not make."""
+    try:
+        noted = json.loads((folder / VERSION_FILE).read_text("utf-8"))
+        return Fetched(folder, str(noted["model"]), str(noted["version"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"{VERSION_FILE} in the folder '{folder.name}' does not say which version it is"
+        raise ContractError(what, "Fetch the model again, with `starterkit fetch`") from error
 
 
 @contextmanager
@@ -77,7 +127,7 @@ def _at_hand() -> Fetched | None:
     settings = load_settings()
     store, name = local_store(settings.tracking, settings.root), stated_name()
     found = champion_at_hand(store, settings.stage, name) if store and name else None
-    return Fetched(folder=found[1], title=found[0]) if found else None
+    return Fetched(found[1], f"{settings.stage}.{name}", str(found[0])) if found else None
 
 
 def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]":
@@ -102,21 +152,33 @@ def _fetched_by_another(scratch: Path) -> Fetched:
     if "what" in said:
         kind = UserError if done.returncode == UserError.exit_code else TrackingError
         raise kind(said["what"], said["mend"])
-    return Fetched(Path(said["folder"]), said["title"])
+    return Fetched(Path(said["folder"]), said["model"], said["version"])
 
 
 def _fetch(into: Path) -> dict[str, str]:
-    from starterkit.entry import stated_name
     from starterkit.settings import load_settings
 
     settings = load_settings()
-    name = stated_name()
-    if name is None:
-        from starterkit.problem import find_problem
+    registry, champion = _champion(settings, name_of_problem())
+    return {
+        "folder": str(registry.fetch(champion, into)),
+        "model": champion.model,
+        "version": str(champion.number),
+    }
 
-        name = find_problem().name
-    registry, champion = _champion(settings, name)
-    return {"folder": str(registry.fetch(champion, into)), "title": str(champion)}
+
+def name_of_problem() -> str:
+    """As the project's source states it; by importing the project only where that does not say it plainly."""
+    from starterkit.entry import stated_name
+
+    if name := stated_name():
+        return name
+    try:
+        from starterkit.problem import find_problem
+    except ModuleNotFoundError as error:  # the serving image has no pandas
+        what = f"the problem's name is not plain in the project's source, and importing it needs {error.name}"
+        raise ProblemError(what, 'Write problem = Problem(name="…", …) at the top of a module') from None
+    return find_problem().name
 
 
 if __name__ == "__main__":  # the process that `fetched_champion` starts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from starterkit.cli.stopping import ENDED
 from starterkit.errors import Refused
 
 if TYPE_CHECKING:
@@ -118,11 +119,32 @@ def serve(
 
     settings = load_settings()
     listening = settings.serving.model_copy(update={"port": port} if port else {})
-    served = _open_champion(settings, folder)
     answering = create_app(lambda: served, listening)
     require_port(listening.host, listening.port)
+    served = _open_champion(settings, folder)  # last: what else is wrong is said before a server is asked
     typer.echo(f"Answering on http://{listening.host}:{listening.port}, try it at /docs (Ctrl-C ends it)")
-    uvicorn.run(answering, host=listening.host, port=listening.port, log_level="info" if settings.debug else "warning")
+    level = "info" if settings.debug else "warning"
+    try:
+        uvicorn.run(answering, host=listening.host, port=listening.port, log_level=level)
+    except SystemExit as ended:
+        if ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, and this is how it ends well
+            raise
+
+
+@app.command()
+def fetch(
+    to: Annotated[Path, typer.Argument(help="The folder to write. An earlier copy is replaced.")], as_json: Json = False
+) -> None:
+    """Copy the champion's exported folder, for `serve --folder` elsewhere and for an image with the model in it."""
+    from starterkit.cli.champion import keep_champion
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+
+    with step(ProgressView(), "fetch the champion") as note:
+        kept = keep_champion(to)
+        note.text = kept.title
+    text = f"{kept.title} is in {kept.folder}"
+    _print_json({"model": kept.model, "version": kept.version, "folder": str(to)}) if as_json else typer.echo(text)
 
 
 @app.command()

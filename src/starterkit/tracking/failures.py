@@ -12,6 +12,7 @@ from starterkit.tracking.local_store import ADDRESS
 START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
 _AGAIN = "then give the command again"
 _MENDS = (
+    (r"Invalid Host header", "Add this name with its port to the server's --allowed-hosts, or change tracking.uri"),
     (r"disk is full|No space left|quota exceeded", f"Free space on the disk, {_AGAIN}"),
     (r"readonly|read-only|Permission denied|unable to open", f"See that you may write it, {_AGAIN}"),
     (r"is locked", f"Another program holds it: wait for it or end it, {_AGAIN}"),

@@ -39,6 +39,14 @@ def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
     assert "Rumpelstilzchen" not in str(raised.value)
 
 
+def test_a_name_that_the_server_was_not_told_has_its_own_mend():
+    from mlflow.exceptions import MlflowException
+
+    said = "Add this name with its port to the server's --allowed-hosts"
+    with pytest.raises(TrackingError, match=said), explained("http://stranger:5000"):
+        raise MlflowException("… error code 403 != 200. Response body: 'Invalid Host header - possible DNS …'")
+
+
 def test_machines_refusal_names_the_file():
     said = r"No space left on device: /x/model\.onnx\. Free space"
     with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):

@@ -1,0 +1,50 @@
+# The API alone, without what training needs. See docs/serving-image.md.
+#   docker build -f docker/serve.Dockerfile .                  fetches the stage's champion when it starts
+#   docker build -f docker/serve.Dockerfile --target baked .   holds the model in build/model (`make image`)
+
+FROM python:3.13-slim-trixie AS packages
+WORKDIR /build
+COPY requirements-uv.txt ./
+RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
+COPY requirements-serve.txt ./
+RUN uv venv /opt/venv \
+    && uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
+        --require-hashes --requirement requirements-serve.txt
+
+# In a folder of its own, so that changed code makes a layer of kilobytes.
+FROM packages AS project
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --offline \
+        --no-deps --target /opt/project .
+
+FROM python:3.13-slim-trixie AS api
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin api
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=project /opt/project /opt/project
+WORKDIR /app
+COPY docker/ready.py ./
+COPY config config
+# A stage is named at build or at start. Without one it is prod, which asks for most.
+ARG STAGE=prod
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/project \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    KIT_STAGE=$STAGE \
+    KIT_SERVING__HOST=0.0.0.0 \
+    KIT_SERVING__PORT=8000 \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    ORT_DISABLE_TELEMETRY=1
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-IS", "ready.py"]
+ENTRYPOINT ["python", "-m", "starterkit"]
+
+FROM api AS baked
+COPY build/model model
+CMD ["serve", "--folder", "model"]
+
+# The last target is the default one.
+FROM api AS champion
+CMD ["serve"]

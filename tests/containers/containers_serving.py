@@ -1,0 +1,336 @@
+"""The serving image, built as `make image` and docker-compose.yml build it, and run as an operator would.
+
+Nothing is asserted of seconds: conftest.py prints those that were measured.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from engine import Container, Docker
+
+from conftest import Until
+from starterkit.inference import Predictor, read_records
+
+REPOSITORY = Path(__file__).parents[2]
+BASE = "python:3.13-slim-trixie"
+DOCKERFILE = "docker/serve.Dockerfile"
+READ_BY_A_RUN = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
+READ_BY_A_BUILD = ("docker", "src", "pyproject.toml", "README.md", "LICENSE", "tools")
+LOCKS = ("requirements-serve.txt", "requirements-uv.txt")
+KEY = "a-key-of-enough-characters"
+MOST_ABOVE_BASE = 320_000_000
+HARDENED = (
+    "--read-only",
+    *("--tmpfs", "/tmp"),
+    *("--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges"),
+    *("--memory", "512m"),
+    *("--publish", "127.0.0.1::8000"),
+)
+MAY_NOT_BE_THERE = (
+    *("alembic", "flask", "matplotlib", "onnx", "pandas", "pandera", "pip", "pyarrow", "scipy", "skl2onnx", "sklearn"),
+    *("skops", "sqlalchemy"),
+)
+
+
+def kit(root: Path, *arguments: str, command: tuple[str, ...] = ("-m", "starterkit"), **environ: str) -> str:
+    """What a command of the kit prints, in a copy of the repository."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    words = [sys.executable, *command, *arguments]
+    done = subprocess.run(words, cwd=root, env=clean | quiet | environ, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a run and a build read."""
+    root = tmp_path_factory.mktemp("serving") / "copy"
+    root.mkdir()
+    for name in (*READ_BY_A_RUN, *READ_BY_A_BUILD, *LOCKS):
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
+    with (root / "config" / "base.yaml").open("a") as base:
+        base.write("\nexport:\n  parity_rows: 500\n")
+    return root
+
+
+# --- the model in the image
+
+
+@pytest.fixture(scope="module")
+def baked(docker: Docker, scratch: Path) -> str:
+    """The image that `make image` builds, from a champion of the stage local."""
+    kit(scratch, "run")
+    name = docker.name("baked")
+    said = kit(scratch, name, command=("tools/image.py",))
+    assert f"{name} holds local.diabetes version 1" in said
+    return name
+
+
+@pytest.fixture(scope="module")
+def api(docker: Docker, baked: str, until: Until, figures: dict[str, str]) -> Iterator[Container]:
+    """A hardened container that answers."""
+    began = time.monotonic()
+    container = docker.start(*HARDENED, baked)
+    until(lambda: is_ready(container), "ready", container=container)
+    figures["model in the image: docker run to ready"] = f"{time.monotonic() - began:.2f} s"
+    yield container
+    docker("rm", "--force", container.id)
+
+
+def is_ready(container: Container) -> bool:
+    try:
+        return httpx.get(f"{container.address(8000)}/health/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def patients(scratch: Path) -> list[dict[str, Any]]:
+    frame = pd.read_csv(scratch / "data" / "diabetes.csv")
+    return frame.drop(columns=["patient_id", "progression"]).to_dict("records")
+
+
+def answers(container: Container, records: list[dict[str, Any]], headers: Mapping[str, str] | None = None) -> Any:
+    answer = httpx.post(f"{container.address(8000)}/predict", json={"records": records}, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def local_answers(folder: Path, records: list[dict[str, Any]]) -> list[float]:
+    predictor = Predictor(folder)
+    return predictor.predict(read_records(predictor.contract, records)).values.tolist()
+
+
+def test_it_answers_as_the_champion_and_says_which_that_is(api: Container, scratch: Path) -> None:
+    records = patients(scratch)
+    said = answers(api, records)
+    assert said["model"] == {"name": "local.diabetes", "version": "1"}
+    assert said["predictions"] == local_answers(scratch / "build" / "model", records)
+
+
+def test_it_holds_what_serves_and_no_more(api: Container) -> None:
+    looked_for = f"from importlib.util import find_spec; print([n for n in {MAY_NOT_BE_THERE!r} if find_spec(n)])"
+    assert api.python(looked_for) == "[]"
+    whole = "from importlib.metadata import distributions as d; print([x.name for x in d() if x.name == 'mlflow'])"
+    assert api.python(whole) == "[]"  # mlflow-skinny alone
+
+
+def test_it_is_small(docker: Docker, baked: str, figures: dict[str, str]) -> None:
+    above = docker.inspect(baked)["Size"] - docker.inspect(BASE)["Size"]
+    figures["above the base image"] = f"{above / 1e6:.0f} MB"
+    assert above < MOST_ABOVE_BASE
+
+
+def test_its_process_has_no_rights(docker: Docker, api: Container) -> None:
+    assert docker.inspect(api.id)["Config"]["User"] == "10001"  # not by an option of ours
+    status = dict(line.split(":\t", 1) for line in api.python("print(open('/proc/1/status').read())").splitlines())
+    assert status["Uid"].split() == ["10001"] * 4
+    assert int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    refused = "import os; print([p for p in ('/', '/app', '/app/model', '/opt/venv', '/etc') if os.access(p, os.W_OK)])"
+    assert api.python(refused) == "[]"
+
+
+def test_its_files_are_roots_without_a_read_only_root_too(docker: Docker, baked: str) -> None:
+    places = ("/app", "/app/model/model.onnx", "/opt/venv", "/opt/project")
+    code = f"import os; print([place for place in {places!r} if os.access(place, os.W_OK)])"
+    assert docker("run", "--rm", "--label", docker.label, "--entrypoint", "python", baked, "-c", code) == "[]"
+
+
+def test_nothing_is_compiled_at_start(api: Container) -> None:
+    code = "import starterkit.cli.commands, starterkit.serving.app, onnxruntime"
+    said = api.docker.ask("exec", api.id, "python", "-v", "-c", code).stderr
+    loaded = re.findall(r"^# code object from '(/opt/.+)'$", said, re.MULTILINE)
+    assert any("/opt/project/starterkit/serving/" in path for path in loaded)
+    assert [path for path in loaded if not path.endswith(".pyc")] == []
+
+
+def test_the_health_check_goes_by_readiness(api: Container, until: Until) -> None:
+    until(lambda: api.state["Health"]["Status"] == "healthy", "healthy", container=api)
+    check = ("python", "-IS", "ready.py")
+    done = api.docker.ask("exec", "--env", "KIT_SERVING__PORT=1", api.id, *check)
+    assert (done.returncode, done.stderr) == (1, "the API does not answer: [Errno 111] Connection refused\n")
+    assert api.docker.inspect(api.id)["Config"]["Healthcheck"]["Test"] == ["CMD", *check]
+
+
+def test_stopping_is_a_good_end(docker: Docker, baked: str, until: Until, figures: dict[str, str]) -> None:
+    container = docker.start(*HARDENED, baked)
+    until(lambda: is_ready(container), "ready", container=container)
+    began = time.monotonic()
+    docker("stop", container.id)  # kills after 10 s, which is no good end
+    figures["docker stop"] = f"{time.monotonic() - began:.2f} s"
+    assert container.state["ExitCode"] == 0
+    assert [
+        line for line in container.said().splitlines() if not line.startswith(("  open the model", "Answering"))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("model.onnx", lambda content: content[:-1] + b"?", "model.onnx is not the file that its contract was written"),
+        ("contract.json", lambda content: content.replace(b"bmi", b"bim"), "contract"),
+        ("parity.npz", lambda _: b"", "parity.npz is not the file that its contract was written for"),
+    ],
+)
+def test_an_altered_model_ends_in_one_line(
+    docker: Docker, baked: str, scratch: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes], says: str
+) -> None:
+    (tmp_path / name).write_bytes(change((scratch / "build" / "model" / name).read_bytes()))
+    container = docker("create", "--label", docker.label, baked)
+    docker("cp", str(tmp_path / name), f"{container}:/app/model/{name}")
+    done = docker.ask("start", "--attach", container)
+    assert_one_line(done, code=1, says=says)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str) -> None:
+    """An error with its mend, and nothing else."""
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, done.stderr
+    assert lines[0].startswith("error: "), done.stderr
+    assert says in " ".join(line.strip() for line in lines)
+    assert [line for line in lines[1:] if not line.startswith("  ")] == lines[2:] == []
+    assert done.stdout == ""
+
+
+def test_without_a_champion_nothing_is_built(docker: Docker, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), docker.name("none")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert_one_line(done, 1, "registered model 'local.diabetes' has no champion. Run `starterkit run` first.")
+    assert docker("images", "--quiet", docker.name("none")) == ""
+
+
+# --- the model fetched at start
+
+
+@pytest.fixture(scope="module")
+def fetching(docker: Docker, scratch: Path) -> str:
+    """The default image."""
+    return docker.build("champion", "--file", str(scratch / DOCKERFILE), str(scratch))
+
+
+class Server:
+    """A real MLflow server in a container: `network` is where it is called mlflow, `address` is for this machine.
+
+    It is also called `stranger` there, a name that it was not told.
+    """
+
+    def __init__(self, docker: Docker, port: int) -> None:
+        image = docker.build("mlflow", "--file", str(REPOSITORY / "docker" / "mlflow.Dockerfile"), str(REPOSITORY))
+        self.network, self.address = docker.name("network"), f"http://127.0.0.1:{port}"
+        docker("network", "create", "--label", docker.label, self.network)
+        self.container = docker.start(
+            *("--network", self.network, "--network-alias", "mlflow", "--network-alias", "stranger"),
+            *("--publish", f"127.0.0.1:{port}:5000"),
+            *("--env", "MLFLOW_DISABLE_TELEMETRY=true", "--env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"),
+            *("--entrypoint", "mlflow", image, "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1"),
+            *("--backend-store-uri", "sqlite:////tmp/mlflow.db", "--artifacts-destination", "/tmp/artifacts"),
+            *("--serve-artifacts", "--allowed-hosts", f"mlflow:5000,127.0.0.1:{port}"),
+        )
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.address}/version", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def server(docker: Docker, until: Until, free_port: Callable[[], int]) -> Iterator[Server]:
+    made = Server(docker, free_port())
+    until(made.answers, "there", container=made.container)
+    yield made
+    docker("rm", "--force", made.container.id)
+
+
+GIVEN = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": "http://mlflow:5000", "KIT_SERVING__API_KEY": KEY}
+
+
+def options(server: Server, **environ: str) -> list[str]:
+    variables = [f"{name}={value}" for name, value in (GIVEN | environ).items()]
+    return [*HARDENED, "--network", server.network, *(word for one in variables for word in ("--env", one))]
+
+
+@pytest.mark.parametrize(
+    ("environ", "code", "says"),
+    [
+        ({"KIT_STAGE": "test"}, 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
+        ({"KIT_TRACKING__URI": "http://mlflow:5001"}, 1, "MLflow at http://mlflow:5001 does not answer"),
+        ({"KIT_TRACKING__URI": "http://nobody:5000"}, 1, "MLflow at http://nobody:5000 does not answer"),
+        (
+            {"KIT_TRACKING__URI": "http://stranger:5000"},
+            1,
+            "Add this name with its port to the server's --allowed-host",
+        ),
+        ({"KIT_SERVING__API_KEY": "short"}, 2, "serving.api_key should have at least 16 characters"),
+        ({"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT: no setting has this name"),
+    ],
+    ids=["no champion", "unreachable", "unknown host", "another host name", "short key", "misspelt"],
+)
+def test_a_start_that_fails_says_why_in_one_line(
+    docker: Docker, fetching: str, server: Server, environ: dict[str, str], code: int, says: str
+) -> None:
+    done = docker.ask("run", "--rm", "--label", docker.label, *options(server, **environ), fetching)
+    assert_one_line(done, code, says)
+
+
+def test_without_a_stage_it_is_prod_and_wants_a_key(docker: Docker, fetching: str) -> None:
+    done = docker.ask("run", "--rm", "--label", docker.label, *HARDENED, fetching)
+    assert_one_line(done, 2, "serving.require_api_key is true and serving.api_key is not set. Set KIT_SERVING__API_KEY")
+
+
+def test_what_it_cannot_do_is_one_line(docker: Docker, fetching: str) -> None:
+    done = docker.ask("run", "--rm", "--label", docker.label, "--env", "KIT_STAGE=local", fetching, "run")
+    assert_one_line(done, 1, "this command needs the package 'pandas', which is not installed here")
+
+
+def test_settings_can_be_shown(docker: Docker, fetching: str) -> None:
+    said = docker(
+        "run",
+        "--rm",
+        "--label",
+        docker.label,
+        *HARDENED,
+        "--env",
+        f"KIT_SERVING__API_KEY={KEY}",
+        fetching,
+        "config",
+        "show",
+    )
+    assert "KIT_SERVING__HOST" in said
+    assert KEY not in said
+
+
+def test_it_serves_the_servers_champion(
+    docker: Docker, fetching: str, server: Server, scratch: Path, until: Until, figures: dict[str, str]
+) -> None:
+    environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": server.address, "KIT_SERVING__API_KEY": KEY}
+    kit(scratch, "run", **environ)
+    kit(scratch, "fetch", "fetched", **environ)
+    began = time.monotonic()
+    container = docker.start(*options(server), fetching)
+    until(lambda: is_ready(container), "ready", container=container)
+    figures["model from the registry: docker run to ready"] = f"{time.monotonic() - began:.2f} s"
+    records = patients(scratch)
+    said = answers(container, records, {"X-API-Key": KEY})
+    assert said["model"] == {"name": "staging.diabetes", "version": "1"}
+    assert said["predictions"] == local_answers(scratch / "fetched", records)
+    refused = httpx.post(f"{container.address(8000)}/predict", json={"records": records[:1]})
+    assert refused.status_code == 401
+    docker("stop", container.id)
+    assert container.state["ExitCode"] == 0
+    lines = container.said().splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["Answering", "open"], lines  # and no warning of a library

@@ -1,0 +1,157 @@
+"""The champion opened for serving, and kept in a folder for elsewhere."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
+from starterkit.errors import ContractError, ProblemError
+from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
+from starterkit.pipeline import Summary
+from starterkit.settings import load_settings
+from starterkit.tracking import connect
+
+COMMAND = [sys.executable, "-m", "starterkit"]
+HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository with a champion, whose artifacts are its own."""
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    connect(load_settings(root, {}).tracking, root)
+    return root
+
+
+@pytest.fixture
+def kept(run: Run, trained: Path) -> Path:
+    done = run(trained, "fetch", "build/model")
+    assert (done.returncode, done.stdout) == (0, "local.diabetes version 1 is in build/model\n")
+    return trained / "build" / "model"
+
+
+def test_a_kept_folder_serves_as_the_version_that_it_is(run: Run, trained: Path, kept: Path) -> None:
+    assert {file.name for file in kept.iterdir()} == {CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE}
+    assert [file.name for file in kept.parent.iterdir()] == ["model"]
+    served = find_champion(load_settings(trained, {}), kept)
+    assert (served.name, served.version) == ("local.diabetes", "1")
+    (kept / VERSION_FILE).unlink()
+    served = find_champion(load_settings(trained, {}), kept)
+    assert (served.name, served.version) == ("diabetes", "folder model")
+
+
+def test_an_earlier_copy_is_replaced_and_nothing_else_is(run: Run, trained: Path, kept: Path) -> None:
+    (kept / GRAPH_FILE).write_bytes(b"an earlier one")
+    done = run(trained, "fetch", "build/model", "--json")
+    assert json.loads(done.stdout) == {"model": "local.diabetes", "version": "1", "folder": "build/model"}
+    assert find_champion(load_settings(trained, {}), kept).contract.problem == "diabetes"
+
+    (kept / "thesis.txt").touch()
+    done = run(trained, "fetch", "build/model")
+    assert done.returncode == 2
+    assert "build/model holds something else than a model's exported folder. Name" in done.stderr.replace(
+        "\n      ", ""
+    )
+    assert (kept / "thesis.txt").exists()
+
+
+def test_without_a_champion_nothing_is_kept(run: Run, repository: Path) -> None:
+    done = run(repository, "fetch", "build/model")
+    assert done.returncode == 1
+    assert not (repository / "build").exists()
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"model": "local.diabetes"}', "\udcff"])
+def test_a_note_that_says_nothing_is_refused(trained: Path, kept: Path, note: str) -> None:
+    (kept / VERSION_FILE).write_bytes(note.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ContractError, match="does not say which version it is"):
+        find_champion(load_settings(trained, {}), kept)
+
+
+@pytest.mark.parametrize("folder", [None, "build/model"], ids=["champion", "folder"])
+def test_serving_loads_nothing_heavy(trained: Path, kept: Path, folder: str | None) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+import starterkit.cli.commands
+from starterkit.cli.champion import find_champion
+from starterkit.serving import create_app
+from starterkit.settings import load_settings
+settings = load_settings()
+served = find_champion(settings, {f"Path({folder!r})" if folder else None})
+create_app(lambda: served, settings.serving)
+print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "local.diabetes 1 []\n", done.stderr
+
+
+def test_a_missing_key_is_told_before_a_server_is_asked(run: Run, repository: Path) -> None:
+    done = run(repository, "serve", KIT_STAGE="prod", KIT_TRACKING__URI="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "serving.api_key is not set" in done.stderr
+
+
+def test_being_ended_is_a_good_end(trained: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port)], cwd=trained, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as serving:
+        wait_for(f"http://127.0.0.1:{port}/health/ready", serving)
+        serving.send_signal(signal.SIGTERM)
+        _, said = serving.communicate(timeout=60)
+    assert serving.returncode == 0
+    assert "Stopped" not in said
+
+
+def wait_for(address: str, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        try:
+            urlopen(address, timeout=5).close()
+        except OSError:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        else:
+            return
+    process.kill()
+    pytest.fail("the API did not answer within a minute")
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("pandas", "error: this command needs the package 'pandas', which is not installed here."),
+        ("starterkit.data", "Traceback"),  # the kit's own fault, which nobody may hide
+    ],
+)
+def test_a_command_without_its_packages_says_so(repository: Path, missing: str, says: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['', 'train']; import starterkit.cli as c; c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(says)
+
+
+def test_a_name_that_is_not_plain_is_asked_for_where_the_project_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("starterkit.entry.stated_name", lambda: None)
+    assert name_of_problem() == "diabetes"
+    monkeypatch.setitem(sys.modules, "starterkit.problem", None)
+    with pytest.raises(ProblemError, match=r"importing it needs starterkit\.problem\. Write problem = Problem"):
+        name_of_problem()
