@@ -4,8 +4,8 @@ WORKDIR /build
 COPY requirements-uv.txt ./
 RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
 COPY requirements-server.txt ./
-RUN uv venv /opt/venv \
-    && uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
+RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
+    && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
         --require-hashes --requirement requirements-server.txt
 
 FROM python:3.13-slim-trixie

@@ -7,8 +7,8 @@ WORKDIR /build
 COPY requirements-uv.txt ./
 RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
 COPY requirements-serve.txt ./
-RUN uv venv /opt/venv \
-    && uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python \
+RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
+    && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
         --require-hashes --requirement requirements-serve.txt
 
 # In a folder of its own, so that changed code makes a layer of kilobytes.

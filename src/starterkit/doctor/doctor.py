@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from starterkit.doctor import machine, models, project, store
+from starterkit.doctor import machine, models, project, stack, store
 from starterkit.doctor.finding import Examination, Finding, warning, well
 from starterkit.errors import KitError, SettingsError, of_machine
 from starterkit.progress import Progress, silent, step
@@ -14,10 +14,11 @@ _EXAMINATIONS = (
     Examination("disk", machine.disk),
     Examination("problem", project.problem),
     Examination("data", project.data, needs=("problem",)),
-    Examination("MLflow", store.mlflow),
-    Examination("runs", store.runs, needs=("problem", "MLflow")),
-    Examination("versions", models.versions, needs=("problem", "MLflow")),
-    Examination("champion", models.champion, needs=("problem", "MLflow")),
+    Examination("stack", stack.stack),
+    Examination("MLflow", store.mlflow, needs=("stack",)),
+    Examination("runs", store.runs, needs=("problem", "stack", "MLflow")),
+    Examination("versions", models.versions, needs=("problem", "stack", "MLflow")),
+    Examination("champion", models.champion, needs=("problem", "stack", "MLflow")),
     Examination("API", machine.api),
 )
 

@@ -1,0 +1,25 @@
+# The repository with its environment, for `mlflow run docker/project`. See docs/mlflow-projects.md.
+#   docker build -t mlflow-starter-kit -f docker/train.Dockerfile .
+FROM python:3.13-slim-trixie
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends git libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY requirements-uv.txt ./
+RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
+COPY requirements.txt ./
+RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
+    && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
+        --require-hashes --requirement requirements.txt
+RUN useradd --uid 10001 --create-home kit && install --directory --owner kit /app
+USER 10001
+WORKDIR /app
+# With its history: a version names the commit that it comes from.
+COPY --chown=10001 . .
+USER root
+RUN uv pip install --no-cache --python /opt/venv/bin/python --no-deps --editable .
+USER 10001
+ENV PATH=/opt/venv/bin:$PATH \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    ORT_DISABLE_TELEMETRY=1 \
+    PYTHONUNBUFFERED=1

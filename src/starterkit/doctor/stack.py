@@ -1,0 +1,89 @@
+"""The compose stack, where the stage's server is the one of this repository: which service fails, and what it said."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starterkit.doctor.finding import Finding, well
+from starterkit.errors import TrackingError
+from starterkit.settings import Layers, mask
+from starterkit.tracking import ask_version
+
+_HERE = ("localhost", "127.0.0.1")
+_SECONDS = 20
+_START = "`docker compose up -d --wait` starts it"
+_TOLD = re.compile(r"starterkit: (?P<what>.+): (?P<mend>.+)")  # what the scripts in docker/ say
+_BAD = re.compile(r"FATAL|PANIC|ERROR|No space left|Error")
+
+
+def stack(layers: Layers) -> Iterator[Finding]:
+    """Asks Docker only where the server should be on this machine and does not answer."""
+    uri, root = layers.settings.tracking.uri, layers.settings.root
+    if urlsplit(uri).hostname not in _HERE or not (root / "docker-compose.yml").exists():
+        yield well("stack", "not asked: MLflow is not on this machine's port")
+        return
+    try:
+        ask_version(uri, mask(uri))
+    except TrackingError as error:
+        what, mend = _reason(root)
+        raise TrackingError(f"{error.what}; {what}", mend) from error
+    yield well("stack", "the server's port answers")
+
+
+def _reason(root: Path) -> tuple[str, str]:
+    if shutil.which("docker") is None:
+        return "Docker is not installed here", "Install it, or name a server elsewhere in KIT_TRACKING__URI"
+    listed = _compose(root, "ps", "--all", "--format", "json")
+    if listed.returncode:
+        said = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
+        if "daemon" in said or "permission denied" in said:
+            mend = "Start Docker (on Linux: `systemctl start docker`), and see that your user may use it"
+            return f"Docker does not answer: {said}", mend
+        return f"`docker compose` fails: {said}", "See that docker-compose.yml and .env are whole"
+    services = {service["Service"]: service for service in _services(listed.stdout)}
+    for name in ("secrets", "postgres", "mlflow"):
+        if name not in services:
+            return "the stack is not up", _START
+        state, health = services[name]["State"], services[name].get("Health", "")
+        if name == "secrets" and state == "exited" and services[name].get("ExitCode") == 0:
+            continue
+        if state == "created" and name == "mlflow":
+            mend = "Free it, or set MLFLOW_PORT in .env and the same port in KIT_TRACKING__URI, then up again"
+            return "the service mlflow was never started: its port may be taken", mend
+        if state != "running" or health == "unhealthy":
+            return _said(root, name, health if health == "unhealthy" else state)
+    port = "see that KIT_TRACKING__URI names the port of MLFLOW_PORT"
+    return "all services run", f"Wait until `docker compose ps` calls mlflow healthy, and {port}"
+
+
+def _said(root: Path, service: str, state: str) -> tuple[str, str]:
+    """A failing service's own reason, the newest one."""
+    lines = _compose(root, "logs", "--no-color", "--no-log-prefix", "--tail", "60", service).stdout.splitlines()
+    if told := [found for found in map(_TOLD.search, lines) if found]:
+        return f"the service {service} is {state}: {told[-1]['what']}", told[-1]["mend"]
+    bad = [line.strip() for line in lines if _BAD.search(line)]
+    reason = f": {mask(bad[-1])[:200]}" if bad else ""
+    mend = (
+        "Free space on Docker's disk, then up again"
+        if "No space" in reason
+        else f"`docker compose logs {service}`; {_START}"
+    )
+    return f"the service {service} is {state}{reason}", mend
+
+
+def _services(text: str) -> list[dict[str, str]]:
+    """Older releases of Compose print one array, newer ones a line for each."""
+    text = text.strip()
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+
+
+def _compose(root: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = ["docker", "compose", *words]
+    try:
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"the daemon gave no answer in {_SECONDS} s")

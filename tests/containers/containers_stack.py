@@ -1,0 +1,296 @@
+"""The compose stack with real containers: used by a client, restarted, backed up, hurt, and told about."""
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compose import REPOSITORY, Stack, kit
+from engine import Docker
+
+RUNNING = ("postgres", "mlflow", "api")
+
+
+@pytest.fixture(scope="module")
+def stack(docker: Docker, free_port: Callable[[], int]) -> Iterator[Stack]:
+    made = Stack(docker, docker.name("stack"), free_port(), free_port())
+    try:
+        made.up()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a client works in, with few trees and few rows to prove."""
+    root = tmp_path_factory.mktemp("client") / "my prøject ü"
+    root.mkdir()
+    for name in ("config", "data"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    for name in ("requirements.txt", "docker-compose.yml"):
+        shutil.copy(REPOSITORY / name, root)
+    base = root / "config" / "base.yaml"
+    few = (
+        base.read_text()
+        .replace("n_estimators: 200", "n_estimators: 20")
+        .replace("learning_rate: 0.03", "learning_rate: 0.2")
+    )
+    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def champion(stack: Stack, repository: Path) -> dict[str, Any]:
+    """The first run of a client in stage dev, which nobody configured but for the server's address."""
+    done = kit(repository, "run", "--json", KIT_TRACKING__URI=stack.address)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def status(address: str, *, body: bytes | None = None, **headers: str) -> int:
+    asked = urllib.request.Request(
+        address, data=body, headers={key.replace("_", "-"): value for key, value in headers.items()}
+    )
+    try:
+        return urllib.request.urlopen(asked, timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def doctor(stack: Stack, repository: Path) -> dict[str, dict[str, str]]:
+    """What doctor finds of each item, beside the stack's own compose project."""
+    environ = {"KIT_TRACKING__URI": stack.address, "COMPOSE_PROJECT_NAME": stack.name, "MLFLOW_PORT": str(stack.port)}
+    found = json.loads(kit(repository, "doctor", "--json", **environ).stdout)
+    return {one["item"]: one for one in found}
+
+
+def test_run_artifacts_and_version_are_on_the_server(stack: Stack, champion: dict[str, Any], repository: Path) -> None:
+    assert stack.query("SELECT count(*) FROM registered_model_aliases WHERE alias = 'champion'") == "1"
+    kept = stack.inside("mlflow", "sh", "-c", "find /artifacts -name model.onnx").splitlines()
+    assert len(kept) >= 1
+    found = doctor(stack, repository)
+    assert {one["state"] for name, one in found.items() if name in ("stack", "MLflow", "champion")} == {"well"}
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:{port}", 200),
+        ("localhost:5999", 200),  # whatever port an editor forwards to
+        ("127.0.0.1:{port}", 200),
+        ("mlflow:5000", 200),
+        ("happy-space-5000.app.github.dev", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example:5000", 403),
+    ],
+)
+def test_server_answers_to_the_names_that_clients_use(stack: Stack, host: str, expected: int) -> None:
+    address = f"http://127.0.0.1:{stack.port}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert status(address, Host=host.format(port=stack.port)) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [("http://localhost:5001", 200), ("https://happy-5000.app.github.dev", 200), ("https://evil.example", 403)],
+)
+def test_pages_of_others_may_not_write(stack: Stack, origin: str, expected: int) -> None:
+    address = f"http://localhost:{stack.port}/ajax-api/2.0/mlflow/experiments/search"
+    assert status(address, body=b'{"max_results": 1}', Content_Type="application/json", Origin=origin) == expected
+
+
+def test_api_profile_answers(stack: Stack, champion: dict[str, Any]) -> None:
+    stack("--profile", "api", "up", "--detach", "--wait", "api", seconds=900)
+    address = f"http://127.0.0.1:{stack.api_port}"
+    document = json.load(urllib.request.urlopen(f"{address}/openapi.json", timeout=20))
+    example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    body = json.dumps(example).encode()
+    assert status(f"{address}/predict", body=body, Content_Type="application/json") == 200
+
+
+@pytest.mark.parametrize("service", RUNNING)
+def test_service_is_hardened(stack: Stack, champion: dict[str, Any], service: str) -> None:
+    made = stack.container(service)["HostConfig"]
+    assert made["ReadonlyRootfs"]
+    assert made["Init"]
+    assert made["Memory"] > 0
+    bound = [one["HostIp"] for ports in (made["PortBindings"] or {}).values() for one in ports]
+    assert set(bound) <= {"127.0.0.1"}
+    seen = stack.inside(service, "cat", "/proc/1/status") + stack.inside(service, "cat", "/proc/self/status")
+    assert re.findall(r"CapEff:\t(\w+)", seen) == ["0" * 16] * 2
+    assert re.findall(r"CapBnd:\t(\w+)", seen) == ["0" * 16] * 2
+    assert re.findall(r"NoNewPrivs:\t(\d)", seen) == ["1", "1"]
+    assert "0" not in re.findall(r"Uid:\t(\d+)", seen)
+    assert stack.ask("exec", "-T", service, "touch", "/usr/here").returncode != 0
+
+
+def test_secrets_are_made_and_never_shown(stack: Stack, champion: dict[str, Any]) -> None:
+    password = stack.inside("postgres", "cat", "/run/stack/database")
+    assert len(password) >= 32
+    shown = stack("logs", "--no-color") + stack("config")
+    shown += "".join(json.dumps(stack.container(name)) for name in ("secrets", *RUNNING))
+    shown += stack.inside("mlflow", "sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '")
+    assert password not in shown
+    assert stack.ask("exec", "-T", "postgres", "cat", "/run/stack/admin").returncode != 0
+
+
+def test_restart_and_down_and_up_lose_nothing(stack: Stack, champion: dict[str, Any], repository: Path) -> None:
+    stack("restart")
+    stack.up()
+    assert doctor(stack, repository)["champion"]["text"].startswith("dev.diabetes version 1")
+    stack("--profile", "api", "down")
+    stack.up()
+    assert doctor(stack, repository)["champion"]["text"].startswith("dev.diabetes version 1")
+
+
+def test_lost_secrets_are_made_anew(stack: Stack, champion: dict[str, Any], repository: Path) -> None:
+    earlier = stack.inside("postgres", "cat", "/run/stack/database")
+    stack("--profile", "api", "down")
+    stack.docker("volume", "rm", f"{stack.name}_secrets")
+    stack.up()
+    assert stack.inside("postgres", "cat", "/run/stack/database") != earlier
+    assert doctor(stack, repository)["champion"]["state"] == "well"
+
+
+def test_backup_moves_into_an_empty_stack(
+    stack: Stack, champion: dict[str, Any], repository: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept ü"
+    done = stack.make("backup", f"TO={kept}")
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in kept.iterdir()} == {"artifacts.tar", "database.dump", "manifest.json"}
+
+    used = stack.make("restore", f"FROM={kept}")
+    assert used.returncode != 0
+    assert re.search(r"stack: this stack holds \d+ runs: add ARGS=--overwrite", used.stderr)
+
+    stack("--profile", "api", "down", "--volumes")
+    altered = shutil.copytree(kept, tmp_path / "altered")
+    (altered / "artifacts.tar").write_bytes(b"")
+    assert "is not what was backed up" in stack.make("restore", f"FROM={altered}").stderr
+    done = stack.make("restore", f"FROM={kept}")
+    assert done.returncode == 0, done.stderr
+    assert (
+        doctor(stack, repository)["champion"]["text"] == "dev.diabetes version 1 opens and gives its sample's answers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("revision", "said", "mend"),
+    [("older", "made by an MLflow before", "mlflow upgrade"), ("newer", "made by an MLflow after", "make update-deps")],
+)
+def test_database_of_another_mlflow_is_named(
+    stack: Stack, champion: dict[str, Any], repository: Path, revision: str, said: str, mend: str, until: Callable
+) -> None:
+    head = stack.query("SELECT version_num FROM alembic_version")
+    first = "451aebb31d03"  # MLflow's first revision
+    stack.query(f"UPDATE alembic_version SET version_num = '{first if revision == 'older' else 'ffffffffffff'}'")
+    try:
+        stack("restart", "mlflow")
+        until(lambda: said in stack.said("mlflow"), "told in the log")
+        found = doctor(stack, repository)["stack"]
+        assert found["state"] == "failing"
+        assert said in found["text"]
+        assert mend in found["mend"]
+    finally:
+        stack.query(f"UPDATE alembic_version SET version_num = '{head}'")
+        stack.up("--force-recreate", "mlflow")
+
+
+def test_volume_of_another_postgres_is_named(stack: Stack, repository: Path, champion: Any, until: Callable) -> None:
+    volume = ("sh", "-c", "echo $0 > /var/lib/postgresql/data/PG_VERSION")
+    stack("stop")
+    stack("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "postgres", *volume[1:], "16")
+    try:
+        stack.ask("up", "--detach", "postgres")
+        until(lambda: "the database volume is of PostgreSQL 16" in stack.said("postgres"), "told in the log")
+        found = doctor(stack, repository)["stack"]
+        assert "the database volume is of PostgreSQL 16" in found["text"]
+        assert "POSTGRES_TAG=16-trixie" in found["mend"]
+    finally:
+        stack("stop", "postgres")
+        stack("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "postgres", *volume[1:], "17")
+        stack.up("--force-recreate")
+
+
+def test_basic_auth_by_settings_alone(stack: Stack, repository: Path, champion: Any) -> None:
+    stack.up(MLFLOW_AUTH="on")
+    try:
+        address = f"{stack.address}/api/2.0/mlflow/experiments/search?max_results=1"
+        assert status(address) == 401
+        password = stack.inside("mlflow", "cat", "/run/stack/admin")
+        named = {"KIT_TRACKING__USERNAME": "admin", "KIT_TRACKING__PASSWORD": password}
+        done = kit(repository, "gate", "--json", KIT_TRACKING__URI=stack.address, **named)
+        assert done.returncode == 0, done.stderr
+        refused = kit(repository, "gate", KIT_TRACKING__URI=stack.address)
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+    finally:
+        stack.up()
+
+
+def test_artifacts_in_s3_by_settings_alone(
+    stack: Stack, docker: Docker, repository: Path, champion: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM python:3.13-slim-trixie\nRUN python -m venv /opt/s3 && /opt/s3/bin/pip install -q 'moto[server]>=5'\n"
+    )
+    image = docker.build("s3", str(tmp_path))
+    s3 = docker.start(
+        "--network",
+        f"{stack.name}_default",
+        "--network-alias",
+        "s3",
+        image,
+        "/opt/s3/bin/moto_server",
+        "-H",
+        "0.0.0.0",
+        "-p",
+        "9000",
+    )
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    client = "import boto3; s3 = boto3.client('s3', endpoint_url='http://s3:9000', region_name='us-east-1'); "
+    environ = {"MLFLOW_ARTIFACTS": "s3://models/kit", "MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", **keys}
+    try:
+        stack.up(**environ)
+        stack.inside("mlflow", "python", "-c", f"{client}s3.create_bucket(Bucket='models')")
+        done = kit(repository, "run", KIT_TRACKING__URI=stack.address, KIT_TRAINING__SEED="3")
+        assert done.returncode == 0, done.stderr
+        listed = stack.inside(
+            "mlflow",
+            "python",
+            "-c",
+            f"{client}print([o['Key'] for o in s3.list_objects_v2(Bucket='models')['Contents']])",
+        )
+        assert re.search(r"kit/\d+/models/[^']*/artifacts/[^']*model.onnx", listed)
+    finally:
+        docker("rm", "--force", s3.id)
+        stack.up()
+
+
+def test_server_that_dies_in_the_middle_of_a_run_is_one_line(stack: Stack, repository: Path, champion: Any) -> None:
+    before = stack.query("SELECT count(*) FROM model_versions")
+    stack("kill", "mlflow")
+    done = kit(repository, "run", KIT_TRACKING__URI=stack.address)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"error: MLflow at http://localhost:\d+ does not answer", done.stderr)
+    found = doctor(stack, repository)["stack"]
+    assert "the service mlflow is" in found["text"]
+    assert stack.query("SELECT count(*) FROM model_versions") == before
+    stack.up()
+
+
+def test_taken_port_is_named(docker: Docker, stack: Stack, repository: Path) -> None:
+    second = Stack(docker, docker.name("second"), stack.port, stack.api_port)
+    try:
+        done = second.ask("up", "--detach", "--wait", seconds=600)
+        assert done.returncode != 0
+        assert re.search(r"port is already allocated|address already in use", done.stderr)
+    finally:
+        second.remove()
