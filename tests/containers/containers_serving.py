@@ -152,8 +152,8 @@ def test_its_files_are_roots_without_a_read_only_root_too(docker: Docker, baked:
 def test_nothing_is_compiled_at_start(api: Container) -> None:
     code = "import starterkit.cli.commands, starterkit.serving.app, onnxruntime"
     said = api.docker.ask("exec", api.id, "python", "-v", "-c", code).stderr
-    loaded = re.findall(r"^# code object from '(/opt/.+)'$", said, re.MULTILINE)
-    assert any("/opt/project/starterkit/serving/" in path for path in loaded)
+    loaded = re.findall(r"^# code object from '?(/opt/[^'\n]+)", said, re.MULTILINE)
+    assert any("/opt/project/starterkit/serving/" in path for path in loaded), said[-2000:]
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
@@ -184,6 +184,7 @@ def test_stopping_is_a_good_end(docker: Docker, baked: str, until: Until, figure
         ("contract.json", lambda content: content.replace(b"bmi", b"bim"), "contract"),
         ("parity.npz", lambda _: b"", "parity.npz is not the file that its contract was written for"),
     ],
+    ids=["graph", "contract", "sample"],
 )
 def test_an_altered_model_ends_in_one_line(
     docker: Docker, baked: str, scratch: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes], says: str

@@ -78,7 +78,10 @@ class Container:
 
     def address(self, port: int) -> str:
         """Where this machine reaches a port of it."""
-        return f"http://{self.docker('port', self.id, f'{port}/tcp').splitlines()[0]}"
+        done = self.docker.ask("port", self.id, f"{port}/tcp")
+        if done.returncode:
+            pytest.fail(f"the container has ended; it says:\n{self.said()}", pytrace=False)
+        return f"http://{done.stdout.splitlines()[0]}"
 
     @property
     def state(self) -> dict[str, Any]:
