@@ -8,6 +8,7 @@ ARGS ?=
 PKG ?=
 ROWS ?=
 ROOM ?=
+DEBUG_PORT ?= 5678
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -18,11 +19,11 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve ui test lint format types contracts deps unit test-reproduce test-faults mutants \
+.PHONY: help run serve serve-debug ui test lint format types contracts deps unit test-reproduce test-faults test-f5 mutants \
   bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  Options: ARGS=\"…\" for the command, PYTHON=python3.12, VENV=folder"
 
@@ -33,6 +34,9 @@ run: env ## raw data to a registered, gated model, then a few predictions
 
 serve: env ## answer over HTTP with the champion
 	@$(KIT) serve $(ARGS)
+
+serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=5678
+	@$(IN_ENV) debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
@@ -62,6 +66,9 @@ test-reproduce: env-test ## a version whose lock is another: makes two environme
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
+
+test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code would; ARGS="-k Serve" picks
+	@$(IN_ENV) pytest tests/f5 -o python_files='press_*.py' -o pythonpath=tests/f5 -n 0 --durations=0 $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)

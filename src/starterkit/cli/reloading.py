@@ -94,8 +94,8 @@ def _listen(settings: Settings) -> socket.socket:
 
     host, port = settings.serving.host, settings.serving.port
     require_port(host, port)
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family)
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)  # without the protocol asyncio lets answers wait for 40 ms
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(address)
     return listening
