@@ -61,13 +61,8 @@ class TrafficSender:
     """
 
     def __init__(self, address: str, api_key: str | None = None, progress: Progress = silent) -> None:
-        parts = urlsplit(address)
-        kinds = {"http": HTTPConnection, "https": HTTPSConnection}
-        if parts.scheme not in kinds or not parts.hostname:
-            raise UserError(f"'{address}' is no address of an API", "Give one such as http://127.0.0.1:8000")
-        self._address = address.rstrip("/")
-        self._path = parts.path.rstrip("/")
-        self._connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=_TIMEOUT)
+        self._connection = _connection(address)
+        self._address, self._path = address.rstrip("/"), urlsplit(address).path.rstrip("/")
         self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
         self._progress = progress
 
@@ -130,6 +125,18 @@ def address_of(serving: ServingSettings) -> str:
     """Where the API of these settings is met from this machine."""
     host = _ANYWHERE.get(serving.host, serving.host)
     return f"http://[{host}]:{serving.port}" if ":" in host else f"http://{host}:{serving.port}"
+
+
+def _connection(address: str) -> HTTPConnection:
+    """A connection that is opened by its first request."""
+    kinds = {"http": HTTPConnection, "https": HTTPSConnection}
+    try:
+        parts = urlsplit(address)
+        if parts.hostname:
+            return kinds[parts.scheme](parts.hostname, parts.port, timeout=_TIMEOUT)
+    except (KeyError, ValueError):  # another scheme, or a port that is no number
+        pass
+    raise UserError(f"'{address}' is no address of an API", "Give one such as http://127.0.0.1:8000")
 
 
 def _detail(content: bytes) -> str:
