@@ -11,6 +11,7 @@ ROOM ?=
 TO ?=
 FROM ?=
 IMAGE ?=
+DEBUG_PORT ?= 5678
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -21,11 +22,11 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve image ui backup restore test lint format types contracts deps unit test-slow test-faults \
-  test-containers mutants bench-batch bench-parity env env-test add lock update-deps clean
+.PHONY: help run serve serve-debug image ui backup restore test lint format types contracts deps unit test-slow \
+  test-faults test-f5 test-containers mutants bench-batch bench-parity env env-test add lock update-deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  Options: ARGS=\"…\" for the command, PYTHON=python3.12, VENV=folder"
 
@@ -39,6 +40,9 @@ serve: env ## answer over HTTP with the champion
 
 image: env ## an image that serves the champion, with the model in it; IMAGE=name:tag
 	@$(VENV)/bin/python tools/image.py $(IMAGE)
+
+serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=5678
+	@$(IN_ENV) debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
@@ -71,6 +75,9 @@ test-faults: env-test ## real faults, met by real commands, and a table of what 
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
+
+test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code would; ARGS="-k Serve" picks
+	@$(IN_ENV) pytest tests/f5 -o python_files='press_*.py' -o pythonpath=tests/f5 -n 0 --durations=0 $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)

@@ -10,12 +10,15 @@ import tomllib
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from sklearn.datasets import load_diabetes
+
+from starterkit.settings import Stage
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -27,6 +30,7 @@ LOCKS = [
     "requirements-uv.txt",
 ]
 DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
+LAUNCH = ROOT / ".vscode" / "launch.json"
 JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
 
 
@@ -143,15 +147,60 @@ def read_json_with_comments(path: Path) -> dict:
     return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
 
 
-def test_f5_starts_the_pipeline() -> None:
-    first = read_json_with_comments(ROOT / ".vscode" / "launch.json")["configurations"][0]
+@pytest.fixture
+def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The repository as VS Code opens it. `make test-f5` carries out what is only read here."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "f5"))
+    file = ROOT / "src" / "example_project" / "problem.py"
+    return import_module("workspace").Workspace(ROOT, {"VENV": "/elsewhere"}, file)
+
+
+def test_f5_starts_the_pipeline_and_asks_nothing(workspace: Any) -> None:
+    first = next(iter(workspace.configurations.values()))
     assert (first["type"], first["module"], first["args"]) == ("debugpy", "starterkit", ["run"])
+    assert "${input:" not in json.dumps(first)
+    assert not any("order" in one.get("presentation", {}) for one in workspace.configurations.values())
 
 
-def test_every_task_before_a_launch_exists() -> None:
-    launches = read_json_with_comments(ROOT / ".vscode" / "launch.json")["configurations"]
-    tasks = read_json_with_comments(ROOT / ".vscode" / "tasks.json")["tasks"]
-    assert {launch["preLaunchTask"] for launch in launches} <= {task["label"] for task in tasks}
+def test_all_that_a_configuration_names_is_there(workspace: Any) -> None:
+    for name in workspace.configurations:
+        configuration = workspace.configuration(name)  # raises where a variable or an input is unknown
+        assert Path(configuration.get("cwd", ROOT)).is_dir()
+        for task in {"preLaunchTask", "postDebugTask"} & configuration.keys():
+            assert workspace.task(configuration[task])
+    for compound in workspace.compounds.values():
+        assert set(compound["configurations"]) <= workspace.configurations.keys()
+
+
+def test_an_unknown_word_of_the_editors_is_told(workspace: Any) -> None:
+    for word, said in {
+        "${workspace}": "no variable 'workspace'",
+        "${input:port}": "no input 'port'",
+        "${config:python.path}": "no variable 'config:python.path'",
+    }.items():
+        with pytest.raises(Exception, match=said):
+            workspace.replaced({"args": ["run", word]})
+    with pytest.raises(Exception, match="no task 'build'"):
+        workspace.task("build")
+
+
+def test_each_task_is_a_target_of_the_makefile(workspace: Any) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for label in workspace.tasks:
+        make, target, *_ = workspace.task(label)["command"].split()
+        assert make == "make"
+        assert target in targets
+
+
+def test_the_stages_to_choose_from_are_all_there_are() -> None:
+    (asked,) = [one for one in read_json_with_comments(LAUNCH)["inputs"] if one["id"] == "stage"]
+    assert asked["options"] == [*Stage]
+
+
+def test_the_editor_is_told_no_place_of_the_environment() -> None:
+    # The dev container's lies elsewhere, and a setting of the workspace would override the container's own.
+    for name in ("launch.json", "tasks.json", "settings.json"):
+        assert ".venv/bin" not in (ROOT / ".vscode" / name).read_text("utf-8")
 
 
 def test_the_stage_files_are_wired_to_their_schema() -> None:

@@ -1,7 +1,7 @@
 """Starts the MLflow server on its database, or says in one line why not.
 
-    start.py            look at the database, then serve
-    start.py upgrade    bring the database to this MLflow's tables; take a backup before
+start.py            look at the database, then serve
+start.py upgrade    bring the database to this MLflow's tables; take a backup before
 """
 
 import os
@@ -61,7 +61,10 @@ def schema_of(backend: str) -> str:
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[-1]
         if "password" in reason:
-            stop("the database refuses the password", "`docker compose up -d --force-recreate postgres` gives it the new one")
+            stop(
+                "the database refuses the password",
+                "`docker compose up -d --force-recreate postgres` gives it the new one",
+            )
         stop(f"the database cannot be reached: {reason}", "`docker compose logs postgres`")
     if found is None:
         return "none"

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
@@ -26,10 +28,17 @@ def main() -> None:
 
 
 def _run() -> None:
-    try:
+    with tell_failures():
         from starterkit.cli.commands import app
 
         app()
+
+
+@contextmanager
+def tell_failures() -> Iterator[None]:
+    """End with one line and an exit code where something fails that the kit foresaw."""
+    try:
+        yield
     except KitError as error:
         _show(error)
     except OSError as error:

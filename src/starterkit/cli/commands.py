@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from starterkit.cli.stopping import ENDED
 from starterkit.errors import Refused
 
 if TYPE_CHECKING:
     from starterkit.pipeline import Judgement, Pipeline
     from starterkit.registry import ModelRegistry
-    from starterkit.serving import ServedModel
     from starterkit.settings import Settings
 
 app = typer.Typer(
@@ -110,25 +108,22 @@ def promote(version: VersionNumber = None, as_json: Json = False) -> None:
 def serve(
     folder: Folder = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
     """Answer requests with the champion: POST /predict, and /docs to try it."""
-    import uvicorn
-
-    from starterkit.serving import create_app, require_port
     from starterkit.settings import load_settings
 
     settings = load_settings()
     listening = settings.serving.model_copy(update={"port": port} if port else {})
-    answering = create_app(lambda: served, listening)
-    require_port(listening.host, listening.port)
-    served = _open_champion(settings, folder)  # last: what else is wrong is said before a server is asked
-    typer.echo(f"Answering on http://{listening.host}:{listening.port}, try it at /docs (Ctrl-C ends it)")
-    level = "info" if settings.debug else "warning"
-    try:
-        uvicorn.run(answering, host=listening.host, port=listening.port, log_level=level)
-    except SystemExit as ended:
-        if ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, and this is how it ends well
-            raise
+    settings = settings.model_copy(update={"serving": listening})
+    if reload:
+        from starterkit.cli.reloading import Reloader
+
+        Reloader(settings, folder).run()
+    else:
+        from starterkit.cli.answering import answer
+
+        answer(settings, folder)
 
 
 @app.command()
@@ -145,6 +140,38 @@ def fetch(
         note.text = kept.title
     text = f"{kept.title} is in {kept.folder}"
     _print_json({"model": kept.model, "version": kept.version, "folder": str(to)}) if as_json else typer.echo(text)
+
+
+@app.command()
+def traffic(
+    count: Annotated[int, typer.Option("--count", min=1, help="How many requests.")] = 100,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second, at most.")] = 10,
+    url: Annotated[str | None, typer.Option("--url", help="The API's address; as serving says if not given.")] = None,
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds in which the API must be ready.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Send the holdout's rows to a running API, and say how it answers."""
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+    from starterkit.settings import load_settings
+    from starterkit.traffic import TrafficSender, address_of
+
+    settings = load_settings()
+    view = ProgressView()
+    secret = settings.serving.api_key if settings.serving.require_api_key else None
+    key = secret.get_secret_value() if secret else None
+    sender = TrafficSender(url or address_of(settings.serving), key, view)
+    with step(view, "read the data") as note:
+        from starterkit.data import DatasetReader, as_records
+        from starterkit.problem import find_problem
+
+        dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
+        records = as_records(dataset.holdout.features)
+        note.text = f"{len(records)} rows of the holdout"
+    sender.wait_until_ready(wait)
+    sent = sender.send(records, count, rate)
+    _print_json(vars(sent)) if as_json else typer.echo(sent)
+    sent.require_answers()
 
 
 @app.command()
@@ -302,17 +329,6 @@ def _registry() -> "tuple[ModelRegistry, Settings]":
         registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
         note.text = registry.connection.name
     return registry, settings
-
-
-def _open_champion(settings: "Settings", folder: Path | None) -> "ServedModel":
-    from starterkit.cli.champion import find_champion
-    from starterkit.cli.console import ProgressView
-    from starterkit.progress import step
-
-    with step(ProgressView(), "open the model") as note:
-        served = find_champion(settings, folder)
-        note.text = f"{served.name} {served.version}"
-    return served
 
 
 class _WithoutPandas(MetaPathFinder):

@@ -1,7 +1,7 @@
 """From a stage's source to rows that can be trusted: read, checked against the schema, split for good."""
 
 from starterkit.data.checking import Failure, InvalidData, check_frame
-from starterkit.data.dataset import Dataset, DatasetReader, Rows, as_columns
+from starterkit.data.dataset import Dataset, DatasetReader, Rows, as_columns, as_records
 from starterkit.data.made_up import draw_rows, typical_row
 from starterkit.data.row_record import ROWS_FILE, RowRecord
 from starterkit.data.slices import slices_of
@@ -16,6 +16,7 @@ __all__ = [
     "RowRecord",
     "Rows",
     "as_columns",
+    "as_records",
     "check_frame",
     "draw_rows",
     "open_source",

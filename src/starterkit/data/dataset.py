@@ -117,6 +117,12 @@ def as_columns(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
     }
 
 
+def as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One mapping a row, as JSON has it: a missing value is None."""
+    rows = frame.astype(object).to_dict("records")
+    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
+
+
 def digest(frame: pd.DataFrame) -> str:
     """SHA-256 over column names and values, the same for a CSV file, a Parquet file and a query with the same rows."""
     total = hashlib.sha256()

@@ -1,11 +1,12 @@
 """A dataset's features can be trained on, or the reader says which cannot."""
 
+import json
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from starterkit.data import DatasetReader
+from starterkit.data import DatasetReader, as_records
 from starterkit.errors import DataError
 from starterkit.settings import DataSettings, Stage
 
@@ -32,3 +33,10 @@ def test_neither_the_id_nor_the_target_is_a_feature(diabetes: Any) -> None:
     features = diabetes.dataset(diabetes.problem(lambda: None)).training.features
     assert {"patient_id", "progression"}.isdisjoint(features)
     assert features.shape == (len(features), 10)
+
+
+def test_records_are_what_json_has() -> None:
+    frame = pd.DataFrame({"age": [59, 48], "bmi": [32.1, None], "city": ["Graz", None], "windy": [True, False]})
+    records = as_records(frame)
+    assert records[0] == {"age": 59, "bmi": 32.1, "city": "Graz", "windy": True}
+    assert json.dumps(records[1]) == '{"age": 48, "bmi": null, "city": null, "windy": false}'

@@ -1,0 +1,148 @@
+"""`TrafficSender`: a bounded number of requests at a bounded rate, and how they were answered."""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from starterkit.errors import KitError, UserError
+from starterkit.progress import Progress, silent, step
+from starterkit.settings import ServingSettings
+
+_TIMEOUT = 30
+_SECONDS_BETWEEN_LOOKS = 0.25
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere is met here
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of the requests: latencies of the answered ones in milliseconds, and why the first was refused."""
+
+    answered: int
+    refused: int
+    median_ms: float
+    p95_ms: float
+    why: str = ""
+
+    def __str__(self) -> str:
+        latency = f"; median {self.median_ms:.1f} ms, p95 {self.p95_ms:.1f} ms" if self.answered else ""
+        return f"{self.answered:,} answered, {self.refused:,} refused{latency}"
+
+    def require_answers(self) -> None:
+        """
+        Raises
+        ------
+        KitError
+            A request was refused.
+        """
+        if self.refused:
+            raise KitError(f"{self.refused:,} of {self.answered + self.refused:,} requests were refused: {self.why}")
+
+
+class TrafficSender:
+    """Sends records to an API, each in a request of its own, one after the other.
+
+    Parameters
+    ----------
+    address
+        The API's, such as http://127.0.0.1:8000.
+    api_key
+        The key to send, where the stage has one.
+
+    Raises
+    ------
+    UserError
+        The address is none.
+    """
+
+    def __init__(self, address: str, api_key: str | None = None, progress: Progress = silent) -> None:
+        self._connection = _connection(address)
+        self._address, self._path = address.rstrip("/"), urlsplit(address).path.rstrip("/")
+        self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
+        self._progress = progress
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Wait until the API has a model.
+
+        Raises
+        ------
+        KitError
+            It has none after so many seconds.
+        """
+        end = time.monotonic() + seconds
+        with step(self._progress, "wait for the API") as note:
+            while why := self._ask("GET", "/health/ready"):
+                if time.monotonic() > end:
+                    what = f"the API at {self._address} is not ready after {seconds:g} s: {why}"
+                    raise KitError(what, "Start it with `starterkit serve`, or name another with --url")
+                note.go_on(why, None)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            note.text = self._address
+
+    def send(self, records: Sequence[Mapping[str, Any]], count: int, rate: float) -> Sent:
+        """Send the records in turn, from the first again after the last.
+
+        Parameters
+        ----------
+        count
+            How many requests.
+        rate
+            Requests a second, at most: the next one waits for the answer to this one.
+        """
+        latencies, refusals = list[float](), list[str]()
+        began = time.monotonic()
+        with step(self._progress, "send traffic") as note:
+            for number in range(count):
+                time.sleep(max(0, began + number / rate - time.monotonic()))
+                body = json.dumps({"records": [records[number % len(records)]]})
+                start = time.perf_counter()
+                why = self._ask("POST", "/predict", body)
+                refusals.append(why) if why else latencies.append(1000 * (time.perf_counter() - start))
+                note.go_on(f"{len(latencies)} answered, {len(refusals)} refused", (number + 1) / count)
+            note.text = f"{count:,} requests"
+        median = statistics.median(latencies) if latencies else 0.0
+        p95 = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1] if latencies else 0.0
+        return Sent(len(latencies), len(refusals), median, p95, next(iter(refusals), ""))
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> str:
+        """Why this was not answered with a 200, in a few words; empty where it was."""
+        try:
+            self._connection.request(method, f"{self._path}{path}", body, self._headers)
+            response = self._connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as error:
+            self._connection.close()  # the next request opens it again
+            return str(getattr(error, "strerror", None) or error or type(error).__name__)
+        return "" if response.status == 200 else f"{response.status}: {_detail(content) or response.reason}"
+
+
+def address_of(serving: ServingSettings) -> str:
+    """Where the API of these settings is met from this machine."""
+    host = _ANYWHERE.get(serving.host, serving.host)
+    return f"http://[{host}]:{serving.port}" if ":" in host else f"http://{host}:{serving.port}"
+
+
+def _connection(address: str) -> HTTPConnection:
+    """A connection that is opened by its first request."""
+    kinds = {"http": HTTPConnection, "https": HTTPSConnection}
+    try:
+        parts = urlsplit(address)
+        if parts.hostname:
+            return kinds[parts.scheme](parts.hostname, parts.port, timeout=_TIMEOUT)
+    except (KeyError, ValueError):  # another scheme, or a port that is no number
+        pass
+    raise UserError(f"'{address}' is no address of an API", "Give one such as http://127.0.0.1:8000")
+
+
+def _detail(content: bytes) -> str:
+    """What the API says of its refusal: RFC 9457's `detail`, which repeats no value."""
+    try:
+        said = json.loads(content)
+        return str(said.get("detail", "")) if isinstance(said, dict) else ""
+    except ValueError:
+        return ""

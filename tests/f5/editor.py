@@ -1,0 +1,97 @@
+"""What VS Code does around the debugger: tasks, terminals, and the browser that opens when a server is ready."""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.request import urlopen
+
+from debug_adapter import SECONDS, Breakpoint, Debugger, Json
+from terminal import Terminal
+from workspace import Unknown, Workspace
+
+
+class Editor:
+    """A window with one folder open."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._terminals: list[Terminal] = []
+        self._running: list[Debugger] = []
+
+    def press_f5(self, name: str, breakpoints: Sequence[Breakpoint] = ()) -> Debugger:
+        """Start a configuration: first its task, then the debugger."""
+        configuration = self.workspace.configuration(name)
+        if task := configuration.get("preLaunchTask"):
+            self.run_task(task)
+        debugger = Debugger(configuration, breakpoints, self._open_terminal)
+        self._running.append(debugger)
+        return debugger
+
+    def run_task(self, label: str) -> Terminal:
+        """Run a task; one that is no background task is waited for, and has to succeed."""
+        task = self.workspace.task(label)
+        if task["type"] not in ("shell", "process"):
+            raise Unknown(f"task '{label}' has the type {task['type']}")
+        before = task.get("dependsOn", [])
+        for other in [before] if isinstance(before, str) else before:
+            self.run_task(other)
+        words = [task["command"], *task.get("args", [])]
+        options = task.get("options", {})
+        command = ["sh", "-c", " ".join(words)] if task["type"] == "shell" else words
+        terminal = self._open_terminal(command, options.get("cwd", str(self.workspace.root)), options.get("env", {}))
+        if not task.get("isBackground"):
+            code = terminal.process.wait(SECONDS)
+            assert code == 0, f"task '{label}' ended with {code}\n{terminal.text}"
+        return terminal
+
+    def wait_for_browser(self, debugger: Debugger, action: Json) -> str:
+        """The address that a `serverReadyAction` opens, once its pattern is printed."""
+        end = time.monotonic() + SECONDS
+        while not (match := re.search(action["pattern"], debugger.text, re.IGNORECASE)):
+            assert time.monotonic() < end, f"nothing matched {action['pattern']}:\n{debugger.text}"
+            assert debugger.running, f"it ended before anything matched {action['pattern']}:\n{debugger.text}"
+            time.sleep(0.1)
+        shape = action.get("uriFormat", "http://localhost:%s")
+        assert shape.count("%s") == match.re.groups == 1, f"{shape} has no place for what {action['pattern']} finds"
+        return shape.replace("%s", match[1])
+
+    def wait_for_ready(self, address: str, terminal: Terminal) -> None:
+        """Until the API in a terminal has its model."""
+        end = time.monotonic() + SECONDS
+        while not answers(f"{address}/health/ready"):
+            assert time.monotonic() < end, f"{address} is not ready:\n{terminal.text}"
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """Close the window; nothing may outlive it."""
+        for debugger in self._running:
+            debugger.close()
+        for terminal in self._terminals:
+            terminal.close()
+
+    def _open_terminal(self, command: Sequence[str], cwd: str, env: Mapping[str, str | None]) -> Terminal:
+        if not Path(cwd).is_dir():
+            raise Unknown(f"there is no folder {cwd}")
+        given = {**self.workspace.environ, **env}
+        terminal = Terminal(command, cwd, {name: value for name, value in given.items() if value is not None})
+        self._terminals.append(terminal)
+        return terminal
+
+
+def answers(address: str) -> bool:
+    """Whether a GET is answered with a 200."""
+    try:
+        with urlopen(address, timeout=10) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def example_of(address: str) -> bytes:
+    """A request that the API's own page shows."""
+    with urlopen(f"{address}/openapi.json", timeout=10) as answer:
+        document = json.load(answer)
+    body = document["paths"]["/predict"]["post"]["requestBody"]
+    return json.dumps(body["content"]["application/json"]["example"]).encode()

@@ -1,0 +1,137 @@
+"""F5, as VS Code does it: every configuration and compound of launch.json, carried out for real.
+
+A new one in launch.json is tested without a line here. What must come of it follows from what it says: with a
+`serverReadyAction` it serves, with `attach` it needs what a task started, and else it ends with exit code 0.
+"""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from debug_adapter import SECONDS, Breakpoint, Debugger
+from editor import Editor, answers, example_of
+from workspace import Workspace
+
+REPOSITORY = Path(__file__).parents[2]
+PROBLEM, ROUTES = "src/example_project/problem.py", "src/starterkit/serving/routes.py"
+OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
+FIRST = next(iter(OPEN.configurations))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A breakpoint, and a pattern for a local variable's value there."""
+
+    words: str
+    name: str
+    value: str
+    path: str = PROBLEM
+
+
+STOPS = {
+    "Run the pipeline": Stop("return make_pipeline(", "n_estimators", "20"),
+    "Train": Stop("return make_pipeline(", "random_state", "7"),  # as .env says
+    "Export": Stop("return source.read()", "source", r"CsvFile\(path=.*diabetes\.csv"),
+    "Serve the API": Stop("problem = Problem(", "__name__", "'example_project.problem'"),  # in the reloaded process
+    "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
+    "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
+    "Attach to a running API or notebook": Stop("served = current.get()", "settings", "ServingSettings", ROUTES),
+}
+
+
+@pytest.fixture
+def champion(request: pytest.FixtureRequest) -> None:
+    """The very first F5 finds nothing."""
+    if request.node.callspec.params["name"] != FIRST:
+        request.getfixturevalue("trained")
+
+
+def serves(editor: Editor, name: str) -> bool:
+    return "serverReadyAction" in editor.workspace.configurations[name]
+
+
+def breakpoints(editor: Editor, name: str) -> list[Breakpoint]:
+    stop = STOPS.get(name)
+    return [Breakpoint(editor.workspace.root / stop.path, stop.words)] if stop else []
+
+
+def require_stop(name: str, debugger: Debugger) -> None:
+    if name in STOPS:
+        found = debugger.locals_at_stop()
+        assert re.match(STOPS[name].value, found[STOPS[name].name]), found
+
+
+def require_server(editor: Editor, name: str, debugger: Debugger) -> None:
+    """It says where it answers, does so, and leaves nothing behind when it is stopped."""
+    address = editor.wait_for_browser(debugger, editor.workspace.configuration(name)["serverReadyAction"])
+    assert answers(address), address
+    debugger.stop()
+    assert debugger.terminal
+    debugger.terminal.require_empty()
+    assert not answers(address)
+
+
+def require_end(debugger: Debugger) -> None:
+    code = debugger.exit_code()
+    assert code == 0, debugger.text
+    assert debugger.terminal
+    debugger.terminal.require_empty()
+
+
+def servers_for(editor: Editor, name: str) -> list[str]:
+    """What a configuration needs to run: the servers beside which a compound starts it."""
+    beside = [one["configurations"] for one in editor.workspace.compounds.values() if name in one["configurations"]]
+    return [other for group in beside for other in group if serves(editor, other) and not serves(editor, name)]
+
+
+@pytest.mark.usefixtures("champion")
+@pytest.mark.parametrize("name", OPEN.configurations)
+def test_configuration(editor: Editor, name: str) -> None:
+    if editor.workspace.configurations[name]["request"] == "attach":
+        attach(editor, name)
+        return
+    if "pytest" in str(editor.workspace.configurations[name].get("module")):
+        editor.workspace.file = editor.workspace.root / "tests" / "example_project" / "test_example_problem.py"
+    needed = [(server, editor.press_f5(server)) for server in servers_for(editor, name)]
+    debugger = editor.press_f5(name, breakpoints(editor, name))
+    require_stop(name, debugger)
+    require_server(editor, name, debugger) if serves(editor, name) else require_end(debugger)
+    for server, running in needed:
+        require_server(editor, server, running)
+
+
+@pytest.mark.parametrize("name", OPEN.compounds)
+@pytest.mark.usefixtures("trained")
+def test_compound(editor: Editor, name: str) -> None:
+    if task := editor.workspace.compounds[name].get("preLaunchTask"):
+        editor.run_task(task)
+    names = editor.workspace.compounds[name]["configurations"]
+    with ThreadPoolExecutor() as pool:  # none waits for another
+        running = dict(zip(names, pool.map(editor.press_f5, names), strict=True))
+    for part in sorted(names, key=lambda part: serves(editor, part)):  # the servers last: the others need them
+        require_server(editor, part, running[part]) if serves(editor, part) else require_end(running[part])
+
+
+def attach(editor: Editor, name: str) -> None:
+    """Attach to what a task started, stop in a request, and leave it running."""
+    port = editor.workspace.configurations[name]["connect"]["port"]
+    tasks = editor.workspace.tasks.items()
+    (task,) = [label for label, task in tasks if task.get("isBackground") and str(port) in task["command"]]
+    terminal = editor.run_task(task)
+    debugger = editor.press_f5(name, breakpoints(editor, name))
+    address = f"http://127.0.0.1:{editor.workspace.environ['KIT_SERVING__PORT']}"
+    editor.wait_for_ready(address, terminal)
+    json = {"Content-Type": "application/json"}
+    asking = Request(f"{address}/predict", example_of(address), json)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(urlopen, asking, timeout=SECONDS)
+        require_stop(name, debugger)
+        assert answer.result(SECONDS).status == 200
+    debugger.stop(terminate=False)
+    assert answers(f"{address}/health/ready")
+    terminal.press_ctrl_c()
+    terminal.require_empty()

@@ -1,0 +1,81 @@
+"""A terminal of the editor's: a command in a session of its own, and what it printed."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+_ROWS, _COLUMNS = 30, 120
+_CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+class Terminal:
+    """Runs a command behind a pseudo-terminal, so that it shows what it shows a person."""
+
+    def __init__(self, command: Sequence[str], cwd: str | Path, environ: Mapping[str, str]) -> None:
+        self._keyboard, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(environ) | {"TERM": "xterm-256color"},
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C reaches it as from a keyboard
+        )
+        os.close(inside)
+        self._printed = b""
+        Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            while piece := os.read(self._keyboard, 4096):
+                self._printed += piece
+        except OSError:  # the last process that held the other side ended
+            pass
+
+    @property
+    def text(self) -> str:
+        """What was printed, without colours."""
+        return _CONTROLS.sub("", self._printed.decode("utf-8", "replace"))
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._keyboard, b"\x03")
+
+    def processes(self) -> dict[int, str]:
+        """What still runs in this terminal."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                continue
+            if int(session) == self.process.pid and state != "Z":
+                found[int(folder.name)] = command
+        return found
+
+    def require_empty(self, seconds: float = 15) -> None:
+        """See that nothing is left running."""
+        end = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not left, f"still running: {left}\n{self.text}"
+
+    def close(self) -> None:
+        """End whatever is left, as closing a terminal does."""
+        for number in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self.process.wait()

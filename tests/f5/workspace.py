@@ -1,0 +1,127 @@
+"""A repository as VS Code reads it: launch.json, tasks.json, and what their variables stand for."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class Unknown(Exception):
+    """A file of the editor's names something that is not there."""
+
+
+class Workspace:
+    """What is in .vscode, with its variables replaced.
+
+    Parameters
+    ----------
+    root
+        The folder that is open.
+    environ
+        The editor's environment.
+    file
+        The file that is open.
+    """
+
+    def __init__(self, root: Path, environ: Mapping[str, str], file: Path) -> None:
+        launch = read_json(root / ".vscode" / "launch.json")
+        tasks = read_json(root / ".vscode" / "tasks.json")
+        self.root = root
+        self.environ = environ
+        self.file = file
+        self.configurations: dict[str, Json] = {one["name"]: one for one in launch["configurations"]}
+        self.compounds: dict[str, Json] = {one["name"]: one for one in launch.get("compounds", [])}
+        self.tasks: dict[str, Json] = {one["label"]: one for one in tasks["tasks"]}
+        self._inputs: dict[str, Json] = {
+            one["id"]: one for one in [*launch.get("inputs", []), *tasks.get("inputs", [])]
+        }
+
+    def configuration(self, name: str) -> Json:
+        """A configuration as it is given to the debugger: variables replaced, the two environments put together."""
+        made: Json = self.replaced(_named(name, self.configurations, "configuration"))
+        if made["type"] != "debugpy" or made["request"] not in ("launch", "attach"):
+            raise Unknown(f"configuration '{name}' has the type {made['type']} and the request {made['request']}")
+        if made["request"] == "launch":
+            path = Path(made.get("envFile", self.root / ".env"))
+            made["env"] = (read_env(path) if path.exists() else {}) | made.get("env", {})
+            made.setdefault("cwd", str(self.root))
+            made["python"] = [self.python]
+        return made
+
+    def task(self, label: str) -> Json:
+        return self.replaced(_named(label, self.tasks, "task"))
+
+    @property
+    def python(self) -> str:
+        """The interpreter that is chosen in the editor."""
+        return f"{self.environ['VENV']}/bin/python"
+
+    def replaced(self, value: Any) -> Any:
+        """The value with what its variables stand for.
+
+        Raises
+        ------
+        Unknown
+            A variable, or an input.
+        """
+        if isinstance(value, dict):
+            return {key: self.replaced(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.replaced(inner) for inner in value]
+        if isinstance(value, str):
+            return re.sub(r"\$\{([^}]*)\}", lambda match: self._meaning(match[1]), value)
+        return value
+
+    def _meaning(self, variable: str) -> str:
+        kind, _, name = variable.partition(":")
+        if kind == "env" and name:
+            return self.environ.get(name, "")
+        if kind == "input":
+            return self._answer(_named(name, self._inputs, "input"))
+        known = {
+            "workspaceFolder": str(self.root),
+            "workspaceFolderBasename": self.root.name,
+            "cwd": str(self.root),
+            "file": str(self.file),
+            "relativeFile": str(self.file.relative_to(self.root)),
+            "relativeFileDirname": str(self.file.parent.relative_to(self.root)),
+            "fileBasename": self.file.name,
+            "fileBasenameNoExtension": self.file.stem,
+            "fileExtname": self.file.suffix,
+            "fileDirname": str(self.file.parent),
+            "pathSeparator": "/",
+            "/": "/",
+            "command:python.interpreterPath": self.python,
+        }
+        return _named(variable, known, "variable")
+
+    def _answer(self, asked: Json) -> str:
+        """What a person answers who only presses Enter."""
+        if asked["type"] == "pickString":
+            chosen = asked.get("default", asked["options"][0])
+            if chosen not in asked["options"]:
+                raise Unknown(f"input '{asked['id']}' has the default {chosen}, which is none of its options")
+            return chosen
+        if asked["type"] == "promptString" and asked.get("default"):
+            return asked["default"]
+        raise Unknown(f"input '{asked['id']}' has no answer that a test could give: give it a default")
+
+
+def _named(name: str, those: Mapping[str, Any], kind: str) -> Any:
+    if name not in those:
+        raise Unknown(f"there is no {kind} '{name}'; there are {', '.join(those)}")
+    return those[name]
+
+
+def read_json(path: Path) -> Json:
+    """Read the strict part of what VS Code forgives: comments stand on lines of their own, no trailing comma."""
+    return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
+
+
+def read_env(path: Path) -> dict[str, str]:
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}

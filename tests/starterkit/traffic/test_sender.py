@@ -1,0 +1,142 @@
+"""Requests over real HTTP to a server that notes them and answers as it is told."""
+
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from starterkit.errors import KitError, UserError
+from starterkit.progress import Event
+from starterkit.settings import ServingSettings
+from starterkit.traffic import TrafficSender, address_of
+
+RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]
+
+
+class Api(ThreadingHTTPServer):
+    """An API that is ready after some looks, and answers with these statuses, of which the last one stays."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.looks_before_ready, self.statuses = 0, [200]
+        self.received: list[tuple[str | None, Any]] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Api
+
+    def do_GET(self) -> None:
+        self.server.looks_before_ready -= 1
+        ready = self.path == "/health/ready" and self.server.looks_before_ready < 0
+        self._answer(200 if ready else 503, {"detail": "no model is loaded. Try again later."})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.headers.get("X-API-Key"), json.loads(body)))
+        statuses = self.server.statuses
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        if status == 0:
+            self.close_connection = True
+            return
+        self._answer(status, {"detail": "row 0: is below 10."})
+
+    def _answer(self, status: int, content: dict[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api() as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_records_are_sent_in_turn_each_in_a_request_of_its_own(api: Api) -> None:
+    sent = TrafficSender(api.address).send(RECORDS, count=3, rate=1000)
+    bodies = [body for _, body in api.received]
+    assert bodies == [{"records": [RECORDS[0]]}, {"records": [RECORDS[1]]}, {"records": [RECORDS[0]]}]
+    assert (sent.answered, sent.refused, sent.why) == (3, 0, "")
+    assert 0 < sent.median_ms <= sent.p95_ms
+    sent.require_answers()
+
+
+def test_the_rate_is_kept(api: Api) -> None:
+    began = time.monotonic()
+    TrafficSender(api.address).send(RECORDS, count=6, rate=20)
+    assert time.monotonic() - began >= 5 / 20
+
+
+def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
+    TrafficSender(api.address, "a-key-of-sixteen-letters").send(RECORDS, 1, 1000)
+    TrafficSender(api.address).send(RECORDS, 1, 1000)
+    assert [key for key, _ in api.received] == ["a-key-of-sixteen-letters", None]
+
+
+def test_refusals_are_counted_and_the_first_is_told(api: Api) -> None:
+    api.statuses = [200, 422, 500, 200]
+    sent = TrafficSender(api.address).send(RECORDS, 5, 1000)
+    assert str(sent).startswith("3 answered, 2 refused; median ")
+    with pytest.raises(KitError, match=r"^2 of 5 requests were refused: 422: row 0: is below 10\.$"):
+        sent.require_answers()
+
+
+def test_a_connection_that_is_lost_is_opened_again(api: Api) -> None:
+    api.statuses = [200, 0, 200]
+    sent = TrafficSender(api.address).send(RECORDS, 3, 1000)
+    assert (sent.answered, sent.refused) == (2, 1)
+    assert "closed" in sent.why
+
+
+def test_nothing_answered_has_no_latency(api: Api) -> None:
+    api.statuses = [401]
+    assert str(TrafficSender(api.address).send(RECORDS, 2, 1000)) == "0 answered, 2 refused"
+
+
+def test_it_waits_until_the_api_is_ready(api: Api) -> None:
+    api.looks_before_ready = 2
+    events = list[Event]()
+    TrafficSender(api.address, progress=events.append).wait_until_ready(10)
+    assert api.looks_before_ready == -1
+    assert "503: no model is loaded" in events[1].note
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    sender = TrafficSender("http://127.0.0.1:9")
+    with pytest.raises(KitError, match=r"127.0.0.1:9 is not ready after 0.3 s: Connection refused"):
+        sender.wait_until_ready(0.3)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="is no address of an API"):
+        TrafficSender(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("::", "http://[::1]:8000"),
+    ],
+)
+def test_the_address_of_the_settings_can_be_met(host: str, address: str) -> None:
+    assert address_of(ServingSettings.model_validate({"host": host})) == address
