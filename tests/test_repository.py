@@ -117,10 +117,38 @@ def test_the_data_is_as_its_readme_says() -> None:
         assert (float(smallest), float(largest)) == (frame[column].min(), frame[column].max()), column
 
 
-def test_compose_is_valid() -> None:
+@pytest.mark.parametrize("name", ["docker-compose.yml", ".devcontainer/docker-compose.yml"])
+def test_compose_is_valid(name: str, tmp_path: Path) -> None:
+    plain = (ROOT / name).read_text("utf-8").replace("!reset ", "")  # a tag of Compose's own
+    assert "version" not in yaml.safe_load(plain)
+    (tmp_path / "compose.yml").write_text(plain, "utf-8")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    answer = subprocess.run([*command, ROOT / "docker-compose.yml"], capture_output=True, text=True, check=False)
+    answer = subprocess.run([*command, tmp_path / "compose.yml"], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
+
+
+def test_dev_container_fits_the_stack() -> None:
+    """No schema of devcontainer.json is at hand without a network; `make test-containers` starts it for real."""
+    found = read_json_with_comments(ROOT / ".devcontainer" / "devcontainer.json")
+    assert found.keys() <= {
+        "name", "dockerComposeFile", "service", "workspaceFolder", "remoteUser", "updateRemoteUserUID",
+        "shutdownAction", "postCreateCommand", "forwardPorts", "portsAttributes", "customizations",
+    }  # fmt: skip
+    services: dict[str, dict] = {}
+    for name in found["dockerComposeFile"]:
+        text = (ROOT / ".devcontainer" / name).read_text("utf-8").replace("!reset ", "")
+        for service, given in yaml.safe_load(text)["services"].items():
+            services.setdefault(service, {}).update(given)
+    workspace = services[found["service"]]
+    assert f".:{found['workspaceFolder']}" in workspace["volumes"]
+    assert workspace["environment"]["KIT_STAGE"] == "dev"
+    assert services["mlflow"]["ports"] == []
+    assert [str(port) for port in found["forwardPorts"]] == list(found["portsAttributes"])
+    assert all(port["label"] for port in found["portsAttributes"].values())
+    interpreter = found["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert interpreter == f"{workspace['environment']['VENV']}/bin/python"
+    recommended = read_json_with_comments(ROOT / ".vscode" / "extensions.json")["recommendations"]
+    assert set(found["customizations"]["vscode"]["extensions"]) <= set(recommended)
 
 
 def test_compose_publishes_on_this_machine_alone() -> None:

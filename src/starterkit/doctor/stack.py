@@ -54,25 +54,31 @@ def _reason(root: Path) -> tuple[str, str]:
         if state == "created" and name == "mlflow":
             mend = "Free it, or set MLFLOW_PORT in .env and the same port in KIT_TRACKING__URI, then up again"
             return "the service mlflow was never started: its port may be taken", mend
-        if state != "running" or health == "unhealthy":
-            return _said(root, name, health if health == "unhealthy" else state)
+        failing = state != "running" or health == "unhealthy"
+        if failing or (health == "starting" and _told(root, name)):  # one that ends again and again is starting, too
+            return _said(root, name, "failing" if state == "running" else state)
     port = "see that KIT_TRACKING__URI names the port of MLFLOW_PORT"
     return "all services run", f"Wait until `docker compose ps` calls mlflow healthy, and {port}"
 
 
 def _said(root: Path, service: str, state: str) -> tuple[str, str]:
     """A failing service's own reason, the newest one."""
-    lines = _compose(root, "logs", "--no-color", "--no-log-prefix", "--tail", "60", service).stdout.splitlines()
-    if told := [found for found in map(_TOLD.search, lines) if found]:
-        return f"the service {service} is {state}: {told[-1]['what']}", told[-1]["mend"]
-    bad = [line.strip() for line in lines if _BAD.search(line)]
+    if told := _told(root, service):
+        return f"the service {service} is {state}: {told['what']}", told["mend"]
+    bad = [line.strip() for line in _log(root, service) if _BAD.search(line)]
     reason = f": {mask(bad[-1])[:200]}" if bad else ""
-    mend = (
-        "Free space on Docker's disk, then up again"
-        if "No space" in reason
-        else f"`docker compose logs {service}`; {_START}"
-    )
-    return f"the service {service} is {state}{reason}", mend
+    if "No space" in reason:
+        return f"the service {service} is {state}{reason}", "Free space on Docker's disk, then up again"
+    return f"the service {service} is {state}{reason}", f"`docker compose logs {service}`; {_START}"
+
+
+def _told(root: Path, service: str) -> "re.Match[str] | None":
+    told = [found for found in map(_TOLD.search, _log(root, service)) if found]
+    return told[-1] if told else None
+
+
+def _log(root: Path, service: str) -> list[str]:
+    return _compose(root, "logs", "--no-color", "--no-log-prefix", "--tail", "60", service).stdout.splitlines()
 
 
 def _services(text: str) -> list[dict[str, str]]:
