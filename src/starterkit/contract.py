@@ -130,6 +130,7 @@ class Lineage:
         return {
             name: str(value) if isinstance(value, str | bool) else json.dumps(value)
             for name, value in asdict(self).items()
+            if value != {}  # what has nothing to say is read back as its default
         }
 
     @classmethod

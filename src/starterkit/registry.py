@@ -153,6 +153,17 @@ class ModelRegistry:
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.model, str(version.number), key, value)
 
+    def describe(self, text: str, tags: Mapping[str, str]) -> None:
+        """What the registered model's page says."""
+        with explained(self.connection.name):
+            self._client.update_registered_model(self.model, text)
+            for key, value in tags.items():
+                self._client.set_registered_model_tag(self.model, key, value)
+
+    def describe_version(self, version: Version, text: str) -> None:
+        with explained(self.connection.name):
+            self._client.update_model_version(self.model, str(version.number), text)
+
     def location(self, version: Version) -> str:
         """Where the files of a version's exported folder are."""
         with explained(self.connection.name):

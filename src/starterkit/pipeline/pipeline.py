@@ -17,6 +17,7 @@ from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
 from starterkit.lineage.packages import beside_lock
 from starterkit.lineage.provenance import LOCK, describe
+from starterkit.pipeline.describing import Describer
 from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
@@ -129,6 +130,7 @@ class Pipeline:
                 lock = self.settings.root / LOCK
                 trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
                 record_training(run, model, dataset, trained.lineage)
+                self._describer.run(run.id)
             metric = self._problem.metric
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
         return trained
@@ -154,6 +156,7 @@ class Pipeline:
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
             with self._tracker.resume(run_id) as run:
                 model_id = record_export(run, trained.model, dataset, exported)
+                self._describer.run(run_id)
             parity = exported.contract.parity
             note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
         return ExportedRun(run_id, model_id, exported.contract)
@@ -167,6 +170,9 @@ class Pipeline:
                 raise TrackingError(f"run {run} has no exported model", f"Run `starterkit export --run {run}` first")
             tags = _lineage_of(self._tracker, run).to_tags()
             version = self.registry.register(run, model_id, tags, self._problem.title)
+            self._describer.run(run)
+            self._describer.version(version)
+            self._describer.model()
             note.text = str(version)
         return version
 
@@ -184,8 +190,10 @@ class Pipeline:
         """Ask the gate about a version and make it champion if all checks pass."""
         judged = self.judge(dataset, number)
         self.registry.tag(judged.version, {"gate": "passed" if judged.decision.passed else "refused"})
+        self._describer.version(judged.version, judged.decision.verdicts)
         if judged.decision.passed:
             self.registry.set_champion(judged.version)
+            self._describer.model()
         return Promotion(judged.version, judged.decision, judged.earlier)
 
     def run(self) -> Summary:
@@ -208,6 +216,10 @@ class Pipeline:
     @cached_property
     def _connection(self) -> Connection:
         return connect(self.settings.tracking, self.settings.root)
+
+    @cached_property
+    def _describer(self) -> Describer:
+        return Describer(self._problem, self.registry)
 
     @cached_property
     def _tracker(self) -> Tracker:

@@ -17,6 +17,7 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
+    run.tag({"task": problem.task, "metric": problem.metric, "holdout_rows": str(len(dataset.holdout))})
     if dataset.generalised:
         run.tag({"generalised": ", ".join(dataset.generalised)})
     with scratch_folder() as scratch:

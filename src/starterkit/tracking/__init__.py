@@ -5,6 +5,7 @@ from starterkit.tracking.failures import explained
 from starterkit.tracking.holders import owner_of
 from starterkit.tracking.local_store import LocalStore
 from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up
+from starterkit.tracking.notes import describe_experiment, describe_run
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
 
@@ -19,6 +20,8 @@ __all__ = [
     "ask_version",
     "check_round_trip",
     "connect",
+    "describe_experiment",
+    "describe_run",
     "explained",
     "fetch_file",
     "local_store",

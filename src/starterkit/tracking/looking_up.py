@@ -10,11 +10,14 @@ from starterkit.tracking.connection import Connection, explained
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run: who started it and when, its figures, and its page where a server has one."""
+    """A run: its experiment, who started it and when, its figures and tags, and its page where a server has one."""
 
+    name: str
+    experiment: str
     user: str
     started: datetime
     metrics: Mapping[str, float]
+    tags: Mapping[str, str]
     page: str
 
 
@@ -31,9 +34,12 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
             raise
     info, has_pages = run.info, connection.artifacts is None
     return RunRecord(
+        name=info.run_name or "",
+        experiment=info.experiment_id,
         user=info.user_id or run.data.tags.get("mlflow.user", ""),
         started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
         metrics=run.data.metrics,
+        tags=run.data.tags,
         page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
     )
 
