@@ -23,7 +23,8 @@ export PKG
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run serve serve-debug image ui backup restore test lint format types contracts deps unit test-slow \
-  test-faults test-f5 test-containers mutants bench-batch bench-parity env env-test add lock update-deps clean
+  test-faults test-f5 test-browser test-containers mutants bench-batch bench-parity env env-test add lock update-deps \
+  clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +79,10 @@ test-containers: env-test ## the images, built and run; needs Docker
 
 test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code would; ARGS="-k Serve" picks
 	@$(IN_ENV) pytest tests/f5 -o python_files='press_*.py' -o pythonpath=tests/f5 -n 0 --durations=0 $(ARGS)
+
+test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pictures in build/screenshots
+	@rm -rf build/screenshots
+	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)

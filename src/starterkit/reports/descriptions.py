@@ -153,13 +153,15 @@ def _scores(problem: Problem, trained: Trained) -> str:
         name = f"**{metric.name}** (decides; {better} is better)" if decides else f"{metric.name} ({better} is better)"
         naive = trained.metrics.get(f"baseline_{metric.name}")
         rows.append((name, _number(trained.metrics[metric.name]), "" if naive is None else _number(naive)))
-    header = f"#### Metrics over {trained.holdout_rows:,} held-out rows"
+    header = _heading(f"Metrics over {trained.holdout_rows:,} held-out rows")
     return _paragraphs(header, _table(("metric", "model", "naive guess"), rows)) if rows else ""
 
 
 def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
     if verdicts is None:
-        return _paragraphs("#### The gate", f"It has not spoken yet: `starterkit promote --version {number}` asks it.")
+        return _paragraphs(
+            _heading("The gate"), f"It has not spoken yet: `starterkit promote --version {number}` asks it."
+        )
     asked = list(verdicts)
     refusals = sum(not verdict.passed for verdict in asked)
     outcome = f"refused by {refusals} of {len(asked)} checks" if refusals else f"passed all {len(asked)} checks"
@@ -168,7 +170,7 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
         word = verdict.outcome if verdict.passed else f"**{verdict.outcome}**"
         rows.append((word, _plain(verdict.check), _amount(verdict.figure), _amount(verdict.limit)))
     return _paragraphs(
-        f"#### The gate: {outcome}",
+        _heading(f"The gate: {outcome}"),
         f"`starterkit gate --version {number}` tells each one's reason.",
         _table(("verdict", "check", "figure", "limit"), rows),
     )
@@ -179,7 +181,7 @@ def _columns(problem: Problem) -> str:
     rows = [(_plain(column.name), _kind(column), _plain(column.description)) for column in problem.features[:_FEW]]
     more = len(problem.features) - len(rows)
     return _paragraphs(
-        "#### Inputs", _table(("column", "type", "meaning"), rows), f"… and {more} more." if more else ""
+        _heading("Inputs"), _table(("column", "type", "meaning"), rows), f"… and {more} more." if more else ""
     )
 
 
@@ -189,7 +191,7 @@ def _kind(column: Column) -> str:
 
 def _loading(address: str, model: str) -> str:
     lines = ("import mlflow", f'mlflow.set_tracking_uri("{address}")', f'model = mlflow.pyfunc.load_model("{model}")')
-    return "\n".join(("#### How to load it", "", "```", *lines, "```"))
+    return _paragraphs(_heading("How to load it"), "\n".join(("```", *lines, "```")))
 
 
 def _amount(value: float | None) -> str:
@@ -198,6 +200,11 @@ def _amount(value: float | None) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _heading(text: str) -> str:
+    """MLflow shows headings as plain text, and nothing between a table and what follows."""
+    return f"<br>**{text}**"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,144 @@
+"""MLflow's own pages over a run of the pipeline, as a person looks at them."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import Browser
+from playwright.sync_api import Page, expect
+
+from starterkit.registry import ModelRegistry, Version
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking import Connection, connect
+
+NAME = "local.diabetes"
+SUBJECT = "Diabetes progression within a year: regression of progression (points)."
+
+
+@pytest.fixture(scope="session")
+def connection(trained: Path) -> Connection:
+    return connect(load_settings(trained, {}).tracking, trained)
+
+
+@pytest.fixture(scope="session")
+def champion(connection: Connection) -> Version:
+    found = ModelRegistry(connection, Stage.LOCAL, "diabetes").champion()
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def experiment(connection: Connection, champion: Version) -> str:
+    return connection.client.get_run(champion.run).info.experiment_id
+
+
+def test_the_address_that_the_kit_prints_shows_the_runs(browser: Browser, mlflow_address: str, experiment: str) -> None:
+    page = browser.open(f"{mlflow_address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
+    expect(page.get_by_text(SUBJECT)).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile(r"^diabetes \d{4}-"))).to_be_visible()
+    page.get_by_text(SUBJECT).click()
+    browser.shoot("experiment")
+    page.get_by_role("link", name=f"registered model {NAME}").click()
+    expect(page).to_have_url(re.compile(rf"#/models/{re.escape(NAME)}"))
+
+
+def test_a_run_shows_its_description_and_its_metrics(
+    browser: Browser, mlflow_address: str, experiment: str, champion: Version, connection: Connection
+) -> None:
+    page = browser.open(f"{mlflow_address}/#/experiments/{experiment}/runs/{champion.run}")
+    metrics = connection.client.get_run(champion.run).data.metrics
+    expect(page.get_by_text(f"rmse {metrics['rmse']:.4g}, where a naive guess has")).to_be_visible()
+    for name in ("rmse", "baseline_rmse"):
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+        expect(page.get_by_text(str(metrics[name]), exact=True)).to_be_visible()
+    browser.shoot("run")
+    page.get_by_text("Show more").first.click()
+    expect(page.get_by_text(re.compile(r"mlflow\.pyfunc\.load_model\(\"models:/m-\w+\"\)"))).to_be_visible()
+    browser.shoot("run-description")
+
+
+@pytest.mark.parametrize("figure", ["residuals", "importance"])
+def test_a_figure_is_drawn(
+    browser: Browser, mlflow_address: str, experiment: str, champion: Version, figure: str
+) -> None:
+    page = browser.open(
+        f"{mlflow_address}/#/experiments/{experiment}/runs/{champion.run}/artifacts/figures/{figure}.png"
+    )
+    shown = page.locator("img[src^='blob:'], img[src*='get-artifact']").first
+    expect(shown).to_be_visible()
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
+    browser.shoot(f"figure-{figure}")
+
+
+def test_the_registered_model_shows_what_serves_now(browser: Browser, mlflow_address: str, champion: Version) -> None:
+    page = browser.open(f"{mlflow_address}/#/models/{NAME}")
+    expect(page.get_by_text(f"Serves now: version {champion.number}")).to_be_visible()
+    expect(page.get_by_text(f'load_model("models:/{NAME}@champion")')).to_be_visible()
+    browser.shoot("registered-model")
+    versions = page.get_by_test_id("model-version-table")
+    versions.scroll_into_view_if_needed()
+    expect(versions.get_by_text("champion")).to_be_visible()
+    browser.shoot("registered-model-versions")
+    page.get_by_role("link", name=f"version {champion.number}", exact=True).click()
+    expect(page).to_have_url(re.compile(rf"#/models/{re.escape(NAME)}/versions/{champion.number}"))
+
+
+def test_a_version_shows_the_gates_word_and_leads_to_its_run(
+    browser: Browser, mlflow_address: str, champion: Version
+) -> None:
+    page = browser.open(f"{mlflow_address}/#/models/{NAME}/versions/{champion.number}")
+    expect(page.get_by_role("heading", name="The gate: passed all 12 checks")).to_be_visible()
+    expect(page.get_by_role("cell", name="robustness")).to_be_visible()
+    expect(page.get_by_text("champion", exact=False).first).to_be_visible()
+    browser.shoot("version")
+    page.get_by_role("link", name=re.compile("^run diabetes")).click()
+    expect(page).to_have_url(re.compile(rf"/runs/{champion.run}"))
+    expect(page.get_by_text(champion.run).first).to_be_visible()
+
+
+def test_pages_work_behind_another_port(browser: Browser, mlflow_address: str) -> None:
+    with forwarded(urlsplit(mlflow_address).port or 0) as port:
+        page = browser.open(f"http://localhost:{port}/#/models/{NAME}")
+        expect(page.get_by_text("Serves now")).to_be_visible()
+        assert rename_tag(page, f"http://localhost:{port}") == 200
+
+
+def rename_tag(page: Page, address: str) -> int:
+    """A change asked for by the page itself: a server that takes it for a foreign page's refuses."""
+    body = {"name": NAME, "key": "forwarded", "value": "yes"}
+    ask = """([address, body]) => fetch(address, {method: 'POST', body: JSON.stringify(body),
+        headers: {'Content-Type': 'application/json'}}).then(answer => answer.status)"""
+    return page.evaluate(ask, [f"{address}/ajax-api/2.0/mlflow/registered-models/set-tag", body])
+
+
+@contextmanager
+def forwarded(port: int) -> Iterator[int]:
+    """What an editor does who forwards a port to another one: bytes go through, and nothing else."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_forward, args=(listening, port), daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+def _forward(listening: socket.socket, port: int) -> None:
+    while True:
+        try:
+            near, _ = listening.accept()
+        except OSError:
+            return
+        far = socket.create_connection(("127.0.0.1", port))
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        return

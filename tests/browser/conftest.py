@@ -1,0 +1,124 @@
+"""A real browser, cut off from everything but this machine, before pages of real servers over a real run."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
+
+REPOSITORY = Path(__file__).parents[2]
+READ_BY_A_RUN = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
+SHOTS = REPOSITORY / "build" / "screenshots"
+COMMAND = [sys.executable, "-m", "starterkit"]
+CLOSE_ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
+LOOPBACK = {"127.0.0.1", "localhost"}
+_WAIT = 30_000  # milliseconds; a machine that does something else is slow
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which the pipeline ran: few trees, and few rows to prove."""
+    root = tmp_path_factory.mktemp("trained") / "my prøject ü"
+    root.mkdir()
+    for name in READ_BY_A_RUN:
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
+    base = root / "config" / "base.yaml"
+    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
+    base.write_text(few.replace("learning_rate: 0.03", "learning_rate: 0.2") + "\nexport:\n  parity_rows: 500\n")
+    subprocess.run([*COMMAND, "run"], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    return root
+
+
+@contextmanager
+def started(root: Path, command: str, sign: str) -> Iterator[str]:
+    """The address of a server that one of the kit's commands starts on a free port; `sign` says that it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [*COMMAND, command, "--port", str(port)]
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(words, cwd=root, env=unbuffered, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert any(sign in line for line in process.stdout), f"{command} ended before it answered"
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def mlflow_address(trained: Path) -> Iterator[str]:
+    with started(trained, "ui", "MLflow's UI") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def api_address(trained: Path) -> Iterator[str]:
+    with started(trained, "serve", "Answering on") as address:
+        yield address
+
+
+@dataclass
+class Browser:
+    """One window. `asked` holds every address beyond this machine that a page wanted; none was reached."""
+
+    context: BrowserContext
+    page: Page
+    asked: list[str] = field(default_factory=list)
+
+    def open(self, address: str) -> Page:
+        """A page, loaded afresh, without MLflow's Assistant in front of it."""
+        self.page.goto("about:blank")  # a change of the hash alone would load nothing
+        self.page.goto(address)
+        return self.page
+
+    def shoot(self, name: str) -> None:
+        """Keep what the window shows, for people to look at."""
+        close = self.page.locator(CLOSE_ASSISTANT)
+        if close.count():
+            close.click()
+            close.wait_for(state="detached")
+        self.page.wait_for_timeout(500)  # whatever slides has arrived
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+
+@pytest.fixture(scope="session")
+def executable() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        said = "not run: there is no chromium here (apt-get install chromium)"
+        pytest.fail(said) if os.environ.get("BROWSER_REQUIRED") else pytest.skip(said)
+    return found
+
+
+@pytest.fixture
+def browser(executable: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        context = launched.new_context(viewport={"width": 1500, "height": 1100})
+        context.set_default_timeout(_WAIT)
+        expect.set_options(timeout=_WAIT)
+        opened = Browser(context, context.new_page())
+
+        def only_here(route: Route) -> None:
+            if urlsplit(route.request.url).hostname in LOOPBACK:
+                route.continue_()
+            else:
+                opened.asked.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", only_here)
+        yield opened
+        launched.close()
