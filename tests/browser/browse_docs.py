@@ -1,7 +1,8 @@
 """The API's page to try it, in a browser that reaches nothing but this machine."""
 
-from conftest import Browser
 from playwright.sync_api import expect
+
+from conftest import Browser
 
 
 def test_docs_work_without_a_network(browser: Browser, api_address: str) -> None:

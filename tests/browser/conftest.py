@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from re import Pattern
 from urllib.parse import urlsplit
 
 import pytest
@@ -82,6 +83,13 @@ class Browser:
         self.page.goto("about:blank")  # a change of the hash alone would load nothing
         self.page.goto(address)
         return self.page
+
+    def follow(self, name: str | Pattern[str]) -> Page:
+        """What a link of a description leads to. MLflow opens it in a tab of its own."""
+        exact = isinstance(name, str) or None
+        with self.context.expect_page() as opened:
+            self.page.get_by_role("link", name=name, exact=exact).first.click()
+        return opened.value
 
     def shoot(self, name: str) -> None:
         """Keep what the window shows, for people to look at."""
