@@ -87,3 +87,13 @@ def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id
     with pytest.raises((TrackingError, ContractError)) as raised:
         registry.open(version)
     assert "\n" not in str(raised.value)
+
+
+def test_words_and_tags_reach_model_and_version(registry: ModelRegistry, model_id: str) -> None:
+    version = registry.register("run1", model_id, {}, "first")
+    registry.describe("**what**", {"task": "regression"})
+    registry.describe_version(version, "**which**")
+    client = registry.connection.client
+    model = client.get_registered_model(registry.model)
+    assert (model.description, model.tags) == ("**what**", {"task": "regression"})
+    assert client.get_model_version(registry.model, "1").description == "**which**"

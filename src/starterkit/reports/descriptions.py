@@ -159,9 +159,8 @@ def _scores(problem: Problem, trained: Trained) -> str:
 
 def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
     if verdicts is None:
-        return _paragraphs(
-            _heading("The gate"), f"It has not spoken yet: `starterkit promote --version {number}` asks it."
-        )
+        asking = f"`starterkit promote --version {number}` asks it."
+        return _paragraphs(_heading("The gate has not spoken yet"), asking)
     asked = list(verdicts)
     refusals = sum(not verdict.passed for verdict in asked)
     outcome = f"refused by {refusals} of {len(asked)} checks" if refusals else f"passed all {len(asked)} checks"
