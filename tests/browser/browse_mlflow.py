@@ -37,8 +37,8 @@ def experiment(connection: Connection, champion: Version) -> str:
     return connection.client.get_run(champion.run).info.experiment_id
 
 
-def test_the_address_that_the_kit_prints_shows_the_runs(browser: Browser, mlflow_address: str, experiment: str) -> None:
-    page = browser.open(f"{mlflow_address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
+def test_the_address_that_the_kit_prints_shows_the_runs(browser: Browser, runs_address: str) -> None:
+    page = browser.open(runs_address)
     expect(page.get_by_text(SUBJECT)).to_be_visible()
     expect(page.get_by_role("link", name=re.compile(r"^diabetes \d{4}-"))).to_be_visible()
     browser.shoot("experiment")

@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def started(root: Path, command: str, sign: str) -> Iterator[str]:
-    """The address of a server that one of the kit's commands starts on a free port; `sign` says that it answers."""
+    """The address that one of the kit's commands prints once its server answers; `sign` stands before it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,22 +51,29 @@ def started(root: Path, command: str, sign: str) -> Iterator[str]:
     with subprocess.Popen(words, cwd=root, env=unbuffered, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            assert any(sign in line for line in process.stdout), f"{command} ended before it answered"
-            yield f"http://127.0.0.1:{port}"
+            said = next((line for line in process.stdout if line.startswith(sign)), "")
+            assert f"http://127.0.0.1:{port}" in said, f"{command} ended before it answered"
+            yield said.removeprefix(sign).split()[0].strip(",")
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
 
 
 @pytest.fixture(scope="session")
-def mlflow_address(trained: Path) -> Iterator[str]:
-    with started(trained, "ui", "MLflow's UI") as address:
+def runs_address(trained: Path) -> Iterator[str]:
+    """What `starterkit ui` prints."""
+    with started(trained, "ui", "MLflow's UI: ") as address:
         yield address
 
 
 @pytest.fixture(scope="session")
+def mlflow_address(runs_address: str) -> str:
+    return runs_address.partition("/#")[0]
+
+
+@pytest.fixture(scope="session")
 def api_address(trained: Path) -> Iterator[str]:
-    with started(trained, "serve", "Answering on") as address:
+    with started(trained, "serve", "Answering on ") as address:
         yield address
 
 

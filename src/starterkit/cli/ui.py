@@ -9,11 +9,12 @@ import time
 import typer
 
 from starterkit.cli.console import ProgressView
+from starterkit.entry import stated_name
 from starterkit.errors import TrackingError
 from starterkit.progress import step
 from starterkit.serving import require_port
 from starterkit.settings import Settings
-from starterkit.tracking import Connection, ask_version, connect
+from starterkit.tracking import Connection, ask_version, connect, runs_page
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 90
@@ -26,11 +27,12 @@ def open_ui(settings: Settings, port: int) -> None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
         return
     require_port(_HOST, port)
+    page = runs_page(connection, f"{settings.stage}.{name}") if (name := stated_name()) else ""
     server = _start(connection, port, show=settings.debug)
     try:
         with step(ProgressView(), "start the UI"):
             _wait_for(f"http://{_HOST}:{port}", server)
-        typer.echo(f"MLflow's UI: http://{_HOST}:{port}, experiments under Model training (Ctrl-C ends it)")
+        typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
         server.wait()
     finally:
         _end(server)

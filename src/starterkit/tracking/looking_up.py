@@ -44,6 +44,14 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
     )
 
 
+def runs_page(connection: Connection, experiment: str) -> str:
+    """Where MLflow's UI shows an experiment's runs, without the server's address; empty where there is none."""
+    with explained(connection.name):
+        found = connection.client.get_experiment_by_name(experiment)
+    # MLflow opens on its pages for language models, which show nothing of ours, unless the address says so.
+    return f"#/experiments/{found.experiment_id}/runs?workflowType=machine_learning" if found else ""
+
+
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
     """A file that a run kept, copied to `into`; None where this store does not have it."""
     import mlflow.artifacts

@@ -1,16 +1,14 @@
-"""The words and tags that MLflow's pages show at the top of an experiment and of a run. Only carried here."""
+"""The words that MLflow's pages show at the top of an experiment and of a run. Only carried here."""
 
 from starterkit.tracking.connection import Connection
 from starterkit.tracking.failures import explained
 
 _NOTE = "mlflow.note.content"
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # its pages open on training runs, not on traces
 
 
 def describe_experiment(connection: Connection, experiment: str, text: str) -> None:
     with explained(connection.name):
-        for key, value in {_NOTE: text, **_KIND}.items():
-            connection.client.set_experiment_tag(experiment, key, value)
+        connection.client.set_experiment_tag(experiment, _NOTE, text)
 
 
 def describe_run(connection: Connection, run_id: str, text: str) -> None:

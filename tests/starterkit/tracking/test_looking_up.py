@@ -8,7 +8,7 @@ import pytest
 
 from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
-from starterkit.tracking import Connection, connect, fetch_file, look_up
+from starterkit.tracking import Connection, connect, fetch_file, look_up, runs_page
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,8 @@ def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
     assert timedelta() < datetime.now(UTC) - record.started < timedelta(hours=1)
     assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
     assert record.page == ""
+    assert record.name.startswith("diabetes ")
+    assert record.tags["metric"] == "rmse"
 
 
 def test_run_on_a_server_has_a_page(opened: tuple[Connection, str]) -> None:
@@ -33,6 +35,13 @@ def test_run_on_a_server_has_a_page(opened: tuple[Connection, str]) -> None:
     assert record is not None
     assert record.page.startswith("https://mlflow.example/#/experiments/")
     assert record.page.endswith(f"/runs/{run}")
+
+
+def test_runs_of_an_experiment_have_a_page(opened: tuple[Connection, str]) -> None:
+    connection, run = opened
+    experiment = connection.client.get_run(run).info.experiment_id
+    assert runs_page(connection, "local.diabetes") == f"#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert runs_page(connection, "local.nothing") == ""
 
 
 def test_what_the_store_does_not_have_is_none(opened: tuple[Connection, str], tmp_path: Path) -> None:
