@@ -33,13 +33,13 @@ class Place:
 
     @property
     def model_link(self) -> str:
-        return f"[registered model {self.name}](#/models/{self.name})"
+        return f"[registered model {self.name}](#/models/{self.name}{_MODE})"
 
     def run_link(self, run: str, name: str) -> str:
         return f"[run {_plain(name)}](#/experiments/{self.experiment}/runs/{run}{_MODE})"
 
     def version_link(self, number: int) -> str:
-        return f"[version {number}](#/models/{self.name}/versions/{number})"
+        return f"[version {number}](#/models/{self.name}/versions/{number}{_MODE})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +131,14 @@ def _in_short(problem: Problem, trained: Trained | None) -> str:
     figure, naive = figures.get(problem.metric), figures.get(f"baseline_{problem.metric}")
     if figure is None or naive is None:
         return _subject(problem)
-    return f"{_subject(problem)} {problem.metric} {_number(figure)}, where a naive guess has {_number(naive)}."
+    return f"{_subject(problem)} Holdout {problem.metric} {_number(figure)}, where a naive guess has {_number(naive)}."
 
 
 def _data(trained: Trained) -> str:
     lineage = trained.lineage
     code = f"commit `{lineage.commit[:10]}`" + (", with changes" if lineage.dirty else "")
     if lineage.commit == _NO_COMMIT:
-        code = "of no commit"
+        code = "in no commit"
     rows = f"{lineage.rows:,} rows of {_plain(lineage.data_source)}, {trained.holdout_rows:,} of them held out"
     bands = f" In bands: {_plain(trained.generalised)}." if trained.generalised else ""
     return f"**Data:** {rows}.{bands} **Stage:** {lineage.stage}. **Code:** {code}."

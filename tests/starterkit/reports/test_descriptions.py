@@ -70,17 +70,17 @@ def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
     assert "In bands: age, sex." in text
     assert "load_model" not in text
     assert "`starterkit export --run 0123` comes next" in text
-    assert "of no commit" in run_text(problem, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
+    assert "in no commit" in run_text(problem, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
 
 
 def test_pages_lead_to_each_other() -> None:
     run, version = run_text(problem, PLACE, TRAINED, [3]), version_text(problem, PLACE, 3, TRAINED)
     model = model_text(problem, PLACE, 3, TRAINED)
     mode = "?workflowType=machine_learning"
-    assert "[version 3](#/models/local.diabetes/versions/3)" in run
+    assert f"[version 3](#/models/local.diabetes/versions/3{mode})" in run
     assert "comes next" not in run
     for text in (run, version, experiment_text(problem, PLACE)):
-        assert "[registered model local.diabetes](#/models/local.diabetes)" in text
+        assert f"[registered model local.diabetes](#/models/local.diabetes{mode})" in text
     for text in (version, model):
         assert f"[run diabetes 2026-11-25](#/experiments/7/runs/0123{mode})" in text
     for text in (run, model):
