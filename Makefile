@@ -43,7 +43,7 @@ image: env ## an image that serves the champion, with the model in it; IMAGE=nam
 	@$(VENV)/bin/python tools/image.py $(IMAGE)
 
 serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=5678
-	@$(IN_ENV) debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
+	@$(VENV)/bin/python -Xfrozen_modules=off -m debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)

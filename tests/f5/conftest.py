@@ -55,7 +55,7 @@ def environ(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "borrowed.pth").write_text(f"{root / 'src'}\n{sysconfig.get_path('purelib')}\n")
     subprocess.run([venv / "bin" / "python", "-c", STAMP, venv / "kit-environment"], cwd=root, check=True)
-    ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+    ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS", "ARGS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 
 from terminal import Terminal
 
-SECONDS = 150
+SECONDS = 240
+_SECONDS_TO_LEAVE = 10
 Json = dict[str, Any]
 OpenTerminal = Callable[[Sequence[str], str, Mapping[str, str | None]], Terminal]
 
@@ -151,9 +152,9 @@ class Debugger:
         """The red square; or, where the program was there before, the plug that leaves it running."""
         if terminate:
             self._main.ask("terminate").exception(SECONDS)
-        self._main.ask("disconnect", {"terminateDebuggee": terminate}).exception(SECONDS)
-        if self._adapter:
-            self._adapter.wait(SECONDS)
+        for one in reversed(self._connections):  # those of processes that the program started come first
+            one.ask("disconnect", {"terminateDebuggee": terminate}).exception(_SECONDS_TO_LEAVE)
+        self.close()
 
     def close(self) -> None:
         """End the adapter, if nobody has."""

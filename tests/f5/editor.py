@@ -62,6 +62,7 @@ class Editor:
         end = time.monotonic() + SECONDS
         while not answers(f"{address}/health/ready"):
             assert time.monotonic() < end, f"{address} is not ready:\n{terminal.text}"
+            assert terminal.process.poll() is None, f"it ended before {address} was ready:\n{terminal.text}"
             time.sleep(0.2)
 
     def close(self) -> None:

@@ -17,7 +17,8 @@ from editor import Editor, answers, example_of
 from workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
-PROBLEM, ROUTES = "src/example_project/problem.py", "src/starterkit/serving/routes.py"
+PROBLEM = "src/example_project/problem.py"
+APP, ROUTES = "src/starterkit/serving/app.py", "src/starterkit/serving/routes.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
 
@@ -36,7 +37,7 @@ STOPS = {
     "Run the pipeline": Stop("return make_pipeline(", "n_estimators", "20"),
     "Train": Stop("return make_pipeline(", "random_state", "7"),  # as .env says
     "Export": Stop("return source.read()", "source", r"CsvFile\(path=.*diabetes\.csv"),
-    "Serve the API": Stop("problem = Problem(", "__name__", "'example_project.problem'"),  # in the reloaded process
+    "Serve the API": Stop("current.served = load()", "settings", "ServingSettings", APP),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
     "Attach to a running API or notebook": Stop("served = current.get()", "settings", "ServingSettings", ROUTES),
