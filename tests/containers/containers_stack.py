@@ -14,6 +14,12 @@ from compose import REPOSITORY, Stack, kit
 from engine import Docker
 
 RUNNING = ("postgres", "mlflow", "api")
+# What was stored before has to be where the server looks for it now.
+COPY = """
+import pathlib
+for file in pathlib.Path('/artifacts').rglob('*'):
+    if file.is_file(): s3.upload_file(str(file), 'models', f"kit/{file.relative_to('/artifacts')}")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +264,7 @@ def test_artifacts_in_s3_by_settings_alone(
     environ = {"MLFLOW_ARTIFACTS": "s3://models/kit", "MLFLOW_S3_ENDPOINT_URL": "http://s3:9000", **keys}
     try:
         stack.up(**environ)
-        stack.inside("mlflow", "python", "-c", f"{client}s3.create_bucket(Bucket='models')")
+        stack.inside("mlflow", "python", "-c", f"{client}s3.create_bucket(Bucket='models'){COPY}")
         done = kit(repository, "run", KIT_TRACKING__URI=stack.address, KIT_TRAINING__SEED="3")
         assert done.returncode == 0, done.stderr
         listed = stack.inside(
