@@ -67,6 +67,7 @@ def test_an_earlier_copy_is_replaced_and_nothing_else_is(run: Run, trained: Path
     assert (kept / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_without_a_champion_nothing_is_kept(run: Run, repository: Path) -> None:
     done = run(repository, "fetch", "build/model")
     assert done.returncode == 1

@@ -44,6 +44,7 @@ def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path) -> None:
     done = subprocess.run([*COMMAND, "run"], cwd=repository, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -209,6 +210,7 @@ def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_pat
     assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
 
 
+@pytest.mark.slow
 def test_predict_without_a_champion_says_what_the_process_that_fetches_it_says(run: Run, repository: Path) -> None:
     done = run(repository, "predict", "data/diabetes.csv", "out.csv")
     assert done.returncode == 1

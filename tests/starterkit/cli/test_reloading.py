@@ -17,6 +17,8 @@ from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
 from starterkit.tracking import connect
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "starterkit"]
 SECONDS = 60

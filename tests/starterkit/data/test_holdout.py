@@ -158,6 +158,7 @@ def written(table: pd.DataFrame, folder: Path) -> dict[str, DataSettings]:
 @pytest.mark.parametrize("schema", [Measures, Repeated])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories())
+@pytest.mark.slow
 def test_no_row_changes_sides_whatever_becomes_of_the_table(
     schema: type[pa.DataFrameModel], history: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ _write_whole(Path(sys.argv[1]), Files({"contract.json": b"{}"}))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_folder_and_the_next_one_cleans_up(diabetes: Any, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
     command = [sys.executable, "-c", KILLED, str(folder)]

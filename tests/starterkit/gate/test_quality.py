@@ -146,6 +146,7 @@ def test_without_slices_there_is_nothing_to_refuse(evidence: Any) -> None:
     assert NoSliceWorse(RULE, "refuse").judge(evidence(error=3.0)).passed
 
 
+@pytest.mark.slow
 def test_many_slices_do_not_make_a_refusal_likelier(contract: Any) -> None:
     """Two versions that are equally good, looked at in ten parts of 50 rows, 200 times over."""
     refused = sum(
@@ -154,6 +155,7 @@ def test_many_slices_do_not_make_a_refusal_likelier(contract: Any) -> None:
     assert refused <= 24  # about ten are allowed: one in twenty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "log_loss", "roc_auc", "accuracy"])
 def test_each_bound_is_wrong_about_one_time_in_twenty(contract: Any, metric: str) -> None:
     """The interval against the truth, which here is a shortfall of zero. Loose: 150 draws of 120 rows."""

@@ -22,6 +22,8 @@ from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
 from starterkit.tracking import Connection
 
+pytestmark = pytest.mark.slow
+
 
 def settings_for(settings: Settings, source: Path, **limits: Limit) -> Settings:
     changes = {

@@ -160,6 +160,7 @@ def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> N
     assert pipeline.run().promotion.version.number == 1
 
 
+@pytest.mark.slow
 def test_projects_own_check_is_asked(settings: Settings) -> None:
     class NeverOnMondays(Check):
         name = "weekday"
@@ -173,6 +174,7 @@ def test_projects_own_check_is_asked(settings: Settings) -> None:
     assert summary.samples == ()
 
 
+@pytest.mark.slow
 def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path) -> None:
     trained = Pipeline(problem, settings).train(Pipeline(problem, settings).read())
     later = Pipeline(problem, settings)
@@ -188,6 +190,7 @@ def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path
     np.testing.assert_array_equal(loaded.model.evaluation.prediction.values, trained.model.evaluation.prediction.values)
 
 
+@pytest.mark.slow
 def test_events_tell_every_step(settings: Settings) -> None:
     events: list[Event] = []
     Pipeline(problem, settings, events.append).run()
@@ -284,6 +287,7 @@ def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Setti
     assert "column 'age' is gone" in signature.reason
 
 
+@pytest.mark.slow
 def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(after_a_run: Settings) -> None:
     again = Pipeline(problem, seeded(after_a_run, 7)).run()
     verdict = verdicts(again)["champion"]
@@ -296,6 +300,7 @@ def seeded(settings: Settings, seed: int) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
 
 
+@pytest.mark.slow
 def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -> None:
     other = replace(problem, holdout=Holdout(fraction=0.2, salt="mine"))
     theirs = Pipeline(other, after_a_run)
@@ -312,6 +317,7 @@ def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -
     assert "The champion was trained on 73 of them, which flatters it" in reasons["champion"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["run", "file"])
 def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: str) -> None:
     pipeline = Pipeline(problem, after_a_run)
