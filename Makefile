@@ -15,6 +15,8 @@ DEBUG_PORT ?= 5678
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
+# pytest has a worker for each core: threads within one would only be in the others' way.
+ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
@@ -66,10 +68,10 @@ deps: env-test ## deptry: what is imported is declared, and the reverse
 	$(IN_ENV) deptry src
 
 unit: env-test ## pytest alone; ARGS="-k export" picks
-	$(IN_ENV) pytest $(ARGS)
+	$(ALONE) $(IN_ENV) pytest $(ARGS)
 
 test-slow: env-test ## tests that take long: they train again, kill what they started, or judge many candidates
-	$(IN_ENV) pytest -m slow $(ARGS)
+	$(ALONE) $(IN_ENV) pytest -m slow $(ARGS)
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
