@@ -68,7 +68,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for the command's result
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_REQUEST_SECONDS))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_REQUEST_RETRIES))
-    # A server with its artifacts in a bucket would send clients there, who may neither know its host nor have a way to it.
+    # A server with its artifacts in a bucket would send clients there, who may have no way to it.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
     os.environ.pop("MLFLOW_RUN_ID", None)  # `mlflow run` sets it; the kit's runs are its own, in its own experiment
