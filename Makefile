@@ -59,7 +59,7 @@ lint: env-test ## ruff: mistakes and formatting
 	$(IN_ENV) ruff format --check .
 
 types: env-test ## pyrefly: types
-	$(IN_ENV) pyrefly check
+	$(IN_ENV) pyrefly check --python-interpreter-path $(VENV)/bin/python
 
 contracts: env-test ## import-linter: who may import whom
 	$(VENV)/bin/lint-imports
