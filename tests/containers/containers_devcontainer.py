@@ -66,21 +66,20 @@ def user(docker: Docker) -> Iterator[str]:
 def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     if shutil.which("npm") is None:
         pytest.fail("not run: npm is not installed, which brings the dev container's command line", pytrace=False)
-    tools = tmp_path_factory.mktemp("cli")
+    home = Path(pwd.getpwnam(user).pw_dir)
+    # pytest's own folders are the caller's alone, and every session of it makes them so again.
+    tools = tmp_path_factory.mktemp("cli") if os.geteuid() else home / "cli"
     installed = subprocess.run(
         ["npm", "install", "--silent", "--prefix", str(tools), CLI], capture_output=True, text=True
     )
     if installed.returncode:
         pytest.fail(f"not run: npm cannot install {CLI}: {installed.stderr.strip()[-300:]}", pytrace=False)
-    home = Path(pwd.getpwnam(user).pw_dir)
     root = home / "my kit"
     copy_tree(root)
     command: tuple[str, ...] = (str(tools / "node_modules" / ".bin" / "devcontainer"),)
     if not os.geteuid():
         entry = pwd.getpwnam(user)
-        subprocess.run(["chown", "-R", f"{user}:", str(root)], check=True)
-        for folder in (tools, *tools.parents):  # pytest's folders are the owner's alone
-            folder.chmod(folder.stat().st_mode | 0o055)
+        subprocess.run(["chown", "-R", f"{user}:", str(root), str(tools)], check=True)
         command = ("setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", *command)
     project = docker.name("dev")
     environ = {**os.environ, "HOME": str(home), "USER": user, "COMPOSE_PROJECT_NAME": project}

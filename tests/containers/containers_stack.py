@@ -1,8 +1,11 @@
 """The compose stack with real containers: used by a client, restarted, backed up, hurt, and told about."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -300,3 +303,27 @@ def test_taken_port_is_named(docker: Docker, stack: Stack, repository: Path) -> 
         assert re.search(r"port is already allocated|address already in use", done.stderr)
     finally:
         second.remove()
+
+
+def test_step_runs_as_a_project_in_the_repositorys_own_image(
+    stack: Stack, docker: Docker, champion: Any, tmp_path: Path
+) -> None:
+    image = "mlflow-starter-kit"  # the name that docker/project/MLproject gives
+    had = docker.ask("image", "inspect", image).returncode == 0
+    docker(
+        "build", "--tag", image, "--file", str(REPOSITORY / "docker" / "train.Dockerfile"), str(REPOSITORY), seconds=900
+    )
+    before = int(stack.query("SELECT count(*) FROM runs WHERE status = 'FINISHED'"))
+    named = {"KIT_STAGE": "dev", "KIT_TRACKING__URI": "http://mlflow:5000", "MLFLOW_TRACKING_URI": stack.address}
+    words = ["run", str(REPOSITORY / "docker" / "project"), "-e", "train", "-A", f"network={stack.name}_default"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlflow", *words], cwd=tmp_path, env={**os.environ, **named},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert int(stack.query("SELECT count(*) FROM runs WHERE status = 'FINISHED'")) >= before + 1
+        assert stack.query("SELECT count(*) FROM tags WHERE key = 'commit' AND value ~ '^[0-9a-f]{40}$'") != "0"
+    finally:
+        if not had:
+            docker.ask("rmi", "--force", image)
