@@ -39,6 +39,8 @@ def _reason(root: Path) -> tuple[str, str]:
     listed = _compose(root, "ps", "--all", "--format", "json")
     if listed.returncode:
         said = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
+        if re.search("not a docker command|unknown (shorthand )?flag|unknown command", listed.stderr):
+            return "Docker has no Compose here", "Install its plugin, `docker compose`, 2.24 or newer"
         if "daemon" in said or "permission denied" in said:
             mend = "Start Docker (on Linux: `systemctl start docker`), and see that your user may use it"
             return f"Docker does not answer: {said}", mend

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,15 @@ def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkey
     assert found is not None
     assert "Docker does not answer" in found.text
     assert "Start Docker" in found.mend
+
+
+def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("not run: Docker is not installed")
+    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
+    monkeypatch.setenv("DOCKER_CONFIG", str(repository))  # where plugins of a user's own are looked for
+    if not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("not run: Compose is installed for everybody here")
+    found = stack(repository, closed)
+    assert found is not None
+    assert "Docker has no Compose here" in found.text
