@@ -74,7 +74,7 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
     )
     if installed.returncode:
         pytest.fail(f"not run: npm cannot install {CLI}: {installed.stderr.strip()[-300:]}", pytrace=False)
-    root = home / "my kit"
+    root = home / f"my {docker.token}"
     copy_tree(root)
     command: tuple[str, ...] = (str(tools / "node_modules" / ".bin" / "devcontainer"),)
     if not os.geteuid():
@@ -94,7 +94,8 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
             str(root / ".devcontainer" / "docker-compose.yml"),
         ]
         docker.ask("compose", "--project-name", project, *files, "down", "--volumes", "--timeout", "2", seconds=120)
-        images = docker("images", "--quiet", "--filter", f"reference={project}*").split()
+        named = (f"{project}*", f"vsc-my{docker.token}*")  # the latter is the image with the user's id
+        images = [one for name in named for one in docker("images", "--quiet", "--filter", f"reference={name}").split()]
         docker.ask("rmi", "--force", *images)
         if not os.geteuid():
             shutil.rmtree(root)
