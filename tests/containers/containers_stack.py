@@ -211,6 +211,22 @@ def test_database_of_another_mlflow_is_named(
         stack.up("--force-recreate", "mlflow")
 
 
+def test_older_database_is_brought_up_to_date(stack: Stack, repository: Path, champion: Any, until: Callable) -> None:
+    head = stack.query("SELECT version_num FROM alembic_version")
+    one_back = (
+        "from mlflow.store.db.utils import _get_alembic_config as config; from alembic import command; "
+        "command.downgrade(config('postgresql+psycopg2://mlflow@postgres/mlflow'), '-1')"
+    )
+    stack("exec", "-T", "--env", "PGPASSFILE=/run/stack/pgpass", "mlflow", "python", "-c", one_back)
+    assert stack.query("SELECT version_num FROM alembic_version") != head
+    stack("restart", "mlflow")
+    until(lambda: "docker compose run --rm mlflow upgrade" in stack.said("mlflow"), "told in the log")
+    stack("run", "--rm", "-T", "mlflow", "upgrade")
+    assert stack.query("SELECT version_num FROM alembic_version") == head
+    stack.up("--force-recreate", "mlflow")
+    assert doctor(stack, repository)["champion"]["state"] == "well"
+
+
 def test_volume_of_another_postgres_is_named(stack: Stack, repository: Path, champion: Any, until: Callable) -> None:
     volume = ("sh", "-c", "echo $0 > /var/lib/postgresql/data/PG_VERSION")
     stack("stop")
