@@ -12,6 +12,7 @@ from starterkit.doctor.finding import Finding, well
 from starterkit.errors import TrackingError
 from starterkit.settings import Layers, mask
 from starterkit.tracking import ask_version
+from starterkit.tracking.failures import START
 
 _HERE = ("localhost", "127.0.0.1")
 _SECONDS = 20
@@ -28,6 +29,8 @@ def stack(layers: Layers) -> Iterator[Finding]:
     try:
         ask_version(uri, mask(uri))
     except TrackingError as error:
+        if error.mend != START:  # somebody does answer
+            raise
         what, mend = _reason(root)
         raise TrackingError(f"{error.what}; {what}", mend) from error
     yield well("stack", "the server's port answers")

@@ -4,6 +4,7 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from urllib.request import urlopen
 from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings, mask
 from starterkit.telemetry import send_nothing
-from starterkit.tracking.failures import START, explained
+from starterkit.tracking.failures import NOT_MLFLOW, START, explained
 from starterkit.tracking.local_store import ADDRESS, LocalStore, require_space
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def ask_version(uri: str, name: str) -> str:
             return answer.read(100).decode("utf-8", "replace").strip()
     except HTTPError:
         return ""  # whoever refuses this address may still be the server; its API will tell
+    except HTTPException as error:
+        raise TrackingError(f"what answers at {name} is no web server", NOT_MLFLOW) from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"

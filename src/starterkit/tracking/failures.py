@@ -9,6 +9,9 @@ from starterkit.errors import TrackingError, first_line, of_machine
 from starterkit.settings import mask
 from starterkit.tracking.local_store import ADDRESS
 
+NOT_MLFLOW = (
+    "See which program has that port; the stack takes another by MLFLOW_PORT in .env, KIT_TRACKING__URI names it"
+)
 START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
 _AGAIN = "then give the command again"
 _MENDS = (
@@ -17,6 +20,7 @@ _MENDS = (
     (r"readonly|read-only|Permission denied|unable to open", f"See that you may write it, {_AGAIN}"),
     (r"is locked", f"Another program holds it: wait for it or end it, {_AGAIN}"),
     (r"malformed|not a database|disk I/O", "Bring a copy of it back, or move it away to begin with an empty store"),
+    (r"Response body: '(<|'$)", NOT_MLFLOW),  # a page, or nothing: macOS answers so on port 5000
     (r"out-of-date database schema", "Its MLflow is another one: `mlflow db upgrade` brings a copy of it up to date"),
 )
 _DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|pymysql)[\w.]*\) (.+)")

@@ -3,7 +3,11 @@
 import shutil
 import socket
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
 
 import pytest
 
@@ -60,3 +64,52 @@ def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypa
     found = stack(repository, closed)
     assert found is not None
     assert "Docker has no Compose here" in found.text
+
+
+class NoWebServer(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(1000)
+        self.request.sendall(b"SSH-2.0-other\r\n")
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers everything with a page that is not MLflow's."""
+
+    said = b"<!DOCTYPE html><p>Not here"
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(self.said)))
+        self.end_headers()
+        self.wfile.write(self.said)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Nothing(Page):
+    """As macOS answers on port 5000."""
+
+    said = b""
+
+
+@pytest.fixture(
+    params=[(TCPServer, NoWebServer), (HTTPServer, Page), (HTTPServer, Nothing)], ids=lambda one: one[1].__name__
+)
+def taken(request: pytest.FixtureRequest) -> Iterator[str]:
+    server, handler = request.param
+    with server(("127.0.0.1", 0), handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+
+
+def test_another_program_on_the_port_is_named(repository: Path, taken: str) -> None:
+    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
+    found = Doctor(repository, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": taken}).examine()
+    failing = [one for one in found if one.state == "failing"]
+    assert [one.item for one in failing] in (["stack"], ["MLflow"])
+    assert "MLFLOW_PORT" in failing[0].mend
