@@ -29,10 +29,13 @@ def stack(layers: Layers) -> Iterator[Finding]:
     try:
         ask_version(uri, mask(uri))
     except TrackingError as error:
-        if error.mend != START:  # somebody does answer
-            raise
-        what, mend = _reason(root)
-        raise TrackingError(f"{error.what}; {what}", mend) from error
+        if error.mend == START:
+            what, mend = _reason(root)
+            raise TrackingError(f"{error.what}; {what}", mend) from error
+        # Somebody answers: Docker itself, too, for a service that ends again and again.
+        if shutil.which("docker") and (failing := _failing(root, _compose(root, "ps", "--all", "--format", "json"))):
+            raise TrackingError(*failing) from error
+        raise
     yield well("stack", "the server's port answers")
 
 
@@ -48,10 +51,20 @@ def _reason(root: Path) -> tuple[str, str]:
             mend = "Start Docker (on Linux: `systemctl start docker`), and see that your user may use it"
             return f"Docker does not answer: {said}", mend
         return f"`docker compose` fails: {said}", "See that docker-compose.yml and .env are whole"
-    services = {service["Service"]: service for service in _services(listed.stdout)}
+    if failing := _failing(root, listed):
+        return failing
+    if not {"secrets", "postgres", "mlflow"} <= {service["Service"] for service in _services(listed)}:
+        return "the stack is not up", _START
+    port = "see that KIT_TRACKING__URI names the port of MLFLOW_PORT"
+    return "all services run", f"Wait until `docker compose ps` calls mlflow healthy, and {port}"
+
+
+def _failing(root: Path, listed: "subprocess.CompletedProcess[str]") -> tuple[str, str] | None:
+    """The first service that fails, in the order in which they need each other."""
+    services = {service["Service"]: service for service in _services(listed)}
     for name in ("secrets", "postgres", "mlflow"):
         if name not in services:
-            return "the stack is not up", _START
+            return None
         state, health = services[name]["State"], services[name].get("Health", "")
         if name == "secrets" and state == "exited" and services[name].get("ExitCode") == 0:
             continue
@@ -59,10 +72,9 @@ def _reason(root: Path) -> tuple[str, str]:
             mend = "Free it, or set MLFLOW_PORT in .env and the same port in KIT_TRACKING__URI, then up again"
             return "the service mlflow was never started: its port may be taken", mend
         failing = state != "running" or health == "unhealthy"
-        if failing or (health == "starting" and _told(root, name)):  # one that ends again and again is starting, too
+        if failing or (health != "healthy" and _told(root, name)):  # one that ends again and again is starting, too
             return _said(root, name, "failing" if state == "running" else state)
-    port = "see that KIT_TRACKING__URI names the port of MLFLOW_PORT"
-    return "all services run", f"Wait until `docker compose ps` calls mlflow healthy, and {port}"
+    return None
 
 
 def _said(root: Path, service: str, state: str) -> tuple[str, str]:
@@ -85,9 +97,9 @@ def _log(root: Path, service: str) -> list[str]:
     return _compose(root, "logs", "--no-color", "--no-log-prefix", "--tail", "60", service).stdout.splitlines()
 
 
-def _services(text: str) -> list[dict[str, str]]:
+def _services(listed: "subprocess.CompletedProcess[str]") -> list[dict[str, str]]:
     """Older releases of Compose print one array, newer ones a line for each."""
-    text = text.strip()
+    text = "" if listed.returncode else listed.stdout.strip()
     return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
