@@ -75,5 +75,12 @@ def kit(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=300)
 
 
+def doctor(stack: Stack, repository: Path) -> dict[str, dict[str, str]]:
+    """What doctor finds of each item, beside the stack's own compose project."""
+    environ = {"KIT_TRACKING__URI": stack.address, "COMPOSE_PROJECT_NAME": stack.name, "MLFLOW_PORT": str(stack.port)}
+    found = json.loads(kit(repository, "doctor", "--json", **environ).stdout)
+    return {one["item"]: one for one in found}
+
+
 def services(stack: Stack) -> dict[str, dict[str, Any]]:
     return {one["Service"]: one for one in map(json.loads, stack("ps", "--all", "--format", "json").splitlines())}

@@ -1,11 +1,14 @@
 """Docker, or a line that says why not; and what was measured, at the end."""
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from compose import REPOSITORY
 from engine import Container, Docker
 
 FIGURES = pytest.StashKey[dict[str, str]]()
@@ -37,6 +40,25 @@ def docker() -> Iterator[Docker]:
         pytest.fail(f"not run: Docker does not answer: {done.stderr.strip().splitlines()[-1]}", pytrace=False)
     yield made
     made.remove_all()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a client works in, with few trees and few rows to prove."""
+    root = tmp_path_factory.mktemp("client") / "my prøject ü"
+    root.mkdir()
+    for name in ("config", "data"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    for name in ("requirements.txt", "docker-compose.yml"):
+        shutil.copy(REPOSITORY / name, root)
+    base = root / "config" / "base.yaml"
+    few = (
+        base.read_text()
+        .replace("n_estimators: 200", "n_estimators: 20")
+        .replace("learning_rate: 0.03", "learning_rate: 0.2")
+    )
+    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
+    return root
 
 
 Until = Callable[..., float]

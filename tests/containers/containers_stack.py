@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compose import REPOSITORY, Stack, kit
+from compose import REPOSITORY, Stack, doctor, kit
 from engine import Docker
 
 RUNNING = ("postgres", "mlflow", "api")
@@ -36,25 +36,6 @@ def stack(docker: Docker, free_port: Callable[[], int]) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a client works in, with few trees and few rows to prove."""
-    root = tmp_path_factory.mktemp("client") / "my prøject ü"
-    root.mkdir()
-    for name in ("config", "data"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    for name in ("requirements.txt", "docker-compose.yml"):
-        shutil.copy(REPOSITORY / name, root)
-    base = root / "config" / "base.yaml"
-    few = (
-        base.read_text()
-        .replace("n_estimators: 200", "n_estimators: 20")
-        .replace("learning_rate: 0.03", "learning_rate: 0.2")
-    )
-    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
-    return root
-
-
-@pytest.fixture(scope="module")
 def champion(stack: Stack, repository: Path) -> dict[str, Any]:
     """The first run of a client in stage dev, which nobody configured but for the server's address."""
     done = kit(repository, "run", "--json", KIT_TRACKING__URI=stack.address)
@@ -70,13 +51,6 @@ def status(address: str, *, body: bytes | None = None, **headers: str) -> int:
         return urllib.request.urlopen(asked, timeout=20).status
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def doctor(stack: Stack, repository: Path) -> dict[str, dict[str, str]]:
-    """What doctor finds of each item, beside the stack's own compose project."""
-    environ = {"KIT_TRACKING__URI": stack.address, "COMPOSE_PROJECT_NAME": stack.name, "MLFLOW_PORT": str(stack.port)}
-    found = json.loads(kit(repository, "doctor", "--json", **environ).stdout)
-    return {one["item"]: one for one in found}
 
 
 def test_run_artifacts_and_version_are_on_the_server(stack: Stack, champion: dict[str, Any], repository: Path) -> None:
@@ -311,12 +285,15 @@ def test_server_that_dies_in_the_middle_of_a_run_is_one_line(stack: Stack, repos
     stack.up()
 
 
-def test_taken_port_is_named(docker: Docker, stack: Stack, repository: Path) -> None:
+def test_taken_port_is_named(docker: Docker, stack: Stack, champion: Any, repository: Path) -> None:
     second = Stack(docker, docker.name("second"), stack.port, stack.api_port)
     try:
         done = second.ask("up", "--detach", "--wait", seconds=600)
         assert done.returncode != 0
         assert re.search(r"port is already allocated|address already in use", done.stderr)
+        found = doctor(second, repository)["stack"]
+        assert "its port may be taken" in found["text"]
+        assert "MLFLOW_PORT" in found["mend"]
     finally:
         second.remove()
 

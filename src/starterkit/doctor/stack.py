@@ -17,12 +17,15 @@ from starterkit.tracking.failures import START
 _HERE = ("localhost", "127.0.0.1")
 _SECONDS = 20
 _START = "`docker compose up -d --wait` starts it"
+_FREE = "Free space on Docker's disk, then `docker compose restart`"
+_FOLDERS = {"postgres": "/var/lib/postgresql/data", "mlflow": "/artifacts"}
+_LITTLE_KIB = 5 * 1024
 _TOLD = re.compile(r"starterkit: (?P<what>.+): (?P<mend>.+)")  # what the scripts in docker/ say
 _BAD = re.compile(r"FATAL|PANIC|ERROR|No space left|Error")
 
 
 def stack(layers: Layers) -> Iterator[Finding]:
-    """Asks Docker only where the server should be on this machine and does not answer."""
+    """Asks Docker only where the server should be on this machine."""
     uri, root = layers.settings.tracking.uri, layers.settings.root
     if urlsplit(uri).hostname not in _HERE or not (root / "docker-compose.yml").exists():
         return
@@ -32,11 +35,30 @@ def stack(layers: Layers) -> Iterator[Finding]:
         if error.mend == START:
             what, mend = _reason(root)
             raise TrackingError(f"{error.what}; {what}", mend) from error
-        # Somebody answers: Docker itself, too, for a service that ends again and again.
-        if shutil.which("docker") and (failing := _failing(root, _compose(root, "ps", "--all", "--format", "json"))):
+        if failing := _behind(root):  # Docker itself answers for a service that ends again and again
             raise TrackingError(*failing) from error
         raise
+    if failing := _behind(root):
+        raise TrackingError(*failing)
     yield well("stack", "the server's port answers")
+
+
+def _behind(root: Path) -> tuple[str, str] | None:
+    """What fails behind a port that answers, where this machine's Docker runs the stack."""
+    if shutil.which("docker") is None:
+        return None
+    listed = _compose(root, "ps", "--all", "--format", "json")
+    return _failing(root, listed) or (_full(root) if _services(listed) else None)
+
+
+def _full(root: Path) -> tuple[str, str] | None:
+    """A server that has no space left says no more than "internal server error"."""
+    for service, folder in _FOLDERS.items():
+        said = _compose(root, "exec", "-T", service, "df", "-P", "-k", folder)
+        left = said.stdout.splitlines()[-1].split()[3] if not said.returncode and said.stdout else ""
+        if left.isdigit() and int(left) < _LITTLE_KIB:
+            return f"the service {service} has no space left on its volume: {int(left) / 1024:.0f} MiB", _FREE
+    return None
 
 
 def _reason(root: Path) -> tuple[str, str]:
@@ -84,7 +106,7 @@ def _said(root: Path, service: str, state: str) -> tuple[str, str]:
     bad = [line.strip() for line in _log(root, service) if _BAD.search(line)]
     reason = f": {mask(bad[-1])[:200]}" if bad else ""
     if "No space" in reason:
-        return f"the service {service} is {state}{reason}", "Free space on Docker's disk, then up again"
+        return f"the service {service} is {state}{reason}", _FREE
     return f"the service {service} is {state}{reason}", f"`docker compose logs {service}`; {_START}"
 
 

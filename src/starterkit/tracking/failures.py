@@ -21,8 +21,13 @@ _MENDS = (
     (r"is locked", f"Another program holds it: wait for it or end it, {_AGAIN}"),
     (r"malformed|not a database|disk I/O", "Bring a copy of it back, or move it away to begin with an empty store"),
     (r"Response body: '(<|'$)", NOT_MLFLOW),  # a page, or nothing: macOS answers so on port 5000
+    (
+        r"50[03]\b.*\berror",
+        "The server fails by itself: its log says why, its disk may be full; `starterkit doctor` looks closer",
+    ),
     (r"out-of-date database schema", "Its MLflow is another one: `mlflow db upgrade` brings a copy of it up to date"),
 )
+_RETRIED = re.compile(r".*Max retries exceeded with url: \S+ \(Caused by \w+\(['\"](.+?)['\"]\).*", re.DOTALL)
 _DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|pymysql)[\w.]*\) (.+)")
 
 
@@ -38,7 +43,7 @@ def explained(name: str) -> Generator[None, None, None]:
     try:
         yield
     except _failures(name) as error:
-        reason = mask(_reason(error))[:300]
+        reason = mask(_RETRIED.sub(r"\1", _reason(error)))[:300]
         raise TrackingError(f"MLflow at {name} failed: {reason}", _mend(name, reason, error)) from error
 
 

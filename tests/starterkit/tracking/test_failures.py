@@ -47,6 +47,17 @@ def test_a_name_that_the_server_was_not_told_has_its_own_mend():
         raise MlflowException("… error code 403 != 200. Response body: 'Invalid Host header - possible DNS …'")
 
 
+def test_server_that_fails_by_itself_is_told_in_short():
+    from mlflow.exceptions import MlflowException
+
+    answer = "(Caused by ResponseError('too many 500 error responses'))"
+    long = f"API request to http://s:5000/api/{'x' * 300} failed with HTTPConnectionPool(host='s', port=5000): "
+    with pytest.raises(TrackingError) as raised, explained("http://s:5000"):
+        raise MlflowException(f"{long}Max retries exceeded with url: /api/{'x' * 300} {answer}")
+    assert raised.value.what == "MLflow at http://s:5000 failed: too many 500 error responses"
+    assert "its disk may be full" in raised.value.mend
+
+
 def test_machines_refusal_names_the_file():
     said = r"No space left on device: /x/model\.onnx\. Free space"
     with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):

@@ -1,0 +1,85 @@
+"""A disk that is full inside of the stack: one line that says so, nothing lost, and the same command afterwards."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from compose import UP_SECONDS, Stack, doctor, kit
+from engine import Container, Docker
+
+# Volumes in memory have an end of their own.
+SMALL = """
+volumes:
+  postgres: {driver_opts: {type: tmpfs, device: tmpfs, o: "size=200m,mode=0700,uid=${POSTGRES_UID:-0}"}}
+  artifacts: {driver_opts: {type: tmpfs, device: tmpfs, o: "size=60m,mode=0700,uid=${MLFLOW_UID:-0}"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def small(docker: Docker, free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    override = tmp_path_factory.mktemp("small") / "small.yml"
+    override.write_text(SMALL)
+    files = {"COMPOSE_FILE": f"docker-compose.yml:{override}"}
+    made = Stack(docker, docker.name("small"), free_port(), free_port(), files)
+    try:
+        made("build", "postgres", "mlflow", seconds=UP_SECONDS)
+        for service in ("postgres", "mlflow"):
+            user = docker("run", "--rm", "--entrypoint", "id", f"{made.name}-{service}", "-u")
+            files[f"{service.upper()}_UID"] = user
+        made.up()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def holder(small: Stack, docker: Docker) -> Iterator[Container]:
+    """Keeps the volumes mounted, so that they outlive their services, and fills and frees them."""
+    volumes = [f"--volume={small.name}_{name}:/{name}" for name in ("postgres", "artifacts")]
+    held = docker.start(*volumes, "python:3.13-slim-trixie", "sleep", "900")
+    yield held
+    docker("rm", "--force", held.id)
+
+
+def fill(holder: Container, volume: str) -> None:
+    holder.docker.ask("exec", holder.id, "sh", "-c", f"cat /dev/zero > /{volume}/filler")
+
+
+def free(holder: Container, volume: str) -> None:
+    holder.docker("exec", holder.id, "rm", f"/{volume}/filler")
+
+
+@pytest.mark.parametrize("volume", ["artifacts", "postgres"])
+def test_full_disk_under_a_run_is_one_line(small: Stack, holder: Container, repository: Path, volume: str) -> None:
+    fill(holder, volume)
+    try:
+        done = kit(repository, "run", KIT_TRACKING__URI=small.address)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "its disk may be full; `starterkit doctor` looks closer" in done.stderr, done.stderr
+        found = doctor(small, repository)
+        assert "no space left" in found["stack"]["text"].lower(), found
+        assert "Free space on Docker's disk" in found["stack"]["mend"]
+    finally:
+        free(holder, volume)
+    done = kit(repository, "run", KIT_TRACKING__URI=small.address)
+    assert done.returncode == 0, done.stderr
+    assert doctor(small, repository)["champion"]["state"] == "well"
+
+
+def test_database_that_cannot_start_on_a_full_disk_is_named(
+    small: Stack, holder: Container, repository: Path, until: Callable
+) -> None:
+    small("stop", "postgres")
+    fill(holder, "postgres")
+    try:
+        small.ask("up", "--detach", "postgres")
+        until(lambda: "No space left" in small.said("postgres"), "told in the log")
+        found = doctor(small, repository)
+        assert "No space left" in found["stack"]["text"], found
+        assert "Free space" in found["stack"]["mend"]
+    finally:
+        free(holder, "postgres")
+    small("restart")  # what the mend says
+    small.up()
+    assert doctor(small, repository)["champion"]["state"] == "well"
