@@ -13,6 +13,7 @@ from starterkit.errors import ContractError
 
 Role = Literal["identifier", "group", "time", "feature", "target"]
 Sensitivity = Literal["identifier", "sensitive", "plain"]
+Treatment = Literal["raw", "drop", "pseudonymise", "generalise", "mock"]
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]
@@ -106,7 +107,8 @@ class Lineage:
 
     Models of earlier versions of the kit lack the words with a default. `changed_files` are those that differed from
     the commit, with their digests; `off_lock` the packages that differed from the lock, with what was there instead;
-    `beside_lock` those of the estimator's parts that the lock does not name.
+    `beside_lock` those of the estimator's parts that the lock does not name; `policy` says what became of each column
+    that the stage did not see raw.
     """
 
     stage: str
@@ -122,6 +124,7 @@ class Lineage:
     changed_files: Mapping[str, str] = field(default_factory=dict)
     off_lock: Mapping[str, str] = field(default_factory=dict)
     beside_lock: Mapping[str, str] = field(default_factory=dict)
+    policy: Mapping[str, Treatment] = field(default_factory=dict)
     python: str = ""
     machine: str = ""
 

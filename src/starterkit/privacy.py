@@ -6,7 +6,7 @@ The policy is code: no YAML can loosen it.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from starterkit.contract import Column
+from starterkit.contract import Column, Treatment
 from starterkit.errors import DataError
 from starterkit.settings import Stage
 
@@ -52,8 +52,10 @@ def require_policy(stage: Stage, columns: Iterable[Column]) -> None:
             raise DataError(what, "Give it `ge` and `le`, or `isin`, in the schema, or leave it out of it")
 
 
-def as_seen(stage: Stage, columns: Iterable[Column], frame: "pd.DataFrame") -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows as a stage may see them, and the columns that are generalised for it.
+def as_seen(
+    stage: Stage, columns: Iterable[Column], frame: "pd.DataFrame"
+) -> "tuple[pd.DataFrame, dict[str, Treatment]]":
+    """The rows as a stage may see them, and what became of the columns that it may not see raw.
 
     A number becomes the middle of its band, one of at most twelve between the schema's bounds. What has no bands
     becomes one and the same value. Types, and what is missing, stay.
@@ -66,9 +68,9 @@ def as_seen(stage: Stage, columns: Iterable[Column], frame: "pd.DataFrame") -> "
     columns = tuple(columns)
     require_policy(stage, columns)
     if stage not in _GENERALISES:
-        return frame, ()
+        return frame, {}
     masked = {column.name: _generalised(column, frame[column.name]) for column in _sensitive(columns)}
-    return frame.assign(**masked), tuple(masked)
+    return frame.assign(**masked), dict.fromkeys(masked, "generalise")
 
 
 def _sensitive(columns: Iterable[Column]) -> list[Column]:

@@ -37,12 +37,12 @@ def test_test_cannot_load_the_example(settings: Settings) -> None:
 def test_other_stages_load_it(settings: Settings, stage: Stage) -> None:
     dataset = read(settings, stage)
     assert len(dataset) == 442
-    assert dataset.generalised == ()
+    assert dataset.policy == {}
 
 
 def test_dev_sees_bands_on_the_same_sides(settings: Settings) -> None:
     raw, seen = read(settings, Stage.LOCAL), read(settings, Stage.DEV)
-    assert seen.generalised == ("age", "sex", "progression")
+    assert seen.policy == {"age": "generalise", "sex": "generalise", "progression": "generalise"}
     assert set(seen.training.features.age) <= {*range(5, 120, 10)}
     assert set(seen.training.features.sex) == {1}
     assert seen.training.target.nunique() <= 12
@@ -76,7 +76,7 @@ def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
 def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[Any], expected: list[Any]) -> None:
     raw = pd.DataFrame({"age": pd.Series(given, dtype=dtype), "bmi": 1.0})
     seen, named = as_seen(Stage.DEV, [kept, PLAIN], raw)
-    assert named == ("age",)
+    assert named == {"age": "generalise"}
     assert seen.age.dtype == raw.age.dtype
     pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
     assert list(raw.age.dropna()) == [value for value in given if value is not None]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from starterkit.contract import Treatment
 from starterkit.data.checking import check_frame
 from starterkit.data.holdout import hashed, held_out
 from starterkit.data.sources import open_source
@@ -47,14 +48,14 @@ class Rows:
 class Dataset:
     """A problem's data as a stage sees it. `digest` covers every column of every row, in order.
 
-    `generalised` names the columns that the stage may not see raw.
+    `policy` says what became of each column that the stage may not see raw.
     """
 
     source: str
     digest: str
     training: Rows
     holdout: Rows
-    generalised: tuple[str, ...] = ()
+    policy: Mapping[str, Treatment] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.training) + len(self.holdout)
@@ -84,7 +85,7 @@ class DatasetReader:
         source = open_source(self._settings, self._root, self._problem)
         frame = check_frame(self._problem, self._problem.read(source), where)
         side = held_out(self._problem, frame)
-        frame, generalised = as_seen(self._stage, self._problem.columns, frame)  # the sides are the same in every stage
+        frame, policy = as_seen(self._stage, self._problem.columns, frame)  # the sides are the same in every stage
         training = frame[~side]
         empty = [column.name for column in self._problem.features if training[column.name].isna().all()]
         if empty:
@@ -95,7 +96,7 @@ class DatasetReader:
             digest=digest(frame),
             training=self._rows(training),
             holdout=self._rows(frame[side]),
-            generalised=generalised,
+            policy=policy,
         )
 
     def _rows(self, frame: pd.DataFrame) -> Rows:

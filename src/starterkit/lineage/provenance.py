@@ -54,6 +54,7 @@ def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping
         holdout_digest=dataset.holdout.digest,
         rows=len(dataset),
         parameters=plain(parameters),
+        policy=dataset.policy,
         python=platform.python_version(),
         machine=machine(),
     )

@@ -73,7 +73,6 @@ class Describer:
             lineage=lineage,
             name=record.name,
             holdout_rows=int(record.tags.get("holdout_rows", 0)),
-            generalised=record.tags.get("generalised", ""),
             metrics=record.metrics,
             model=record.tags.get("exported_model_id", ""),
         )

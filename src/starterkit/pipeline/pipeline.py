@@ -113,8 +113,9 @@ class Pipeline:
         with step(self._progress, "read data") as note:
             dataset = DatasetReader(self._problem, settings.data, settings.root, settings.stage).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
-            if dataset.generalised:
-                note.text += f"; in bands: {', '.join(dataset.generalised)}"
+            bands = [name for name, treatment in dataset.policy.items() if treatment == "generalise"]
+            if bands:
+                note.text += f"; in bands: {', '.join(bands)}"
         return dataset
 
     def train(self, dataset: Dataset) -> TrainedRun:

@@ -18,8 +18,6 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
     run.tag({"task": problem.task, "metric": problem.metric, "holdout_rows": str(len(dataset.holdout))})
-    if dataset.generalised:
-        run.tag({"generalised": ", ".join(dataset.generalised)})
     with scratch_folder() as scratch:
         kept = scratch / ROWS_FILE
         kept.write_bytes(RowRecord.of(dataset).to_bytes())

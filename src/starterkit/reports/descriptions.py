@@ -8,7 +8,7 @@ is ever written here. See docs/decisions/0008-mlflow.md.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from starterkit.contract import Column, Lineage
+from starterkit.contract import Column, Lineage, Treatment
 from starterkit.metrics import metrics_for
 from starterkit.problem import Problem
 from starterkit.verdict import Verdict
@@ -16,6 +16,13 @@ from starterkit.verdict import Verdict
 _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
+_TREATED: Mapping[Treatment, str] = {
+    "raw": "Raw",
+    "drop": "Dropped",
+    "pseudonymise": "Under pseudonyms",
+    "generalise": "In bands",
+    "mock": "Made up",
+}
 _NO_COMMIT = "unknown"  # what a lineage says outside of git
 
 
@@ -46,14 +53,12 @@ class Place:
 class Trained:
     """What a run holds.
 
-    `baseline_<metric>` among the metrics is the naive guess's, `model` its exported model, `generalised` names the
-    columns that the stage sees in bands.
+    `baseline_<metric>` among the metrics is the naive guess's, `model` its exported model.
     """
 
     lineage: Lineage
     name: str
     holdout_rows: int
-    generalised: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
 
@@ -140,8 +145,15 @@ def _data(trained: Trained) -> str:
     if lineage.commit == _NO_COMMIT:
         code = "in no commit"
     rows = f"{lineage.rows:,} rows of {_plain(lineage.data_source)}, {trained.holdout_rows:,} of them held out"
-    bands = f" In bands: {_plain(trained.generalised)}." if trained.generalised else ""
-    return f"**Data:** {rows}.{bands} **Stage:** {lineage.stage}. **Code:** {code}."
+    return f"**Data:** {rows}.{_treated(lineage)} **Stage:** {lineage.stage}. **Code:** {code}."
+
+
+def _treated(lineage: Lineage) -> str:
+    """What became of the columns that the stage does not see raw."""
+    by_treatment: dict[str, list[str]] = {}
+    for column, treatment in lineage.policy.items():
+        by_treatment.setdefault(_TREATED[treatment], []).append(column)
+    return "".join(f" {words}: {_plain(', '.join(columns))}." for words, columns in by_treatment.items())
 
 
 def _scores(problem: Problem, trained: Trained) -> str:

@@ -64,7 +64,8 @@ def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
     assert "commit `abcdef0123`." in text
     assert 'mlflow.set_tracking_uri("sqlite:///mlflow.db")\nmodel = mlflow.pyfunc.load_model("models:/m-1")' in text
     assert "`starterkit register --run 0123` comes next" in text
-    changed = replace(TRAINED, lineage=replace(LINEAGE, dirty=True), model="", generalised="age, sex")
+    lineage = replace(LINEAGE, dirty=True, policy={"age": "generalise", "sex": "generalise"})
+    changed = replace(TRAINED, lineage=lineage, model="")
     text = run_text(problem, PLACE, changed)
     assert "commit `abcdef0123`, with changes." in text
     assert "In bands: age, sex." in text

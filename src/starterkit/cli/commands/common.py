@@ -1,0 +1,61 @@
+"""What the commands share: the application, words for options, and what most of them open first."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from starterkit.pipeline import Pipeline
+    from starterkit.registry import ModelRegistry
+    from starterkit.settings import Settings
+
+app = typer.Typer(
+    help="From raw data to a registered, gated model that answers. KIT_STAGE picks the stage; unset means local.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
+VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
+
+
+def open_pipeline() -> "Pipeline":
+    from starterkit.cli.console import ProgressView, show_warnings
+    from starterkit.progress import step
+    from starterkit.settings import read_layers
+
+    layers = read_layers()
+    show_warnings(layers.warnings)
+    view = ProgressView()
+    with step(view, "load libraries") as note:
+        from starterkit.pipeline import Pipeline
+        from starterkit.problem import find_problem
+
+        problem = find_problem()
+        note.text = f"{problem.title}, stage {layers.settings.stage}"
+    return Pipeline(problem, layers.settings, view)
+
+
+def open_registry() -> "tuple[ModelRegistry, Settings]":
+    from starterkit.cli.console import ProgressView
+    from starterkit.progress import step
+    from starterkit.settings import load_settings
+
+    settings = load_settings()
+    with step(ProgressView(), "connect to MLflow") as note:
+        from starterkit.problem import find_problem
+        from starterkit.registry import ModelRegistry
+        from starterkit.tracking import connect
+
+        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+        note.text = registry.connection.name
+    return registry, settings
+
+
+def print_json(document: object) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,64 @@
+"""The installation: its settings, its health, and MLflow's own pages."""
+
+from typing import Annotated
+
+import typer
+
+from starterkit.cli.commands.common import Json, app, print_json
+
+config = typer.Typer(help="What the stage's settings say, and where each value comes from.", no_args_is_help=True)
+app.add_typer(config, name="config")
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
+    """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
+    from starterkit.cli.ui import open_ui
+    from starterkit.settings import load_settings
+
+    open_ui(load_settings(), port)
+
+
+@config.command("show")
+def config_show(as_json: Json = False) -> None:
+    """Print every setting with where its value comes from; secrets stay hidden."""
+    from starterkit.cli.console import console, show_warnings, table
+    from starterkit.settings import read_layers, show
+
+    layers = read_layers()
+    shown = show(layers)
+    if as_json:
+        print_json({item.key: {"value": item.value, "origin": item.origin} for item in shown})
+        return
+    console().print(table([(i.key, i.value, i.origin) for i in shown], header=("setting", "value", "from")))
+    show_warnings(layers.warnings)
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the YAML files, as config/settings.schema.json holds it."""
+    from starterkit.settings import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the whole installation and name what fails, with its mend."""
+    from starterkit.cli.console import ProgressView, console, table
+    from starterkit.progress import step
+
+    view = ProgressView()
+    with step(view, "load libraries"):
+        from rich.text import Text
+
+        from starterkit.doctor import Doctor
+    findings = Doctor(progress=view).examine()
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        words = {"well": Text("well", "green"), "warning": Text("look", "yellow"), "failing": Text("fails", "red")}
+        rows = [(words[f.state], f.item, f.text if f.state == "well" else f"{f.text}. {f.mend}.") for f in findings]
+        console().print(table(rows))
+    if any(finding.state == "failing" for finding in findings):
+        raise typer.Exit(1)

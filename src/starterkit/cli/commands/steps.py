@@ -1,0 +1,91 @@
+"""The steps of a model's life, all in one or each by itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starterkit.cli.commands.common import Json, app, open_pipeline, print_json
+
+if TYPE_CHECKING:
+    from starterkit.pipeline import Judgement
+
+RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
+VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
+
+
+@app.command()
+def run(as_json: Json = False) -> None:
+    """Do every step: read, train, export, register, pass the gate, score."""
+    pipeline = open_pipeline()
+    from starterkit.cli.summary import show_summary, summary_as_json
+
+    summary = pipeline.run()
+    print_json(summary_as_json(summary)) if as_json else show_summary(summary, pipeline.settings)
+    _end_if_refused(summary.promotion)
+
+
+@app.command()
+def train(as_json: Json = False) -> None:
+    """Train, evaluate on the holdout, and log a run."""
+    pipeline = open_pipeline()
+    from starterkit.cli.summary import show_scores
+
+    trained = pipeline.train(pipeline.read())
+    model, run_id = trained.model, trained.lineage.run
+    scores = {"holdout": dict(model.evaluation.scores), "naive": dict(model.baseline.scores)}
+    print_json({"run": run_id, **scores}) if as_json else show_scores(model, run_id)
+
+
+@app.command()
+def export(
+    run: RunId = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Keep a copy of the exported folder here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Convert a run's estimator to ONNX and prove that both answer alike."""
+    pipeline = open_pipeline()
+    dataset = pipeline.read()
+    exported = pipeline.export(pipeline.trained(dataset, run), dataset, to)
+    kept = f"; kept in {to}" if to else ""
+    text = f"Run {exported.run} has the exported model {exported.model_id}{kept}."
+    print_json({"run": exported.run, "model_id": exported.model_id}) if as_json else typer.echo(text)
+
+
+@app.command()
+def register(run: RunId = None, as_json: Json = False) -> None:
+    """Make a version of the model that a run exported."""
+    version = open_pipeline().register(run)
+    text = f"Registered {version}. `starterkit promote` asks the gate about it."
+    print_json({"model": version.model, "version": version.number}) if as_json else typer.echo(text)
+
+
+@app.command()
+def gate(version: VersionNumber = None, as_json: Json = False) -> None:
+    """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
+    pipeline = open_pipeline()
+    from starterkit.cli.summary import judgement_as_json, show_judgement
+
+    judged = pipeline.judge(pipeline.read(), version)
+    print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
+    if not as_json and judged.decision.passed:
+        typer.echo(f"\n`starterkit promote --version {judged.version.number}` makes it champion.")
+    _end_if_refused(judged)
+
+
+@app.command()
+def promote(version: VersionNumber = None, as_json: Json = False) -> None:
+    """Ask the gate about a version and make it champion if every check passes."""
+    pipeline = open_pipeline()
+    from starterkit.cli.summary import judgement_as_json, show_promotion
+
+    promotion = pipeline.promote(pipeline.read(), version)
+    print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
+    _end_if_refused(promotion)
+
+
+def _end_if_refused(judged: "Judgement") -> None:
+    from starterkit.cli.summary import refusal
+
+    if not judged.decision.passed:
+        raise refusal(judged)
