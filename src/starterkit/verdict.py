@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from starterkit.contract import Contract, Prediction
+from starterkit.contract import Contract, Prediction, Treatment
 from starterkit.errors import KitError
 from starterkit.metrics import Metric, Scores
 
@@ -82,6 +82,9 @@ class Evidence:
         The version, a naive guess and what serves now; `champion` is None where nothing does, or it cannot answer.
     champion_fault
         Why a champion that does serve cannot answer for these rows, with the mend; None where it can.
+    origin, policy
+        The stage whose versions may come here, and what became of each column that its data does not show raw; the
+        first is None where nobody said it.
     overlap, champion_overlap
         Holdout rows that the challenger, and the champion, were trained on.
     leaks
@@ -103,6 +106,8 @@ class Evidence:
     champion_fault: KitError | None = None
     groups: NDArray[Any] | None = None
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    origin: str | None = None
+    policy: Mapping[str, Treatment] = field(default_factory=dict)
     overlap: Overlap | None = None
     champion_overlap: Overlap | None = None
     leaks: Mapping[str, float] = field(default_factory=dict)
@@ -117,7 +122,7 @@ class Verdict:
     """What one check found. `figure` and `limit` are what it compared, where it compared two numbers.
 
     `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage. `mend` says
-    what to do about a refusal that a better model would not change.
+    what to do about a refusal that a better model would not change. A check that is `off` in this stage was not asked.
     """
 
     check: str
@@ -127,6 +132,7 @@ class Verdict:
     limit: float | None = None
     undecided: bool = False
     mend: str = ""
+    off: bool = False
 
     @property
     def told(self) -> str:
@@ -135,7 +141,9 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """One word or three, as people are shown them: passed, refused, not enough rows."""
+        """One word or three, as people are shown them: passed, refused, not enough rows, off."""
+        if self.off:
+            return "off"
         return "not enough rows" if self.undecided else ("passed" if self.passed else "refused")
 
 

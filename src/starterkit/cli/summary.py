@@ -130,6 +130,8 @@ def _show_next(summary: Summary, settings: Settings) -> None:
 
 
 def _mark(verdict: Verdict) -> Text:
+    if verdict.off:
+        return Text("off", "dim")
     word, colour = ("pass", "green") if verdict.passed else ("REFUSE", "red")
     return Text(f"{word}, few rows" if verdict.undecided else word, "yellow" if verdict.undecided else colour)
 

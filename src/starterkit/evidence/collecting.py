@@ -10,6 +10,7 @@ from starterkit.evidence.reactions import observe_reactions
 from starterkit.inference import Predictor
 from starterkit.problem import Problem
 from starterkit.registry import ModelRegistry, Version
+from starterkit.settings import Stage
 from starterkit.tracking import Tracker
 from starterkit.training import evaluate, naive_baseline, predict, single_feature_shares
 from starterkit.verdict import Candidate, Evidence
@@ -37,6 +38,8 @@ def collect_evidence(
     return replace(
         evidence,
         champion_fault=fault or evidence.champion_fault,
+        origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
+        policy=dataset.policy,
         overlap=find_overlap(tracker, version.run, dataset),
         champion_overlap=overlap_if_known(tracker, champion.run, dataset) if champion else None,
     )

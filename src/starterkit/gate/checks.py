@@ -1,5 +1,8 @@
 """Checks on whether the figures can be believed at all. A comparison with NaN is never a pass."""
 
+from collections.abc import Mapping
+
+from starterkit.contract import Treatment
 from starterkit.verdict import Check, Evidence, Verdict
 
 
@@ -46,6 +49,42 @@ class HoldoutUnseen(Check):
             reason += f"; {overlap.copied:,} stand in the training side under another identifier, target and all"
             reason += f", while {overlap.usual:.1%} of its own rows have a twin. Remove the copies from the data"
         return Verdict(check=self.name, passed=seen == 0 and not repeated, reason=reason, figure=seen, limit=0)
+
+
+class PolicyKept(Check):
+    """The version was trained for this stage, on data that shows what this stage's data shows, and no more or less.
+
+    A model fitted on masked rows never leaves its stage; production gets what staging trained.
+    """
+
+    name = "policy"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        lineage, origin = evidence.contract.lineage, evidence.origin
+        if origin is None:
+            return Verdict(check=self.name, passed=False, reason="nobody said which stage this is")
+        if lineage.stage != origin:
+            reason = f"it was trained in stage {lineage.stage}, and only versions of stage {origin} may come here"
+            return Verdict(check=self.name, passed=False, reason=reason, mend=f"Train it in stage {origin}")
+        names = dict.fromkeys([*evidence.policy, *lineage.policy])
+        pairs = {name: (lineage.policy.get(name, "raw"), evidence.policy.get(name, "raw")) for name in names}
+        others = [f"'{name}' {_DONE[was]}, now {_DONE[now]}" for name, (was, now) in pairs.items() if was != now]
+        if others:
+            reason = f"the stage shows other data now: {', '.join(others)}"
+            return Verdict(check=self.name, passed=False, reason=reason, mend="Train it again under today's policy")
+        treated = ", ".join(f"'{name}' {_DONE[treatment]}" for name, treatment in lineage.policy.items())
+        return Verdict(
+            check=self.name, passed=True, reason=f"trained in stage {origin}, {treated or 'every column raw'}"
+        )
+
+
+_DONE: Mapping[Treatment, str] = {
+    "raw": "raw",
+    "drop": "dropped",
+    "pseudonymise": "under pseudonyms",
+    "generalise": "in bands",
+    "mock": "made up",
+}
 
 
 class NoFeatureAlone(Check):

@@ -3,11 +3,12 @@
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from starterkit.contract import Task
 from starterkit.errors import SettingsError
-from starterkit.gate.checks import HoldoutUnseen, NoFeatureAlone, ParityProven, StaysRobust
+from starterkit.gate.checks import HoldoutUnseen, NoFeatureAlone, ParityProven, PolicyKept, StaysRobust
 from starterkit.gate.clients import LatencyWithin, SignatureKept, SizeWithin
 from starterkit.gate.comparison import Rule
 from starterkit.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
@@ -29,6 +30,10 @@ class Decision:
         return all(verdict.passed for verdict in self.verdicts)
 
     @property
+    def asked(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.off)
+
+    @property
     def refusals(self) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
@@ -39,7 +44,7 @@ class Gate:
     Raises
     ------
     SettingsError
-        A limit is set for a metric that this task does not have.
+        A limit is set for a metric that this task does not have, or a check is named that there is not.
     """
 
     def __init__(self, settings: "GateSettings", task: Task, checks: Iterable[Check] = ()) -> None:
@@ -49,6 +54,7 @@ class Gate:
                 raise SettingsError(f"gate.limits.{name} is no metric for {task}", f"Use {', '.join(known)}")
         rule = Rule(settings.tolerance, settings.min_rows)
         self._checks: tuple[Check, ...] = (
+            PolicyKept(),
             ParityProven(),
             HoldoutUnseen(),
             NoFeatureAlone(settings.leak_limit),
@@ -62,14 +68,31 @@ class Gate:
             StaysRobust(),
             *checks,
         )
+        names = [_name(check) for check in self._checks if not isinstance(check, AbsoluteLimit)]
+        for name in settings.checks:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise SettingsError(f"gate.checks.{name} is no check{hint}", f"Name one of {', '.join(names)}")
+        self._off = frozenset(name for name, asked in settings.checks.items() if not asked)
 
     def decide(self, evidence: Evidence) -> Decision:
-        """Every check is asked, also after a refusal: people mend all at once."""
-        return Decision(tuple(_ask(check, evidence) for check in self._checks))
+        """Every check is asked, also after a refusal: people mend all at once. One that is off is shown, too."""
+        return Decision(
+            tuple(_off(check) if _name(check) in self._off else _ask(check, evidence) for check in self._checks)
+        )
+
+
+def _name(check: Check) -> str:
+    return getattr(check, "name", type(check).__name__)
+
+
+def _off(check: Check) -> Verdict:
+    return Verdict(check=_name(check), passed=True, off=True, reason="switched off by gate.checks in this stage")
 
 
 def _ask(check: Check, evidence: Evidence) -> Verdict:
-    name = getattr(check, "name", type(check).__name__)
+    name = _name(check)
     try:
         verdict = check.judge(evidence)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses

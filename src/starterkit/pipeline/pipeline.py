@@ -5,14 +5,14 @@ Each step can be run by itself on what the one before left in MLflow.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, Refused, TrackingError
-from starterkit.evidence import collect_evidence
+from starterkit.evidence import EvidenceRecord, collect_evidence, keep_evidence, make_record
 from starterkit.export import OnnxExporter
 from starterkit.gate import Decision, Gate
 from starterkit.lineage.packages import beside_lock
@@ -49,11 +49,12 @@ class ExportedRun:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate decided about a version, and the champion that it was compared with."""
+    """What the gate decided about a version, the champion that it was compared with, and the evidence."""
 
     version: Version
     decision: Decision
     earlier: Version | None
+    record: EvidenceRecord
 
 
 @dataclass(frozen=True)
@@ -183,19 +184,22 @@ class Pipeline:
             version, champion = self.registry.version(number), self.registry.champion()
             evidence = collect_evidence(self._problem, dataset, self.registry, self._tracker, version, champion)
             decision = self._gate.decide(evidence)
-            passed = sum(verdict.passed for verdict in decision.verdicts)
-            note.text = f"{passed} of {len(decision.verdicts)} checks passed"
-        return Judgement(version, decision, champion)
+            passed = sum(verdict.passed for verdict in decision.asked)
+            note.text = f"{passed} of {len(decision.asked)} checks passed"
+        stage, gate = self.settings.stage, self.settings.gate
+        record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
+        return Judgement(version, decision, champion, record)
 
     def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
         """Ask the gate about a version and make it champion if all checks pass."""
         judged = self.judge(dataset, number)
+        keep_evidence(self.registry, judged.version, judged.record)
         self.registry.tag(judged.version, {"gate": "passed" if judged.decision.passed else "refused"})
         self._describer.version(judged.version, judged.decision.verdicts)
         if judged.decision.passed:
             self.registry.set_champion(judged.version)
             self._describer.model()
-        return Promotion(judged.version, judged.decision, judged.earlier)
+        return Promotion(judged.version, judged.decision, judged.earlier, judged.record)
 
     def run(self) -> Summary:
         """Every step in order, up to a champion that answers."""

@@ -63,6 +63,7 @@ class ModelRegistry:
     def __init__(self, connection: Connection, stage: Stage, name: str) -> None:
         self.connection = connection
         self._client = connection.client
+        self.stage = stage
         self.model = f"{stage}.{name}"
 
     def register(self, run: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:

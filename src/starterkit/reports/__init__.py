@@ -1,4 +1,4 @@
-"""Plain data in, figures and Markdown out."""
+"""Plain data in, figures, Markdown and HTML out."""
 
 from starterkit.reports.descriptions import (
     Place,
@@ -9,12 +9,14 @@ from starterkit.reports.descriptions import (
     version_text,
 )
 from starterkit.reports.figures import confusion_figure, importance_figure, residual_figure, roc_figure
+from starterkit.reports.gate_page import gate_page
 
 __all__ = [
     "Place",
     "Trained",
     "confusion_figure",
     "experiment_text",
+    "gate_page",
     "importance_figure",
     "model_text",
     "residual_figure",

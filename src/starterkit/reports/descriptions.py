@@ -173,11 +173,12 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
     if verdicts is None:
         asking = f"`starterkit promote --version {number}` asks it."
         return _paragraphs(_heading("The gate has not spoken yet"), asking)
-    asked = list(verdicts)
+    shown = list(verdicts)
+    asked = [verdict for verdict in shown if not verdict.off]
     refusals = sum(not verdict.passed for verdict in asked)
     outcome = f"refused by {refusals} of {len(asked)} checks" if refusals else f"passed all {len(asked)} checks"
     rows = []
-    for verdict in asked:
+    for verdict in shown:
         word = verdict.outcome if verdict.passed else f"**{verdict.outcome}**"
         rows.append((word, _plain(verdict.check), _amount(verdict.figure), _amount(verdict.limit)))
     return _paragraphs(

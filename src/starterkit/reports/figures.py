@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-_INK = "#1f4e79"
-_QUIET = "#8c8c8c"
+INK = "#1f4e79"
+QUIET = "#8c8c8c"
 
 _LONGEST_NAME = 28
 _LONGEST_LABEL = 40
@@ -19,17 +19,17 @@ _CLASSES_COUNTED = 20
 
 def residual_figure(actual: NDArray[np.float64], predicted: NDArray[np.float64], target: str) -> Figure:
     """Predicted against actual, and what is left over; n points each. `target` is the label with its unit."""
-    target = _short(target, _LONGEST_LABEL)
+    target = short(target, _LONGEST_LABEL)
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
-    left.plot(ends, ends, color=_QUIET, linewidth=1)
-    left.scatter(actual, predicted, s=18, alpha=0.7, color=_INK, edgecolors="none")
-    _label(left, "Predicted against actual", f"actual {target}", f"predicted {target}")
+    left.plot(ends, ends, color=QUIET, linewidth=1)
+    left.scatter(actual, predicted, s=18, alpha=0.7, color=INK, edgecolors="none")
+    label(left, "Predicted against actual", f"actual {target}", f"predicted {target}")
     residuals = actual - predicted
-    right.axhline(0, color=_QUIET, linewidth=1)
-    right.scatter(predicted, residuals, s=18, alpha=0.7, color=_INK, edgecolors="none")
-    _label(right, f"Residuals (mean {residuals.mean():.3g})", f"predicted {target}", "actual − predicted")
+    right.axhline(0, color=QUIET, linewidth=1)
+    right.scatter(predicted, residuals, s=18, alpha=0.7, color=INK, edgecolors="none")
+    label(right, f"Residuals (mean {residuals.mean():.3g})", f"predicted {target}", "actual − predicted")
     return figure
 
 
@@ -40,14 +40,14 @@ def importance_figure(importances: Mapping[str, tuple[float, float]], metric: st
     axes = figure.subplots()
     places = range(len(ordered))
     means, deviations = [mean for _, (mean, _) in ordered], [deviation for _, (_, deviation) in ordered]
-    axes.barh(places, means, xerr=deviations, color=_INK, ecolor=_QUIET, height=0.65)
-    axes.set_yticks(places, [_short(name, _LONGEST_LABEL) for name, _ in ordered])
+    axes.barh(places, means, xerr=deviations, color=INK, ecolor=QUIET, height=0.65)
+    axes.set_yticks(places, [short(name, _LONGEST_LABEL) for name, _ in ordered])
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.axvline(0, color=_QUIET, linewidth=1)
+    axes.axvline(0, color=QUIET, linewidth=1)
     title = "What the model looks at"
     if len(importances) > len(ordered):
         title += f" (the first {len(ordered)} of {len(importances)} features)"
-    _label(axes, title, f"how much worse {metric} gets when the feature is shuffled", "")
+    label(axes, title, f"how much worse {metric} gets when the feature is shuffled", "")
     return figure
 
 
@@ -55,21 +55,21 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
     """One curve a class: false positive rates, true positive rates, area under the curve."""
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=_QUIET, linewidth=1)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
     shown = sorted(curves.items(), key=lambda item: item[1][2])[:_CURVES_SHOWN]
     for name, (false_positives, true_positives, area) in shown:
-        axes.plot(false_positives, true_positives, label=f"{_short(name)} (area {area:.3f})", linewidth=1.5)
+        axes.plot(false_positives, true_positives, label=f"{short(name)} (area {area:.3f})", linewidth=1.5)
     axes.legend(loc="lower right", frameon=False, fontsize=8 if len(shown) > 4 else 10)
     title = "Receiver operating characteristic"
     if len(curves) > len(shown):
         title += f"\n(the worst {len(shown)} of {len(curves)} classes)"
-    _label(axes, title, "false positive rate", "true positive rate")
+    label(axes, title, "false positive rate", "true positive rate")
     return figure
 
 
 def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """A k × k table of counts: rows are actual classes, columns predicted ones."""
-    names = [_short(name) for name in classes]
+    names = [short(name) for name in classes]
     longest = max(map(len, names))
     counted = len(classes) <= _CLASSES_COUNTED
     side, margin = min(0.6 if counted else 0.2, 20 / len(names)) * max(len(names), 3), 0.9 + 0.09 * longest
@@ -83,16 +83,16 @@ def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
     size, narrow = 10 if counted else 7, 0.09 * longest > side / len(names)
     axes.set_xticks(range(len(names)), names, rotation=90 if narrow else 0, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)
-    _label(axes, "Confusion", "predicted", "actual")
+    label(axes, "Confusion", "predicted", "actual")
     return figure
 
 
-def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+def short(name: str, longest: int = _LONGEST_NAME) -> str:
     """A name that leaves room for the drawing; its end is kept, because that is where long names differ."""
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2 - 1) :]}"
 
 
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
+def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

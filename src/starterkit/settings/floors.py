@@ -10,6 +10,8 @@ from starterkit.settings.merge import leaves
 from starterkit.settings.model import Key, Settings
 from starterkit.settings.stage import Stage
 
+SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
+"""All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
 _PLACEHOLDERS = ("change-me", "changeme", "change_me", "placeholder")
 
 
@@ -17,7 +19,7 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
     """Hold the settings against what their stage must not do.
 
     Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
-    The API key cannot be turned off in `prod`.
+    The API key cannot be turned off in `prod`, nor a core check of the gate in `staging` and `prod`.
 
     Returns
     -------
@@ -35,11 +37,22 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
         return [], ()
     if stage is Stage.DEV:
         return [], tuple(str(finding) for finding in findings)
+    if stage in (Stage.STAGING, Stage.PROD):
+        findings += _missing_checks(settings, origins)
     if stage is Stage.PROD and not settings.serving.require_api_key:
         origin = origins.get(("serving", "require_api_key"), "default")
         what = f"{origin}: serving.require_api_key is false, which prod does not allow"
         findings.append(SettingsError(what, "Set it to true in config/prod.yaml"))
     return findings, ()
+
+
+def _missing_checks(settings: Settings, origins: Mapping[Key, str]) -> Iterator[SettingsError]:
+    """Core checks, and those of the project, that are switched off."""
+    for name, asked in settings.gate.checks.items():
+        if not asked and name not in SWITCHABLE_CHECKS:
+            origin = origins.get(("gate", "checks", name), "default")
+            what = f"{origin}: gate.checks.{name} is false, which {settings.stage} does not allow"
+            yield SettingsError(what, f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}")
 
 
 def _loose_ends(settings: Settings) -> Iterator[tuple[Key, str, str]]:

@@ -9,6 +9,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     SecretStr,
+    StrictBool,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -123,6 +124,11 @@ class GateSettings(Section):
     """What a version has to reach before it may serve."""
 
     limits: dict[str, Limit] = Field(default_factory=dict, description="The range that each metric has to be in")
+    checks: dict[str, StrictBool] = Field(
+        default_factory=dict,
+        description="Checks that are not asked in this stage: a check's name and false. staging and prod ask most of "
+        "them whatever stands here",
+    )
     tolerance: FiniteFloat = Field(
         0.02,
         ge=0,

@@ -4,7 +4,7 @@ from starterkit.tracking.connection import Connection, ask_version, connect, loc
 from starterkit.tracking.failures import explained
 from starterkit.tracking.holders import owner_of
 from starterkit.tracking.local_store import LocalStore
-from starterkit.tracking.looking_up import RunRecord, fetch_file, look_up, runs_page
+from starterkit.tracking.looking_up import RunRecord, fetch_file, keep_files, look_up, runs_page
 from starterkit.tracking.notes import describe_experiment, describe_run
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
@@ -24,6 +24,7 @@ __all__ = [
     "describe_run",
     "explained",
     "fetch_file",
+    "keep_files",
     "local_store",
     "look_up",
     "owner_of",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from starterkit.errors import TrackingError
 from starterkit.tracking.connection import Connection, explained
 
 
@@ -62,3 +63,17 @@ def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Pa
         if name not in (kept.path for kept in connection.client.list_artifacts(run_id)):
             return None
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))
+
+
+def keep_files(connection: Connection, run_id: str, folder: Path, place: str) -> None:
+    """Log a folder's files with a run, open or not, below `place`.
+
+    Raises
+    ------
+    TrackingError
+        This store does not have the run, or cannot be written.
+    """
+    if look_up(connection, run_id) is None:
+        raise TrackingError(f"MLflow at {connection.name} does not have run {run_id}", "Register the version again")
+    with explained(connection.name):
+        connection.client.log_artifacts(run_id, str(folder), place)

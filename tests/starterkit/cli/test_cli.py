@@ -5,6 +5,7 @@ A process of its own costs seconds of imports, so most commands are called in th
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -85,9 +86,20 @@ def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) ->
     assert done.returncode == 0, done.stderr
     header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert header == ["verdict", "check", "figure", "limit", "reason"]
-    assert [row[1] for row in rows][:3] == ["parity", "holdout", "leak"]
+    assert [row[1] for row in rows][:3] == ["policy", "parity", "holdout"]
     assert "`starterkit promote --version 1` makes it champion" in done.stdout
     assert state_of(trained) == before
+
+
+def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run: Run, trained: Path, tmp_path: Path) -> None:
+    page, evidence = tmp_path / "päge.html", tmp_path / "evidence.json"
+    done = run(trained, "gate", "--report", str(page), "--evidence", str(evidence))
+    assert done.returncode == 0, done.stderr
+    assert "The gate lets it pass" in page.read_text("utf-8")
+    assert json.loads(evidence.read_text("utf-8"))["passed"]
+    done = run(trained, "gate", "--report", str(tmp_path / "no" / "folder.html"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: folder .*no does not exist\.\n +Make it, or name another file\.\n", done.stderr)
 
 
 def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from starterkit.cli.summary import refusal
+from starterkit.evidence import EvidenceRecord
 from starterkit.gate import Decision
 from starterkit.pipeline import Judgement
 from starterkit.registry import Version
@@ -31,5 +32,5 @@ IMPROVE = "mprove the model, or change the limits in config if they are wrong."
     ],
 )
 def test_lone_reason_and_known_mend_stand_in_the_closing_line(refused: list[Verdict], said: str) -> None:
-    told = refusal(Judgement(VERSION, Decision((PASSED, *refused)), None))
+    told = refusal(Judgement(VERSION, Decision((PASSED, *refused)), None, EvidenceRecord({})))
     assert str(told) == f"the gate refused local.p version 2 {said}"

@@ -68,6 +68,7 @@ def evidence() -> Make:
             "baseline": candidate("naive guess", np.zeros(rows)),
             "champion": None if first else candidate("local.p version 1", actual + champion_error * (shared + other)),
             "champion_contract": None if first else contract_of(),
+            "origin": "x",
             "overlap": Overlap(trained_on=0),
             "leaks": {"age": 0.4},
             "cost": None if first else CHEAP,

@@ -14,8 +14,8 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 NAN = float("nan")
 CHECKS = [
-    "parity", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature", "latency", "size",
-    "robustness",
+    "policy", "parity", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature", "latency",
+    "size", "robustness",
 ]  # fmt: skip
 
 
@@ -112,7 +112,8 @@ def test_every_setting_reaches_its_check(evidence: Any) -> None:
     }
     whole, left = (compare_with_champion(shown, Rule(0.25, 50), rows) for rows in (None, half["left"]))
     assert limits == {
-        "parity": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60, "baseline": shown.baseline.scores["rmse"],
+        "policy": None, "parity": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
+        "baseline": shown.baseline.scores["rmse"],
         "champion": whole.margin, "slices": left.margin, "signature": None, "latency": pytest.approx(7),
         "size": pytest.approx(0.3), "robustness": None,
     }  # fmt: skip
@@ -211,3 +212,18 @@ def test_a_failure_is_named_where_it_happened_not_where_it_was_noticed(evidence:
     line = Nameless.judge.__code__.co_firstlineno + 1
     reason = refusals(evidence(error=0.9), (Deep(),))["deep"].reason
     assert reason == f"the check itself failed: ZeroDivisionError ({__file__}, line {line})"
+
+
+@pytest.mark.parametrize("name", ["policy", "parity", "holdout", "leak", "champion", "slices", "latency"])
+def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) -> None:
+    shown = evidence(origin="elsewhere", overlap=None, leaks={"age": 1.0}, error=9)
+    decision = Gate(GateSettings(checks={name: False}), "regression").decide(shown)
+    verdict = next(one for one in decision.verdicts if one.check == name)
+    assert (verdict.off, verdict.passed, verdict.outcome) == (True, True, "off")
+    assert verdict not in decision.asked
+    assert name not in [one.check for one in decision.refusals]
+
+
+def test_a_check_that_there_is_not_cannot_be_switched_off() -> None:
+    with pytest.raises(SettingsError, match=r"parrity is no check \(did you mean parity\?\).*Name one of"):
+        Gate(GateSettings(checks={"parrity": False}), "regression")

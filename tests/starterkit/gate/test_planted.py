@@ -80,6 +80,7 @@ class Kind:
     copied_target: bool = False
     other_graph: bool = False
     first: bool = False
+    origin: str = "x"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -104,6 +105,7 @@ KINDS = {
     "slow": Kind(("latency",), scalers=150, settings={"size_floor_mb": 5}),
     "large": Kind(("size",), scalers=30, settings={"latency_floor_ms": 50}),
     "unfair": Kind(("robustness",), columns=(*SOUND, "soil")),
+    "of another stage": Kind(("policy",), origin="staging"),
 }
 of_class = partial(Kind, schema=Ripeness)
 CLASS_KINDS = {
@@ -150,7 +152,8 @@ def judge(kind: Kind, served: Served, root: Path) -> Decision:
         challenger = claim_anothers_parity(kind, root / "challenger", dataset)
     champion = None if kind.first else ("version 1", served.champion)
     overlap = overlap_of(RowRecord.of(own_split), dataset)
-    evidence = replace(weigh(problem, dataset, ("version 2", challenger), champion), overlap=overlap)
+    evidence = weigh(problem, dataset, ("version 2", challenger), champion)
+    evidence = replace(evidence, overlap=overlap, origin=kind.origin)
     settings = {"undecided": "refuse", "undecided_slices": "pass", "size_floor_mb": 0.004, "latency_floor_ms": 1}
     return Gate(GateSettings(**{**settings, **kind.settings}), problem.task).decide(evidence)
 

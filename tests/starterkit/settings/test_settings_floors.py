@@ -58,3 +58,21 @@ def test_prod_does_not_take_the_default_for_a_yes(repository):
     repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
     with pytest.raises(SettingsError, match=r"default: serving.require_api_key is false"):
         repository.read(KIT_STAGE="prod")
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+@pytest.mark.parametrize(
+    "name", ["policy", "parity", "holdout", "leak", "champion", "slices", "signature", "a check of the project"]
+)
+def test_gatekeepers_keep_their_checks(repository, stage, name):
+    repository.write(f"config/{stage}.yaml", f"gate: {{checks: {{{name}: false}}}}")
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE=stage, KIT_TRACKING__URI="http://host", KIT_SERVING__REQUIRE_API_KEY="true")
+    assert f"config/{stage}.yaml: gate.checks.{name} is false, which {stage} does not allow" in str(caught.value)
+    assert "may leave out baseline, latency, size, robustness" in str(caught.value)
+
+
+@pytest.mark.parametrize(("stage", "name"), [("test", "parity"), ("staging", "latency"), ("prod", "size")])
+def test_other_checks_may_be_left_out(repository, stage, name):
+    repository.write("config/base.yaml", f"data: {{source: a.csv}}\ngate: {{checks: {{{name}: false}}}}")
+    assert repository.read(KIT_STAGE=stage).settings.gate.checks == {name: False}

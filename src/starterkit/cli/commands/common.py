@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from starterkit.errors import UserError
+
 if TYPE_CHECKING:
     from starterkit.pipeline import Pipeline
     from starterkit.registry import ModelRegistry
@@ -55,6 +57,13 @@ def open_registry() -> "tuple[ModelRegistry, Settings]":
         registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
         note.text = registry.connection.name
     return registry, settings
+
+
+def require_folder(*files: Path | None) -> None:
+    """Refuse before any work what could not be written after it."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"folder {file.parent} does not exist", "Make it, or name another file")
 
 
 def print_json(document: object) -> None:

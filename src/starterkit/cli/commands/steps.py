@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starterkit.cli.commands.common import Json, app, open_pipeline, print_json
+from starterkit.cli.commands.common import Json, app, open_pipeline, print_json, require_folder
 
 if TYPE_CHECKING:
     from starterkit.pipeline import Judgement
@@ -61,12 +61,26 @@ def register(run: RunId = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def gate(version: VersionNumber = None, as_json: Json = False) -> None:
+def gate(
+    version: VersionNumber = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the decision's page, an HTML file, here.")
+    ] = None,
+    evidence: Annotated[Path | None, typer.Option("--evidence", help="Write the evidence, a JSON file, here.")] = None,
+    as_json: Json = False,
+) -> None:
     """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
+    require_folder(report, evidence)
     pipeline = open_pipeline()
     from starterkit.cli.summary import judgement_as_json, show_judgement
 
     judged = pipeline.judge(pipeline.read(), version)
+    if evidence:
+        evidence.write_text(judged.record.text, encoding="utf-8", newline="\n")
+    if report:
+        from starterkit.reports import gate_page
+
+        report.write_text(gate_page(judged.record.content, judged.record.digest), encoding="utf-8")
     print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
     if not as_json and judged.decision.passed:
         typer.echo(f"\n`starterkit promote --version {judged.version.number}` makes it champion.")
