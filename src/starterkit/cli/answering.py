@@ -1,5 +1,6 @@
 """The API as a command starts it: the model is opened, the server listens, and then a line says where."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -7,26 +8,34 @@ from socket import socket
 import typer
 import uvicorn
 
+from starterkit.cli.console import ProgressView
 from starterkit.cli.stopping import ENDED
-from starterkit.serving import ServedModel, create_app, require_port
+from starterkit.progress import Progress, silent, step
+from starterkit.serving import ServedModel, create_app, limit_memory, require_port
 from starterkit.settings import Settings
 
 
-def answer(settings: Settings, folder: Path | None, listening: socket | None = None) -> None:
+def answer(settings: Settings, folder: Path | None, listening: socket | None = None, *, quiet: bool = False) -> None:
     """Answer with the champion, or an exported folder's model, until Ctrl-C.
 
     Parameters
     ----------
     listening
         A socket that somebody else has bound. Without it, the settings' host and port.
+    quiet
+        Say nothing, because another process says it for all.
     """
     app = create_app(lambda: served, settings.serving)
     host, port = settings.serving.host, settings.serving.port
     if listening is None:
         require_port(host, port)
-    served = _open_champion(settings, folder)  # last: what else is wrong is said before a server is asked
+    progress = silent if quiet else ProgressView()
+    with step(progress, "take resources") as note:
+        note.text = _take_resources(settings)
+    served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     level = "info" if settings.debug else "warning"
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level=level))
+    server.quiet = quiet
     try:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
             server.run([listening] if listening else None)
@@ -36,19 +45,39 @@ def answer(settings: Settings, folder: Path | None, listening: socket | None = N
 
 
 class _Server(uvicorn.Server):
+    quiet = False
+
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:  # said no sooner: an editor opens its browser at these words
+        if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
             at = f"http://{self.config.host}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
 
-def _open_champion(settings: Settings, folder: Path | None) -> ServedModel:
-    from starterkit.cli.champion import find_champion
-    from starterkit.cli.console import ProgressView
-    from starterkit.progress import step
+def _take_resources(settings: Settings) -> str:
+    """Hold this process to what its stage gives it; in words, what that is."""
+    serving = settings.serving
+    many, threads, cores = serving.workers > 1, serving.threads, _cores()
+    words = [f"{serving.workers} process{'es' * many}", f"{threads} thread{'s' * (threads > 1)}{' each' * many}"]
+    words.append(f"{cores} core{'s' * (cores > 1)} here")
+    if serving.memory_mb:
+        held = limit_memory(serving.memory_mb)
+        words.append(f"{serving.memory_mb} MB of data each{'' if held else ' (this machine cannot hold it to that)'}")
+    return ", ".join(words)
 
-    with step(ProgressView(), "open the model") as note:
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open_champion(settings: Settings, folder: Path | None, progress: Progress) -> ServedModel:
+    from starterkit.cli.champion import find_champion
+
+    with step(progress, "open the model") as note:
         served = find_champion(settings, folder)
-        note.text = f"{served.name} {served.version}"
+        got = served.predictor.providers
+        missing = [name for name in settings.serving.providers if name not in got]
+        fallback = f", for {', '.join(missing)} is not there" if missing else ""
+        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}"
     return served

@@ -45,16 +45,17 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     TrackingError
         The registry cannot be reached, or has no champion.
     """
-    from starterkit.inference import Predictor
+    from starterkit.inference import Compute, Predictor
     from starterkit.serving import ServedModel
 
-    threads = settings.serving.threads
+    serving = settings.serving
+    compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
     if folder is not None:
-        predictor = Predictor(folder, threads)
+        predictor = Predictor(folder, compute)
         kept = _kept(folder) or Fetched(folder, predictor.contract.problem, f"folder {folder.name}")
         return ServedModel(kept.model, kept.version, predictor)
     with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, threads))
+        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute))
 
 
 def keep_champion(to: Path) -> Fetched:

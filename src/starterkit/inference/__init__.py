@@ -1,6 +1,7 @@
 """An exported folder made callable, with onnxruntime and numpy alone."""
 
 from starterkit.inference.columns import Checked, Values, check_columns, faults_of_answers
+from starterkit.inference.compute import Compute
 from starterkit.inference.graph import Columns, Graph, Session, as_prediction
 from starterkit.inference.parity import compare
 from starterkit.inference.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor, sha256
@@ -12,6 +13,7 @@ __all__ = [
     "SAMPLE_FILE",
     "Checked",
     "Columns",
+    "Compute",
     "Fault",
     "Graph",
     "InvalidRecords",

@@ -8,34 +8,41 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Column, Layout, Prediction, Task
 from starterkit.errors import ContractError
+from starterkit.inference.compute import Compute, short
 from starterkit.telemetry import send_nothing
 
 Columns = Mapping[str, NDArray[Any]]
 """One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
+_ONE_THREAD = Compute()
 
 
 class Session:
-    """An ONNX graph in onnxruntime, on the CPU.
+    """An ONNX graph in onnxruntime. `providers` names where it really runs: `cpu`, `cuda`.
 
     Raises
     ------
     ContractError
         onnxruntime refuses the graph.
+    SettingsError
+        A provider is not there, and no fall-back is allowed.
     """
 
-    def __init__(self, graph: bytes, threads: int = 1) -> None:
+    def __init__(self, graph: bytes, compute: Compute = _ONE_THREAD) -> None:
         send_nothing()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = compute.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors reach us as exceptions
+        chosen = compute.choose(onnxruntime.get_available_providers())
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
         except Exception as error:  # onnxruntime's errors share no other base class
             reason = str(error).splitlines()[0]
             raise ContractError(f"onnxruntime cannot load the graph: {reason}", "Export the model again") from error
+        compute.require(self._session.get_providers())
+        self.providers = tuple(short(self._session.get_providers()))  # the CPU too, for what another cannot do
         self.inputs = tuple(given.name for given in self._session.get_inputs())
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -63,12 +70,16 @@ class Graph:
     """
 
     def __init__(
-        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, threads: int = 1
+        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, compute: Compute = _ONE_THREAD
     ) -> None:
-        self._session = Session(graph, threads)
+        self._session = Session(graph, compute)
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        return self._session.providers
 
     def answer(self, columns: Columns) -> Prediction:
         """Answers for n rows. Further columns are ignored.

@@ -9,6 +9,7 @@ import numpy as np
 
 from starterkit.contract import Contract, Prediction
 from starterkit.errors import ContractError
+from starterkit.inference.compute import Compute
 from starterkit.inference.graph import Columns, Graph
 from starterkit.inference.parity import compare
 
@@ -24,16 +25,18 @@ class Predictor:
     ----------
     folder
         The exported folder: the graph, its contract and the parity sample.
-    threads
-        How many threads one call may use.
+    compute
+        How many threads one call may use, and on which execution providers; one thread of the CPU if not given.
 
     Raises
     ------
     ContractError
         A file is missing, altered or unreadable, or the graph does not give the sample's answers on this machine.
+    SettingsError
+        An execution provider is not there, and no fall-back is allowed.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path, compute: Compute | None = None) -> None:
         self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         graph = _read_sealed(folder, GRAPH_FILE, self.contract)
@@ -43,8 +46,9 @@ class Predictor:
             columns=self.contract.columns,
             layout=self.contract.layout,
             task=self.contract.task,
-            threads=threads,
+            compute=compute or Compute(),
         )
+        self.providers = self._graph.providers
         self._prove(sample)
 
     def predict(self, columns: Columns) -> Prediction:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starterkit.errors import ContractError, TrackingError
-from starterkit.inference import CONTRACT_FILE, Predictor
+from starterkit.inference import CONTRACT_FILE, Compute, Predictor
 from starterkit.scratch import scratch_folder
 from starterkit.settings import Stage
 from starterkit.tracking import Connection, LocalStore, explained
@@ -170,10 +170,10 @@ class ModelRegistry:
         with explained(self.connection.name):
             return self._client.get_model_version_download_uri(self.model, str(version.number))
 
-    def open(self, version: Version, threads: int = 1) -> Predictor:
+    def open(self, version: Version, compute: Compute | None = None) -> Predictor:
         """A version, ready to answer."""
         with scratch_folder() as folder:  # a predictor keeps nothing open
-            return Predictor(self.fetch(version, folder), threads)
+            return Predictor(self.fetch(version, folder), compute)
 
     def fetch(self, version: Version, into: Path) -> Path:
         """Copy a version's exported folder to `into`."""

@@ -8,7 +8,13 @@ from starterkit.reports.descriptions import (
     run_text,
     version_text,
 )
-from starterkit.reports.figures import confusion_figure, importance_figure, residual_figure, roc_figure
+from starterkit.reports.figures import (
+    confusion_figure,
+    importance_figure,
+    latency_figure,
+    residual_figure,
+    roc_figure,
+)
 from starterkit.reports.gate_page import gate_page
 
 __all__ = [
@@ -18,6 +24,7 @@ __all__ = [
     "experiment_text",
     "gate_page",
     "importance_figure",
+    "latency_figure",
     "model_text",
     "residual_figure",
     "roc_figure",

@@ -67,6 +67,20 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
     return figure
 
 
+def latency_figure(latencies: Sequence[float]) -> Figure:
+    """How many requests took how many milliseconds; n values in order of size."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    p99 = latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))]
+    axes.hist(np.clip(latencies, None, p99), bins=60, color=INK)
+    for share, style in ((0.5, "-"), (0.95, "--")):
+        at = latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+        axes.axvline(at, color=QUIET, linestyle=style, label=f"p{100 * share:.0f} {at:.3g} ms")
+    axes.legend(frameon=False)
+    label(axes, f"Latency of {len(latencies):,} requests", "milliseconds, the slowest 1% at the right end", "requests")
+    return figure
+
+
 def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """A k × k table of counts: rows are actual classes, columns predicted ones."""
     names = [short(name) for name in classes]

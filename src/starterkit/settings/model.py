@@ -11,6 +11,7 @@ from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
     GateSettings,
+    LoadSettings,
     NotInYaml,
     ServingSettings,
     TrackingSettings,
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     export: ExportSettings = Field(default_factory=ExportSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    loadtest: LoadSettings = Field(default_factory=LoadSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -162,6 +162,26 @@ class ServingSettings(Section):
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on")
     max_rows: int = Field(1000, ge=1, description="Most rows in one request")
     max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
-    threads: int = Field(1, ge=1, description="Threads of the ONNX session")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model")
+    threads: int = Field(1, ge=1, description="Threads of one process's ONNX session")
+    providers: tuple[Literal["cpu", "cuda"], ...] = Field(
+        ("cpu",), min_length=1, description="Where the graph runs, in the order of preference: cpu, cuda"
+    )
+    provider_fallback: bool = Field(False, description="Whether a provider that is not there is passed over")
+    memory_mb: int | None = Field(
+        None, ge=256, description="Most megabytes of data that one process may have; Linux alone can hold it to that"
+    )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
+
+
+class LoadSettings(Section):
+    """How `starterkit loadtest` drives the API, and what it has to hold."""
+
+    connections: int = Field(4, ge=1, le=256, description="Clients at once, each of which waits for its answer")
+    seconds: FiniteFloat = Field(10, gt=0, le=600, description="How long, after a warm-up")
+    max_errors: int = Field(0, ge=0, description="Most requests that may fail")
+    max_p95_ms: FiniteFloat | None = Field(None, gt=0, description="Most milliseconds in which 95% are answered")
+    min_throughput: FiniteFloat | None = Field(None, gt=0, description="Fewest requests a second")
+    max_cores: FiniteFloat | None = Field(None, gt=0, description="Most cores that the API may keep busy")
+    max_memory_mb: FiniteFloat | None = Field(None, gt=0, description="Most resident megabytes of all its processes")

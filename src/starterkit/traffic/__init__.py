@@ -1,5 +1,7 @@
-"""Requests to a running API, as its clients send them: to see it answer, and to have something in its log."""
+"""Requests to a running API: some, to see that it answers, or as many as it takes, to see how it bears them."""
 
+from starterkit.traffic.load import Held, LoadTest, Measured, held_against
 from starterkit.traffic.sender import Sent, TrafficSender, address_of
+from starterkit.traffic.usage import can_measure
 
-__all__ = ["Sent", "TrafficSender", "address_of"]
+__all__ = ["Held", "LoadTest", "Measured", "Sent", "TrafficSender", "address_of", "can_measure", "held_against"]

@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
@@ -66,23 +66,33 @@ class TrafficSender:
         self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
         self._progress = progress
 
-    def wait_until_ready(self, seconds: float) -> None:
-        """Wait until the API has a model.
+    def wait_until_ready(self, seconds: float, lives: Callable[[], bool] = lambda: True) -> None:
+        """Wait until the API has a model, as long as it `lives`.
 
         Raises
         ------
         KitError
-            It has none after so many seconds.
+            It has none after so many seconds, or does not live any more.
         """
         end = time.monotonic() + seconds
         with step(self._progress, "wait for the API") as note:
-            while why := self._ask("GET", "/health/ready"):
-                if time.monotonic() > end:
+            while why := self.ask("GET", "/health/ready"):
+                if time.monotonic() > end or not lives():
                     what = f"the API at {self._address} is not ready after {seconds:g} s: {why}"
                     raise KitError(what, "Start it with `starterkit serve`, or name another with --url")
                 note.go_on(why, None)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             note.text = self._address
+
+    def served(self) -> str:
+        """The name and version of the model that answers; empty where the API does not say it."""
+        try:
+            self._connection.request("GET", f"{self._path}/health/ready", None, self._headers)
+            said = json.loads(self._connection.getresponse().read())["model"]
+            return f"{said['name']} version {said['version']}"
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
+            self._connection.close()
+            return ""
 
     def send(self, records: Sequence[Mapping[str, Any]], count: int, rate: float) -> Sent:
         """Send the records in turn, from the first again after the last.
@@ -101,7 +111,7 @@ class TrafficSender:
                 time.sleep(max(0, began + number / rate - time.monotonic()))
                 body = json.dumps({"records": [records[number % len(records)]]})
                 start = time.perf_counter()
-                why = self._ask("POST", "/predict", body)
+                why = self.ask("POST", "/predict", body)
                 refusals.append(why) if why else latencies.append(1000 * (time.perf_counter() - start))
                 note.go_on(f"{len(latencies)} answered, {len(refusals)} refused", (number + 1) / count)
             note.text = f"{count:,} requests"
@@ -109,7 +119,7 @@ class TrafficSender:
         p95 = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1] if latencies else 0.0
         return Sent(len(latencies), len(refusals), median, p95, next(iter(refusals), ""))
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> str:
+    def ask(self, method: str, path: str, body: str | None = None) -> str:
         """Why this was not answered with a 200, in a few words; empty where it was."""
         try:
             self._connection.request(method, f"{self._path}{path}", body, self._headers)

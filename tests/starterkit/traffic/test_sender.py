@@ -1,10 +1,6 @@
 """Requests over real HTTP to a server that notes them and answers as it is told."""
 
-import json
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,58 +13,7 @@ from starterkit.traffic import TrafficSender, address_of
 RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]
 
 
-class Api(ThreadingHTTPServer):
-    """An API that is ready after some looks, and answers with these statuses, of which the last one stays."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.looks_before_ready, self.statuses = 0, [200]
-        self.received: list[tuple[str | None, Any]] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Api
-
-    def do_GET(self) -> None:
-        self.server.looks_before_ready -= 1
-        ready = self.path == "/health/ready" and self.server.looks_before_ready < 0
-        self._answer(200 if ready else 503, {"detail": "no model is loaded. Try again later."})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((self.headers.get("X-API-Key"), json.loads(body)))
-        statuses = self.server.statuses
-        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
-        if status == 0:
-            self.close_connection = True
-            return
-        self._answer(status, {"detail": "row 0: is below 10."})
-
-    def _answer(self, status: int, content: dict[str, str]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with Api() as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def test_records_are_sent_in_turn_each_in_a_request_of_its_own(api: Api) -> None:
+def test_records_are_sent_in_turn_each_in_a_request_of_its_own(api: Any) -> None:
     sent = TrafficSender(api.address).send(RECORDS, count=3, rate=1000)
     bodies = [body for _, body in api.received]
     assert bodies == [{"records": [RECORDS[0]]}, {"records": [RECORDS[1]]}, {"records": [RECORDS[0]]}]
@@ -77,19 +22,19 @@ def test_records_are_sent_in_turn_each_in_a_request_of_its_own(api: Api) -> None
     sent.require_answers()
 
 
-def test_the_rate_is_kept(api: Api) -> None:
+def test_the_rate_is_kept(api: Any) -> None:
     began = time.monotonic()
     TrafficSender(api.address).send(RECORDS, count=6, rate=20)
     assert time.monotonic() - began >= 5 / 20
 
 
-def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
+def test_the_key_is_sent_where_there_is_one(api: Any) -> None:
     TrafficSender(api.address, "a-key-of-sixteen-letters").send(RECORDS, 1, 1000)
     TrafficSender(api.address).send(RECORDS, 1, 1000)
     assert [key for key, _ in api.received] == ["a-key-of-sixteen-letters", None]
 
 
-def test_refusals_are_counted_and_the_first_is_told(api: Api) -> None:
+def test_refusals_are_counted_and_the_first_is_told(api: Any) -> None:
     api.statuses = [200, 422, 500, 200]
     sent = TrafficSender(api.address).send(RECORDS, 5, 1000)
     assert str(sent).startswith("3 answered, 2 refused; median ")
@@ -97,19 +42,19 @@ def test_refusals_are_counted_and_the_first_is_told(api: Api) -> None:
         sent.require_answers()
 
 
-def test_a_connection_that_is_lost_is_opened_again(api: Api) -> None:
+def test_a_connection_that_is_lost_is_opened_again(api: Any) -> None:
     api.statuses = [200, 0, 200]
     sent = TrafficSender(api.address).send(RECORDS, 3, 1000)
     assert (sent.answered, sent.refused) == (2, 1)
     assert "closed" in sent.why
 
 
-def test_nothing_answered_has_no_latency(api: Api) -> None:
+def test_nothing_answered_has_no_latency(api: Any) -> None:
     api.statuses = [401]
     assert str(TrafficSender(api.address).send(RECORDS, 2, 1000)) == "0 answered, 2 refused"
 
 
-def test_it_waits_until_the_api_is_ready(api: Api) -> None:
+def test_it_waits_until_the_api_is_ready(api: Any) -> None:
     api.looks_before_ready = 2
     events = list[Event]()
     TrafficSender(api.address, progress=events.append).wait_until_ready(10)

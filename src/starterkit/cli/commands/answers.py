@@ -28,6 +28,10 @@ def serve(
         from starterkit.cli.reloading import Reloader
 
         Reloader(settings, folder).run()
+    elif settings.serving.workers > 1:
+        from starterkit.cli.workers import Workers
+
+        Workers(settings, folder).run()
     else:
         from starterkit.cli.answering import answer
 
@@ -60,26 +64,48 @@ def traffic(
 ) -> None:
     """Send the holdout's rows to a running API, and say how it answers."""
     from starterkit.cli.console import ProgressView
-    from starterkit.progress import step
+    from starterkit.cli.loading import key_of, read_records
     from starterkit.settings import load_settings
     from starterkit.traffic import TrafficSender, address_of
 
     settings = load_settings()
     view = ProgressView()
-    secret = settings.serving.api_key if settings.serving.require_api_key else None
-    key = secret.get_secret_value() if secret else None
-    sender = TrafficSender(url or address_of(settings.serving), key, view)
-    with step(view, "read the data") as note:
-        from starterkit.data import DatasetReader, as_records
-        from starterkit.problem import find_problem
-
-        dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
-        records = as_records(dataset.holdout.features)
-        note.text = f"{len(records)} rows of the holdout"
+    sender = TrafficSender(url or address_of(settings.serving), key_of(settings), view)
+    records = read_records(settings, view)
     sender.wait_until_ready(wait)
     sent = sender.send(records, count, rate)
     print_json(vars(sent)) if as_json else typer.echo(sent)
     sent.require_answers()
+
+
+@app.command()
+def loadtest(
+    url: Annotated[str | None, typer.Option("--url", help="An API that runs; if not given, one is started.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=0.5, max=600, help="Not loadtest.seconds.")] = None,
+    connections: Annotated[
+        int | None, typer.Option("--connections", min=1, max=256, help="Not loadtest.connections.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Load the API with the holdout's rows, measure it, and hold it against the stage's limits."""
+    from starterkit.cli.console import ProgressView
+    from starterkit.cli.loading import keep, load, require_held, show
+    from starterkit.settings import load_settings
+    from starterkit.traffic import held_against
+
+    settings = load_settings()
+    given = {name: value for name, value in (("seconds", seconds), ("connections", connections)) if value is not None}
+    settings = settings.model_copy(update={"loadtest": settings.loadtest.model_copy(update=given)})
+    view = ProgressView()
+    measured = load(settings, url, view)
+    held = held_against(measured, settings.loadtest)
+    run = keep(settings, measured, held, url, view)
+    if as_json:
+        passed = all(one.passed for one in held)
+        print_json({"run": run, "passed": passed, **measured.figures, "limits": [vars(one) for one in held]})
+    else:
+        show(measured, held)
+    require_held(measured, held)
 
 
 @app.command()
