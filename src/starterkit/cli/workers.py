@@ -12,7 +12,7 @@ from starterkit.settings import Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_START = 10
-"""One that ends sooner than this would only end again at once."""
+"""One that is refused sooner than this would be refused again. One that somebody killed is not."""
 
 
 class Workers:
@@ -47,8 +47,8 @@ class Workers:
                     for place, (process, since) in enumerate(working):
                         if process.is_alive():
                             continue
-                        if process.exitcode and time.monotonic() - since < _SECONDS_TO_START:
-                            sys.exit(process.exitcode if process.exitcode > 0 else 1)
+                        if (process.exitcode or 0) > 0 and time.monotonic() - since < _SECONDS_TO_START:
+                            sys.exit(process.exitcode)
                         typer.echo(f"A process ended with {process.exitcode}: starting another", err=True)
                         another = start_answering(listening, self._settings, self._folder, quiet=True)
                         working[place] = another, time.monotonic()
