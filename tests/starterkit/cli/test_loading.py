@@ -100,12 +100,15 @@ def workers(trained: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
 def test_a_worker_that_dies_is_started_again_and_all_end_together(
     trained: Path, port: int, workers: "subprocess.Popen[bytes]"
 ) -> None:
-    wait_until_ready(port)
+    end = time.monotonic() + 60
+    while "Answering on " not in (trained / "said.txt").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.2)
     first = answering(workers.pid)
     assert len(first) == 2
-    os.kill(first[0], signal.SIGKILL)
+    os.kill(first[-1], signal.SIGKILL)
     end = time.monotonic() + 60
-    while len(now := answering(workers.pid)) < 2 or first[0] in now:
+    while len(now := answering(workers.pid)) < 2 or first[-1] in now:
         assert time.monotonic() < end
         wait_until_ready(port)  # the other one goes on
         time.sleep(0.2)
