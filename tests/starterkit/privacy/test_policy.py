@@ -10,7 +10,8 @@ from example_project import problem
 from starterkit.contract import Column
 from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError
-from starterkit.privacy import as_seen, require_policy, require_sight
+from starterkit.privacy import Policy, require_sight
+from starterkit.privacy.treating import treat
 from starterkit.settings import Settings, Stage
 
 
@@ -30,7 +31,7 @@ def read(settings: Settings, stage: Stage) -> Dataset:
 def test_test_cannot_load_the_example(settings: Settings) -> None:
     with pytest.raises(DataError, match="stage test may not see age, sex, progression raw") as raised:
         read(settings, Stage.TEST)
-    assert "local" in raised.value.mend
+    assert "`KIT_STAGE=local starterkit data prepare --for test`" in raised.value.mend
 
 
 @pytest.mark.parametrize("stage", [Stage.LOCAL, Stage.STAGING, Stage.PROD])
@@ -49,14 +50,17 @@ def test_dev_sees_bands_on_the_same_sides(settings: Settings) -> None:
     assert abs(seen.training.target - raw.training.target).max() <= 500 / 24
     assert seen.training.features.dtypes.equals(raw.training.features.dtypes)
     assert seen.holdout.features.bmi.equals(raw.holdout.features.bmi)  # plain, and the same rows
-    assert all(np.array_equal(seen.holdout.keys[name], raw.holdout.keys[name]) for name in raw.holdout.keys)
+    (name,) = seen.holdout.keys  # keyed, and named after the key
+    assert name.startswith("patient_id@")
+    assert len(np.unique(seen.holdout.keys[name])) == len(raw.holdout)
+    assert not np.isin(seen.holdout.keys[name], raw.holdout.keys["patient_id"]).any()
     assert seen.digest != raw.digest
 
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
     require_sight(stage, [PLAIN])
-    require_policy(stage, [PLAIN])
+    Policy.of(stage, [PLAIN]).require_possible()
 
 
 @pytest.mark.parametrize(
@@ -75,8 +79,9 @@ def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
 )
 def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[Any], expected: list[Any]) -> None:
     raw = pd.DataFrame({"age": pd.Series(given, dtype=dtype), "bmi": 1.0})
-    seen, named = as_seen(Stage.DEV, [kept, PLAIN], raw)
-    assert named == {"age": "generalise"}
+    policy = Policy.of(Stage.DEV, [kept, PLAIN])
+    seen = treat(policy, raw, None)
+    assert policy.named == {"age": "generalise"}
     assert seen.age.dtype == raw.age.dtype
     pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
     assert list(raw.age.dropna()) == [value for value in given if value is not None]
@@ -93,5 +98,5 @@ def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[An
 )
 def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column, mend: str) -> None:
     with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
-        require_policy(Stage.DEV, [PLAIN, without])
+        Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
     assert mend in raised.value.mend
