@@ -9,10 +9,10 @@ import pytest
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data import Dataset, DatasetReader
-from starterkit.errors import DataError
+from starterkit.errors import DataError, SettingsError
 from starterkit.privacy import Policy, require_sight
 from starterkit.privacy.treating import treat
-from starterkit.settings import Settings, Stage
+from starterkit.settings import PrivacySettings, Settings, Stage
 
 
 def column(**changes: Any) -> Column:
@@ -100,3 +100,89 @@ def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column
     with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
         Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
     assert mend in raised.value.mend
+
+
+ID = column(name="patient", role="identifier", type="string", sensitivity="identifier", unit="")
+TARGET = column(name="cost", role="target", type="float", minimum=0, maximum=500)
+SCHEMA = (ID, AGE, PLAIN, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        (Stage.LOCAL, ["raw", "raw", "raw", "raw"]),
+        (Stage.DEV, ["drop", "generalise", "raw", "generalise"]),
+        (Stage.TEST, ["drop", "generalise", "raw", "generalise"]),
+        (Stage.STAGING, ["raw", "raw", "raw", "raw"]),
+        (Stage.PROD, ["raw", "raw", "raw", "raw"]),
+    ],
+)
+def test_each_stage_has_a_policy_without_a_word_in_yaml(stage: Stage, expected: list[str]) -> None:
+    assert list(Policy.of(stage, SCHEMA).treatments.values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"identifiers": "pseudonymise"}, ["pseudonymise", "generalise", "raw", "generalise"]),
+        ({"sensitive": "drop"}, ["drop", "drop", "raw", "generalise"]),  # without a target there is no model
+        ({"sensitive": "mock"}, ["drop", "mock", "mock", "mock"]),
+        ({"sensitive": "mock", "identifiers": "pseudonymise"}, ["drop", "mock", "mock", "mock"]),
+        ({"columns": {"age": "drop", "bmi": "drop"}}, ["drop", "drop", "drop", "generalise"]),
+        ({"columns": {"patient": "pseudonymise"}}, ["pseudonymise", "generalise", "raw", "generalise"]),
+    ],
+)
+def test_settings_may_hide_more(said: dict[str, Any], expected: list[str]) -> None:
+    assert list(Policy.of(Stage.TEST, SCHEMA, PrivacySettings(**said)).treatments.values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "words"),
+    [
+        ("test", {"columns": {"agee": "drop"}}, r"'agee', which the schema lacks \(did you mean age\?\)"),
+        ("test", {"columns": {"age": "pseudonymise"}}, "age is pseudonymise, and pseudonyms are for identifiers"),
+        ("test", {"columns": {"patient": "generalise"}}, "an identifier has no bands"),
+        ("test", {"columns": {"cost": "drop"}}, "'cost' is the target and cannot be dropped"),
+        ("local", {"sensitive": "mock", "columns": {"age": "raw"}}, "made-up rows have no raw column"),
+        # What the settings' own floor refuses before: a notebook can make settings by hand.
+        ("dev", {"sensitive": "raw"}, "privacy.columns.age is raw, which dev does not allow"),
+        ("dev", {"identifiers": "pseudonymise"}, "patient is pseudonymise, which dev does not allow"),
+        ("test", {"columns": {"patient": "raw"}}, "patient is raw, which test does not allow"),
+    ],
+)
+def test_policy_that_cannot_be_is_refused_by_name(stage: str, said: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as raised:
+        Policy.of(Stage(stage), SCHEMA, PrivacySettings(**said))
+    assert raised.value.mend
+
+
+def test_dropped_feature_is_there_and_says_nothing() -> None:
+    columns = [
+        column(type="integer", minimum=0, maximum=5),
+        column(name="a", type="string"),
+        column(name="b", type="boolean"),
+        column(name="c", type="float", minimum=3),
+        column(name="d", type="string", categories=("x", "y"), nullable=True),
+        column(name="e", type="float", nullable=True),
+    ]
+    raw = pd.DataFrame(
+        {"age": [1, 5], "a": ["q", "r"], "b": [True, False], "c": [3.5, 9.0], "d": ["y", None], "e": [None, 0.25]}
+    )
+    seen = treat(Policy.of(Stage.DEV, columns, PrivacySettings(sensitive="drop")), raw, None)
+    assert seen.iloc[0].to_dict() == {"age": 2, "a": "dropped", "b": False, "c": 3.0, "d": "x", "e": 0.0}
+    assert (seen.nunique(dropna=False) == 1).all()
+    assert seen.dtypes.equals(raw.dtypes)
+
+
+def test_local_may_try_what_another_stage_will_see(settings: Settings) -> None:
+    tried = PrivacySettings(sensitive="generalise", identifiers="drop")
+    seen = DatasetReader(problem, settings.data, settings.root, Stage.LOCAL, tried).read()
+    assert seen.digest == read(settings, Stage.DEV).digest
+    assert seen.policy == read(settings, Stage.DEV).policy
+
+
+def test_who_only_looks_leaves_no_key(settings: Settings) -> None:
+    DatasetReader(problem, settings.data, settings.root, Stage.DEV, keep_key=False).read()
+    assert not (settings.root / "secrets").exists()
+    read(settings, Stage.DEV)
+    assert (settings.root / "secrets" / "KIT_PRIVACY__KEY").exists()
