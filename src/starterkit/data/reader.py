@@ -12,6 +12,7 @@ from starterkit.data.prepared import find_prepared, preparing, read_prepared
 from starterkit.data.sources import open_source
 from starterkit.errors import DataError
 from starterkit.privacy import Policy, StageKey, find_key, make_key, throwaway_key, treats_as_it_reads
+from starterkit.privacy.mock import require_rows
 from starterkit.privacy.treating import treat
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings, PrivacySettings, Stage, mask
@@ -98,6 +99,8 @@ def read_raw(problem: Problem, settings: DataSettings, root: Path) -> pd.DataFra
 
 def treated(problem: Problem, frame: pd.DataFrame, policy: Policy, key: StageKey | None) -> Table:
     """Checked rows as a stage may see them; the sides come from the raw ids and are the same in every stage."""
+    if policy.mocks:
+        require_rows(len(frame))
     side = held_out(problem, frame)
     hashes = hashes_of(problem, frame, policy, key)
     return Table(

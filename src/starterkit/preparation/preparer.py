@@ -89,8 +89,8 @@ class Preparer:
             note.text = f"{len(source)} rows" + (f", {len(raw)} of them sampled" if fraction < 1 else "")
         with step(self._progress, "treat") as note:
             key = self._key(policy)
-            before = treated(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
             after = treated(problem, raw, policy, key)
+            before = treated(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
             table = self._table(raw, after, policy, key)
             note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
         with step(self._progress, "measure") as note:

@@ -36,9 +36,7 @@ def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.Da
         There are too few real rows to hide one among them, or the columns have so few values that every row is one
         of the real ones.
     """
-    if len(real) < LEAST_ROWS:
-        what = f"made-up rows cannot be drawn from {len(real)} rows, for each would show"
-        raise DataError(what, f"Give at least {LEAST_ROWS}, or {_MEND}")
+    require_rows(len(real))
     random = np.random.default_rng(seed)
     names = [column.name for column in columns]
     order = real[names[-1]].rank() if columns[-1].type != "string" else real[names[-1]].astype("category").cat.codes
@@ -54,6 +52,13 @@ def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.Da
         made = pd.concat([made[~copied], again], ignore_index=True)
     what = "made-up rows keep being equal to real ones, for the columns have too few values"
     raise DataError(what, f"Declare columns that tell rows apart, or {_MEND}")
+
+
+def require_rows(count: int) -> None:
+    """See that there are enough rows to hide one among them."""
+    if count < LEAST_ROWS:
+        what = f"made-up rows cannot be drawn from {count} rows, for each would show"
+        raise DataError(what, f"Give at least {LEAST_ROWS}, or {_MEND}")
 
 
 @dataclass(frozen=True)
