@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from starterkit.contract import Treatment
 from starterkit.data.dataset import Hashes, Table
 from starterkit.data.keys import keys_among
 from starterkit.errors import DataError, first_line
@@ -69,7 +70,8 @@ def read_prepared(problem: Problem, path: Path, source: str, policy: Policy, key
     hashes: dict[str, Hashes] = {
         name.removeprefix(ROW_KEY): frame[name].to_numpy() for name in map(str, frame) if name.startswith(ROW_KEY)
     }
-    made = Policy(policy.stage, policy.columns, proof.policy)
+    raw: dict[str, Treatment] = dict.fromkeys(policy.treatments, "raw")
+    made = Policy(policy.stage, policy.columns, raw | dict(proof.policy))
     return Table(
         frame=frame[[column.name for column in problem.columns if column.name in frame]],
         side=(frame[SPLIT] == "holdout").to_numpy(),

@@ -5,25 +5,24 @@ See docs/data-policy.md.
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from starterkit.contract import Column
 from starterkit.data.dataset import Table, digest
 from starterkit.data.keys import hashes_of
 from starterkit.data.prepared import ROW_KEY, SPLIT, proof_of, schema_digest
 from starterkit.data.reader import read_raw, treated
-from starterkit.errors import Refused, UserError
+from starterkit.errors import UserError
+from starterkit.preparation.measuring import measure
 from starterkit.preparation.quality import compare_quality
 from starterkit.preparation.report import as_markdown
 from starterkit.preparation.sampling import sampled
 from starterkit.preparation.writing import write_together
 from starterkit.privacy import Policy, Proof, StageKey, find_key, make_key, sees_raw
-from starterkit.privacy.measures import crowd, overlap, shift
 from starterkit.privacy.pseudonyms import pseudonyms
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
@@ -94,7 +93,7 @@ class Preparer:
             table = self._table(raw, after, policy, key)
             note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
         with step(self._progress, "measure") as note:
-            measured = self._measure(raw, after, table, policy)
+            measured = measure(problem, raw, after, table, policy)
             measured["quality"] = quality = compare_quality(problem, settings.training, before, after)
             note.text = f"{problem.metric} " + (
                 f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
@@ -154,37 +153,3 @@ class Preparer:
         shown[SPLIT] = pd.Series(after.side).map({True: "holdout", False: "training"})
         hashes = hashes_of(self._problem, raw, policy, key)
         return pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})
-
-    def _measure(self, raw: pd.DataFrame, after: Table, table: pd.DataFrame, policy: Policy) -> dict[str, Any]:
-        problem = self._problem
-        hidden = [
-            c.name for c in problem.columns if c.sensitivity == "identifier" and policy.treatments[c.name] != "raw"
-        ]
-        found = {name: overlap(raw[name], table) for name in hidden}
-        if any(found.values()):
-            what = f"{sum(found.values())} values of '{max(found, key=lambda name: found[name])}' are still in the data"
-            raise Refused(what, "Look for a feature that repeats the identifier, and leave it out of the schema")
-        model: list[Column] = [*problem.features, problem.target]
-        return {
-            "crowds": self._crowds(raw, after.frame),
-            "overlap": found,
-            "shifts": {c.name: asdict(shift(c, raw[c.name], after.frame[c.name])) for c in model},
-        }
-
-    def _crowds(self, before: pd.DataFrame, after: pd.DataFrame) -> list[dict[str, Any]]:
-        """k over the sensitive features, and with the target: who knows the answer, too, may find more."""
-        problem = self._problem
-        features = [column.name for column in problem.features if column.sensitivity == "sensitive"]
-        asked = [(features, False)] if features else []
-        if problem.target.sensitivity == "sensitive":
-            asked.append(([*features, problem.target.name], True))
-        people = before[problem.group.name] if problem.group else None
-        return [
-            {
-                "columns": names,
-                "with_target": with_target,
-                "before": asdict(crowd(before, names, people)),
-                "after": asdict(crowd(after, names, people)),
-            }
-            for names, with_target in asked
-        ]

@@ -10,17 +10,8 @@ from difflib import get_close_matches
 from starterkit.contract import Column, Treatment
 from starterkit.errors import DataError, SettingsError
 from starterkit.privacy.bands import has_bands
+from starterkit.privacy.sight import ELSEWHERE
 from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
-
-_ON_THE_FLY = frozenset(Stage) - {Stage.TEST}
-_WORDS: Mapping[Treatment, str] = {
-    "raw": "raw",
-    "pseudonymise": "under pseudonyms",
-    "generalise": "in bands",
-    "mock": "made up",
-    "drop": "dropped",
-}
-_MEND = "Work in stage local with data that everyone may see"
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ class Policy:
                 continue
             unseen = f"stage {self.stage} may not see '{column.name}' raw"
             if column.role == "target" and not has_bands(column):
-                raise DataError(f"{unseen}, and a class has no bands", _MEND)
+                raise DataError(f"{unseen}, and a class has no bands", ELSEWHERE)
             if not (has_bands(column) or column.categories or column.type == "boolean"):
                 mend = "Give it `ge` and `le`, or `isin`, in the schema, or leave it out of it"
                 raise DataError(f"{unseen}, and without bounds it has no bands", mend)
@@ -117,37 +108,6 @@ class Policy:
         least = {"identifier": floor.identifiers, "sensitive": floor.sensitive}.get(column.sensitivity, "raw")
         if STRENGTH[treatment] < STRENGTH[least]:
             raise SettingsError(f"{where}, which {self.stage} does not allow", f"Set it to {least}, or leave it out")
-
-
-def require_sight(stage: Stage, columns: Iterable[Column]) -> None:
-    """Let a stage load these columns as they are, or refuse.
-
-    Raises
-    ------
-    DataError
-        The stage may not see one of them raw. Identifiers are dropped by the reader once a row's side is known.
-    """
-    hidden = [column.name for column in columns if column.sensitivity == "sensitive"]
-    if hidden and not sees_raw(stage):
-        raise DataError(f"stage {stage} may not see {', '.join(hidden)} raw", _MEND)
-
-
-def sees_raw(stage: Stage) -> bool:
-    """Whether the stage's floor lets it see all columns."""
-    return set(FLOORS[stage]) == {"raw"}
-
-
-def treats_as_it_reads(stage: Stage, columns: Iterable[Column]) -> bool:
-    """Whether a stage may be given raw rows to treat; `test` wants proof that it was done before."""
-    return stage in _ON_THE_FLY or not any(column.sensitivity == "sensitive" for column in columns)
-
-
-def in_words(treatments: Mapping[str, Treatment]) -> dict[str, list[str]]:
-    """The columns by what became of them: ``{"in bands": ["age", "sex"]}``."""
-    found: dict[str, list[str]] = {}
-    for column, treatment in treatments.items():
-        found.setdefault(_WORDS[treatment], []).append(column)
-    return found
 
 
 def _usual(column: Column, identifiers: Treatment, sensitive: Treatment) -> Treatment:

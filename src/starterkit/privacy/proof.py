@@ -11,6 +11,7 @@ from starterkit.contract import Treatment
 from starterkit.errors import DataError
 from starterkit.privacy.keys import KEY_FILE, KEY_NAME, StageKey
 from starterkit.privacy.policy import Policy
+from starterkit.settings import STRENGTH
 
 FORMAT = 1
 
@@ -64,7 +65,8 @@ class Proof:
         try:
             said = json.loads(text)
             known = said.get("format") == FORMAT and {one.name for one in fields(cls)} == set(said)
-        except (ValueError, AttributeError):
+            known = known and isinstance(said["policy"], dict) and set(said["policy"].values()) <= set(STRENGTH)
+        except (ValueError, AttributeError, TypeError):
             known, said = False, {}
         if not known:
             raise DataError(f"the proof {name} is not one that this kit wrote", mend)
