@@ -14,7 +14,7 @@ import pandas as pd
 
 from starterkit.data.dataset import Table, digest
 from starterkit.data.keys import hashes_of
-from starterkit.data.prepared import ROW_KEY, SPLIT, proof_of, schema_digest
+from starterkit.data.prepared import ROW_KEY, SPLIT, find_prepared, proof_of, schema_digest
 from starterkit.data.reader import read_raw, treated
 from starterkit.errors import UserError
 from starterkit.preparation.measuring import measure
@@ -130,6 +130,9 @@ class Preparer:
             raise UserError(f"'{path.name}' is no Parquet file", "Let --to end with .parquet")
         if "://" not in source and path.resolve() == (self._settings.root / source).resolve():
             raise UserError(f"'{path.name}' is the source itself", "Name another file with --to")
+        if find_prepared(self._settings.data, self._settings.root):
+            mend = "Let data.source name what that was made from, as in KIT_DATA__SOURCE=data/rows.csv"
+            raise UserError(f"the source '{source}' was prepared itself", mend)
         if not 0 < fraction <= 1:
             raise UserError(f"a fraction of {fraction:g} is none", "Give --fraction a number above 0, up to 1")
         taken = [c.name for c in self._problem.columns if c.name == SPLIT or c.name.startswith(ROW_KEY)]

@@ -166,6 +166,14 @@ def test_the_source_is_never_overwritten(house: Any) -> None:
         preparer.prepare(house.root / "data" / "rows.csv")
 
 
+def test_prepared_data_is_not_prepared_again(prepared: Any) -> None:
+    from starterkit.preparation import Preparer
+
+    settings = load_settings(prepared.root, {"KIT_DATA__SOURCE": "data/test/diabetes.parquet"})
+    with pytest.raises(UserError, match=r"the source 'data/test/diabetes\.parquet' was prepared itself"):
+        Preparer(prepared.problem, settings, Stage.TEST, PrivacySettings()).prepare(prepared.root / "more.parquet")
+
+
 class Measures(pa.DataFrameModel):
     """Repeated measures, an id that hides in a feature, and every kind of key."""
 
