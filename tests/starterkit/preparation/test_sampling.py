@@ -1,5 +1,6 @@
 """A sample looks like the whole, and lies in every larger one."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides(house: Any) ->
         assert (larger | ~smaller).all()
     side = held_out(problem, frame)
     assert 0.15 < side[parts[1]].mean() < 0.27  # not the holdout itself, and not none of it
+    narrower = held_out(replace(problem, holdout=Holdout(fraction=0.1)), frame)
+    assert 0.2 < narrower[parts[1] & side].mean() < 0.8  # the order is none of the holdout's
     assert abs(frame.progression[parts[1]].mean() - frame.progression.mean()) < 10
 
 

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -72,6 +73,18 @@ def test_without_hard_links_a_key_is_kept_too(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "link", link)
     made = make_key(Stage.TEST, None, tmp_path)
     assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
+
+
+def test_other_process_that_was_first_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fdopen = os.fdopen
+
+    def meanwhile(*arguments: Any, **said: Any) -> Any:
+        (tmp_path / KEY_FILE).write_text(SECRET)  # somebody else's, after this one looked and before it keeps its own
+        return fdopen(*arguments, **said)
+
+    monkeypatch.setattr(os, "fdopen", meanwhile)
+    assert make_key(Stage.TEST, None, tmp_path).fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
+    assert (tmp_path / KEY_FILE).read_text() == SECRET
 
 
 RACE = """
