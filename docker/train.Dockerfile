@@ -11,7 +11,9 @@ COPY requirements.txt ./
 RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
     && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
         --require-hashes --requirement requirements.txt
-RUN useradd --uid 10001 --create-home kit && install --directory --owner kit /app
+# A volume that is mounted over secrets takes its owner from here.
+RUN useradd --uid 10001 --create-home kit && install --directory --owner kit /app \
+    && install --directory --owner kit --mode 700 /app/secrets
 USER 10001
 WORKDIR /app
 # With its history: a version names the commit that it comes from.

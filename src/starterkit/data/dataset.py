@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.contract import Treatment
-from starterkit.data.checking import check_frame
-from starterkit.data.holdout import hashed, held_out
-from starterkit.data.sources import open_source
 from starterkit.errors import DataError
-from starterkit.privacy import as_seen, require_policy
 from starterkit.problem import Problem
-from starterkit.settings import DataSettings, Stage, mask
+
+Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class Rows:
     features: pd.DataFrame
     target: pd.Series
     digest: str
-    keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
-    groups: NDArray[np.uint64] | None = None
+    keys: Mapping[str, Hashes] = field(default_factory=dict)
+    groups: Hashes | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -61,53 +57,43 @@ class Dataset:
         return len(self.training) + len(self.holdout)
 
 
-class DatasetReader:
-    """Reads a stage's source, checks it against the schema and takes the two sides apart."""
+@dataclass(frozen=True)
+class Table:
+    """n rows as a stage may see them, before the sides are taken apart.
 
-    def __init__(self, problem: Problem, settings: DataSettings, root: Path, stage: Stage) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._root = root
-        self._stage = stage
+    `side` says which are held out, `keys` and `groups` are those of `Rows`, `policy` is that of `Dataset`.
+    """
 
-    def read(self) -> Dataset:
-        """
+    frame: pd.DataFrame
+    side: NDArray[np.bool_]
+    keys: Mapping[str, Hashes]
+    groups: Hashes | None
+    policy: Mapping[str, Treatment]
+
+    def apart(self, problem: Problem, where: str) -> Dataset:
+        """The two sides.
+
         Raises
         ------
         DataError
-            The stage may not see a column, or the source cannot be read, does not fit the schema, or leaves one side
-            of the holdout or a feature empty.
-        ProblemError
-            The project's `load` fails.
+            A feature has no value on the training side.
         """
-        where = mask(self._settings.source)  # it is logged, and an environment variable may hold a password
-        require_policy(self._stage, self._problem.columns)
-        source = open_source(self._settings, self._root, self._problem)
-        frame = check_frame(self._problem, self._problem.read(source), where)
-        side = held_out(self._problem, frame)
-        frame, policy = as_seen(self._stage, self._problem.columns, frame)  # the sides are the same in every stage
-        training = frame[~side]
-        empty = [column.name for column in self._problem.features if training[column.name].isna().all()]
+        training = self.frame[~self.side]
+        empty = [column.name for column in problem.features if training[column.name].isna().all()]
         if empty:
             mend = "Leave the column out of the schema, or give rows that have it"
             raise DataError(f"{where} has no value of '{empty[0]}' on the training side", mend)
-        return Dataset(
-            source=where,
-            digest=digest(frame),
-            training=self._rows(training),
-            holdout=self._rows(frame[side]),
-            policy=policy,
-        )
+        sides = (self._rows(problem, side) for side in (~self.side, self.side))
+        return Dataset(where, digest(self.frame), *sides, policy=self.policy)
 
-    def _rows(self, frame: pd.DataFrame) -> Rows:
-        problem = self._problem
-        names = [column.name for column in problem.features]
+    def _rows(self, problem: Problem, side: NDArray[np.bool_]) -> Rows:
+        frame = self.frame[side]
         return Rows(
-            features=frame[names].reset_index(drop=True),
+            features=frame[[column.name for column in problem.features]].reset_index(drop=True),
             target=frame[problem.target.name].reset_index(drop=True),
             digest=digest(frame),
-            keys={column.name: hashed(problem.name, frame[column.name]) for column in problem.key_columns},
-            groups=hashed(problem.name, frame[problem.group.name]) if problem.group else None,
+            keys={name: hashes[side] for name, hashes in self.keys.items()},
+            groups=None if self.groups is None else self.groups[side],
         )
 
 

@@ -17,6 +17,7 @@ def problem(layers: Layers) -> Iterator[Finding]:
 
 def data(layers: Layers) -> Iterator[Finding]:
     settings = layers.settings
-    dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
+    place = settings.data, settings.root, settings.stage, settings.privacy
+    dataset = DatasetReader(find_problem(), *place, keep_key=False).read()
     require_contrast(dataset)
     yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")

@@ -38,6 +38,7 @@ class HoldoutUnseen(Check):
         overlap, rows = evidence.overlap, len(evidence.actual)
         if overlap is None or overlap.trained_on is None:
             reason = "its run does not say which rows it was trained on: train again with this version of the kit"
+            reason += ", and with the masking key that is here"
             return Verdict(check=self.name, passed=False, reason=reason)
         seen = overlap.trained_on
         reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"

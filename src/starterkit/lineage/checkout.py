@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from starterkit.data import proof_of
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.lineage.git import git
 from starterkit.lineage.packages import off_lock
@@ -88,6 +89,8 @@ class Checkout:
         if inside:
             there.parent.mkdir(parents=True, exist_ok=True)
             there.symlink_to(here)
+            if proof_of(here).is_file():
+                proof_of(there).symlink_to(proof_of(here))
         return "outside of git, as it is now"
 
     def seen(self, source: str) -> str:
@@ -131,6 +134,9 @@ class Checkout:
             environ["KIT_DATA__SOURCE"] = self.seen(source)
         if settings.data.password is not None:
             environ["KIT_DATA__PASSWORD"] = settings.data.password.get_secret_value()
+        # A commit that knows no prepared data knows no key either, and would refuse it.
+        if settings.privacy.key is not None and proof_of(settings.root / source).is_file():
+            environ["KIT_PRIVACY__KEY"] = settings.privacy.key.get_secret_value()
         return environ
 
 

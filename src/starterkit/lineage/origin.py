@@ -98,7 +98,8 @@ def _data_here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[s
     if settings.data.is_database:
         return {}
     try:
-        dataset = DatasetReader(problem, settings.data, settings.root, settings.stage).read()
+        place = settings.data, settings.root, settings.stage, settings.privacy
+        dataset = DatasetReader(problem, *place, keep_key=False).read()
     except KitError as error:
         return {"data": error.what}
     same = dataset.digest == lineage.data_digest

@@ -19,6 +19,7 @@ from starterkit.lineage.packages import beside_lock
 from starterkit.lineage.provenance import LOCK, describe
 from starterkit.pipeline.describing import Describer
 from starterkit.pipeline.recording import record_export, record_training
+from starterkit.privacy import in_words
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.registry import ModelRegistry, Version
@@ -112,11 +113,11 @@ class Pipeline:
         """Read the stage's data, check it and take the holdout apart."""
         settings = self.settings
         with step(self._progress, "read data") as note:
-            dataset = DatasetReader(self._problem, settings.data, settings.root, settings.stage).read()
+            dataset = DatasetReader(
+                self._problem, settings.data, settings.root, settings.stage, settings.privacy
+            ).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
-            bands = [name for name, treatment in dataset.policy.items() if treatment == "generalise"]
-            if bands:
-                note.text += f"; in bands: {', '.join(bands)}"
+            note.text += "".join(f"; {words}: {', '.join(names)}" for words, names in in_words(dataset.policy).items())
         return dataset
 
     def train(self, dataset: Dataset) -> TrainedRun:

@@ -3,6 +3,7 @@
 from starterkit.settings.addresses import mask
 from starterkit.settings.load import Layers, Origin, load_settings, read_layers
 from starterkit.settings.model import Settings
+from starterkit.settings.privacy_section import FLOORS, STRENGTH, PrivacySettings
 from starterkit.settings.schema import schema_text, settings_schema
 from starterkit.settings.sections import (
     DataSettings,
@@ -18,6 +19,8 @@ from starterkit.settings.show import ShownSetting, show
 from starterkit.settings.stage import Stage
 
 __all__ = [
+    "FLOORS",
+    "STRENGTH",
     "DataSettings",
     "ExportSettings",
     "GateSettings",
@@ -25,6 +28,7 @@ __all__ = [
     "Limit",
     "LoadSettings",
     "Origin",
+    "PrivacySettings",
     "ServingSettings",
     "Settings",
     "ShownSetting",

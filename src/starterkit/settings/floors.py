@@ -8,6 +8,7 @@ from starterkit.errors import SettingsError
 from starterkit.settings.addresses import has_password
 from starterkit.settings.merge import leaves
 from starterkit.settings.model import Key, Settings
+from starterkit.settings.privacy_section import weaker
 from starterkit.settings.stage import Stage
 
 SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
@@ -19,7 +20,8 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
     """Hold the settings against what their stage must not do.
 
     Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
-    The API key cannot be turned off in `prod`, nor a core check of the gate in `staging` and `prod`.
+    The API key cannot be turned off in `prod`, nor a core check of the gate in `staging` and `prod`. What hides less of
+    people's data than the stage has to is refused everywhere.
 
     Returns
     -------
@@ -33,17 +35,18 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
         SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", mend)
         for key, what, mend in _loose_ends(settings)
     ]
+    seen = list(weaker(stage, settings.privacy, origins))
     if stage is Stage.LOCAL:
-        return [], ()
+        return seen, ()
     if stage is Stage.DEV:
-        return [], tuple(str(finding) for finding in findings)
+        return seen, tuple(str(finding) for finding in findings)
     if stage in (Stage.STAGING, Stage.PROD):
         findings += _missing_checks(settings, origins)
     if stage is Stage.PROD and not settings.serving.require_api_key:
         origin = origins.get(("serving", "require_api_key"), "default")
         what = f"{origin}: serving.require_api_key is false, which prod does not allow"
         findings.append(SettingsError(what, "Set it to true in config/prod.yaml"))
-    return findings, ()
+    return [*findings, *seen], ()
 
 
 def _missing_checks(settings: Settings, origins: Mapping[Key, str]) -> Iterator[SettingsError]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from starterkit.settings.privacy_section import PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
     debug: bool = Field(False, description="Show more of what goes on; refused in test, staging and prod")
     data: DataSettings
     tracking: TrackingSettings
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
     gate: GateSettings = Field(default_factory=GateSettings)

@@ -49,7 +49,11 @@ def test_parity(evidence: Any, contract: Any, changes: dict[str, int], passed: b
         (Overlap(trained_on=7), (False, "trained on 7 of the 400 holdout rows", 7, 0)),
         (
             None,
-            (False, "its run does not say which rows it was trained on: train again with this version of the kit"),
+            (
+                False,
+                "its run does not say which rows it was trained on: train again with this version of the kit, "
+                "and with the masking key that is here",
+            ),
         ),
     ],
 )

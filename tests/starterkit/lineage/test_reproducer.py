@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
-from starterkit import privacy
 from starterkit.errors import DataError, Refused, UserError
 from starterkit.lineage import Reproducer
+from starterkit.privacy import sight
 from starterkit.registry import UnknownVersion
 from starterkit.settings import load_settings
 
@@ -142,7 +142,7 @@ def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
 def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
     traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(privacy, "_SEES_RAW", frozenset())  # the commit's own code, a process of its own, sees all
+    monkeypatch.setattr(sight, "sees_raw", lambda stage: False)  # the commit's own code, a process of its own, sees all
     today = [replace(one, sensitivity="sensitive") if one.name == "bmi" else one for one in problem.columns]
     registry, settings = traveller.registry(), load_settings(traveller.root, {})
     with pytest.raises(DataError, match="stage local may not see bmi raw"):

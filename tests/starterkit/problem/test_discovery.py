@@ -39,6 +39,7 @@ def test_no_project_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatc
         ("import nowhere_at_all.inside", "there is no module 'nowhere_at_all'"),
         ("x = 1\nproblem = (", "SyntaxError"),
         ("other = 1", "AttributeError"),
+        ("from starterkit.problem import feature\nage = feature(ge=0)", "argument: 'sensitivity'"),
     ],
 )
 def test_code_that_fails_is_named_with_its_line(
