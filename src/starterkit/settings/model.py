@@ -12,6 +12,7 @@ from starterkit.settings.sections import (
     ExportSettings,
     GateSettings,
     NotInYaml,
+    PromotionSettings,
     ServingSettings,
     TrackingSettings,
     TrainingSettings,
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
 
     @classmethod

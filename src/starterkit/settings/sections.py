@@ -165,3 +165,14 @@ class ServingSettings(Section):
     threads: int = Field(1, ge=1, description="Threads of the ONNX session")
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
+
+
+class PromotionSettings(Section):
+    """How versions are moved, and how long they are kept."""
+
+    lock_minutes: int = Field(
+        10, ge=1, le=1440, description="Minutes after which a promotion that does not end may be taken over"
+    )
+    keep_days: int = Field(
+        90, ge=0, description="Days for which `starterkit prune` keeps a version, from when it last served or was made"
+    )

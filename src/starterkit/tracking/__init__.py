@@ -3,6 +3,9 @@
 from starterkit.tracking.connection import Connection, ask_version, connect, local_store
 from starterkit.tracking.failures import explained
 from starterkit.tracking.holders import owner_of
+from starterkit.tracking.identity import authenticated_user
+from starterkit.tracking.liveness import TAG as PROCESS
+from starterkit.tracking.liveness import state_of, this_process
 from starterkit.tracking.local_store import LocalStore
 from starterkit.tracking.looking_up import RunRecord, fetch_file, keep_files, look_up, runs_page
 from starterkit.tracking.notes import describe_experiment, describe_run
@@ -10,6 +13,7 @@ from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
 
 __all__ = [
+    "PROCESS",
     "Connection",
     "Example",
     "LocalStore",
@@ -18,6 +22,7 @@ __all__ = [
     "RunRecord",
     "Tracker",
     "ask_version",
+    "authenticated_user",
     "check_round_trip",
     "connect",
     "describe_experiment",
@@ -29,4 +34,6 @@ __all__ = [
     "look_up",
     "owner_of",
     "runs_page",
+    "state_of",
+    "this_process",
 ]

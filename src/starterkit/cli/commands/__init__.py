@@ -4,9 +4,10 @@
 # isort: off
 from starterkit.cli.commands.common import app
 from starterkit.cli.commands import steps
+from starterkit.cli.commands import versions
 from starterkit.cli.commands import answers
 from starterkit.cli.commands import origin
 from starterkit.cli.commands import installation
 # isort: on
 
-__all__ = ["answers", "app", "installation", "origin", "steps"]
+__all__ = ["answers", "app", "installation", "origin", "steps", "versions"]
