@@ -157,9 +157,7 @@ def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> Break | N
         digests[number] = previous = entry.digest
     for head in sorted(heads, key=lambda one: one.number):
         if head.number not in digests:
-            return Break(
-                head.number, f"entry {head.number} is missing: version {head.version} says that it was written"
-            )
+            return Break(head.number, f"entry {head.number} is missing: version {head.version} knew one")
         if digests[head.number] != head.digest:
             return Break(head.number, f"entry {head.number} was replaced: version {head.version} knew another one")
     return None
