@@ -4,6 +4,7 @@ Each step can be run by itself on what the one before left in MLflow. How a cham
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,6 +21,7 @@ from starterkit.pipeline.recording import record_export, record_training
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.promotion import Describer, Judgement, Promoter, Promotion
+from starterkit.promotion.bundle import Opened, opened, require_prod
 from starterkit.registry import ModelRegistry, Version
 from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings, Stage
@@ -85,6 +87,11 @@ class Pipeline:
     def promoter(self) -> Promoter:
         """Judges, promotes and rolls back in this stage."""
         return Promoter(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+
+    def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
+        """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
+        require_prod(self.settings)
+        return opened(file, self._problem.name, self.settings.promotion.trusted_keys, self._progress)
 
     def require_own_models(self) -> None:
         """See that the stage trains.

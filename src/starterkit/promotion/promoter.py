@@ -13,6 +13,7 @@ from starterkit.gate import Gate
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.promotion.arriving import COPIED_FROM, arrive
+from starterkit.promotion.bundle import Opened, bring_in, require_prod
 from starterkit.promotion.describing import Describer
 from starterkit.promotion.judging import Judge, Judgement, Promotion
 from starterkit.promotion.people import People, people_behind
@@ -113,6 +114,11 @@ class Promoter:
             return version.number
 
         return self._promote(dataset, copied, approver)
+
+    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "") -> Promotion:
+        """Make a version of a bundle's files, and do the same with it."""
+        require_prod(self._settings)
+        return self._promote(dataset, lambda: bring_in(self._registry, bundle, self._progress).version.number, approver)
 
     def rollback(self, number: int | None = None, *, reason: str, approver: str = "") -> Rollback:
         """Let an earlier champion (the one before, if none is named) serve again.

@@ -7,8 +7,9 @@ from starterkit.tracking.identity import authenticated_user
 from starterkit.tracking.liveness import TAG as PROCESS
 from starterkit.tracking.liveness import state_of, this_process
 from starterkit.tracking.local_store import LocalStore
-from starterkit.tracking.looking_up import RunRecord, fetch_file, keep_files, look_up, runs_page
+from starterkit.tracking.looking_up import RunRecord, fetch_file, fetch_model, keep_files, look_up, runs_page
 from starterkit.tracking.notes import describe_experiment, describe_run
+from starterkit.tracking.receiver import Receiver, SentRun
 from starterkit.tracking.round_trip import check_round_trip
 from starterkit.tracking.tracker import Example, OpenRun, Run, Tracker
 
@@ -18,8 +19,10 @@ __all__ = [
     "Example",
     "LocalStore",
     "OpenRun",
+    "Receiver",
     "Run",
     "RunRecord",
+    "SentRun",
     "Tracker",
     "ask_version",
     "authenticated_user",
@@ -29,6 +32,7 @@ __all__ = [
     "describe_run",
     "explained",
     "fetch_file",
+    "fetch_model",
     "keep_files",
     "local_store",
     "look_up",

@@ -1,5 +1,7 @@
 """Which version serves: moved on by the gate, moved back by a person, written down, and old ones cleared away."""
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,6 +15,7 @@ from starterkit.cli.commands.common import (
     open_registry,
     print_json,
 )
+from starterkit.errors import UserError
 
 # As `Stage` has them. Importing it would make --help slower.
 To = Annotated[
@@ -20,18 +23,29 @@ To = Annotated[
     typer.Option("--to", help="The stage; the one that KIT_STAGE names if not given. prod takes staging's champion."),
 ]
 Approver = Annotated[str, typer.Option("--approver", help="Who approves; prod asks for somebody.")]
+Bundle = Annotated[
+    Path | None, typer.Option("--from", help="What `starterkit bundle` wrote, where staging is on another server.")
+]
 
 
 @app.command()
-def promote(version: VersionNumber = None, to: To = None, approver: Approver = "", as_json: Json = False) -> None:
+def promote(
+    version: VersionNumber = None, to: To = None, bundle: Bundle = None, approver: Approver = "", as_json: Json = False
+) -> None:
     """Ask the gate about a version and make it champion if every check passes; to prod, copy staging's first."""
+    if bundle and version is not None:
+        raise UserError("--from and --version are one too many: a bundle holds one version", "Leave --version out")
     pipeline = open_pipeline(to, trains=False)
     from starterkit.cli.summary import judgement_as_json, show_promotion
 
-    promoter = pipeline.promoter
-    promoter.require_approver(approver)
-    move = promoter.bring if pipeline.settings.stage == "prod" else promoter.promote
-    promotion = move(pipeline.read(), version, approver=approver)
+    with pipeline.open_bundle(bundle) if bundle else nullcontext() as found:  # before the server hears of it
+        promoter = pipeline.promoter
+        promoter.require_approver(approver)
+        if found:
+            promotion = promoter.bring_from(pipeline.read(), found, approver=approver)
+        else:
+            move = promoter.bring if pipeline.settings.stage == "prod" else promoter.promote
+            promotion = move(pipeline.read(), version, approver=approver)
     print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
     end_if_refused(promotion)
 
