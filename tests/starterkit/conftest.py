@@ -1,7 +1,14 @@
 """A repository of one's own for each test: settings, data and an empty store, in a folder with an awkward name."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -77,3 +84,52 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tu
 def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
     """The settings of a copy in which version 1 is champion."""
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
+
+
+class MlflowServer:
+    """An MLflow server on loopback with a store and artifacts of its own. It can be ended and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=clean | quiet, cwd=self.folder, start_new_session=True
+            )
+        for _ in range(120):
+            try:
+                urlopen(f"{self.address}/version", timeout=1).close()
+            except OSError:
+                time.sleep(0.5)
+            else:
+                return
+        pytest.fail("the MLflow server did not answer within a minute")
+
+    def end(self) -> None:
+        """The server and its workers, which are a process group of their own."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
+    """A server that runs, ended after the test."""
+    (tmp_path / "server.db").write_bytes(empty_store.read_bytes())
+    made = MlflowServer(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from starterkit.doctor import machine, models, project, stack, store
+from starterkit.doctor import machine, models, project, promotions, stack, store
 from starterkit.doctor.finding import Examination, Finding, warning, well
 from starterkit.errors import KitError, SettingsError, of_machine
 from starterkit.progress import Progress, silent, step
@@ -19,12 +19,13 @@ _EXAMINATIONS = (
     Examination("runs", store.runs, needs=("problem", "stack", "MLflow")),
     Examination("versions", models.versions, needs=("problem", "stack", "MLflow")),
     Examination("champion", models.champion, needs=("problem", "stack", "MLflow")),
+    Examination("promotion", promotions.promotion, needs=("problem", "stack", "MLflow")),
     Examination("API", machine.api),
 )
 
 
 class Doctor:
-    """Examines the installation and changes nothing of it.
+    """Examines the installation and changes nothing of it, unless it is asked to `mend`.
 
     Parameters
     ----------
@@ -60,6 +61,17 @@ class Doctor:
             failed |= {finding.item for finding in found if finding.state == "failing"}
             findings += found
         return tuple(findings)
+
+    def mend(self) -> None:
+        """Settle a promotion that was killed half-way.
+
+        Raises
+        ------
+        SettingsError, TrackingError
+            The settings fail, MLflow cannot be reached, or somebody promotes right now.
+        """
+        with step(self._progress, "mend") as note:
+            note.text = promotions.mend(read_layers(self._root, self._environ))
 
 
 def _examine(examination: Examination, layers: Layers, failed: set[str]) -> Iterator[Finding]:

@@ -1,27 +1,28 @@
 """`Pipeline`: train, export, register, promote.
 
-Each step can be run by itself on what the one before left in MLflow.
+Each step can be run by itself on what the one before left in MLflow. How a champion is moved, `Promoter` knows.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, Refused, TrackingError
-from starterkit.evidence import EvidenceRecord, collect_evidence, keep_evidence, make_record
 from starterkit.export import OnnxExporter
-from starterkit.gate import Decision, Gate
+from starterkit.gate import Gate
 from starterkit.lineage.packages import beside_lock
 from starterkit.lineage.provenance import LOCK, describe
-from starterkit.pipeline.describing import Describer
 from starterkit.pipeline.recording import record_export, record_training
 from starterkit.privacy import in_words
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
+from starterkit.promotion import Describer, Judgement, Promoter, Promotion
+from starterkit.promotion.bundle import Opened, opened, require_prod
 from starterkit.registry import ModelRegistry, Version
 from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings, Stage
@@ -29,6 +30,8 @@ from starterkit.tracking import Connection, Tracker, connect
 from starterkit.training import TrainedModel, Trainer
 
 _SAMPLES = 3
+_PATIENCE_SECONDS = 120
+"""Who has trained for minutes waits for another one's promotion, which takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +49,6 @@ class ExportedRun:
     run: str
     model_id: str
     contract: Contract
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the gate decided about a version, the champion that it was compared with, and the evidence."""
-
-    version: Version
-    decision: Decision
-    earlier: Version | None
-    record: EvidenceRecord
-
-
-@dataclass(frozen=True)
-class Promotion(Judgement):
-    """A judgement that was carried out: the version is champion, or refused."""
-
-    @property
-    def champion(self) -> Version | None:
-        """The champion that stands now."""
-        return self.version if self.decision.passed else self.earlier
 
 
 @dataclass(frozen=True)
@@ -88,17 +71,9 @@ class Pipeline:
         What to train and what the stage says. Both are checked against each other here, before any work.
     progress
         Called when a step begins and when it ends.
-
-    Raises
-    ------
-    Refused
-        The stage is prod.
     """
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
-        if settings.stage is Stage.PROD:
-            what = "stage prod trains and judges nothing of its own: it gets the version that staging's gate passed"
-            raise Refused(what, "Use another stage; the promotion from staging to prod is not built yet")
         self._problem = problem
         self.settings = settings
         self._progress = progress
@@ -108,6 +83,28 @@ class Pipeline:
     @cached_property
     def registry(self) -> ModelRegistry:
         return ModelRegistry(self._connection, self.settings.stage, self._problem.name)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        """Judges, promotes and rolls back in this stage."""
+        return Promoter(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+
+    def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
+        """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
+        require_prod(self.settings)
+        return opened(file, self._problem.name, self.settings.promotion.trusted_keys, self._progress)
+
+    def require_own_models(self) -> None:
+        """See that the stage trains.
+
+        Raises
+        ------
+        Refused
+            It is prod.
+        """
+        if self.settings.stage is Stage.PROD:
+            what = "stage prod trains nothing of its own: it gets the version that staging's gate passed"
+            raise Refused(what, "Train in another stage; `starterkit promote --to prod` brings staging's champion")
 
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
@@ -121,7 +118,14 @@ class Pipeline:
         return dataset
 
     def train(self, dataset: Dataset) -> TrainedRun:
-        """Fit, evaluate, and leave a run in MLflow."""
+        """Fit, evaluate, and leave a run in MLflow.
+
+        Raises
+        ------
+        Refused
+            The stage is prod.
+        """
+        self.require_own_models()
         with step(self._progress, "connect to MLflow") as note:
             tracker = self._tracker
             note.text = self._connection.name
@@ -146,6 +150,7 @@ class Pipeline:
         DataError
             The data has changed since that run.
         """
+        self.require_own_models()
         run = run or self._tracker.latest()
         lineage = _lineage_of(self._tracker, run)
         if lineage.data_digest != dataset.digest:
@@ -154,6 +159,7 @@ class Pipeline:
 
     def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
+        self.require_own_models()
         exporter, run_id = OnnxExporter(self.settings.export), trained.lineage.run
         with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
@@ -166,6 +172,7 @@ class Pipeline:
 
     def register(self, run: str | None = None) -> Version:
         """Make a version of the model that a run exported (the newest finished run, if none is named)."""
+        self.require_own_models()
         with step(self._progress, "register") as note:
             run = run or self._tracker.latest()
             model_id = self._tracker.tags(run).get("exported_model_id")
@@ -181,34 +188,21 @@ class Pipeline:
 
     def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
-        with step(self._progress, "ask the gate") as note:
-            version, champion = self.registry.version(number), self.registry.champion()
-            evidence = collect_evidence(self._problem, dataset, self.registry, self._tracker, version, champion)
-            decision = self._gate.decide(evidence)
-            passed = sum(verdict.passed for verdict in decision.asked)
-            note.text = f"{passed} of {len(decision.asked)} checks passed"
-        stage, gate = self.settings.stage, self.settings.gate
-        record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
-        return Judgement(version, decision, champion, record)
+        return self.promoter.judge(dataset, number)
 
     def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
         """Ask the gate about a version and make it champion if all checks pass."""
-        judged = self.judge(dataset, number)
-        keep_evidence(self.registry, judged.version, judged.record)
-        self.registry.tag(judged.version, {"gate": "passed" if judged.decision.passed else "refused"})
-        self._describer.version(judged.version, judged.decision.verdicts)
-        if judged.decision.passed:
-            self.registry.set_champion(judged.version)
-            self._describer.model()
-        return Promotion(judged.version, judged.decision, judged.earlier, judged.record)
+        return self.promoter.promote(dataset, number)
 
     def run(self) -> Summary:
         """Every step in order, up to a champion that answers."""
+        self.require_own_models()
         dataset = self.read()
         trained = self.train(dataset)
         exported = self.export(trained, dataset)
         version = self.register(exported.run)
-        promotion = self.promote(dataset, version.number)  # somebody else may have registered a newer one
+        # By its number: somebody else may have registered a newer one.
+        promotion = self.promoter.promote(dataset, version.number, patience=_PATIENCE_SECONDS)
         samples = self._score(version, dataset) if promotion.decision.passed else ()
         return Summary(dataset, trained, exported, promotion, samples)
 

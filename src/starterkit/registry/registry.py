@@ -35,9 +35,15 @@ class Version:
     run: str
     tags: Mapping[str, str]
     created: datetime
+    source: str = ""
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
+
+
+def address_of(version: Version) -> str:
+    """How MLflow's clients name a version."""
+    return f"models:/{version.model}/{version.number}"
 
 
 def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, Path] | None:
@@ -68,6 +74,19 @@ class ModelRegistry:
 
     def register(self, run: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
         """A new version of the exported model that a run logged, with its lineage as tags."""
+        return self._make(f"models:/{model_id}", run, tags, description, model_id)
+
+    def copy(self, version: Version, tags: Mapping[str, str], description: str) -> Version:
+        """A new version here of another registered model's version: the same files and the same run.
+
+        This is what MLflow's `copy_model_version` does, but for the tags. Those of the other stage's gate would say
+        that this stage's gate has passed it.
+        """
+        return self._make(address_of(version), version.run, tags, description)
+
+    def _make(
+        self, source: str, run: str, tags: Mapping[str, str], description: str, model_id: str | None = None
+    ) -> Version:
         from mlflow.exceptions import MlflowException
 
         with explained(self.connection.name):
@@ -77,12 +96,7 @@ class ModelRegistry:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             made = self._client.create_model_version(
-                self.model,
-                source=f"models:/{model_id}",
-                run_id=run,
-                model_id=model_id,
-                tags=dict(tags),
-                description=description,
+                self.model, source=source, run_id=run, model_id=model_id, tags=dict(tags), description=description
             )
         return self.version(int(made.version))
 
@@ -149,6 +163,22 @@ class ModelRegistry:
         with explained(self.connection.name):
             self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
 
+    def delete(self, version: Version) -> None:
+        """Take a version out of the registry. Its files and its run stay, and its number is not given again."""
+        with explained(self.connection.name):
+            self._client.delete_model_version(self.model, str(version.number))
+
+    def tags(self) -> Mapping[str, str]:
+        """The registered model's own tags; none where there is no such model yet."""
+        with explained(self.connection.name):
+            found = self._client.search_registered_models(f"name = '{self.model}'")
+        return {key: value for model in found for key, value in model.tags.items()}
+
+    def tag_model(self, tags: Mapping[str, str]) -> None:
+        with explained(self.connection.name):
+            for key, value in tags.items():
+                self._client.set_registered_model_tag(self.model, key, value)
+
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         with explained(self.connection.name):
             for key, value in tags.items():
@@ -158,8 +188,7 @@ class ModelRegistry:
         """What the registered model's page says."""
         with explained(self.connection.name):
             self._client.update_registered_model(self.model, text)
-            for key, value in tags.items():
-                self._client.set_registered_model_tag(self.model, key, value)
+        self.tag_model(tags)
 
     def describe_version(self, version: Version, text: str) -> None:
         with explained(self.connection.name):
@@ -180,8 +209,7 @@ class ModelRegistry:
         import mlflow.artifacts
 
         with explained(self.connection.name):
-            address = f"models:/{self.model}/{version.number}"
-            folder = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(into)))
+            folder = Path(mlflow.artifacts.download_artifacts(address_of(version), dst_path=str(into)))
         if not (folder / CONTRACT_FILE).exists():
             mend = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
             raise ContractError(f"the files of {version} are gone from MLflow's artifacts", mend)
@@ -195,4 +223,5 @@ def _version(found: "ModelVersion") -> Version:
         run=found.run_id or "",
         tags=dict(found.tags),
         created=datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC),
+        source=found.source or "",
     )

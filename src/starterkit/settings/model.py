@@ -14,6 +14,7 @@ from starterkit.settings.sections import (
     GateSettings,
     LoadSettings,
     NotInYaml,
+    PromotionSettings,
     ServingSettings,
     TrackingSettings,
     TrainingSettings,
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
     loadtest: LoadSettings = Field(default_factory=LoadSettings)
 

@@ -33,7 +33,7 @@ def _explain_one(detail: ErrorDetails, origins: Mapping[Key, str], stage: Stage)
     if detail["type"] == "missing":
         what = f"config/{stage}.yaml: {dotted} is missing"
         return SettingsError(what, f"Add it there, or to config/base.yaml for all stages. It takes: {description}")
-    origin = origins.get(key, "the settings")
+    origin = origins.get(key) or origins.get(key[:-1]) or "the settings"  # a list comes from one place as a whole
     if detail["type"] == "extra_forbidden":
         return _unknown_key(key, origin)
     return SettingsError(f"{origin}: {dotted} {_what_is_allowed(detail, description)}")
@@ -55,6 +55,8 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
         return message.removeprefix("Value error, ")
     if kind in ("model_type", "dict_type"):
         return "should hold keys and values; leave it out if there are none"
+    if kind == "tuple_type":
+        return "should be a list"
     if kind in ("too_short", "string_too_short"):
         least = context["min_length"]
         return f"should have at least {least} characters" if least > 1 else "should not be empty"

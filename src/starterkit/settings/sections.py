@@ -1,8 +1,11 @@
 """The sections of the settings, one model each. A field's description is what VS Code shows in the YAML files."""
 
+import binascii
+from base64 import b64decode
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,10 +26,23 @@ def _refuse_collections(value: object) -> object:
     raise ValueError("should be a number, a text, true, false or null")
 
 
+def _refuse_what_is_no_key(value: str) -> str:
+    try:
+        if len(b64decode(value, validate=True)) == _KEY_BYTES:
+            return value
+    except (binascii.Error, ValueError):
+        pass
+    raise ValueError("should be a public key as `starterkit keys` prints it: 44 characters of base64")
+
+
+_KEY_BYTES = 32
+
 # What the JSON schema skips, YAML may not say: `yaml_file.refusals` goes by this mark.
 NotInYaml = SkipJsonSchema()  # pyrefly: ignore[not-callable]
 Secret = Annotated[SecretStr | None, NotInYaml]
 Parameter = Annotated[bool | int | float | str | None, BeforeValidator(_refuse_collections)]
+
+PublicKey = Annotated[str, AfterValidator(_refuse_what_is_no_key)]
 
 
 class Section(BaseModel):
@@ -185,3 +201,20 @@ class LoadSettings(Section):
     min_throughput: FiniteFloat | None = Field(None, gt=0, description="Fewest requests a second")
     max_cores: FiniteFloat | None = Field(None, gt=0, description="Most cores that the API may keep busy")
     max_memory_mb: FiniteFloat | None = Field(None, gt=0, description="Most resident megabytes of all its processes")
+
+
+class PromotionSettings(Section):
+    """How versions are moved, and how long they are kept."""
+
+    lock_minutes: int = Field(
+        10, ge=1, le=1440, description="Minutes after which a promotion that does not end may be taken over"
+    )
+    keep_days: int = Field(
+        90, ge=0, description="Days for which `starterkit prune` keeps a version, from when it last served or was made"
+    )
+    signing_key: Secret = Field(
+        None, min_length=1, description="The Ed25519 key that signs bundles: PEM, or the base64 of its 32 bytes"
+    )
+    trusted_keys: tuple[PublicKey, ...] = Field(
+        (), description="The public keys whose bundles prod takes, as `starterkit keys` prints them; none: no bundle"
+    )

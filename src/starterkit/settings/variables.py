@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
@@ -101,7 +101,8 @@ def _values(variable: Variable) -> dict[str, Any]:
         return _OneVariable(variable)()
     except SourceError:
         key = variables()[variable.name]
-        what = f"{variable.origin}: {'.'.join(key)} should be a JSON object without duplicate keys"
+        kind = "list" if get_origin(fields()[key].annotation) is tuple else "object without duplicate keys"
+        what = f"{variable.origin}: {'.'.join(key)} should be a JSON {kind}"
         raise SettingsError(what, f"It takes {fields()[key].description}") from None
 
 

@@ -54,13 +54,14 @@ def runs_page(connection: Connection, experiment: str) -> str:
 
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
-    """A file that a run kept, copied to `into`; None where this store does not have it."""
+    """A file or a folder that a run kept, copied to `into`; None where this store does not have it."""
     import mlflow.artifacts
 
     if look_up(connection, run_id) is None:
         return None
     with explained(connection.name):
-        if name not in (kept.path for kept in connection.client.list_artifacts(run_id)):
+        folder = name.rpartition("/")[0]
+        if name not in (kept.path for kept in connection.client.list_artifacts(run_id, folder or None)):
             return None
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))
 
@@ -77,3 +78,13 @@ def keep_files(connection: Connection, run_id: str, folder: Path, place: str) ->
         raise TrackingError(f"MLflow at {connection.name} does not have run {run_id}", "Register the version again")
     with explained(connection.name):
         connection.client.log_artifacts(run_id, str(folder), place)
+
+
+def fetch_model(connection: Connection, address: str, into: Path) -> None:
+    """Copy a logged model's or a version's files to `into`, as they were logged: MLflow adds a note of its own."""
+    import mlflow.artifacts
+    from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+
+    with explained(connection.name):
+        mlflow.artifacts.download_artifacts(address, dst_path=str(into))
+    (into / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)

@@ -138,7 +138,7 @@ def state_of(root: Path) -> dict[str, list[Any]]:
         (["promote", "--version", "7"], {}, "no version 7"),
         (["gate", "--version", "7"], {}, "no version 7"),
         (["gate", "--version", "0"], {}, "--version"),
-        (["gate"], {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, "stage prod"),
+        (["train"], {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, "stage prod"),
         (["predict", "nowhere.csv", "out.csv"], {}, "nowhere.csv"),
         (["predict", "data/diabetes.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
         (["predict", "data/diabetes.csv", "data"], {}, "data is a folder"),
@@ -303,7 +303,7 @@ def test_doctor_finds_a_sound_installation(run: Run, trained: Path) -> None:
     done = run(trained, "doctor", "--json")
     found = {finding["item"]: finding["state"] for finding in json.loads(done.stdout)}
     assert found == dict.fromkeys(
-        ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "API"], "well"
+        ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "promotion", "API"], "well"
     )
 
 

@@ -265,8 +265,16 @@ def test_judging_changes_nothing(after_a_run: Settings) -> None:
 
 
 def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
-    with pytest.raises(Refused, match="stage prod"):
-        Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
+    pipeline = Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
+    dataset = pipeline.read()
+    for training in (
+        pipeline.run,
+        pipeline.register,
+        lambda: pipeline.train(dataset),
+        lambda: pipeline.trained(dataset),
+    ):
+        with pytest.raises(Refused, match="stage prod trains nothing of its own"):
+            training()
 
 
 def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Settings) -> None:

@@ -5,9 +5,11 @@
 from starterkit.cli.commands.common import app
 from starterkit.cli.commands import steps
 from starterkit.cli.commands import data
+from starterkit.cli.commands import versions
+from starterkit.cli.commands import bundles
 from starterkit.cli.commands import answers
 from starterkit.cli.commands import origin
 from starterkit.cli.commands import installation
 # isort: on
 
-__all__ = ["answers", "app", "data", "installation", "origin", "steps"]
+__all__ = ["answers", "app", "bundles", "data", "installation", "origin", "steps", "versions"]

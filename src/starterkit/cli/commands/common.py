@@ -1,6 +1,8 @@
 """What the commands share: the application, words for options, and what most of them open first."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ import typer
 from starterkit.errors import UserError
 
 if TYPE_CHECKING:
-    from starterkit.pipeline import Pipeline
+    from starterkit.pipeline import Judgement, Pipeline
     from starterkit.registry import ModelRegistry
     from starterkit.settings import Settings
 
@@ -23,15 +25,17 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
+VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
 VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
 
 
-def open_pipeline() -> "Pipeline":
+def open_pipeline(stage: str | None = None, trains: bool = True) -> "Pipeline":
+    """The pipeline of a stage, by default of the one that KIT_STAGE names. One that does not train may be prod's."""
     from starterkit.cli.console import ProgressView, show_warnings
     from starterkit.progress import step
     from starterkit.settings import read_layers
 
-    layers = read_layers()
+    layers = read_layers(environ=environ_of(stage))
     show_warnings(layers.warnings)
     view = ProgressView()
     with step(view, "load libraries") as note:
@@ -40,7 +44,15 @@ def open_pipeline() -> "Pipeline":
 
         problem = find_problem()
         note.text = f"{problem.title}, stage {layers.settings.stage}"
-    return Pipeline(problem, layers.settings, view)
+    pipeline = Pipeline(problem, layers.settings, view)
+    if trains:
+        pipeline.require_own_models()
+    return pipeline
+
+
+def environ_of(stage: str | None) -> Mapping[str, str]:
+    """The environment as if KIT_STAGE named this stage."""
+    return os.environ if stage is None else {**os.environ, "KIT_STAGE": stage}
 
 
 def open_registry() -> "tuple[ModelRegistry, Settings]":
@@ -68,3 +80,10 @@ def require_folder(*files: Path | None) -> None:
 
 def print_json(document: object) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def end_if_refused(judged: "Judgement") -> None:
+    from starterkit.cli.summary import refusal
+
+    if not judged.decision.passed:
+        raise refusal(judged)

@@ -43,7 +43,10 @@ def config_schema() -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    mend: Annotated[bool, typer.Option("--mend", help="First settle a promotion that was killed half-way.")] = False,
+    as_json: Json = False,
+) -> None:
     """Check the whole installation and name what fails, with its mend."""
     from starterkit.cli.console import ProgressView, console, table
     from starterkit.progress import step
@@ -53,7 +56,10 @@ def doctor(as_json: Json = False) -> None:
         from rich.text import Text
 
         from starterkit.doctor import Doctor
-    findings = Doctor(progress=view).examine()
+    examiner = Doctor(progress=view)
+    if mend:
+        examiner.mend()
+    findings = examiner.examine()
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:

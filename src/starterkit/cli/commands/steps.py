@@ -1,17 +1,21 @@
 """The steps of a model's life, all in one or each by itself."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from starterkit.cli.commands.common import Json, app, open_pipeline, print_json, require_folder
-
-if TYPE_CHECKING:
-    from starterkit.pipeline import Judgement
+from starterkit.cli.commands.common import (
+    Json,
+    VersionNumber,
+    app,
+    end_if_refused,
+    open_pipeline,
+    print_json,
+    require_folder,
+)
 
 RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
-VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
 
 
 @app.command()
@@ -22,7 +26,7 @@ def run(as_json: Json = False) -> None:
 
     summary = pipeline.run()
     print_json(summary_as_json(summary)) if as_json else show_summary(summary, pipeline.settings)
-    _end_if_refused(summary.promotion)
+    end_if_refused(summary.promotion)
 
 
 @app.command()
@@ -71,7 +75,7 @@ def gate(
 ) -> None:
     """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
     require_folder(report, evidence)
-    pipeline = open_pipeline()
+    pipeline = open_pipeline(trains=False)
     from starterkit.cli.summary import judgement_as_json, show_judgement
 
     judged = pipeline.judge(pipeline.read(), version)
@@ -84,22 +88,4 @@ def gate(
     print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
     if not as_json and judged.decision.passed:
         typer.echo(f"\n`starterkit promote --version {judged.version.number}` makes it champion.")
-    _end_if_refused(judged)
-
-
-@app.command()
-def promote(version: VersionNumber = None, as_json: Json = False) -> None:
-    """Ask the gate about a version and make it champion if every check passes."""
-    pipeline = open_pipeline()
-    from starterkit.cli.summary import judgement_as_json, show_promotion
-
-    promotion = pipeline.promote(pipeline.read(), version)
-    print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
-    _end_if_refused(promotion)
-
-
-def _end_if_refused(judged: "Judgement") -> None:
-    from starterkit.cli.summary import refusal
-
-    if not judged.decision.passed:
-        raise refusal(judged)
+    end_if_refused(judged)

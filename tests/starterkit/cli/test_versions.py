@@ -1,0 +1,258 @@
+"""`promote --to`, `rollback`, `history` and `prune` as a person gives them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from starterkit.pipeline import Summary
+from starterkit.promotion.people import Unapproved, people_behind
+from starterkit.registry import Ledger, ModelRegistry
+from starterkit.settings import Settings, Stage, load_settings
+from starterkit.tracking import connect
+
+LINES = 2
+"""An error, and its mend."""
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+
+
+def registry_of(root: Path) -> ModelRegistry:
+    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+
+
+def errors(stderr: str) -> list[str]:
+    lines = stderr.splitlines()
+    first = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    return lines[first[0] :] if first else []
+
+
+def test_history_is_told_newest_first(run: Any, trained: Path) -> None:
+    done = run(trained, "history")
+    assert done.returncode == 0, done.stderr
+    header, newest, oldest = done.stdout.splitlines()
+    assert header.split()[:2] == ["entry", "when"]
+    assert newest.split()[0] == "2"
+    assert "done" in newest
+    assert oldest.split()[0] == "1"
+    assert "intent" in oldest
+    told = json.loads(run(trained, "history", "--json").stdout)
+    assert told["whole"]
+    assert [entry["number"] for entry in told["entries"]] == [2, 1]
+
+
+def test_history_of_nothing(run: Any, repository: Path) -> None:
+    done = run(repository, "history")
+    assert (done.returncode, done.stdout) == (0, "local.diabetes has no history yet: no version was promoted.\n")
+
+
+def test_a_history_that_somebody_changed_is_an_error(run: Any, trained: Path) -> None:
+    registry = registry_of(trained)
+    text = Ledger(registry).kept()[2]
+    registry.tag_model({"history.000002": text.replace("the gate passed it", "Ada said so")})
+    done = run(trained, "history")
+    assert done.returncode == 1
+    assert len(errors(done.stderr)) == LINES
+    assert "the history of local.diabetes is broken: entry 2 was edited" in done.stderr
+    assert "intent" in done.stdout  # what can be read is shown
+    assert json.loads(run(trained, "history", "--json").stdout)["broken"] == "entry 2 was edited"
+    found = {item["item"]: item for item in json.loads(run(trained, "doctor", "--json").stdout)}
+    assert found["promotion"]["state"] == "failing"
+    registry.connection.client.delete_registered_model_tag(registry.model, "history.000002")
+    assert "entry 2 is missing: version 1 knew one" in run(trained, "history").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["rollback"], 2, "a rollback needs a reason. Say it with --reason"),
+        (["rollback", "--reason", "x"], 2, "has no earlier champion"),
+        (["rollback", "--reason", "x", "--to", "7"], 2, "version 7 of 'local.diabetes' is no earlier champion"),
+        (["rollback", "--reason", "x", "--to", "1"], 2, "version 1 serves already"),
+        (["prune", "--keep-days", "-1"], 2, "--keep-days"),
+        (["promote", "--to", "production"], 2, "--to"),
+    ],
+)
+def test_mistakes(run: Any, trained: Path, arguments: list[str], code: int, said: str) -> None:
+    done = run(trained, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr.replace(".\n       ", ". ")
+
+
+def test_rollback_and_prune(run: Any, trained: Path) -> None:
+    registry = registry_of(trained)
+    first = registry.version(1)
+    told = {key: value for key, value in first.tags.items() if key != "gate"}
+    for _ in range(2):
+        registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
+    assert run(trained, "promote", "--version", "2").returncode == 0
+    done = run(trained, "rollback", "--reason", "slow")
+    assert "Champion: local.diabetes version 1 (was local.diabetes version 2)." in done.stdout, done.stderr
+    everything = run(trained, "doctor", "--json").stdout
+    assert "version 3 was registered and never judged" in everything
+    assert "did not become champion" not in everything  # version 2, from which it went back, is newer and passed
+
+    done = run(trained, "prune", "--keep-days", "0", "--keep", "0")
+    assert "2 versions would go. `starterkit prune --yes` with the same options deletes them." in done.stdout
+    assert len(registry.versions()) == 3
+    done = run(trained, "prune", "--keep-days", "0", "--keep", "0", "--yes", "--json")
+    assert [one["version"] for one in json.loads(done.stdout)["deleted"]] == [3, 2]
+    assert [one.number for one in registry.versions()] == [1]
+    assert "Nothing would go." in run(trained, "prune").stdout
+    assert run(trained, "history").returncode == 0
+
+
+def test_doctor_mends(run: Any, trained: Path) -> None:
+    ledger = Ledger(registry_of(trained))
+    last = ledger.entries()[0]
+    ledger.append(last)  # an intent without an outcome
+    assert "the promotion of version 1 was killed half-way" in run(trained, "doctor").stdout
+    done = run(trained, "doctor", "--mend")
+    assert "the promotion of version 1 was killed half-way; it is finished now" in done.stderr
+    assert "killed half-way" not in done.stdout
+    assert "nothing was half done" in run(trained, "doctor", "--mend").stderr
+
+
+STAGING = {"KIT_STAGE": "staging"}
+PROD = {"KIT_STAGE": "prod"}
+
+
+def test_staging_to_prod_on_one_server(run: Any, repository: Path, server: Any) -> None:
+    there = {"KIT_TRACKING__URI": server.address}
+    assert run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING).returncode == 1
+    assert json.loads(run(repository, "run", "--json", **there, **STAGING).stdout)["champion"] == 1
+
+    done = run(repository, "promote", "--to", "prod", **there, **STAGING)
+    assert done.returncode == 2
+    assert len(errors(done.stderr)) == LINES
+    assert "Name the approver with --approver" in done.stderr
+    prod = ModelRegistry(connect(settings_of(repository, **there, **PROD).tracking, repository), Stage.PROD, "diabetes")
+    staging = ModelRegistry(prod.connection, Stage.STAGING, "diabetes")
+    assert prod.versions() == []  # nothing was copied
+
+    for _ in range(2):  # the second time uses the copy again
+        done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--json", **there, **STAGING)
+        assert json.loads(done.stdout)["passed"], done.stderr
+        assert [one.number for one in prod.versions()] == [1]
+    copy, source = prod.version(1), staging.version(1)
+    assert prod.aliases() == {"champion": 1}
+    assert copy.tags["copied_from"] == "staging.diabetes version 1"
+    assert (copy.run, copy.tags["stage"], copy.tags["gate"]) == (source.run, "staging", "passed")
+    assert prod.open(copy).contract == staging.open(source).contract
+    told = json.loads(run(repository, "history", "--json", **there, **PROD).stdout)
+    assert told["entries"][0]["approver"] == {"name": "Ada", "how": "claimed"}
+
+    staging.tag(source, {"gate": "refused"})
+    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--version", "1", **there, **STAGING)
+    assert done.returncode == 1
+    assert "staging.diabetes version 1 has not passed staging's gate" in done.stderr
+    staging.tag(source, {"gate": "passed", "stage": "test"})
+    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING)
+    assert "was trained in stage test, and only staging's models move on" in done.stderr
+
+    done = run(repository, "rollback", "--reason", "x", **there, **PROD)
+    assert (done.returncode, "Name the approver" in done.stderr) == (2, True)
+    done = run(repository, "gate", "--json", **there, **PROD)
+    assert json.loads(done.stdout)["passed"]
+
+
+LOST = """
+import os, signal, sys
+from starterkit.registry import ModelRegistry
+from starterkit.cli import main
+
+def lost(self, version, does=ModelRegistry.set_champion):
+    os.killpg(int(sys.argv.pop()), signal.SIGKILL)
+    does(self, version)
+
+ModelRegistry.set_champion = lost
+main()
+"""
+
+
+@pytest.mark.slow
+def test_network_that_is_lost_between_copy_and_alias(run: Any, repository: Path, server: Any) -> None:
+    there = {"KIT_TRACKING__URI": server.address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    assert run(repository, "run", **there, **STAGING).returncode == 0
+    code = LOST.replace("int(sys.argv.pop())", str(server.process.pid))
+    command = [sys.executable, "-c", code, "promote", "--to", "prod", "--approver", "Ada"]
+    done = subprocess.run(
+        command, cwd=repository, env=os.environ | there | STAGING, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 1
+    assert len(errors(done.stderr)) == LINES, done.stderr
+    assert f"MLflow at {server.address} failed" in done.stderr
+    server.start()
+    prod = ModelRegistry(connect(settings_of(repository, **there, **PROD).tracking, repository), Stage.PROD, "diabetes")
+    assert prod.aliases() == {}
+    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING)
+    assert done.returncode == 0, done.stderr
+    assert "the promotion of version 1 was killed half-way; it is undone now" in done.stderr
+    assert prod.aliases() == {"champion": 1}
+    assert [one.number for one in prod.versions()] == [1]
+    assert Ledger(prod).find_break() is None
+    assert [one.name for one in prod.connection.client.search_registered_models()] == [
+        "prod.diabetes", "staging.diabetes",
+    ]  # fmt: skip
+
+
+def settings_of(root: Path, **environ: str) -> Settings:
+    return load_settings(root, {name: value for name, value in environ.items() if name.startswith("KIT_")})
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """Asks for a password, as MLflow does with --app-name basic-auth."""
+
+    code = 401
+
+    def do_GET(self) -> None:
+        self.send_response(self.code if "Authorization" not in self.headers else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Careless(_Asking):
+    code = 200
+
+
+@pytest.mark.parametrize(
+    ("handler", "named", "approver"),
+    [
+        (_Asking, "", "ada (authenticated)"),
+        (_Asking, "ada", "ada (authenticated)"),
+        (_Asking, "bob", "bob (claimed)"),
+        (_Careless, "bob", "bob (claimed)"),
+        (_Careless, "ada", "ada (claimed)"),
+        (_Careless, "", ""),
+    ],
+)
+def test_who_approves(repository: Path, handler: type[_Asking], named: str, approver: str) -> None:
+    """A user is authenticated only where the server really asks."""
+    listening = HTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{listening.server_address[1]}"
+        settings = settings_of(
+            repository, KIT_STAGE="prod", KIT_TRACKING__URI=address, KIT_TRACKING__USERNAME="ada",
+            KIT_TRACKING__PASSWORD="a-long-password",
+        )  # fmt: skip
+        if approver:
+            assert str(people_behind(settings, named).approver) == approver
+        else:
+            with pytest.raises(Unapproved, match="does not say who you are"):
+                people_behind(settings, named)
+    finally:
+        listening.shutdown()
+        listening.server_close()
