@@ -25,7 +25,7 @@ export PKG
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run serve serve-debug image ui backup restore test lint format types contracts deps unit test-slow \
-  test-faults test-f5 test-browser test-containers mutants bench-batch bench-parity env env-test add lock update-deps \
+  test-faults test-f5 test-browser test-containers rehearse mutants bench-batch bench-parity env env-test add lock update-deps \
   clean
 
 help: ## list the targets
@@ -85,6 +85,9 @@ test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code 
 test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pictures in build/screenshots
 	@rm -rf build/screenshots
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
+
+rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
+	@$(VENV)/bin/python tools/rehearse.py $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
