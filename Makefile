@@ -25,7 +25,7 @@ export PKG
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run serve serve-debug image ui backup restore test lint format types contracts deps unit test-slow \
-  test-faults test-f5 test-browser test-containers rehearse mutants bench-batch bench-parity env env-test add lock update-deps \
+  test-faults test-f5 test-browser test-containers rehearse workflows mutants bench-batch bench-parity env env-test add lock update-deps \
   clean
 
 help: ## list the targets
@@ -54,9 +54,13 @@ ui: env ## MLflow's own pages for the runs and models
 
 test: lint types contracts deps unit ## all checks and tests
 
-lint: env-test ## ruff: mistakes and formatting
+lint: env-test workflows ## ruff: mistakes and formatting; and the workflows
 	$(IN_ENV) ruff check .
 	$(IN_ENV) ruff format --check .
+
+workflows: env-test ## .github/workflows: their schema, and zizmor for what an attacker could use
+	$(IN_ENV) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/zizmor --offline --quiet --persona auditor .github/workflows
 
 types: env-test ## pyrefly: types
 	$(IN_ENV) pyrefly check --python-interpreter-path $(VENV)/bin/python

@@ -91,15 +91,14 @@ def rehearse(rehearsal: Rehearsal) -> None:
     do("local: the commit trains, exports and passes the gate", "local", *step, "local")
     do("dev: the same, with what is sensitive in bands", "dev", *step, "dev")
     do("test: unmasked data is refused", "test", "starterkit", "run", refused="starterkit data prepare --for test")
-    do("test: the data is masked, with a proof", "local", "starterkit", "data", "prepare", "--for", "test")
-    do("test: the pipeline, then load", "test", *step, "test")
+    do("test: the data is masked, with a proof; the pipeline; load", "test", *step, "test")
     do("staging: a part of production's data", "local", "starterkit", "data", "prepare", "--for", "staging",
        "--fraction", "0.9")  # fmt: skip
     subset = {"KIT_DATA__SOURCE": "data/staging/diabetes.parquet"}
     do("staging: train, gate, sign", "staging", *step, "staging", more=subset)
     do("prod: nobody approved", "prod", "starterkit", "promote", "--to", "prod", "--from", "bundle.zip",
        refused="--approver")  # fmt: skip
-    do("prod: approved, gated again, live", "prod", *step, "prod", more={"APPROVER": "Ada Lovelace"})
+    do("prod: approved, gated again, live", "prod", *step, "prod", more={"KIT_APPROVER": "Ada Lovelace"})
     rehearsal.expect("prod serves version 1", is_so=rehearsal.champion("prod") == 1)
 
     do("staging: a worse model is refused at the gate", "staging", *step, "staging",
@@ -111,7 +110,7 @@ def rehearse(rehearsal: Rehearsal) -> None:
     rehearsal.expect("prod still serves version 1", is_so=rehearsal.champion("prod") == 1)
 
     do("staging: another model, as good", "staging", *step, "staging", more={**subset, "KIT_TRAINING__PARAMS": BETTER})
-    do("prod: the second version", "prod", *step, "prod", more={"APPROVER": "Ada Lovelace"})
+    do("prod: the second version", "prod", *step, "prod", more={"KIT_APPROVER": "Ada Lovelace"})
     rehearsal.expect("prod serves version 2", is_so=rehearsal.champion("prod") == 2)
     do("prod: back to the first", "prod", "starterkit", "rollback", "--to", "1", "--reason", "rehearsed",
        "--approver", "Grace Hopper")  # fmt: skip

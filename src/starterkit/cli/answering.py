@@ -30,9 +30,9 @@ def answer(settings: Settings, folder: Path | None, listening: socket | None = N
     if listening is None:
         require_port(host, port)
     progress = silent if quiet else ProgressView()
-    with step(progress, "take resources") as note:
-        note.text = _take_resources(settings)
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
+    with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
+        note.text = _take_resources(settings)
     level = "info" if settings.debug else "warning"
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level=level))
     server.quiet = quiet
