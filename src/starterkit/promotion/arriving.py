@@ -11,6 +11,8 @@ from starterkit.settings import Stage
 COPIED_FROM = "copied_from"
 _ITS_STAGES_OWN = ("gate", "evidence", "evidence_place", HEAD)
 """Tags that are about the version in its own stage. The copy gets its own."""
+_WRITTEN_AT_DOWNLOAD = "registered_model_meta"
+"""MLflow's client writes the version's own name into what it downloads."""
 
 
 def arrive(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
@@ -61,5 +63,5 @@ def _folder(scratch: Path, name: str) -> Path:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = [file for file in folder.rglob("*") if file.is_file()]
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != _WRITTEN_AT_DOWNLOAD]
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -40,11 +40,15 @@ class Ledger:
         return find_break(self.kept(), self._heads())
 
     def append(self, entry: Entry) -> Entry:
-        """Write an entry after the last one, and its digest on the version that it is about."""
+        """Write an entry after the last one, and its digest on the version that it is about.
+
+        A number that a version knows is not given again: the gap of an entry that was deleted stays to be seen.
+        """
         kept = self.kept()
         last = max(kept, default=0)
+        number = max([last, *(head.number for head in self._heads())]) + 1
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        written = replace(entry, number=last + 1, at=at, previous=_digest_in(kept[last]) if last else "").fitted()
+        written = replace(entry, number=number, at=at, previous=_digest_in(kept[last]) if last else "").fitted()
         self._registry.tag_model({f"{_PREFIX}{written.number:06}": written.to_json()})
         witness = self._witness(written)
         if witness is not None:

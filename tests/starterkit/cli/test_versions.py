@@ -142,7 +142,8 @@ def test_staging_to_prod_on_one_server(run: Any, repository: Path, server: Any) 
 
     for _ in range(2):  # the second time uses the copy again
         done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--json", **there, **STAGING)
-        assert json.loads(done.stdout)["passed"], done.stderr
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["passed"]
         assert [one.number for one in prod.versions()] == [1]
     copy, source = prod.version(1), staging.version(1)
     assert prod.aliases() == {"champion": 1}

@@ -1,6 +1,6 @@
 """The champion moves on and back, and each move is written down, on a real store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -174,3 +174,36 @@ def test_two_pipelines_in_turn_keep_one_chain(pipeline: Pipeline, dataset: Datas
     other.promoter.rollback(reason="x")
     pipeline.promoter.rollback(reason="y")
     assert [one.number for one in entries(pipeline)] == list(range(1, 11))
+
+
+def swapped(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.tag_model({"history.000002": kept[3], "history.000003": kept[2]})
+
+
+def deleted(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.connection.client.delete_registered_model_tag(pipeline.registry.model, "history.000004")
+
+
+def edited(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.tag_model({"history.000003": kept[3].replace('"version":2', '"version":1')})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (swapped, "entry 2 is out of order: it was written as entry 3"),
+        (deleted, "entry 4 is missing: version 2 knew one"),
+        (edited, "entry 3 was edited"),
+    ],
+)
+def test_what_somebody_changed_in_mlflow_is_seen_and_stops_nobody(
+    pipeline: Pipeline, change: Callable[[Pipeline, Mapping[int, str]], None], said: str
+) -> None:
+    ledger = Ledger(pipeline.registry)
+    change(pipeline, ledger.kept())
+    broken = ledger.find_break()
+    assert broken is not None
+    assert broken.text == said
+    assert pipeline.promoter.rollback(1, reason="in a bad hour").version.number == 1
+    broken = ledger.find_break()
+    assert broken is not None
