@@ -27,7 +27,7 @@ def read_records(settings: Settings, view: ProgressView) -> list[dict[str, Any]]
         from starterkit.data import DatasetReader, as_records
         from starterkit.problem import find_problem
 
-        dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage).read()
+        dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage, settings.privacy).read()
         records = as_records(dataset.holdout.features)
         note.text = f"{len(records)} rows of the holdout"
     return records
