@@ -192,3 +192,14 @@ def test_data_without_sensitive_columns_needs_no_proof(house: Any) -> None:
     seen = DatasetReader(one, DataSettings(source="data/plain.csv"), house.root, Stage.TEST).read()
     assert seen.policy == {}
     assert all(name.startswith("record@") for name in seen.training.keys)  # the ids are known by the key alone
+
+
+def test_load_test_has_the_stages_key_and_policy(prepared: Any) -> None:
+    from starterkit.cli.console import ProgressView
+    from starterkit.cli.loading import read_records
+    from starterkit.settings import load_settings
+
+    key = prepared.key.read_text().strip()
+    prepared.key.unlink()
+    settings = load_settings(prepared.root, {"KIT_STAGE": "test", "KIT_PRIVACY__KEY": key})
+    assert len(read_records(settings, ProgressView())) == 98
