@@ -82,8 +82,6 @@ class Manifest:
                 raise Refused(f"the bundle has a file outside of its folders: {name[:80]!r}", _AGAIN)
             if file.size < 0:
                 raise Refused(f"the bundle's manifest.json gives {name} no size", _AGAIN)
-        if len({name.casefold() for name in self.files}) < len(self.files):
-            raise Refused("the bundle names a file twice", _AGAIN)
         if len(self.files) > MOST_FILES or sum(file.size for file in self.files.values()) > MOST_BYTES:
             what = f"the bundle holds more than {MOST_FILES} files or {MOST_BYTES // 1024**3} GB"
             raise Refused(what, "Such a model has to be moved by other means")

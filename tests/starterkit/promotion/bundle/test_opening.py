@@ -82,7 +82,7 @@ def test_a_bundle_opens_and_says_what_it_is(bundle, key):
         (lambda files: files.update({"../evil": b"x"}), r"holds '\.\./evil', which its manifest does not list"),
         (lambda files: files.update({"/tmp/evil": b"x"}), "which its manifest does not list"),
         (lambda files: files.update({"MODEL/mlmodel": b"x"}), "holds a file twice"),
-        (lambda files: files.pop("model/parity.npz"), r"lacks model/parity\.npz"),
+        (lambda files: files.pop("model/conda.yaml"), r"lacks model/conda\.yaml"),
         (lambda files: files.update({"manifest.json": b" " * 1_000_001}), "larger than 1,000,000 bytes"),
         (lambda files: files.update({f"x{n}": b"" for n in range(1001)}), "more than 1000 files"),
     ],
