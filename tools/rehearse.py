@@ -106,7 +106,7 @@ def rehearse(rehearsal: Rehearsal) -> None:
     rehearsal.expect("staging still serves version 1", is_so=rehearsal.champion("staging") == 1)
     altered(rehearsal.clone / "bundle.zip", rehearsal.clone / "altered.zip")
     do("prod: a bundle that somebody altered", "prod", "starterkit", "promote", "--to", "prod", "--from", "altered.zip",
-       "--approver", "Ada Lovelace", refused="altered.zip")  # fmt: skip
+       "--approver", "Ada Lovelace", refused="somebody may have altered it")  # fmt: skip
     rehearsal.expect("prod still serves version 1", is_so=rehearsal.champion("prod") == 1)
 
     do("staging: another model, as good", "staging", *step, "staging", more={**subset, "KIT_TRAINING__PARAMS": BETTER})
