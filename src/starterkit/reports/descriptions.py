@@ -183,7 +183,7 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
         rows.append((word, _plain(verdict.check), _amount(verdict.figure), _amount(verdict.limit)))
     return _paragraphs(
         _heading(f"The gate: {outcome}"),
-        f"`starterkit gate --version {number}` tells each one's reason.",
+        f"`starterkit gate --version {number}` tells each one's reason; so does `gate.html` among the run's artifacts.",
         _table(("verdict", "check", "figure", "limit"), rows),
     )
 
