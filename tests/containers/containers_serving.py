@@ -333,4 +333,6 @@ def test_it_serves_the_servers_champion(
     docker("stop", container.id)
     assert container.state["ExitCode"] == 0
     lines = container.said().splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "take"], lines  # and no warning of a library
+    assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "take"], (
+        lines
+    )  # and no warning of a library
