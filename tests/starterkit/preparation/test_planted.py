@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 NAMES = ("PLANTED-7Q9X", "Zoë Planted")
 INCOME, PROGRESSION = 7_654_321, 487.130571
@@ -212,7 +214,7 @@ def test_dev_leaves_nothing_of_a_person(planted: Path) -> None:
     assert seen_below(planted, [planted / "data" / "diabetes.csv"]) == []
 
 
-@pytest.mark.parametrize("sensitive", ["generalise", pytest.param("mock", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sensitive", ["generalise", "mock"])
 def test_test_leaves_nothing_of_a_person(planted: Path, server: tuple[str, Path], sensitive: str) -> None:
     address, folder = server
     config = planted / "config" / "test.yaml"

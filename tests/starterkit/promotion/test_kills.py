@@ -114,6 +114,7 @@ def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> N
     assert champions(told.entries())[-1] == (3 if expected == 3 else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", list(SETTLED))
 def test_rollback_killed(moved: Settings, point: str) -> None:
     killed(moved.root, "rollback", point)
