@@ -3,11 +3,12 @@
 import re
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from starterkit.errors import TrackingError, first_line, of_machine
 from starterkit.settings import mask
 from starterkit.tracking.local_store import ADDRESS
+from starterkit.tracking.uninterrupted import uninterrupted
 
 NOT_MLFLOW = (
     "See which program has that port; the stack takes another by MLFLOW_PORT in .env, KIT_TRACKING__URI names it"
@@ -35,13 +36,16 @@ _DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|pymysql)[\w.]*\) (.+)")
 def explained(name: str) -> Generator[None, None, None]:
     """Turn what MLflow and the store raise into one line that names the address.
 
+    A local store is not left in the middle of a call: Ctrl-C and `kill` wait for its end. A server may hang, and is.
+
     Raises
     ------
     TrackingError
         For every failure to reach or to use the server.
     """
     try:
-        yield
+        with uninterrupted() if name.startswith(ADDRESS) else nullcontext():
+            yield
     except _failures(name) as error:
         reason = mask(_RETRIED.sub(r"\1", _reason(error)))[:300]
         raise TrackingError(f"MLflow at {name} failed: {reason}", _mend(name, reason, error)) from error

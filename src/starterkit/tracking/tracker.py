@@ -99,11 +99,11 @@ class Tracker:
             yield
             with explained(self._connection.name):
                 mlflow.end_run()
-        except BaseException as error:
+        except BaseException:
             with suppress(TrackingError), explained(self._connection.name):
                 mlflow.end_run(status_of_failure)
-                if not isinstance(error, Exception):  # the whole process ends, and no run of its own goes on
-                    self._end_own_runs(status_of_failure)
+            with suppress(TrackingError), explained(self._connection.name):
+                self._end_own_runs(status_of_failure)
             raise
 
     def _end_own_runs(self, status: str) -> None:

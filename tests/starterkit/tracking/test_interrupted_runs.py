@@ -1,12 +1,19 @@
-"""Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at that moment, so the call itself raises."""
+"""Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at that moment, so the call itself raises, or
+sends the signal."""
 
+import os
+import signal
 from typing import Any
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy import event
 
+from starterkit.errors import TrackingError
 from starterkit.tracking import Connection, Tracker
+from starterkit.tracking.failures import explained
 
 
 @pytest.fixture
@@ -81,3 +88,62 @@ def test_interruption_ends_no_run_of_another_process(
         raise AssertionError("the block began")
     assert connection.client.get_run(other).info.status == "RUNNING"
     assert sorted(statuses(connection)) == ["FAILED", "FINISHED", "RUNNING"]
+
+
+def test_signal_in_the_middle_of_a_statement_leaves_no_lock(connection: Connection, tracker: Tracker) -> None:
+    with tracker.start("first") as run:
+        pass
+
+    def press(*given: Any) -> None:
+        if given[2].startswith("UPDATE runs"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    event.listen(connection.client._tracking_client.store.engine, "after_cursor_execute", press)
+    with pytest.raises(KeyboardInterrupt), tracker.resume(run.id):
+        raise AssertionError("the block began")
+    assert statuses(connection) == ["FINISHED"]
+
+
+def pressed(name: str, times: int) -> bool:
+    """Whether a call to a store goes on after Ctrl-C was pressed in it, this often."""
+    went_on = False
+
+    def call() -> None:
+        nonlocal went_on
+        with explained(name):
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+            went_on = True
+
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    return went_on
+
+
+def test_first_signal_waits_for_a_local_store() -> None:
+    assert pressed("sqlite:///mlflow.db", 1)
+
+
+def test_second_signal_comes_through_at_once() -> None:
+    assert not pressed("sqlite:///mlflow.db", 2)
+
+
+def test_no_signal_waits_for_a_server() -> None:
+    assert not pressed("http://localhost:5000", 1)
+
+
+def test_interruption_that_the_store_turns_into_a_failure_of_its_own_leaves_no_open_run(
+    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = mlflow.start_run
+
+    def start(**named: Any) -> None:
+        monkeypatch.undo()
+        real(**named)
+        mlflow.tracking.fluent._active_run_stack.set([])
+        raise MlflowException("Method 'close()' can't be called here")
+
+    monkeypatch.setattr(mlflow, "start_run", start)
+    with pytest.raises(TrackingError), tracker.start("first"):
+        raise AssertionError("the block began")
+    assert statuses(connection) == ["FAILED"]
