@@ -8,12 +8,12 @@ import tomllib
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from rendering import MANIFEST, SECRET, Git, Refused, keep, render, run, take
+from rendering import MANIFEST, SECRET, Git, Refused, render, run, take
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def new(name: str = "", dest: str = "", without: str = "") -> int:
+def new(name: str = "", dest: str = "", without: str = "") -> None:
     parts, target, here = without.replace(",", " ").split(), Path(dest or ROOT).expanduser().absolute(), Git(ROOT)
     check(name, parts)
     if not dest:
@@ -30,7 +30,6 @@ def new(name: str = "", dest: str = "", without: str = "") -> int:
             git("reset", "-q", "--hard", project(git, name, parts))
             git.root.replace(target)  # whole or not at all
     print(f"{name} is in {target}. Next, in that folder: make run, make test")
-    return 0
 
 
 def project(git: Git, name: str, without: list[str], *parents: str) -> str:
@@ -39,21 +38,18 @@ def project(git: Git, name: str, without: list[str], *parents: str) -> str:
     address = here("config", "remote.origin.url", may_fail=True)
     if address and not here("diff", "HEAD", "--name-only") and here("branch", "-r", "--contains", "HEAD"):
         record["template"] = SECRET.sub("", address)
-    keep(git, record["tree"])
     return git.commit(git.tree(render(git, record)[0]), f"{name}, from the template's {record['version']}", *parents)
 
 
 def check(name: str, without: list[str]) -> None:
     manifest = tomllib.loads((ROOT / MANIFEST).read_text("utf-8"))
-    locks = "".join(lock.read_text("utf-8") for lock in ROOT.glob("requirements*.txt"))
-    locked = {one.replace("-", "_").lower() for one in re.findall(r"(?m)^([\w.-]+)==", locks)}
+    known = {*manifest["taken"].split(), *sys.stdlib_module_names, *keyword.kwlist, *keyword.softkwlist}
+    for lock in ROOT.glob("requirements*.txt"):
+        known |= {pin.replace("-", "_") for pin in re.findall("(?m)^([a-z0-9-]+)==", lock.read_text("utf-8"))}
     if not re.fullmatch("[a-z](_?[a-z0-9]){0,39}", name):
         raise Refused(f"NAME={name!r}: letters a to z, digits, single _ between them; a letter first, at most 40")
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise Refused(f"NAME={name}: this is a word of Python's, take another")
-    known = {*manifest["taken"].split(), *locked, *sys.stdlib_module_names}
     if name in known or "example_project" in name or PathFinder.find_spec(name, sys.path[1:]):
-        raise Refused(f"NAME={name}: there is a module of this name, take another")
+        raise Refused(f"NAME={name}: a word of Python's or a module that is there already, take another")
     if unknown := {*without} - {*manifest["parts"]}:
         raise Refused(f"WITHOUT={' '.join(sorted(unknown))}: the parts are {', '.join(manifest['parts'])}")
 

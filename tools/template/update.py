@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rendering import RECORD, Git, Refused, is_in, keep, render, run, take
+from rendering import RECORD, Git, Refused, is_in, render, run, take
 
 
 def update(*words: str) -> int:
@@ -16,31 +16,25 @@ def update(*words: str) -> int:
         raise Refused("there are changes: commit them or put them aside (git stash -u), then again")
     was = json.loads(Path(RECORD).read_text("utf-8"))
     source = next((word for word in words if word not in ("", "--dry-run")), was["template"])
-    if not git("rev-parse", "-q", "--verify", f"refs/starterkit/{was['tree']}", may_fail=True):  # a clone has no such refs
-        git("fetch", "-q", "--no-tags", "--", source, was["tree"])
+    if not git("for-each-ref", f"refs/starterkit/{was['tree']}"):  # a clone has no such refs
+        git("fetch", "-q", "--no-tags", "--", source, was["tree"], may_fail=True)
+    if not git("cat-file", "-t", was["tree"], may_fail=True):
+        raise Refused(f"{source} lacks the version of this project, {was['commit']}: name another with TEMPLATE=…")
     now = take(git, source, name=was["name"], without=was["without"])
     if now["tree"] == was["tree"]:
-        print(f"Nothing new: this is the template's {was['version']} ({was['commit'][:9]}) already")
+        print(f"Nothing new: this is the template's {was['version']} ({was['commit']}) already")
         return 0
-    tell_news(git, was, now)
+    print(f"From the template's {was['version']} ({was['commit']}) to {now['version']} ({now['commit']})")
+    changes = git("diff-tree", "-pU0", was["tree"], now["tree"], "--", "CHANGELOG.md").splitlines()
+    print(*(line[1:] for line in changes if line.startswith("+") and not line.startswith("+++")), sep="\n")
     base, theirs = trees(git, was, now)
     if dry:
-        print(git("diff", base, theirs))
+        print(git("diff-tree", "-pM", base, theirs))
         return 0
-    keep(git, now["tree"])
-    labels = {f"GITHEAD_{git('rev-parse', 'HEAD')}": "yours", f"GITHEAD_{theirs}": f"the template's {now['version']}"}
-    merge = ["git", "-c", "merge.renames=true", "merge-recursive", base, "--", git("rev-parse", "HEAD"), theirs]
-    ended = subprocess.run(merge, env=git.environ | labels).returncode
-    Path(git("rev-parse", "--git-path", "MERGE_MSG")).write_text(f"The template's {now['version']}\n", "utf-8")
-    said = "Conflicts, named above: mend them, git add them" if ended else "Merged, and not yet committed"
-    print(f"{said}. Then: make test, git commit. Undo: git reset --hard")
+    merge = ["git", "-c", "merge.renames=true", "merge-recursive", base, "--", "HEAD", theirs]
+    ended = subprocess.run(merge, env=git.environ | {f"GITHEAD_{theirs}": "the template's"}).returncode
+    print("Conflicts: mend, git add." if ended else "Merged.", "Then: make test, git commit. Undo: git reset --hard")
     return ended
-
-
-def tell_news(git: Git, was: dict, now: dict) -> None:
-    print(f"From the template's {was['version']} ({was['commit'][:9]}) to {now['version']} ({now['commit'][:9]})")
-    changes = git("diff", "-U0", was["tree"], now["tree"], "--", "CHANGELOG.md").splitlines()
-    print(*(line[1:] for line in changes if line.startswith("+") and not line.startswith("+++")), sep="\n")
 
 
 def trees(git: Git, was: dict, now: dict) -> list[str]:
@@ -49,11 +43,11 @@ def trees(git: Git, was: dict, now: dict) -> list[str]:
     mine = {path: file for path, file in git.files("HEAD").items() if is_in(path, yours)}
     kits = [{path: file for path, file in files.items() if not is_in(path, yours)} for files in (old, new)]
     both = [git.commit(git.tree(files | mine), "The template") for files in kits]
-    for path in git("diff", "-zM", "--name-only", "--diff-filter=D", both[0], "HEAD").split("\0")[:-1]:
-        print(f"{path}: you deleted it, and it stays deleted")
+    if gone := git("diff-tree", "-rzM", "--name-only", "--diff-filter=D", both[0], "HEAD").replace("\0", " "):
+        print(f"You deleted these, and they stay deleted: {gone}")
     if others := sorted(path for path in {*old, *new} if is_in(path, yours) and old.get(path) != new.get(path)):
-        print(f"Yours, and left as they are: {', '.join(others)}")
-        print(f"What the template did to its own: git diff {git.tree(old)[:9]} {git.tree(new)[:9]} -- {others[0]}")
+        diff = f"git diff {git.tree(old)[:9]} {git.tree(new)[:9]}"
+        print(f"Yours, left as they are, and changed in the template ({diff} -- PATH): {', '.join(others)}")
     return both
 
 
