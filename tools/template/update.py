@@ -25,11 +25,11 @@ def update(*words: str) -> int:
         print(f"Nothing new: this is the template's {was['version']} ({was['commit']}) already")
         return 0
     print(f"From the template's {was['version']} ({was['commit']}) to {now['version']} ({now['commit']})")
-    changes = git("diff-tree", "-pU0", was["tree"], now["tree"], "--", "CHANGELOG.md").splitlines()
+    changes = git("diff-tree", "-p", "-U0", was["tree"], now["tree"], "--", "CHANGELOG.md").splitlines()
     print(*(line[1:] for line in changes if line.startswith("+") and not line.startswith("+++")), sep="\n")
     base, theirs = trees(git, was, now)
     if dry:
-        print(git("diff-tree", "-pM", base, theirs))
+        print(git("diff-tree", "-p", "-M", base, theirs))
         return 0
     merge = ["git", "-c", "merge.renames=true", "merge-recursive", base, "--", "HEAD", theirs]
     ended = subprocess.run(merge, env=git.environ | {f"GITHEAD_{theirs}": "the template's"}).returncode
@@ -43,11 +43,10 @@ def trees(git: Git, was: dict, now: dict) -> list[str]:
     mine = {path: file for path, file in git.files("HEAD").items() if is_in(path, yours)}
     kits = [{path: file for path, file in files.items() if not is_in(path, yours)} for files in (old, new)]
     both = [git.commit(git.tree(files | mine), "The template") for files in kits]
-    if gone := git("diff-tree", "-rzM", "--name-only", "--diff-filter=D", both[0], "HEAD").replace("\0", " "):
+    if gone := git("diff-tree", "-r", "-z", "-M", "--name-only", "--diff-filter=D", both[0], "HEAD").replace("\0", " "):
         print(f"You deleted these, and they stay deleted: {gone}")
     if others := sorted(path for path in {*old, *new} if is_in(path, yours) and old.get(path) != new.get(path)):
-        diff = f"git diff {git.tree(old)[:9]} {git.tree(new)[:9]}"
-        print(f"Yours, left as they are, and changed in the template ({diff} -- PATH): {', '.join(others)}")
+        print("Yours, and left alone. The template's changes: git diff", git.tree(old), git.tree(new), "--", *others)
     return both
 
 
