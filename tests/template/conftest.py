@@ -30,6 +30,10 @@ FILES = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="run every copy's own tests")
+
+
 @pytest.fixture(autouse=True)
 def a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """git as one person has it, and nothing of this machine's settings."""
