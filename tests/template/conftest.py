@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workshop import MACHINERY, REPOSITORY, Folder
@@ -32,6 +33,12 @@ FILES = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="run every copy's own tests")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in terminalreporter.stats.get("passed", []):
+        for what, took in report.user_properties:
+            terminalreporter.write_line(f"{what}: {took}")
 
 
 @pytest.fixture(autouse=True)

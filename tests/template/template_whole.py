@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,8 @@ COMBINATIONS = {
     "no containers": ("zebra_crossings_where_somebody_has_to_wait"[:40].rstrip("_"), "stack projects image"),
     "no parts": ("x", "devcontainer image notebooks projects stack vscode workflows"),
 }
-ENVIRON = {
-    name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "VENV", "VIRTUAL_ENV", "MAKE"))
-}
+OF_THIS_RUN = ("KIT_", "VENV", "VIRTUAL_ENV", "MAKE")
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(OF_THIS_RUN)}
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +46,7 @@ def copy(request: pytest.FixtureRequest, repository: Folder, tmp_path_factory: p
     """Made by `make new`, with no environment to help it."""
     name, without = COMBINATIONS[request.param]
     place = tmp_path_factory.mktemp("copies") / f"my prøject ü {name[:5]}"
-    began = time.monotonic()
     told = make(repository.root, "new", f"NAME={name}", f"DEST={place}", f"WITHOUT={without}", "PYTHON=python3")
-    print(f"copy: {time.monotonic() - began:.1f} s")
     assert told.returncode == 0, told.stdout
     return Folder(place)
 
@@ -133,26 +131,32 @@ def test_parts_that_are_left_out_are_not_there(copy: Folder) -> None:
         assert [(copy.root / path).exists() for path in paths] == [part not in without] * len(paths), part
 
 
-def test_it_runs_and_passes_its_own_tests_at_once(copy: Folder, request: pytest.FixtureRequest) -> None:
+def test_it_runs_and_passes_its_own_tests_at_once(
+    copy: Folder, request: pytest.FixtureRequest, record_property: Callable[[str, str], None]
+) -> None:
     if name_of(copy) != "churn" and not request.config.getoption("--whole"):
         pytest.skip("--whole runs this one, too")
     for target in ("run", "test"):
         began = time.monotonic()
         told = make(copy.root, target)
-        print(f"make {target}: {time.monotonic() - began:.0f} s")
+        record_property(f"make {target} in {name_of(copy)}", f"{time.monotonic() - began:.0f} s")
         assert told.returncode == 0, told.stdout
     assert copy.changes == ""
     assert not (copy.root / ".git" / "shallow").exists()
 
 
-def test_a_project_of_the_oldest_version_takes_todays(repository: Folder, tmp_path: Path) -> None:
+def test_a_project_of_the_oldest_version_takes_todays(
+    repository: Folder, tmp_path: Path, record_property: Callable[[str, str], None]
+) -> None:
     """The changelog names that version by its commit. What comes of the update passes its own tests."""
     named = re.search(r"from commit ([0-9a-f]{7,40})", (REPOSITORY / "CHANGELOG.md").read_text("utf-8"))
     assert named
     oldest = Folder(tmp_path / "oldest")
     Folder(REPOSITORY).git("clone", "-q", "--no-checkout", f"file://{REPOSITORY}", str(oldest.root))
     oldest.git("checkout", "-q", named[1])
+    began = time.monotonic()
     told = oldest.new("churn", tmp_path / "my prøject ü")
+    record_property("copy", f"{time.monotonic() - began:.1f} s")
     assert told.code == 0, told.said
     project = Folder(tmp_path / "my prøject ü")
     assert named[1] in project.read(".starterkit.json")
@@ -161,7 +165,7 @@ def test_a_project_of_the_oldest_version_takes_todays(repository: Folder, tmp_pa
     project.git("-c", "user.name=A Person", "-c", "user.email=a@example.org", "commit", "-qam", "Mine")
     began = time.monotonic()
     told = make(project.root, "update", f"TEMPLATE={repository.root}", "PYTHON=python3")
-    print(told.stdout, f"update: {time.monotonic() - began:.1f} s")
+    record_property("update", f"{time.monotonic() - began:.1f} s")
     assert told.returncode == 0, told.stdout
     assert "n_estimators: int = 150" in project.read("src/churn/problem.py")
     assert "The database first. What" in project.read("tools/stack.py")
