@@ -268,7 +268,17 @@ def test_nothing_new_is_said(template: Folder, project: Folder) -> None:
 def test_a_folder_that_is_no_project_is_told(template: Folder) -> None:
     told = template.update()
     assert (told.code, told.said.count("\n")) == (2, 1)
-    assert "no .starterkit.json here" in told.said
+    assert "no .starterkit.json at a repository's root here" in told.said
+
+
+def test_a_project_within_another_repository_is_told(template: Folder, project: Folder) -> None:
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    (project.root / ".git").rename(project.root / "elsewhere")
+    Folder(project.root.parent).git("init", "-q")
+    told = project.update()
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "at a repository's root" in told.said
 
 
 # --- where the two versions come from

@@ -10,8 +10,8 @@ from rendering import RECORD, Git, Refused, is_in, render, run, take
 
 def update(*words: str) -> int:
     git, dry = Git(Path.cwd()), "--dry-run" in words
-    if not Path(RECORD).is_file():
-        raise Refused(f"there is no {RECORD} here: only a project that `make new` made can be updated")
+    if not Path(RECORD).is_file() or git("rev-parse", "--show-prefix"):
+        raise Refused(f"no {RECORD} at a repository's root here: only a project that `make new` made can be updated")
     if not dry and git("status", "--porcelain"):
         raise Refused("there are changes: commit them or put them aside (git stash -u), then again")
     was = json.loads(Path(RECORD).read_text("utf-8"))
