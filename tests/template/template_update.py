@@ -197,6 +197,18 @@ def test_the_projects_own_folders_are_never_touched(template: Folder, project: F
     assert "+other\n" in project.git(*told.partition("git ")[2].split())
 
 
+def test_no_edit_follows_a_kit_file_into_the_projects_own_folder(template: Folder, project: Folder) -> None:
+    project.git("mv", OLD, "src/churn/mine.py")
+    project.commit()
+    before = project.read("src/churn/mine.py")
+    template.edit(OLD, "old 3\n", "old three\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert f"CONFLICT (modify/delete): {OLD} deleted in HEAD" in told.said
+    assert project.read("src/churn/mine.py") == before
+
+
 def test_the_projects_version_and_the_templates_are_two(template: Folder, project: Folder) -> None:
     project.edit("pyproject.toml", 'version = "0.1.0"', 'version = "3.2.1"')
     project.commit()
