@@ -318,7 +318,8 @@ def test_an_uncommitted_template_is_a_source_and_a_base(template: Folder, made: 
     assert "-dirty)" in said
     project.git("commit", "-q", "-m", "Update")
     template.git("checkout", "-q", ".")  # now the template has neither draft anywhere
-    template.git("gc", "-q", "--prune=now")
+    for folder in (template, project):
+        folder.git("gc", "-q", "--prune=now")
     template.edit(GATE, "line 3\n", "line three\n")
     take(project, template)
     text = project.read(GATE)
@@ -364,7 +365,15 @@ def test_the_source_may_be_an_address(template: Folder, project: Folder, tmp_pat
     assert json.loads(project.read(".starterkit.json"))["template"] == source
 
 
-def test_an_address_is_recorded_and_told_without_its_secrets(project: Folder) -> None:
+def test_an_address_is_recorded_and_told_without_its_secrets(template: Folder, project: Folder) -> None:
+    address = "https://someone:s3cret@example.org/kit.git"
+    project.git("config", "--global", f"url.file://{template.root}.insteadOf", address)
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    told = project.update(address)
+    assert told.code == 0, told.said
+    assert json.loads(project.read(".starterkit.json"))["template"] == "https://example.org/kit.git"
+    project.git("reset", "-q", "--hard")
     told = project.update("https://someone:s3cret@localhost:1/kit.git")
     assert (told.code, told.said.count("\n")) == (2, 1)
     assert "s3cret" not in told.said
