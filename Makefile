@@ -12,6 +12,14 @@ TO ?=
 FROM ?=
 IMAGE ?=
 DEBUG_PORT ?= 5678
+# Not ?=: an environment may well have a NAME of its own.
+TEMPLATE =
+DRY =
+# <template>
+NAME =
+DEST =
+WITHOUT =
+# </template>
 
 IN_ENV := $(VENV)/bin/python -m
 KIT := $(IN_ENV) starterkit
@@ -24,9 +32,20 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve serve-debug image ui backup restore test lint format types contracts deps unit test-slow \
-  test-faults test-f5 test-browser test-containers rehearse workflows mutants bench-batch bench-parity env env-test add lock update-deps \
-  clean
+.PHONY: help run serve serve-debug ui test lint format types contracts deps unit test-slow env env-test add lock \
+  update-deps update clean
+# <image>
+.PHONY: image
+# </image>
+# <stack>
+.PHONY: backup restore
+# </stack>
+# <workflows>
+.PHONY: workflows
+# </workflows>
+# <template>
+.PHONY: test-faults test-f5 test-browser test-containers test-template rehearse mutants bench-batch bench-parity new
+# </template>
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -41,8 +60,10 @@ run: env ## raw data to a registered, gated model, then a few predictions
 serve: env ## answer over HTTP with the champion
 	@$(KIT) serve $(ARGS)
 
+# <image>
 image: env ## an image that serves the champion, with the model in it; IMAGE=name:tag
 	@$(VENV)/bin/python tools/image.py $(IMAGE)
+# </image>
 
 serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=5678
 	@$(VENV)/bin/python -Xfrozen_modules=off -m debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
@@ -54,13 +75,17 @@ ui: env ## MLflow's own pages for the runs and models
 
 test: lint types contracts deps unit ## all checks and tests
 
-lint: env-test workflows ## ruff: mistakes and formatting; and the workflows
+lint: env-test ## ruff: mistakes and formatting
 	$(IN_ENV) ruff check .
 	$(IN_ENV) ruff format --check .
+
+# <workflows>
+lint: workflows
 
 workflows: env-test ## .github/workflows: their schema, and zizmor for what an attacker could use
 	$(IN_ENV) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/zizmor --offline --quiet --persona auditor .github/workflows
+# </workflows>
 
 types: env-test ## pyrefly: types
 	$(IN_ENV) pyrefly check --python-interpreter-path $(VENV)/bin/python
@@ -77,6 +102,7 @@ unit: env-test ## pytest alone; ARGS="-k export" picks
 test-slow: env-test ## tests that take long: they train again, kill what they started, or judge many candidates
 	$(ALONE) $(IN_ENV) pytest -m slow $(ARGS)
 
+# <template>
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
@@ -90,16 +116,21 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 	@rm -rf build/screenshots
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
 
+test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
+	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template -n 2 --durations=8 $(ARGS)
+
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
+# </template>
 
 format: env-test ## ruff: format and mend what it can
 	$(IN_ENV) ruff check --fix .
 	$(IN_ENV) ruff format .
 
+# <stack>
 # --- the container stack (docs/stack.md)
 
 backup: python ## the stack's database and artifacts, into a new folder below backups/; TO=folder
@@ -108,6 +139,8 @@ backup: python ## the stack's database and artifacts, into a new folder below ba
 restore: python ## a backup, into an empty stack: make restore FROM=backups/…
 	@$(PYTHON) tools/stack.py restore "$(FROM)" $(ARGS)
 
+# </stack>
+# <template>
 # --- benchmarks (bench/README.md)
 
 bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=10000000 ARGS=--only-kit shows memory
@@ -115,6 +148,21 @@ bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=100000
 
 bench-parity: env-test ## every estimator's graph against it; ROWS=100000 is quicker
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)
+
+# --- a project of its own (docs/decisions/0019-template.md)
+
+new: export ASKED_NAME = $(NAME)
+new: export ASKED_DEST = $(DEST)
+new: export ASKED_WITHOUT = $(WITHOUT)
+new: python ## a project of this template: make new DEST=../churn NAME=churn WITHOUT="stack vscode"
+	@$(PYTHON) tools/template/new.py "$$ASKED_NAME" "$$ASKED_DEST" "$$ASKED_WITHOUT"
+# </template>
+
+# --- the template (how: tools/template/update.py)
+
+update: export ASKED_TEMPLATE = $(TEMPLATE)
+update: python ## in a project: merge what the template changed; DRY=1 shows it, TEMPLATE=folder or address
+	@$(PYTHON) tools/template/update.py $(if $(DRY),--dry-run) "$$ASKED_TEMPLATE"
 
 # --- the environment (how: tools/environment.py, tools/lock.py)
 

@@ -21,7 +21,13 @@ from environment import BOOTSTRAP_LOCK, LOCK, TEST_LOCK, CannotMake, check_pytho
 
 PROJECT = "pyproject.toml"
 # An image's lock, and the group of dependencies in pyproject.toml that it is made of.
-IMAGES = {"requirements-server.txt": "server", "requirements-serve.txt": "serve"}
+IMAGES: dict[str, str] = {}
+# <stack>
+IMAGES["requirements-server.txt"] = "server"
+# </stack>
+# <image>
+IMAGES["requirements-serve.txt"] = "serve"
+# </image>
 FILES = (PROJECT, LOCK, TEST_LOCK, *IMAGES, BOOTSTRAP_LOCK)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"

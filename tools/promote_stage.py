@@ -2,9 +2,9 @@
 
     python tools/promote_stage.py STAGE [--bundle FILE] [--approver NAME] [--same-server]
 
-The promotion workflow and `make rehearse` call this and nothing else. Settings and secrets come from the environment,
-as for any command; a variable that is empty counts as not set, for that is what a workflow makes of a missing secret.
-A command that fails ends this with its own exit code. See docs/ci-cd.md.
+The promotion workflow and the template's rehearsal call this and nothing else. Settings and secrets come from the
+environment, as for any command; a variable that is empty counts as not set, for that is what a workflow makes of a
+missing secret. A command that fails ends this with its own exit code. See docs/ci-cd.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""Small templates and projects of them: the real machinery, and files that are no more than each case needs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workshop import MACHINERY, REPOSITORY, Folder
+
+FILES = {
+    ".gitattributes": "* text=auto eol=lf\n*.bat text eol=crlf\n*.bin binary\ndocs/*.txt -text\n",
+    ".gitignore": "__pycache__/\nsecret.txt\n",
+    "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- The first.\n",
+    "LICENSE": "The MLflow SDK Starter Kit authors\n",
+    "README.md": "# MLflow SDK Starter Kit\n",
+    "bench/batch.py": "",
+    "config/base.yaml": "gate: 1\n",
+    "data/table.csv": "a,b\n1,2\n",
+    "docs/readme-of-a-copy.md": "# example_project\n",
+    "docs/stack.md": "The stack of mlflow-starter-kit.\n",
+    "notebooks/look.ipynb": '{"from": "example_project"}\n',
+    "pyproject.toml": '[project]\nname = "mlflow-starter-kit"\nversion = "0.1.0"\n',
+    "requirements.txt": "numpy==2.4.6 \\\nscikit-learn==1.9.1\n    # via mlflow-starter-kit (pyproject.toml)\n",
+    "src/example_project/problem.py": "from starterkit.problem import Problem\n",
+    "src/starterkit/gate.py": "".join(f"line {number}\n" for number in range(1, 31)),
+    "src/starterkit/old.py": "".join(f"old {number}\n" for number in range(1, 31)),
+    "tests/example_project/test_it.py": "from example_project import problem\nfrom starterkit.data import Reader\n",
+    "tests/starterkit/test_gate.py": "",
+    "Makefile": "all: run\n# <stack>\nbackup:\n# </stack>\n# <template>\nbench:\n# </template>\nrun:\n",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="run every copy's own tests")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in terminalreporter.stats.get("passed", []):
+        for what, took in report.user_properties:
+            terminalreporter.write_line(f"{what}: {took}")
+
+
+@pytest.fixture(autouse=True)
+def a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git as one person has it, and nothing of this machine's settings."""
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[user]\nname = A Person\nemail = person@example.org\n[init]\ndefaultBranch = main\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Folder:
+    """A small template with one commit, in a folder with a space and an umlaut."""
+    folder = Folder(tmp_path / "the tëmplate")
+    folder.root.mkdir()
+    folder.git("init", "-q")
+    for path, text in FILES.items():
+        folder.write(path, text)
+    folder.write("docs/picture.bin", bytes(range(256)) + b"example_project\r\n")
+    folder.write("docs/latin.txt", "example_project, caf\xe9\r\n".encode("latin-1"))
+    folder.write("tools/run.sh", "#!/bin/sh\n")
+    (folder.root / "tools/run.sh").chmod(0o755)
+    folder.write("tools/start.bat", b"echo example_project\r\n")
+    shutil.copytree(REPOSITORY / MACHINERY, folder.root / MACHINERY, ignore=shutil.ignore_patterns("__pycache__"))
+    folder.commit("One")
+    return folder
+
+
+@pytest.fixture
+def made(template: Folder, tmp_path: Path) -> Callable[..., Folder]:
+    """Makes a project of the template."""
+
+    def make(name: str = "churn", without: str = "", dest: str = "my prøject ü") -> Folder:
+        told = template.new(name, tmp_path / dest, without)
+        assert told.code == 0, told.said
+        return Folder(tmp_path / dest)
+
+    return make
+
+
+@pytest.fixture
+def project(made: Callable[..., Folder]) -> Folder:
+    return made()

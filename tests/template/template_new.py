@@ -1,0 +1,293 @@
+"""What `make new` makes, and what it refuses."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from workshop import MACHINERY, OLD_NAMES, REPOSITORY, Folder
+
+Make = Callable[..., Folder]
+
+
+def test_a_project_bears_its_name_and_no_trace_of_the_old_one(project: Folder) -> None:
+    assert project.read("README.md") == "# churn\n"
+    assert project.read("tests/churn/test_it.py") == "from churn import problem\nfrom starterkit.data import Reader\n"
+    assert "src/churn/problem.py" in project.files
+    assert not [path for path in project.files if re.search(OLD_NAMES, path)]
+    found = project.run("git", "grep", "-iaE", OLD_NAMES, "--", ".", ":!LICENSE", ":!.starterkit.json")
+    assert found.said == "docs/picture.bin:" + found.said.partition(":")[2]  # a binary file is left as it is
+
+
+def test_imports_follow_the_order_of_their_names(made: Make) -> None:
+    text = made("zoo").read("tests/zoo/test_it.py")
+    assert text == "from starterkit.data import Reader\nfrom zoo import problem\n"
+
+
+def test_an_underscore_in_the_name_is_a_hyphen_in_the_distributions(made: Make) -> None:
+    project = made("churn_rate")
+    assert 'name = "churn-rate"' in project.read("pyproject.toml")
+    assert "via churn-rate (pyproject" in project.read("requirements.txt")
+
+
+def test_the_templates_own_files_and_lines_stay_behind(project: Folder) -> None:
+    gone = ("CHANGELOG.md", "bench/batch.py", "tests/starterkit/test_gate.py", f"{MACHINERY}/new.py")
+    assert not {*gone} & {*project.files}
+    assert project.read("Makefile") == "all: run\nbackup:\nrun:\n"
+
+
+def test_a_part_is_left_out_with_all_that_mentions_it(made: Make) -> None:
+    project = made(without="stack, notebooks")
+    assert not [path for path in project.files if path.startswith(("docs/stack", "notebooks"))]
+    assert project.read("Makefile") == "all: run\nrun:\n"
+
+
+def test_it_is_one_commit_of_a_clean_repository_by_its_user(project: Folder) -> None:
+    assert project.changes == ""
+    assert project.git("log", "--format=%an %s") == "A Person churn, from the template's 0.1.0"
+    assert project.git("fsck", "--no-dangling") == ""
+    assert project.git("rev-parse", "--is-shallow-repository") == "false"
+    assert project.git("remote") == ""
+
+
+def test_without_an_identity_the_first_commit_has_a_neutral_one(
+    template: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    assert template.new("churn", tmp_path / "churn").code == 0
+    assert Folder(tmp_path / "churn").git("log", "--format=%an") == "starterkit"
+    assert Folder(tmp_path / "churn").run("git", "config", "user.name").code == 1
+
+
+def test_the_record_says_where_it_comes_from(template: Folder, project: Folder) -> None:
+    record = json.loads(project.read(".starterkit.json"))
+    assert record == {
+        "name": "churn",
+        "without": [],
+        "template": str(template.root),
+        "version": "0.1.0",
+        "commit": template.git("rev-parse", "HEAD"),
+        "tree": template.git("rev-parse", "HEAD^{tree}"),
+    }
+
+
+def test_an_address_is_recorded_without_its_secrets(template: Folder, made: Make) -> None:
+    template.git("remote", "add", "origin", "https://someone:s3cret@example.org/kit.git")
+    template.git("update-ref", "refs/remotes/origin/main", "HEAD")  # what `git push` leaves
+    project = made()
+    assert json.loads(project.read(".starterkit.json"))["template"] == "https://example.org/kit.git"
+    assert project.run("git", "grep", "-a", "s3cret").code == 1
+
+
+def test_an_address_that_lacks_this_version_is_not_recorded(template: Folder, made: Make) -> None:
+    template.git("remote", "add", "origin", "https://example.org/kit.git")
+    template.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")
+    assert json.loads(made().read(".starterkit.json"))["template"] == str(template.root)
+
+
+def test_bytes_and_modes_survive(template: Folder, project: Folder) -> None:
+    assert (project.root / "docs/picture.bin").read_bytes() == (template.root / "docs/picture.bin").read_bytes()
+    assert (project.root / "docs/latin.txt").read_bytes() == b"churn, caf\xe9\r\n"
+    assert (project.root / "tools/start.bat").read_bytes() == b"echo churn\r\n"
+    assert os.access(project.root / "tools/run.sh", os.X_OK)
+    assert project.git("ls-files", "-s", "tools/run.sh").startswith("100755")
+    assert not [line for line in project.git("ls-files", "-s").splitlines() if line.startswith("120000")]
+
+
+def test_a_checkout_with_other_line_endings_makes_the_same_project(
+    template: Folder, made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made()
+    with Path(os.environ["GIT_CONFIG_GLOBAL"]).open("a") as settings:
+        settings.write("[core]\nautocrlf = true\nfileMode = false\n")
+    template.write(".gitattributes", "*.bin binary\ndocs/*.txt -text\n")
+    template.commit("No attributes")
+    windows = Folder(tmp_path / "windows")
+    template.git("clone", "-q", str(template.root), str(windows.root))
+    assert b"\r\n" in (windows.root / "Makefile").read_bytes()
+    windows.write("src/starterkit/gate.py", windows.read("src/starterkit/gate.py").replace("line 3\r", "line three\r"))
+    assert windows.new("churn", tmp_path / "second").code == 0
+    second = Folder(tmp_path / "second")
+    differs = [
+        path
+        for path in first.files
+        if second.git("rev-parse", f"HEAD:{path}") != first.git("rev-parse", f"HEAD:{path}")
+    ]
+    assert differs == [".gitattributes", ".starterkit.json", "src/starterkit/gate.py"]
+    assert second.git("ls-files", "-s", "tools/run.sh").startswith("100755")
+
+
+def test_an_uncommitted_template_is_copied_as_it_stands(template: Folder, made: Make) -> None:
+    template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")
+    template.write("src/starterkit/added.py", "added\n")
+    template.git("add", "src/starterkit/added.py")
+    template.write("src/starterkit/notes.py", "git does not track this\n")
+    template.write("secret.txt", "ignored\n")
+    (template.root / "src/starterkit/old.py").unlink()
+    before = template.changes
+    project = made()
+    assert "line three" in project.read("src/starterkit/gate.py")
+    assert "src/starterkit/added.py" in project.files
+    assert not {"src/starterkit/notes.py", "secret.txt", "src/starterkit/old.py"} & {*project.files}
+    assert json.loads(project.read(".starterkit.json"))["commit"].endswith("-dirty")
+    assert template.changes == before
+    assert template.git("stash", "list") == ""
+
+
+def test_a_shallow_clone_and_a_worktree_are_templates_too(template: Folder, tmp_path: Path) -> None:
+    template.git("clone", "-q", "--depth", "1", f"file://{template.root}", str(tmp_path / "shallow"))
+    template.git("worktree", "add", "-q", str(tmp_path / "worktree"))
+    for place in ("shallow", "worktree"):
+        assert Folder(tmp_path / place).new("churn", tmp_path / f"of {place}").code == 0
+        assert Folder(tmp_path / f"of {place}").git("rev-parse", "--is-shallow-repository") == "false"
+
+
+def test_a_hooks_variables_lead_nowhere_else(template: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = template.git("rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(template.root / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(template.root / ".git" / "index"))
+    assert template.new("churn", tmp_path / "churn").code == 0
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    assert (template.git("rev-parse", "HEAD"), template.changes) == (before, "")
+    assert Folder(tmp_path / "churn").changes == ""
+
+
+def test_in_place_it_is_a_commit_on_top(template: Folder) -> None:
+    """What "Use this template" gives has the template's files, and a history of its own."""
+    told = template.new("churn")
+    assert told.code == 0, told.said
+    assert template.changes == ""
+    assert template.git("log", "--format=%s").splitlines() == ["churn, from the template's 0.1.0", "One"]
+    assert "src/churn/problem.py" in template.files
+    assert not (template.root / "bench").exists()
+    assert not (template.root / "src/example_project").exists()
+
+
+def test_in_place_on_a_tree_with_changes_is_refused(template: Folder) -> None:
+    template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")
+    told = template.new("churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "commit them first" in told.said
+    assert (template.root / "src/example_project").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "letters a to z"),
+        ("my churn", "letters a to z"),
+        ("my-churn", "letters a to z"),
+        ("Churn", "letters a to z"),
+        ("1churn", "letters a to z"),
+        ("_churn", "letters a to z"),
+        ("churn_", "letters a to z"),
+        ("größe", "letters a to z"),
+        ("отток", "letters a to z"),
+        ("ch'urn", "letters a to z"),
+        ('ch"urn', "letters a to z"),
+        ("churn\n", "letters a to z"),
+        ("../churn", "letters a to z"),
+        ("$(id)", "letters a to z"),
+        ("c" * 41, "letters a to z"),
+        ("class", "a word of Python's"),
+        ("match", "a word of Python's"),
+        ("json", "a module"),
+        ("numpy", "a module"),
+        ("scikit_learn", "a module"),
+        ("sklearn", "a module"),
+        ("starterkit", "a module"),
+        ("example_project", "a module"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_in_one_line(template: Folder, tmp_path: Path, name: str, why: str) -> None:
+    told = template.new(name, tmp_path / "churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert why in told.said
+    assert not (tmp_path / "churn").exists()
+
+
+def test_every_module_of_the_environment_is_taken(template: Folder, tmp_path: Path) -> None:
+    """Without the environment the locks and one list know them: both are asked here, by a Python that has none."""
+    for lock in REPOSITORY.glob("requirements*.txt"):
+        template.write(lock.name, lock.read_bytes())
+    modules = [name for name in packages_distributions() if re.fullmatch("[a-z](_?[a-z0-9]){0,39}", name)]
+    asked = "import sys; sys.path.insert(0, 'tools/template'); import new\n" + "".join(
+        f"try: new.check({name!r}, []); print({name!r})\nexcept new.Refused: pass\n" for name in modules
+    )
+    assert len(modules) > 80
+    assert template.run(sys.executable, "-S", "-c", asked).said == ""
+
+
+def test_a_part_that_is_not_there_is_refused_with_those_that_are(template: Folder, tmp_path: Path) -> None:
+    told = template.new("churn", tmp_path / "churn", "stack grafana")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "WITHOUT=grafana" in told.said
+    assert "devcontainer, image, notebooks" in told.said
+
+
+@pytest.mark.parametrize("dest", ["full", "file", "the tëmplate", "the tëmplate/churn"])
+def test_a_place_that_is_taken_is_refused(template: Folder, tmp_path: Path, dest: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    told = template.new("churn", tmp_path / dest)
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "name a new folder" in told.said
+    assert template.changes == ""
+
+
+def test_an_empty_folder_and_missing_parents_are_taken(template: Folder, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert template.new("churn", tmp_path / "empty").code == 0
+    assert template.new("churn", tmp_path / "a" / "b" / "churn").code == 0
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(template: Folder, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    told = template.new("churn", tmp_path / "locked" / "churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+
+
+def test_without_git_it_says_so(template: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = template.new("churn", tmp_path / "churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "'git'" in told.said
+
+
+@pytest.mark.parametrize("after", [0.05, 0.15, 0.3, 0.5])
+def test_ctrl_c_leaves_all_or_nothing(template: Folder, tmp_path: Path, after: float) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    command = [sys.executable, "-S", f"{MACHINERY}/new.py", "churn", str(place / "churn")]
+    child = subprocess.Popen(command, cwd=template.root, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        child.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does: git gets it too
+    child.communicate()
+    left = [path.name for path in place.iterdir()]
+    assert left in ([], ["churn"])
+    if left:
+        assert Folder(place / "churn").changes == ""
+
+
+def test_the_machinery_is_small_and_needs_nothing() -> None:
+    files = [*(REPOSITORY / MACHINERY).glob("*.*")]
+    assert sum(len(file.read_text("utf-8").splitlines()) for file in files) < 250
+    imports = {
+        line.split()[1].split(".")[0]
+        for file in files
+        for line in file.read_text("utf-8").splitlines()
+        if line.startswith(("import ", "from "))
+    }
+    assert imports - {"rendering"} <= sys.stdlib_module_names

@@ -1,0 +1,410 @@
+"""What `make update` makes of changes on both sides."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workshop import Folder
+
+GATE, OLD, NEW = "src/starterkit/gate.py", "src/starterkit/old.py", "src/starterkit/new.py"
+
+
+def conflicts(project: Folder) -> list[str]:
+    return project.git("diff", "--name-only", "--diff-filter=U").splitlines()
+
+
+def take(project: Folder, template: Folder, *, commit: bool = True) -> str:
+    """An update that has to go well."""
+    if commit:
+        template.commit()
+    told = project.update()
+    assert told.code == 0, told.said
+    return told.said
+
+
+# --- a kit file
+
+
+def test_what_the_template_changed_arrives_and_is_not_committed(template: Folder, project: Folder) -> None:
+    template.edit(GATE, "line 3\n", "line three of example_project\n")
+    template.write("src/starterkit/added.py", "from example_project import problem\n")
+    (template.root / "tools/run.sh").chmod(0o644)
+    template.write("docs/picture.bin", b"\0\1\2 other")
+    take(project, template)
+    assert "line three of churn\n" in project.read(GATE)
+    assert project.read("src/starterkit/added.py") == "from churn import problem\n"
+    assert not (project.root / "tools/run.sh").stat().st_mode & 0o100
+    assert (project.root / "docs/picture.bin").read_bytes() == b"\0\1\2 other"
+    assert len(project.git("log", "--format=%h").splitlines()) == 1
+    project.git("commit", "-q", "-m", "Update")
+    assert project.changes == ""
+
+
+def test_edits_of_both_sides_at_different_places_merge(template: Folder, project: Folder) -> None:
+    project.edit(GATE, "line 25\n", "line twenty-five\n")
+    project.commit()
+    template.edit(GATE, "line 3\n", "line three\n")
+    take(project, template)
+    text = project.read(GATE)
+    assert "line three\n" in text
+    assert "line twenty-five\n" in text
+
+
+def test_edits_of_both_sides_at_one_place_conflict_with_markers(template: Folder, project: Folder) -> None:
+    project.edit(GATE, "line 3\n", "line mine\n")
+    project.commit()
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.edit(OLD, "old 3\n", "old three\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert f"Merge conflict in {GATE}" in told.said
+    assert "<<<<<<< HEAD\nline mine\n=======\nline three\n>>>>>>> the template's\n" in project.read(GATE)
+    assert conflicts(project) == [GATE]
+    assert "old three" in project.read(OLD)
+    again = project.update()
+    assert again.code == 2
+    assert "there are changes" in again.said
+
+
+def test_one_command_undoes_a_conflict_and_a_merge(template: Folder, project: Folder) -> None:
+    project.edit(GATE, "line 3\n", "line mine\n")
+    project.commit()
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.write("src/starterkit/added.py", "added\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert "Undo: git reset --hard" in told.said
+    project.git("reset", "--hard")
+    assert project.changes == ""
+    assert "line mine\n" in project.read(GATE)
+    project.edit(GATE, "line mine\n", "line 3\n")
+    project.commit()
+    assert "Undo: git reset --hard" in take(project, template, commit=False)
+    project.git("reset", "--hard")
+    assert project.changes == ""
+    assert "line three" not in project.read(GATE)
+    take(project, template, commit=False)  # and it can be taken again
+    assert "line three" in project.read(GATE)
+
+
+def test_an_edit_follows_the_templates_rename(template: Folder, project: Folder) -> None:
+    project.edit(OLD, "old 25\n", "old mine\n")
+    project.commit()
+    template.git("mv", OLD, NEW)
+    template.edit(NEW, "old 3\n", "old three\n")
+    take(project, template)
+    assert not (project.root / OLD).exists()
+    assert "old three\n" in project.read(NEW)
+    assert "old mine\n" in project.read(NEW)
+
+
+def test_the_templates_edit_follows_the_projects_rename(template: Folder, project: Folder) -> None:
+    project.git("config", "merge.renames", "false")  # a setting of one's own does not change what is promised
+    project.git("mv", OLD, "src/starterkit/mine.py")
+    project.commit()
+    template.edit(OLD, "old 3\n", "old three\n")
+    said = take(project, template)
+    assert "old three\n" in project.read("src/starterkit/mine.py")
+    assert not (project.root / OLD).exists()
+    assert "You deleted" not in said
+
+
+def test_two_names_for_one_file_are_a_conflict(template: Folder, project: Folder) -> None:
+    project.git("mv", OLD, "src/starterkit/mine.py")
+    project.commit()
+    template.git("mv", OLD, NEW)
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert "CONFLICT (rename/rename)" in told.said
+    project.git("reset", "--hard")
+    assert project.changes == ""
+
+
+def test_the_templates_deletion_meets_an_edit_as_a_conflict(template: Folder, project: Folder) -> None:
+    project.edit(OLD, "old 3\n", "old mine\n")
+    project.commit()
+    (template.root / OLD).unlink()
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert f"CONFLICT (modify/delete): {OLD} deleted in the template's and modified in HEAD" in told.said
+    assert "old mine\n" in project.read(OLD)
+
+
+def test_the_templates_edit_meets_a_deletion_as_a_conflict(template: Folder, project: Folder) -> None:
+    (project.root / OLD).unlink()
+    project.commit()
+    template.edit(OLD, "old 3\n", "old three\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert f"CONFLICT (modify/delete): {OLD} deleted in HEAD and modified in the template's" in told.said
+
+
+def test_what_both_deleted_is_no_conflict_and_what_only_the_template_had_goes(
+    template: Folder, project: Folder
+) -> None:
+    (project.root / OLD).unlink()
+    project.commit()
+    for path in (OLD, GATE):
+        (template.root / path).unlink()
+    take(project, template)
+    assert not {OLD, GATE} & {*project.files}
+
+
+def test_a_deleted_file_stays_deleted_and_is_told(template: Folder, project: Folder) -> None:
+    (project.root / OLD).unlink()
+    project.commit()
+    template.edit(GATE, "line 3\n", "line three\n")
+    said = take(project, template)
+    assert f"You deleted these, and they stay deleted: {OLD}" in said
+    assert OLD not in project.files
+
+
+def test_one_path_added_on_both_sides_is_a_conflict(template: Folder, project: Folder) -> None:
+    project.write(NEW, "mine\n")
+    project.commit()
+    template.write(NEW, "the template's\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert conflicts(project) == [NEW]
+
+
+# --- what is the project's own
+
+
+def test_the_projects_own_folders_are_never_touched(template: Folder, project: Folder) -> None:
+    own = ["src/churn/problem.py", "config/base.yaml", "data/table.csv", "tests/churn/test_it.py", "README.md"]
+    project.edit("src/churn/problem.py", "Problem\n", "Problem, feature\n")
+    project.commit()
+    before = {path: project.git("rev-parse", f"HEAD:{path}") for path in own}
+    for path in (*(path.replace("churn", "example_project") for path in own[:-1]), "docs/readme-of-a-copy.md"):
+        template.write(path, "other\n")
+    template.write("notebooks/second.ipynb", "{}\n")
+    template.git("rm", "-q", "notebooks/look.ipynb")
+    template.edit(GATE, "line 3\n", "line three\n")
+    said = take(project, template)
+    project.git("commit", "-q", "-m", "Update")
+    assert {path: project.git("rev-parse", f"HEAD:{path}") for path in own} == before
+    assert [path for path in project.files if path.startswith("notebooks")] == ["notebooks/look.ipynb"]
+    (told,) = [line for line in said.splitlines() if line.startswith("Yours, and left alone.")]
+    assert told.endswith(" ".join(sorted([*own, "notebooks/look.ipynb", "notebooks/second.ipynb"])))
+    assert "+other\n" in project.git(*told.partition("git ")[2].split())
+
+
+def test_no_edit_follows_a_kit_file_into_the_projects_own_folder(template: Folder, project: Folder) -> None:
+    project.git("mv", OLD, "src/churn/mine.py")
+    project.commit()
+    before = project.read("src/churn/mine.py")
+    template.edit(OLD, "old 3\n", "old three\n")
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert f"CONFLICT (modify/delete): {OLD} deleted in HEAD" in told.said
+    assert project.read("src/churn/mine.py") == before
+
+
+def test_the_projects_version_and_the_templates_are_two(template: Folder, project: Folder) -> None:
+    project.edit("pyproject.toml", 'version = "0.1.0"', 'version = "3.2.1"')
+    project.commit()
+    template.edit("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
+    said = take(project, template)
+    assert 'version = "3.2.1"' in project.read("pyproject.toml")
+    assert json.loads(project.read(".starterkit.json"))["version"] == "0.2.0"
+    assert said.startswith("From the template's 0.1.0 (")
+
+
+def test_parts_that_were_left_out_stay_out(template: Folder, made: Callable[..., Folder]) -> None:
+    project = made(without="stack")
+    template.write("docs/stack-more.md", "more\n")
+    template.edit("docs/stack.md", "The stack", "The whole stack")
+    template.edit("Makefile", "backup:\n", "backup: first\nrestore:\n")
+    template.edit("Makefile", "all: run\n", "all: run test\n")
+    take(project, template)
+    assert project.read("Makefile") == "all: run test\nrun:\n"
+    assert not [path for path in project.files if path.startswith("docs/stack")]
+    assert json.loads(project.read(".starterkit.json"))["without"] == ["stack"]
+
+
+# --- before it begins
+
+
+def test_changes_that_are_not_committed_are_refused(template: Folder, project: Folder) -> None:
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    for path, content in ((GATE, "mine\n"), ("notes.txt", "git does not track this\n")):
+        project.write(path, content)
+        told = project.update()
+        assert (told.code, told.said.count("\n")) == (2, 1)
+        assert "git stash -u" in told.said
+        assert project.read(path) == content
+        project.git("stash", "-u", "-q")
+
+
+def test_a_dry_run_shows_the_diff_and_changes_nothing(template: Folder, project: Folder) -> None:
+    template.edit(GATE, "line 3\n", "line three of example_project\n")
+    template.commit()
+    project.write("notes.txt", "a dry run minds no changes\n")
+    told = project.update("--dry-run")
+    assert told.code == 0
+    assert "-line 3\n+line three of churn\n" in told.said
+    assert project.changes == "?? notes.txt"
+
+
+def test_the_changelogs_entries_and_steps_come_first(template: Folder, project: Folder) -> None:
+    template.write(
+        "CHANGELOG.md",
+        "# Changelog\n\n## [Unreleased]\n\n## [0.2.0]\n\n### To do after an update\n\n- Run `make lock`.\n\n"
+        "### Added\n\n- The second.\n- The first.\n",
+    )
+    template.edit(GATE, "line 3\n", "line three\n")
+    said = take(project, template)
+    assert "## [0.2.0]\n\n### To do after an update\n\n- Run `make lock`.\n" in said
+    assert "- The second.\n" in said
+    assert "- The first." not in said
+    assert said.index("make lock") < said.index("Merged.")
+
+
+def test_nothing_new_is_said(template: Folder, project: Folder) -> None:
+    told = project.update()
+    assert (told.code, told.said.count("\n")) == (0, 1)
+    assert told.said.startswith("Nothing new: this is the template's 0.1.0")
+    assert project.changes == ""
+
+
+def test_a_folder_that_is_no_project_is_told(template: Folder) -> None:
+    told = template.update()
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "no .starterkit.json at a repository's root here" in told.said
+
+
+def test_a_project_within_another_repository_is_told(template: Folder, project: Folder) -> None:
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    (project.root / ".git").rename(project.root / "elsewhere")
+    Folder(project.root.parent).git("init", "-q")
+    told = project.update()
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "at a repository's root" in told.said
+
+
+# --- where the two versions come from
+
+
+def test_one_update_after_the_other(template: Folder, project: Folder) -> None:
+    project.edit(GATE, "line 25\n", "line mine\n")
+    project.commit()
+    for old, new in (("line 3\n", "line three\n"), ("line three\n", "line drei\n"), ("line 10\n", "line ten\n")):
+        template.edit(GATE, old, new)
+        take(project, template)
+        project.git("commit", "-q", "-m", "Update")
+    text = project.read(GATE)
+    assert "line drei\n" in text
+    assert "line ten\n" in text
+    assert "line mine\n" in text
+
+
+def test_an_uncommitted_template_is_a_source_and_a_base(template: Folder, made: Callable[..., Folder]) -> None:
+    template.edit(GATE, "line 3\n", "line draft\n")
+    project = made()
+    template.edit(GATE, "line draft\n", "line draft two\n")
+    template.edit(GATE, "line 25\n", "line twenty-five\n")
+    said = take(project, template, commit=False)
+    assert "-dirty)" in said
+    project.git("commit", "-q", "-m", "Update")
+    template.git("checkout", "-q", ".")  # now the template has neither draft anywhere
+    for folder in (template, project):
+        folder.git("gc", "-q", "--prune=now")
+    template.edit(GATE, "line 3\n", "line three\n")
+    take(project, template)
+    text = project.read(GATE)
+    assert "line three\n" in text
+    assert "line 25\n" in text
+
+
+def test_a_clone_of_the_project_finds_the_base_in_the_template(
+    template: Folder, project: Folder, tmp_path: Path
+) -> None:
+    project.edit(GATE, "line 25\n", "line mine\n")
+    project.commit()
+    clone = Folder(tmp_path / "clone")
+    project.git("clone", "-q", str(project.root), str(clone.root))
+    template.edit(GATE, "line 3\n", "line three\n")
+    take(clone, template)
+    assert "line mine\n" in clone.read(GATE)
+    assert "line three\n" in clone.read(GATE)
+
+
+def test_a_base_that_is_nowhere_is_told(template: Folder, made: Callable[..., Folder], tmp_path: Path) -> None:
+    template.edit(GATE, "line 3\n", "line draft\n")
+    clone = Folder(tmp_path / "clone")
+    template.git("clone", "-q", f"file://{made().root}", str(clone.root))
+    template.git("checkout", "-q", ".")
+    template.git("gc", "-q", "--prune=now")
+    told = clone.update()
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "lacks the version of this project" in told.said
+    assert clone.changes == ""
+
+
+@pytest.mark.parametrize("form", ["file://{}", "{}", "relative"])
+def test_the_source_may_be_an_address(template: Folder, project: Folder, tmp_path: Path, form: str) -> None:
+    bare = tmp_path / "bäre.git"
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    template.git("clone", "-q", "--bare", str(template.root), str(bare))
+    source = "../bäre.git" if form == "relative" else form.format(bare)
+    told = project.update(source)
+    assert told.code == 0, told.said
+    assert "line three\n" in project.read(GATE)
+    assert json.loads(project.read(".starterkit.json"))["template"] == source
+
+
+def test_an_address_is_recorded_and_told_without_its_secrets(template: Folder, project: Folder) -> None:
+    address = "https://someone:s3cret@example.org/kit.git"
+    project.git("config", "--global", f"url.file://{template.root}.insteadOf", address)
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    told = project.update(address)
+    assert told.code == 0, told.said
+    assert json.loads(project.read(".starterkit.json"))["template"] == "https://example.org/kit.git"
+    project.git("reset", "-q", "--hard")
+    told = project.update("https://someone:s3cret@localhost:1/kit.git")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "s3cret" not in told.said
+
+
+def test_what_is_no_template_is_told(project: Folder, tmp_path: Path) -> None:
+    other = Folder(tmp_path / "other")
+    other.root.mkdir()
+    other.git("init", "-q")
+    other.write("a.txt", "a")
+    other.commit()
+    told = project.update(other.root)
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "is no template, or an older one" in told.said
+    told = project.update(tmp_path / "nowhere")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+
+
+def test_a_project_made_in_place_takes_updates(template: Folder, tmp_path: Path) -> None:
+    """ "Use this template" gives the files without the history; the tree's id is the same."""
+    used = Folder(tmp_path / "used")
+    template.git("clone", "-q", str(template.root), str(used.root))
+    used.git("checkout", "-q", "--orphan", "fresh")
+    used.git("commit", "-q", "-m", "Initial commit")
+    used.git("remote", "set-url", "origin", "https://localhost:1/mine.git")
+    assert used.new("churn").code == 0
+    used.edit(GATE, "line 25\n", "line mine\n")
+    used.commit()
+    template.edit(GATE, "line 3\n", "line three\n")
+    template.commit()
+    told = used.update(template.root)
+    assert told.code == 0, told.said
+    assert "line three\n" in used.read(GATE)
+    assert "line mine\n" in used.read(GATE)
