@@ -34,9 +34,12 @@ def place_columns(sights: Sequence[Sight], target: Sight, names: Mapping[str, st
 
 
 def _keys(sights: Sequence[Sight], names: Mapping[str, str]) -> dict[str, Field]:
-    """The id of the rows and the group of repeated measures, where the table has them. The first of each kind."""
+    """The id of the rows and the group of repeated measures, where the table has them.
+
+    The first of each kind; a column that is called an id goes before one that only looks like it.
+    """
     found: dict[str, Field] = {}
-    for sight in sights:
+    for sight in sorted(sights, key=lambda sight: not says_id(sight.header)):
         role = "identifier" if _is_id(sight) else "group" if _is_group(sight) else None
         if role and role not in [one.role for one in found.values()]:
             review = "rows with the same one are on the same side of the holdout" if role == "group" else ""
@@ -78,7 +81,7 @@ def _reasons(sight: Sight) -> Iterator[str]:
         yield f"known in {len(sight.known)} rows only"
     if sight.kind == "date":
         yield "a date: derive what matters in load(), such as an age in days"
-    if says_id(sight.header) and sight.distinct >= _FEWEST_GROUPS:
+    if _is_id(sight) or (says_id(sight.header) and sight.distinct >= _FEWEST_GROUPS):
         yield "an id beside the one that is used, or with gaps"
     if len(sight.header) > _LONGEST_HEADER:
         yield "a header of more than 80 characters: shorten it"
@@ -87,10 +90,10 @@ def _reasons(sight: Sight) -> Iterator[str]:
 
 
 def _why_no_categories(sight: Sight) -> str:
-    numeric = sight.known.str.fullmatch(r"\s*[-+]?[\d.]*,?\d+\s*").mean()
-    if numeric == 1:
+    numeric = sight.known.str.fullmatch(r"\s*[-+]?[\d.,]+\s*")
+    if numeric.all() and sight.known.str.contains(",").any():
         return "numbers with commas: convert them in load()"
-    if 0.5 < sight.known.str.fullmatch(r"\s*[-+]?[\d.,]+\s*").mean() < 1:
+    if 0.5 < numeric.mean() < 1:
         return "numbers and texts mixed: convert it in load()"
     return f"a text with {sight.distinct} values, or rare or long ones: derive categories in load()"
 

@@ -23,9 +23,9 @@ def literal(value: Scalar) -> str:
     return f'"{plain.replace(_QUOTE, chr(92) + _QUOTE)}"'
 
 
-def number(value: float, whole: bool) -> str:
+def number(value: float, is_whole: bool) -> str:
     """``40`` or ``0.2``: a float without a useless fraction."""
-    return str(int(value)) if whole or (value == int(value) and abs(value) < 1e15) else repr(value)
+    return str(int(value)) if is_whole or (value == int(value) and abs(value) < 1e15) else repr(value)
 
 
 def comment(text: str, indent: int = 0, mark: str = "# ") -> list[str]:
@@ -57,4 +57,9 @@ def call(start: str, arguments: Iterable[list[str]], indent: int) -> list[str]:
 def mapping(start: str, items: Mapping[str, str]) -> list[str]:
     """A dictionary, a line an item. The values are source already."""
     lines = [f"    {literal(key)}: {value}," for key, value in items.items()]
-    return [f"{start} = {{", *(line if len(line) <= WIDTH else f"{line}  # noqa: E501" for line in lines), "}"]
+    return [f"{start} = {{", *map(whole, lines), "}"]
+
+
+def whole(line: str) -> str:
+    """A line with one long text in it, which cannot be broken."""
+    return line if len(line) <= WIDTH else f"{line}  # noqa: E501"

@@ -67,7 +67,7 @@ def counts_rows(header: str, values: pd.Series) -> bool:
     """Whether the column is the row's number, as pandas writes it beside a table: it says nothing of the record."""
     called = plain(header) in ("", "unnamed_0", "index", "row", "row_number", "level_0")
     numbers = pd.to_numeric(values, errors="coerce")
-    return called and bool((numbers.diff().dropna() == 1).all())
+    return called and bool((numbers.diff().dropna() > 0).all() and numbers.notna().all())
 
 
 def unit_of(header: str) -> str:

@@ -1,5 +1,6 @@
 """The user's file as it stands: CSV as text, so that 007 stays 007, or Parquet with its own types."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 from starterkit.data.text_file import require_text
 from starterkit.errors import DataError, first_line
 
+_NUMBER = re.compile(r"[-+]?\d*\.?\d+([eE][-+]?\d+)?(\.\d+)?")
 FEWEST_ROWS = 30
 """With fewer rows neither side of the holdout says anything."""
 
@@ -27,6 +29,8 @@ def read_table(path: Path) -> pd.DataFrame:
     frame = _csv(path) if path.suffix == ".csv" else _parquet(path)
     if len(frame.columns) < 2:
         raise DataError(f"{path.name} has one column", "Give the target and at least one column to predict it from")
+    if sum(_NUMBER.fullmatch(str(header)) is not None for header in frame.columns) > len(frame.columns) / 2:
+        raise DataError(f"{path.name} has numbers where its header should be", "Begin the file with a header line")
     if len(frame) < FEWEST_ROWS:
         rows = "no rows" if frame.empty else "one row" if len(frame) == 1 else f"{len(frame)} rows"
         raise DataError(f"{path.name} has {rows}, and at least {FEWEST_ROWS} are needed", "Give more rows")

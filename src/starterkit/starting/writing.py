@@ -1,9 +1,10 @@
 """The user's `problem.py`, written as somebody would who knows the kit. It is ruff-clean as it leaves here."""
 
 from starterkit.starting.estimators import estimator_imports, estimator_lines
-from starterkit.starting.expressions import WIDTH, call, comment, listed, literal, mapping, number
+from starterkit.starting.expressions import WIDTH, comment, listed, literal, mapping, whole
 from starterkit.starting.names import class_name
-from starterkit.starting.planning import Field, Plan
+from starterkit.starting.planning import Plan
+from starterkit.starting.schemas import schema_lines
 
 _FACTORIES = ("Holdout", "Problem", "Source")
 _RECORD = '''\
@@ -23,7 +24,7 @@ def problem_source(plan: Plan) -> str:
     blocks = [
         _imports(plan),
         _constants(plan),
-        _schema(plan),
+        schema_lines(plan),
         *([] if plan.key else [_RECORD.format(target=literal(plan.target.name)).splitlines()]),
         _load(plan),
         estimator_lines(plan),
@@ -67,7 +68,7 @@ def _constants(plan: Plan) -> list[str]:
     if plan.left_out:
         lines = ["LEFT_OUT = ["]
         for name, reason in plan.left_out.items():
-            lines += [*comment(f"{reason}", indent=4), f"    {literal(name)},"]
+            lines += [*comment(reason, indent=4), whole(f"    {literal(name)},")]
         blocks.append([*lines, "]", *comment_below("review: columns that the model does not get")])
     if plan.no_value:
         source = {name: f"[{', '.join(map(literal, texts))}]" for name, texts in plan.no_value.items()}
@@ -83,37 +84,6 @@ def comment_below(text: str) -> list[str]:
     return [f'"""{text[:1].upper()}{text[1:]}."""']
 
 
-def _schema(plan: Plan) -> list[str]:
-    lines = [
-        f"class {class_name(plan.name)}(pa.DataFrameModel):",
-        '    """One row a record. Rows outside these bounds are refused, and training stops to say so."""',
-        "",
-    ]
-    by_role = {role: [one for one in plan.fields if one.role == role] for role in ("identifier", "group", "feature")}
-    keys = [line for one in (*by_role["identifier"], *by_role["group"]) for line in _field(one)]
-    if plan.key is None:
-        keys = ['    record: str = group(description="made by record_of: the table has no id")']
-    features = [line for one in by_role["feature"] for line in _field(one)]
-    return [*lines, *keys, "", *features, "", *_field(plan.target)]
-
-
-def _field(one: Field) -> list[str]:
-    said = [] if one.role in ("identifier", "group") else [[f'sensitivity="{one.sensitivity}"']]
-    if one.unit:
-        said.append([f"unit={literal(one.unit)}"])
-    if one.bounds:
-        whole = one.type == "int"
-        said += [[f"ge={number(one.bounds[0], whole)}"], [f"le={number(one.bounds[1], whole)}"]]
-    if one.categories:
-        said.append(listed("isin=", one.categories, 8))
-        said[-1][0] = said[-1][0].strip()
-        said[-1][1:] = [line[8:] for line in said[-1][1:]]
-    if one.nullable:
-        said.append(["nullable=True"])
-    review = comment(f"review: {one.review}", indent=4) if one.review else []
-    return [*review, *call(f"{one.name}: {one.type} = {one.role}", said, 4)]
-
-
 def _load(plan: Plan) -> list[str]:
     lines = [
         "def load(source: Source) -> pd.DataFrame:",
@@ -121,20 +91,23 @@ def _load(plan: Plan) -> list[str]:
     ]
     read = f"source.read({'HEADERS' if plan.headers else ''})"
     read += '.drop(columns=LEFT_OUT, errors="ignore")' if plan.left_out else ""
-    target = literal(plan.target.name)
-    more = []
+    steps = []
     if plan.no_value:
-        more += [
+        steps += [
             "    for name, texts in NO_VALUE.items():",
             "        frame[name] = frame[name].mask(frame[name].isin(texts))",
         ]
+    result = "frame"
     if plan.without_target:
         count = "1 row has" if plan.without_target == 1 else f"{plan.without_target} rows have"
-        more.append(f"    # {count} none in the file that this was written from: there is nothing to learn from them.")
-        more.append(f"    frame = frame[frame[{target}].notna()]")
+        steps.append(f"    # {count} none in the file that this was written from: there is nothing to learn from them.")
+        result = f"frame[frame[{literal(plan.target.name)}].notna()]"
     if plan.key is None:
-        return [*lines, f"    frame = {read}", *more, "    return frame.assign(record=record_of(frame))"]
-    return [*lines, f"    frame = {read}", *more, "    return frame"] if more else [*lines, f"    return {read}"]
+        steps += [f"    frame = {result}"] if result != "frame" else []
+        result = "frame.assign(record=record_of(frame))"
+    if not steps and result == "frame":
+        return [*lines, f"    return {read}"]
+    return [*lines, f"    frame = {read}", *steps, f"    return {result}"]
 
 
 def _problem(plan: Plan) -> list[str]:
