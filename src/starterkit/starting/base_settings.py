@@ -4,21 +4,46 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+import yaml
+
 from starterkit.contract import Scalar
+from starterkit.errors import SettingsError
+from starterkit.settings import DataSettings
 
 Limits = Mapping[str, tuple[str, float]]
 """By metric, whether the figure is a ``min`` or a ``max``, and the figure."""
 
 
 def with_problem(text: str, source: str, parameters: Mapping[str, Scalar], limits: Limits) -> str:
-    """The file's text with ``data.source``, ``training.params`` and ``gate.limits`` of a new problem."""
+    """The file's text with ``data.source``, ``training.params`` and ``gate.limits`` of a new problem.
+
+    Raises
+    ------
+    SettingsError
+        The file is written in another way than line by line.
+    """
     lines = text.splitlines()
     plain = re.fullmatch(r"[\w./-]+", source) is not None
     lines = _set(lines, "data", "source", [f"  source: {source if plain else json.dumps(source, ensure_ascii=False)}"])
     params = [f"    {name}: {json.dumps(value)}" for name, value in parameters.items()]
     lines = _set(lines, "training", "params", ["  params:", *params])
     bounds = [line for name, (word, figure) in limits.items() for line in (f"    {name}:", f"      {word}: {figure:g}")]
-    return "\n".join(_set(lines, "gate", "limits", ["  limits:", *bounds])) + "\n"
+    written = "\n".join(_set(lines, "gate", "limits", ["  limits:", *bounds])) + "\n"
+    _require_settings(written, source, parameters, list(limits))
+    return written
+
+
+def _require_settings(text: str, source: str, parameters: Mapping[str, Scalar], limited: list[str]) -> None:
+    """See that the text says it: a file may have a key and its values on one line, or name a database's query."""
+    try:
+        values = yaml.safe_load(text)
+        data = DataSettings.model_validate(values["data"])
+        said = data.source, values["training"]["params"], list(values["gate"]["limits"])
+    except (yaml.YAMLError, ValueError, KeyError, TypeError):
+        said = None
+    if said != (source, dict(parameters), limited):
+        what = "config/base.yaml is written in a way that cannot be changed line by line"
+        raise SettingsError(what, "Write it as the template does, a key a line, and take out a database's query")
 
 
 def _set(lines: Sequence[str], section: str, key: str, block: list[str]) -> list[str]:
@@ -27,6 +52,9 @@ def _set(lines: Sequence[str], section: str, key: str, block: list[str]) -> list
     if start is None:
         return [*lines, "", f"{section}:", *block]
     end = _end(lines, start, 0)
+    children = [line for line in lines[start + 1 : end] if line.strip() and not line.lstrip().startswith("#")]
+    pad = " " * (len(children[0]) - len(children[0].lstrip())) if children else "  "
+    block = [pad + line[2:] for line in block]
     at = next((place for place in range(start + 1, end) if re.match(rf"\s+{key}:", lines[place])), None)
     if at is None:
         return [*lines[: start + 1], *block, *lines[start + 1 :]]

@@ -48,7 +48,7 @@ def test_the_model_beats_a_naive_guess(dataset: Dataset) -> None:
 '''
 
 
-def tests_source(plan: Plan, module: str, attribute: str, source: str, depth: int) -> str:
+def source_of_tests(plan: Plan, module: str, attribute: str, source: str, depth: int) -> str:
     """The test module. `depth` says how many folders it is below the repository's root."""
     names = [one.name for one in plan.fields if one.role != "identifier" and one.role != "group" and one.sensitive]
     first, *rest = listed("assert sensitive == ", names, 4)

@@ -15,7 +15,7 @@ from starterkit.starting.estimators import parameters
 from starterkit.starting.names import problem_name
 from starterkit.starting.placing import Placing, refuse_unsaved
 from starterkit.starting.planning import Plan, Undecided
-from starterkit.starting.proving import tests_source
+from starterkit.starting.proving import source_of_tests
 from starterkit.starting.reading import read_table
 from starterkit.starting.replacing import replace_all
 from starterkit.starting.reviewing import review
@@ -95,7 +95,7 @@ class ProblemStarter:
         base = placing.settings.read_text("utf-8")
         written: dict[Path, bytes | Path] = {
             placing.problem: problem_source(plan).encode(),
-            placing.tests: tests_source(plan, placing.module, placing.attribute, source, depth).encode(),
+            placing.tests: source_of_tests(plan, placing.module, placing.attribute, source, depth).encode(),
             placing.settings: with_problem(base, source, parameters(plan), tried.limits).encode(),
         }
         if given.resolve() != data.resolve():
