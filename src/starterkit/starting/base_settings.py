@@ -27,7 +27,9 @@ def with_problem(text: str, source: str, parameters: Mapping[str, Scalar], limit
     lines = _set(lines, "data", "source", [f"  source: {source if plain else json.dumps(source, ensure_ascii=False)}"])
     params = [f"    {name}: {json.dumps(value)}" for name, value in parameters.items()]
     lines = _set(lines, "training", "params", ["  params:", *params])
-    bounds = [line for name, (word, figure) in limits.items() for line in (f"    {name}:", f"      {word}: {figure:g}")]
+    bounds = [
+        line for name, (word, figure) in limits.items() for line in (f"    {name}:", f"      {word}: {figure:.12g}")
+    ]
     written = "\n".join(_set(lines, "gate", "limits", ["  limits:", *bounds])) + "\n"
     _require_settings(written, source, parameters, list(limits))
     return written

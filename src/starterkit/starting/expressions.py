@@ -39,7 +39,7 @@ def listed(name: str, values: Iterable[Scalar], indent: int) -> list[str]:
     line = f"{' ' * indent}{name}[{', '.join(items)}]"
     if len(line) < WIDTH:
         return [line]
-    return [f"{' ' * indent}{name}[", *(f"{' ' * (indent + 4)}{item}," for item in items), f"{' ' * indent}]"]
+    return [f"{' ' * indent}{name}[", *(whole(f"{' ' * (indent + 4)}{item},") for item in items), f"{' ' * indent}]"]
 
 
 def call(start: str, arguments: Iterable[list[str]], indent: int) -> list[str]:

@@ -27,6 +27,8 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix not in (".csv", ".parquet"):
         raise DataError(f"'{path.name}' is neither .csv nor .parquet", "Export it as .csv with commas, or as .parquet")
     frame = _csv(path) if path.suffix == ".csv" else _parquet(path)
+    if repeated := frame.columns[frame.columns.duplicated()].tolist():
+        raise DataError(f"{path.name} has the column '{repeated[0]}' more than once", "Rename one of them")
     if len(frame.columns) < 2:
         raise DataError(f"{path.name} has one column", "Give the target and at least one column to predict it from")
     if sum(_NUMBER.fullmatch(str(header)) is not None for header in frame.columns) > len(frame.columns) / 2:

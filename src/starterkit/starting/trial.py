@@ -22,7 +22,7 @@ _LIMITED = {"regression": ("rmse", "r2"), "classification": ("log_loss", "roc_au
 
 @dataclass(frozen=True)
 class Trial:
-    """What the first fit came to. `limits` lie halfway between its figures and the naive guess's."""
+    """What the first fit came to. `limits` lie between its figures and the naive guess's, at a third of the way."""
 
     figure: float
     naive: float
@@ -31,6 +31,13 @@ class Trial:
     @property
     def learnt(self) -> bool:
         return self.figure < self.naive
+
+
+def _between(figure: float, guess: float) -> float:
+    """A third of the way from the figure to the guess, in as few digits as stay between the two."""
+    limit = (2 * figure + guess) / 3
+    rounded = (float(f"{limit:.{digits}g}") for digits in range(2, 12))
+    return next((one for one in rounded if abs(one - limit) < abs(guess - figure) / 10), limit)
 
 
 @contextmanager
@@ -87,5 +94,5 @@ def try_out(problem: Problem, dataset: Dataset) -> Trial:
     for name in _LIMITED[problem.task]:
         figure, guess = scores[name], naive[name]
         if math.isfinite(figure) and math.isfinite(guess):
-            limits[name] = ("max" if name in ("rmse", "log_loss") else "min", float(f"{(figure + guess) / 2:.2g}"))
+            limits[name] = ("max" if name in ("rmse", "log_loss") else "min", _between(figure, guess))
     return Trial(scores[metric], naive[metric], limits)

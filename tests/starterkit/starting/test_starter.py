@@ -116,8 +116,11 @@ def test_the_project_s_files_change_and_no_others(write: Write, project: Path, s
     started = starter.start(write(table(), "My Table.csv"), "y")
     after = contents(project)
     assert {name for name in after if after[name] != before.get(name)} == {
-        "config/base.yaml", "data/my-table.csv", "src/example_project/problem.py", "tests/example_project/test_problem.py"
-    }  # fmt: skip
+        "config/base.yaml",
+        "data/my-table.csv",
+        "src/example_project/problem.py",
+        "tests/example_project/test_problem.py",
+    }
     assert before.keys() - after.keys() == {"tests/example_project/test_example_problem.py"}
     assert {name.removesuffix(" (removed)") for name in started.written} == {
         name for name in {*before, *after} if before.get(name) != after.get(name)
@@ -186,7 +189,7 @@ def test_columns_that_tell_nothing_are_said(write: Write, starter: ProblemStarte
 def test_whole_numbers_are_classes_unless_the_user_says_otherwise(
     task: Any, classes: tuple[int, ...], write: Write, starter: ProblemStarter
 ) -> None:
-    counts = table(300).assign(y=lambda t: pd.cut(t["y"], 3, labels=False))
+    counts = table(300).assign(y=lambda t: pd.qcut(t["y"], 3, labels=False))
     plan = starter.start(write(counts), "y", task=task).plan
     assert plan.target.categories == classes
     assert plan.task == (task or "classification")

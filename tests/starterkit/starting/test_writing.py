@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from starterkit.starting.deciding import plan_for
 from starterkit.starting.expressions import literal
 from starterkit.starting.planning import Plan
-from starterkit.starting.proving import tests_source
+from starterkit.starting.proving import source_of_tests
 from starterkit.starting.reading import read_table
 from starterkit.starting.trial import imported, read
 from starterkit.starting.writing import problem_source
@@ -43,9 +43,8 @@ def wide_table() -> pd.DataFrame:
     """Long headers and many categories: what does not fit on a line."""
     random = np.random.default_rng(1)
     words = [f"a category with a rather long name {number}" for number in range(18)]
-    table = pd.DataFrame(
-        {"what somebody called this column, at some length, in a hurry " + "x" * 18: random.choice(words, 300)}
-    )
+    table = pd.DataFrame({"what somebody called this column, at some length " + "x" * 28: random.choice(words, 300)})
+    table["a header that is " + "very " * 30 + "long"] = random.normal(0, 1, 300)
     table["y" * 300] = random.normal(0, 1, 300)
     table["lots of small ones"] = random.choice(list("abcdefghijklmnopqrst"), 300)
     table["only some of them"] = random.choice(["yes", "no", None], 300)  # type: ignore[list-item]
@@ -53,10 +52,16 @@ def wide_table() -> pd.DataFrame:
     return table
 
 
-SAMPLES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
+SAMPLES = {
+    "diabetes": lambda as_frame: load_diabetes(scaled=False, as_frame=as_frame),
+    "iris": load_iris,
+    "wine": load_wine,
+    "breast_cancer": load_breast_cancer,
+    "digits": load_digits,
+}
 
 
-@pytest.fixture(scope="session", params=["messy", "wide", "diabetes", "ids", *SAMPLES])
+@pytest.fixture(scope="session", params=["messy", "wide", "ids", *SAMPLES])
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messy: Path) -> tuple[Path, str]:
     """A file and its target."""
     if request.param == "messy":
@@ -70,12 +75,7 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         table = pd.DataFrame({"patient_id": visits % 300, "visit_id": visits, "x": visits % 7, "ward": visits % 3})
         table.assign(ward=table["ward"].map({0: "a", 1: "b", 2: "c"}), y=visits % 7 % 2 == 0).to_csv(path, index=False)
         return path, "y"
-    loaded = (
-        load_diabetes(scaled=False, as_frame=True)
-        if request.param == "diabetes"
-        else SAMPLES[request.param](as_frame=True)
-    )
-    loaded.frame.to_csv(path, index=False)
+    SAMPLES[request.param](as_frame=True).frame.to_csv(path, index=False)
     return path, "target"
 
 
@@ -91,7 +91,7 @@ def test_every_row_with_a_target_fits_the_written_schema(sample: tuple[Path, str
 def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> None:
     plan = plan_of(*sample)
     assert ruff(problem_source(plan), "src/example_project/problem.py") == ""
-    tests = tests_source(plan, "example_project", "problem", "data/mine.csv", 2)
+    tests = source_of_tests(plan, "example_project", "problem", "data/mine.csv", 2)
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
 
 
@@ -153,13 +153,12 @@ def test_repeated_measures_share_a_group(tmp_path: Path) -> None:
 
 def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {"Record ID": [f"{row:04}" for row in range(100)], "x": range(100), "y": random.normal(size=100)}
-    )
+    ids = [f"{row:04}" for row in range(100)]
+    table = pd.DataFrame({"Record ID": ids, "x": random.normal(size=100), "y": random.normal(size=100)})
     table.to_csv(tmp_path / "zeros.csv", index=False)
     with imported(written(tmp_path / "zeros.csv", "y")) as problem:
         frame = problem.read(_source(problem, tmp_path / "zeros.csv"))
-    assert frame["record_id"].tolist() == table["Record ID"].tolist()
+    assert frame["record_id"].tolist() == ids
 
 
 def _source(problem: Any, path: Path) -> Any:

@@ -25,10 +25,14 @@ def init_problem(
 ) -> None:
     """Write problem.py, its tests and settings from a file of your own."""
     from starterkit.cli.console import ProgressView, show_error
+    from starterkit.errors import UserError
     from starterkit.progress import step
-    from starterkit.settings import load_settings
+    from starterkit.settings import Stage, load_settings
 
     settings = load_settings()
+    if settings.stage != Stage.LOCAL:
+        what = f"init-problem reads rows as they are, and this is stage {settings.stage}"
+        raise UserError(what, "Give it with KIT_STAGE=local, and data that everyone here may see")
     view = ProgressView()
     with step(view, "load libraries"):
         from starterkit.starting import Placing, ProblemStarter, Undecided
@@ -53,4 +57,5 @@ def _show(started: "Started") -> None:
     typer.echo("\nReview")
     for line in started.review:
         typer.echo(f"  {line}")
-    typer.echo("\nThen `make run`, and `make unit ARGS=tests/…` for the tests that were written.")
+    tests = next(path for path in started.written if path.startswith("tests/")).rpartition("/")[0]
+    typer.echo(f"\nThen `make run`, and `make unit ARGS={tests}` for the tests that were written.")
