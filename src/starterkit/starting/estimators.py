@@ -10,7 +10,7 @@ def parameters(plan: Plan) -> dict[str, Scalar]:
     """What `training.params` says."""
     if plan.is_linear:
         return {"regularization": 1.0}
-    return {"max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 20}
+    return {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 20}
 
 
 def estimator_lines(plan: Plan) -> list[str]:
@@ -71,8 +71,8 @@ def _trees(plan: Plan) -> list[str]:
     lines = [
         "def estimator(",
         "    *,",
-        "    max_iter: int = 200,",
-        "    learning_rate: float = 0.05,",
+        "    max_iter: int = 100,",
+        "    learning_rate: float = 0.1,",
         "    max_leaf_nodes: int = 15,",
         "    min_samples_leaf: int = 20,",
         "    random_state: int = 0,",
