@@ -6,11 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
-
-from starterkit.entry import project_entry
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = {"breast_cancer": load_breast_cancer, "wine": load_wine, "iris": load_iris, "digits": load_digits}
@@ -52,23 +49,3 @@ def test_scikit_learn_s_own_data_passes_the_gate_without_a_line_changed(name: st
 @pytest.mark.slow
 def test_a_messy_file_passes_the_gate(whole: Path, messy: Path) -> None:
     goes_all_the_way(whole, messy, "Kosten (€)")
-
-
-def test_the_command_says_what_to_decide_a_line_each(whole: Path, tmp_path: Path) -> None:
-    table = pd.DataFrame({"a": "same", "y": ["x"] * 55 + ["z"] * 5})
-    table.to_csv(tmp_path / "a.csv", index=False)
-    done = call(whole, "starterkit", "init-problem", str(tmp_path / "a.csv"), "--target", "y")
-    assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if line.startswith("decide: ")]
-    assert len(said) == 2
-    assert "Traceback" not in done.stderr
-
-
-def test_a_package_of_another_repository_is_not_written_into(project: Path, tmp_path: Path) -> None:
-    package = project_entry().module.partition(".")[0]
-    shutil.rmtree(project / "src")
-    before = (ROOT / "src" / package / "problem.py").read_bytes()
-    pd.DataFrame({"a": range(40), "y": range(40)}).to_csv(tmp_path / "a.csv", index=False)
-    done = call(project, "starterkit", "init-problem", str(tmp_path / "a.csv"), "--target", "y")
-    assert (done.returncode, "is not in this repository" in done.stderr) == (2, True)
-    assert (ROOT / "src" / package / "problem.py").read_bytes() == before
