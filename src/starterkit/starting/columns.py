@@ -1,6 +1,7 @@
 """Each column's place: the id, the group, a feature, or left out with the reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from starterkit.starting.guessing import counts_rows, is_sensitive, names_somebody, says_id, unit_of
 from starterkit.starting.looking import Sight
@@ -29,7 +30,7 @@ def place_columns(sights: Sequence[Sight], target: Sight, names: Mapping[str, st
             left_out[sight.header] = reason
             continue
         kept.append(sight)
-        fields[sight.header] = _feature(sight, names[sight.header])
+        fields[sight.header] = _feature(_as_code(sight), names[sight.header])
     return fields, left_out
 
 
@@ -107,6 +108,14 @@ def _repeated(sight: Sight, others: Sequence[Sight], target: Sight) -> str:
         elif same_values(sight.values, other.values):
             return f"says the same as '{other.header[:40]}'"
     return ""
+
+
+def _as_code(sight: Sight) -> Sight:
+    """A ward's number is the ward's name: more of it means nothing."""
+    if sight.kind != "integer" or not says_id(sight.header):
+        return sight
+    texts = sight.values.map(lambda value: str(int(value)), na_action="ignore").astype("str")
+    return replace(sight, kind="text", values=texts)
 
 
 def _feature(sight: Sight, name: str) -> Field:

@@ -1,6 +1,7 @@
 """The estimator's source. All of these are exported exactly (docs/parity.md)."""
 
 from starterkit.contract import Scalar
+from starterkit.starting.expressions import call
 from starterkit.starting.planning import Plan
 
 _HAND_OVER = '''    """{docstring} The arguments are what `training.params` in config/ may set."""'''
@@ -53,15 +54,14 @@ def _linear(plan: Plan) -> list[str]:
         "def estimator(*, regularization: float = 1.0) -> Pipeline:",
         _HAND_OVER.format(docstring="Few rows, so a line and not a forest."),
     ]
-    scaler = "StandardScaler()"
-    if plan.has_gaps:
-        scaler = 'SimpleImputer(strategy="median"), StandardScaler()'
+    scaler = ['SimpleImputer(strategy="median")'] * plan.has_gaps + ["StandardScaler()"]
     if not plan.texts:
-        return [*lines, f"    return make_pipeline({scaler}, {model})"]
+        return [*lines, *call("return make_pipeline", [*([part] for part in scaler), [model]], 4)]
     columns = "    columns = make_column_transformer((texts, TEXTS))"
     lines.append('    texts = OneHotEncoder(handle_unknown="ignore")')
     if _has_numbers(plan):
-        lines.append(f"    numbers = {f'make_pipeline({scaler})' if plan.has_gaps else scaler}")
+        joined = f"make_pipeline({', '.join(scaler)})" if plan.has_gaps else scaler[0]
+        lines.append(f"    numbers = {joined}")
         columns = "    columns = make_column_transformer((texts, TEXTS), remainder=numbers)"
     return [*lines, columns, f"    return make_pipeline(columns, {model})"]
 

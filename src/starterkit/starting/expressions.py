@@ -25,7 +25,9 @@ def literal(value: Scalar) -> str:
 
 def number(value: float, is_whole: bool) -> str:
     """``40`` or ``0.2``: a float without a useless fraction."""
-    return str(int(value)) if is_whole or (value == int(value) and abs(value) < 1e15) else repr(value)
+    return (
+        str(int(value)) if is_whole or (value == int(value) and abs(value) < 1e15) else repr(value).replace("e+", "e")
+    )
 
 
 def comment(text: str, indent: int = 0, mark: str = "# ") -> list[str]:

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 _LONGEST = 40
 _LETTERS = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "o", "µ": "u"})
 # What the written module means by them; a column of that name would hide it from the columns after it.
-_TAKEN = frozenset({"feature", "target", "identifier", "group", "time", "int", "float", "str", "bool", "record"})
+_TAKEN = frozenset(
+    {"feature", "target", "identifier", "group", "time", "int", "float", "str", "bool", "record", "self", "cls"}
+)
 _CLASSES = frozenset({"Problem", "Holdout", "Source", "Pipeline"})
 # pandera's own attributes of a `DataFrameModel`.
 _OF_PANDERA = frozenset({"config", "empty", "example", "strategy", "validate", "to_schema", "to_yaml", "get_metadata"})

@@ -57,9 +57,9 @@ def categories(sight: Sight, sensitive: bool) -> tuple[Scalar, ...]:
 
 
 def same_values(one: pd.Series, other: pd.Series) -> bool:
-    """Whether two columns say the same in every row; where values repeat, also in other words or numbers."""
+    """Whether two columns say the same in every row; where values repeat often, also in other words or numbers."""
     if (one.isna() != other.isna()).any():
         return False
-    if one.nunique() > len(one) / 2:  # any two columns of different values could be translated into each other
+    if one.nunique() > len(one) / 10:  # values that hardly repeat can always be translated into each other
         return one.dtype == other.dtype and bool(((one == other) | one.isna()).all())
     return bool((pd.factorize(one)[0] == pd.factorize(other)[0]).all())
