@@ -13,6 +13,9 @@ from starterkit.starting.planning import Field, Plan, Undecided, holdout_fractio
 from starterkit.starting.reading import find_header
 from starterkit.starting.targets import FEWEST_ROWS_OF_A_CLASS, rare_classes, require_target, target_field, task_of
 
+_MOST_ALIKE = 0.6
+"""With more rows alike they are no copies: the table has little to say of each."""
+
 
 def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Task | None) -> Plan:
     """What the written problem will say of the table.
@@ -47,6 +50,7 @@ def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Tas
         no_value=_no_value([*sights, goal], kept),
         without_target=int((~rows).sum()),
         rows=len(goal.values),
+        coarse=_is_coarse([one for one in sights if one.header in fields]),
         fraction=holdout_fraction(len(goal.values)),
     )
 
@@ -62,6 +66,11 @@ def _decisions(target: Sight, task: Task, fields: Mapping[str, Field]) -> list[s
     if not any(one.role == "feature" for one in fields.values()):
         found.append("no column is left to predict from: each is an id, constant, a date, a free text or the target")
     return found
+
+
+def _is_coarse(sights: Sequence[Sight]) -> bool:
+    said = pd.DataFrame({one.header: one.values for one in sights})
+    return bool(said.duplicated().mean() > _MOST_ALIKE)
 
 
 def _no_value(sights: Sequence[Sight], kept: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

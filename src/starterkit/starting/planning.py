@@ -46,6 +46,8 @@ class Plan:
         How many have one.
     fraction
         The holdout's share.
+    coarse
+        Whether most rows say the same as another one, though they are other records: there is little to say.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Plan:
     without_target: int
     rows: int
     fraction: float
+    coarse: bool = False
 
     @property
     def target(self) -> Field:
@@ -80,6 +83,11 @@ class Plan:
         """What decides the side of the holdout; None where a row's content does."""
         by_role = {one.role: one for one in self.fields}
         return by_role.get("group") or by_role.get("identifier")
+
+    @property
+    def record_role(self) -> Literal["identifier", "group"]:
+        """What the record of a table without an id is: rows that say the same share one, unless most do."""
+        return "identifier" if self.coarse else "group"
 
     @property
     def metric(self) -> str:

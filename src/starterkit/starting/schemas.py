@@ -14,7 +14,7 @@ def schema_lines(plan: Plan) -> list[str]:
     by_role = {role: [one for one in plan.fields if one.role == role] for role in ("identifier", "group", "feature")}
     keys = [line for one in (*by_role["identifier"], *by_role["group"]) for line in _field(one)]
     if plan.key is None:
-        keys = ['    record: str = group(description="made by record_of: the table has no id")']
+        keys = [f'    record: str = {plan.record_role}(description="made by record_of: the table has no id")']
     features = [line for one in by_role["feature"] for line in _field(one)]
     return [*lines, *keys, "", *features, "", *_field(plan.target)]
 

@@ -17,6 +17,18 @@ def record_of(frame: pd.DataFrame) -> list[str]:
     said = said.apply(lambda column: column.str.removesuffix(".0"))  # 5 is read as 5.0 where another row has a gap
     return [f"{{number:016x}}" for number in pd.util.hash_pandas_object(said, index=False)]
 '''
+_COARSE_RECORD = '''\
+def record_of(frame: pd.DataFrame) -> list[str]:
+    """The table has no id and many rows say the same, so one is named by what it says and how many said it before.
+
+    A row that is corrected may change its side. Where the table can have an id, declare it with identifier() instead.
+    """
+    said = frame[sorted(frame)].astype("str")
+    said = said.apply(lambda column: column.str.removesuffix(".0"))  # 5 is read as 5.0 where another row has a gap
+    names = pd.util.hash_pandas_object(said, index=False)
+    before = names.groupby(names).cumcount()
+    return [f"{name:016x}-{count}" for name, count in zip(names, before, strict=True)]
+'''
 
 
 def problem_source(plan: Plan) -> str:
@@ -25,7 +37,7 @@ def problem_source(plan: Plan) -> str:
         _imports(plan),
         _constants(plan),
         schema_lines(plan),
-        *([] if plan.key else [_RECORD.format(target=literal(plan.target.name)).splitlines()]),
+        *([] if plan.key else [_record(plan)]),
         _load(plan),
         estimator_lines(plan),
     ]
@@ -33,6 +45,11 @@ def problem_source(plan: Plan) -> str:
     constants = ["", *blocks[1]] if blocks[1] else []
     head = "\n".join([_docstring(plan), "", *blocks[0], *constants])
     return f"{head}\n\n\n{middle}\n\n\n" + "\n".join(_problem(plan)) + "\n"
+
+
+def _record(plan: Plan) -> list[str]:
+    text = _COARSE_RECORD if plan.coarse else _RECORD.format(target=literal(plan.target.name))
+    return text.splitlines()
 
 
 def _docstring(plan: Plan) -> str:
@@ -49,7 +66,7 @@ def _title(plan: Plan) -> str:
 
 
 def _imports(plan: Plan) -> list[str]:
-    roles = sorted({one.role for one in plan.fields} | ({"group"} if not plan.key else set()))
+    roles = sorted({one.role for one in plan.fields} | (set() if plan.key else {plan.record_role}))
     names = ", ".join([*_FACTORIES, *roles])
     return [
         "import pandas as pd",
