@@ -65,9 +65,8 @@ def read(problem: Problem, data: Path) -> Dataset:
     DataError
         The rows do not fit, or a side of the holdout is empty.
     """
-    return DatasetReader(
-        problem, DataSettings.model_construct(source=data.name), data.resolve().parent, Stage.LOCAL
-    ).read()
+    settings = DataSettings.model_construct(source=data.name)  # unchecked: its name may be one that no YAML could carry
+    return DatasetReader(problem, settings, data.resolve().parent, Stage.LOCAL, keep_key=False).read()
 
 
 def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
