@@ -1,7 +1,7 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
 import os
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -56,9 +56,11 @@ class CsvFile:
     path: Path
     text_columns: Collection[str] = ()
 
-    def read(self) -> pd.DataFrame:
+    def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+        names = names or {}
         require_text(self.path)
-        text: dict[Hashable, Any] = dict.fromkeys(self.text_columns, "str")
+        renamed = [header for header, name in names.items() if name in self.text_columns]
+        text: dict[Hashable, Any] = dict.fromkeys([*self.text_columns, *renamed], "str")
         try:
             # pandas would read the id 007 as 7 and the country NA as missing.
             frame = pd.read_csv(
@@ -74,7 +76,7 @@ class CsvFile:
             raise DataError(f"{self.path.name} cannot be read: {words}", "Repair or replace it") from error
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
-        return frame
+        return frame.rename(columns=names)
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ class ParquetFile:
 
     path: Path
 
-    def read(self) -> pd.DataFrame:
+    def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
         try:
-            return pd.read_parquet(self.path)
+            return pd.read_parquet(self.path).rename(columns=names or {})
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
 
@@ -99,7 +101,7 @@ class SqlQuery:
     password: str | None = None
     root: Path = Path()
 
-    def read(self) -> pd.DataFrame:
+    def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
         from sqlalchemy import create_engine, text
         from sqlalchemy.exc import DataError as DBAPIDataError
         from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -108,7 +110,7 @@ class SqlQuery:
         try:
             engine = create_engine(self._url())
             with engine.connect() as connection:
-                return pd.read_sql_query(text(self.query), connection)
+                return pd.read_sql_query(text(self.query), connection).rename(columns=names or {})
         except (SQLAlchemyError, DatabaseError, ImportError) as error:
             # pandas and SQLAlchemy repeat the address and the statement, so only the driver's words are shown.
             inner = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error

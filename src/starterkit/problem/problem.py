@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where the stage's data is: a CSV or Parquet file, or a SQL query. All three read alike."""
 
-    def read(self) -> "pd.DataFrame":
-        """The whole table, with the schema's text columns kept as text."""
+    def read(self, names: Mapping[str, str] | None = None) -> "pd.DataFrame":
+        """The whole table, with the schema's text columns kept as text. `names` gives columns other names by header."""
         ...
 
 

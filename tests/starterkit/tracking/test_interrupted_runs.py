@@ -9,7 +9,6 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import event
 
 from starterkit.errors import TrackingError
 from starterkit.tracking import Connection, Tracker
@@ -88,20 +87,6 @@ def test_interruption_ends_no_run_of_another_process(
         raise AssertionError("the block began")
     assert connection.client.get_run(other).info.status == "RUNNING"
     assert sorted(statuses(connection)) == ["FAILED", "FINISHED", "RUNNING"]
-
-
-def test_signal_in_the_middle_of_a_statement_leaves_no_lock(connection: Connection, tracker: Tracker) -> None:
-    with tracker.start("first") as run:
-        pass
-
-    def press(*given: Any) -> None:
-        if given[2].startswith("UPDATE runs"):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    event.listen(connection.client._tracking_client.store.engine, "after_cursor_execute", press)
-    with pytest.raises(KeyboardInterrupt), tracker.resume(run.id):
-        raise AssertionError("the block began")
-    assert statuses(connection) == ["FINISHED"]
 
 
 def pressed(name: str, times: int) -> bool:

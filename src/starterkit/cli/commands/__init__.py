@@ -3,6 +3,7 @@
 # In the order in which --help shows them.
 # isort: off
 from starterkit.cli.commands.common import app
+from starterkit.cli.commands import starting
 from starterkit.cli.commands import steps
 from starterkit.cli.commands import data
 from starterkit.cli.commands import versions
@@ -12,4 +13,4 @@ from starterkit.cli.commands import origin
 from starterkit.cli.commands import installation
 # isort: on
 
-__all__ = ["answers", "app", "bundles", "data", "installation", "origin", "steps", "versions"]
+__all__ = ["answers", "app", "bundles", "data", "installation", "origin", "starting", "steps", "versions"]

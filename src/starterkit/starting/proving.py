@@ -1,0 +1,63 @@
+"""The tests that come with the written problem. They are the user's from then on."""
+
+from starterkit.starting.expressions import listed, literal
+from starterkit.starting.planning import Plan
+
+_SOURCE = '''\
+"""What must stay true of the problem and its data. Written by `starterkit init-problem`; add what you know."""
+
+from pathlib import Path
+
+import pytest
+
+from {module} import {attribute}
+from starterkit.data import Dataset, DatasetReader
+from starterkit.problem import find_problem
+from starterkit.settings import DataSettings, Stage, load_settings
+from starterkit.training import Trainer
+
+ROOT = Path(__file__).parents[{up}]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return DatasetReader({attribute}, DataSettings(source={source}), ROOT, Stage.LOCAL).read()
+
+
+def test_the_kit_finds_the_problem() -> None:
+    assert find_problem() is {attribute}
+
+
+def test_every_row_fits_the_schema(dataset: Dataset) -> None:
+    assert len(dataset) == {rows}
+
+
+def test_what_is_sensitive_was_decided() -> None:
+    sensitive = [column.name for column in {attribute}.columns if column.sensitivity == "sensitive"]
+{sensitive}
+
+
+def test_no_row_of_the_holdout_was_trained_on(dataset: Dataset) -> None:
+    key = {attribute}.side_column.name
+    assert not set(dataset.training.keys[key]) & set(dataset.holdout.keys[key])
+
+
+def test_the_model_beats_a_naive_guess(dataset: Dataset) -> None:
+    model = Trainer({attribute}, load_settings(ROOT, {{}}).training).fit(dataset)
+    assert model.evaluation.scores["{metric}"] < model.baseline.scores["{metric}"]
+'''
+
+
+def source_of_tests(plan: Plan, module: str, attribute: str, source: str, depth: int) -> str:
+    """The test module. `depth` says how many folders it is below the repository's root."""
+    names = [one.name for one in plan.fields if one.role != "identifier" and one.role != "group" and one.sensitive]
+    first, *rest = listed("assert sensitive == ", names, 4)
+    return _SOURCE.format(
+        module=module,
+        attribute=attribute,
+        source=literal(source),
+        rows=plan.rows,
+        sensitive="\n".join([first, *rest]),
+        metric=plan.metric,
+        up=depth,
+    )

@@ -1,0 +1,82 @@
+"""`init-problem` as a person meets it. What it writes is tested in tests/starterkit/starting."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from starterkit.starting import Placing
+
+Run = Callable[..., Any]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def mine(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose package is its own, with all that is in it committed."""
+    folder = repository / "src" / "example_project"
+    folder.mkdir(parents=True)
+    (folder / "problem.py").write_text("")
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "as it was"]):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    tests, settings = repository / "tests/example_project/test_problem.py", repository / "config/base.yaml"
+    placing = Placing(repository, "example_project", "problem", folder / "problem.py", tests, settings)
+    monkeypatch.setattr(Placing, "of", lambda root: placing)
+    return repository
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    x = random.normal(size=80)
+    table = pd.DataFrame({"x": x, "age": random.integers(18, 90, 80), "cost": x * 3 + random.normal(size=80)})
+    table.to_csv(tmp_path / "bills.csv", index=False)
+    return tmp_path / "bills.csv"
+
+
+def test_it_says_what_it_wrote_what_to_review_and_what_to_do_next(run: Run, mine: Path, data: Path) -> None:
+    done = run(mine, "init-problem", str(data), "--target", "cost")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "src/example_project/problem.py",
+        "data/bills.csv",
+        "rmse",
+        "naive guess",
+        "Review",
+        "age",
+        "make run",
+    ):
+        assert words in done.stdout
+    assert (mine / "src/example_project/problem.py").read_text().startswith('"""Bills: cost from 2 columns')
+
+
+def test_a_target_that_is_not_there_is_one_line(run: Run, mine: Path, data: Path) -> None:
+    done = run(mine, "init-problem", str(data), "--target", "costs")
+    assert done.returncode == 2
+    assert "error: bills.csv has no column 'costs'." in done.stderr
+    assert "Did you mean 'cost'" in done.stderr
+
+
+def test_what_to_decide_is_a_line_each_and_exit_code_1(run: Run, mine: Path, tmp_path: Path) -> None:
+    pd.DataFrame({"a": "same", "y": ["x"] * 55 + ["z"] * 5}).to_csv(tmp_path / "a.csv", index=False)
+    done = run(mine, "init-problem", str(tmp_path / "a.csv"), "--target", "y")
+    assert done.returncode == 1
+    assert len([line for line in done.stderr.splitlines() if line.startswith("decide: ")]) == 2
+    assert "2 things to decide, and nothing was written" in done.stderr
+
+
+def test_other_stages_do_not_read_rows_as_they_are(run: Run, mine: Path, data: Path) -> None:
+    done = run(mine, "init-problem", str(data), "--target", "cost", KIT_STAGE="dev")
+    assert (done.returncode, "KIT_STAGE=local" in done.stderr) == (2, True)
+
+
+def test_the_package_of_another_repository_is_not_written_into(run: Run, repository: Path, data: Path) -> None:
+    before = (ROOT / "src/example_project/problem.py").read_bytes()
+    done = run(repository, "init-problem", str(data), "--target", "cost")
+    assert (done.returncode, "is not in this repository" in done.stderr) == (2, True)
+    assert (ROOT / "src/example_project/problem.py").read_bytes() == before

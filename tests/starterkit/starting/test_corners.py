@@ -1,0 +1,57 @@
+"""Small tables with one odd thing each: all lead to code that is clean, fits its rows and can be fitted."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from starterkit.starting.deciding import plan_for
+from starterkit.starting.reading import read_table
+from starterkit.starting.trial import imported, read, try_out
+from starterkit.starting.writing import problem_source
+
+ROWS = 120
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=ROWS)
+
+
+def one_of(*values: object) -> list[object]:
+    return [values[place] for place in RANDOM.integers(0, len(values), ROWS)]
+
+
+def table(**more: object) -> pd.DataFrame:
+    return pd.DataFrame({"x": X, "y": X + RANDOM.normal(size=ROWS) * 0.2, **more})
+
+
+OWN_WORDS = "pd pa load problem estimator frame record self cls lambda None match type _ __init__ feature columns index"
+CORNERS = {
+    "true or false alone": pd.DataFrame({"a": one_of(True, False), "y": one_of(True, False)}),
+    "true or false with gaps": pd.DataFrame({"a": one_of(True, False, None), "y": one_of("p", "q")}),
+    "texts alone": pd.DataFrame({"a": one_of("u", "v", None), "y": one_of("p", "q")}),
+    "columns called as the code's own words": table(**{word: RANDOM.normal(size=ROWS) for word in OWN_WORDS.split()}),
+    "the same rows twice": pd.concat([table().head(60)] * 2),
+    "hardly any different rows": pd.DataFrame({"a": one_of("u", "v"), "y": RANDOM.normal(size=ROWS)}),
+    "labels with a line break": table().assign(y=one_of("a\nb", "c")),
+    "whole numbers beyond a float": table(h=RANDOM.integers(2**60, 2**62, ROWS)),
+    "very small ones": table(h=RANDOM.normal(size=ROWS) * 1e-30),
+    "exponents": table(h=[f"{value:.3e}" for value in X * 1e9]),
+    "spaces around numbers": table(h=[f" {value} " for value in RANDOM.integers(0, 9, ROWS)]),
+    "classes with a fraction of nothing": table().assign(y=one_of(0.0, 1.0, None)),
+    "a number that is a name": table(ward_id=one_of(1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("corner", CORNERS)
+def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"corner.{kind}"
+    frame = CORNERS[corner].reset_index(drop=True)
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    source = problem_source(plan_for(read_table(path), path.name, "y", "corner", None))
+    with imported(source) as problem:
+        dataset = read(problem, path)
+        tried = try_out(problem, dataset)
+    assert len(dataset) == frame["y"].notna().sum()
+    assert all(np.isfinite(figure) for _, figure in tried.limits.values())
+    assert max(map(len, source.splitlines())) <= 120
