@@ -1,5 +1,6 @@
 """Sample problems with real data. Each is a table on disk, a schema, and the way from there to an exported folder."""
 
+import gc
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ collect_ignore = [f"starterkit/export/{name}" for name in WANTS_LIGHTGBM]
 def pytest_configure() -> None:
     """A shell lets what it starts in the background ignore Ctrl-C, and so does all that is started from there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.set_threshold(20_000, 50, 100)  # the libraries make objects that stay; looking through them is a tenth of all
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
