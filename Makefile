@@ -104,7 +104,7 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 
 # <template>
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
-	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
+	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)

@@ -59,9 +59,12 @@ SAMPLES = {
     "breast_cancer": load_breast_cancer,
     "digits": load_digits,
 }
+QUICK = [name for name in SAMPLES if name != "digits"]
 
 
-@pytest.fixture(scope="session", params=["messy", "wide", "ids", *SAMPLES])
+@pytest.fixture(
+    scope="session", params=["messy", "wide", "ids", *QUICK, pytest.param("digits", marks=pytest.mark.slow)]
+)
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messy: Path) -> tuple[Path, str]:
     """A file and its target."""
     if request.param == "messy":
