@@ -135,6 +135,7 @@ class Promoter:
                 try:
                     self._registry.open(target)
                 except ContractError as error:
+                    lock.require()
                     self._ledger.append(replace(entry, result="refused", reason=f"{reason}. Its files do not answer"))
                     mend = "Name another one; `starterkit history` shows them"
                     raise Refused(f"{target} cannot serve again: {error.what}", mend) from error
