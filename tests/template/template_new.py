@@ -250,6 +250,11 @@ def test_an_empty_folder_and_missing_parents_are_taken(template: Folder, tmp_pat
     assert template.new("churn", tmp_path / "a" / "b" / "churn").code == 0
 
 
+def test_a_folder_beside_the_template_is_named_from_within_it(template: Folder, tmp_path: Path) -> None:
+    assert template.new("churn", "../churn").code == 0
+    assert (tmp_path / "churn" / "README.md").exists()
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_named(template: Folder, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)

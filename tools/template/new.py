@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def new(name: str = "", dest: str = "", without: str = "") -> None:
-    parts, target, here = without.replace(",", " ").split(), Path(dest or ROOT).expanduser().absolute(), Git(ROOT)
+    parts, target, here = without.replace(",", " ").split(), Path(dest or ROOT).expanduser().resolve(), Git(ROOT)
     check(name, parts)
     if not dest:
         if here("status", "--porcelain"):
