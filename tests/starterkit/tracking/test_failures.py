@@ -47,6 +47,8 @@ def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
     ],
 )
 def test_a_user_whom_the_server_refuses_is_told_so(answer, mend):
+    from mlflow.exceptions import MlflowException
+
     with pytest.raises(TrackingError) as raised, explained("http://localhost:5000"):
         raise MlflowException(
             f"API request to endpoint /api/2.0/mlflow/experiments/search failed with error code {answer}"
