@@ -224,11 +224,16 @@ def test_basic_auth_by_settings_alone(stack: Stack, repository: Path, champion: 
         assert status(address) == 401
         password = stack.inside("mlflow", "cat", "/run/stack/admin")
         named = {"KIT_TRACKING__USERNAME": "admin", "KIT_TRACKING__PASSWORD": password}
-        done = kit(repository, "gate", "--json", KIT_TRACKING__URI=stack.address, **named)
+        done = kit(repository, "promote", "--json", KIT_TRACKING__URI=stack.address, **named)
         assert done.returncode == 0, done.stderr
-        refused = kit(repository, "gate", KIT_TRACKING__URI=stack.address)
-        assert refused.returncode == 1
-        assert "Traceback" not in refused.stderr
+        told = json.loads(kit(repository, "history", "--json", KIT_TRACKING__URI=stack.address, **named).stdout)
+        admin = {"name": "admin", "how": "authenticated"}
+        assert (told["entries"][0]["who"], told["entries"][0]["approver"]) == (admin, admin)
+        for wrong in ({}, {**named, "KIT_TRACKING__PASSWORD": "another-password"}):
+            refused = kit(repository, "history", KIT_TRACKING__URI=stack.address, **wrong)
+            assert refused.returncode == 1
+            assert "See that KIT_TRACKING__USERNAME and KIT_TRACKING__PASSWORD" in refused.stderr
+            assert "Traceback" not in refused.stderr
     finally:
         stack.up()
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from starterkit.batch.scoring import FileScoring, Scored, open_scoring
 from starterkit.batch.work import Growing, Kept, Work
 from starterkit.errors import DataError
 from starterkit.inference import Fault, Predictor, sha256
+from starterkit.machine import this_machine
 from starterkit.progress import Note, Progress, silent, step
 
 PART_ROWS = 262_144
@@ -57,7 +57,7 @@ class BatchScorer:
     def __init__(self, predictor: Predictor, progress: Progress = silent, threads: int | None = None) -> None:
         self._predictor = predictor
         self._progress = progress
-        self._threads = threads or min(_MOST_THREADS, _cores())
+        self._threads = threads or min(_MOST_THREADS, this_machine().whole_cores)
 
     def score(self, source: Path, destination: Path, *, bad_rows: BadRows = "stop", overwrite: bool = False) -> Outcome:
         """Write the rows of `source`, with the answers added, to `destination`.
@@ -234,10 +234,6 @@ def _look(path: Path) -> list[Any]:
     """What tells a file from another one, or from itself after a change."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The API as a command starts it: the model is opened, the server listens, and then a line says where."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -11,6 +10,7 @@ import uvicorn
 from starterkit.cli.collecting import collect_usually
 from starterkit.cli.console import ProgressView
 from starterkit.cli.stopping import ENDED
+from starterkit.machine import this_machine
 from starterkit.progress import Progress, silent, step
 from starterkit.serving import ServedModel, create_app, limit_memory, require_port
 from starterkit.settings import Settings
@@ -59,18 +59,13 @@ class _Server(uvicorn.Server):
 def _take_resources(settings: Settings) -> str:
     """Hold this process to what its stage gives it; in words, what that is."""
     serving = settings.serving
-    many, threads, cores = serving.workers > 1, serving.threads, _cores()
+    many, threads, cores = serving.workers > 1, serving.threads, this_machine().cores
     words = [f"{serving.workers} process{'es' * many}", f"{threads} thread{'s' * (threads > 1)}{' each' * many}"]
-    words.append(f"{cores} core{'s' * (cores > 1)} here")
+    words.append(f"{cores:.3g} core{'s' * (cores > 1)} here")
     if serving.memory_mb:
         held = limit_memory(serving.memory_mb)
         words.append(f"{serving.memory_mb} MB of data each{'' if held else ' (this machine cannot hold it to that)'}")
     return ", ".join(words)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open_champion(settings: Settings, folder: Path | None, progress: Progress) -> ServedModel:

@@ -2,12 +2,17 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import typer
 
+from starterkit.cli.champion import keep_champion
+from starterkit.cli.console import ProgressView
 from starterkit.cli.processes import end, listen_on, start_answering
+from starterkit.progress import step
+from starterkit.scratch import scratch_folder
 from starterkit.settings import Settings
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -17,6 +22,9 @@ _SECONDS_TO_START = 10
 
 class Workers:
     """As many processes as the settings say. The first one speaks for all of them.
+
+    The champion is fetched once, so that all answer with the same version: after a promotion, too, when one of them has
+    to be started again.
 
     Parameters
     ----------
@@ -36,11 +44,13 @@ class Workers:
         SystemExit
             A process was refused at its start, and has said why.
         """
-        with listen_on(self._settings) as listening:
+        with ExitStack() as opened:
+            listening = opened.enter_context(listen_on(self._settings))
+            folder = self._folder or self._fetch(opened.enter_context(scratch_folder("model")))
             working: list[tuple[SpawnProcess, float]] = []
             try:
                 for number in range(self._settings.serving.workers):
-                    process = start_answering(listening, self._settings, self._folder, quiet=number > 0)
+                    process = start_answering(listening, self._settings, folder, quiet=number > 0)
                     working.append((process, time.monotonic()))
                 while True:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -50,7 +60,7 @@ class Workers:
                         if (process.exitcode or 0) > 0 and time.monotonic() - since < _SECONDS_TO_START:
                             sys.exit(process.exitcode)
                         typer.echo(f"A process ended with {process.exitcode}: starting another", err=True)
-                        another = start_answering(listening, self._settings, self._folder, quiet=True)
+                        another = start_answering(listening, self._settings, folder, quiet=True)
                         working[place] = another, time.monotonic()
             except KeyboardInterrupt:
                 pass
@@ -59,3 +69,9 @@ class Workers:
                     process.terminate()
                 for process, _ in working:
                     end(process)
+
+    def _fetch(self, scratch: Path) -> Path:
+        with step(ProgressView(), "fetch the champion") as note:
+            kept = keep_champion(scratch / "model")
+            note.text = kept.title
+        return kept.folder

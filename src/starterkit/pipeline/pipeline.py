@@ -20,7 +20,7 @@ from starterkit.pipeline.recording import record_export, record_training
 from starterkit.privacy import in_words
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.promotion import Describer, Judgement, Promoter, Promotion
+from starterkit.promotion import Describer, Judge, Judgement, Promoter, Promotion
 from starterkit.promotion.bundle import Opened, opened, require_prod
 from starterkit.registry import ModelRegistry, Version
 from starterkit.scratch import scratch_folder
@@ -85,8 +85,8 @@ class Pipeline:
 
     @cached_property
     def promoter(self) -> Promoter:
-        """Judges, promotes and rolls back in this stage."""
-        return Promoter(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+        """Promotes and rolls back in this stage."""
+        return Promoter(self._problem, self.settings, self.registry, self._judge, self._progress)
 
     def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
         """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
@@ -190,7 +190,7 @@ class Pipeline:
 
     def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
-        return self.promoter.judge(dataset, number)
+        return self._judge.judge(dataset, number)
 
     def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
         """Ask the gate about a version and make it champion if all checks pass."""
@@ -214,6 +214,10 @@ class Pipeline:
             answers = self.registry.open(version).predict(dataset.holdout.columns).values.tolist()
             note.text = f"{version} answered {len(answers)} rows"
         return answers[:_SAMPLES]
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
 
     @cached_property
     def _connection(self) -> Connection:

@@ -9,19 +9,17 @@ from dataclasses import dataclass, replace
 from starterkit.data import Dataset
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.evidence import keep_evidence
-from starterkit.gate import Gate
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.promotion.arriving import COPIED_FROM, arrive
 from starterkit.promotion.bundle import Opened, bring_in, require_prod
 from starterkit.promotion.describing import Describer
-from starterkit.promotion.judging import Judge, Judgement, Promotion
+from starterkit.promotion.judging import Judge, Promotion
 from starterkit.promotion.people import People, people_behind
 from starterkit.promotion.reigns import champions, way_here
 from starterkit.promotion.settling import alone
 from starterkit.registry import Act, Entry, Ledger, ModelRegistry, PromotionLock, UnknownVersion, Version, files_of
 from starterkit.settings import Settings, Stage
-from starterkit.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,10 @@ class Promoter:
 
     Parameters
     ----------
-    problem, settings, gate
-        What is moved, what the stage says, and whom it asks.
-    registry, tracker
-        The stage's versions, and the runs that they come from.
+    problem, settings
+        What is moved, and what the stage says.
+    registry, judge
+        The stage's versions, and who asks the gate about them.
     progress
         Called when a step begins and when it ends.
     """
@@ -49,22 +47,17 @@ class Promoter:
         self,
         problem: Problem,
         settings: Settings,
-        gate: Gate,
         registry: ModelRegistry,
-        tracker: Tracker,
+        judge: Judge,
         progress: Progress = silent,
     ) -> None:
         self._problem = problem
         self._settings = settings
         self._registry = registry
         self._progress = progress
-        self._judge = Judge(problem, settings, gate, registry, tracker, progress)
+        self._judge = judge
         self._describer = Describer(problem, registry)
         self._ledger = Ledger(registry)
-
-    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
-        """Ask the gate about a version (the newest, if none is named) and change nothing."""
-        return self._judge.judge(dataset, number)
 
     def require_approver(self, approver: str) -> None:
         """See that somebody approves, where the stage asks for it, before anything else is done.
@@ -142,6 +135,7 @@ class Promoter:
                 try:
                     self._registry.open(target)
                 except ContractError as error:
+                    lock.require()
                     self._ledger.append(replace(entry, result="refused", reason=f"{reason}. Its files do not answer"))
                     mend = "Name another one; `starterkit history` shows them"
                     raise Refused(f"{target} cannot serve again: {error.what}", mend) from error

@@ -4,8 +4,9 @@ Making a registered model of a given name, and renaming one, succeeds for one of
 is a registered model, and it ends by being renamed. See docs/decisions/0018-promotion.md.
 """
 
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ _TEXT = (
     "by itself. If it stays, `starterkit doctor --mend` takes it away."
 )
 _OTHERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"})
-"""What those hear who rename a lock a moment after somebody else did."""
+"""What those hear who make, rename or delete a lock a moment after somebody else did."""
 _TRIES = 20
 _PAUSE_SECONDS = 0.3
 
@@ -98,8 +99,7 @@ class PromotionLock:
         Locked
             It took so long that somebody else may have taken it.
         """
-        found = self.look()
-        if found is None or found.token != self._token or datetime.now(UTC) >= self._until:
+        if not self._mine() or datetime.now(UTC) >= self._until:
             what = f"the promotion of {self._model} took longer than its lock's {self._minutes.seconds // 60} minutes"
             raise Locked(what, "Raise promotion.lock_minutes, then give the command again")
 
@@ -111,8 +111,8 @@ class PromotionLock:
 
     def release(self) -> None:
         """Give the lock back if it is ours, and clear away what killed ones left."""
-        found = self.look()
-        if found is not None and found.token == self._token and self.end(found):
+        found = self._mine()
+        if found and self.end(found):
             self._clear()
 
     def end(self, lock: Lock) -> bool:
@@ -121,20 +121,14 @@ class PromotionLock:
         Its new name is made of its token, and nobody takes that name away before the next lock is given back. So who
         looked at this lock, and was slow, cannot rename the next one in its place.
         """
-        from mlflow.exceptions import MlflowException
-
         ended = f"{self._name}.ended.{lock.token}"
+        if not self._first(self._client.rename_registered_model, self._name, ended):
+            return False
         with explained(self._connection.name):
-            try:
-                self._client.rename_registered_model(self._name, ended)
-            except MlflowException as error:
-                if error.error_code not in _OTHERS:
-                    raise
-                return False
-            renamed = self._client.get_registered_model(ended)
-            if self._read(renamed).token != lock.token:
-                self._client.rename_registered_model(ended, self._name)
-                return False
+            renamed = self._client.search_registered_models(f"name = '{ended}'")
+        if renamed and self._read(renamed[0]).token != lock.token:
+            self._first(self._client.rename_registered_model, ended, self._name)
+            return False
         return True
 
     def clear(self) -> None:
@@ -145,8 +139,9 @@ class PromotionLock:
 
     def _clear(self) -> None:
         with explained(self._connection.name):
-            for left in self._client.search_registered_models(f"name LIKE '{self._name}.ended.%'"):
-                self._client.delete_registered_model(left.name)
+            left = [model.name for model in self._client.search_registered_models(f"name LIKE '{self._name}.ended.%'")]
+        for name in left:
+            self._first(self._client.delete_registered_model, name)
 
     def _take(self, patience: float) -> None:
         deadline, tries = time.monotonic() + patience, 0
@@ -154,19 +149,26 @@ class PromotionLock:
             found = self.look()
             if found is not None and found.token == self._token:  # the answer was lost, and MLflow's client asked again
                 return
-            if found is not None and not found.over and time.monotonic() >= deadline:
+            if found is None or found.over:
+                tries += 1
+                if tries > _TRIES:
+                    raise Locked(f"the lock {self._name} cannot be taken over", "Delete it in `starterkit ui`")
+                if found is not None and self.end(found):
+                    continue
+            elif time.monotonic() >= deadline:
                 what = f"{self._model} is being promoted by {found}"
                 raise Locked(what, "Give the command again then; `starterkit doctor` says if it was left behind")
-            if found is not None and found.over:
-                tries += 1
-                if not self.end(found) and tries > _TRIES:
-                    raise Locked(f"the lock {self._name} cannot be taken over", "Delete it in `starterkit ui`")
-                continue
+            time.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # so that two do not go in step
+
+    def _mine(self) -> Lock | None:
+        """Our lock, if it is still ours. Somebody who was slow may hold it for a moment: see `end`."""
+        found = self.look()
+        if found is None:
             time.sleep(_PAUSE_SECONDS)
+            found = self.look()
+        return found if found is not None and found.token == self._token else None
 
     def _make(self) -> bool:
-        from mlflow.exceptions import MlflowException
-
         since = datetime.now(UTC)
         self._until = since + self._minutes
         tags = {
@@ -176,11 +178,17 @@ class PromotionLock:
             "until": self._until.isoformat(),
             PROCESS: this_process(),
         }
+        return self._first(self._client.create_registered_model, self._name, tags, _TEXT)
+
+    def _first(self, call: Callable[..., object], *given: object) -> bool:
+        """Ask MLflow for something that one of several gets; False where somebody else was quicker."""
+        from mlflow.exceptions import MlflowException
+
         with explained(self._connection.name):
             try:
-                self._client.create_registered_model(self._name, tags, _TEXT)
+                call(*given)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                if error.error_code not in _OTHERS:
                     raise
                 return False
         return True
@@ -190,7 +198,8 @@ class PromotionLock:
         made = datetime.fromtimestamp((model.creation_timestamp or 0) / 1000, UTC)
         tags = model.tags
         since, until = _time(tags.get("since", "")) or made, _time(tags.get("until", "")) or made + self._minutes
-        return Lock(tags.get("token", "none"), tags.get("who", "somebody"), since, until, state_of(tags))
+        token = tags.get("token", str(model.creation_timestamp))
+        return Lock(token, tags.get("who", "somebody"), since, until, state_of(tags))
 
 
 def _time(text: str) -> datetime | None:

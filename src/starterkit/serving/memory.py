@@ -1,12 +1,11 @@
 """How much memory a process that answers may have."""
 
-import os
 import sys
-from pathlib import Path
 
 from starterkit.errors import SettingsError
+from starterkit.machine import this_machine
 
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_MEGABYTE = 2**20
 
 
 def limit_memory(megabytes: int) -> bool:
@@ -26,20 +25,10 @@ def limit_memory(megabytes: int) -> bool:
         return False
     import resource
 
-    there = memory_here()
+    there = this_machine().memory // _MEGABYTE
     if megabytes > there:
         what = f"serving.memory_mb is {megabytes}, and this machine or container has {there}"
         raise SettingsError(what, "Give it less, or the machine more")
     # The address space would be the wrong measure: allocators reserve far more of it than they use.
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes * 2**20, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MEGABYTE, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     return True
-
-
-def memory_here() -> int:
-    """Megabytes that this machine, or the container's limit, has."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        told = _CGROUP.read_text(encoding="ascii").strip()
-    except OSError:
-        told = "max"
-    return min(whole, int(told) if told.isdigit() else whole) // 2**20

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from starterkit.data import Dataset
-from starterkit.errors import Refused, UserError
+from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
 from starterkit.promotion import half_done
-from starterkit.registry import CHAMPION, Entry, Ledger, Locked, PromotionLock, UnknownVersion
+from starterkit.registry import CHAMPION, Entry, Ledger, Locked, ModelRegistry, PromotionLock, UnknownVersion
 
 
 def entries(pipeline: Pipeline) -> list[Entry]:
@@ -50,11 +50,15 @@ def test_a_promotion_is_written_down_before_and_after(pipeline: Pipeline) -> Non
     assert version.tags["history.head"] == f"4 {last.digest}"
 
 
-def test_a_refusal_is_written_down_without_a_value_of_a_column(pipeline: Pipeline, dataset: Dataset) -> None:
+def refusing(pipeline: Pipeline) -> Pipeline:
+    """The same with a gate that no version passes."""
     strict = {"rmse": pipeline.settings.gate.limits["rmse"].model_copy(update={"max": 1.0})}
     gate = pipeline.settings.gate.model_copy(update={"limits": strict})
-    refusing = Pipeline(pipeline.promoter._problem, pipeline.settings.model_copy(update={"gate": gate}))
-    assert not refusing.promote(dataset).decision.passed
+    return Pipeline(pipeline.promoter._problem, pipeline.settings.model_copy(update={"gate": gate}))
+
+
+def test_a_refusal_is_written_down_without_a_value_of_a_column(pipeline: Pipeline, dataset: Dataset) -> None:
+    assert not refusing(pipeline).promote(dataset).decision.passed
     assert champion(pipeline) == 2
     assert moves(pipeline)[-1] == ("promote", "refused", 3, 2)
     assert entries(pipeline)[-1].reason == "the gate refused it: limit rmse"
@@ -72,24 +76,63 @@ def test_who_comes_second_is_told_and_changes_nothing(pipeline: Pipeline, datase
     assert "gate" not in pipeline.registry.version(3).tags
 
 
-def test_a_promotion_that_lost_its_lock_moves_nothing(pipeline: Pipeline, dataset: Dataset) -> None:
-    """Its time ran out while it judged, and somebody else took over."""
+def take_over(pipeline: Pipeline) -> None:
+    """What eve does when the lock's time is over."""
     lock_name, client = f"{pipeline.registry.model}.lock", pipeline.registry.connection.client
-    judge = pipeline.promoter._judge.judge
+    client.rename_registered_model(lock_name, f"{lock_name}.ended.x")
+    client.create_registered_model(lock_name, {"token": "other", "who": "eve"})
+
+
+@pytest.mark.parametrize("gated", [lambda pipeline: pipeline, refusing], ids=["passes", "is refused"])
+def test_a_promotion_that_lost_its_lock_writes_nothing(
+    pipeline: Pipeline, dataset: Dataset, gated: Callable[[Pipeline], Pipeline]
+) -> None:
+    """Its time ran out while it judged, and somebody else took over."""
+    slow = gated(pipeline)
+    judge = slow._judge.judge
 
     def slowly(*given: Any) -> Any:
         judged = judge(*given)
-        client.rename_registered_model(lock_name, f"{lock_name}.ended.x")
-        client.create_registered_model(lock_name, {"token": "other", "who": "eve"})
+        take_over(pipeline)
         return judged
 
-    pipeline.promoter._judge.judge = slowly  # type: ignore[method-assign]
+    slow._judge.judge = slowly  # type: ignore[method-assign]
     before = moves(pipeline)
     with pytest.raises(Locked, match="took longer"):
-        pipeline.promote(dataset)
+        slow.promote(dataset)
     assert champion(pipeline) == 2
     assert moves(pipeline) == before
-    assert client.get_registered_model(lock_name).tags["who"] == "eve"
+    held = pipeline.registry.connection.client.get_registered_model(f"{pipeline.registry.model}.lock")
+    assert held.tags["who"] == "eve"
+
+
+def test_who_loses_the_lock_after_the_intent_moves_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Ledger.append
+
+    def and_lose(ledger: Ledger, entry: Entry) -> Entry:
+        written = append(ledger, entry)
+        take_over(pipeline)
+        return written
+
+    monkeypatch.setattr(Ledger, "append", and_lose)
+    with pytest.raises(Locked, match="took longer"):
+        pipeline.promoter.rollback(reason="too slow")
+    assert champion(pipeline) == 2
+    assert Ledger(pipeline.registry).entries()[-1].phase == "intent"  # eve, who settles it, undoes it
+
+
+def test_a_refused_rollback_that_lost_its_lock_writes_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        take_over(pipeline)
+        raise ContractError("its files are gone")
+
+    monkeypatch.setattr(ModelRegistry, "open", gone)
+    before = moves(pipeline)
+    with pytest.raises(Locked, match="took longer"):
+        pipeline.promoter.rollback(reason="too slow")
+    assert moves(pipeline) == before
 
 
 def test_rollback_goes_one_back_and_then_further(pipeline: Pipeline, dataset: Dataset) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Store
 
 from starterkit.registry import Locked, PromotionLock
 from starterkit.tracking import PROCESS, Connection, this_process
@@ -128,6 +129,108 @@ def test_a_holder_whose_time_is_over_writes_nothing(connection: Connection) -> N
     short = PromotionLock(connection, MODEL, 0, "ada")
     with short.held(), pytest.raises(Locked, match="took longer"):
         short.require()
+
+
+def test_a_lock_that_goes_while_another_one_is_made_is_no_failure(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow looks at the model whose name is taken, and does not find it."""
+    leave(connection, minutes=9)
+    look = Store.get_registered_model
+
+    def gone(store: Store, name: str) -> object:
+        monkeypatch.undo()
+        store.delete_registered_model(name)
+        return look(store, name)
+
+    monkeypatch.setattr(Store, "get_registered_model", gone)
+    with lock(connection).held(patience=10):
+        assert models(connection) == [NAME]
+
+
+def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who was slow renamed it, saw the mistake, and is about to put it back."""
+    held, client = lock(connection), connection.client
+
+    def put_back(seconds: float) -> None:
+        assert seconds > 0
+        client.rename_registered_model("away", NAME)
+
+    monkeypatch.setattr(time, "sleep", put_back)
+    with held.held():
+        client.rename_registered_model(NAME, "away")
+        held.require()
+        client.rename_registered_model(NAME, "away")
+    assert models(connection) == []
+
+
+def test_what_is_renamed_may_be_cleared_away_at_once(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    rename = Store.rename_registered_model
+
+    def and_clear(store: Store, name: str, new_name: str) -> object:
+        renamed = rename(store, name, new_name)
+        store.delete_registered_model(new_name)
+        return renamed
+
+    monkeypatch.setattr(Store, "rename_registered_model", and_clear)
+    slow = lock(connection)
+    seen = slow.look()
+    assert seen is not None
+    assert slow.end(seen)
+
+
+def test_a_mistake_is_not_put_back_over_another_lock(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    slow = lock(connection, "slow")
+    seen = slow.look()
+    assert seen is not None
+    connection.client.delete_registered_model(NAME)
+    leave(connection, minutes=9, token="t2")
+    rename = Store.rename_registered_model
+
+    def and_make(store: Store, name: str, new_name: str) -> object:
+        renamed = rename(store, name, new_name)
+        store.create_registered_model(name)
+        return renamed
+
+    monkeypatch.setattr(Store, "rename_registered_model", and_make)
+    assert not slow.end(seen)
+    assert models(connection) == [NAME, f"{NAME}.ended.t1"]
+
+
+def test_two_may_clear_away_the_same(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.client.create_registered_model(f"{NAME}.ended.t1")
+    delete = Store.delete_registered_model
+
+    def twice(store: Store, name: str) -> None:
+        delete(store, name)
+        delete(store, name)
+
+    monkeypatch.setattr(Store, "delete_registered_model", twice)
+    lock(connection).clear()
+    assert models(connection) == []
+
+
+def test_who_cannot_take_over_pauses_and_gives_up(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    connection.client.create_registered_model(f"{NAME}.ended.t1")  # the name that the lock would get
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with pytest.raises(Locked, match=f"the lock {NAME} cannot be taken over"), lock(connection).held():
+        pass
+    assert len(pauses) >= 20
+    assert len(set(pauses)) > 10  # two that contend do not go in step
+
+
+def test_two_locks_that_a_person_made_are_two(connection: Connection) -> None:
+    for _ in range(2):
+        connection.client.create_registered_model(NAME)
+        seen = lock(connection).look()
+        assert seen is not None
+        assert lock(connection).end(seen)
 
 
 @pytest.mark.parametrize("left", [None, -1])

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.serving import limit_memory, memory_here
+from starterkit.machine import this_machine
+from starterkit.serving import limit_memory
 
 LINUX = sys.platform.startswith("linux")
 CODE = """
@@ -29,7 +30,7 @@ def test_a_process_gets_no_more_than_its_limit():
 def test_a_limit_beyond_the_machine_is_refused():
     if not LINUX:
         pytest.skip("not run: only Linux holds a process to its data")
-    there = memory_here()
+    there = this_machine().memory // 2**20
     assert there > 256
     with pytest.raises(
         SettingsError, match=f"serving.memory_mb is {there + 1}, and this machine or container has {there}"

@@ -39,6 +39,23 @@ def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
     assert "Rumpelstilzchen" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("answer", "mend"),
+    [
+        ("401 != 200. Response body: 'You are not authenticated. Please see …'", "KIT_TRACKING__PASSWORD"),
+        ("403 != 200. Response body: 'Permission denied'", "This user may not do that"),
+    ],
+)
+def test_a_user_whom_the_server_refuses_is_told_so(answer, mend):
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(TrackingError) as raised, explained("http://localhost:5000"):
+        raise MlflowException(
+            f"API request to endpoint /api/2.0/mlflow/experiments/search failed with error code {answer}"
+        )
+    assert mend in raised.value.mend
+
+
 def test_a_name_that_the_server_was_not_told_has_its_own_mend():
     from mlflow.exceptions import MlflowException
 

@@ -193,7 +193,7 @@ def _require_whole(found: Opened, name: str) -> None:
     if found.record.version.get("gate") != "passed":
         raise Refused(f"{manifest} has not passed staging's gate", again)
     evidence = found.record.version.get(EVIDENCE)
-    if evidence and evidence != _digest_of_evidence(found):
+    if not evidence or evidence != _digest_of_evidence(found):
         raise Refused("the evidence in the bundle is not what the version's gate has left", again)
 
 

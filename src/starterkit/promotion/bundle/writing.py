@@ -95,10 +95,10 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     if record is None or fetch_file(connection, version.run, ROWS_FILE, run) is None:
         what = f"the run of {version} is gone, or has no record of its rows: no gate could judge it"
         raise Refused(what, "Train a new version")
-    if place := version.tags.get(EVIDENCE_PLACE):  # of the decision that counts, not of all that were asked for
-        path = f"{RUN_FOLDER}/{place}"
-        if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:
-            raise Refused(f"the gate's evidence about {version} is gone", f"Ask again: {_ask(version)}")
+    place = version.tags.get(EVIDENCE_PLACE, "")  # of the decision that counts, not of all that were asked for
+    path = f"{RUN_FOLDER}/{place}"
+    if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:
+        raise Refused(f"the gate's evidence about {version} is gone", f"Ask again: {_ask(version)}")
     try:
         sent = Record.of(record.tags, version.tags, record.metrics)
     except (KeyError, ValueError):

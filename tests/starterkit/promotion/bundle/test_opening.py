@@ -44,6 +44,14 @@ def forge(files):
     files["manifest.sig"] = json.dumps(said | {"signature": first + said["signature"][1:]}).encode()
 
 
+def without_evidence(files):
+    """As a kit wrote it that kept none."""
+    record = json.loads(files["record.json"])
+    del record["version"]["evidence"], record["version"]["evidence_place"]
+    files["record.json"] = json.dumps(record).encode()
+    del files["run/gate/staging.diabetes-1/0123/evidence.json"]
+
+
 def listed(path):
     """A manifest that lists a file of this name, and the file."""
 
@@ -127,6 +135,7 @@ def test_what_could_burst_is_refused(changed, key, compressed):
             lambda files: files.update({"run/gate/staging.diabetes-1/0123/evidence.json": b"{}"}),
             "evidence in the bundle",
         ),
+        (without_evidence, "evidence in the bundle"),
     ],
 )
 def test_a_trusted_key_cannot_sign_just_anything(changed, key, change, said, tmp_path):

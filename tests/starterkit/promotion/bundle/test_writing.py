@@ -63,7 +63,7 @@ def test_a_version_whose_rows_nobody_knows_is_not_bundled(staging_copy, key, tmp
     assert not list(tmp_path.glob("*x.zip*"))
 
 
-@pytest.mark.parametrize("place", ["gate/nowhere/0123", "../../gate"])
+@pytest.mark.parametrize("place", ["gate/nowhere/0123", "../../gate", ""])
 def test_a_version_whose_evidence_is_gone_is_not_bundled(staging_copy, key, tmp_path, place):
     registry, version = staging_copy
     registry.tag(version, {"evidence_place": place})
