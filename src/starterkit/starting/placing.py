@@ -72,7 +72,7 @@ class Placing:
 
     @property
     def is_template(self) -> bool:
-        """Whether the kit's own tests are here. They are written against the example, and `make new` leaves them."""
+        """Whether the kit's own tests are here. They need the example, and a project of the template has none."""
         return (self.root / "tests" / "starterkit").is_dir()
 
     def data_file(self, given: Path, name: str) -> Path:

@@ -173,9 +173,9 @@ def test_settings_that_are_not_committed_stay_beside_the_new_ones(
 def test_the_template_itself_says_that_its_own_tests_need_the_example(
     write: Write, project: Path, starter: ProblemStarter
 ) -> None:
-    assert "make new" not in "".join(starter.start(write(table()), "y").review)
+    assert "template" not in "".join(starter.start(write(table()), "y").review)
     (project / "tests/starterkit").mkdir()
-    assert "make new" in starter.start(write(table()), "y", force=True).review[-1]
+    assert "this is the template" in starter.start(write(table()), "y", force=True).review[-1]
 
 
 def test_what_nobody_committed_is_overwritten_by_force_alone(

@@ -99,9 +99,9 @@ def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> 
 @pytest.mark.parametrize("package", ["churn", "starter", "starterkits", "zoo"])
 def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, messy: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for name in (package, "starterkit"):
-        (tmp_path / "src" / name).mkdir(parents=True)
-        (tmp_path / "src" / name / "__init__.py").touch()
+    (tmp_path / "src" / package).mkdir(parents=True)
+    (tmp_path / "src" / package / "__init__.py").touch()
+    (tmp_path / "src" / "starterkit").symlink_to(ROOT / "src" / "starterkit")
     tests = source_of_tests(plan_of(messy, "Kosten (€)"), package, "problem", "data/mine.csv", 2)
     assert ruff(tests, f"tests/{package}/test_problem.py", tmp_path) == ""
 
