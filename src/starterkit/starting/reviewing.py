@@ -19,5 +19,5 @@ def review(plan: Plan, learnt: bool, source: str, earlier: str, is_template: boo
     if earlier:
         lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")
     if is_template:
-        lines.append("this is the template, whose own tests need its example: README.md says how to begin a project of its own")
+        lines.append("this is the template, whose own tests need its example: begin in a project of it (README.md)")
     return lines
