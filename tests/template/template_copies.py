@@ -2,6 +2,7 @@
 
 All take their turn in one folder, so that one environment serves them. It is brought up to date by each copy's own
 `make`, as between two versions of one project. `make test-template ARGS=--whole` also runs those that are tested alone.
+This file's name comes first, for it takes longest.
 """
 
 import re
@@ -15,7 +16,6 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from workshop import REPOSITORY, Folder
 
-pytestmark = pytest.mark.xdist_group("environment")
 STAGE_TEST = {"KIT_SERVING__API_KEY": "0123456789abcdef0123456789abcdef", "KIT_TRACKING__URI": "http://127.0.0.1:9"}
 READ = """
 from starterkit.data import DatasetReader
