@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sklearn.datasets import load_breast_cancer
 from workshop import REPOSITORY, Folder
 
 STAGE_TEST = {"KIT_SERVING__API_KEY": "0123456789abcdef0123456789abcdef", "KIT_TRACKING__URI": "http://127.0.0.1:9"}
@@ -81,6 +80,8 @@ def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(
     repository: Folder, turn: Turn, timed: Timed, tmp_path: Path
 ) -> None:
     """In a copy without containers, whose name comes behind the kit's."""
+    from sklearn.datasets import load_breast_cancer  # here, for the other worker does without
+
     load_breast_cancer(as_frame=True).frame.to_csv(tmp_path / "breast_cancer.csv", index=False)
     with timed("from make new to a gated model of one's own, the environment there already"):
         project = turn.take(lambda place: repository.copy("no containers", place))
