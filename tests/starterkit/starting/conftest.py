@@ -67,6 +67,7 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "my prøject"
     for name in ("config", "src/example_project", "tests/example_project", "data", ".vscode"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", root)
     commit(root)
     return root
 

@@ -1,5 +1,6 @@
 """From a file to files: what is refused with one line, and what is left alone."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,8 @@ def test_what_nobody_committed_is_overwritten_by_force_alone(
     starter.start(write(table()), "y", force=True)
     assert (project / "src/example_project/problem.py.before").read_text() == "# my own work\n"
     assert not (project / "config/base.yaml.before").exists()  # git has it
+    unsaved = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True).stdout
+    assert ".before" not in unsaved
     assert "class Mine" in mine.read_text()
 
 
