@@ -117,7 +117,8 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
 
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
-	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template -n 2 --durations=8 $(ARGS)
+	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
+	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

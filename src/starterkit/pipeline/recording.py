@@ -55,7 +55,7 @@ def example(model: TrainedModel, dataset: Dataset) -> Example:
 
 def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Rows) -> Any:
     return run.log_rows(
-        rows.features.assign(**{problem.target.name: rows.target}),
+        rows.table,
         name=f"{problem.name}-{context}",
         context=context,
         source=source,
