@@ -24,7 +24,6 @@ EXPORTED = {"contract.json", "model.onnx", "parity.npz"}
 NOBODY = 65534
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 SECONDS = 150
-_ID = re.compile(r"[0-9a-f]{8,}|\d+(?:\.\d+)?(?:e-?\d+)?|(?<=starterkit-)\w+")
 
 
 @dataclass(frozen=True)
@@ -155,17 +154,6 @@ class Scratch:
     def everything(self) -> str:
         """The digest of all that is there, scratch files too."""
         return digest_of([*self.root.rglob("*"), *self.temporary.rglob("*")])
-
-    def shape(self) -> str:
-        """The digest of all that is there, scratch files too, but for numbers, ids and times: no runs share those."""
-        places = [file.relative_to(self.root.parent).as_posix() for file in self.root.parent.rglob("*")]
-        read = [self.data, *sorted((self.root / "config").iterdir())]
-        lines = [*places, *(file.read_text("utf-8") for file in read)]
-        if self.database.exists():
-            with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as database:
-                lines += database.iterdump()
-        text = "\n".join(sorted(_ID.sub("#", line.replace(self.root.parent.as_posix(), "")) for line in lines))
-        return hashlib.sha256(text.encode()).hexdigest()
 
     @contextmanager
     def restored(self) -> Iterator[None]:
