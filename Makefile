@@ -104,7 +104,7 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 
 # <template>
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
-	@$(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
+	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
@@ -117,7 +117,8 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
 
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
-	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template -n 2 --durations=8 $(ARGS)
+	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
+	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

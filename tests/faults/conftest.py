@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from aftermath import Aftermaths
 from scratch import READ_BY_A_RUN, REPOSITORY, Scratch, copied
 
 COLUMNS = ("what was done", "exit", "what was printed", "what was left", "next run", "doctor")
@@ -37,6 +38,12 @@ def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = scratch.run("run")
     assert outcome.code == 0, outcome.stderr
     return scratch.root
+
+
+@pytest.fixture(scope="session")
+def aftermaths(tmp_path_factory: pytest.TempPathFactory) -> Aftermaths:
+    mine = tmp_path_factory.getbasetemp()
+    return Aftermaths((mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "aftermaths")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aftermath import Aftermaths
 from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
 
 from conftest import Tell
@@ -21,25 +22,29 @@ WAYS = {"Ctrl-C": (interrupt, 130), "kill": (terminate, 143), "kill -9": (kill, 
 
 @pytest.mark.parametrize("after", STEPS)
 @pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
-def test_interrupted(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
-    meet_interruption(way, after, fresh, tell)
+def test_interrupted(way: str, after: str, fresh: Scratch, aftermaths: Aftermaths, tell: Tell) -> None:
+    meet_interruption(way, after, fresh, aftermaths, tell)
 
 
-def test_ended_by_kill(fresh: Scratch, tell: Tell) -> None:
-    meet_interruption("kill", "connect to MLflow", fresh, tell)
+def test_ended_by_kill(fresh: Scratch, aftermaths: Aftermaths, tell: Tell) -> None:
+    meet_interruption("kill", "connect to MLflow", fresh, aftermaths, tell)
 
 
 @pytest.mark.parametrize(("after", "inside"), [("connect to MLflow", "train"), ("train", "export")])
 @pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
-def test_interrupted_with_an_open_run(way: str, after: str, inside: str, fresh: Scratch, tell: Tell) -> None:
+def test_interrupted_with_an_open_run(
+    way: str, after: str, inside: str, fresh: Scratch, aftermaths: Aftermaths, tell: Tell
+) -> None:
     if inside == "train":
         fresh.environ["KIT_TRAINING__PARAMS"] = LONG
-    left = meet_interruption(way, after, fresh, tell, inside)
+    left = meet_interruption(way, after, fresh, aftermaths, tell, inside)
     end = "RUNNING" if way == "kill -9" else "FAILED" if inside == "train" else "FINISHED"
     assert left.runs == {end: 1}
 
 
-def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: str = "") -> State:
+def meet_interruption(
+    way: str, after: str, fresh: Scratch, aftermaths: Aftermaths, tell: Tell, inside: str = ""
+) -> State:
     act, _ = WAYS[way]
     before = fresh.everything()
     outcome = fresh.interrupted(after, act, run_is_open=bool(inside), pause=1 if inside == "train" else 0)
@@ -51,15 +56,15 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
         tell(f"{way} {moment}", outcome.code, said, left, "nothing was written", "nothing to find")
         require_stopped(way, outcome)
         return left
-    doctor = fresh.run("doctor")
-    untouched = fresh.state() == left
-    following = fresh.run("run")
-    state = fresh.state()
+    came = aftermaths.of(fresh, f"{way} {moment}")
+    doctor, following, state = came.doctor, came.following, came.state
     dead, unfinished = left.runs.get("RUNNING", 0), not left.aliases and left.versions > 0
     named = [
         words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
     ]
     next_run = "works" if not following.code else following.line
+    if came.row != f"{way} {moment}":
+        next_run += f", as after {came.row}: the same was left"
     tell(f"{way} {moment}", outcome.code, said, left, next_run, "; ".join(named) or "finds nothing")
     if outcome.code == 0 and after == STEPS[-1]:  # the last step is shorter than the way of a signal
         assert left.aliases
@@ -67,7 +72,7 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
     require_stopped(way, outcome)
     assert left.faults == ()
     assert way == "kill -9" or (left.stray == () and not dead), left
-    assert untouched
+    assert came.untouched
     assert doctor.code == 0, doctor.stdout
     assert ("killed half-way" in named) == bool(dead)
     assert bool({"never judged", "did not become champion"} & set(named)) == unfinished

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from starterkit.tracking.local_store import LocalStore, path_of
@@ -23,6 +24,7 @@ EXPORTED = {"contract.json", "model.onnx", "parity.npz"}
 NOBODY = 65534
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 SECONDS = 150
+_ID = re.compile(r"[0-9a-f]{8,}|\d+(?:\.\d+)?(?:e-?\d+)?|(?<=starterkit-)\w+")
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,17 @@ class Scratch:
         """The digest of all that is there, scratch files too."""
         return digest_of([*self.root.rglob("*"), *self.temporary.rglob("*")])
 
+    def shape(self) -> str:
+        """The digest of all that is there, scratch files too, but for numbers, ids and times: no runs share those."""
+        places = [file.relative_to(self.root.parent).as_posix() for file in self.root.parent.rglob("*")]
+        read = [self.data, *sorted((self.root / "config").iterdir())]
+        lines = [*places, *(file.read_text("utf-8") for file in read)]
+        if self.database.exists():
+            with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as database:
+                lines += database.iterdump()
+        text = "\n".join(sorted(_ID.sub("#", line.replace(self.root.parent.as_posix(), "")) for line in lines))
+        return hashlib.sha256(text.encode()).hexdigest()
+
     @contextmanager
     def restored(self) -> Iterator[None]:
         """Bring back afterwards what a fault changed: everything but what a run writes."""
@@ -225,6 +238,7 @@ def copied(source: Path, destination: Path) -> Scratch:
     return Scratch(destination)
 
 
+@cache
 def other_user(user: int) -> list[str]:
     """The words in front of a command that is somebody else's. Where that one may not even read this Python,
     it gets the right to read, but not to write, what is not its own."""

@@ -1,4 +1,7 @@
-"""A repository of one's own for each test: settings, data and an empty store, in a folder with an awkward name."""
+"""A repository of one's own for each test: settings, data and an empty store, in a folder with an awkward name.
+
+And sample problems with real data: each is a table on disk, a schema, and the way from there to an exported folder.
+"""
 
 import os
 import shutil
@@ -6,16 +9,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
 import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
 
 from example_project import problem
+from example_project.problem import Patients
+from starterkit.contract import Lineage
+from starterkit.data import Dataset, DatasetReader
+from starterkit.export import ExportedModel, OnnxExporter
 from starterkit.pipeline import Pipeline, Summary
-from starterkit.settings import Settings, load_settings
+from starterkit.problem import Problem, feature, identifier, target
+from starterkit.settings import DataSettings, ExportSettings, Settings, Stage, TrainingSettings, load_settings
 from starterkit.tracking import Connection, connect
+from starterkit.training import TrainedModel, Trainer
 
 REPOSITORY = Path(__file__).parents[2]
 FEWER_ROWS = "\nexport:\n  parity_rows: 500\n"
@@ -133,3 +148,117 @@ def server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
         yield made
     finally:
         made.end()
+
+
+LINEAGE = Lineage(
+    stage="local",
+    run="0123",
+    commit="abc",
+    dirty=False,
+    lock_digest="lock",
+    data_source="data",
+    data_digest="digest",
+    holdout_digest="holdout",
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A problem without an estimator: each test brings its own."""
+
+    root: Path
+    source: str
+    schema: type[pa.DataFrameModel]
+    task: str
+    metric: str
+
+    def problem(self, estimator: Callable[..., Any], **changes: Any) -> Problem:
+        given = {"name": "sample", "title": "A sample", "task": self.task, "schema": self.schema, "metric": self.metric}
+        return Problem(**{**given, **changes}, estimator=estimator)
+
+    def dataset(self, problem: Problem, source: str | None = None) -> Dataset:
+        return DatasetReader(problem, DataSettings(source=source or self.source), self.root, Stage.LOCAL).read()
+
+    def fit(self, estimator: Any, **changes: Any) -> tuple[TrainedModel, Dataset]:
+        problem = self.problem(lambda: estimator, **changes)
+        dataset = self.dataset(problem)
+        return Trainer(problem, TrainingSettings()).fit(dataset), dataset
+
+    def write(self, model: TrainedModel, dataset: Dataset, folder: Path, rows: int = 2000) -> ExportedModel:
+        return OnnxExporter(ExportSettings(parity_rows=rows)).export(model, dataset, folder, LINEAGE)
+
+    def export(self, estimator: Any, folder: Path, rows: int = 2000, **changes: Any) -> tuple[ExportedModel, Dataset]:
+        model, dataset = self.fit(estimator, **changes)
+        return self.write(model, dataset, folder, rows), dataset
+
+
+@pytest.fixture(scope="session")
+def diabetes() -> Sample:
+    """Regression, ten numbers."""
+    return Sample(REPOSITORY, "data/diabetes.csv", Patients, "regression", "rmse")
+
+
+@pytest.fixture(scope="session")
+def breast_cancer(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Classification with two texts as labels, thirty numbers, as CSV and as Parquet."""
+    loaded = load_breast_cancer(as_frame=True)
+    return _measurements(tmp_path_factory.mktemp("breast"), loaded, ("malignant", "benign"))
+
+
+@pytest.fixture(scope="session")
+def iris(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Classification with three classes, four numbers."""
+    return _measurements(
+        tmp_path_factory.mktemp("iris"), load_iris(as_frame=True), ("setosa", "versicolor", "virginica")
+    )
+
+
+class Visits(pa.DataFrameModel):
+    """Every type that the kit carries, with values missing in those that may."""
+
+    visit: str = identifier()
+    city: str = feature(sensitivity="sensitive", isin=["Köln", "Bonn", "NA"])
+    ward: str = feature(sensitivity="plain", isin=["a", "b", "c"], nullable=True)
+    smoker: bool = feature(sensitivity="sensitive", nullable=True)
+    insured: bool = feature(sensitivity="plain")
+    children: int = feature(sensitivity="sensitive", ge=0, le=9, nullable=True)
+    income: float = feature(sensitivity="sensitive", ge=0, le=250, nullable=True)
+    cost: float = target(unit="€")
+
+
+@pytest.fixture(scope="session")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """Regression over texts, booleans and numbers with missing values, as CSV and as Parquet. Ids are 000 to 399."""
+    random = np.random.default_rng(0)
+    count = 400
+    table = pd.DataFrame(
+        {
+            "visit": [f"{number:03}" for number in range(count)],
+            "city": random.choice(["Köln", "Bonn", "NA"], count),
+            "ward": random.choice(["a", "b", "c"], count),
+            "smoker": random.choice([True, False], count),
+            "insured": random.choice([True, False], count),
+            "children": random.integers(0, 9, count),
+            "income": random.normal(100, 20, count).round(3),
+        }
+    )
+    table["cost"] = table.income * 2 + table.children * 10 + (table.city == "Bonn") * 50 + table.smoker * 30
+    for name, dtype in (("ward", "str"), ("smoker", "boolean"), ("children", "Int64"), ("income", "float64")):
+        table[name] = table[name].astype(dtype).where(random.random(count) > 0.1)
+    root = tmp_path_factory.mktemp("visits")
+    table.to_csv(root / "table.csv", index=False)
+    table.to_parquet(root / "table.parquet")
+    return Sample(root, "table.csv", Visits, "regression", "rmse")
+
+
+def _measurements(root: Path, loaded: Any, labels: tuple[str, ...]) -> Sample:
+    numbers = loaded.data.rename(columns=lambda name: name.removesuffix(" (cm)").replace(" ", "_"))
+    table = numbers.assign(record=[f"T{row:04}" for row in range(len(numbers))])
+    table["diagnosis"] = np.array(labels)[loaded.target]
+    table.to_csv(root / "table.csv", index=False)
+    table.to_parquet(root / "table.parquet")
+    fields: dict[str, Any] = {name: feature(sensitivity="plain", ge=0) for name in numbers}
+    fields |= {"record": identifier(), "diagnosis": target(isin=list(labels))}
+    types = {**dict.fromkeys(numbers, float), "record": str, "diagnosis": str}
+    schema = type("Measurements", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    return Sample(root, "table.csv", schema, "classification", "roc_auc")

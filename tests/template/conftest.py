@@ -41,6 +41,20 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(f"{what}: {took}")
 
 
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The working tree as a repository of its own, so that nothing here touches the real one."""
+    folder = Folder(tmp_path_factory.mktemp("repository") / "the tëmplate")
+    for path in Folder(REPOSITORY).git("ls-files", "-co", "--exclude-standard").splitlines():
+        if (REPOSITORY / path).is_file():
+            (folder.root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / path, folder.root / path)
+    folder.git("init", "-q")
+    folder.git("add", "-A")
+    folder.git("-c", "user.name=A Person", "-c", "user.email=a@example.org", "commit", "-q", "-m", "As it stands")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """git as one person has it, and nothing of this machine's settings."""

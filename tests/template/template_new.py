@@ -233,11 +233,12 @@ def test_a_part_that_is_not_there_is_refused_with_those_that_are(template: Folde
     assert "devcontainer, image, notebooks" in told.said
 
 
-@pytest.mark.parametrize("dest", ["full", "file", "the tëmplate", "the tëmplate/churn"])
+@pytest.mark.parametrize("dest", ["full", "file", "the tëmplate", "the tëmplate/churn", "a link/churn"])
 def test_a_place_that_is_taken_is_refused(template: Folder, tmp_path: Path, dest: str) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "a link").symlink_to(template.root)
     told = template.new("churn", tmp_path / dest)
     assert (told.code, told.said.count("\n")) == (2, 1)
     assert "name a new folder" in told.said
@@ -260,6 +261,30 @@ def test_a_folder_that_cannot_be_written_is_named(template: Folder, tmp_path: Pa
     (tmp_path / "locked").mkdir(mode=0o500)
     told = template.new("churn", tmp_path / "locked" / "churn")
     assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "locked" in told.said
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has a folder that not even root can write")
+def test_a_place_where_nothing_can_be_made_is_named(template: Folder) -> None:
+    told = template.new("churn", "/proc/churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "/proc/" in told.said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_one_line_and_leaves_nothing(template: Folder, tmp_path: Path) -> None:
+    disk = tmp_path / "small disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        told = template.new("churn", disk / "churn")
+        assert (told.code, told.said.count("\n")) == (2, 1)
+        assert "No space left on device" in told.said
+        assert [*disk.iterdir()] == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_without_git_it_says_so(template: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

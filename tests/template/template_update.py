@@ -333,7 +333,7 @@ def test_a_clone_of_the_project_finds_the_base_in_the_template(
     project.edit(GATE, "line 25\n", "line mine\n")
     project.commit()
     clone = Folder(tmp_path / "clone")
-    project.git("clone", "-q", str(project.root), str(clone.root))
+    project.git("clone", "-q", f"file://{project.root}", str(clone.root))  # by its path it would bring all objects
     template.edit(GATE, "line 3\n", "line three\n")
     take(clone, template)
     assert "line mine\n" in clone.read(GATE)

@@ -1,5 +1,6 @@
 """A folder with git, and the template's two commands as a user gives them: with git and the standard library alone."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -7,6 +8,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 MACHINERY = "tools/template"
+# The longest name there may be, too, whose place among the imports is behind the kit's.
+COMBINATIONS = {
+    "all parts": ("churn", ""),
+    "no containers": ("zebra_crossings_where_somebody_has_to_wait"[:40].rstrip("_"), "stack projects image"),
+    "no parts": ("x", "devcontainer image notebooks projects stack vscode workflows"),
+}
+OF_THIS_RUN = ("KIT_", "VENV", "VIRTUAL_ENV", "MAKE")
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(OF_THIS_RUN)}
 OLD_NAMES = "example_project|mlflow-starter-kit|mlflow (sdk )?starter kit"
 
 
@@ -35,6 +44,24 @@ class Folder:
 
     def update(self, *words: object) -> Told:
         return self.run(sys.executable, "-S", f"{MACHINERY}/update.py", *words)
+
+    def make(self, *words: str, **environ: str) -> str:
+        """A target that has to go well, as a person gives it: outside of any environment."""
+        return self.call("make", *words, "PYTHON=python3", **environ)
+
+    def call(self, *command: str, **environ: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.root, env=ENVIRON | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def copy(self, combination: str, place: Path) -> "Folder":
+        """One of the three, made by `make new` with no environment to help it."""
+        name, without = COMBINATIONS[combination]
+        dest = os.path.relpath(place, self.root)  # as somebody says it who stands in the template
+        self.make("new", f"NAME={name}", f"DEST={dest}", f"WITHOUT={without}")
+        return Folder(place)
 
     def read(self, path: str) -> str:
         return (self.root / path).read_bytes().decode("utf-8", "surrogateescape")

@@ -34,8 +34,8 @@ class Git:
         command, stdin = ["git", "-C", str(self.root), *words], given.encode("utf-8", "surrogateescape")
         answer = subprocess.run(command, input=stdin, capture_output=True, env=self.environ | environ)
         if answer.returncode and not may_fail:
-            said = answer.stderr.decode(errors="replace").strip().splitlines() or ["it gives no reason"]
-            raise Refused(f"git {words[0]} fails: {SECRET.sub('', said[-1])}")
+            said = re.findall("(?m)^(?:error|fatal): (.+)", answer.stderr.decode(errors="replace"))  # the first is why
+            raise Refused(f"git {words[0]} fails: {SECRET.sub('', said[0] if said else 'it gives no reason')}")
         return "" if answer.returncode else answer.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def commit(self, tree: str, message: str, *options: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from starterkit.cli.collecting import collect_seldom
 from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
 from starterkit.errors import KitError, of_machine
 
@@ -16,6 +17,7 @@ def main() -> None:
     A mistake of the user's ends with exit code 2, a refusal or failure with 1, Ctrl-C with 130, `kill` with 143.
     """
     listen()
+    collect_seldom()
     try:
         _run()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code

@@ -7,6 +7,7 @@ from socket import socket
 import typer
 import uvicorn
 
+from starterkit.cli.collecting import collect_usually
 from starterkit.cli.console import ProgressView
 from starterkit.cli.stopping import ENDED
 from starterkit.machine import this_machine
@@ -36,6 +37,7 @@ def answer(settings: Settings, folder: Path | None, listening: socket | None = N
     level = "info" if settings.debug else "warning"
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level=level))
     server.quiet = quiet
+    collect_usually()
     try:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
             server.run([listening] if listening else None)

@@ -125,7 +125,7 @@ def _schema_failures(problem: Problem, frame: pd.DataFrame, sound: pd.DataFrame)
         declared = pa.DataFrameSchema({column.name: schema.columns[column.name]})
         declared = declared.update_columns({column.name: {"dtype": None, "coerce": False}})
         rows = frame.loc[sound[column.name], [column.name]]
-        failures += _failures_of(declared, rows.assign(**{column.name: typed(column, rows[column.name])}))
+        failures += _failures_of(declared, pd.DataFrame({column.name: typed(column, rows[column.name])}))
     whole = frame[sound.all(axis="columns")]
     whole = pd.DataFrame({column.name: typed(column, whole[column.name]) for column in problem.columns})
     return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), whole)

@@ -35,6 +35,11 @@ class Rows:
         return len(self.features)
 
     @property
+    def table(self) -> pd.DataFrame:
+        """The features and, as the last column, the target. Not `assign`: a target may be called ``self``."""
+        return pd.concat([self.features, self.target], axis="columns")
+
+    @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """The features as a graph takes them."""
         return as_columns(self.features)

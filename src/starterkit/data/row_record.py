@@ -98,8 +98,7 @@ def _keys(rows: Rows, salt: bytes) -> dict[str, Hashes]:
 def _fingerprints(dataset: Dataset, salt: bytes) -> Hashes:
     made = []
     for side, rows in ((b"training", dataset.training), (b"holdout", dataset.holdout)):
-        table = rows.features.assign(**{str(rows.target.name): rows.target})
-        made.append(_hashed(pd.util.hash_pandas_object(table, index=False).to_numpy(), salt, side))
+        made.append(_hashed(pd.util.hash_pandas_object(rows.table, index=False).to_numpy(), salt, side))
     return np.sort(np.concatenate(made))  # in order of size: no hash is known by its row's place
 
 

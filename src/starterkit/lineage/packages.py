@@ -22,7 +22,8 @@ def off_lock(lock: Path) -> Mapping[str, str]:
         pins.setdefault(_normalise(name), set()).add(pin)
         if not condition:
             required.add(_normalise(name))
-    installed = {_normalise(found.name): found.version for found in distributions()}
+    metadata = (found.metadata for found in distributions())  # read once: `found.name` reads it again each time
+    installed = {_normalise(one["Name"]): one["Version"] for one in metadata}
     return {
         name: installed.get(name, "not there")
         for name, versions in sorted(pins.items())

@@ -13,7 +13,6 @@ from pathlib import Path
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, Refused, TrackingError
-from starterkit.export import OnnxExporter
 from starterkit.gate import Gate
 from starterkit.lineage.packages import beside_lock
 from starterkit.lineage.provenance import LOCK, describe
@@ -160,8 +159,11 @@ class Pipeline:
     def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
         self.require_own_models()
-        exporter, run_id = OnnxExporter(self.settings.export), trained.lineage.run
+        run_id = trained.lineage.run
         with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
+            from starterkit.export import OnnxExporter  # slow, and not needed where the data or the training fail
+
+            exporter = OnnxExporter(self.settings.export)
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
             with self._tracker.resume(run_id) as run:
                 model_id = record_export(run, trained.model, dataset, exported)

@@ -1,15 +1,17 @@
 """What training and export leave in MLflow: the origin, the rows, the figures and the models."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starterkit.contract import Lineage
 from starterkit.data import ROWS_FILE, Dataset, RowRecord, Rows, typical_row
-from starterkit.export import ExportedModel
 from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.problem import Problem
 from starterkit.scratch import scratch_folder
 from starterkit.tracking import Example, Run
 from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
+
+if TYPE_CHECKING:
+    from starterkit.export import ExportedModel
 
 
 def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Lineage) -> None:
@@ -30,7 +32,7 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     _draw_figures(run, model, dataset.holdout)
 
 
-def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: ExportedModel) -> str:
+def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "ExportedModel") -> str:
     """Log the exported folder with figures of its own, and give back the id of MLflow's logged model."""
     problem, contract = model.problem, exported.contract
     model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, example(model, dataset))
@@ -53,7 +55,7 @@ def example(model: TrainedModel, dataset: Dataset) -> Example:
 
 def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Rows) -> Any:
     return run.log_rows(
-        rows.features.assign(**{problem.target.name: rows.target}),
+        rows.table,
         name=f"{problem.name}-{context}",
         context=context,
         source=source,

@@ -28,8 +28,16 @@ def treat(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "pd.Da
         model.sort(key=lambda column: column.role == "target")
         seed = int.from_bytes(key.digest("mock", "")[:8], "big") if key else 0
         made = mock_rows(model, frame, seed)
-        frame = frame.assign(**{column.name: made[column.name] for column in model})
-    return frame.assign(**{column.name: _treated(policy, column, frame[column.name]) for column in model})
+        frame = _with(frame, {column.name: made[column.name] for column in model})
+    return _with(frame, {column.name: _treated(policy, column, frame[column.name]) for column in model})
+
+
+def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFrame":
+    """Not `assign(**columns)`: a column may be called ``self``."""
+    frame = frame.copy()
+    for name, values in columns.items():
+        frame[name] = values
+    return frame
 
 
 def _treated(policy: Policy, column: Column, values: "pd.Series") -> "pd.Series":

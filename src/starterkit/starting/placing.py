@@ -7,6 +7,7 @@ from pathlib import Path
 from starterkit.entry import project_entry
 from starterkit.errors import ProblemError, UserError
 from starterkit.lineage.git import git
+from starterkit.starting.elsewhere import LAUNCH, TEST_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,18 @@ class Placing:
 
     def unsaved(self) -> list[str]:
         """Which of the files are not as git's last commit has them. All that are there, where there is no git."""
-        there = [path for path in (self.problem, self.tests, self.settings, *self.old_tests) if path.exists()]
+        named = (self.root / path for path in (TEST_SETTINGS, LAUNCH))
+        there = [path for path in (self.problem, self.tests, self.settings, *named, *self.old_tests) if path.exists()]
         return [self.shown(path) for path in there if not self._is_committed(path)]
 
     def _is_committed(self, path: Path) -> bool:
         tracked = git(self.root, "ls-files", "--error-unmatch", "--", str(path)) is not None
         return tracked and git(self.root, "status", "--porcelain", "--", str(path)) == ""
+
+    @property
+    def is_template(self) -> bool:
+        """Whether the kit's own tests are here. They need the example, and a project of the template has none."""
+        return (self.root / "tests" / "starterkit").is_dir()
 
     def data_file(self, given: Path, name: str) -> Path:
         """Where the data will be: it stays in data/ if it is there, under its own name if the settings can carry it."""

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from {module} import {attribute}
-from starterkit.data import Dataset, DatasetReader
-from starterkit.problem import find_problem
-from starterkit.settings import DataSettings, Stage, load_settings
-from starterkit.training import Trainer
+{imports}
 
 ROOT = Path(__file__).parents[{up}]
 
@@ -48,12 +44,20 @@ def test_the_model_beats_a_naive_guess(dataset: Dataset) -> None:
 '''
 
 
+_OF_THE_KIT = (
+    "from starterkit.data import Dataset, DatasetReader",
+    "from starterkit.problem import find_problem",
+    "from starterkit.settings import DataSettings, Stage, load_settings",
+    "from starterkit.training import Trainer",
+)
+
+
 def source_of_tests(plan: Plan, module: str, attribute: str, source: str, depth: int) -> str:
     """The test module. `depth` says how many folders it is below the repository's root."""
     names = [one.name for one in plan.fields if one.role != "identifier" and one.role != "group" and one.sensitive]
     first, *rest = listed("assert sensitive == ", names, 4)
     return _SOURCE.format(
-        module=module,
+        imports="\n".join(sorted([f"from {module} import {attribute}", *_OF_THE_KIT])),
         attribute=attribute,
         source=literal(source),
         rows=plan.rows,

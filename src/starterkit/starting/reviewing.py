@@ -3,8 +3,8 @@
 from starterkit.starting.planning import Plan
 
 
-def review(plan: Plan, learnt: bool, source: str) -> list[str]:
-    """A line for each thing."""
+def review(plan: Plan, learnt: bool, source: str, earlier: str, is_template: bool) -> list[str]:
+    """A line for each thing. `earlier` is the data that was used before, where it is still there."""
     lines = []
     if not learnt:
         lines.append("the columns tell no more than a naive guess, so the gate will refuse: find better ones")
@@ -16,4 +16,8 @@ def review(plan: Plan, learnt: bool, source: str) -> list[str]:
         lines.append("the table has no id: rows are told apart by their content")
     lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and not one.sensitive]
     lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
+    if earlier:
+        lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")
+    if is_template:
+        lines.append("this is the template, whose own tests need its example: begin in a project of it (README.md)")
     return lines

@@ -11,6 +11,7 @@ from starterkit.settings import GateSettings
 from starterkit.starting import trial
 from starterkit.starting.base_settings import with_problem
 from starterkit.starting.deciding import plan_for
+from starterkit.starting.elsewhere import earlier_source, named_anew
 from starterkit.starting.estimators import parameters
 from starterkit.starting.names import problem_name
 from starterkit.starting.placing import Placing, refuse_unsaved
@@ -93,10 +94,12 @@ class ProblemStarter:
         source = placing.shown(data)
         depth = len(placing.tests.relative_to(placing.root).parts) - 1
         base = placing.settings.read_text("utf-8")
+        earlier = earlier_source(base)
         written: dict[Path, bytes | Path] = {
             placing.problem: problem_source(plan).encode(),
             placing.tests: source_of_tests(plan, placing.module, placing.attribute, source, depth).encode(),
             placing.settings: with_problem(base, source, parameters(plan), tried.limits).encode(),
+            **named_anew(placing.root, earlier, source, plan.name),
         }
         if given.resolve() != data.resolve():
             written[data] = given
@@ -105,7 +108,9 @@ class ProblemStarter:
         kept = [path for path in (*written, *removed) if placing.shown(path) in unsaved]
         replace_all(written, removed, kept)
         changed = [placing.shown(path) for path in written] + [f"{placing.shown(path)} (removed)" for path in removed]
-        return Started(plan, tried, tuple(changed), tuple(review(plan, tried.learnt, source)))
+        still = earlier if earlier != source and (placing.root / earlier).is_file() else ""
+        lines = review(plan, tried.learnt, source, still, placing.is_template)
+        return Started(plan, tried, tuple(changed), tuple(lines))
 
 
 def _checked(name: str) -> str:

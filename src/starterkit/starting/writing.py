@@ -13,7 +13,7 @@ def record_of(frame: pd.DataFrame) -> list[str]:
 
     A row that is corrected may change its side. Where the table can have an id, declare it with identifier() instead.
     """
-    said = frame[sorted(set(frame) - {{{target}}})].astype("str")
+    said = frame[sorted(map(str, set(frame) - {{{target}}}))].astype("str")
     said = said.apply(lambda column: column.str.removesuffix(".0"))  # 5 is read as 5.0 where another row has a gap
     return [f"{{number:016x}}" for number in pd.util.hash_pandas_object(said, index=False)]
 '''
@@ -23,7 +23,7 @@ def record_of(frame: pd.DataFrame) -> list[str]:
 
     A row that is corrected may change its side. Where the table can have an id, declare it with identifier() instead.
     """
-    said = frame[sorted(frame)].astype("str")
+    said = frame[sorted(map(str, frame))].astype("str")
     said = said.apply(lambda column: column.str.removesuffix(".0"))  # 5 is read as 5.0 where another row has a gap
     names = pd.util.hash_pandas_object(said, index=False)
     before = names.groupby(names).cumcount()

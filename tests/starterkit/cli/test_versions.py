@@ -127,6 +127,7 @@ STAGING = {"KIT_STAGE": "staging"}
 PROD = {"KIT_STAGE": "prod"}
 
 
+@pytest.mark.slow
 def test_staging_to_prod_on_one_server(run: Any, repository: Path, server: Any) -> None:
     there = {"KIT_TRACKING__URI": server.address}
     assert run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING).returncode == 1

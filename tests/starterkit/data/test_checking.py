@@ -235,3 +235,12 @@ def test_no_value_is_ever_repeated(planted: dict[str, list[tuple[int, Any]]]) ->
         for failure in getattr(refusal, "failures", ()):
             rows = {row for row, _ in planted.get(failure.column, [])}
             assert failure.column == "(whole row)" or failure.rows == () or set(failure.rows) <= rows
+
+
+def test_a_column_may_be_called_self() -> None:
+    fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
+    types = {"person": str, "self": float, "cls": float}
+    schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    frame = pd.DataFrame({"person": ["a", "b"], "self": [1.0, 2.0], "cls": [3.0, 4.0]})
+    assert list(check_frame(problem_of(schema), frame, "table")) == ["person", "self", "cls"]
+    assert failures(frame.assign(cls=["x", 4.0]), schema) == [("cls", "is not a number", (0,))]

@@ -72,7 +72,15 @@ def test_ctrl_c_amid_the_renaming_waits_for_the_others(
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_kill_while_preparing_leaves_the_earlier_files(prepared: Any) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
+)
+def test_kill_while_preparing_leaves_the_earlier_files(prepared: Any, number: int, code: int) -> None:
     house = prepared
     before = {file.name: file.read_bytes() for file in house.file.parent.iterdir()}
     script = (
@@ -82,15 +90,14 @@ def test_kill_while_preparing_leaves_the_earlier_files(prepared: Any) -> None:
         "sys.argv = ['starterkit', 'data', 'prepare', '--for', 'test']\n"
         "from starterkit.cli import main; main()\n"
     )
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        with subprocess.Popen(
-            [sys.executable, "-c", script], cwd=house.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "there\n"
-            process.send_signal(number)
-            assert process.wait(30) == code
-        assert {
-            file.name: file.read_bytes() for file in house.file.parent.iterdir() if not file.name.startswith(".")
-        } == before
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=house.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert {
+        file.name: file.read_bytes() for file in house.file.parent.iterdir() if not file.name.startswith(".")
+    } == before
     assert len(house.read()) == 442

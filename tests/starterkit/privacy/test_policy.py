@@ -174,6 +174,11 @@ def test_dropped_feature_is_there_and_says_nothing() -> None:
     assert seen.dtypes.equals(raw.dtypes)
 
 
+def test_a_column_called_self_is_treated_as_any_other() -> None:
+    mine = column(name="self", minimum=0, maximum=120)
+    assert treat(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
+
+
 def test_local_may_try_what_another_stage_will_see(settings: Settings) -> None:
     tried = PrivacySettings(sensitive="generalise", identifiers="drop")
     seen = DatasetReader(problem, settings.data, settings.root, Stage.LOCAL, tried).read()

@@ -65,8 +65,9 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path) -> Path:
     """A repository with the example's package and its tests, all committed."""
     root = tmp_path / "my prøject"
-    for name in ("config", "src/example_project", "tests/example_project", "data"):
+    for name in ("config", "src/example_project", "tests/example_project", "data", ".vscode"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", root)
     commit(root)
     return root
 

@@ -1,5 +1,7 @@
 """Small tables with one odd thing each: all lead to code that is clean, fits its rows and can be fitted."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from starterkit.starting.reading import read_table
 from starterkit.starting.trial import imported, read, try_out
 from starterkit.starting.writing import problem_source
 
+ROOT = Path(__file__).parents[3]
 ROWS = 120
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=ROWS)
@@ -55,3 +58,18 @@ def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, 
     assert len(dataset) == frame["y"].notna().sum()
     assert all(np.isfinite(figure) for _, figure in tried.limits.values())
     assert max(map(len, source.splitlines())) <= 120
+
+
+def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path: Path) -> None:
+    """A project's own `make test` asks it."""
+    written = [(messy, "Kosten (€)")]
+    for place, frame in enumerate(CORNERS.values()):
+        written.append((tmp_path / f"corner_{place}.csv", "y"))
+        frame.to_csv(written[-1][0], index=False)
+    for path, target in written:
+        plan = plan_for(read_table(path), path.name, target, "corner", None)
+        (tmp_path / f"{path.stem.replace(' ', '_')}.py").write_text(problem_source(plan), "utf-8")
+    command = [sys.executable, "-m", "pyrefly", "check", "--config", str(ROOT / "pyproject.toml")]
+    command += ["--python-interpreter-path", sys.executable, *map(str, tmp_path.glob("*.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout

@@ -1,5 +1,6 @@
 """From a file to files: what is refused with one line, and what is left alone."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def test_the_project_s_files_change_and_no_others(write: Write, project: Path, s
     started = starter.start(write(table(), "My Table.csv"), "y")
     after = contents(project)
     assert {name for name in after if after[name] != before.get(name)} == {
+        ".vscode/launch.json",
         "config/base.yaml",
+        "config/test.yaml",
         "data/my-table.csv",
         "src/example_project/problem.py",
         "tests/example_project/test_problem.py",
@@ -128,6 +131,52 @@ def test_the_project_s_files_change_and_no_others(write: Write, project: Path, s
     settings = yaml.safe_load(after["config/base.yaml"])
     assert settings["data"]["source"] == "data/my-table.csv"
     assert started.trial.figure < settings["gate"]["limits"]["rmse"]["max"] < started.trial.naive
+
+
+def test_stage_test_and_f5_name_the_new_data(write: Write, project: Path, starter: ProblemStarter) -> None:
+    before = contents(project)
+    started = starter.start(write(table(), "My Table.csv"), "y")
+    after = contents(project)
+    for path, old, new in (
+        ("config/test.yaml", "data/test/diabetes.parquet", "data/test/my-table.parquet"),
+        (".vscode/launch.json", '"data/diabetes.csv"', '"data/my-table.csv"'),
+    ):
+        assert before[path].count(old.encode()) == 1
+        assert after[path] == before[path].replace(old.encode(), new.encode())
+    (left,) = [line for line in started.review if "earlier problem" in line]
+    assert "data/diabetes.csv" in left
+    again = starter.start(write(table(), "third.csv"), "y", force=True)
+    assert b'"data/third.csv"' in contents(project)[".vscode/launch.json"]
+    assert "data/my-table.csv" in "".join(again.review)
+
+
+def test_what_somebody_else_wrote_there_stays(write: Write, project: Path, starter: ProblemStarter) -> None:
+    mine = "data:\n  source: postgresql://host/db\n  query: SELECT\n"
+    (project / "config/test.yaml").write_text(mine)
+    (project / ".vscode/launch.json").unlink()
+    starter.start(write(table()), "y", force=True)
+    assert (project / "config/test.yaml").read_text() == mine
+    assert not (project / ".vscode/launch.json").exists()
+
+
+def test_settings_that_are_not_committed_stay_beside_the_new_ones(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    settings = project / "config/test.yaml"
+    settings.write_text(settings.read_text() + "# mine\n")
+    with pytest.raises(UserError, match=r"config/test\.yaml is not committed"):
+        starter.start(write(table()), "y")
+    starter.start(write(table()), "y", force=True)
+    assert "diabetes" in (project / "config/test.yaml.before").read_text()
+    assert settings.read_text().endswith("# mine\n")
+
+
+def test_the_template_itself_says_that_its_own_tests_need_the_example(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    assert "template" not in "".join(starter.start(write(table()), "y").review)
+    (project / "tests/starterkit").mkdir()
+    assert "this is the template" in starter.start(write(table()), "y", force=True).review[-1]
 
 
 def test_what_nobody_committed_is_overwritten_by_force_alone(
@@ -142,6 +191,8 @@ def test_what_nobody_committed_is_overwritten_by_force_alone(
     starter.start(write(table()), "y", force=True)
     assert (project / "src/example_project/problem.py.before").read_text() == "# my own work\n"
     assert not (project / "config/base.yaml.before").exists()  # git has it
+    unsaved = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True).stdout
+    assert ".before" not in unsaved
     assert "class Mine" in mine.read_text()
 
 

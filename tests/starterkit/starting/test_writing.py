@@ -1,5 +1,6 @@
 """The written code: imported, clean, true of the data, and without a person's value in it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,12 +30,12 @@ def written(path: Path, target: str, **asked: Any) -> str:
     return problem_source(plan_of(path, target, **asked))
 
 
-def ruff(source: str, name: str) -> str:
+def ruff(source: str, name: str, root: Path = ROOT) -> str:
     """What ruff finds, with the repository's own rules, in a file of that name."""
     found = []
     for words in (["check", "--output-format=concise"], ["format", "--diff"]):
-        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(ROOT / name), "-"]
-        done = subprocess.run(command, input=source, capture_output=True, text=True, cwd=ROOT)
+        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(root / name), "-"]
+        done = subprocess.run(command, input=source, capture_output=True, text=True, cwd=root)
         found.append(done.stdout + done.stderr if done.returncode else "")
     return "\n".join(found).strip()
 
@@ -59,9 +60,12 @@ SAMPLES = {
     "breast_cancer": load_breast_cancer,
     "digits": load_digits,
 }
+QUICK = [name for name in SAMPLES if name != "digits"]
 
 
-@pytest.fixture(scope="session", params=["messy", "wide", "ids", *SAMPLES])
+@pytest.fixture(
+    scope="session", params=["messy", "wide", "ids", *QUICK, pytest.param("digits", marks=pytest.mark.slow)]
+)
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messy: Path) -> tuple[Path, str]:
     """A file and its target."""
     if request.param == "messy":
@@ -93,6 +97,16 @@ def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> 
     assert ruff(problem_source(plan), "src/example_project/problem.py") == ""
     tests = source_of_tests(plan, "example_project", "problem", "data/mine.csv", 2)
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
+
+
+@pytest.mark.parametrize("package", ["churn", "starter", "starterkits", "zoo"])
+def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, messy: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "src" / package).mkdir(parents=True)
+    (tmp_path / "src" / package / "__init__.py").touch()
+    (tmp_path / "src" / "starterkit").symlink_to(ROOT / "src" / "starterkit")
+    tests = source_of_tests(plan_of(messy, "Kosten (€)"), package, "problem", "data/mine.csv", 2)
+    assert ruff(tests, f"tests/{package}/test_problem.py", tmp_path) == ""
 
 
 def test_a_sensitive_column_s_values_are_not_in_the_code(messy: Path) -> None:
