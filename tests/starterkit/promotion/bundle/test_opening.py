@@ -110,6 +110,17 @@ def test_what_could_burst_is_refused(changed, key, compressed):
     assert "compressed or encrypted" in refusal(changed(lambda files: None, compression=compressed), key).what
 
 
+def test_what_is_encrypted_is_refused(bundle, key, tmp_path):
+    """Both places that say so: before the first file, and in the list at the end."""
+    content, altered = bytearray(bundle.read_bytes()), tmp_path / "altered.zip"
+    end = content.rindex(b"PK\x05\x06")
+    listed = int.from_bytes(content[end + 16 : end + 20], "little")
+    content[6] |= 1
+    content[listed + 8] |= 1
+    altered.write_bytes(content)
+    assert "'manifest.json' in the bundle is compressed or encrypted" in refusal(altered, key).what
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
