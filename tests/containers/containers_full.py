@@ -1,6 +1,7 @@
 """A disk that is full inside of the stack: one line that says so, nothing lost, and the same command afterwards."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,32 +37,36 @@ def small(docker: Docker, free_port: Callable[[], int], tmp_path_factory: pytest
 def holder(small: Stack, docker: Docker) -> Iterator[Container]:
     """Keeps the volumes mounted, so that they outlive their services, and fills and frees them."""
     volumes = [f"--volume={small.name}_{name}:/{name}" for name in ("postgres", "artifacts")]
-    held = docker.start(*volumes, "python:3.13-slim-trixie", "sleep", "900")
+    held = docker.start(*volumes, "python:3.13-slim-trixie", "sleep", "infinity")
     yield held
     docker("rm", "--force", held.id)
 
 
-def fill(holder: Container, volume: str) -> None:
-    holder.docker.ask("exec", holder.id, "sh", "-c", f"cat /dev/zero > /{volume}/filler")
-
-
-def free(holder: Container, volume: str) -> None:
-    holder.docker("exec", holder.id, "rm", f"/{volume}/filler")
+@contextmanager
+def full(holder: Container, volume: str) -> Iterator[None]:
+    """A volume that is full and stays so: what PostgreSQL gives free now and then is taken at once."""
+    docker, file = holder.docker, f"/{volume}/filler"
+    more = f"cat /dev/zero >> {file} 2>/dev/null"
+    docker("exec", holder.id, "sh", "-c", f"touch /full /held; {more} || true")
+    keep = f"while [ -e /full ]; do {more}; sleep 0.05; done; rm {file} /held"
+    docker("exec", "--detach", holder.id, "sh", "-c", keep)
+    try:
+        yield
+    finally:
+        docker("exec", holder.id, "sh", "-c", "rm /full; while [ -e /held ]; do sleep 0.1; done")
 
 
 @pytest.mark.parametrize("volume", ["artifacts", "postgres"])
 def test_full_disk_under_a_run_is_one_line(small: Stack, holder: Container, repository: Path, volume: str) -> None:
-    fill(holder, volume)
-    try:
+    with full(holder, volume):
         done = kit(repository, "run", KIT_TRACKING__URI=small.address)
-        assert done.returncode == 1
+        assert done.returncode == 1, done.stdout
         assert "Traceback" not in done.stderr
         assert "its disk may be full; `starterkit doctor` looks closer" in done.stderr, done.stderr
         found = doctor(small, repository)
         assert "no space left" in found["stack"]["text"].lower(), found
         assert "Free space on Docker's disk" in found["stack"]["mend"]
-    finally:
-        free(holder, volume)
+    small.up()
     done = kit(repository, "run", KIT_TRACKING__URI=small.address)
     assert done.returncode == 0, done.stderr
     assert doctor(small, repository)["champion"]["state"] == "well"
@@ -71,15 +76,12 @@ def test_database_that_cannot_start_on_a_full_disk_is_named(
     small: Stack, holder: Container, repository: Path, until: Callable
 ) -> None:
     small("stop", "postgres")
-    fill(holder, "postgres")
-    try:
+    with full(holder, "postgres"):
         small.ask("up", "--detach", "postgres")
         until(lambda: "No space left" in small.said("postgres"), "told in the log")
         found = doctor(small, repository)
         assert "No space left" in found["stack"]["text"], found
         assert "Free space" in found["stack"]["mend"]
-    finally:
-        free(holder, "postgres")
     small("restart")  # what the mend says
     small.up()
     assert doctor(small, repository)["champion"]["state"] == "well"
