@@ -17,8 +17,14 @@ START = "Start the server, or change tracking.uri; `starterkit doctor` looks clo
 _AGAIN = "then give the command again"
 _MENDS = (
     (r"Invalid Host header", "Add this name with its port to the server's --allowed-hosts, or change tracking.uri"),
-    (r"error code 401\b", "See that KIT_TRACKING__USERNAME and KIT_TRACKING__PASSWORD, or the token, are the server's"),
-    (r"error code 403\b", "This user may not do that: ask whoever runs the server for the right, or name another user"),
+    (
+        r"error code 401\b|401 Client Error",
+        "See that KIT_TRACKING__USERNAME and KIT_TRACKING__PASSWORD, or the token, are the server's",
+    ),
+    (
+        r"error code 403\b|403 Client Error",
+        "This user may not do that: ask whoever runs the server for the right, or name another user",
+    ),
     (r"disk is full|No space left|quota exceeded", f"Free space on the disk, {_AGAIN}"),
     (r"readonly|read-only|Permission denied|unable to open", f"See that you may write it, {_AGAIN}"),
     (r"is locked", f"Another program holds it: wait for it or end it, {_AGAIN}"),

@@ -44,6 +44,7 @@ def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
     [
         ("401 != 200. Response body: 'You are not authenticated. Please see …'", "KIT_TRACKING__PASSWORD"),
         ("403 != 200. Response body: 'Permission denied'", "This user may not do that"),
+        ("x. 403 Client Error: Forbidden for url: http://s/artifacts/x. Response text: Permission denied", "This user"),
     ],
 )
 def test_a_user_whom_the_server_refuses_is_told_so(answer, mend):
