@@ -135,7 +135,7 @@ def test_columns_of_every_type_go_all_the_way(settings: Settings, visits: Any) -
 def test_columns_called_as_python_s_own_words_go_all_the_way(settings: Settings, tmp_path: Path, words: tuple) -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=300)
-    table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 9})
+    table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 2})
     table.to_csv(tmp_path / "words.csv", index=False)
     problem = Problem(
         name="words",
