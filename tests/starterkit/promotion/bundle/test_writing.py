@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.errors import Refused, UserError
+from starterkit.errors import ContractError, Refused, UserError
 from starterkit.promotion.bundle import write_bundle, writing
 from starterkit.tracking import fetch_model
 
@@ -69,6 +69,19 @@ def test_a_version_whose_evidence_is_gone_is_not_bundled(staging_copy, key, tmp_
     registry.tag(version, {"evidence_place": place})
     with pytest.raises(Refused, match=r"the gate's evidence about .* is gone"):
         write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
+
+
+def test_a_version_whose_files_do_not_answer_is_not_bundled(staging_copy, key, tmp_path, monkeypatch):
+    registry, version = staging_copy
+    fetch = writing.fetch_model
+
+    def altered(connection, address, into):
+        fetch(connection, address, into)
+        (into / "model.onnx").write_bytes(b"another graph")
+
+    monkeypatch.setattr(writing, "fetch_model", altered)
+    with pytest.raises(ContractError, match="is not the file that its contract was written for"):
+        write_bundle(registry, version, key, tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("what", ["a file", "a folder"])
