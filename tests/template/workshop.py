@@ -14,7 +14,7 @@ COMBINATIONS = {
     "no containers": ("zebra_crossings_where_somebody_has_to_wait"[:40].rstrip("_"), "stack projects image"),
     "no parts": ("x", "devcontainer image notebooks projects stack vscode workflows"),
 }
-OF_THIS_RUN = ("KIT_", "VENV", "VIRTUAL_ENV", "MAKE")
+OF_THIS_RUN = ("ARGS", "KIT_", "VENV", "VIRTUAL_ENV", "MAKE")
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(OF_THIS_RUN)}
 OLD_NAMES = "example_project|mlflow-starter-kit|mlflow (sdk )?starter kit"
 
