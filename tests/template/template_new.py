@@ -256,7 +256,7 @@ def test_a_folder_beside_the_template_is_named_from_within_it(template: Folder, 
     assert (tmp_path / "churn" / "README.md").exists()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.getuid() == 0, reason="not run: root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_named(template: Folder, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     told = template.new("churn", tmp_path / "locked" / "churn")
