@@ -44,8 +44,9 @@ def test_machine_without_docker_is_named(repository: Path, closed: str, monkeypa
 
 
 def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("docker") is None:
-        pytest.skip("not run: Docker is not installed")
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("not run: Docker is not installed, or has no Compose")
     shutil.copy(REPOSITORY / "docker-compose.yml", repository)
     monkeypatch.setenv("DOCKER_HOST", f"tcp://{closed.removeprefix('http://')}")
     found = stack(repository, closed)
