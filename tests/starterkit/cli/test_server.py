@@ -12,6 +12,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "starterkit"]
 
 
+@pytest.mark.slow
 def test_staging_works_over_http(run: Any, repository: Path, server: Any) -> None:
     environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": server.address}
     said = json.loads(run(repository, "run", "--json", **environ).stdout)  # nothing else is on stdout

@@ -128,10 +128,8 @@ def test_promotion_killed(moved: Settings, point: str) -> None:
     see_that_it_settles(moved, "promote", point, new=3)
 
 
-@pytest.mark.parametrize(
-    ("point", "result"),
-    [("after intent", "undone"), pytest.param("after alias", "finished", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "result"), [("after intent", "undone"), ("after alias", "finished")])
 def test_the_next_promotion_settles_by_itself(moved: Settings, point: str, result: str) -> None:
     killed(moved.root, "rollback", point)
     pipeline = Pipeline(problem, moved)

@@ -282,7 +282,8 @@ except Locked as error:
 """
 
 
-@pytest.mark.parametrize("left", [None, pytest.param(-1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [None, -1])
 def test_of_two_processes_at_once_one_wins(connection: Connection, repository: Path, left: float | None) -> None:
     if left is not None:
         leave(connection, left)

@@ -200,14 +200,15 @@ with opened(Path(bundle), "diabetes", [key]) as found:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "when", "versions"),
     [
-        pytest.param("create_run", "after", 0, marks=pytest.mark.slow),
-        pytest.param("create_logged_model", "after", 0, marks=pytest.mark.slow),
-        pytest.param("log_model_artifacts", "half-way", 0, marks=pytest.mark.slow),
-        pytest.param("finalize_logged_model", "before", 0, marks=pytest.mark.slow),
-        pytest.param("create_model_version", "before", 0, marks=pytest.mark.slow),
+        ("create_run", "after", 0),
+        ("create_logged_model", "after", 0),
+        ("log_model_artifacts", "half-way", 0),
+        ("finalize_logged_model", "before", 0),
+        ("create_model_version", "before", 0),
         ("create_model_version", "after", 1),
     ],
 )
