@@ -13,7 +13,8 @@ import pytest
 from starterkit.contract import Contract
 from starterkit.errors import ContractError, KitError, Refused, UserError
 from starterkit.promotion.bundle import opened
-from starterkit.promotion.bundle.manifest import MOST_BYTES, is_safe
+from starterkit.promotion.bundle.manifest import MOST_BYTES, Sealed, is_safe
+from starterkit.promotion.bundle.opening import _unpack
 
 
 def refusal(file, *keys, name="diabetes", kind=Refused) -> KitError:
@@ -259,3 +260,12 @@ def test_no_single_byte_and_no_end_can_be_changed_unseen(bundle, key, tmp_path):
 )
 def test_names_that_stay_in_their_folder(name, safe):
     assert is_safe(name) is safe
+
+
+def test_no_more_is_written_than_was_signed(tmp_path):
+    """A disk is not to be filled by what is refused afterwards."""
+    with ZipFile(tmp_path / "x.zip", "w") as made:
+        made.writestr("model/model.onnx", bytes(1000))
+    with ZipFile(tmp_path / "x.zip") as bundle, pytest.raises(Refused, match="not the file that was signed"):
+        _unpack(bundle, bundle.infolist()[0], Sealed(999, "0" * 64), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
