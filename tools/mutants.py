@@ -139,7 +139,8 @@ def report(scratch: Path, name: str) -> None:
         data = SourceFileMutationData(path=path)
         data.load()
         for mutant, code in data.exit_code_by_key.items():
-            end = status_by_exit_code[code]
+            # mutmut calls it a timeout when pytest could not start the tests, such as for an id with a line's end.
+            end = "not tried" if code == 255 else status_by_exit_code[code]
             if end != "killed":
                 changed = change(get_diff_for_mutant(mutant, path=path))
                 if end == "survived" and is_in_words(changed):

@@ -35,7 +35,7 @@ def behind(encoder: Any, last: Any) -> Any:
         OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=3, drop="first"),
         OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
     ],
-    ids=str,
+    ids=["one-hot", "dense", "first dropped", "two dropped", "rare", "most and dropped", "ordinal"],
 )
 def test_the_graph_encodes_as_the_encoder_does(visits: Any, encoder: Any, tmp_path: Path) -> None:
     exported, dataset = visits.export(behind(encoder, Ridge()), tmp_path / "exported")
