@@ -48,6 +48,16 @@ class Connection:
     artifacts: str | None
     client: "MlflowClient"
 
+    def answers(self) -> bool:
+        """Whether it is worth asking. MLflow's client asks a server that hangs for over a minute, each time."""
+        if self.artifacts is not None:
+            return True
+        try:
+            ask_version(self.uri, self.name)
+        except TrackingError:
+            return False
+        return True
+
 
 def connect(settings: TrackingSettings, root: Path) -> Connection:
     """Connect to the stage's server or open its local file, and see that it answers.

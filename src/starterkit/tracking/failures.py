@@ -37,6 +37,7 @@ _MENDS = (
     (r"out-of-date database schema", "Its MLflow is another one: `mlflow db upgrade` brings a copy of it up to date"),
 )
 _RETRIED = re.compile(r".*Max retries exceeded with url: \S+ \(Caused by \w+\(['\"](.+?)['\"]\).*", re.DOTALL)
+_TIMED_OUT = re.compile(r".*Read timed out\. \(read timeout=([\d.]+)\).*", re.DOTALL)
 _DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|pymysql)[\w.]*\) (.+)")
 
 
@@ -55,7 +56,8 @@ def explained(name: str) -> Generator[None, None, None]:
         with uninterrupted() if name.startswith(ADDRESS) else nullcontext():
             yield
     except _failures(name) as error:
-        reason = mask(_RETRIED.sub(r"\1", _reason(error)))[:300]
+        reason = _TIMED_OUT.sub(r"no answer within \1 seconds", _RETRIED.sub(r"\1", _reason(error)))
+        reason = mask(reason)[:300]
         raise TrackingError(f"MLflow at {name} failed: {reason}", _mend(name, reason, error)) from error
 
 

@@ -100,10 +100,11 @@ class Tracker:
             with explained(self._connection.name):
                 mlflow.end_run()
         except BaseException:
-            with suppress(TrackingError), explained(self._connection.name):
-                mlflow.end_run(status_of_failure)
-            with suppress(TrackingError), explained(self._connection.name):
-                self._end_own_runs(status_of_failure)
+            if self._connection.answers():
+                with suppress(TrackingError), explained(self._connection.name):
+                    mlflow.end_run(status_of_failure)
+                with suppress(TrackingError), explained(self._connection.name):
+                    self._end_own_runs(status_of_failure)
             raise
 
     def _end_own_runs(self, status: str) -> None:
