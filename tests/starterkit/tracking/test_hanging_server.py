@@ -1,4 +1,4 @@
-"""A server that takes requests and never answers: MLflow's client waits for long, so it is asked as seldom as can be."""
+"""A server that takes requests and never answers: MLflow waits for long, so it is asked as seldom as can be."""
 
 import socket
 from collections.abc import Iterator
