@@ -62,6 +62,15 @@ def test_an_encoder_that_refuses_unknown_categories_is_named(visits: Any, tmp_pa
         visits.export(behind(OneHotEncoder(), Ridge()), tmp_path / "exported")
 
 
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=["one-hot", "ordinal"])
+def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(
+    diabetes: Any, encoder: Any, tmp_path: Path
+) -> None:
+    chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
+    exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14
+
+
 def test_an_encoder_alone_takes_fractions(diabetes: Any, tmp_path: Path) -> None:
     chosen = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["bmi", "sex"]))
     exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")

@@ -56,14 +56,9 @@ def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
 
 
 def _encoded(estimator: Any, rows: list[list[Any]]) -> NDArray[np.float64]:
-    given: Any = np.array(rows, dtype=object)
-    if all(categories.dtype.kind in "biuf" for categories in estimator.categories_):
-        given = given.astype(np.float64)
-    if (names := getattr(estimator, "feature_names_in_", None)) is not None:
-        given = pd.DataFrame(given, columns=names)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unknown categories, which are asked about on purpose
-        encoded = estimator.transform(given)
+        warnings.simplefilter("ignore")  # of columns without names, and unknown categories, asked about on purpose
+        encoded = estimator.transform(np.array(rows, dtype=object))
     return np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64)
 
 
