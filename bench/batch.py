@@ -41,6 +41,15 @@ answers = mlflow.pyfunc.load_model(model).predict(rows)
 rows["prediction"] = answers.iloc[:, 0]
 rows.to_csv(destination, index=False) if destination.endswith("csv") else rows.to_parquet(destination, index=False)
 """
+THROUGH_CSV = """
+import subprocess, sys
+import pandas as pd
+model, source, destination = sys.argv[1:]
+pd.read_parquet(source).to_csv(source + ".csv", index=False)
+flags = "--env-manager local --content-type csv".split()
+command = [sys.executable, "-m", "mlflow", "models", "predict", *flags, "-m", model, "-i", source + ".csv"]
+sys.exit(subprocess.run([*command, "-o", destination + ".json"]).returncode)
+"""
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,8 @@ def _ways(model: str, option: Sequence[str], source: Path, only_kit: bool) -> di
     pyfunc = [sys.executable, "-c", PYFUNC, model, given, out]
     ways: dict[str, Sequence[str]] = {"starterkit predict": kit}
     if not only_kit:
-        ways |= {"mlflow models predict": mlflow} if source.suffix == ".csv" else {}
+        through_csv = [sys.executable, "-c", THROUGH_CSV, model, given, out]
+        ways["mlflow models predict"] = mlflow if source.suffix == ".csv" else through_csv
         ways["pyfunc.load_model(…).predict"] = pyfunc
     return ways
 
