@@ -60,7 +60,7 @@ class BetterThanBaseline(Check):
         if not better:
             return Verdict(check=self.name, passed=False, reason=reason, figure=figure, limit=naive)
         found = compare_with(evidence, evidence.baseline, evidence.contract.classes, self._rule)
-        sure = found.outcome == "not worse" and found.high < 0
+        sure = found.outcome == "not worse"
         passed = sure or (found.outcome != "worse" and self._undecided == "pass")
         if not sure:
             reason += (
@@ -173,8 +173,8 @@ def _has_no_figure(found: Comparison) -> bool:
 
 
 def _beyond(found: Comparison, loss: float) -> float:
-    """How far the interval goes beyond the margin, by the champion's loss."""
-    return float(np.nan_to_num((found.high - found.margin) / (loss or 1), nan=-np.inf))
+    """How far the interval goes, by the champion's loss, of which each margin is the same share."""
+    return float(np.nan_to_num(found.high / (loss or 1), nan=-np.inf))
 
 
 def _slice_in_words(evidence: Evidence, name: str, found: Comparison) -> str:

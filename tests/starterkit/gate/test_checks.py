@@ -43,6 +43,11 @@ def test_a_table_that_repeats_the_holdout_is_refused(evidence: Any, copied: int,
     assert ("under another identifier" in verdict.reason) == (not passed)
 
 
+def test_both_ways_of_knowing_the_holdout_are_told(evidence: Any) -> None:
+    verdict = HoldoutUnseen().judge(evidence(overlap=Overlap(trained_on=3, copied=400, usual=0.0)))
+    assert verdict.reason.startswith("trained on 3 of the 400 holdout rows; 400 stand in the training side")
+
+
 @pytest.mark.parametrize("overlap", [None, Overlap(trained_on=None)])
 def test_a_version_that_does_not_say_what_it_was_trained_on_is_refused(evidence: Any, overlap: Any) -> None:
     verdict = HoldoutUnseen().judge(evidence(overlap=overlap))

@@ -54,8 +54,10 @@ def test_one_row_alone_does_not_make_a_version_worse(answered: Any) -> None:
     """More than one resample in twenty lacks that row, so that the lower bound is zero, and not above it."""
     one_row = np.ones(40)
     one_row[0] = 9
+    one_row[1:10] = -1  # other answers, as far off
     found = judged(answered(one_row, 1.0))
-    assert found.low == 0 < found.high
+    assert (found.low, found.differing) == (0, 10)
+    assert found.high > 0
     assert found.outcome == "not enough rows"
 
 
@@ -165,6 +167,7 @@ def test_probabilities_are_compared_row_by_row(answered: Any, contract: Any) -> 
     assert not judged(given(sure, unsure), min_rows=1000).same  # the same labels are not the same answers
     assert judged(given(sure, sure), min_rows=1000).same
     mixed = np.where(half[:, None], sure, unsure)
+    assert judged(given(mixed, sure)).differing == 20
     assert judged(given(mixed, sure), min_rows=20, rows=half).same
     assert judged(given(mixed, sure), min_rows=20, rows=~half).outcome == "worse"
 

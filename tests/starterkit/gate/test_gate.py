@@ -220,6 +220,7 @@ def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) ->
     decision = Gate(GateSettings(checks={name: False}), "regression").decide(shown)
     verdict = next(one for one in decision.verdicts if one.check == name)
     assert (verdict.off, verdict.passed, verdict.outcome) == (True, True, "off")
+    assert "switched off by gate.checks" in verdict.reason
     assert verdict not in decision.asked
     assert name not in [one.check for one in decision.refusals]
 
@@ -227,3 +228,5 @@ def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) ->
 def test_a_check_that_there_is_not_cannot_be_switched_off() -> None:
     with pytest.raises(SettingsError, match=r"parrity is no check \(did you mean parity\?\).*Name one of"):
         Gate(GateSettings(checks={"parrity": False}), "regression")
+    with pytest.raises(SettingsError, match=r"gate\.checks\.zzz is no check\. Name one of"):
+        Gate(GateSettings(checks={"zzz": False}), "regression")

@@ -10,10 +10,10 @@ from starterkit.contract import Column, Parity, Prediction
 from starterkit.errors import KitError
 from starterkit.gate.checks import HoldoutUnseen, NoFeatureAlone, ParityProven, StaysRobust
 from starterkit.gate.clients import LatencyWithin, SignatureKept, SizeWithin
-from starterkit.gate.comparison import Comparison, Rule, compare_with_champion
+from starterkit.gate.comparison import Comparison, Rule, compare_with, compare_with_champion
 from starterkit.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
 from starterkit.metrics import METRICS
-from starterkit.verdict import Check, Cost, Evidence, Overlap, Reaction, Verdict
+from starterkit.verdict import Candidate, Check, Cost, Evidence, Overlap, Reaction, Verdict
 
 RULE = Rule(tolerance=0.02, min_rows=30)
 PARITY = Parity(rows=1000, measure="relative difference", largest=1e-7, allowed=1e-5, scale=1.0)
@@ -203,11 +203,49 @@ def test_a_first_version_that_is_better_by_chance_is_undecided(evidence: Any, un
     assert found.reason.endswith("Let pass by gate.undecided" if undecided == "pass" else "Hold out more")
 
 
+def test_no_margin_helps_against_the_naive_guess(evidence: Any) -> None:
+    """Better by so little that the interval ends just above zero, where a margin would still take it."""
+    shown = evidence(champion_error=None)
+    half = shown.actual / 2
+    shown = replace(shown, baseline=replace(shown.baseline, prediction=Prediction(half)))
+    answers = half + np.random.default_rng(3).normal(0, 0.03, 400)
+    close = scored(replace(shown, challenger=replace(shown.challenger, prediction=Prediction(answers))), 2.0, 2.1)
+    one = compare_with(close, close.baseline, (), RULE)
+    assert (one.outcome, one.low < 0 < one.high < one.margin) == ("not worse", True)
+    assert BetterThanBaseline(RULE, "refuse").judge(close).outcome == "not enough rows"
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_classes_are_held_against_the_naive_guess_too(evidence: Any, contract: Any, spoilt: bool, metric: str) -> None:
+    actual = np.arange(400) % 2 == 0
+    sure = np.column_stack([~actual, actual]) * 0.8 + 0.1
+    sure[0] = np.nan if spoilt else sure[0]
+    naive = Prediction(np.ones(400, bool), np.full((400, 2), 0.5))
+    shown = evidence(champion_error=None, contract=contract(classes=(False, True)), actual=actual)
+    shown = replace(
+        shown,
+        metric=METRICS[metric],
+        challenger=Candidate(
+            name="version 2", prediction=Prediction(actual, sure), scores={metric: 0.9 if metric == "accuracy" else 0.1}
+        ),
+        baseline=Candidate(name="naive guess", prediction=naive, scores={metric: 0.5}),
+    )
+    found = BetterThanBaseline(RULE, "pass").judge(shown)
+    assert (found.passed, found.undecided) == (not spoilt, False)
+
+
 def test_a_slice_without_a_figure_is_named(evidence: Any) -> None:
     shown = evidence(error=0.5, metric=METRICS["r2"], slices={"one": np.arange(400) < 1, "all": np.arange(400) >= 0})
     found = NoSliceWorse(RULE, "pass").judge(shown)
     reason = "none of 2 is worse; no figure where the target has one class, or one value, only: one"
     assert (found.passed, found.undecided, found.reason) == (True, True, reason)
+    assert np.isnan(found.figure)
+    few = np.arange(400) < 20  # as little to tell, but with a figure, and a better one: it is the one that is shown
+    shown = evidence(error=0.1, metric=METRICS["r2"], slices={"one": np.arange(400) < 1, "few": few})
+    found = NoSliceWorse(RULE, "pass").judge(shown)
+    assert found.undecided
+    assert found.figure == slice_of(shown, "few").high < 0
     shown = evidence(rows=1, metric=METRICS["r2"])
     whole = NotWorseThanChampion(RULE, "refuse").judge(shown)
     assert "on the same 1 rows: no figure where the target has one class, or one value, only. Not" in whole.reason
@@ -269,6 +307,26 @@ def test_not_enough_rows(evidence: Any, error: float, rows: int, mend: str, unde
     words = f"{-one.low:.3g} better to {one.high:.3g} worse, at most {one.margin:.3g} worse allowed. Not enough rows: "
     assert found.reason.endswith(words + f"{mend.format(needed=one.needed)}. {end}")
     assert (found.passed, found.undecided) == (undecided == "pass", True)
+
+
+@pytest.mark.parametrize(
+    ("differing", "end"),
+    [(9, f"only 9 differ, at least 10 are needed. {FEW_TO_TELL}"), (10, f"would tell. {FEW_TO_TELL}")],
+)
+def test_few_rows_that_differ_are_counted(evidence: Any, differing: int, end: str) -> None:
+    shown = evidence()
+    values = shown.champion.prediction.values.copy()
+    values[:differing] += np.resize([0.01, -0.01], differing)
+    close = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(values)))
+    assert NotWorseThanChampion(Rule(0, 30), "refuse").judge(close).reason.endswith(end)
+
+
+def test_an_interval_without_width_is_an_interval(evidence: Any) -> None:
+    shown = evidence(actual=np.zeros(400), metric=METRICS["mae"])
+    one, two = (Prediction(np.full(400, answer)) for answer in (1.0, 1.5))
+    shown = replace(shown, challenger=replace(shown.challenger, prediction=two))
+    found = NotWorseThanChampion(RULE, "pass").judge(replace(shown, champion=replace(shown.champion, prediction=one)))
+    assert found.reason.endswith("0.5 worse to 0.5 worse, at most 0.02 worse allowed")
 
 
 def test_resamples_without_a_figure_tell_nothing(evidence: Any) -> None:
