@@ -18,6 +18,7 @@ from starterkit.tracking import Connection, ask_version, connect, runs_page
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 90
+_ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
 
 
 def open_ui(settings: Settings, port: int) -> None:
@@ -26,7 +27,7 @@ def open_ui(settings: Settings, port: int) -> None:
     if connection.artifacts is None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
         return
-    require_port(_HOST, port)
+    require_port(_HOST, port, _ANOTHER_PORT)
     page = runs_page(connection, f"{settings.stage}.{name}") if (name := stated_name()) else ""
     server = _start(connection, port, show=settings.debug)
     try:
