@@ -49,6 +49,15 @@ def show_judgement(judged: Judgement) -> None:
     out.print(table(rows, header=("verdict", "check", "figure", "limit", "reason"), right=(2, 3)))
 
 
+def what_next(judged: Judgement, stage: str) -> str:
+    """How a version that the gate would let pass becomes champion."""
+    if judged.earlier is not None and judged.earlier.number == judged.version.number:
+        return "It is champion already."
+    if stage == "prod":  # where --version means one of staging's
+        return "`starterkit promote --to prod` asks again about the copy of staging's champion, and makes it champion."
+    return f"`starterkit promote --version {judged.version.number}` makes it champion."
+
+
 def show_promotion(promotion: Promotion) -> None:
     """Each check's verdict, and who is champion now."""
     show_judgement(promotion)

@@ -1,10 +1,10 @@
-"""The line with which a refused version ends a command."""
+"""The closing lines about a version: refused, or not."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from starterkit.cli.summary import refusal
+from starterkit.cli.summary import refusal, what_next
 from starterkit.evidence import EvidenceRecord
 from starterkit.gate import Decision
 from starterkit.pipeline import Judgement
@@ -34,3 +34,14 @@ IMPROVE = "mprove the model, or change the limits in config if they are wrong."
 def test_lone_reason_and_known_mend_stand_in_the_closing_line(refused: list[Verdict], said: str) -> None:
     told = refusal(Judgement(VERSION, Decision((PASSED, *refused)), None, EvidenceRecord({})))
     assert str(told) == f"the gate refused local.p version 2 {said}"
+
+
+def test_what_is_next_for_a_version_that_may_pass() -> None:
+    first, second = Version("local.p", 1, "r", {}, datetime.now(UTC)), VERSION
+
+    def told(earlier: Version | None, stage: str = "local") -> str:
+        return what_next(Judgement(second, Decision((PASSED,)), earlier, EvidenceRecord({})), stage)
+
+    assert told(None) == told(first) == "`starterkit promote --version 2` makes it champion."
+    assert told(second) == "It is champion already."
+    assert "--version" not in told(first, "prod")  # there it would be staging's version 2
