@@ -87,7 +87,7 @@ def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) ->
     header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert header == ["verdict", "check", "figure", "limit", "reason"]
     assert [row[1] for row in rows][:3] == ["policy", "parity", "holdout"]
-    assert "`starterkit promote --version 1` makes it champion" in done.stdout
+    assert done.stdout.endswith("\nIt is champion already.\n")
     assert state_of(trained) == before
 
 
@@ -220,6 +220,8 @@ def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_pat
     assert done.stdout == "442 rows to out.parquet\n1 bad row left out; out.bad.csv says why\n"
     said = json.loads(run(trained, "predict", "in.csv", "out.csv", "--overwrite", "--json", *options).stdout)
     assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
+    (trained / "in.csv").write_text("\n".join(lines[:2]) + "\n")
+    assert run(trained, "predict", "in.csv", "one.csv", *options).stdout == "1 row to one.csv\n"
 
 
 @pytest.mark.slow
