@@ -128,9 +128,10 @@ def _show_next(summary: Summary, settings: Settings) -> None:
     out, address = console(), f"http://{settings.serving.host}:{settings.serving.port}"
     record = json.dumps({"records": [dict(summary.exported.contract.example)]}, ensure_ascii=False)
     out.print("\n[bold]Next[/]")
+    stage = "" if settings.stage == "local" else f"KIT_STAGE={settings.stage} "  # perhaps said for this command alone
     rows = [
-        ("make ui", "look at the run, its figures and the registered model"),
-        ("make serve", f"answer requests; try it at {address}/docs"),
+        (f"{stage}make ui", "look at the run, its figures and the registered model"),
+        (f"{stage}make serve", f"answer requests; try it at {address}/docs"),
     ]
     out.print(table(rows))
     key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if settings.serving.require_api_key else ""

@@ -1,14 +1,16 @@
 """The closing lines about a version: refused, or not."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from starterkit.cli.summary import refusal, what_next
+from starterkit.cli.summary import refusal, show_summary, what_next
 from starterkit.evidence import EvidenceRecord
 from starterkit.gate import Decision
-from starterkit.pipeline import Judgement
+from starterkit.pipeline import Judgement, Summary
 from starterkit.registry import Version
+from starterkit.settings import Stage, load_settings
 from starterkit.verdict import Verdict
 
 VERSION = Version(model="local.p", number=2, run="r", tags={}, created=datetime.now(UTC))
@@ -45,3 +47,13 @@ def test_what_is_next_for_a_version_that_may_pass() -> None:
     assert told(None) == told(first) == "`starterkit promote --version 2` makes it champion."
     assert told(second) == "It is champion already."
     assert "--version" not in told(first, "prod")  # there it would be staging's version 2
+
+
+def test_the_next_commands_name_the_stage_where_it_is_not_local(
+    first_run: tuple[Path, Summary], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, summary = first_run
+    settings = load_settings(root, {})
+    for stage, command in ((Stage.LOCAL, "\n  make ui "), (Stage.DEV, "\n  KIT_STAGE=dev make ui ")):
+        show_summary(summary, settings.model_copy(update={"stage": stage}))
+        assert command in capsys.readouterr().out
