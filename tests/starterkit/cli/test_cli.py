@@ -100,6 +100,9 @@ def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run: Run, tr
     done = run(trained, "gate", "--report", str(tmp_path / "no" / "folder.html"))
     assert done.returncode == 2
     assert re.fullmatch(r"error: folder .*no does not exist\.\n +Make it, or name another file\.\n", done.stderr)
+    done = run(trained, "gate", "--report", str(tmp_path))
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .* is a folder\.\n +Name the file to write\.\n", done.stderr)
 
 
 def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> None:
@@ -359,6 +362,8 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
     [
         (OSError(28, "No space left on device", "/x/model.onnx"), 1, "error: No space left on device: /x/model.onnx."),
         (PermissionError(13, "Permission denied", "/x/out.csv"), 1, "error: Permission denied: /x/out.csv."),
+        (IsADirectoryError(21, "Is a directory", "/x"), 1, "error: Is a directory: /x.\n       Name a file"),
+        (NotADirectoryError(20, "Not a directory", "/x/y"), 1, "error: Not a directory: /x/y.\n       Name another place"),
         (MemoryError(), 1, "error: the machine has no memory left"),
         (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
     ],
