@@ -363,7 +363,11 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
         (OSError(28, "No space left on device", "/x/model.onnx"), 1, "error: No space left on device: /x/model.onnx."),
         (PermissionError(13, "Permission denied", "/x/out.csv"), 1, "error: Permission denied: /x/out.csv."),
         (IsADirectoryError(21, "Is a directory", "/x"), 1, "error: Is a directory: /x.\n       Name a file"),
-        (NotADirectoryError(20, "Not a directory", "/x/y"), 1, "error: Not a directory: /x/y.\n       Name another place"),
+        (
+            NotADirectoryError(20, "Not a directory", "/x/y"),
+            1,
+            "error: Not a directory: /x/y.\n       Name another place",
+        ),
         (MemoryError(), 1, "error: the machine has no memory left"),
         (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
     ],
