@@ -59,7 +59,7 @@ def restore(folder: Path, overwrite: bool) -> None:
     try:
         files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
     except (OSError, ValueError, KeyError):
-        raise Cannot(f"{folder} is no backup: name a folder that `make backup` made") from None
+        raise Cannot(f"{folder} is no backup: name a folder that `make backup` made, with FROM=…") from None
     if altered := [name for name, kept in files.items() if digest(folder / name) != kept]:
         raise Cannot(f"{altered[0]} in {folder} is not what was backed up: take another backup")
     docker("up", "--detach", "--wait", "postgres")

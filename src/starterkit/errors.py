@@ -64,6 +64,9 @@ _MENDS = {
     errno.EPERM: "Run this as its owner, or give yourself the right to use it",
     errno.EMFILE: "Raise the number of open files, as with `ulimit -n`",
     errno.ENFILE: "Close other programs: the machine has too many open files",
+    errno.EISDIR: "Name a file: this is a folder",
+    errno.ENOTDIR: "Name another place: a file is where a folder would have to be",
+    errno.ENAMETOOLONG: "Choose a shorter name",
     errno.ENOMEM: "Close other programs: the machine has no memory left",
 }
 

@@ -217,7 +217,7 @@ def _in_order(
 
 
 def _refusal(name: str, fault: Fault) -> DataError:
-    place = f"{name}, row {fault.row}" + (f", column '{fault.column}'" if fault.column else "")
+    place = f"{name}, row {fault.row} (the first is 0)" + (f", column '{fault.column}'" if fault.column else "")
     return DataError(f"{place}: {fault.problem}", f"{fault.mend}, or leave bad rows out with --bad-rows aside")
 
 

@@ -71,10 +71,11 @@ def _api(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
             yield f"http://127.0.0.1:{port}", process
         except KitError as error:
             said.seek(0)
-            words = [line.strip() for line in said.read().decode("utf-8", "replace").splitlines() if "error: " in line]
-            if not words or process.poll() is None:
+            _, found, told = said.read().decode("utf-8", "replace").rpartition("error: ")
+            if not found or process.poll() is None:
                 raise
-            raise KitError(f"the API did not start: {words[-1].removeprefix('error: ')}", error.mend) from error
+            what, mend, *_ = [*map(str.strip, told.splitlines()), ""]  # as `show_error` writes them
+            raise KitError(f"the API did not start: {what}", mend or error.mend) from error
         finally:
             process.terminate()
             try:

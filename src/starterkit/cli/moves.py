@@ -21,14 +21,14 @@ def show_history(model: str, entries: Sequence[Entry]) -> None:
         return
     rows = []
     for entry in reversed(entries):
-        came = Text(entry.result or "intent", _COLOURS[entry.result])
+        result = Text(entry.result or "intent", _COLOURS[entry.result])
         people = str(entry.who) + (f"; approved: {entry.approver}" if entry.approver else "")
         before = str(entry.earlier) if entry.earlier else ""
         digest = entry.digest[:10]
         rows.append(
-            (str(entry.number), entry.at, entry.act, came, str(entry.version), before, people, entry.reason, digest)
+            (str(entry.number), entry.at, entry.act, result, str(entry.version), before, people, entry.reason, digest)
         )
-    header = ("entry", "when (UTC)", "act", "came", "version", "before", "who", "reason", "digest")
+    header = ("entry", "when (UTC)", "act", "result", "version", "before", "who", "reason", "digest")
     out.print(table(rows, header=header, right=(0, 4, 5)))
 
 

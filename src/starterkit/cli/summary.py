@@ -49,6 +49,15 @@ def show_judgement(judged: Judgement) -> None:
     out.print(table(rows, header=("verdict", "check", "figure", "limit", "reason"), right=(2, 3)))
 
 
+def what_next(judged: Judgement, stage: str) -> str:
+    """How a version that the gate would let pass becomes champion."""
+    if judged.earlier is not None and judged.earlier.number == judged.version.number:
+        return "It is champion already."
+    if stage == "prod":  # where --version means one of staging's
+        return "`starterkit promote --to prod` asks again about the copy of staging's champion, and makes it champion."
+    return f"`starterkit promote --version {judged.version.number}` makes it champion."
+
+
 def show_promotion(promotion: Promotion) -> None:
     """Each check's verdict, and who is champion now."""
     show_judgement(promotion)
@@ -119,9 +128,10 @@ def _show_next(summary: Summary, settings: Settings) -> None:
     out, address = console(), f"http://{settings.serving.host}:{settings.serving.port}"
     record = json.dumps({"records": [dict(summary.exported.contract.example)]}, ensure_ascii=False)
     out.print("\n[bold]Next[/]")
+    stage = "" if settings.stage == "local" else f"KIT_STAGE={settings.stage} "  # perhaps said for this command alone
     rows = [
-        ("make ui", "look at the run, its figures and the registered model"),
-        ("make serve", f"answer requests; try it at {address}/docs"),
+        (f"{stage}make ui", "look at the run, its figures and the registered model"),
+        (f"{stage}make serve", f"answer requests; try it at {address}/docs"),
     ]
     out.print(table(rows))
     key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if settings.serving.require_api_key else ""

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import typer
 
@@ -18,6 +19,8 @@ from starterkit.tracking import Connection, ask_version, connect, runs_page
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 90
+_MORE = "KIT_DEBUG=true shows what its server says"
+_ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
 
 
 def open_ui(settings: Settings, port: int) -> None:
@@ -26,14 +29,16 @@ def open_ui(settings: Settings, port: int) -> None:
     if connection.artifacts is None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
         return
-    require_port(_HOST, port)
+    require_port(_HOST, port, _ANOTHER_PORT)
     page = runs_page(connection, f"{settings.stage}.{name}") if (name := stated_name()) else ""
     server = _start(connection, port, show=settings.debug)
     try:
         with step(ProgressView(), "start the UI"):
             _wait_for(f"http://{_HOST}:{port}", server)
-        typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
-        server.wait()
+        with suppress(KeyboardInterrupt):  # that is how it ends well
+            typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
+            server.wait()
+            raise TrackingError("MLflow's UI ended by itself", _MORE)
     finally:
         _end(server)
 
@@ -59,13 +64,13 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.5)
         else:
             return
-    raise TrackingError("MLflow's UI did not start", "KIT_DEBUG=true shows what its server says")
+    raise TrackingError("MLflow's UI did not start", _MORE)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is None:
-        if hasattr(os, "killpg"):
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):  # its worker outlives it where it was killed, and keeps the port
             os.killpg(server.pid, signal.SIGTERM)
-        else:
-            server.terminate()
-        server.wait()
+    elif server.poll() is None:
+        server.terminate()
+    server.wait()

@@ -117,6 +117,8 @@ class SqlQuery:
             # A database that cannot read a value says which.
             repeats = isinstance(inner, (DBAPIDataError, IntegrityError))
             cause = type(inner).__name__ if repeats else first_line(getattr(inner, "orig", None) or inner)
+            if isinstance(error, ModuleNotFoundError):  # PostgreSQL's and others' drivers are no part of the kit
+                mend = "Add the database's driver, such as `make add PKG=psycopg2-binary` for postgresql+psycopg2://"
             raise DataError(f"data.source cannot be queried: {cause}", mend) from None
         except ValueError:  # repeats a part of the address, which may be the password's
             raise DataError("data.source cannot be queried: the address is malformed", mend) from None

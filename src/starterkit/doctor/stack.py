@@ -17,6 +17,7 @@ from starterkit.tracking.failures import START
 _HERE = ("localhost", "127.0.0.1")
 _SECONDS = 20
 _START = "`docker compose up -d --wait` starts it"
+_ELSEWHERE = "or name a server elsewhere in KIT_TRACKING__URI"
 _FREE = "Free space on Docker's disk, then `docker compose restart`"
 _FOLDERS = {"postgres": "/var/lib/postgresql/data", "mlflow": "/artifacts"}
 _LITTLE_KIB = 5 * 1024
@@ -63,14 +64,14 @@ def _full(root: Path) -> tuple[str, str] | None:
 
 def _reason(root: Path) -> tuple[str, str]:
     if shutil.which("docker") is None:
-        return "Docker is not installed here", "Install it, or name a server elsewhere in KIT_TRACKING__URI"
+        return "Docker is not installed here", f"Install it, {_ELSEWHERE}"
     listed = _compose(root, "ps", "--all", "--format", "json")
     if listed.returncode:
         said = (listed.stderr.strip().splitlines() or ["no reason given"])[-1]
         if re.search("not a docker command|unknown (shorthand )?flag|unknown command", listed.stderr):
-            return "Docker has no Compose here", "Install its plugin, `docker compose`, 2.24 or newer"
+            return "Docker has no Compose here", f"Install its plugin, `docker compose`, 2.24 or newer, {_ELSEWHERE}"
         if "daemon" in said or "permission denied" in said:
-            mend = "Start Docker (on Linux: `systemctl start docker`), and see that your user may use it"
+            mend = f"Start Docker (on Linux: `systemctl start docker`), and see that your user may use it, {_ELSEWHERE}"
             return f"Docker does not answer: {said}", mend
         return f"`docker compose` fails: {said}", "See that docker-compose.yml and .env are whole"
     if failing := _failing(root, listed):

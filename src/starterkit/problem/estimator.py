@@ -42,7 +42,9 @@ def build_estimator(estimator: Factory, task: Task, parameters: Mapping[str, Any
         built = _strict(estimator)(**parameters)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise ProblemError(f"training.params.{first['loc'][0]}: {first['msg']}", "Change it in config") from None
+        what = first["msg"].replace("Input should", "should").partition(", unable to ")[0]
+        mend = "Change it where `starterkit config show` says that it comes from"
+        raise ProblemError(f"training.params.{first['loc'][0]} {what}", mend) from None
     except Exception as error:  # the project's own code may fail in any way
         what = f"the project's estimator cannot be built: {type(error).__name__}: {error} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code, or the parameter in config") from error

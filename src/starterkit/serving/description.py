@@ -1,5 +1,6 @@
 """The OpenAPI page's words about the served model: its columns, an example that works, and what refusals look like."""
 
+from html import escape
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ REFUSED = {
 
 def describe(app: FastAPI, contract: Contract, max_rows: int) -> None:
     """Write the model's contract into the app's OpenAPI document."""
+    app.title = escape(contract.title)  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = None
     document = app.openapi()
     document["info"].update(title=contract.title, description=f"Predicts {contract.target.name}: {contract.task}.")

@@ -4,9 +4,16 @@ import socket
 
 from starterkit.errors import SettingsError
 
+_OF_THE_API = "set KIT_SERVING__PORT or KIT_SERVING__HOST"
 
-def require_port(host: str, port: int) -> None:
+
+def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
     """See that nobody else listens there.
+
+    Parameters
+    ----------
+    otherwise
+        How to name another port, for a refusal.
 
     Raises
     ------
@@ -19,5 +26,5 @@ def require_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        mend = "End the program that has it, or set KIT_SERVING__PORT or KIT_SERVING__HOST"
+        mend = f"End the program that has it, or {otherwise}"
         raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", mend) from error

@@ -62,4 +62,4 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
         return f"should have at least {least} characters" if least > 1 else "should not be empty"
     if kind == "string_pattern_mismatch":
         return f"should be: {description}"
-    return message.replace("Input should", "should")
+    return message.replace("Input should", "should").partition(", unable to ")[0]  # the rest says it twice

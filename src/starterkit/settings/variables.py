@@ -103,7 +103,7 @@ def _values(variable: Variable) -> dict[str, Any]:
         key = variables()[variable.name]
         kind = "list" if get_origin(fields()[key].annotation) is tuple else "object without duplicate keys"
         what = f"{variable.origin}: {'.'.join(key)} should be a JSON {kind}"
-        raise SettingsError(what, f"It takes {fields()[key].description}") from None
+        raise SettingsError(what, f"It takes: {fields()[key].description}") from None
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

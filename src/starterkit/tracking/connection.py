@@ -146,6 +146,8 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Their tracebacks repeat statements with their parameters; `explained` tells what came of it.
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
+    # MLflow tries its own server and gives it pandas' own texts, which onnxruntime refuses (decision 0006).
+    logging.getLogger("mlflow.models.model").setLevel(logging.ERROR)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # "failed to resolve pip version"
     # Whether a whole number may be missing is said by the schema, and the kit checks it.
     warnings.filterwarnings("ignore", message=".*Inferred schema contains integer column", category=UserWarning)

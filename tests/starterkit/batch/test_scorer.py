@@ -100,7 +100,9 @@ def test_it_stops_at_a_bad_row_and_leaves_nothing(
     visits_predictor: Predictor, visits_rows: pa.Table, files: Any, kind: str
 ) -> None:
     source = files.write(spoilt(visits_rows, 7, "income", 7777.0), f"in.{kind}")
-    with pytest.raises(DataError, match=rf"in\.{kind}, row 7, column 'income': is above 250\. Give") as refusal:
+    with pytest.raises(
+        DataError, match=rf"in\.{kind}, row 7 \(the first is 0\), column 'income': is above 250\. Give"
+    ) as refusal:
         BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
     assert "--bad-rows aside" in refusal.value.mend
     assert "7777" not in str(refusal.value)
@@ -139,7 +141,7 @@ def test_a_torn_line_is_a_bad_row(visits_predictor: Predictor, visits_rows: pa.T
     lines[51], lines[60] = lines[51] + ",1234567", "a,b"
     source.write_text("\n".join(lines) + "\n")
     scorer, destination = BatchScorer(visits_predictor), files.folder / f"out.{made}"
-    with pytest.raises(DataError, match="row 50: has 9 fields, the header has 8") as refusal:
+    with pytest.raises(DataError, match=r"row 50 \(the first is 0\): has 9 fields, the header has 8") as refusal:
         scorer.score(source, destination)
     assert "1234567" not in str(refusal.value)
     assert scorer.score(source, destination, bad_rows="aside").bad == 2
@@ -185,7 +187,7 @@ def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(
 def test_a_text_column_must_hold_texts(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
     numbers = visits_rows.set_column(1, "city", pa.array(range(400)))
     source = files.write(numbers, "in.parquet")
-    with pytest.raises(DataError, match="row 0, column 'city': is not a text"):
+    with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not a text"):
         BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
 
 

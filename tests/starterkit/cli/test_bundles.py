@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_without_a_key_nothing_is_bundled(run, repository):
     assert (done.returncode, done.stdout) == (2, "")
     assert "promotion.signing_key is not set" in done.stderr
     assert "Run `starterkit keys`" in done.stderr
+
+
+def test_a_bundle_that_prod_will_not_take_says_so(run, first_run, tmp_path):
+    trained = shutil.copytree(first_run[0], tmp_path / "copy")
+    run(trained, "keys")
+    done = run(trained, "bundle", "x.zip")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == [
+        "Prod will not take it: it takes staging's versions alone, and this is local's."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) ->
     header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert header == ["verdict", "check", "figure", "limit", "reason"]
     assert [row[1] for row in rows][:3] == ["policy", "parity", "holdout"]
-    assert "`starterkit promote --version 1` makes it champion" in done.stdout
+    assert done.stdout.endswith("\nIt is champion already.\n")
     assert state_of(trained) == before
 
 
@@ -100,6 +100,9 @@ def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run: Run, tr
     done = run(trained, "gate", "--report", str(tmp_path / "no" / "folder.html"))
     assert done.returncode == 2
     assert re.fullmatch(r"error: folder .*no does not exist\.\n +Make it, or name another file\.\n", done.stderr)
+    done = run(trained, "gate", "--report", str(tmp_path))
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .* is a folder\.\n +Name the file to write\.\n", done.stderr)
 
 
 def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> None:
@@ -220,6 +223,8 @@ def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_pat
     assert done.stdout == "442 rows to out.parquet\n1 bad row left out; out.bad.csv says why\n"
     said = json.loads(run(trained, "predict", "in.csv", "out.csv", "--overwrite", "--json", *options).stdout)
     assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
+    (trained / "in.csv").write_text("\n".join(lines[:2]) + "\n")
+    assert run(trained, "predict", "in.csv", "one.csv", *options).stdout == "1 row to one.csv\n"
 
 
 @pytest.mark.slow
@@ -357,6 +362,12 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
     [
         (OSError(28, "No space left on device", "/x/model.onnx"), 1, "error: No space left on device: /x/model.onnx."),
         (PermissionError(13, "Permission denied", "/x/out.csv"), 1, "error: Permission denied: /x/out.csv."),
+        (IsADirectoryError(21, "Is a directory", "/x"), 1, "error: Is a directory: /x.\n       Name a file"),
+        (
+            NotADirectoryError(20, "Not a directory", "/x/y"),
+            1,
+            "error: Not a directory: /x/y.\n       Name another place",
+        ),
         (MemoryError(), 1, "error: the machine has no memory left"),
         (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
     ],

@@ -73,6 +73,14 @@ def test_an_api_that_cannot_start_says_why(trained: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_api_that_cannot_start_says_its_own_mend(trained: Path) -> None:
+    done = kit(trained, "loadtest", "--seconds", "1", KIT_SERVING__REQUIRE_API_KEY="true")
+    assert done.returncode == 1
+    what, mend = done.stderr.splitlines()[-2:]
+    assert what == "error: the API did not start: serving.require_api_key is true and serving.api_key is not set."
+    assert mend.strip() == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY."
+
+
 def test_an_address_where_nobody_is(trained: Path) -> None:
     done = kit(trained, "loadtest", "--seconds", "1", "--url", "http://127.0.0.1:9")
     assert done.returncode == 1

@@ -159,6 +159,7 @@ def test_a_kind_that_the_kit_does_not_read_is_refused(problem: Any, tmp_path: Pa
         ("sqlite:///patients.csv", QUERY, "file is not a database"),
         ("nosuchdatabase://user@host/name", QUERY, "nosuchdatabase"),
         ("postgresql+pg8000://user@host/name", QUERY, "pg8000"),
+        ("postgresql+pg8000://user@host/name", QUERY, "make add PKG="),
         ("postgresql://user@host:port/name", QUERY, "malformed"),
         (f"postgresql://user:{PASSWORD}@host:port/name", QUERY, "malformed"),
     ],

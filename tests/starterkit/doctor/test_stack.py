@@ -53,6 +53,7 @@ def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkey
     assert found is not None
     assert "Docker does not answer" in found.text
     assert "Start Docker" in found.mend
+    assert found.mend.endswith("or name a server elsewhere in KIT_TRACKING__URI")
 
 
 def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +66,7 @@ def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypa
     found = stack(repository, closed)
     assert found is not None
     assert "Docker has no Compose here" in found.text
+    assert found.mend.endswith("or name a server elsewhere in KIT_TRACKING__URI")
 
 
 class NoWebServer(BaseRequestHandler):

@@ -121,7 +121,7 @@ def test_parameters_are_the_defaults_the_seed_and_what_is_given() -> None:
     ("given", "named"),
     [
         ({"alhpa": 2.0}, "training.params.alhpa"),
-        ({"alpha": "two"}, "training.params.alpha"),
+        ({"alpha": "two"}, "training.params.alpha should be a valid number"),
         ({"alpha": None}, "training.params.alpha"),
         ({"alpha": True}, "training.params.alpha"),
         ({"random_state": 1.5}, "training.params.random_state"),

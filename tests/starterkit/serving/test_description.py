@@ -34,6 +34,11 @@ def test_try_it_out_works_with_the_example(exported):
         assert not valid(document, refused, answer.json())
 
 
+def test_the_page_bears_the_models_title(houses_client):
+    title = houses_client.get("/openapi.json").json()["info"]["title"]
+    assert f"<title>{title} - Swagger UI</title>" in houses_client.get("/docs").text
+
+
 def test_columns_say_type_unit_and_range(houses_client, days_client):
     record = houses_client.get("/openapi.json").json()["components"]["schemas"]["Record"]
     assert record["properties"] == {

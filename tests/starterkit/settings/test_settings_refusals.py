@@ -32,7 +32,7 @@ def refusal(repository, **environ: str) -> str:
         (f"tracking: {{uri: 'http://me:{SECRET}@host'}}", ["tracking.uri holds a password"]),
         (f"data: {{source: 'db://host/x?password={SECRET}', query: q}}", ["data.source holds a password"]),
         # Wrong types and values out of bounds.
-        ("serving: {port: abc}", ["serving.port should be a valid integer"]),
+        ("serving: {port: abc}", ["serving.port should be a valid integer."]),
         ("serving: {port: yes}", ["serving.port should not be true or false"]),
         ("serving: {port: 65536}", ["serving.port should be less than or equal to 65535"]),
         ("serving:", ["serving should hold keys and values"]),
@@ -41,7 +41,7 @@ def refusal(repository, **environ: str) -> str:
         ("training: {params: {depth: [1]}}", ["training.params.depth should be a number, a text, true, false or null"]),
         ("training: {params: {day: 2024-01-01}}", ["training.params.day should be a number"]),
         ("training: {seed: -1}", ["training.seed should be greater than or equal to 0"]),
-        ("debug: perhaps", ["debug should be a valid boolean"]),
+        ("debug: perhaps", ["debug should be a valid boolean."]),
         ("gate: {limits: {rmse: {max: .nan}}}", ["gate.limits.rmse.max should be a finite number"]),
         ("gate: {limits: {rmse: {max: .inf}}}", ["gate.limits.rmse.max should be a finite number"]),
         ("gate: {tolerance: .nan}", ["gate.tolerance should be a finite number"]),

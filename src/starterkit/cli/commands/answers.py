@@ -137,10 +137,13 @@ def predict(
     if as_json:
         print_json(vars(outcome))
         return
-    typer.echo(f"{outcome.rows - outcome.bad:,} rows to {outcome.destination}")
+    typer.echo(f"{_rows(outcome.rows - outcome.bad)} to {outcome.destination}")
     if outcome.bad_rows is not None:
-        rows = "row" if outcome.bad == 1 else "rows"
-        typer.echo(f"{outcome.bad:,} bad {rows} left out; {outcome.bad_rows} says why")
+        typer.echo(f"{_rows(outcome.bad, 'bad ')} left out; {outcome.bad_rows} says why")
+
+
+def _rows(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}{'row' if count == 1 else 'rows'}"
 
 
 class _WithoutPandas(MetaPathFinder):

@@ -53,7 +53,10 @@ def bundle(
         print_json(said | {"model": written.manifest.model, "version": written.manifest.version})
         return
     typer.echo(f"{file} holds {written.manifest}, signed with key {written.key}.")
-    typer.echo(f"Where prod's server is: `starterkit promote --to prod --from {file.name} --approver NAME`")
+    if written.manifest.stage == "staging":
+        typer.echo(f"Where prod's server is: `starterkit promote --to prod --from {file.name} --approver NAME`")
+    else:
+        typer.echo(f"Prod will not take it: it takes staging's versions alone, and this is {written.manifest.stage}'s.")
 
 
 def _signing_key() -> str:

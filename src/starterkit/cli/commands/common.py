@@ -74,6 +74,8 @@ def open_registry() -> "tuple[ModelRegistry, Settings]":
 def require_folder(*files: Path | None) -> None:
     """Refuse before any work what could not be written after it."""
     for file in files:
+        if file is not None and file.is_dir():
+            raise UserError(f"{file} is a folder", "Name the file to write")
         if file is not None and not file.parent.is_dir():
             raise UserError(f"folder {file.parent} does not exist", "Make it, or name another file")
 

@@ -76,7 +76,7 @@ def gate(
     """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
     require_folder(report, evidence)
     pipeline = open_pipeline(trains=False)
-    from starterkit.cli.summary import judgement_as_json, show_judgement
+    from starterkit.cli.summary import judgement_as_json, show_judgement, what_next
 
     judged = pipeline.judge(pipeline.read(), version)
     if evidence:
@@ -87,5 +87,5 @@ def gate(
         report.write_text(gate_page(judged.record.content, judged.record.digest), encoding="utf-8")
     print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
     if not as_json and judged.decision.passed:
-        typer.echo(f"\n`starterkit promote --version {judged.version.number}` makes it champion.")
+        typer.echo(f"\n{what_next(judged, pipeline.settings.stage)}")
     end_if_refused(judged)

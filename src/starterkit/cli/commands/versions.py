@@ -53,7 +53,7 @@ def promote(
 @app.command()
 def rollback(
     to: Annotated[int | None, typer.Option("--to", min=1, help="The champion before if not given.")] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the history.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, which has to be said; it stands in the history.")] = "",
     approver: Approver = "",
     as_json: Json = False,
 ) -> None:
