@@ -4,14 +4,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starterkit.errors import DataError, ProblemError, first_line
+from starterkit.errors import DataError, KitError, ProblemError, first_line
+from starterkit.problem.place import place_of
 
 _QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
 
 
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
-    """Raise scikit-learn's refusal of some rows as a `DataError`, and of a parameter as a `ProblemError`."""
+    """Raise scikit-learn's refusal of some rows as a `DataError`, and of a parameter as a `ProblemError`.
+
+    Other libraries raise classes of their own, and a project's own step may fail in any way.
+    """
     from sklearn.utils._param_validation import InvalidParameterError  # it has no public name
 
     try:
@@ -21,6 +25,14 @@ def refusals(what: str) -> Iterator[None]:
     except (ValueError, TypeError) as error:
         mend = "Add an imputer or an encoder to the estimator, or change the schema"
         raise DataError(f"{what}: {unquoted(error)}", mend) from error
+    except (KitError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("lightgbm."):
+            mend = "Change the target, the columns' names or the estimator's parameters"
+            raise DataError(f"{what}: {unquoted(error)}", mend) from error
+        what = f"the project's estimator fails with {type(error).__name__} ({place_of(error)})"
+        raise ProblemError(what, "Mend the project's code") from error
 
 
 def unquoted(error: BaseException) -> str:
