@@ -36,7 +36,7 @@ _PAGES = "docs/parity.md lists what holds, docs/decisions/0015-families.md says 
 
 
 _OTHERWISE = ("TunedThresholdClassifierCV",)
-"""What skl2onnx converts, but into a graph that decides otherwise; where classes are tied the proof would not see it."""
+"""What skl2onnx converts, but into a graph that decides otherwise; among ties the proof would not see it."""
 
 
 def refuse_what_decides_otherwise(estimator: Any) -> None:
