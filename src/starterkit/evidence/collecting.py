@@ -62,7 +62,7 @@ def weigh(
     answered, fault, costs = None, None, (None, None)
     if champion is not None:
         try:
-            answered = _candidate(*champion, problem, dataset)
+            answered = _answering(_candidate(*champion, problem, dataset))
             costs = measure_costs(predictor, champion[1], holdout.columns)
         except ContractError as error:
             fault = _not_compared(champion[0], error)
@@ -99,6 +99,16 @@ def _guess(problem: Problem, dataset: Dataset, classes: Sequence[Scalar]) -> Pre
 
 def _not_compared(champion: str, error: ContractError) -> ContractError:
     return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.mend)
+
+
+def _answering(champion: Candidate) -> Candidate:
+    """A champion that has no number for some rows, for example where a value is missing now, compares with nobody."""
+    prediction = champion.prediction
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    without = int(np.isnan(numbers).reshape(len(numbers), -1).any(axis=1).sum())
+    if without:
+        raise ContractError(f"it has no answer for {without:,} of the {len(numbers):,} holdout rows", _OTHER_DATA)
+    return champion
 
 
 def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Dataset) -> Candidate:

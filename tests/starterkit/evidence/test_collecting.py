@@ -40,3 +40,13 @@ def test_a_whole_number_is_never_made_of_a_missing_value_or_a_fraction(visits: A
     for value in (np.nan, 0.5):
         with pytest.raises(ContractError, match="as 'insured' in every row"):
             predictor.predict({**rows, "insured": np.full(len(dataset.holdout), value)})
+
+
+def test_a_champion_without_an_answer_is_not_compared(diabetes: Any, tmp_path: Path) -> None:
+    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
+    predictor, features = Predictor(exported.folder), dataset.holdout.features.copy()
+    features.loc[:4, "bmi"] = np.nan
+    gaps = replace(dataset, holdout=replace(dataset.holdout, features=features))
+    evidence = weigh(diabetes.problem(Ridge), gaps, ("new", predictor), ("old", predictor))
+    assert evidence.champion is None
+    assert "old serves, but cannot be compared: it has no answer for 5 of" in evidence.champion_fault.what
