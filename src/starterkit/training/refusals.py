@@ -9,6 +9,12 @@ from starterkit.problem.place import place_of
 
 _QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
 
+_ANY_MEND = "Add an imputer or an encoder to the estimator, or change the schema"
+_MENDS = {
+    "Invalid classes inferred": "XGBoost wants classes that are numbered from 0 on: let load() number them",
+    "early stopping": "Leave early stopping out: the kit keeps no further rows for it",
+}
+
 
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
@@ -23,7 +29,7 @@ def refusals(what: str) -> Iterator[None]:
     except InvalidParameterError as error:
         raise ProblemError(f"the estimator refuses a parameter: {error}", "Change training.params in config") from error
     except (ValueError, TypeError) as error:
-        mend = "Add an imputer or an encoder to the estimator, or change the schema"
+        mend = next((mend for words, mend in _MENDS.items() if words in str(error)), _ANY_MEND)
         raise DataError(f"{what}: {unquoted(error)}", mend) from error
     except (KitError, OSError, MemoryError):
         raise

@@ -191,3 +191,10 @@ def _with_brackets(rows: Any) -> Any:
 def test_a_step_of_the_projects_own_that_fails_is_named(diabetes: Any) -> None:
     with pytest.raises(ProblemError, match=r"fails with KeyError \(.*, line \d+\)"):
         diabetes.fit(make_pipeline(FunctionTransformer(lambda rows: rows["gone"]), Ridge()))
+
+
+def test_xgboost_says_how_it_wants_its_classes(breast_cancer: Any) -> None:
+    from xgboost import XGBClassifier
+
+    with pytest.raises(DataError, match="let load\\(\\) number them"):
+        breast_cancer.fit(XGBClassifier(n_estimators=2, n_jobs=1))
