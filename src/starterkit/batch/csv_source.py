@@ -5,6 +5,7 @@ so that a line can be copied as it stands.
 """
 
 import csv
+import io
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class CsvSource:
         line = self.header.removeprefix(_MARK).decode().rstrip("\r\n")
         if "\r" in line:
             raise DataError(f"{path} ends its lines as old Macintoshes did", "Save it with today's line ends")
-        self.names = next(csv.reader([line]), [])
+        self.names = _fields_of(line, ",")
         _refuse_delimiter(self.name, line, self.names, needed)
         if not first[end:].strip(b"\r\n"):
             raise DataError(f"{path} has no rows", "Name another file, or take it out of the folder")
@@ -161,9 +162,17 @@ def _refuse_encoding(name: str, data: bytes, whole: bool) -> None:
 
 def _refuse_delimiter(name: str, line: str, names: Sequence[str], needed: Sequence[str]) -> None:
     for delimiter, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        others = next(csv.reader([line], delimiter=delimiter), [])
+        others = _fields_of(line, delimiter)
         if len({*others} & {*needed}) > len({*names} & {*needed}):
             raise DataError(f"{name} has {words} between its fields", "Save it with commas")
+
+
+def _fields_of(line: str, delimiter: str) -> list[str]:
+    """A header's fields; none where it is no such header. A line break in quotes belongs to its field."""
+    try:
+        return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 def _end_of_lines(data: bytes, only_first: bool = False) -> int:

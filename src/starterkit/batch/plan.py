@@ -89,6 +89,8 @@ def plan_files(source: Path, destination: Path, *, overwrite: bool = False) -> P
     if plan.bad_rows.resolve() in read:
         raise DataError(f"{plan.bad_rows} would be overwritten with bad rows", "Name another destination")
     for path in plan.sources:
+        if not path.is_file():
+            raise DataError(f"{path} leads to no file", "Mend the link, or take it out of the folder")
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty", "Name another file, or take it out of the folder")
     return plan

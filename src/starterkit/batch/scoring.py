@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from starterkit.batch import encoding
 from starterkit.batch.answers import answer_columns, answer_schema
@@ -105,12 +106,20 @@ class FileScoring:
         if isinstance(self.source, CsvSource):
             table = _typed(table, self._schema, columns, self.source.name)
         batch = pa.RecordBatch.from_arrays([*table.columns, *answers.columns], schema=self._schema)
-        return encoding.to_csv(batch) if self._kind == "csv" else batch.serialize()
+        if self._kind != "csv":
+            return batch.serialize()
+        try:
+            return encoding.to_csv(batch)
+        except pa.ArrowException:  # its message may repeat a value
+            what = f"{self.source.name} has values that CSV cannot hold, such as bytes that are no text"
+            raise DataError(what, "Write Parquet, or leave the column out") from None
 
     def _begin(self, added: pa.Schema) -> bytes | pa.Buffer:
         """What stands before the rows: the header line, or the stream's schema."""
         if self._copies_lines and isinstance(self.source, CsvSource):
             return encoding.longer_header(self.source, added)
+        if self._kind == "parquet":
+            self._refuse_what_parquet_lacks()
         if self._kind != "csv":
             return self._schema.serialize()
         try:
@@ -118,6 +127,13 @@ class FileScoring:
         except pa.ArrowException:
             what = f"{self.source.name} has columns that CSV cannot hold, such as lists"
             raise DataError(what, "Write Parquet, or leave them out") from None
+
+    def _refuse_what_parquet_lacks(self) -> None:
+        try:
+            parquet.ParquetWriter(pa.BufferOutputStream(), self._schema).close()
+        except pa.ArrowException:
+            what = f"{self.source.name} has columns that Parquet cannot hold, such as intervals"
+            raise DataError(what, "Write an Arrow file, or leave them out") from None
 
 
 def open_scoring(path: Any, destination: Any, predictor: Predictor) -> FileScoring:

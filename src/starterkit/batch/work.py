@@ -67,6 +67,10 @@ class Work:
                 mend = "Wait until it is done, or name another destination"
                 raise DataError(f"another process is writing {plan.destination}", mend) from None
             raise
+        except sqlite3.DatabaseError:
+            self._database.close()
+            what = f"{self.folder}, which an earlier run left, is damaged"
+            raise DataError(what, "Remove it, and give the command again") from None
         if not self._journal.exists():  # the other process was just done with it
             self._database.close()
             raise DataError(f"another process has just written {plan.destination}", "Name another destination")

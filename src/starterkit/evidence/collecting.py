@@ -1,7 +1,12 @@
 """What the gate is told: every candidate's answers over the same holdout rows, given as the API would give them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
+
+from starterkit.contract import Prediction, Scalar
 from starterkit.data import Dataset, slices_of
 from starterkit.errors import ContractError
 from starterkit.evidence.cost import measure_costs
@@ -53,11 +58,11 @@ def weigh(
 ) -> Evidence:
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger
-    guess = predict(naive_baseline(problem.task, dataset.training), problem.task, holdout.features)
+    guess = _guess(problem, dataset, predictor.contract.classes)
     answered, fault, costs = None, None, (None, None)
     if champion is not None:
         try:
-            answered = _candidate(*champion, problem, dataset)
+            answered = _answering(_candidate(*champion, problem, dataset))
             costs = measure_costs(predictor, champion[1], holdout.columns)
         except ContractError as error:
             fault = _not_compared(champion[0], error)
@@ -81,8 +86,29 @@ def weigh(
     )
 
 
+def _guess(problem: Problem, dataset: Dataset, classes: Sequence[Scalar]) -> Prediction:
+    """The naive guess, with a probability for each of the version's classes: this data may lack one, or have more."""
+    naive: Any = naive_baseline(problem.task, dataset.training)
+    guess = predict(naive, problem.task, dataset.holdout.features)
+    if guess.probabilities is None:
+        return guess
+    of_class = dict(zip(naive.classes_.tolist(), guess.probabilities.T, strict=True))
+    never = np.zeros(len(guess.values))
+    return guess._replace(probabilities=np.column_stack([of_class.get(label, never) for label in classes]))
+
+
 def _not_compared(champion: str, error: ContractError) -> ContractError:
     return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.mend)
+
+
+def _answering(champion: Candidate) -> Candidate:
+    """A champion that has no number for some rows, for example where a value is missing now, compares with nobody."""
+    prediction = champion.prediction
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    without = int(np.isnan(numbers).reshape(len(numbers), -1).any(axis=1).sum())
+    if without:
+        raise ContractError(f"it has no answer for {without:,} of the {len(numbers):,} holdout rows", _OTHER_DATA)
+    return champion
 
 
 def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Dataset) -> Candidate:

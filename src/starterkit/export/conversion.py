@@ -11,7 +11,8 @@ from typing import Any
 
 import onnx
 from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
+from skl2onnx.common._registration import get_shape_calculator
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
@@ -19,7 +20,7 @@ from starterkit.contract import Column
 from starterkit.export.families import Family, Nodes, TreeFamily, family_of
 from starterkit.export.families.trees import DOMAIN, VERSION
 from starterkit.export.layout import inputs_of, probability_names, shape_inputs, split_probabilities
-from starterkit.export.refusals import parts, refusal
+from starterkit.export.refusals import parts, refusal, refuse_what_decides_otherwise
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 
@@ -49,10 +50,12 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     ExportError
         A part of it cannot be converted.
     """
+    refuse_what_decides_otherwise(estimator)
     given, estimator = estimator, bare(estimator)
     by_name = _reads_by_name(estimator) or any(column.type == "string" for column in columns)
     classifies = hasattr(estimator, "predict_proba")
-    found = {kind: family for kind in {type(part) for part in parts(estimator)} if (family := family_of(kind))}
+    kinds = {type(part) for part in parts(estimator)}
+    found = {kind: family for kind in kinds if (family := family_of(kind))}
     placed: list[Placed] = []
     outputs = [
         target,
@@ -69,7 +72,9 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
             options=_options(estimator, found),
             custom_parsers={kind: _parse for kind, family in found.items() if family.answers},
             custom_conversion_functions={kind: _converter(family, placed) for kind, family in found.items()},
-            custom_shape_calculators={kind: family.declare for kind, family in found.items()},
+            custom_shape_calculators={
+                kind: found[kind].declare if kind in found else _declare_double for kind in kinds
+            },
         )
         if placed:
             _raise_version(model)
@@ -105,6 +110,18 @@ def _parse(scope: Any, estimator: Any, inputs: list[Any], custom_parsers: Any = 
     else:
         operator.outputs.append(scope.declare_local_variable("variable", DoubleTensorType()))
     return operator.outputs
+
+
+def _declare_double(operator: Any) -> None:
+    """What skl2onnx says of an operator's results, but float64 where it takes float64.
+
+    Behind mixed columns skl2onnx guesses float32, and writes the next step in float32 or for a type that is not there.
+    """
+    get_shape_calculator(operator.type)(operator)
+    if any(isinstance(given.type, DoubleTensorType) for given in operator.inputs):
+        for made in operator.outputs:
+            if isinstance(made.type, FloatTensorType):
+                made.type = DoubleTensorType(made.type.shape)
 
 
 def _converter(family: Family, placed: list[Placed]) -> Callable[[Any, Any, Any], None]:

@@ -15,18 +15,40 @@ _INSTEAD: Mapping[str, str] = {
     "BaggingClassifier": "RandomForestClassifier",
     "BaggingRegressor": "RandomForestRegressor",
     "CalibratedClassifierCV": "LogisticRegression or HistGradientBoostingClassifier by itself",
+    "FixedThresholdClassifier": "the classifier in it, and hold its probability against the threshold",
+    "FunctionTransformer": "columns made in load()",
     "IterativeImputer": "SimpleImputer",
     "KBinsDiscretizer": "trees, which need no bins",
     "KernelRidge": "Ridge or HistGradientBoostingRegressor",
     "KNNImputer": "SimpleImputer",
+    "MissingIndicator": "a column made in load()",
     "PolynomialFeatures": "trees, or products of columns made in load()",
     "PowerTransformer": "QuantileTransformer",
     "SplineTransformer": "trees, or columns made in load()",
     "SVR": "LinearSVR or HistGradientBoostingRegressor",
+    "TargetEncoder": "OneHotEncoder or OrdinalEncoder",
     "TransformedTargetRegressor": "a target that load() transforms, or HistGradientBoostingRegressor(loss='gamma')",
-    "VotingClassifier": "VotingClassifier(voting='soft', flatten_transform=False)",
+    "TunedThresholdClassifierCV": "the classifier in it, and hold its probability against the threshold",
+    "VotingClassifier": "VotingClassifier(voting='soft', flatten_transform=False), with weights as a numpy array",
+    "VotingRegressor": "weights as a numpy array, or none",
 }
 _PAGES = "docs/parity.md lists what holds, docs/decisions/0015-families.md says how to add more"
+
+
+_OTHERWISE = ("TunedThresholdClassifierCV",)
+"""What skl2onnx converts, but into a graph that decides otherwise; among ties the proof would not see it."""
+
+
+def refuse_what_decides_otherwise(estimator: Any) -> None:
+    """
+    Raises
+    ------
+    ExportError
+        A part of it is converted into something else.
+    """
+    for part in parts(estimator):
+        if type(part).__name__ in _OTHERWISE:
+            raise refusal(estimator, "skl2onnx leaves out the threshold that it found")
 
 
 def parts(estimator: Any) -> Iterator[Any]:
@@ -46,6 +68,11 @@ def refusal(estimator: Any, reason: str) -> ExportError:
     said, _, mend = reason.partition("; ")
     if mend and "; " not in mend and "labels changed" not in mend:
         return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{_capital(mend)}; {_PAGES}")
+    if "does not answer" in reason and _takes_zeros_for_missing(estimator):
+        what = f"{_chain(estimator)} cannot be exported to ONNX: XGBoost takes the zeros of a sparse matrix for missing"
+        return ExportError(
+            what, f"Give OneHotEncoder sparse_output=False, and ColumnTransformer sparse_threshold=0; {_PAGES}"
+        )
     inner = next((type(part).__name__ for part in parts(estimator) if _is_of_others(part)), None)
     if inner and (inner in reason or "Unable to find" in reason):
         what = f"{_chain(estimator)} cannot be exported to ONNX with {inner} inside"
@@ -61,6 +88,14 @@ def refusal(estimator: Any, reason: str) -> ExportError:
 
 def _capital(mend: str) -> str:
     return f"{mend[:1].upper()}{mend[1:]}"
+
+
+def _takes_zeros_for_missing(estimator: Any) -> bool:
+    kinds = {type(part).__module__.partition(".")[0] for part in parts(estimator)}
+    sparse = ("sparse_output_", "sparse_output")
+    return "xgboost" in kinds and any(
+        getattr(part, name, False) is True for part in parts(estimator) for name in sparse
+    )
 
 
 def _is_of_others(part: Any) -> bool:

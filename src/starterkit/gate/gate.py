@@ -4,7 +4,10 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Real
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from starterkit.contract import Task
 from starterkit.errors import SettingsError
@@ -99,7 +102,19 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
         return Verdict(check=name, passed=False, reason=f"the check itself failed: {_place(error)}")
     if not isinstance(verdict, Verdict):
         return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
+    if fault := _fault(verdict):
+        return Verdict(check=name, passed=False, reason=f"the check gave a verdict whose {fault}")
     return verdict
+
+
+def _fault(verdict: Verdict) -> str:
+    """What of a project's verdict is of no use: NaN counts as true, and the record holds plain numbers only."""
+    if not isinstance(verdict.passed, bool | np.bool_):
+        return f"'passed' is a {type(verdict.passed).__name__}, not true or false"
+    for word, figure in (("figure", verdict.figure), ("limit", verdict.limit)):
+        if not (figure is None or isinstance(figure, Real)):
+            return f"'{word}' is a {type(figure).__name__}, not a number"
+    return ""
 
 
 def _place(error: Exception) -> str:

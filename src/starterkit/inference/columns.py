@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Column, Contract, Prediction
 from starterkit.inference.graph import Columns
-from starterkit.inference.records import Fault, is_unicode, mend_of
+from starterkit.inference.records import BEYOND, Fault, is_unicode, mend_of
 
 Mask = NDArray[np.bool_]
 
@@ -84,7 +84,7 @@ def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask) 
 
 
 def _problems_of_numbers(column: Column, values: NDArray[Any]) -> Iterator[tuple[str, Mask]]:
-    low, high = column.minimum, column.maximum
+    low, high, floats = column.minimum, column.maximum, values.astype(np.float64)
     if values.dtype.kind == "f":
         yield "is not a finite number", ~(np.abs(values) <= sys.float_info.max)
         if column.type == "integer":
@@ -92,6 +92,8 @@ def _problems_of_numbers(column: Column, values: NDArray[Any]) -> Iterator[tuple
     else:  # whole numbers are compared with whole ones: beyond 2 ** 53 not each of them is a float
         low = math.ceil(low) if low is not None and math.isfinite(low) else low
         high = math.floor(high) if high is not None and math.isfinite(high) else high
+    if column.type == "integer":
+        yield "has more than 64 bits", ~((floats >= -BEYOND) & (floats < BEYOND))
     if column.minimum is not None:
         yield f"is below {column.minimum:g}", values < low
     if column.maximum is not None:

@@ -123,4 +123,9 @@ def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:
     numbers = np.asarray(values, dtype=np.float64)
     if column.nullable or column.type == "float":
         return numbers
-    return numbers.astype(np.bool_ if column.type == "boolean" else np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = numbers.astype(np.bool_ if column.type == "boolean" else np.int64)
+    if not np.array_equal(whole, numbers):  # a missing value would become a number, and a fraction another one
+        what = f"the model takes {column.kind} as '{column.name}' in every row, and some rows have none"
+        raise ContractError(what, "Give it rows that fit its contract")
+    return whole

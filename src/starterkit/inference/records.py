@@ -19,6 +19,8 @@ from starterkit.inference.graph import Columns
 
 _FAULTS_SHOWN = 100
 _NAME_SHOWN = 100
+BEYOND = 2**63
+"""The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def _fault_of_number(column: Column, value: float) -> str:
         return "is not a finite number"
     if column.type == "integer" and isinstance(value, float) and not value.is_integer():
         return "is not a whole number"
+    if column.type == "integer" and not -BEYOND <= float(value) < BEYOND:
+        return "has more than 64 bits"
     if column.minimum is not None and value < column.minimum:
         return f"is below {column.minimum:g}"
     if column.maximum is not None and value > column.maximum:

@@ -87,7 +87,9 @@ def _parameters(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
 
 def other_parameters(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """The names of those that are not the same, or only on one side."""
-    return [name for name in {**then, **now} if then.get(name, _NONE) != now.get(name, _NONE)]
+    pairs = {name: (then.get(name, _NONE), now.get(name, _NONE)) for name in {**then, **now}}
+    # A parameter may be NaN, which is not equal to itself.
+    return [name for name, (was, has) in pairs.items() if was != has and not (was != was and has != has)]
 
 
 def in_words(changed: Collection[str]) -> str:

@@ -38,8 +38,8 @@ class Checkout:
         if top is None or prefix is None:
             what = "the folder is no git repository, or git is not there, so no commit can be checked out"
             raise UserError(what, "Install git, and work in a clone of the repository")
+        shallow = (git(settings.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
         if git(settings.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-            shallow = (git(settings.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
             mend = f"Run `git fetch {'--unshallow' if shallow else '--all'}`, or ask whoever trained it to push it"
             raise UserError(f"commit {commit[:12]} is not in this clone", mend)
         code = self._code = folder / "code"
@@ -47,7 +47,9 @@ class Checkout:
         # A shared clone finds all objects of the other, also those that no branch leads to, and writes nothing there.
         cloned = git(folder, *quiet, "clone", "--quiet", "--shared", "--no-checkout", top.rstrip("\n"), str(code))
         if cloned is None or git(code, *quiet, "checkout", "--quiet", "--detach", commit) is None:
-            raise Refused(f"git cannot check out commit {commit[:12]} in {folder}", "Look for room on the disk")
+            # git clones nothing of a shallow repository but what a branch leads to.
+            mend = "Run `git fetch --unshallow`" if shallow else "Look for room on the disk"
+            raise Refused(f"git cannot check out commit {commit[:12]} in {folder}", mend)
         self.root = code / prefix.rstrip("\n")
         if not (self.root / "src" / f"{_AGAIN.replace('.', '/')}.py").is_file():
             what = f"commit {commit[:12]} is older than `starterkit reproduce`, and its code cannot train by itself"

@@ -71,8 +71,19 @@ def _refuse_the_wrong_kind(task: Task, built: Any) -> None:
     mend = f"Return an unfitted scikit-learn estimator for {task}"
     what = f"the project's estimator is a {type(built).__name__}"
     needed = ["fit", "predict", "get_params"] + (["predict_proba"] if task == "classification" else [])
-    lacking = [method for method in needed if isinstance(built, type) or not hasattr(built, method)]
+    lacking = [method for method in needed if isinstance(built, type) or not _has(built, method)]
     if lacking:
         raise ProblemError(f"{what}, which has no {lacking[0]}()", mend)
     if (is_classifier if task == "regression" else is_regressor)(built):
         raise ProblemError(f"{what}, which is not for {task}", mend)
+
+
+def _has(built: Any, method: str) -> bool:
+    """Whether it has a method, or will once it is fitted: a stack without a final estimator shows none before."""
+    if hasattr(built, method):
+        return True
+    if not hasattr(type(built), method):
+        return False
+    steps = getattr(built, "steps", None)
+    inner = steps[-1][1] if steps else getattr(built, "estimator", None)
+    return _has(inner, method) if inner is not None else getattr(built, "final_estimator", built) is None

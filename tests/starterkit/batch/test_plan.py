@@ -131,3 +131,43 @@ def test_overwriting_replaces_what_it_would_have_written_and_nothing_else(
     with pytest.raises(DataError, match=r"holds something else: 'notes\.txt'"):
         scorer.score(files.folder / "in", files.folder / "out", overwrite=True)
     assert (files.folder / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_named(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+    source = files.write(visits_rows, "in/a.csv").parent
+    (source / "b.csv").symlink_to(source / "gone.csv")
+    with pytest.raises(DataError, match=r"b\.csv leads to no file"):
+        BatchScorer(visits_predictor).score(source, files.folder / "out")
+
+
+def test_a_line_break_in_the_headers_quotes_belongs_to_its_name(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    source = files.write(visits_rows.append_column("no\nte", pa.nulls(len(visits_rows))), "in.csv")
+    BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
+    assert files.read("out.csv").column_names == [*visits_rows.column_names, "no\nte", "prediction"]
+
+
+@pytest.mark.parametrize(
+    ("value", "made", "said"),
+    [
+        (pa.scalar(b"\xff"), "csv", "values that CSV cannot hold"),
+        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "csv", "values that CSV cannot hold"),
+        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "parquet", "columns that Parquet cannot hold"),
+    ],
+)
+def test_a_column_that_the_other_kind_cannot_hold_is_refused(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, value: pa.Scalar, made: str, said: str
+) -> None:
+    table = visits_rows.append_column("more", pa.repeat(value, len(visits_rows)))
+    with pytest.raises(DataError, match=said):
+        BatchScorer(visits_predictor).score(files.write(table, "in.arrow"), files.folder / f"out.{made}")
+    assert files.names == ["in.arrow"]
+
+
+def test_a_damaged_journal_is_named(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+    source = files.write(visits_rows, "in.csv")
+    (files.folder / ".out.csv.partial").mkdir()
+    (files.folder / ".out.csv.partial" / "journal").write_bytes(b"no database" * 500)
+    with pytest.raises(DataError, match=r"\.out\.csv\.partial, which an earlier run left, is damaged\. Remove it"):
+        BatchScorer(visits_predictor).score(source, files.folder / "out.csv")

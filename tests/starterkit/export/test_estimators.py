@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
@@ -15,14 +16,22 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingRegressor,
     VotingRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -30,6 +39,7 @@ from starterkit.contract import Column
 from starterkit.errors import ExportError, ProblemError
 from starterkit.export.conversion import to_graph
 from starterkit.export.layout import layout_of
+from starterkit.export.probe import cut_before
 from starterkit.inference import Graph, Predictor
 from starterkit.inference.records import read_records
 from starterkit.problem import feature, target
@@ -315,3 +325,42 @@ def test_a_column_may_have_any_name(diabetes: Any, tmp_path: Path, column: str, 
     graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task="regression")
     answer = graph.answer({name: rows[name].to_numpy() for name in rows})
     assert answer.values == pytest.approx(fitted.predict(rows))
+
+
+@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
+def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, tmp_path: Path, estimator: Any) -> None:
+    columns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["city"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
+        ("passthrough", ["insured"]),
+    )
+    model, dataset = visits.fit(make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator))
+    visits.write(model, dataset, tmp_path / "exported")
+    converted = to_graph(model.estimator, model.problem.features, "cost")
+    steps = converted.graph
+    for placed in converted.placed:  # what the trees round to is theirs
+        steps = cut_before(steps, placed.taken)
+    casts = [node for node in onnx.load_from_string(steps).graph.node if node.op_type == "Cast"]
+    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
+
+
+def test_a_tuned_threshold_is_refused_also_where_only_ties_would_show_it(breast_cancer: Any, tmp_path: Path) -> None:
+    tuned = TunedThresholdClassifierCV(RandomForestClassifier(4, random_state=0), thresholds=np.array([0.4, 0.45]))
+    with pytest.raises(ExportError, match=r"TunedThresholdClassifierCV.*threshold.*Use the classifier in it"):
+        breast_cancer.export(tuned, tmp_path / "exported")
+
+
+def test_another_mark_for_missing_values_is_refused(diabetes: Any, tmp_path: Path) -> None:
+    marked = make_pipeline(SimpleImputer(missing_values=-999.0), Ridge())
+    with pytest.raises(ExportError, match="missing_values other than NaN"):
+        diabetes.export(marked, tmp_path / "exported")
+
+
+def test_sparse_columns_in_front_of_xgboost_are_named(visits: Any, tmp_path: Path) -> None:
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
+    with pytest.raises(ExportError, match=r"zeros of a sparse matrix.*sparse_output=False"):
+        visits.export(make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path / "exported")
+
+
+def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:
+    prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)

@@ -192,6 +192,16 @@ class Blunt(Check):
         return True  # type: ignore[return-value]
 
 
+class Vague(Check):
+    name = "vague"
+
+    def __init__(self, **said: Any) -> None:
+        self._said = said
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return Verdict(**{"check": self.name, "passed": True, "reason": "fine", **self._said})
+
+
 @pytest.mark.parametrize(
     ("check", "name", "reason"),
     [
@@ -199,6 +209,8 @@ class Blunt(Check):
         (Nameless(), "Nameless", "the check itself failed: ZeroDivisionError"),
         (Silent(), "silent", "the check gave a NoneType, not a Verdict"),
         (Blunt(), "blunt", "the check gave a bool, not a Verdict"),
+        (Vague(passed=NAN), "vague", "the check gave a verdict whose 'passed' is a float, not true or false"),
+        (Vague(figure=np.array(1.0)), "vague", "the check gave a verdict whose 'figure' is a ndarray, not a number"),
     ],
 )
 def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reason: str) -> None:

@@ -24,6 +24,7 @@ CONTRACT = Contract(
         column("free", nullable=True),
         column("count", type="integer", nullable=True, minimum=0.0, maximum=2.0**53),
         column("size", type="integer", categories=(1, 2, 2**60 + 1)),
+        column("any", type="integer"),
         column("flag", type="boolean", nullable=True),
         column("sure", type="boolean", categories=(True,)),
         column("city", type="string", nullable=True, categories=("Köln", "Bonn")),
@@ -38,7 +39,9 @@ CONTRACT = Contract(
 )
 
 FLOATS = st.sampled_from([0.0, -0.0, 1.0, 2.0, 9.5, 10.0, -1.5, 1e300, math.inf, -math.inf, math.nan]) | st.floats()
-WHOLE = st.sampled_from([0, 1, 2, 3, 10, 11, -1, 2**53, 2**53 + 1, 2**60 + 1, 2**60]) | st.integers(-(2**63), 2**63 - 1)
+WHOLE = st.sampled_from([0, 1, 2, 3, 10, 11, -1, 2**53, 2**53 + 1, 2**60 + 1, 2**60, 2**63 - 1]) | st.integers(
+    -(2**63), 2**63 - 1
+)
 TEXTS = st.sampled_from(["", "Köln", "Bonn", "Ulm", "NA", "\x00", "a\udfff"]) | st.text(max_size=3)
 KINDS: dict[type, tuple[Any, Any]] = {
     float: (FLOATS, 0.0),
@@ -94,8 +97,8 @@ def test_both_checks_agree(table: tuple[list[dict[str, Any]], dict[str, Values]]
 
 def test_sound_rows_are_common_enough_to_be_compared() -> None:
     none = np.zeros(1, bool)
-    sound = [2.0, 1.0, 3, 1, True, True, "Köln", "x"]
-    dtypes = [float, float, int, int, bool, bool, object, object]
+    sound = [2.0, 1.0, 3, 1, 7, True, True, "Köln", "x"]
+    dtypes = [float, float, int, int, int, bool, bool, object, object]
     given_values = {
         name: Values(np.array([value], dtype=dtype), none, none)
         for name, value, dtype in zip(CONTRACT.names, sound, dtypes, strict=True)

@@ -102,3 +102,9 @@ def test_a_million_unknown_columns_cost_no_more_than_a_hundred():
     assert len(faults(contract(NUMBER), record)) == 100
     assert time.process_time() - began < 1
     assert len(faults(contract(NUMBER), {"x" * 5_000_000: 0})[1][1]) == 100
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63, 1e300, -1e300])
+def test_a_whole_number_that_no_graph_can_take_is_a_fault(value: float):
+    found = faults(contract(column("size", type="integer")), {"size": value})
+    assert found == [(0, "size", "has more than 64 bits", "Give a whole number")]

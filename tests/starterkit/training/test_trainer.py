@@ -11,7 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from starterkit.data import DatasetReader, check_frame
@@ -175,3 +175,26 @@ def test_the_confusion_and_the_curves_agree_with_the_figures(name: str, request:
     areas = {label: area for label, (_, _, area) in roc_curves(model, dataset.holdout).items()}
     assert list(areas) == (["malignant"] if len(model.classes) == 2 else list(model.classes))
     assert np.mean(list(areas.values())) == pytest.approx(model.evaluation.scores["roc_auc"])
+
+
+def test_what_lightgbm_refuses_is_one_line(diabetes: Any) -> None:
+    from lightgbm import LGBMRegressor
+
+    with pytest.raises(DataError, match="refuses the data"):
+        diabetes.fit(make_pipeline(FunctionTransformer(_with_brackets), LGBMRegressor(n_estimators=2, verbose=-1)))
+
+
+def _with_brackets(rows: Any) -> Any:
+    return rows.rename(columns={"bmi": "bmi [kg]"})
+
+
+def test_a_step_of_the_projects_own_that_fails_is_named(diabetes: Any) -> None:
+    with pytest.raises(ProblemError, match=r"fails with KeyError \(.*, line \d+\)"):
+        diabetes.fit(make_pipeline(FunctionTransformer(lambda rows: rows["gone"]), Ridge()))
+
+
+def test_xgboost_says_how_it_wants_its_classes(breast_cancer: Any) -> None:
+    from xgboost import XGBClassifier
+
+    with pytest.raises(DataError, match="let load\\(\\) number them"):
+        breast_cancer.fit(XGBClassifier(n_estimators=2, n_jobs=1))

@@ -30,7 +30,8 @@ class Imputation(Family):
         operator.outputs[0].type = type(taken)([None, len(fitted.statistics_)])
 
     def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
-        if estimator.indicator_ is not None or not isinstance(estimator.missing_values, float):
+        is_nan = isinstance(estimator.missing_values, float) and np.isnan(estimator.missing_values)
+        if estimator.indicator_ is not None or not is_nan:
             raise CannotExport(
                 "SimpleImputer with add_indicator, or with missing_values other than NaN; leave these out"
             )
