@@ -58,7 +58,7 @@ def _read_secret_file(file: Path, origin: str) -> Variable:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{origin} cannot be read", "Make it a UTF-8 file that you may read") from None
-    return Variable(file.name, text.removesuffix("\n").removesuffix("\r"), origin)
+    return Variable(file.name, text.removesuffix("\n"), origin)
 
 
 def unknown_names(given: Iterable[Variable]) -> list[SettingsError]:

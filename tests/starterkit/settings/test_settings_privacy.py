@@ -41,7 +41,9 @@ def test_every_stage_may_hide_more(repository, stage):
 
 @pytest.mark.parametrize("stage", ["local", "staging", "prod"])
 def test_who_may_see_raw_may_say_so(repository, stage):
-    assert repository.read(KIT_STAGE=stage, KIT_PRIVACY__SENSITIVE="raw").settings.privacy.sensitive == "raw"
+    said = {"KIT_PRIVACY__SENSITIVE": "raw", "KIT_PRIVACY__COLUMNS": '{"age": "raw"}'}
+    privacy = repository.read(KIT_STAGE=stage, **said).settings.privacy
+    assert (privacy.sensitive, privacy.columns) == ("raw", {"age": "raw"})
 
 
 @pytest.mark.parametrize("said", ["sensitive: hash", "identifiers: raw", "columns: {age: mock}", "sensitve: drop"])

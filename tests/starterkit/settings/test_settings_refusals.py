@@ -1,5 +1,7 @@
 """Everything that the settings refuse, and that each message names the place, the key and never a secret."""
 
+from base64 import b64encode
+
 import pytest
 
 from starterkit.errors import SettingsError
@@ -53,6 +55,13 @@ def refusal(repository, **environ: str) -> str:
         ("data: {source: 'sqlite:///a.db'}", ["data needs a query"]),
         ("data: {query: SELECT 1}", ["data may not have a query"]),
         ("tracking: {uri: ./mlruns}", ["tracking.uri should be: The MLflow server"]),
+        # Lists.
+        ("serving: {providers: cpu}", ["config/dev.yaml: serving.providers should be a list"]),
+        ("serving: {providers: [cpu, tpu]}", ["config/dev.yaml: serving.providers.1 should be 'cpu' or 'cuda'"]),
+        ("serving: {providers: []}", ["serving.providers should not be empty"]),
+        ("serving: {host: ''}", ["serving.host should not be empty"]),
+        ("promotion: {trusted_keys: [abc]}", ["config/dev.yaml: promotion.trusted_keys.0 should be a public key"]),
+        ("promotion: {trusted_keys: [AAAA]}", ["promotion.trusted_keys.0 should be a public key"]),
         # Files that are no settings at all.
         ("serving:\n  port: 1\n  port: 2", ["line 3, column 3: the key port is given twice"]),
         ("debug: true\ndebug: false", ["line 2, column 1: the key debug is given twice"]),
@@ -83,7 +92,7 @@ def test_yaml_is_refused_by_file_and_key(repository, text, named):
         ("KIT_SERVNG__PORT", "1", ["did you mean KIT_SERVING__PORT?"]),
         ("KIT_SERVING__PRT", "1", ["did you mean KIT_SERVING__PORT?", "KIT_SERVING__MAX_ROWS"]),
         ("KIT_SERVING_PORT", "1", ["did you mean KIT_SERVING__PORT?"]),
-        ("KIT_SERVING__PORT__X", "1", ["no setting has this name"]),
+        ("KIT_SERVING__PORT__X", "1", ["no setting has this name", "allowed are KIT_SERVING__"]),
         ("KIT_SERVING", '{"port": 1}', ["no setting has this name"]),
         ("KIT_FOO", SECRET, ["no setting has this name", "KIT_STAGE, KIT_DEBUG, KIT_DATA__"]),
         ("KIT_ROOT", "/", ["no setting has this name"]),
@@ -94,6 +103,12 @@ def test_yaml_is_refused_by_file_and_key(repository, text, named):
         ("KIT_TRACKING__TOKEN", "", ["tracking.token should not be empty"]),
         ("KIT_TRACKING__URI", f"ftp://me:{SECRET}@host", ["tracking.uri should be: The MLflow server"]),
         ("KIT_GATE__LIMITS", "{", ["gate.limits should be a JSON object"]),
+        ("KIT_SERVING__PROVIDERS", "cpu", ["serving.providers should be a JSON list"]),
+        (
+            "KIT_SERVING__PROVIDERS",
+            '["tpu"]',
+            ["KIT_SERVING__PROVIDERS: serving.providers.0 should be 'cpu' or 'cuda'"],
+        ),
         ("KIT_GATE__LIMITS", "[1]", ["gate.limits should hold keys and values"]),
         (
             "KIT_GATE__LIMITS",
@@ -118,6 +133,16 @@ def test_a_variable_is_refused_by_name_and_key(repository, name, text, named, or
     assert "hunter2" not in message
     for part in named:
         assert part in message
+
+
+def test_an_unknown_name_is_seen_behind_a_known_one(repository):
+    assert refusal(repository, KIT_DEBUG="false", KIT_FOO="1").startswith("KIT_FOO: no setting has this name")
+
+
+def test_what_is_no_section_is_refused_where_the_base_has_one(repository):
+    repository.write("config/base.yaml", "data: {source: a.csv}\nserving: {port: 1}\n")
+    repository.write("config/dev.yaml", "tracking: {uri: 'http://host'}\nserving: 8000\n")
+    assert refusal(repository, KIT_STAGE="dev").startswith("config/dev.yaml: serving should hold keys and values")
 
 
 def test_a_name_that_resembles_none_is_not_guessed(repository):
@@ -197,3 +222,11 @@ def test_no_secret_is_kept_in_the_chain_of_exceptions(repository):
         repository.read(KIT_SERVING__PORT=SECRET)
     assert SECRET not in str(caught.value.__context__)
     assert caught.value.__suppress_context__
+
+
+def test_a_public_key_is_taken(repository):
+    key = b64encode(bytes(32)).decode()
+    repository.write(
+        "config/local.yaml", f"tracking: {{uri: 'sqlite:///a.db'}}\npromotion: {{trusted_keys: [{key}]}}\n"
+    )
+    assert repository.read().settings.promotion.trusted_keys == (key,)
