@@ -171,6 +171,18 @@ def test_in_place_it_is_a_commit_on_top(template: Folder) -> None:
     assert not (template.root / "src/example_project").exists()
 
 
+def test_the_template_itself_is_changed_only_where_that_was_said(template: Folder) -> None:
+    """With a history it is the template, or a clone of it, and DEST may have been forgotten."""
+    template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")
+    template.commit()
+    told = template.new("churn")
+    assert (told.code, told.said.count("\n")) == (2, 1)
+    assert "DEST=../churn makes a project beside it, DEST=. here" in told.said
+    assert (template.root / "src/example_project").exists()
+    assert template.new("churn", ".").code == 0
+    assert "src/churn/problem.py" in template.files
+
+
 def test_in_place_on_a_tree_with_changes_is_refused(template: Folder) -> None:
     template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")
     told = template.new("churn")

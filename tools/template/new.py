@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def new(name: str = "", dest: str = "", without: str = "") -> None:
     parts, target, here = without.replace(",", " ").split(), Path(dest or ROOT).expanduser().resolve(), Git(ROOT)
     check(name, parts)
-    if not dest:
+    if not dest and here("rev-list", "--count", "-n", "2", "HEAD").strip() != "1":
+        raise Refused(f"this is the template with its history: DEST=../{name} makes a project beside it, DEST=. here")
+    if dest in ("", "."):
         if here("status", "--porcelain"):
             raise Refused("there are changes: commit them first, or name another folder with DEST=…")
         here("reset", "-q", "--keep", project(here, name, parts, "-p", "HEAD"))
@@ -47,7 +49,7 @@ def check(name: str, without: list[str]) -> None:
     for lock in ROOT.glob("requirements*.txt"):
         known |= {pin.replace("-", "_") for pin in re.findall("(?m)^([a-z0-9-]+)==", lock.read_text("utf-8"))}
     if not re.fullmatch("[a-z](_?[a-z0-9]){0,39}", name):
-        raise Refused(f"NAME={name!r}: letters a to z, digits, single _ between them; a letter first, at most 40")
+        raise Refused(f"NAME={name!r}: letters a to z, digits, single _ between them, as in NAME=churn")
     if name in known or "example_project" in name or PathFinder.find_spec(name, sys.path[1:]):
         raise Refused(f"NAME={name}: a word of Python's or a module that is there already, take another")
     if unknown := {*without} - {*manifest["parts"]}:

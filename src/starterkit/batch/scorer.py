@@ -233,7 +233,7 @@ def _side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
 def _look(path: Path) -> list[Any]:
     """What tells a file from another one, or from itself after a change."""
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 @contextmanager

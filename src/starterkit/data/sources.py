@@ -38,6 +38,8 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
         there = False
     except PermissionError:
         there = True
+    if path.is_dir():
+        raise DataError(f"data.source '{settings.source}' is a folder", "Name the file in it")
     if not there:
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
     if not os.access(path, os.R_OK):

@@ -30,7 +30,7 @@ def require_text(path: Path) -> None:
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror}", "Repair or replace it") from error
     if not head.strip(b"\xef\xbb\xbf \r\n"):
-        raise DataError(f"{path.name} is empty", "Put data there or change data.source in config")
+        raise DataError(f"{path.name} is empty", "Put data there, or name another file")
     for signature, kind in _OTHER_KINDS.items():
         if head.startswith(signature):
             raise DataError(f"{path.name} is {kind} and not CSV", "Export it as CSV, or name a file of the right kind")

@@ -53,7 +53,7 @@ def read_yaml(root: Path, name: str) -> Layer:
     try:
         values = yaml.load((root / name).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except FileNotFoundError:
-        raise SettingsError(f"{name} is missing", "Create it; it may be empty") from None
+        raise SettingsError(f"{name} is missing", "Bring it back, or write it like another stage's") from None
     except OSError as error:
         raise SettingsError(f"{name} cannot be read: {error.strerror}", "Make it a file that you may read") from None
     except UnicodeDecodeError:

@@ -110,7 +110,7 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ("empty.parquet", b"", "cannot be read"),
         ("text.parquet", b"visit,city\n1,2\n", "cannot be read"),
         ("cut.parquet", None, "cannot be read"),
-        ("folder.csv", "folder", "does not exist"),
+        ("folder.csv", "folder", "is a folder"),
     ],
 )
 def test_a_broken_file_is_one_clear_error(

@@ -55,7 +55,7 @@ def test_outside_a_repository_there_is_a_mend(tmp_path):
 @pytest.mark.parametrize(
     ("written", "environ", "mend"),
     [
-        ({"config/local.yaml": None}, {}, "Create it"),
+        ({"config/local.yaml": None}, {}, "Bring it back"),
         ({"config/local.yaml": b"\xff"}, {}, "UTF-8"),
         ({"config/local.yaml": "debug: [1"}, {}, "Correct the YAML"),
         ({"config/local.yaml": "debug: 2024-02-31"}, {}, "in quotes"),
