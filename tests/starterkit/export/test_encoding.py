@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from starterkit.errors import ExportError
+from starterkit.errors import ContractError, ExportError
 from starterkit.inference import Predictor
 
 ENCODED = ["city", "ward", "smoker", "insured", "children"]
@@ -67,7 +67,19 @@ def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_non
     diabetes: Any, encoder: Any, tmp_path: Path
 ) -> None:
     chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
-    exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    exported, dataset = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14
+    columns = {name: values[:1].copy() for name, values in dataset.holdout.columns.items()}
+    columns["sex"][:] = 3  # nobody sends it, for the schema does not take it
+    with pytest.raises(ContractError, match="does not take these columns"):
+        Predictor(exported.folder).predict(columns)
+
+
+@pytest.mark.parametrize("known", [["b"], ["?b", "a", "b"]], ids=["one", "one that looks unknown"])
+def test_categories_that_the_encoder_was_given_are_all_it_knows(visits: Any, known: Any, tmp_path: Path) -> None:
+    encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
+    chosen = make_column_transformer((encoder, ["ward"]), (SimpleImputer(), ["income"]))
+    exported, _ = visits.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-14
 
 

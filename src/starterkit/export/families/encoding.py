@@ -20,7 +20,7 @@ from starterkit.export.families.family import CannotExport, Family, Nodes
 
 
 class Encoding(Family):
-    """``Gather(table, number of the category)`` for each column; the last row of a table is for unknown categories."""
+    """``Gather(table, number of the category)`` for each column."""
 
     answers = False
 
@@ -43,16 +43,18 @@ class Encoding(Family):
 
 
 def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
-    """For each column with m categories, the m + 1 rows that stand for them and for an unknown one."""
+    """For each column with m categories, the rows that stand for them, and one more for an unknown one.
+
+    An encoder that refuses unknown ones has no such row, and neither has the graph: it fails as the encoder does.
+    """
     each = [list(categories) for categories in estimator.categories_]
     widths = getattr(estimator, "_n_features_outs", [1] * len(each))
     firsts = [categories[0] for categories in each]
     starts = accumulate(widths, initial=0)
     for place, (categories, start, width) in enumerate(zip(each, starts, widths, strict=False)):
-        rows = [[*firsts[:place], category, *firsts[place + 1 :]] for category in [*categories, _unknown(categories)]]
-        asked = rows if estimator.handle_unknown != "error" else rows[:-1]
-        encoded = _encoded(estimator, asked)[:, start : start + width]
-        yield encoded if len(asked) == len(rows) else np.vstack([encoded, np.zeros(width)])
+        asked = categories if estimator.handle_unknown == "error" else [*categories, _unknown(categories)]
+        rows = [[*firsts[:place], category, *firsts[place + 1 :]] for category in asked]
+        yield _encoded(estimator, rows)[:, start : start + width]
 
 
 def _encoded(estimator: Any, rows: list[list[Any]]) -> NDArray[np.float64]:
