@@ -1,5 +1,6 @@
 """What the proof compares, with which bounds, and what it says of a graph that fails."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.ensemble import VotingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from starterkit.contract import Parity
@@ -46,6 +48,27 @@ def test_a_classification_is_measured_by_its_probabilities(iris: Any) -> None:
 def test_trees_are_probed_with_as_many_rows_again(diabetes: Any, estimator: Any) -> None:
     parity, _ = prove(diabetes, estimator)
     assert (parity.rows, parity.probed, parity.flipped_leaves) == (300, 300, 0)
+
+
+def test_every_split_counts_also_those_of_the_first_column(diabetes: Any) -> None:
+    parity, dataset = prove(diabetes, DecisionTreeRegressor(random_state=0))
+    tree = DecisionTreeRegressor(random_state=0).fit(dataset.training.features, dataset.training.target).tree_
+    assert (tree.feature == 0).any()
+    assert parity.splits == (tree.feature >= 0).sum()
+
+
+@pytest.mark.parametrize("said", ["onnxruntime cannot load the graph", "the graph does not take these columns"])
+def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes: Any, said: str) -> None:
+    model, dataset = diabetes.fit(make_pipeline(StandardScaler(), Ridge()))
+    columns, features, target = model.problem.features, dataset.training.features, dataset.training.target
+    narrow = Ridge().fit(features[[column.name for column in columns[:4]]].to_numpy(), target)
+    converted = to_graph(narrow, columns[:4], "y")
+    if "load" in said:
+        converted = replace(converted, graph=converted.graph[:100])
+    with pytest.raises(ExportError) as raised:
+        ParityProof(SETTINGS, model, converted, target).over(features)
+    assert raised.value.what.startswith("StandardScaler → Ridge cannot be exported to ONNX")
+    assert said in str(raised.value)
 
 
 def test_each_ensemble_in_an_estimator_is_probed(diabetes: Any) -> None:
