@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,6 +86,17 @@ def keep_champion(to: Path) -> Fetched:
         shutil.rmtree(to)
     made.rename(to)
     return fetched._replace(folder=to)
+
+
+def copy_folder(folder: Path, to: Path) -> Path:
+    """Copy what is there of an exported folder, kept or not. Whoever opens the copy says what is missing."""
+    from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
+
+    to.mkdir()
+    for name in (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            shutil.copyfile(folder / name, to / name)
+    return to
 
 
 def _kept(folder: Path) -> Fetched | None:
