@@ -1,5 +1,6 @@
 """The API as a command starts it: the model is opened, the server listens, and then a line says where."""
 
+import asyncio
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -14,6 +15,11 @@ from starterkit.machine import this_machine
 from starterkit.progress import Progress, silent, step
 from starterkit.serving import ServedModel, create_app, limit_memory, require_port
 from starterkit.settings import Settings
+from starterkit.traffic import in_address
+
+_SECONDS_TO_ANSWER = 8
+"""For requests that came in before the end. A client that never sends the rest of its own would hold the end up for
+good; `docker stop`, and the parent of several processes, wait for 10 seconds."""
 
 
 def answer(settings: Settings, folder: Path | None, listening: socket | None = None, *, quiet: bool = False) -> None:
@@ -52,8 +58,20 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
-            at = f"http://{self.config.host}:{self.config.port}"
+            at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        late = asyncio.get_running_loop().call_later(_SECONDS_TO_ANSWER, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
+
+    def _hang_up(self) -> None:
+        """uvicorn's own timeout logs a traceback for each request that it cancels."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def _take_resources(settings: Settings) -> str:

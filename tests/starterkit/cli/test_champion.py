@@ -1,6 +1,7 @@
 """The champion opened for serving, and kept in a folder for elsewhere."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -117,6 +118,39 @@ def test_being_ended_is_a_good_end(trained: Path) -> None:
         _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0
     assert "Stopped" not in said
+
+
+def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(trained: Path) -> None:
+    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as free:
+        host = "::1" if socket.has_ipv6 else "127.0.0.1"
+        free.bind((host, 0))
+        port = free.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port)],
+        cwd=trained,
+        env=os.environ | {"KIT_SERVING__HOST": host},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        wait_for(f"http://{shown}:{port}/health/ready", serving)
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        with socket.create_connection((host, port)) as client:
+            client.sendall(head.encode())
+            time.sleep(0.5)
+            serving.send_signal(signal.SIGTERM)
+            told, said = serving.communicate(timeout=30)
+    assert serving.returncode == 0
+    assert "Traceback" not in said
+    assert f"Answering on http://{shown}:{port}, " in told  # an address that can be opened, for IPv6 too
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_host_that_can_be_none_is_one_line(run: Run, repository: Path, host: str) -> None:
+    done = run(repository, "serve", KIT_SERVING__HOST=host)
+    assert done.returncode == 2
+    assert f"'{host}' is no host name" in done.stderr
 
 
 def wait_for(address: str, process: subprocess.Popen[str]) -> None:
