@@ -76,6 +76,7 @@ class Workers:
                 if ended.code != ENDED:  # `kill` or `docker stop`: that is how it ends well, as with one process
                     raise
             finally:
+                listening.close()  # who comes now is refused at once, and does not wait for an answer that never comes
                 for one in working:
                     one.process.terminate()
                 for one in working:

@@ -100,6 +100,17 @@ print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
     assert done.stdout == "local.diabetes 1 []\n", done.stderr
 
 
+def test_a_link_to_a_folder_stays_one_and_its_folder_is_replaced(run: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "current").symlink_to("first", target_is_directory=True)
+    done = run(trained, "fetch", str(tmp_path / "current"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "current").is_symlink()
+    assert (tmp_path / "first" / "contract.json").exists()
+    assert {file.name for file in tmp_path.iterdir()} >= {"first", "current"}
+    assert not list(tmp_path.glob(".*.new"))
+
+
 def test_a_missing_key_is_told_before_a_server_is_asked(run: Run, repository: Path) -> None:
     done = run(repository, "serve", KIT_STAGE="prod", KIT_TRACKING__URI="http://127.0.0.1:9")
     assert done.returncode == 2

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -167,6 +168,25 @@ def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(
         finally:
             serving.terminate()
     assert serving.returncode == 0
+
+
+@pytest.mark.skipif(not LINUX, reason="not run: a process's children are found in /proc")
+def test_who_comes_while_workers_end_is_refused_at_once(
+    trained: Path, port: int, workers: "subprocess.Popen[bytes]"
+) -> None:
+    wait_until_ready(port)
+    wait_for_workers(workers.pid, 2)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with ExitStack() as opened:
+        for _ in range(4):  # requests that hold the end up
+            opened.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(head)
+        time.sleep(0.5)
+        workers.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        assert workers.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert workers.wait(60) == 0
 
 
 def wait_for_workers(parent: int, count: int, without: int = 0) -> None:
