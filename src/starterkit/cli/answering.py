@@ -17,9 +17,9 @@ from starterkit.serving import ServedModel, create_app, limit_memory, require_po
 from starterkit.settings import Settings
 from starterkit.traffic import in_address
 
-_SECONDS_TO_ANSWER = 8
-"""For requests that came in before the end. A client that never sends the rest of its own would hold the end up for
-good; `docker stop`, and the parent of several processes, wait for 10 seconds."""
+_SECONDS_TO_SEND = 8
+"""For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
+`docker stop`, and the parent of several processes, wait for 10 seconds."""
 
 
 def answer(settings: Settings, folder: Path | None, listening: socket | None = None, *, quiet: bool = False) -> None:
@@ -62,16 +62,21 @@ class _Server(uvicorn.Server):
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        late = asyncio.get_running_loop().call_later(_SECONDS_TO_ANSWER, self._hang_up)
+        late = asyncio.get_running_loop().call_later(_SECONDS_TO_SEND, self._hang_up)
         try:
             await super().shutdown(sockets)
         finally:
             late.cancel()
 
     def _hang_up(self) -> None:
-        """uvicorn's own timeout logs a traceback for each request that it cancels."""
+        """End what a client holds up, and wait for the model as long as it computes.
+
+        uvicorn's own timeout ends both, and logs a traceback for each.
+        """
         for connection in list(self.server_state.connections):
-            connection.transport.abort()
+            request = getattr(connection, "cycle", None)
+            if request is None or request.more_body or request.response_started:
+                connection.transport.abort()
 
 
 def _take_resources(settings: Settings) -> str:
