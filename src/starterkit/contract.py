@@ -216,7 +216,7 @@ class Contract:
             raw["parity"] = Parity(**raw["parity"])
             raw["lineage"] = Lineage(**raw["lineage"])
             return cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"contract.json cannot be read: {error}", mend) from error
 
 

@@ -89,6 +89,7 @@ def alter(text: str, **changes: Any) -> str:
         (lambda text: "", "cannot be read"),
         (lambda text: "[]", "cannot be read"),
         (lambda text: "7", "cannot be read"),
+        (lambda text: "[" * 200_000, "cannot be read"),
         (lambda text: b"\xff\xfe\x00", "cannot be read"),
         (lambda text: "{}", "has format None, this kit reads 1"),
         (lambda text: alter(text, format=2), "has format 2, this kit reads 1"),

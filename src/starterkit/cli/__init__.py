@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 from starterkit.cli.collecting import collect_seldom
 from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
@@ -18,6 +19,7 @@ def main() -> None:
     """
     listen()
     collect_seldom()
+    _write_anything()
     try:
         _run()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code
@@ -27,6 +29,12 @@ def main() -> None:
         if ended.code in (INTERRUPTED, ENDED):
             _say_stopped()
         raise
+
+
+def _write_anything() -> None:
+    """Show a sign that a terminal or pipe has not, such as ² in ASCII, as its code instead of stopping there."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run() -> None:

@@ -1,5 +1,6 @@
 """The API as a command starts it: the model is opened, the server listens, and then a line says where."""
 
+import asyncio
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -14,6 +15,11 @@ from starterkit.machine import this_machine
 from starterkit.progress import Progress, silent, step
 from starterkit.serving import ServedModel, create_app, limit_memory, require_port
 from starterkit.settings import Settings
+from starterkit.traffic import in_address
+
+_SECONDS_TO_SEND = 8
+"""For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
+`docker stop`, and the parent of several processes, wait for 10 seconds."""
 
 
 def answer(settings: Settings, folder: Path | None, listening: socket | None = None, *, quiet: bool = False) -> None:
@@ -52,8 +58,25 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
-            at = f"http://{self.config.host}:{self.config.port}"
+            at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        late = asyncio.get_running_loop().call_later(_SECONDS_TO_SEND, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
+
+    def _hang_up(self) -> None:
+        """End what a client holds up, and wait for the model as long as it computes.
+
+        uvicorn's own timeout ends both, and logs a traceback for each.
+        """
+        for connection in list(self.server_state.connections):
+            request = getattr(connection, "cycle", None)
+            if request is None or request.more_body or request.response_started:
+                connection.transport.abort()
 
 
 def _take_resources(settings: Settings) -> str:

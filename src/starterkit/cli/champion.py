@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,10 +70,10 @@ def keep_champion(to: Path) -> Fetched:
     """
     from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 
-    files = (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE)
+    files, place = (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE), to.resolve()  # a link to a folder stays one
     if to.exists() and not (to.is_dir() and {file.name for file in to.iterdir()} <= {*files, VERSION_FILE}):
         raise UserError(f"{to} holds something else than a model's exported folder", "Name a new folder")
-    made = to.with_name(f".{to.name}.new")
+    made = place.with_name(f".{place.name}.new")
     with fetched_champion() as fetched:
         Predictor(fetched.folder)
         shutil.rmtree(made, ignore_errors=True)  # what a killed one left
@@ -82,10 +82,21 @@ def keep_champion(to: Path) -> Fetched:
             shutil.copyfile(fetched.folder / name, made / name)
     note = {"model": fetched.model, "version": fetched.version}
     (made / VERSION_FILE).write_text(json.dumps(note) + "\n", "utf-8")
-    if to.exists():
-        shutil.rmtree(to)
-    made.rename(to)
+    if place.exists():
+        shutil.rmtree(place)
+    made.rename(place)
     return fetched._replace(folder=to)
+
+
+def copy_folder(folder: Path, to: Path) -> Path:
+    """Copy what is there of an exported folder, kept or not. Whoever opens the copy says what is missing."""
+    from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
+
+    to.mkdir()
+    for name in (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            shutil.copyfile(folder / name, to / name)
+    return to
 
 
 def _kept(folder: Path) -> Fetched | None:

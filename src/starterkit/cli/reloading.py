@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 
 from starterkit.cli.processes import end, listen_on, start_answering
+from starterkit.errors import KitError
 from starterkit.settings import Settings
 
 _WATCHED = {"src": "*.py", "config": "*.yaml"}
@@ -42,6 +43,8 @@ class Reloader:
         ------
         SystemExit
             The first start was refused. Its process has said why.
+        KitError
+            A signal ended the first process.
         """
         with listen_on(self._settings) as listening:
             stamps, process = self._stamps(), self._start(listening)
@@ -51,6 +54,7 @@ class Reloader:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
                     if waiting and not process.is_alive():
                         if first:
+                            _require_own_end(process.exitcode or 0)
                             sys.exit(process.exitcode)
                         typer.echo("Not answering until that is mended")
                         waiting = False
@@ -75,6 +79,18 @@ class Reloader:
             except FileNotFoundError:  # an editor replaces the file that it saves
                 continue
         return stamps
+
+
+def _require_own_end(code: int) -> None:
+    """
+    Raises
+    ------
+    KitError
+        A signal ended the process, so it could not say why.
+    """
+    if code < 0:
+        what = f"the process that answers was ended by signal {-code}"
+        raise KitError(what, "Give the command again; signal 9 may mean that the memory ran out")
 
 
 def _changed(before: Mapping[Path, int], now: Mapping[Path, int]) -> Path | None:

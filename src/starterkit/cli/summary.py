@@ -2,15 +2,19 @@
 
 import json
 import math
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
 
 from starterkit.cli.console import console, table
+from starterkit.contract import Scalar
 from starterkit.errors import Refused
 from starterkit.pipeline import Judgement, Promotion, Summary
-from starterkit.settings import Settings
+from starterkit.settings import ServingSettings, Settings
+from starterkit.traffic import address_of
 from starterkit.training import TrainedModel
 from starterkit.verdict import Verdict
 
@@ -125,8 +129,7 @@ def _show_scores(model: TrainedModel, rows: int) -> None:
 
 
 def _show_next(summary: Summary, settings: Settings) -> None:
-    out, address = console(), f"http://{settings.serving.host}:{settings.serving.port}"
-    record = json.dumps({"records": [dict(summary.exported.contract.example)]}, ensure_ascii=False)
+    out, address = console(), address_of(settings.serving)
     out.print("\n[bold]Next[/]")
     stage = "" if settings.stage == "local" else f"KIT_STAGE={settings.stage} "  # perhaps said for this command alone
     rows = [
@@ -134,9 +137,15 @@ def _show_next(summary: Summary, settings: Settings) -> None:
         (f"{stage}make serve", f"answer requests; try it at {address}/docs"),
     ]
     out.print(table(rows))
-    key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if settings.serving.require_api_key else ""
-    curl = f"  curl {address}/predict{key} -H 'content-type: application/json' -d '{record}'"
-    out.print(escape(curl), soft_wrap=True)
+    out.print(escape(f"  {asking(settings.serving, summary.exported.contract.example)}"), soft_wrap=True)
+
+
+def asking(serving: ServingSettings, example: Mapping[str, Scalar]) -> str:
+    """A request as a shell takes it."""
+    record = json.dumps({"records": [dict(example)]}, ensure_ascii=False)
+    key = ' -H "X-API-Key: $KIT_SERVING__API_KEY"' if serving.require_api_key else ""
+    body = f"-H 'content-type: application/json' -d {shlex.quote(record)}"
+    return f"curl {address_of(serving)}/predict{key} {body}"
 
 
 def _mark(verdict: Verdict) -> Text:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -64,7 +65,7 @@ class Predictor:
             with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
                 columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
                 expected = Prediction(arrays["values"], arrays.get("probabilities"))
-        except (ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
             raise ContractError(f"{SAMPLE_FILE} is no parity sample of this model", "Export the model again") from error
         proof = self.contract.parity
         found = compare(expected, self.predict(columns), allowed=proof.allowed, scale=proof.scale)

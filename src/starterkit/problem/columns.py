@@ -1,5 +1,6 @@
 """How a pandera schema says what a column is for: its role, unit and sensitivity travel in the field's metadata."""
 
+import math
 from typing import Any, Literal
 
 import pandas as pd
@@ -102,10 +103,14 @@ def _column(name: str, declared: Any) -> Column:
 
 
 def _bounds(checks: list[Any]) -> tuple[float | None, float | None]:
-    """The narrowest bounds that pandera's checks give."""
+    """The narrowest bounds that pandera's checks give. An infinite one bounds nothing, and JSON has no word for it."""
     lowest = [_plain(c.statistics["min_value"]) for c in checks if c.name in ("greater_than_or_equal_to", "in_range")]
     highest = [_plain(c.statistics["max_value"]) for c in checks if c.name in ("less_than_or_equal_to", "in_range")]
-    return max(lowest, default=None), min(highest, default=None)
+    return max(filter(_is_bound, lowest), default=None), min(filter(_is_bound, highest), default=None)
+
+
+def _is_bound(value: Any) -> bool:
+    return not (isinstance(value, float) and math.isinf(value))
 
 
 def _refuse_open_bounds(name: str, checks: list[Any]) -> None:

@@ -58,7 +58,8 @@ def roc_figure(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float6
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
     shown = sorted(curves.items(), key=lambda item: item[1][2])[:_CURVES_SHOWN]
     for name, (false_positives, true_positives, area) in shown:
-        axes.plot(false_positives, true_positives, label=f"{short(name)} (area {area:.3f})", linewidth=1.5)
+        # The name comes last: a legend leaves out what begins with an underscore.
+        axes.plot(false_positives, true_positives, label=f"area {area:.3f}: {short(name)}", linewidth=1.5)
     axes.legend(loc="lower right", frameon=False, fontsize=8 if len(shown) > 4 else 10)
     title = "Receiver operating characteristic"
     if len(curves) > len(shown):
@@ -102,8 +103,12 @@ def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
 
 
 def short(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name that leaves room for the drawing; its end is kept, because that is where long names differ."""
-    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2 - 1) :]}"
+    """A name that leaves room for the drawing; its end is kept, because that is where long names differ.
+
+    Between two dollar signs matplotlib reads a formula, and stops at one that is none.
+    """
+    shown = name if len(name) <= longest else f"{name[: longest // 2]}…{name[-(longest // 2 - 1) :]}"
+    return shown.replace("$", r"\$")
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:

@@ -40,7 +40,7 @@ def fit_figure(record: Mapping[str, Any]) -> Figure:
     ends = [min(*answered, *actual), max(*answered, *actual)]
     axes.plot(ends, ends, color=QUIET, linewidth=1)
     axes.plot(answered, actual, "o-", color=INK, markersize=5, linewidth=1.2)
-    unit = f" ({target['unit']})" if target["unit"] else ""
+    unit = f" ({short(target['unit'])})" if target["unit"] else ""
     label(axes, "Answers and truth", f"mean answer{unit}", f"mean {short(target['name'])}{unit}")
     return figure
 

@@ -25,6 +25,10 @@ def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+    except UnicodeError as error:  # from the codec for host names
+        raise SettingsError(
+            f"'{host}' is no host name", "Name an address of this machine with KIT_SERVING__HOST"
+        ) from error
     except OSError as error:
         mend = f"End the program that has it, or {otherwise}"
         raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", mend) from error

@@ -31,13 +31,16 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises
     ------
     InvalidRequest
-        The body is too long, or not said to be JSON. A request without a content type is refused too: a browser
-        sends those to any address without asking, on behalf of any page.
+        The body is too long, compressed, or not said to be JSON. A request without a content type is refused too: a
+        browser sends those to any address without asking, on behalf of any page.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         what = "the body is not said to be JSON"
         raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, "Send the header Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        what, mend = "the body is compressed", "Send it as it is, without the header Content-Encoding"
+        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, mend, {"Accept-Encoding": "identity"})
     too_long = InvalidRequest(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", "Send fewer rows in a request"
     )

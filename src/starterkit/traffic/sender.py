@@ -16,6 +16,7 @@ from starterkit.settings import ServingSettings
 
 _TIMEOUT = 30
 _SECONDS_BETWEEN_LOOKS = 0.25
+_SECONDS_KEPT_OPEN = 2
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere is met here
 
 
@@ -57,13 +58,17 @@ class TrafficSender:
     Raises
     ------
     UserError
-        The address is none.
+        The address is none, or no header can hold the key.
     """
 
     def __init__(self, address: str, api_key: str | None = None, progress: Progress = silent) -> None:
         self._connection = _connection(address)
         self._address, self._path = address.rstrip("/"), urlsplit(address).path.rstrip("/")
-        self._headers = {"Content-Type": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
+        self._headers: dict[str, str | bytes] = {"Content-Type": "application/json"}
+        if api_key:
+            if not api_key.isprintable():  # http.client repeats what no header can hold
+                raise UserError("the API key has a line break or another control character", "Set one without it")
+            self._headers["X-API-Key"] = api_key.encode()  # as the API compares it; http.client takes Latin-1
         self._progress = progress
 
     def wait_until_ready(self, seconds: float, lives: Callable[[], bool] = lambda: True) -> None:
@@ -110,6 +115,8 @@ class TrafficSender:
             for number in range(count):
                 time.sleep(max(0, began + number / rate - time.monotonic()))
                 body = json.dumps({"records": [records[number % len(records)]]})
+                if 1 / rate >= _SECONDS_KEPT_OPEN:
+                    self._connection.close()  # the API closes one on which nothing came for so long
                 start = time.perf_counter()
                 why = self.ask("POST", "/predict", body)
                 refusals.append(why) if why else latencies.append(1000 * (time.perf_counter() - start))
@@ -133,8 +140,12 @@ class TrafficSender:
 
 def address_of(serving: ServingSettings) -> str:
     """Where the API of these settings is met from this machine."""
-    host = _ANYWHERE.get(serving.host, serving.host)
-    return f"http://[{host}]:{serving.port}" if ":" in host else f"http://{host}:{serving.port}"
+    return f"http://{in_address(_ANYWHERE.get(serving.host, serving.host))}:{serving.port}"
+
+
+def in_address(host: str) -> str:
+    """A host as an address has it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _connection(address: str) -> HTTPConnection:
@@ -142,9 +153,9 @@ def _connection(address: str) -> HTTPConnection:
     kinds = {"http": HTTPConnection, "https": HTTPSConnection}
     try:
         parts = urlsplit(address)
-        if parts.hostname:
+        if parts.hostname and parts.hostname.encode("idna") and parts.path.isascii():
             return kinds[parts.scheme](parts.hostname, parts.port, timeout=_TIMEOUT)
-    except (KeyError, ValueError):  # another scheme, or a port that is no number
+    except (KeyError, ValueError):  # another scheme, a port that is no number, or a name that none can have
         pass
     raise UserError(f"'{address}' is no address of an API", "Give one such as http://127.0.0.1:8000")
 

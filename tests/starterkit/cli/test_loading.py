@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -126,13 +127,73 @@ def test_a_worker_that_dies_is_started_again_and_all_end_together(
             time.sleep(0.2)
     assert wait_until_ready(port) == "1"  # those that were started again serve what the first ones served
     workers.send_signal(signal.SIGTERM)
-    workers.wait(60)
+    assert workers.wait(60) == 0  # as with one process
     assert not [pid for pid in now if Path(f"/proc/{pid}").exists()]
     said = (trained / "said.txt").read_text()
     assert said.count("Answering on ") == 1
     assert said.count("A process ended with -9: starting another") == 2
 
     assert "Traceback" not in said
+    assert "Stopped" not in said
+
+
+@pytest.mark.skipif(not LINUX, reason="not run: a process's children are found in /proc")
+def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(
+    trained: Path, tmp_path: Path, port: int
+) -> None:
+    assert kit(trained, "fetch", str(tmp_path / "model")).returncode == 0
+    environ = os.environ | {"KIT_SERVING__WORKERS": "2", "KIT_SERVING__PORT": str(port), "TMPDIR": str(tmp_path)}
+    command = [*COMMAND, "serve", "--folder", str(tmp_path / "model")]
+    with subprocess.Popen(command, cwd=trained, env=environ, stderr=subprocess.DEVNULL) as serving:
+        try:
+            version = wait_until_ready(port)
+            wait_for_workers(serving.pid, 2)
+            shutil.rmtree(tmp_path / "model")  # as `fetch` does when it writes a newer one
+            first, second = answering(serving.pid)
+            os.kill(first, signal.SIGKILL)
+            wait_for_workers(serving.pid, 2, without=first)
+            third = next(pid for pid in answering(serving.pid) if pid != second)
+            time.sleep(6)  # a process that starts opens the model within this time
+            os.kill(second, signal.SIGKILL)
+            wait_for_workers(serving.pid, 2, without=second)
+            assert wait_until_ready(port) == version  # from the one that was started without the folder
+
+            shutil.rmtree(next(tmp_path.glob("starterkit-model-*")))
+            for pid in answering(serving.pid):
+                if pid != third:
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(6)
+            assert serving.poll() is None
+            assert wait_until_ready(port) == version
+        finally:
+            serving.terminate()
+    assert serving.returncode == 0
+
+
+@pytest.mark.skipif(not LINUX, reason="not run: a process's children are found in /proc")
+def test_who_comes_while_workers_end_is_refused_at_once(
+    trained: Path, port: int, workers: "subprocess.Popen[bytes]"
+) -> None:
+    wait_until_ready(port)
+    wait_for_workers(workers.pid, 2)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with ExitStack() as opened:
+        for _ in range(4):  # requests that hold the end up
+            opened.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(head)
+        time.sleep(0.5)
+        workers.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        assert workers.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert workers.wait(60) == 0
+
+
+def wait_for_workers(parent: int, count: int, without: int = 0) -> None:
+    end = time.monotonic() + 60
+    while len(now := answering(parent)) < count or without in now:
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def promote_another(root: Path) -> None:

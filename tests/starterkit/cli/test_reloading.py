@@ -114,6 +114,18 @@ def test_nothing_is_left_when_it_alone_is_ended(api: Api, number: int, code: int
     assert "Traceback" not in api.printed.read_text()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: a process's children are found in /proc")
+def test_a_process_that_is_killed_is_told(api: Api) -> None:
+    api.wait_for("Answering on")
+    pid = api.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    answering = next(child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
+    os.kill(int(answering), signal.SIGKILL)
+    api.require_gone()
+    assert api.process.returncode == 1
+    assert "error: the process that answers was ended by signal 9." in api.printed.read_text()
+
+
 @pytest.mark.parametrize(
     ("environ", "code", "said"),
     [

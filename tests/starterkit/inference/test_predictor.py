@@ -1,5 +1,6 @@
 """An exported folder is whole and answers as its estimator did, or it is refused. Opening it costs no training code."""
 
+import io
 import json
 import os
 import shutil
@@ -122,6 +123,20 @@ def test_a_sample_that_is_none_is_refused(folder: Path, tmp_path: Path, content:
     plant(folder, tmp_path, "parity.npz")
     with pytest.raises(ContractError, match=r"parity\.npz"):
         Predictor(folder)
+
+
+def test_a_sample_of_another_kind_or_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "parity.npz").read_bytes()
+    damaged = (
+        whole[:100] + bytes(byte ^ 0xFF for byte in whole[100:130]) + whole[130:]
+    )  # in the first array's own bytes
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    for content in (damaged, array.getvalue()):
+        (tmp_path / "parity.npz").write_bytes(content)
+        plant(folder, tmp_path, "parity.npz")
+        with pytest.raises(ContractError, match=r"parity\.npz is no parity sample"):
+            Predictor(folder)
 
 
 def test_columns_in_another_order_are_refused_by_their_answers(folder: Path) -> None:

@@ -58,6 +58,13 @@ def test_the_length_of_a_text_is_no_bound_of_its_value() -> None:
     assert (column.minimum, column.maximum) == (None, None)
 
 
+def test_an_infinite_bound_is_none() -> None:
+    endless = {"ge": float("-inf"), "le": np.float64("inf")}
+    made = make(schema=schema(area=(float, feature(sensitivity="plain", **endless))))
+    area = next(column for column in made.features if column.name == "area")
+    assert (area.minimum, area.maximum) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

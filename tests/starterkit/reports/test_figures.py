@@ -1,14 +1,18 @@
 """Every figure becomes a picture of a sensible size, with nothing cut off, whatever the project's names are."""
 
 import io
+import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from starterkit.reports import confusion_figure, importance_figure, residual_figure, roc_figure
+from starterkit.reports.gate_figures import fit_figure
 
 LONG = "worst_fractal_dimension_of_the_{}th_cell_nucleus_in_the_biopsy_image"
 RANDOM = np.random.default_rng(0)
@@ -48,6 +52,41 @@ FIGURES = {
 }
 
 
+PRICES = ["$0-$100", "$a_{$", "$^$ _"]
+
+
+def texts(figure: Figure) -> str:
+    """What is written in a figure."""
+    picture = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(picture, format="svg")
+    return "\n".join(re.findall(r">([^<]*)</text>", picture.getvalue()))
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: confusion_figure(counts(3), PRICES),
+        lambda: importance_figure(importances(PRICES), "rmse"),
+        lambda: roc_figure(curves(PRICES)),
+    ],
+)
+def test_dollars_are_no_formula(figure: Callable[[], Figure]) -> None:
+    drawn = texts(figure())
+    assert [name for name in PRICES if name not in drawn] == []
+
+
+def test_a_target_in_dollars_a_dollar() -> None:
+    assert "actual paid ($_ per $^)" in texts(residual_figure(ACTUAL, ACTUAL, "paid ($_ per $^)"))
+    bins = [{"answered": 1.0, "actual": 2.0}, {"answered": 2.0, "actual": 3.0}]
+    drawn = texts(fit_figure({"fit": {"bins": bins}, "target": {"name": "$_paid", "unit": "$_ per $^"}}))
+    assert "mean $_paid ($_ per $^)" in drawn
+
+
+def test_a_class_that_begins_with_an_underscore_is_in_the_legend() -> None:
+    assert "_other" in texts(roc_figure(curves(["_other", "known"])))
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn_whole(name: str) -> None:
     figure: Figure = FIGURES[name]()
@@ -80,7 +119,7 @@ def test_the_most_important_features_are_shown_first() -> None:
 def test_the_worst_curves_are_shown() -> None:
     many = {str(i): (RATES, RATES, i / 40) for i in range(40)}
     axes = roc_figure(many).axes[0]
-    assert [line.get_label() for line in axes.lines[1:3]] == ["0 (area 0.000)", "1 (area 0.025)"]
+    assert [line.get_label() for line in axes.lines[1:3]] == ["area 0.000: 0", "area 0.025: 1"]
     assert "the worst 10 of 40 classes" in axes.get_title(loc="left")
 
 

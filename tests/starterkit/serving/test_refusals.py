@@ -1,5 +1,6 @@
 """Whatever cannot be scored is refused with what is wrong, where, and what would do; and no value comes back."""
 
+import gzip
 import json
 from collections.abc import Mapping
 
@@ -134,6 +135,14 @@ def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(houses_clie
     if status == 413:
         detail = "the body has more than 2000 bytes. Send fewer rows in a request."
         assert problem(answer, 413)["detail"] == detail
+
+
+def test_a_compressed_body_is_named_as_such(houses_client):
+    body = gzip.compress(json.dumps({"records": [GOOD]}).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = houses_client.post("/predict", content=body, headers=headers)
+    assert "without the header Content-Encoding" in problem(answer, 415)["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,24 @@ def test_the_key_is_sent_where_there_is_one(api: Any) -> None:
     assert [key for key, _ in api.received] == ["a-key-of-sixteen-letters", None]
 
 
+@pytest.mark.parametrize("key", ["schlüssel-0123456789", "ключ-0123456789-ключ"])
+def test_a_key_goes_as_the_api_compares_it(api: Any, key: str) -> None:
+    assert TrafficSender(api.address, key).send(RECORDS, 1, 1000).answered == 1
+    assert api.received[0][0].encode("latin-1") == key.encode()  # headers are read as Latin-1
+
+
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(api: Any) -> None:
+    with pytest.raises(UserError, match="control character") as refused:
+        TrafficSender(api.address, "0123456789\n0123456789")
+    assert "0123456789" not in str(refused.value)
+
+
+def test_a_slow_rate_does_not_meet_a_connection_that_the_api_closed(api: Any) -> None:
+    api.RequestHandlerClass = type("Impatient", (api.RequestHandlerClass,), {"timeout": 0.5})
+    sent = TrafficSender(api.address).send(RECORDS, count=2, rate=0.5)
+    assert (sent.answered, sent.why) == (2, "")
+
+
 def test_refusals_are_counted_and_the_first_is_told(api: Any) -> None:
     api.statuses = [200, 422, 500, 200]
     sent = TrafficSender(api.address).send(RECORDS, 5, 1000)
@@ -68,7 +86,9 @@ def test_it_does_not_wait_for_ever() -> None:
         sender.wait_until_ready(0.3)
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port", "http://a..b", "http://127.0.0.1/ü"]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="is no address of an API"):
         TrafficSender(address)

@@ -1,7 +1,9 @@
 """What the commands share: the application, words for options, and what most of them open first."""
 
 import json
+import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,7 +83,17 @@ def require_folder(*files: Path | None) -> None:
 
 
 def print_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    """One document. A figure that is not a number is null, for JSON has none; a script's pipe may not take UTF-8."""
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
+    typer.echo(json.dumps(_finite(document), indent=2, ensure_ascii=escaped, allow_nan=False, default=str))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def end_if_refused(judged: "Judgement") -> None:
