@@ -67,7 +67,13 @@ def _csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} cannot be read: {words}", "Repair or replace it") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
         raise DataError(f"{path.name} has rows with more fields than its header", "Repair or replace it")
-    return frame
+    return frame.set_axis(_headers(path), axis="columns")
+
+
+def _headers(path: Path) -> list[str]:
+    """The header line as it is written: pandas calls the second ``x`` ``x.1``. What has no header keeps pandas'."""
+    line = pd.read_csv(path, dtype="str", header=None, nrows=1, keep_default_na=False, encoding="utf-8-sig")
+    return [header or f"Unnamed: {place}" for place, header in enumerate(line.iloc[0])]
 
 
 def _parquet(path: Path) -> pd.DataFrame:

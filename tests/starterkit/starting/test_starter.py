@@ -49,6 +49,8 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "too many classes": (table().assign(y=[f"c {row}" for row in range(60)]), {}, "60 different values"),
     "a date": (table().assign(y=["2020-01-01", "2021-01-01"] * 30), {}, "is a date"),
     "emails": (table().assign(y=[f"p{row}@example.org" for row in range(60)]), {}, "says who somebody is"),
+    "two columns of one name": (table().rename(columns={"b": "a"}), {}, "has the column 'a' more than once"),
+    "two targets": (table().rename(columns={"b": "y"}), {}, "has the column 'y' more than once"),
     "one column": (table()[["y"]], {}, "has one column"),
     "semicolons": (table(), {"sep": ";"}, "has semicolons between its columns"),
     "Latin-1": (table().assign(c="ü"), {"encoding": "latin-1"}, "is not UTF-8 text in line 2"),
