@@ -110,7 +110,7 @@ class Entry:
             return cls(**raw)
         except Unreadable:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Unreadable("cannot be read") from error
 
 

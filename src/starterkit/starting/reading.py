@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from starterkit.data.sources import read_parquet
 from starterkit.data.text_file import require_text
 from starterkit.errors import DataError, first_line
 
@@ -78,7 +79,7 @@ def _headers(path: Path) -> list[str]:
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path)
+        frame = read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
     return frame.rename(columns=str)

@@ -68,6 +68,7 @@ def begun_later(texts: dict[int, str]) -> None:
         (lambda texts: texts.pop(1), "entry 1 is missing"),
         (lambda texts: texts.update({3: "no entry"}), "entry 3 cannot be read"),
         (lambda texts: texts.update({3: "[]"}), "entry 3 cannot be read"),
+        (lambda texts: texts.update({3: "[" * 50_000}), "entry 3 cannot be read"),
         (lambda texts: texts.pop(4), "entry 4 is missing: version 4 knew one"),
         (lambda texts: texts.clear(), "entry 4 is missing: version 4 knew one"),
     ],
