@@ -95,6 +95,12 @@ def test_an_entry_fits_into_a_tag_of_postgresql() -> None:
     assert entry.reason.endswith("…")
 
 
+def test_bytes_that_are_no_utf_8_do_not_hinder_an_entry() -> None:
+    entry = replace(chain(1)[0], reason="slow\udcff", who=Person("ada\udcff"), approver=Person("bob\udcff")).fitted()
+    assert Entry.from_json(entry.to_json()) == entry
+    assert (entry.reason, entry.who.name) == ("slow?", "ada?")
+
+
 def test_a_later_word_does_not_change_an_earlier_digest() -> None:
     written = json.loads(chain(1)[0].to_json())
     assert "reason" not in written  # what has nothing to say is not written
