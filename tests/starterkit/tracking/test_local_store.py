@@ -235,7 +235,7 @@ def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"])
-def test_a_repository_of_any_name_keeps_its_store_in_it(name: str, first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+def test_a_store_stays_in_a_folder_of_any_name(name: str, first_run: tuple[Path, Summary], tmp_path: Path) -> None:
     root = Path(shutil.copytree(first_run[0], tmp_path / "parts" / name))
     assert champion_opens(root)
     fresh = LocalStore(tmp_path / "parts" / name / "other" / "new.db", root / "mlartifacts")
