@@ -1,5 +1,7 @@
 """Values in the type that the schema gives them, and which of them are not of it. Nothing is rounded or guessed."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,6 +11,9 @@ from starterkit.contract import Column
 
 _EXACT = 2**53
 """Up to here every whole number is a float64 of its own."""
+
+_NUMBERS = frozenset({"integer", "floating", "mixed-integer", "mixed-integer-float", "decimal", "boolean"})
+"""What pandas calls a column of objects that has numbers in it."""
 
 Converted = tuple[pd.Series, NDArray[np.bool_]]
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -41,7 +46,10 @@ def typed(column: Column, values: pd.Series) -> pd.Series:
 def to_dates(values: pd.Series) -> Converted:
     """n moments without a zone, in UTC where a zone was given, and which of the values are none."""
     present = values.notna().to_numpy()
-    if types.is_numeric_dtype(values):  # pandas would count nanoseconds from 1970
+    if isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    if types.is_numeric_dtype(values) or types.infer_dtype(values, skipna=True) in _NUMBERS:
+        # pandas would count nanoseconds from 1970
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]"), present
     written = types.is_string_dtype(values)
     dates = pd.to_datetime(values, errors="coerce", format="ISO8601" if written else None, utc=True)
@@ -50,12 +58,27 @@ def to_dates(values: pd.Series) -> Converted:
 
 
 def _as_text(values: pd.Series) -> pd.Series:
-    """An empty text is a missing one, as in a CSV file. Ids that were read as 1.0 because one is missing are 1."""
-    known = values.dropna()
-    if types.is_float_dtype(values) and ((known % 1 == 0) & (known.abs() <= _EXACT)).all():
-        values = values.astype("Int64")
+    """An empty text is a missing one, as in a CSV file. Ids that were read as 1.0 because one is missing are 1.
+
+    A value's text follows from the value alone, never from the rows beside it: the side of the holdout hangs on it.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        kind = values.cat.categories.dtype
+        values = values.astype(kind if types.is_float_dtype(kind) or types.is_datetime64_any_dtype(kind) else object)
     texts = values.astype("str").where(values.notna())
+    if types.is_float_dtype(values):
+        numbers = values.astype("float64")
+        whole = (numbers % 1 == 0) & (numbers.abs() <= _EXACT)
+        texts = texts.mask(whole, numbers.where(whole).astype("Int64").astype("str"))
+    elif types.is_datetime64_any_dtype(values):  # pandas writes the hour where another row has one
+        texts = texts.str.removesuffix(" 00:00:00")
+    elif types.is_object_dtype(values):
+        texts = texts.mask(values.map(_is_whole), texts.str.replace(r"\.0+$", "", regex=True))
     return texts.where(texts != "")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float | Decimal) and value % 1 == 0 and abs(value) <= _EXACT
 
 
 def _numbers(column: Column, values: pd.Series) -> Converted:

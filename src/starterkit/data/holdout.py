@@ -1,6 +1,7 @@
 """The frozen holdout: a row's side follows from its id alone. See docs/decisions/0004-frozen-holdout.md."""
 
 import hashlib
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ def held_out(problem: Problem, frame: pd.DataFrame) -> NDArray[np.bool_]:
     """
     values = frame[problem.side_column.name]
     if problem.holdout.cutoff:
-        cutoff = to_dates(pd.Series([problem.holdout.cutoff]))[0].iloc[0]
+        # Python reads more of ISO 8601 than pandas, such as 2026-W05-1; what is no date for pandas has nobody after it.
+        cutoff = to_dates(pd.Series([datetime.fromisoformat(problem.holdout.cutoff)]))[0].iloc[0]
         side = (to_dates(values)[0] >= cutoff).to_numpy()
     else:
         # A share in [0, 1) that is spread evenly over ids and the same on every machine, in every stage.

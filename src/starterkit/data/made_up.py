@@ -10,6 +10,7 @@ from starterkit.contract import Column, ColumnType, Scalar
 
 _MISSING_SHARE = 0.05
 _UNSEEN_SHARE = 0.02
+_FEW = 5
 _UNSEEN = "made up, and never seen"
 _PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
 
@@ -45,11 +46,21 @@ def _draw(column: Column, seen: pd.Series, rows: int, random: np.random.Generato
 
 
 def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Scalar]:
-    """A row of medians and most frequent values: plausible, and nobody's."""
+    """A row of medians and most frequent values: plausible, and nobody's.
+
+    It stands in the contract and in the API's pages. A text that the schema does not list and few rows share could be
+    somebody's, and is not shown.
+    """
     row: dict[str, Scalar] = {}
     for column in columns:
         known = seen[column.name].dropna()
         numeric = column.type in ("float", "integer") and not column.categories
-        value = float(f"{known.median():.12g}") if numeric else known.mode().iloc[0]  # 537.6, not 537.5999999999999
+        value = float(f"{known.median():.12g}") if numeric else _most_frequent(column, known)  # 537.6, not 537.59999999
         row[column.name] = _PLAIN[column.type](value)
     return row
+
+
+def _most_frequent(column: Column, known: pd.Series) -> Scalar:
+    value = known.mode().iloc[0]
+    open_text = column.type == "string" and not column.categories
+    return _UNSEEN if open_text and (known == value).sum() < _FEW else value

@@ -89,9 +89,15 @@ class ParquetFile:
 
     def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
         try:
-            return pd.read_parquet(self.path).rename(columns=names or {})
+            return read_parquet(self.path).rename(columns=names or {})
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A file's columns. What pandas wrote as a named index is a column of the file like any other."""
+    frame = pd.read_parquet(path)
+    return frame if frame.index.names == [None] else frame.reset_index()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A Gaussian copula: every column becomes normal scores, rows are drawn with the scores' correlations, and the scores
 become values of the column again (Nelsen, An Introduction to Copulas, 2006). A number is drawn between its fifth
 smallest and its fifth largest value, and a text that fewer than five rows have is never drawn: these could be
-somebody's.
+somebody's. Whole numbers that five rows or more have each, as classes and codes are, stay those: between 1 and 3 there
+need not be a 2.
 """
 
 from collections.abc import Sequence
@@ -86,6 +87,10 @@ def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
     known, missing = values.dropna(), float(values.isna().mean())
     whole = column.type == "integer"
     if column.type in ("float", "integer") and not column.categories:
+        shared = known.value_counts().sort_index()
+        if whole and len(shared) and shared.min() >= _FEW:
+            shares = np.asarray(shared / shared.sum(), np.float64)
+            return _Marginal(_scores(values.astype("float64")), shared.index.to_numpy(), shares, missing, whole)
         numbers = np.sort(known.to_numpy(np.float64))[_FEW - 1 : -(_FEW - 1)]
         if not len(numbers):
             raise _too_few(column)

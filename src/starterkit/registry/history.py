@@ -110,7 +110,7 @@ class Entry:
             return cls(**raw)
         except Unreadable:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Unreadable("cannot be read") from error
 
 
@@ -172,5 +172,5 @@ def _compact(written: Mapping[str, Any]) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    words = " ".join(text.split())
+    words = " ".join(text.encode("utf-8", "replace").decode().split())  # a command line may hold other bytes
     return words if len(words) <= most else f"{words[: most - 1]}…"

@@ -99,7 +99,7 @@ class _OneVariable(EnvSettingsSource):
 def _values(variable: Variable) -> dict[str, Any]:
     try:
         return _OneVariable(variable)()
-    except SourceError:
+    except (SourceError, RecursionError):  # the second at thousands of brackets
         key = variables()[variable.name]
         kind = "list" if get_origin(fields()[key].annotation) is tuple else "object without duplicate keys"
         what = f"{variable.origin}: {'.'.join(key)} should be a JSON {kind}"

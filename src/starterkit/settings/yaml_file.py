@@ -63,6 +63,8 @@ def read_yaml(root: Path, name: str) -> Layer:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "holds a character that YAML does not allow"
         raise SettingsError(f"{name}{where}: {problem}", "Correct the YAML there") from None
+    except RecursionError:
+        raise SettingsError(f"{name}: is nested too deeply", "Write it like config/base.yaml") from None
     except ValueError:
         raise SettingsError(f"{name}: holds a date or number that does not exist", "Put it in quotes") from None
     if not isinstance(values, dict | None):

@@ -30,7 +30,7 @@ def with_problem(text: str, source: str, parameters: Mapping[str, Scalar], limit
     bounds = [
         line for name, (word, figure) in limits.items() for line in (f"    {name}:", f"      {word}: {figure:.12g}")
     ]
-    written = "\n".join(_set(lines, "gate", "limits", ["  limits:", *bounds])) + "\n"
+    written = "\n".join(_set(lines, "gate", "limits", ["  limits:" if bounds else "  limits: {}", *bounds])) + "\n"
     _require_settings(written, source, parameters, list(limits))
     return written
 

@@ -12,6 +12,7 @@ _FEWEST_GROUPS = 20
 _FEWEST_KNOWN = 10
 _LONGEST_ID = 64
 _LONGEST_HEADER = 80
+_NUMBER = r"\s*[-+]?[\d.,]+([eE][-+]?\d+)?\s*"
 _TYPES = {"integer": "int", "float": "float", "boolean": "bool", "text": "str"}
 
 Placed = tuple[dict[str, Field], dict[str, str]]
@@ -57,6 +58,8 @@ def _is_id(sight: Sight) -> bool:
         return False
     if says_id(sight.header):
         return True
+    if is_sensitive(sight.header) or _is_mixed(sight):  # a postcode, or measurements with an "inf" among them
+        return False
     return sight.kind == "text" and bool(sight.known.str.fullmatch(rf"[\w.:/-]{{1,{_LONGEST_ID}}}").all())
 
 
@@ -90,11 +93,16 @@ def _reasons(sight: Sight) -> Iterator[str]:
         yield _why_no_categories(sight)
 
 
+def _is_mixed(sight: Sight) -> bool:
+    """Whether it is a text because of a few of its values: most are numbers."""
+    return sight.kind == "text" and 0.5 < sight.known.str.fullmatch(_NUMBER).mean() < 1
+
+
 def _why_no_categories(sight: Sight) -> str:
-    numeric = sight.known.str.fullmatch(r"\s*[-+]?[\d.,]+\s*")
+    numeric = sight.known.str.fullmatch(_NUMBER)
     if numeric.all() and sight.known.str.contains(",").any():
         return "numbers with commas: convert them in load()"
-    if 0.5 < numeric.mean() < 1:
+    if _is_mixed(sight):
         return "numbers and texts mixed: convert it in load()"
     return f"a text with {sight.distinct} values, or rare or long ones: derive categories in load()"
 

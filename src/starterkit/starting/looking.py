@@ -7,11 +7,15 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from starterkit.starting.guessing import says_id
+
 Kind = Literal["integer", "float", "boolean", "text", "date", "nothing"]
 
 _NO_VALUE = frozenset(
     ["na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "k.a.", "keine"]
 )
+_EXACT = 2**53
+"""Up to here every whole number is a float64 of its own."""
 _FLAGS = {"true": True, "false": False}
 _INTEGER = r"\s*[-+]?\d+\s*"
 _DATE = r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ].*)?"
@@ -26,7 +30,7 @@ class Sight:
     values
         In the column's kind; NaN where one is missing.
     no_value
-        The texts of a column of numbers that stand for a missing value, such as ``"?"``.
+        The texts that stand for a missing value: blanks in any column, and in one of numbers such as ``"?"``.
     """
 
     header: str
@@ -58,14 +62,27 @@ def look(header: str, values: pd.Series) -> Sight:
     if types.is_bool_dtype(values) or types.is_numeric_dtype(values):
         return _typed(header, values)
     texts = values.astype("str").where(values.notna())
-    texts = texts.where(texts.str.strip() != "")
-    empty = texts.str.strip().str.casefold().isin(_NO_VALUE)
+    blank = texts.str.strip() == ""
+    empty = blank | texts.str.strip().str.casefold().isin(_NO_VALUE)
     rest = texts.where(~empty)
     kind = _kind_of(rest.dropna())
+    if kind == "integer":
+        kind = _kind_of_whole(header, rest.dropna())
     if kind == "text":
-        return Sight(header, "text", texts)
-    no_value = tuple(sorted(texts[empty].unique()))
-    return Sight(header, kind, _in_kind(rest, kind), no_value)
+        return Sight(header, "text", texts.where(~blank), _told(texts[blank]))
+    return Sight(header, kind, _in_kind(rest, kind), _told(texts[empty]))
+
+
+def _told(texts: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted(texts.unique()))
+
+
+def _kind_of_whole(header: str, known: pd.Series) -> Kind:
+    """An id that a float would round, or that is not written as a number is, stays as it is written."""
+    exact = bool((pd.to_numeric(known).abs() <= _EXACT).all())
+    if says_id(header):
+        return "integer" if exact and known.str.fullmatch(r"0|-?[1-9]\d*").all() else "text"
+    return "integer" if exact else "float"
 
 
 def _typed(header: str, values: pd.Series) -> Sight:
@@ -75,13 +92,17 @@ def _typed(header: str, values: pd.Series) -> Sight:
     floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
     if floats.isna().all():
         return Sight(header, "nothing", floats)
-    return Sight(header, "integer" if types.is_integer_dtype(values) else "float", floats)
+    if not types.is_integer_dtype(values):
+        return Sight(header, "float", floats)
+    texts = values.astype("str").where(values.notna())
+    kind = _kind_of_whole(header, texts.dropna())
+    return Sight(header, kind, texts if kind == "text" else floats)
 
 
 def _kind_of(known: pd.Series) -> Kind:
     if known.empty:
         return "nothing"
-    if known.str.strip().str.casefold().isin(_FLAGS).all():
+    if known.str.casefold().isin(_FLAGS).all():
         return "boolean"
     numbers = pd.to_numeric(known, errors="coerce")
     if np.isfinite(numbers.astype("float64")).all():
@@ -94,4 +115,4 @@ def _kind_of(known: pd.Series) -> Kind:
 def _in_kind(texts: pd.Series, kind: Kind) -> pd.Series:
     if kind in ("integer", "float"):
         return pd.to_numeric(texts).astype("float64")
-    return texts.str.strip().str.casefold().map(_FLAGS).astype("float64") if kind == "boolean" else texts
+    return texts.str.casefold().map(_FLAGS).astype("float64") if kind == "boolean" else texts

@@ -9,7 +9,21 @@ _LONGEST = 40
 _LETTERS = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "o", "µ": "u"})
 # What the written module means by them; a column of that name would hide it from the columns after it.
 _TAKEN = frozenset(
-    {"feature", "target", "identifier", "group", "time", "int", "float", "str", "bool", "record", "self", "cls"}
+    {
+        "feature",
+        "target",
+        "identifier",
+        "group",
+        "time",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "record",
+        "self",
+        "cls",
+        "split",
+    }
 )
 _CLASSES = frozenset({"Problem", "Holdout", "Source", "Pipeline"})
 # pandera's own attributes of a `DataFrameModel`.

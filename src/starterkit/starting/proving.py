@@ -1,6 +1,6 @@
 """The tests that come with the written problem. They are the user's from then on."""
 
-from starterkit.starting.expressions import listed, literal
+from starterkit.starting.expressions import WIDTH, listed, literal, whole
 from starterkit.starting.planning import Plan
 
 _SOURCE = '''\
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[{up}]
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return DatasetReader({attribute}, DataSettings(source={source}), ROOT, Stage.LOCAL).read()
+{reading}
 
 
 def test_the_kit_finds_the_problem() -> None:
@@ -59,9 +59,24 @@ def source_of_tests(plan: Plan, module: str, attribute: str, source: str, depth:
     return _SOURCE.format(
         imports="\n".join(sorted([f"from {module} import {attribute}", *_OF_THE_KIT])),
         attribute=attribute,
-        source=literal(source),
+        reading="\n".join(_reading(attribute, source)),
         rows=plan.rows,
         sensitive="\n".join([first, *rest]),
         metric=plan.metric,
         up=depth,
     )
+
+
+def _reading(attribute: str, source: str) -> list[str]:
+    """On one line, or as ruff breaks it: the file's name may be long."""
+    given = [attribute, f"DataSettings(source={literal(source)})", "ROOT", "Stage.LOCAL"]
+    line = f"    return DatasetReader({', '.join(given)}).read()"
+    if len(line) <= WIDTH:
+        return [line]
+    inner = f"        {', '.join(given)}"
+    lines = [inner]
+    if len(inner) > WIDTH:
+        lines = [f"        {one}," for one in given]
+        if len(lines[1]) > WIDTH:
+            lines[1:2] = ["        DataSettings(", whole(f"            source={literal(source)}"), "        ),"]
+    return ["    return DatasetReader(", *lines, "    ).read()"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from starterkit.data.sources import read_parquet
 from starterkit.data.text_file import require_text
 from starterkit.errors import DataError, first_line
 
@@ -67,12 +68,18 @@ def _csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} cannot be read: {words}", "Repair or replace it") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
         raise DataError(f"{path.name} has rows with more fields than its header", "Repair or replace it")
-    return frame
+    return frame.set_axis(_headers(path), axis="columns")
+
+
+def _headers(path: Path) -> list[str]:
+    """The header line as it is written: pandas calls the second ``x`` ``x.1``. What has no header keeps pandas'."""
+    line = pd.read_csv(path, dtype="str", header=None, nrows=1, keep_default_na=False, encoding="utf-8-sig")
+    return [header or f"Unnamed: {place}" for place, header in enumerate(line.iloc[0])]
 
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path)
+        frame = read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
     return frame.rename(columns=str)

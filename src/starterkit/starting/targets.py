@@ -10,6 +10,8 @@ from starterkit.starting.reading import FEWEST_ROWS
 
 _MOST_WHOLE_CLASSES = 10
 _MOST_CLASSES = 50
+_WRITTEN = r"\W*\d[\d.,' ]*([eE][-+]?\d+)?\W*"
+"""``1.234,50``, ``$12`` or ``5 %``."""
 FEWEST_ROWS_OF_A_CLASS = 10
 """With fewer, one side of the holdout may well have none."""
 
@@ -47,6 +49,8 @@ def require_target(target: Sight, task: Task, where: str) -> None:
     if task == "classification" and target.distinct > _MOST_CLASSES:
         mend = "Name another column, or merge classes" + (", or add --task regression" if target.is_number else "")
         many = f"{target.distinct} different values, and {_MOST_CLASSES} classes are the most"
+        if target.kind == "text" and target.known.str.fullmatch(_WRITTEN).mean() > 0.5:
+            many, mend = "numbers that are written as texts", "Write each as in 1234.5, and leave out what is no number"
         raise DataError(f"{what} has {many}", mend)
 
 

@@ -16,7 +16,7 @@ from starterkit.errors import TrackingError
 from starterkit.settings import TrackingSettings, mask
 from starterkit.telemetry import send_nothing
 from starterkit.tracking.failures import NOT_MLFLOW, START, explained
-from starterkit.tracking.local_store import ADDRESS, LocalStore, require_space
+from starterkit.tracking.local_store import ADDRESS, LocalStore, address_of_database, require_space
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +71,7 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     require_space(Path(gettempdir()))  # MLflow takes a full one for an estimator that cannot be saved
     uri, name, store = settings.uri, mask(settings.uri), local_store(settings, root)
     if store:
-        uri = f"{ADDRESS}{store.database}"
+        uri = address_of_database(store.database)
         store.require_sound(_LOCK_SECONDS)
     else:
         ask_version(uri, name)

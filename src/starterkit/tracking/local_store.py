@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, unquote, urlsplit
 
 from starterkit.errors import TrackingError
 from starterkit.scratch import scratch_folder
@@ -92,7 +93,8 @@ class LocalStore:
                 return
             with scratch_folder() as scratch:
                 made, partial = scratch / "store.db", self._beside("partial")
-                mlflow.MlflowClient(f"{ADDRESS}{made}", f"{ADDRESS}{made}").search_experiments(max_results=1)
+                made_at = address_of_database(made)
+                mlflow.MlflowClient(made_at, made_at).search_experiments(max_results=1)
                 try:
                     shutil.copyfile(made, partial)
                     partial.replace(self.database)
@@ -217,10 +219,18 @@ class LocalStore:
 _EMPTY_OR_BACK = f"Bring a copy of it back, {_EMPTY}"
 
 
+def address_of_database(path: Path) -> str:
+    """The address by which SQLAlchemy opens this very file, and no other.
+
+    It ends the path at a ``?`` and reads ``%20`` as a space, so these are written as it wants them. MLflow makes the
+    folder that the address shows it, as it stands there: with the slashes written so too, that is the root's.
+    """
+    text = path.as_posix()
+    return f"{ADDRESS}/{quote(text[1:], safe='')}" if text[:1] == "/" and set(text) & set("%?") else f"{ADDRESS}{text}"
+
+
 def path_of(address: str) -> Path:
     """The path of a ``file:`` address."""
-    from urllib.parse import unquote, urlsplit
-
     return Path(unquote(urlsplit(address).path))
 
 

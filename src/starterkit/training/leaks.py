@@ -12,6 +12,8 @@ from starterkit.problem import Problem
 _MOST_ROWS = 20_000
 _FEWEST_KNOWN = 20
 _LEAF = 5
+_LARGEST = 1e30
+"""scikit-learn's trees refuse what is no float32, or sums up to none."""
 _PRIOR_ROWS = 0.3
 """A leaf's shares of classes lean on the training side's as if it held so many rows more; no class gets a zero.
 Smaller leaves, for a rare class, lean less."""
@@ -99,7 +101,8 @@ def _as_numbers(training: Rows, holdout: Rows, name: str) -> tuple[NDArray[np.fl
         numeric = target.astype("float64") if pd.api.types.is_numeric_dtype(target) else pd.factorize(target)[0]
         means = pd.Series(np.asarray(numeric), index=seen.index).groupby(seen).mean()
         seen, asked = seen.map(means), asked.map(means)
-    return tuple(values.to_numpy(dtype=np.float64)[:, None] for values in (seen, asked))  # pyrefly: ignore[bad-return]
+    arrays = (values.to_numpy(dtype=np.float64).clip(-_LARGEST, _LARGEST) for values in (seen, asked))
+    return tuple(values[:, None] for values in arrays)  # pyrefly: ignore[bad-return]
 
 
 def _at_most(rows: Rows) -> Rows:

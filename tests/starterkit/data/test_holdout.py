@@ -1,6 +1,7 @@
 """The side of a row follows from its id alone, whatever else happens to the table."""
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from starterkit.data import DatasetReader, check_frame, open_source
+from starterkit.data.conversion import convert
 from starterkit.data.holdout import held_out
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
@@ -241,3 +243,41 @@ def test_no_id_is_on_both_sides(visits: Any) -> None:
     dataset = visits.dataset(visits.problem(lambda: None))
     assert len(dataset.training) + len(dataset.holdout) == len(dataset) == 400
     assert dataset.training.digest != dataset.holdout.digest
+
+
+GROWN = [
+    (pd.Series([1.0, 2.0]), pd.Series([1.0, 2.0, 3.5])),
+    (pd.Series([1.0, 2.0]), pd.Series([1.0, 2.0, 1e16])),
+    (pd.Series([1.0, 2.0]), pd.Series([1.0, 2.0, "A3"], dtype=object)),
+    (pd.Series([1, 2]), pd.Series([1.0, 2.0, 3.0]).astype("category")),
+    (pd.Series([1, 2]), pd.Series([1.0, 2.0, 3.0]).astype("float64[pyarrow]")),
+    (pd.Series([1, 2]), pd.Series([Decimal("1.00"), Decimal("2.00")], dtype=object)),
+    (pd.Series(["2026-01-01"], dtype="datetime64[us]"), pd.Series(["2026-01-01", "2026-01-02T03:00"])),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), GROWN)
+def test_an_id_reads_the_same_whatever_other_ids_join_it(before: pd.Series, after: pd.Series) -> None:
+    if before.dtype == "datetime64[us]":
+        after = pd.to_datetime(after, format="ISO8601")
+    read = [check_frame(problem_of(), measures(ids).assign(record=ids), "table")["record"] for ids in (before, after)]
+    assert read[1].tolist()[: len(before)] == read[0].tolist()
+
+
+def test_a_category_of_whole_numbers_may_have_gaps() -> None:
+    values = pd.Series([1, None, 3], dtype="category")
+    assert convert(problem_of().columns[0], values)[0].dropna().tolist() == ["1", "3"]
+
+
+@pytest.mark.parametrize("cutoff", ["2026-01-05", "2026-W02-1", "2026-W02"])
+def test_a_cut_off_may_be_a_week_s_day(cutoff: str) -> None:
+    days = ["2026-01-04", "2026-01-05"]
+    assert list(sides(measures("ab", day=days), problem_of(Dated, cutoff=cutoff)).values()) == [False, True]
+
+
+def test_a_number_among_objects_is_no_date_and_a_period_is() -> None:
+    numbers = measures("ab", day=pd.Series([20260101, 20260103], dtype=object))
+    with pytest.raises(DataError, match="day is not a date"):
+        sides(numbers, problem_of(Dated, cutoff="2026-01-02"))
+    periods = measures("ab", day=pd.period_range("2026-01-01", periods=2, freq="D"))
+    assert list(sides(periods, problem_of(Dated, cutoff="2026-01-02")).values()) == [False, True]

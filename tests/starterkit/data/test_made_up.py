@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from starterkit.contract import Column
 from starterkit.data import as_columns, draw_rows, typical_row
 from starterkit.data.conversion import typed
 from starterkit.inference.records import fault_of_value
@@ -60,3 +62,10 @@ def test_columns_are_numbers_or_texts(visits: Any) -> None:
         "income": np.float64,
     }
     assert all(pd.isna(columns[name]).any() for name in ("ward", "income"))
+
+
+@pytest.mark.parametrize(("share", "shown"), [(4, False), (5, True)])
+def test_a_text_that_few_rows_share_is_in_no_example(share: int, shown: bool) -> None:
+    note = Column(name="note", role="feature", type="string", unit="", sensitivity="sensitive")
+    seen = pd.DataFrame({"note": ["often told"] * share + [f"person {row} is ill" for row in range(50)]})
+    assert (typical_row((note,), seen)["note"] == "often told") is shown

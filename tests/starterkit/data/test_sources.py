@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from starterkit.data import DatasetReader, open_source
+from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
 from starterkit.settings import DataSettings, Stage
 
@@ -214,3 +215,12 @@ def test_names_in_capitals_are_recognised(visits: Any, problem: Any, tmp_path: P
     assert checks["CITY"] == "is not in the schema; did you mean 'city'?"
     assert checks["city"] == "is missing"
     assert "first, VISIT is not in the schema; did you mean 'visit'." in str(refusal.value)
+
+
+def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path: Path) -> None:
+    whole = pd.DataFrame({"id": ["007", "008"], "age": [1, 2]})
+    (whole.set_index("id")).to_parquet(tmp_path / "named.parquet")
+    (whole.set_index(pd.Index([5, 3]))).to_parquet(tmp_path / "bare.parquet")
+    for name in ("named", "bare"):
+        read = ParquetFile(tmp_path / f"{name}.parquet").read()
+        assert read.reset_index(drop=True).equals(whole)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from example_project import problem
+from starterkit.contract import Column
 from starterkit.data import DatasetReader
 from starterkit.errors import DataError
 from starterkit.privacy.mock import mock_rows
@@ -100,3 +101,12 @@ def test_dev_may_mock_as_it_reads(settings: Settings) -> None:
     assert (len(seen.training), len(seen.holdout)) == (len(raw.training), len(raw.holdout))
     assert seen.policy["bmi"] == "mock"
     assert raw.training.features.merge(seen.training.features).empty
+
+
+def test_no_class_is_made_up_between_two_classes() -> None:
+    random = np.random.default_rng(0)
+    real = pd.DataFrame({"size": random.normal(size=200), "kind": random.choice([1, 3], 200)})
+    size = Column(name="size", role="feature", type="float", unit="", sensitivity="sensitive")
+    kind = Column(name="kind", role="target", type="integer", unit="", sensitivity="sensitive")
+    drawn = [mock_rows((size, kind), real, seed)["kind"] for seed in range(20)]
+    assert set(pd.concat(drawn)) == {1, 3}

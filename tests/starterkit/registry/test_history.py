@@ -68,6 +68,7 @@ def begun_later(texts: dict[int, str]) -> None:
         (lambda texts: texts.pop(1), "entry 1 is missing"),
         (lambda texts: texts.update({3: "no entry"}), "entry 3 cannot be read"),
         (lambda texts: texts.update({3: "[]"}), "entry 3 cannot be read"),
+        (lambda texts: texts.update({3: "[" * 50_000}), "entry 3 cannot be read"),
         (lambda texts: texts.pop(4), "entry 4 is missing: version 4 knew one"),
         (lambda texts: texts.clear(), "entry 4 is missing: version 4 knew one"),
     ],
@@ -92,6 +93,12 @@ def test_an_entry_fits_into_a_tag_of_postgresql() -> None:
     assert len(entry.to_json()) < 4000
     assert "\n" not in entry.reason
     assert entry.reason.endswith("…")
+
+
+def test_bytes_that_are_no_utf_8_do_not_hinder_an_entry() -> None:
+    entry = replace(chain(1)[0], reason="slow\udcff", who=Person("ada\udcff"), approver=Person("bob\udcff")).fitted()
+    assert Entry.from_json(entry.to_json()) == entry
+    assert (entry.reason, entry.who.name) == ("slow?", "ada?")
 
 
 def test_a_later_word_does_not_change_an_earlier_digest() -> None:

@@ -74,6 +74,7 @@ def refusal(repository, **environ: str) -> str:
         ("- serving", ["should hold keys and values at its top"]),
         ("serving", ["should hold keys and values at its top"]),
         (b"debug: \xff", ["is not UTF-8"]),
+        pytest.param("a: " + "[" * 3000, ["is nested too deeply"], id="nested"),
     ],
 )
 def test_yaml_is_refused_by_file_and_key(repository, text, named):
@@ -230,3 +231,7 @@ def test_a_public_key_is_taken(repository):
         "config/local.yaml", f"tracking: {{uri: 'sqlite:///a.db'}}\npromotion: {{trusted_keys: [{key}]}}\n"
     )
     assert repository.read().settings.promotion.trusted_keys == (key,)
+
+
+def test_a_variable_of_brackets_alone_is_no_json(repository):
+    assert "KIT_GATE__LIMITS: gate.limits should be a JSON" in refusal(repository, KIT_GATE__LIMITS="[" * 50_000)

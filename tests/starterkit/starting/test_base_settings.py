@@ -44,6 +44,10 @@ def test_whatever_the_file_said_before(text: str) -> None:
         assert kept.items() <= written[section].items()
 
 
+def test_a_fit_whose_figures_are_not_finite_sets_no_limit() -> None:
+    assert yaml.safe_load(with_problem(BASE, "data/churn.csv", {"max_iter": 5}, {}))["gate"]["limits"] == {}
+
+
 @pytest.mark.parametrize(
     "text", ["data: {source: a.csv}\n", "data:\n  source: sqlite:///a.db\n  query: SELECT\n", "[1"]
 )

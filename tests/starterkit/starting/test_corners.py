@@ -42,6 +42,13 @@ CORNERS = {
     "spaces around numbers": table(h=[f" {value} " for value in RANDOM.integers(0, 9, ROWS)]),
     "classes with a fraction of nothing": table().assign(y=one_of(0.0, 1.0, None)),
     "a number that is a name": table(ward_id=one_of(1, 2, 3)),
+    "a name that is written with spaces and signs": table(ward_id=one_of(" 1", "+2", "3")),
+    "whole numbers beyond 64 bits": table(h=[str(10**20 + number) for number in range(ROWS)]),
+    "ids beyond a float": table(id=10**18 + np.arange(ROWS)),
+    "blanks among numbers": table(h=one_of("1", "2", "3.5", " ", "  ")),
+    "blanks among texts": table(h=one_of("u", "v", " ", "")).assign(y=one_of("p", "q", " ")),
+    "blanks around true and false": table(h=one_of(" True", "False")),
+    "a column called as the kit's own": table(split=one_of("u", "v")),
 }
 
 
@@ -55,7 +62,7 @@ def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, 
     with imported(source) as problem:
         dataset = read(problem, path)
         tried = try_out(problem, dataset)
-    assert len(dataset) == frame["y"].notna().sum()
+    assert len(dataset) == (frame["y"].notna() & (frame["y"] != " ")).sum()
     assert all(np.isfinite(figure) for _, figure in tried.limits.values())
     assert max(map(len, source.splitlines())) <= 120
 
@@ -73,3 +80,22 @@ def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path
     command += ["--python-interpreter-path", sys.executable, *map(str, tmp_path.glob("*.py"))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def test_numbers_with_an_odd_text_among_them_are_no_ids_and_neither_is_a_postcode(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    odd = ["inf", "<0.1", *map(str, X[2:])]
+    table(odd=odd, zip=[f"{number:05}" for number in range(ROWS)]).to_csv(path, index=False)
+    plan = plan_for(read_table(path), path.name, "y", "corner", None)
+    assert plan.key is None
+    assert plan.left_out["odd"].startswith("numbers and texts mixed")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_long_id_is_one_although_a_float_would_round_it(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"long.{kind}"
+    frame = table(id=10**18 + np.arange(ROWS))
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    key = plan_for(read_table(path), path.name, "y", "corner", None).key
+    assert key is not None
+    assert (key.name, key.role) == ("id", "identifier")

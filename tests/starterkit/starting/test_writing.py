@@ -99,6 +99,14 @@ def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> 
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
 
 
+@pytest.mark.parametrize("length", [23, 24, 30, 40, 44, 45, 46, 60, 90, 110])
+@pytest.mark.parametrize("space", ["", " x"])
+def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(length: int, space: str, messy: Path) -> None:
+    plan = plan_of(messy, "Kosten (€)")
+    tests = source_of_tests(plan, "example_project", "problem", f"data/{'m' * length}{space}.parquet", 2)
+    assert ruff(tests, "tests/example_project/test_problem.py") == ""
+
+
 @pytest.mark.parametrize("package", ["churn", "starter", "starterkits", "zoo"])
 def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, messy: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -232,3 +232,13 @@ def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> N
     for place in (moved, moved.with_name("earlier näme")):
         assert str(place / "mlartifacts") in raised.value.what
     assert "Bring the folder mlartifacts back" in raised.value.mend
+
+
+@pytest.mark.parametrize("name", ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"])
+def test_a_store_stays_in_a_folder_of_any_name(name: str, first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(first_run[0], tmp_path / "parts" / name))
+    assert champion_opens(root)
+    fresh = LocalStore(tmp_path / "parts" / name / "other" / "new.db", root / "mlartifacts")
+    fresh.make()
+    assert fresh.exists
+    assert os.listdir(tmp_path / "parts") == [name]  # noqa: PTH208  # and nothing beside it

@@ -121,3 +121,10 @@ def test_a_copy_of_a_rare_class_is_found(seed: int) -> None:
     table = pd.DataFrame({"copy": answer + 0.02 * noise[0], "hint": 2 * answer + noise[1]})
     shares = single_feature_shares(*split(table, answer, seed))
     assert shares["copy"] > LIMIT > shares["hint"]
+
+
+def test_numbers_beyond_a_float32_are_asked_about_too() -> None:
+    random = np.random.default_rng(0)
+    large = random.normal(size=200) * 1e300
+    shares = single_feature_shares(*split(pd.DataFrame({"large": large}), pd.Series(random.normal(size=200)), 0))
+    assert shares["large"] < LIMIT

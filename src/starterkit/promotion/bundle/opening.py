@@ -110,6 +110,8 @@ def _open(file: Path, name: str, trusted: Iterable[str], folder: Path) -> Opened
 
 
 def _entries(bundle: ZipFile) -> Mapping[str, ZipInfo]:
+    if any(entry.header_offset < 0 for entry in bundle.infolist()):  # the system refuses to look there
+        raise BadZipFile
     entries = {entry.filename: entry for entry in bundle.infolist()}
     if not {MANIFEST_FILE, SIGNATURE_FILE} <= entries.keys():
         raise UserError(

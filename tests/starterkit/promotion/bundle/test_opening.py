@@ -111,6 +111,14 @@ def test_what_could_burst_is_refused(changed, key, compressed):
     assert "compressed or encrypted" in refusal(changed(lambda files: None, compression=compressed), key).what
 
 
+def test_a_list_of_files_that_leads_before_the_file_is_no_bundle(bundle, key, tmp_path):
+    content = bytearray(bundle.read_bytes())
+    end = content.rfind(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 1000).to_bytes(4, "little")
+    (tmp_path / "led.zip").write_bytes(content)
+    assert "is no bundle" in str(refusal(tmp_path / "led.zip", key, kind=UserError))
+
+
 def test_what_is_encrypted_is_refused(bundle, key, tmp_path):
     """Both places that say so: before the first file, and in the list at the end."""
     content, altered = bytearray(bundle.read_bytes()), tmp_path / "altered.zip"
