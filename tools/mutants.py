@@ -118,7 +118,8 @@ def try_mutants(scratch: Path) -> None:
     source = scratch / "mutants" / "src"
     source.mkdir(parents=True, exist_ok=True)  # Python would remember that it was not there when it started
     # Processes that tests start see the mutants too. One thread each: as many mutants at once as there are cores.
-    environ = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    # CI: Hypothesis draws the same examples each time, and remembers no failure of a mutant for the next ones.
+    environ = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CI": "true"}
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(os.cpu_count() or 1)]
     with (scratch / "output.txt").open("w") as output:
         answer = subprocess.run(command, cwd=scratch, env=environ, stdout=output, stderr=subprocess.STDOUT)
