@@ -207,7 +207,7 @@ FAULTS = (
     Fault("bad YAML", once(lambda s: (s.root / "config/local.yaml").write_text("tracking: {uri: [\n")),
           2, r"config/local\.yaml, line \d+.*Correct the YAML", r"config/local\.yaml, line"),
     Fault("missing YAML", once(lambda s: (s.root / "config/local.yaml").unlink()),
-          2, r"config/local\.yaml is missing.*Create it", r"config/local\.yaml is missing"),
+          2, r"config/local\.yaml is missing.*Bring it back", r"config/local\.yaml is missing"),
     Fault("project's code with a mistake of syntax", once(lambda s: s.project(lambda text: text + "\nx = = 1\n")),
           2, r"SyntaxError: invalid syntax \(.*problem\.py, line \d+\)\. Mend", r"SyntaxError"),
     Fault("project's code imports what is not there", once(lambda s: s.project(lambda text: "import lightgbmm\n" + text)),
