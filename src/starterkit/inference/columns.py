@@ -84,7 +84,7 @@ def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask) 
 
 
 def _problems_of_numbers(column: Column, values: NDArray[Any]) -> Iterator[tuple[str, Mask]]:
-    low, high, floats = column.minimum, column.maximum, values.astype(np.float64)
+    low, high = column.minimum, column.maximum
     if values.dtype.kind == "f":
         yield "is not a finite number", ~(np.abs(values) <= sys.float_info.max)
         if column.type == "integer":
@@ -93,6 +93,7 @@ def _problems_of_numbers(column: Column, values: NDArray[Any]) -> Iterator[tuple
         low = math.ceil(low) if low is not None and math.isfinite(low) else low
         high = math.floor(high) if high is not None and math.isfinite(high) else high
     if column.type == "integer":
+        floats = values.astype(np.float64, copy=False)
         yield "has more than 64 bits", ~((floats >= -BEYOND) & (floats < BEYOND))
     if column.minimum is not None:
         yield f"is below {column.minimum:g}", values < low
