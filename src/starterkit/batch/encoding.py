@@ -35,8 +35,8 @@ def to_csv(batch: pa.RecordBatch, header: bool = False) -> pa.Buffer:
 def longer_lines(lines: pa.Array, answers: pa.RecordBatch, end: bytes) -> pa.Buffer:
     """Lines of CSV as they stand in their file, each with the answers behind it."""
     fields = [_fields(column) for column in answers.columns]
-    fields[-1] = _joined([fields[-1], end], b"")
-    joined = _joined([lines, *fields], b",")
+    fields[-1] = _concatenated([fields[-1], end], b"")
+    joined = _concatenated([lines, *fields], b",")
     first, last = joined.offset, joined.offset + len(joined)
     offsets = memoryview(joined.buffers()[1]).cast("i")
     return joined.buffers()[2].slice(offsets[first], offsets[last] - offsets[first])
@@ -51,7 +51,7 @@ def longer_header(source: CsvSource, answers: pa.Schema) -> bytes:
 def quoted(texts: pa.Array) -> pa.Array:
     """Texts as CSV fields, in quotes where they need them."""
     doubled = call_function("replace_substring", [texts], ReplaceSubstringOptions('"', '""'))
-    whole = _joined(['"', doubled, '"'], "")
+    whole = _concatenated(['"', doubled, '"'], "")
     needed = call_function("match_substring_regex", [texts], MatchSubstringOptions('[",\r\n]'))
     return call_function("if_else", [needed, whole, texts])
 
@@ -93,7 +93,7 @@ def _convert(content: mmap.mmap, destination: Path, kind: Kind) -> None:
             writer.write_table(pa.Table.from_batches(waiting))
 
 
-def _joined(parts: Sequence[pa.Array | bytes | str], between: bytes | str) -> pa.Array:
+def _concatenated(parts: Sequence[pa.Array | bytes | str], between: bytes | str) -> pa.Array:
     """Texts joined row by row. A part that is no array stands in every row."""
     kind = pa.binary() if isinstance(between, bytes) else pa.string()
     given = [part if isinstance(part, pa.Array) else pa.scalar(part, kind) for part in parts]

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from socket import socket
+import socket
 
 import typer
 import uvicorn
@@ -22,7 +22,7 @@ _SECONDS_TO_SEND = 8
 `docker stop`, and the parent of several processes, wait for 10 seconds."""
 
 
-def answer(settings: Settings, folder: Path | None, listening: socket | None = None, *, quiet: bool = False) -> None:
+def answer(settings: Settings, folder: Path | None, listening: socket.socket | None = None, *, quiet: bool = False) -> None:
     """Answer with the champion, or an exported folder's model, until Ctrl-C.
 
     Parameters
@@ -55,13 +55,13 @@ def answer(settings: Settings, folder: Path | None, listening: socket | None = N
 class _Server(uvicorn.Server):
     quiet = False
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
             at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         late = asyncio.get_running_loop().call_later(_SECONDS_TO_SEND, self._hang_up)
         try:
             await super().shutdown(sockets)

@@ -88,8 +88,8 @@ def _api(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 def keep(settings: Settings, measured: Measured, held: Sequence[Held], url: str | None, view: ProgressView) -> str:
     """Log the test as a run of the experiment `<stage>.<name>.load`; the run's id comes back."""
     with step(view, "keep the figures") as note:
-        from starterkit import reports
         from starterkit.cli.champion import name_of_problem
+        from starterkit.reports.figures import latency_figure
         from starterkit.tracking import Tracker, connect
 
         connection = connect(settings.tracking, settings.root)
@@ -100,7 +100,7 @@ def keep(settings: Settings, measured: Measured, held: Sequence[Held], url: str 
             run.tag({"served": measured.served, "verdict": "passed" if all(one.passed for one in held) else "refused"})
             run.log_scores(measured.figures)
             if measured.latencies:
-                run.log_figure(reports.latency_figure(measured.latencies), "latency")
+                run.log_figure(latency_figure(measured.latencies), "latency")
         note.text = f"run {run.id}"
     return run.id
 

@@ -18,7 +18,7 @@ from starterkit.errors import KitError
 from starterkit.settings import Settings
 
 _WATCHED = {"src": "*.py", "config": "*.yaml"}
-_SECONDS_BETWEEN_LOOKS = 0.3
+_SECONDS_BETWEEN_STAMPS = 0.3
 
 
 class Reloader:
@@ -51,7 +51,7 @@ class Reloader:
             first = waiting = True
             try:
                 while True:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    time.sleep(_SECONDS_BETWEEN_STAMPS)
                     if waiting and not process.is_alive():
                         if first:
                             _require_own_end(process.exitcode or 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from socket import socket
+import socket
 from typing import NamedTuple
 
 import typer
@@ -82,7 +82,7 @@ class Workers:
                 for one in working:
                     end(one.process)
 
-    def _start(self, listening: socket, folder: Path, *, quiet: bool, again: bool = False) -> _Working:
+    def _start(self, listening: socket.socket, folder: Path, *, quiet: bool, again: bool = False) -> _Working:
         return _Working(start_answering(listening, self._settings, folder, quiet=quiet), time.monotonic(), again)
 
     def _keep(self, scratch: Path) -> Path:

@@ -23,7 +23,7 @@ MOST_FINGERPRINTS = 1_000_000
 """Of more rows the record holds the keys alone."""
 _KEYS = "keys."
 
-Hashes = NDArray[np.uint64]
+from starterkit.data.dataset import Hashes
 
 
 @dataclass(frozen=True)

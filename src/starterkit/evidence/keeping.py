@@ -20,12 +20,12 @@ def keep_evidence(registry: ModelRegistry, version: Version, record: EvidenceRec
     digest
         The SHA-256 of `evidence.json`, hexadecimal.
     """
-    from starterkit import reports
+    from starterkit.reports.gate_page import gate_page
 
     place = f"gate/{version.model}-{version.number}/{record.digest[:12]}"
     with scratch_folder() as folder:
         (folder / EVIDENCE_FILE).write_text(record.text, encoding="utf-8", newline="\n")
-        (folder / PAGE_FILE).write_text(reports.gate_page(record.content, record.digest), encoding="utf-8")
+        (folder / PAGE_FILE).write_text(gate_page(record.content, record.digest), encoding="utf-8")
         keep_files(registry.connection, version.run, folder, place)
     registry.tag(version, {"evidence": record.digest, "evidence_place": place})
     return record.digest

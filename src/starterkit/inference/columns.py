@@ -53,7 +53,7 @@ def check_columns(contract: Contract, given: Mapping[str, Values]) -> Checked:
         bad |= faulty
     columns, mends = contract.columns, [mend_of(column) for column in contract.columns]
     faults = [Fault(row, columns[place].name, problem, mends[place]) for row, place, problem in sorted(found)]
-    return Checked({column.name: _array(column, given[column.name]) for column in columns}, bad, faults)
+    return Checked({column.name: _known_array(column, given[column.name]) for column in columns}, bad, faults)
 
 
 def faults_of_answers(prediction: Prediction) -> list[Fault]:
@@ -114,7 +114,7 @@ def _not_unicode(texts: NDArray[Any], there: Mask) -> Mask:
     return np.fromiter((isinstance(text, str) and not is_unicode(text) for text in texts), np.bool_, len(texts))
 
 
-def _array(column: Column, given: Values) -> NDArray[Any]:
+def _known_array(column: Column, given: Values) -> NDArray[Any]:
     values, missing, _ = given
     if column.type == "string":
         array = values.astype(object)

@@ -8,7 +8,7 @@ from starterkit.inference import GRAPH_FILE, Predictor
 from starterkit.problem import Problem
 from starterkit.scratch import scratch_folder
 from starterkit.tracking import Example, Run
-from starterkit.training import TrainedModel, confusion, evaluate, permutation_importance, roc_curves
+from starterkit.training import TrainedModel, evaluate
 
 if TYPE_CHECKING:
     from starterkit.export import ExportedModel
@@ -65,15 +65,16 @@ def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Ro
 
 
 def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
-    from starterkit import reports
+    from starterkit.reports.figures import confusion_figure, importance_figure, residual_figure, roc_figure
+    from starterkit.training.explanation import confusion, permutation_importance, roc_curves
 
     problem: Problem = model.problem
     importances = permutation_importance(model, rows)
-    run.log_figure(reports.importance_figure(importances, problem.metric), "importance")
+    run.log_figure(importance_figure(importances, problem.metric), "importance")
     if problem.task == "regression":
         label = f"{problem.target.name} ({problem.target.unit})" if problem.target.unit else problem.target.name
-        figure = reports.residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
+        figure = residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
         run.log_figure(figure, "residuals")
     else:
-        run.log_figure(reports.roc_figure(roc_curves(model, rows)), "roc")
-        run.log_figure(reports.confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")
+        run.log_figure(roc_figure(roc_curves(model, rows)), "roc")
+        run.log_figure(confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")

@@ -5,6 +5,7 @@ See docs/data-policy.md.
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,6 @@ from starterkit.data.prepared import ROW_KEY, SPLIT, find_prepared, proof_of, sc
 from starterkit.data.reader import read_raw, treated
 from starterkit.errors import UserError
 from starterkit.preparation.measuring import measure
-from starterkit.preparation.quality import compare_quality
 from starterkit.preparation.report import as_markdown
 from starterkit.preparation.sampling import sampled
 from starterkit.preparation.writing import write_together
@@ -53,7 +53,10 @@ class Prepared:
 
 
 class Preparer:
-    """Prepares data for `stage`, whose privacy settings are `privacy`, under the settings of the current stage."""
+    """Prepares data for `stage`, whose privacy settings are `privacy`, under the settings of the current stage.
+
+    `quality` says what a model of the raw rows and one of the treated rows are worth, as `compare_quality` does.
+    """
 
     def __init__(
         self,
@@ -61,12 +64,14 @@ class Preparer:
         settings: Settings,
         stage: Stage,
         privacy: PrivacySettings,
+        quality: Callable[[Table, Table], dict[str, Any]],
         progress: Progress = silent,
     ) -> None:
         self._problem = problem
         self._settings = settings
         self._stage = stage
         self._privacy = privacy
+        self._quality = quality
         self._progress = progress
 
     def prepare(self, path: Path, fraction: float = 1.0) -> Prepared:
@@ -94,7 +99,7 @@ class Preparer:
             note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
         with step(self._progress, "measure") as note:
             measured = measure(problem, raw, after, table, policy)
-            measured["quality"] = quality = compare_quality(problem, settings.training, before, after)
+            measured["quality"] = quality = self._quality(before, after)
             note.text = f"{problem.metric} " + (
                 f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
             )

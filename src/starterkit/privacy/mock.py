@@ -19,7 +19,7 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 
 LEAST_ROWS = 50
-_FEW = 5
+_SHARED = 5
 _TRIES = 50
 _MEND = "set privacy.sensitive to generalise or drop"
 
@@ -43,13 +43,13 @@ def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.Da
     order = real[names[-1]].rank() if columns[-1].type != "string" else real[names[-1]].astype("category").cat.codes
     marginals = [_marginal(column, real[column.name], order) for column in columns]
     root = _root(pd.DataFrame({name: one.scores for name, one in zip(names, marginals, strict=True)}))
-    made = _draw(names, marginals, root, len(real), random)
+    made = _draw_jointly(names, marginals, root, len(real), random)
     known = _rows(real[names])
     for _ in range(_TRIES):
         copied = _rows(made).isin(known).to_numpy()
         if not copied.any():
             return made.astype(real[names].dtypes.to_dict())
-        again = _draw(names, marginals, root, int(copied.sum()), random)
+        again = _draw_jointly(names, marginals, root, int(copied.sum()), random)
         made = pd.concat([made[~copied], again], ignore_index=True)
     what = "made-up rows keep being equal to real ones, for the columns have too few values"
     raise DataError(what, f"Declare columns that tell rows apart, or {_MEND}")
@@ -88,16 +88,16 @@ def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
     whole = column.type == "integer"
     if column.type in ("float", "integer") and not column.categories:
         shared = known.value_counts().sort_index()
-        if whole and len(shared) and shared.min() >= _FEW:
+        if whole and len(shared) and shared.min() >= _SHARED:
             shares = np.asarray(shared / shared.sum(), np.float64)
             return _Marginal(_scores(values.astype("float64")), shared.index.to_numpy(), shares, missing, whole)
-        numbers = np.sort(known.to_numpy(np.float64))[_FEW - 1 : -(_FEW - 1)]
+        numbers = np.sort(known.to_numpy(np.float64))[_SHARED - 1 : -(_SHARED - 1)]
         if not len(numbers):
             raise _too_few(column)
         return _Marginal(_scores(values.astype("float64")), numbers, None, missing, whole)
     means = order.groupby(values, sort=True).mean().sort_values(kind="stable")
     counts = known.value_counts().reindex(means.index)
-    counts = counts if column.categories or column.type == "boolean" else counts[counts >= _FEW]
+    counts = counts if column.categories or column.type == "boolean" else counts[counts >= _SHARED]
     if counts.empty:
         raise _too_few(column)
     codes = values.map({value: place for place, value in enumerate(means.index)})
@@ -106,7 +106,7 @@ def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
 
 
 def _too_few(column: Column) -> DataError:
-    what = f"'{column.name}' has hardly a value that {_FEW} rows share, and made-up ones would be somebody's"
+    what = f"'{column.name}' has hardly a value that {_SHARED} rows share, and made-up ones would be somebody's"
     return DataError(what, f"Leave the column out of the schema, or {_MEND}")
 
 
@@ -118,14 +118,14 @@ def _scores(values: pd.Series) -> Floats:
 
 def _root(scores: pd.DataFrame) -> Floats:
     """A matrix that gives independent scores these scores' correlations."""
-    correlations = scores.corr(min_periods=_FEW).fillna(0).to_numpy(copy=True)
+    correlations = scores.corr(min_periods=_SHARED).fillna(0).to_numpy(copy=True)
     np.fill_diagonal(correlations, 1)
     sizes, directions = np.linalg.eigh(correlations)  # pairs with missing values may contradict each other a little
     root = directions * np.sqrt(np.maximum(sizes, 0))
     return root / np.linalg.norm(root, axis=1, keepdims=True)
 
 
-def _draw(
+def _draw_jointly(
     names: Sequence[str], marginals: Sequence[_Marginal], root: Floats, count: int, random: np.random.Generator
 ) -> pd.DataFrame:
     from scipy.special import ndtr

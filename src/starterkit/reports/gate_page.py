@@ -42,7 +42,7 @@ def _why(checks: list[Mapping[str, Any]]) -> str:
 def _figures(record: Mapping[str, Any]) -> Iterator[Picture]:
     import numpy as np
 
-    from starterkit.reports import gate_figures
+    from starterkit.reports.gate_figures import comparison_figure, fit_figure, leak_figure
 
     comparison = record["comparison"]
     if comparison.get("low") is not None:
@@ -52,11 +52,11 @@ def _figures(record: Mapping[str, Any]) -> Iterator[Picture]:
             f"{_amount(comparison['low'])} to {_amount(comparison['high'])}, with {_amount(comparison['margin'])} "
             "tolerated; a negative number is better."
         )
-        yield picture(gate_figures.comparison_figure(record), words)
+        yield picture(comparison_figure(record), words)
     fit = record["fit"]
     if "bins" in fit:
         words = "Rows with like answers together: their mean answer, and their mean truth. On the line both agree."
-        yield picture(gate_figures.fit_figure(record), words)
+        yield picture(fit_figure(record), words)
     else:
         classes = [str(one) for one in fit["classes"]]
         words = "How many held-out rows of each class got which answer."
@@ -65,7 +65,7 @@ def _figures(record: Mapping[str, Any]) -> Iterator[Picture]:
     if leaks:
         limit = record["settings"]["leak_limit"]
         words = f"What each feature alone says about the target; beyond {limit:.1%} the gate takes it for a leak."
-        yield picture(gate_figures.leak_figure(leaks, limit), words)
+        yield picture(leak_figure(leaks, limit), words)
 
 
 def _origin(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ class Picture:
 def render(template: str, filters: Mapping[str, Callable[..., Any]], **values: object) -> str:
     """A page from its template. Every value is escaped but `Markup`."""
     environment = Environment(
-        loader=PackageLoader("starterkit.reports"),
+        loader=PackageLoader("starterkit.release"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from starterkit import reports
+from starterkit.reports import pages as reports
 
 STYLE = Path(reports.__file__).with_name("templates") / "style.css"
 DARK = "@media screen and (prefers-color-scheme: dark)"  # paper is white, whatever the screen is

@@ -1,6 +1,7 @@
 """The stages' data sets."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,12 +41,14 @@ def prepare(
     with step(view, "load libraries") as note:
         from starterkit.data import usual_place
         from starterkit.preparation import Preparer
+        from starterkit.preparation.quality import compare_quality
         from starterkit.problem import find_problem
 
         problem = find_problem()
         note.text = f"{problem.title}, for stage {asked}"
     path = to or settings.root / usual_place(problem, asked)
-    prepared = Preparer(problem, settings, asked, privacy, view).prepare(path, fraction)
+    quality = partial(compare_quality, problem, settings.training)
+    prepared = Preparer(problem, settings, asked, privacy, quality, view).prepare(path, fraction)
     if as_json:
         print_json({"file": str(prepared.path), **vars(prepared.proof), "warnings": prepared.warnings})
     else:

@@ -24,7 +24,7 @@ class HistogramBoosting(TreeFamily):
             raise CannotExport(
                 f"{type(estimator).__name__} with categorical_features; put a OneHotEncoder in front instead"
             )
-        trees = [_trees(one.nodes, place) for stage in estimator._predictors for place, one in enumerate(stage)]
+        trees = [_binned_tree(one.nodes, place) for stage in estimator._predictors for place, one in enumerate(stage)]
         base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
         if hasattr(estimator, "classes_"):
             return Trees.join(trees), Scoring(base=base, link="logistic" if len(base) == 1 else "softmax")
@@ -44,7 +44,7 @@ class HistogramBoosting(TreeFamily):
         return np.column_stack(ends)
 
 
-def _trees(nodes: NDArray[Any], place: int) -> Trees:
+def _binned_tree(nodes: NDArray[Any], place: int) -> Trees:
     leaf = nodes["is_leaf"].astype(bool)
     return Trees(
         roots=np.array([0]),

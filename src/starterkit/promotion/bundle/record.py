@@ -15,7 +15,7 @@ EVIDENCE_PLACE = "evidence_place"
 """The tag that names the folder of its run in which the evidence is."""
 
 _OF_A_VERSION = ("gate", EVIDENCE, EVIDENCE_PLACE)
-_AGAIN = "Bundle the version again"
+from starterkit.promotion.bundle.manifest import _AGAIN
 
 
 @dataclass(frozen=True)
