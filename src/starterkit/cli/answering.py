@@ -1,9 +1,9 @@
 """The API as a command starts it: the model is opened, the server listens, and then a line says where."""
 
 import asyncio
+import socket
 from contextlib import suppress
 from pathlib import Path
-import socket
 
 import typer
 import uvicorn
@@ -22,7 +22,9 @@ _SECONDS_TO_SEND = 8
 `docker stop`, and the parent of several processes, wait for 10 seconds."""
 
 
-def answer(settings: Settings, folder: Path | None, listening: socket.socket | None = None, *, quiet: bool = False) -> None:
+def answer(
+    settings: Settings, folder: Path | None, listening: socket.socket | None = None, *, quiet: bool = False
+) -> None:
     """Answer with the champion, or an exported folder's model, until Ctrl-C.
 
     Parameters

@@ -1,12 +1,12 @@
 """`serving.workers`: several processes that answer on one port, each started again when it ends by itself."""
 
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-import socket
 from typing import NamedTuple
 
 import typer

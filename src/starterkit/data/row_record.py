@@ -13,7 +13,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.errors import TrackingError

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from example_project import problem
 from starterkit.data import Dataset, DatasetReader
 from starterkit.preparation import Prepared, Preparer
+from starterkit.preparation.quality import compare_quality
 from starterkit.settings import PrivacySettings, Stage, load_settings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -39,7 +41,13 @@ class House:
     def prepare(self, stage: str = "test", fraction: float = 1.0, now: str = "local", **said: Any) -> Prepared:
         path = self.root / "data" / stage / self.file.name
         settings = load_settings(self.root, {"KIT_STAGE": now, "KIT_DATA__SOURCE": "data/diabetes.csv"})
-        return Preparer(self.problem, settings, Stage(stage), PrivacySettings(**said)).prepare(path, fraction)
+        return Preparer(
+            self.problem,
+            settings,
+            Stage(stage),
+            PrivacySettings(**said),
+            partial(compare_quality, self.problem, settings.training),
+        ).prepare(path, fraction)
 
     def read(self, stage: str = "test", source: str | None = None, **environ: str) -> Dataset:
         place = {"KIT_STAGE": stage, "KIT_DATA__SOURCE": source or str(self.file.relative_to(self.root))}

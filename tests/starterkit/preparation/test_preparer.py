@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,18 @@ def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house: Any, 
 
 def test_the_source_is_never_overwritten(house: Any) -> None:
     from starterkit.preparation import Preparer
+    from starterkit.preparation.quality import compare_quality
 
     frame = pd.read_csv(house.root / "data" / "diabetes.csv")
     frame.to_parquet(house.root / "data" / "source.parquet")
     settings = load_settings(house.root, {"KIT_DATA__SOURCE": "data/source.parquet"})
-    preparer = Preparer(house.problem, settings, Stage.TEST, PrivacySettings())
+    preparer = Preparer(
+        house.problem,
+        settings,
+        Stage.TEST,
+        PrivacySettings(),
+        partial(compare_quality, house.problem, settings.training),
+    )
     with pytest.raises(UserError, match=r"'source\.parquet' is the source itself"):
         preparer.prepare(house.root / "data" / ".." / "data" / "source.parquet")
     with pytest.raises(UserError, match=r"'rows\.csv' is no Parquet file"):
@@ -168,10 +176,17 @@ def test_the_source_is_never_overwritten(house: Any) -> None:
 
 def test_prepared_data_is_not_prepared_again(prepared: Any) -> None:
     from starterkit.preparation import Preparer
+    from starterkit.preparation.quality import compare_quality
 
     settings = load_settings(prepared.root, {"KIT_DATA__SOURCE": "data/test/diabetes.parquet"})
     with pytest.raises(UserError, match=r"the source 'data/test/diabetes\.parquet' was prepared itself"):
-        Preparer(prepared.problem, settings, Stage.TEST, PrivacySettings()).prepare(prepared.root / "more.parquet")
+        Preparer(
+            prepared.problem,
+            settings,
+            Stage.TEST,
+            PrivacySettings(),
+            partial(compare_quality, prepared.problem, settings.training),
+        ).prepare(prepared.root / "more.parquet")
 
 
 class Measures(pa.DataFrameModel):
@@ -201,11 +216,14 @@ def measures(note: str) -> pd.DataFrame:
 
 def prepare_measures(root: Path, frame: pd.DataFrame, **said: Any) -> Any:
     from starterkit.preparation import Preparer
+    from starterkit.preparation.quality import compare_quality
 
     frame.to_csv(root / "data" / "measures.csv", index=False)
     settings = load_settings(root, {"KIT_DATA__SOURCE": "data/measures.csv"})
     path = root / "data" / "test" / "measures.parquet"
-    return Preparer(MEASURES, settings, Stage.TEST, PrivacySettings(**said)).prepare(path)
+    return Preparer(
+        MEASURES, settings, Stage.TEST, PrivacySettings(**said), partial(compare_quality, MEASURES, settings.training)
+    ).prepare(path)
 
 
 def test_groups_stay_together_without_their_names(house: Any) -> None:
