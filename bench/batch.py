@@ -27,7 +27,7 @@ from pyarrow import csv, parquet
 from starterkit.cli.champion import Fetched, fetched_champion
 from starterkit.contract import Column, Contract
 from starterkit.settings import load_settings
-from starterkit.tracking import local_store
+from starterkit.tracking.connection import local_store
 
 CHUNK = 100_000
 KINDS = ("csv", "parquet")

@@ -45,14 +45,17 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from starterkit.contract import Lineage, Parity
-from starterkit.data import Dataset, DatasetReader, draw_rows
+from starterkit.data.dataset import Dataset
+from starterkit.data.reader import DatasetReader
+from starterkit.data.synthetic import draw_rows
 from starterkit.errors import KitError
-from starterkit.export import OnnxExporter
-from starterkit.inference import Session, as_prediction, compare
+from starterkit.machine import send_nothing
 from starterkit.problem import Problem, feature, identifier, target
+from starterkit.serving.graph import Session, as_prediction
+from starterkit.serving.predictor import compare
 from starterkit.settings import DataSettings, ExportSettings, Stage, TrainingSettings
-from starterkit.telemetry import send_nothing
-from starterkit.training import TrainedModel, Trainer, predict
+from starterkit.training.export.exporter import OnnxExporter
+from starterkit.training.trainer import TrainedModel, Trainer, predict
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "parity.md"

@@ -242,7 +242,7 @@ def test_what_is_not_broken_is_refused_in_one_line(arguments: list[str]) -> None
 
 def test_the_rooms_that_are_broken_are_there(mutants: ModuleType) -> None:
     for name, room in mutants.ROOMS.items():
-        folder = ROOT / "src" / "starterkit" / name
+        folder = ROOT / "src" / "starterkit" / room.folder
         assert [module for module in room.modules if not list(folder.glob(f"{module}.py"))] == []
         table = tomllib.loads(mutants.configuration(name))["tool"]["mutmut"]
         assert all(

@@ -2,7 +2,7 @@
 
     python tools/mutants.py ROOM            gate, export or settings
     python tools/mutants.py ROOM rest       what survived the last run or was not reached, with the tests of now
-    python tools/mutants.py ROOM MODULE     one module of it alone, such as families/encoding
+    python tools/mutants.py ROOM MODULE     one module of it alone, such as families/trees
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
 """
@@ -30,9 +30,11 @@ BYTECODE = shutil.ignore_patterns("__pycache__")
 class Room:
     """What is broken, and the tests of the same room that have to notice.
 
-    `picked` is as pytest's -k. It leaves slow tests out, for each may run hundreds of times.
+    `folder` is below src/starterkit and tests/starterkit. `picked` is as pytest's -k: it leaves slow tests out, for
+    each may run hundreds of times.
     """
 
+    folder: str
     picked: str = ""
     modules: tuple[str, ...] = ("*",)
     """Below the room's folder, without the suffix."""
@@ -40,16 +42,18 @@ class Room:
 
 ROOMS = {
     "gate": Room(
+        "release/gate",
         picked="not test_planted and not one_time_in_twenty and not likelier and not seldom",
     ),
     "export": Room(
+        "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "families/encoding", "families/histogram", "families/lightgbm", "families/scikit", "families/trees",
-            "families/xgboost", "layout", "probe", "proof",
+            "families/lightgbm", "families/preprocessing", "families/scikit", "families/trees", "families/xgboost",
+            "layout", "parity", "probe",
         ),
     ),
-    "settings": Room(),
+    "settings": Room("settings"),
 }  # fmt: skip
 
 
@@ -61,7 +65,7 @@ def main(name: str = "", part: str = "") -> None:
     if name not in ROOMS:
         raise CannotMutate(f"name a room with ROOM=…: {', '.join(ROOMS)}")
     alone = part not in ("", "rest")
-    if alone and not (ROOT / "src" / "starterkit" / name / f"{part}.py").is_file():
+    if alone and not (ROOT / "src" / "starterkit" / ROOMS[name].folder / f"{part}.py").is_file():
         raise CannotMutate(f"{name} has no module {part}: leave ARGS=… out, or say rest or a module")
     scratch = SCRATCH / (f"{name}-{part.replace('/', '-')}" if alone else name)
     if part != "rest":
@@ -92,11 +96,11 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
     """mutmut's table in pyproject.toml."""
     room = ROOMS[name]
     values = {
-        "source_paths": [f"src/starterkit/{name}"],
-        "only_mutate": [f"src/starterkit/{name}/{module}.py" for module in modules or room.modules],
+        "source_paths": [f"src/starterkit/{room.folder}"],
+        "only_mutate": [f"src/starterkit/{room.folder}/{module}.py" for module in modules or room.modules],
         "also_copy": COPIED,
         "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-k", room.picked],
-        "pytest_add_cli_args_test_selection": [f"tests/starterkit/{name}"],
+        "pytest_add_cli_args_test_selection": [f"tests/starterkit/{room.folder}"],
         # Threads of ONNX Runtime and OpenMP do not outlive a fork: the process that forks runs no test.
         "process_isolation": "forkserver",
         "timeout_constant": 4.0,  # seconds, to which the tests' own are added

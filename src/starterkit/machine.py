@@ -1,9 +1,16 @@
-"""The cores and the memory that this process may use: what affinity and control groups leave of the machine's."""
+"""What this machine and its processes are and have: cores, memory, ports, who lives and who holds a file."""
 
 import os
-from collections.abc import Iterator
+import socket
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from starterkit.errors import SettingsError
+
+# --- The cores and the memory that this process may use: what affinity and control groups leave of the machine's.
 
 
 @dataclass(frozen=True)
@@ -60,3 +67,150 @@ def _read(file: Path) -> str:
         return file.read_text("utf-8")
     except OSError:  # not Linux, or the other version of control groups
         return ""
+
+
+# --- Nothing is sent to anyone. MLflow and ONNX Runtime would, and both read a variable when they are imported.
+
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
+
+
+def send_nothing() -> None:
+    """Silence both. Call it before either is imported."""
+    os.environ.update(_QUIET)
+
+
+# --- How much memory a process that answers may have.
+
+_MEGABYTE = 2**20
+
+
+def limit_memory(megabytes: int) -> bool:
+    """Hold this process to so much data: heap, stacks and private mappings. A request beyond it fails by itself.
+
+    Returns
+    -------
+    held
+        False where the machine cannot do it: everywhere but on Linux.
+
+    Raises
+    ------
+    SettingsError
+        The machine, or the container, has less.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    import resource
+
+    there = this_machine().memory // _MEGABYTE
+    if megabytes > there:
+        what = f"serving.memory_mb is {megabytes}, and this machine or container has {there}"
+        raise SettingsError(what, "Give it less, or the machine more")
+    # The address space would be the wrong measure: allocators reserve far more of it than they use.
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MEGABYTE, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    return True
+
+
+# --- Whether the API can listen where the settings say.
+
+_OF_THE_API = "set KIT_SERVING__PORT or KIT_SERVING__HOST"
+
+
+def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
+    """See that nobody else listens there.
+
+    Parameters
+    ----------
+    otherwise
+        How to name another port, for a refusal.
+
+    Raises
+    ------
+    SettingsError
+        Somebody does, or this machine has no such address.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except UnicodeError as error:  # from the codec for host names
+        raise SettingsError(
+            f"'{host}' is no host name", "Name an address of this machine with KIT_SERVING__HOST"
+        ) from error
+    except OSError as error:
+        mend = f"End the program that has it, or {otherwise}"
+        raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", mend) from error
+
+
+# --- Which process a run belongs to, so that a run whose process was killed can be told from one that still works.
+#
+# See docs/decisions/0014-faults.md: what is not certain counts as alive.
+
+PROCESS = "process"
+
+State = Literal["alive", "dead", "unknown"]
+
+
+def this_process() -> str:
+    """Machine, boot and process namespace, process id and its time of start, parted by spaces."""
+    return f"{socket.gethostname()} {_boot()} {os.getpid()} {_started(os.getpid()) or '-'}"
+
+
+def state_of(tags: Mapping[str, str]) -> State:
+    """Whether the process that a run's tags name still works.
+
+    Only a process of this boot of this machine can be dead for certain: its id is free, or somebody else has it by
+    now. Of others nothing is known.
+    """
+    parts = tags.get(PROCESS, "").split(" ")
+    if len(parts) != 4 or "-" in parts[1:] or parts[:2] != [socket.gethostname(), _boot()]:
+        return "unknown"
+    return "alive" if _started(int(parts[2])) == parts[3] else "dead"
+
+
+def _boot() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return "-"
+
+
+def _started(process: int) -> str:
+    """When a process started, in ticks since the boot; empty where there is none, or where it has ended."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if words[0] in "ZX" else words[19]
+
+
+# --- Who has a file: its owner, and the process that holds a lock on it.
+
+
+def owner_of(path: Path) -> str:
+    """``belongs to user ada, and you are user bob``."""
+    status = path.stat()
+    whose = "is read-only" if status.st_uid == os.geteuid() else f"belongs to user {_name(status.st_uid)}"
+    return f"{whose}, and you are user {_name(os.geteuid())}"
+
+
+def holder_of(path: Path) -> str:
+    """``process 1234 (python)``: who holds a POSIX lock on the file, as far as Linux tells. Empty elsewhere."""
+    try:
+        status = path.stat()
+        inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        (process, *_) = (words[4] for words in lines if inode in words and words[1] != "->" and words[4] != "-1")
+        return f"process {process} ({Path('/proc', process, 'comm').read_text().strip()})"
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _name(user: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from conftest import Browser
-from starterkit.registry import ModelRegistry, Version
 from starterkit.settings import Stage, load_settings
-from starterkit.tracking import Connection, connect
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import ModelRegistry, Version
 
 NAME = "local.diabetes"
 SUBJECT = "Diabetes progression within a year: regression of progression (points)."

@@ -136,7 +136,7 @@ def test_workspace_works_with_no_step_by_hand(editor: Editor, figures: dict[str,
 
 def test_quick_tests_run_inside(editor: Editor) -> None:
     editor.inside("make lint types contracts")
-    said = editor.inside("make unit ARGS='tests/starterkit/settings tests/starterkit/gate/test_gate.py' 2>&1")
+    said = editor.inside("make unit ARGS='tests/starterkit/settings tests/starterkit/release/gate/test_gate.py' 2>&1")
     assert " passed" in said
 
 

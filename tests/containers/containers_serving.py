@@ -19,7 +19,8 @@ import pytest
 from engine import Container, Docker
 
 from conftest import Until
-from starterkit.inference import Predictor, read_records
+from starterkit.serving.predictor import Predictor
+from starterkit.serving.validation import read_records
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = "python:3.13-slim-trixie"
@@ -150,7 +151,7 @@ def test_its_files_are_roots_without_a_read_only_root_too(docker: Docker, baked:
 
 
 def test_nothing_is_compiled_at_start(api: Container) -> None:
-    code = "import starterkit.cli.commands, starterkit.serving.app, onnxruntime"
+    code = "import starterkit.cli.commands, starterkit.serving.http.app, onnxruntime"
     said = api.docker.ask("exec", api.id, "python", "-v", "-c", code).stderr
     loaded = re.findall(r"^# code object from '?(/opt/[^'\n]+)", said, re.MULTILINE)
     assert any("/opt/project/starterkit/serving/" in path for path in loaded), said[-2000:]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from starterkit.tracking.local_store import LocalStore, path_of
+from starterkit.tracking.store import LocalStore, path_of
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "starterkit"]

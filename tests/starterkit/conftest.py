@@ -24,13 +24,14 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from example_project import problem
 from example_project.problem import Patients
 from starterkit.contract import Lineage
-from starterkit.data import Dataset, DatasetReader
-from starterkit.export import ExportedModel, OnnxExporter
+from starterkit.data.dataset import Dataset
+from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, ExportSettings, Settings, Stage, TrainingSettings, load_settings
-from starterkit.tracking import Connection, connect
-from starterkit.training import TrainedModel, Trainer
+from starterkit.tracking.connection import Connection, connect
+from starterkit.training.export.exporter import ExportedModel, OnnxExporter
+from starterkit.training.trainer import TrainedModel, Trainer
 
 REPOSITORY = Path(__file__).parents[2]
 FEWER_ROWS = "\nexport:\n  parity_rows: 500\n"

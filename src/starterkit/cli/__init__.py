@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from io import TextIOWrapper
 
-from starterkit.cli.collecting import collect_seldom
-from starterkit.cli.stopping import ENDED, INTERRUPTED, listen
+from starterkit.cli.signals import ENDED, INTERRUPTED, collect_seldom, listen
 from starterkit.errors import KitError, of_machine
 
 
@@ -39,7 +38,7 @@ def _write_anything() -> None:
 
 def _run() -> None:
     with tell_failures():
-        from starterkit.cli.commands import app
+        from starterkit.cli.commands.options import app
 
         app()
 

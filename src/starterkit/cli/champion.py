@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError, UserError
-from starterkit.scratch import scratch_folder
+from starterkit.files import scratch_folder
 
 if TYPE_CHECKING:
-    from starterkit.registry import ModelRegistry, Version
-    from starterkit.serving import ServedModel
+    from starterkit.serving.http.requests import ServedModel
     from starterkit.settings import Settings
+    from starterkit.tracking.registry import ModelRegistry, Version
 
 VERSION_FILE = "version.json"
 """Beside the exported folder's own files, in one that was kept: which version of which model it is."""
@@ -45,8 +45,9 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     TrackingError
         The registry cannot be reached, or has no champion.
     """
-    from starterkit.inference import Compute, Predictor
-    from starterkit.serving import ServedModel
+    from starterkit.serving.graph import Compute
+    from starterkit.serving.http.requests import ServedModel
+    from starterkit.serving.predictor import Predictor
 
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
@@ -68,7 +69,7 @@ def keep_champion(to: Path) -> Fetched:
     ContractError, TrackingError
         What `find_champion` raises.
     """
-    from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
+    from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 
     files, place = (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE), to.resolve()  # a link to a folder stays one
     if to.exists() and not (to.is_dir() and {file.name for file in to.iterdir()} <= {*files, VERSION_FILE}):
@@ -90,7 +91,7 @@ def keep_champion(to: Path) -> Fetched:
 
 def copy_folder(folder: Path, to: Path) -> Path:
     """Copy what is there of an exported folder, kept or not. Whoever opens the copy says what is missing."""
-    from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
+    from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 
     to.mkdir()
     for name in (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE):
@@ -132,9 +133,9 @@ def fetched_champion() -> Generator[Fetched, None, None]:
 
 def _at_hand() -> Fetched | None:
     from starterkit.entry import stated_name
-    from starterkit.registry import champion_at_hand
     from starterkit.settings import load_settings
-    from starterkit.tracking import local_store
+    from starterkit.tracking.connection import local_store
+    from starterkit.tracking.registry import champion_at_hand
 
     settings = load_settings()
     store, name = local_store(settings.tracking, settings.root), stated_name()
@@ -143,8 +144,8 @@ def _at_hand() -> Fetched | None:
 
 
 def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]":
-    from starterkit.registry import ModelRegistry
-    from starterkit.tracking import connect
+    from starterkit.tracking.connection import connect
+    from starterkit.tracking.registry import ModelRegistry
 
     registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, name)
     champion = registry.champion()

@@ -12,7 +12,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from starterkit.cli.stopping import stop_if_asked
+from starterkit.cli.signals import stop_if_asked
 from starterkit.errors import KitError
 from starterkit.progress import Event
 

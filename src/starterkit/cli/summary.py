@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -11,12 +12,45 @@ from rich.text import Text
 
 from starterkit.cli.console import console, table
 from starterkit.contract import Scalar
-from starterkit.errors import Refused
+from starterkit.data.prepare import Prepared, blocks
+from starterkit.errors import Refused, UserError
 from starterkit.pipeline import Judgement, Promotion, Summary
-from starterkit.settings import ServingSettings, Settings
-from starterkit.traffic import address_of
-from starterkit.training import TrainedModel
+from starterkit.serving.traffic import address_of
+from starterkit.settings import ServingSettings, Settings, Stage
+from starterkit.training.trainer import TrainedModel
 from starterkit.verdict import Verdict
+
+# --- What a person is told of a data set that was prepared.
+
+_STAGES = (Stage.DEV, Stage.TEST, Stage.STAGING)
+
+
+def stage_named(name: str) -> Stage:
+    """The stage that data is to be prepared for.
+
+    Raises
+    ------
+    UserError
+        There is none of this name, or it takes its source as it is.
+    """
+    if name not in _STAGES:
+        raise UserError(f"no data is prepared for '{name}'", f"Name one of {', '.join(_STAGES)} with --for")
+    return Stage(name)
+
+
+def show_prepared(prepared: Prepared, root: Path) -> None:
+    """The report, and what to do next."""
+    out, proof = console(), prepared.proof
+    for block in blocks(proof):
+        if block.rows:
+            out.print(f"\n[bold]{block.title}[/]")
+            out.print(table(block.rows, header=block.header))
+    path = prepared.path.resolve()
+    shown = path.relative_to(root.resolve()) if path.is_relative_to(root.resolve()) else path
+    rows = proof.rows["training"] + proof.rows["holdout"]
+    out.print(f"\n[bold]Written[/]  {escape(str(shown))}, {rows} rows, with its proof and report beside it")
+    out.print(f"Stage {proof.stage} reads it where config/{proof.stage}.yaml says: data.source: {escape(str(shown))}")
+
 
 _MEND_OF_ONE = "Improve the model, or change the limits in config if they are wrong"
 _MEND_OF_MANY = f"Do what the table's reasons say, {_MEND_OF_ONE[0].lower()}{_MEND_OF_ONE[1:]}"

@@ -12,10 +12,11 @@ import typer
 from starterkit.cli.console import ProgressView
 from starterkit.entry import stated_name
 from starterkit.errors import TrackingError
+from starterkit.machine import require_port
 from starterkit.progress import step
-from starterkit.serving import require_port
 from starterkit.settings import Settings
-from starterkit.tracking import Connection, ask_version, connect, runs_page
+from starterkit.tracking.connection import Connection, ask_version, connect
+from starterkit.tracking.queries import runs_page
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 90

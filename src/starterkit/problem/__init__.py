@@ -3,8 +3,7 @@
 from starterkit.problem.columns import feature, group, identifier, target, time
 from starterkit.problem.discovery import find_problem
 from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
-from starterkit.problem.holdout import Holdout
-from starterkit.problem.problem import Problem, Source
+from starterkit.problem.problem import Holdout, Problem, Source
 from starterkit.verdict import Check, Evidence, Verdict
 
 __all__ = [

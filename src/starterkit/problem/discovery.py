@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint
 
 from starterkit.entry import project_entry
 from starterkit.errors import ProblemError
-from starterkit.problem.place import place_of
+from starterkit.problem.estimator import place_of
 from starterkit.problem.problem import Problem
 
 

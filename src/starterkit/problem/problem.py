@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,16 +11,49 @@ from starterkit.contract import Column, Role, Scalar, Task
 from starterkit.errors import KitError, ProblemError
 from starterkit.metrics import METRICS, Metric, metrics_for
 from starterkit.problem.columns import read_columns
-from starterkit.problem.estimator import build_estimator, complete_parameters
+from starterkit.problem.estimator import build_estimator, complete_parameters, place_of
 from starterkit.problem.expectations import Expectation, refuse_unknown_features
-from starterkit.problem.holdout import Holdout
-from starterkit.problem.place import place_of
 from starterkit.verdict import Check
 
 if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pa
     from sklearn.base import BaseEstimator
+
+# --- `Holdout`: which rows no model is ever trained on.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """Which rows no model is ever trained on. See docs/decisions/0004-frozen-holdout.md.
+
+    A row's side follows from a hash of its id (or group) and the project's salt, so it stays on that side when the
+    data grows, is reordered or masked. Change the salt and every earlier comparison is void.
+
+    Attributes
+    ----------
+    fraction
+        The expected share of ids on the holdout's side.
+    salt
+        Part of the hash. Empty means the problem's name.
+    cutoff
+        For problems in time: rows whose `time()` column is at or after this ISO date are the holdout instead.
+    """
+
+    fraction: float = 0.2
+    salt: str = ""
+    cutoff: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise ProblemError(f"Holdout(fraction={self.fraction}) leaves one side empty", "Use a number such as 0.2")
+        if self.cutoff:
+            try:
+                datetime.fromisoformat(self.cutoff)
+            except ValueError:
+                raise ProblemError(
+                    f"Holdout(cutoff='{self.cutoff}') is no date", "Use ISO, such as 2026-01-31"
+                ) from None
 
 
 class Source(Protocol):
@@ -80,7 +114,7 @@ class Problem:
     estimator: "Callable[..., BaseEstimator]"
     metric: str
     load: "Callable[[Source], pd.DataFrame]" = _read_all
-    holdout: Holdout = Holdout()  # noqa: RUF009  # frozen
+    holdout: Holdout = Holdout()  # frozen
     checks: tuple[Check, ...] = ()
     slices: tuple[str, ...] = ()
     strong: tuple[str, ...] = ()

@@ -1,8 +1,5 @@
-"""A model behind HTTP: JSON in, JSON out, every refusal with its mend."""
+"""An exported folder made callable with onnxruntime and numpy alone: from Python, over HTTP, over files."""
 
-from starterkit.serving.app import create_app
-from starterkit.serving.memory import limit_memory
-from starterkit.serving.model import ServedModel
-from starterkit.serving.port import require_port
+from starterkit.serving.predictor import Predictor
 
-__all__ = ["ServedModel", "create_app", "limit_memory", "require_port"]
+__all__ = ["Predictor"]

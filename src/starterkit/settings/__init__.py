@@ -1,16 +1,17 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
-from starterkit.settings.addresses import mask
+from starterkit.settings.layers import mask
 from starterkit.settings.load import Layers, Origin, load_settings, read_layers
-from starterkit.settings.model import Settings
-from starterkit.settings.privacy_section import FLOORS, STRENGTH, PrivacySettings
-from starterkit.settings.schema import schema_text, settings_schema
+from starterkit.settings.model import Settings, schema_text, settings_schema
 from starterkit.settings.sections import (
+    FLOORS,
+    STRENGTH,
     DataSettings,
     ExportSettings,
     GateSettings,
     Limit,
     LoadSettings,
+    PrivacySettings,
     PromotionSettings,
     ServingSettings,
     TrackingSettings,

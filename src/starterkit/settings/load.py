@@ -1,20 +1,144 @@
 """Loading the settings: find the repository, lay the layers over each other, refuse what may not be."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from starterkit.errors import SettingsError
-from starterkit.settings import variables, yaml_file
-from starterkit.settings.floors import check_floors
-from starterkit.settings.merge import leaves, merge
-from starterkit.settings.model import Settings
-from starterkit.settings.refusals import explain, together
-from starterkit.settings.stage import read_stage
+from starterkit.settings import layers
+from starterkit.settings.layers import has_password, leaves, merge
+from starterkit.settings.model import Key, Settings, fields, may_stand_in_yaml, model_at
+from starterkit.settings.sections import weaker
+from starterkit.settings.stage import Stage, read_stage
+
+# --- What a stage refuses, whatever YAML and environment say.
+
+SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
+"""All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
+_PLACEHOLDERS = ("change-me", "changeme", "change_me", "placeholder")
+
+
+def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[SettingsError], tuple[str, ...]]:
+    """Hold the settings against what their stage must not do.
+
+    Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
+    The API key cannot be turned off in `prod`, nor a core check of the gate in `staging` and `prod`. What hides less of
+    people's data than the stage has to is refused everywhere.
+
+    Returns
+    -------
+    refusals
+        What stops the stage.
+    warnings
+        What a developer should know.
+    """
+    stage = settings.stage
+    findings = [
+        SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", mend)
+        for key, what, mend in _loose_ends(settings)
+    ]
+    seen = list(weaker(stage, settings.privacy, origins))
+    if stage is Stage.LOCAL:
+        return seen, ()
+    if stage is Stage.DEV:
+        return seen, tuple(str(finding) for finding in findings)
+    if stage in (Stage.STAGING, Stage.PROD):
+        findings += _missing_checks(settings, origins)
+    if stage is Stage.PROD and not settings.serving.require_api_key:
+        origin = origins.get(("serving", "require_api_key"), "default")
+        what = f"{origin}: serving.require_api_key is false, which prod does not allow"
+        findings.append(SettingsError(what, "Set it to true in config/prod.yaml"))
+    return [*findings, *seen], ()
+
+
+def _missing_checks(settings: Settings, origins: Mapping[Key, str]) -> Iterator[SettingsError]:
+    """Core checks, and those of the project, that are switched off."""
+    for name, asked in settings.gate.checks.items():
+        if not asked and name not in SWITCHABLE_CHECKS:
+            origin = origins.get(("gate", "checks", name), "default")
+            what = f"{origin}: gate.checks.{name} is false, which {settings.stage} does not allow"
+            yield SettingsError(what, f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}")
+
+
+def _loose_ends(settings: Settings) -> Iterator[tuple[Key, str, str]]:
+    if settings.debug:
+        yield ("debug",), "is true", "Set it to false"
+    if not settings.tracking.uri.startswith("http"):
+        yield ("tracking", "uri"), "is a local store", "Set it to an MLflow server's http:// or https:// address"
+    for key, value in leaves(settings.model_dump()):
+        if _is_placeholder(value):
+            yield key, "holds a placeholder secret", "Set a secret of your own"
+
+
+def _is_placeholder(value: object) -> bool:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or (text is value and not has_password(text)):
+        return False
+    return any(word in text.lower() for word in _PLACEHOLDERS)
+
+
+# --- Turning pydantic's errors into the kit's: where it was said, which key, and what is allowed.
+
+
+def explain(error: ValidationError, origins: Mapping[Key, str], stage: Stage) -> list[SettingsError]:
+    """Explain every problem of a validation, each in one line and without the value, which can be a secret."""
+    details = error.errors(include_url=False, include_input=False)
+    return [_explain_one(detail, origins, stage) for detail in details]
+
+
+def together(problems: list[SettingsError]) -> SettingsError:
+    """Make one error of several: a summary, then a line each."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = "".join(f"\n- {problem}" for problem in problems)
+    return SettingsError(f"The settings have {len(problems)} problems:{lines}")
+
+
+def _explain_one(detail: ErrorDetails, origins: Mapping[Key, str], stage: Stage) -> SettingsError:
+    key = tuple(str(part) for part in detail["loc"])
+    dotted = ".".join(key)
+    field = fields().get(key)
+    description = field.description if field else None
+    if detail["type"] == "missing":
+        what = f"config/{stage}.yaml: {dotted} is missing"
+        return SettingsError(what, f"Add it there, or to config/base.yaml for all stages. It takes: {description}")
+    origin = origins.get(key) or origins.get(key[:-1]) or "the settings"  # a list comes from one place as a whole
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(key, origin)
+    return SettingsError(f"{origin}: {dotted} {_what_is_allowed(detail, description)}")
+
+
+def _unknown_key(key: Key, origin: str) -> SettingsError:
+    *above, name = key
+    model = model_at(tuple(above))
+    known = [known for known, field in model.model_fields.items() if may_stand_in_yaml(field)] if model else []
+    close = get_close_matches(name, known, n=1)
+    hint = f" (did you mean {'.'.join((*above, close[0]))}?)" if close else ""
+    what = f"{origin}: {'.'.join(key)} is not a setting{hint}"
+    return SettingsError(what, f"Remove or rename it; allowed are {', '.join(known)}")
+
+
+def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
+    kind, message, context = detail["type"], detail["msg"], detail.get("ctx", {})
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind in ("model_type", "dict_type"):
+        return "should hold keys and values; leave it out if there are none"
+    if kind == "tuple_type":
+        return "should be a list"
+    if kind in ("too_short", "string_too_short"):
+        least = context["min_length"]
+        return f"should have at least {least} characters" if least > 1 else "should not be empty"
+    if kind == "string_pattern_mismatch":
+        return f"should be: {description}"
+    return message.replace("Input should", "should").partition(", unable to ")[0]  # the rest says it twice
+
 
 Origin = str
 
@@ -64,13 +188,13 @@ def read_layers(root: Path | None = None, environ: Mapping[str, str] | None = No
     root = find_root(Path.cwd()) if root is None else root
     environ = os.environ if environ is None else environ
     stage = read_stage(environ)
-    files = [yaml_file.read_yaml(root, f"config/{name}.yaml") for name in ("base", stage)]
-    secrets = [found for folder in variables.SECRET_FOLDERS for found in variables.read_secret_folder(root, folder)]
-    given = [*secrets, *variables.read_environment(environ)]
-    values, origins = merge([*files, *variables.as_layers(given)])
+    files = [layers.read_yaml(root, f"config/{name}.yaml") for name in ("base", stage)]
+    secrets = [found for folder in layers.SECRET_FOLDERS for found in layers.read_secret_folder(root, folder)]
+    given = [*secrets, *layers.read_environment(environ)]
+    values, origins = merge([*files, *layers.as_layers(given)])
 
-    problems = [problem for file in files for problem in yaml_file.refusals(file)]
-    problems += variables.unknown_names(given)
+    problems = [problem for file in files for problem in layers.refusals(file)]
+    problems += layers.unknown_names(given)
     # An empty section makes pydantic name the missing key and not the missing section.
     complete = {"data": {}, "tracking": {}, **values, "stage": stage, "root": root}
     try:

@@ -1,5 +1,6 @@
-"""The settings as a whole, and what the model knows about its own fields."""
+"""The settings as a whole, what the model knows about its own fields, and the schema that VS Code reads."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -7,19 +8,21 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from starterkit.settings.privacy_section import PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
     GateSettings,
     LoadSettings,
     NotInYaml,
+    PrivacySettings,
     PromotionSettings,
     ServingSettings,
     TrackingSettings,
     TrainingSettings,
 )
 from starterkit.settings.stage import Stage
+
+# --- The settings as a whole, and what the model knows about its own fields.
 
 Key = tuple[str, ...]
 
@@ -92,3 +95,19 @@ def may_stand_in_yaml(field: FieldInfo) -> bool:
 def is_secret(field: FieldInfo) -> bool:
     """Tell whether this field's value must never be shown."""
     return SecretStr in get_args(field.annotation)
+
+
+# --- The JSON schema with which VS Code completes and checks `config/*.yaml`.
+
+
+def settings_schema() -> dict[str, Any]:
+    """Make the schema of one YAML file from the models: no secrets, and nothing required, because each is a part."""
+    schema = Settings.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        model.pop("required", None)
+    return schema
+
+
+def schema_text() -> str:
+    """Write the schema as `config/settings.schema.json` holds it."""
+    return json.dumps(settings_schema(), indent=2) + "\n"

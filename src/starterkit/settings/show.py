@@ -3,9 +3,8 @@
 import json
 from typing import NamedTuple
 
-from starterkit.settings.addresses import mask
+from starterkit.settings.layers import leaves, mask
 from starterkit.settings.load import Layers, Origin
-from starterkit.settings.merge import leaves
 from starterkit.settings.model import fields, is_secret
 
 

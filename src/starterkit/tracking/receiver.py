@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starterkit.errors import Refused, TrackingError
-from starterkit.tracking import liveness
-from starterkit.tracking.failures import explained
-from starterkit.tracking.tracker import Tracker
+from starterkit.machine import PROCESS, state_of, this_process
+from starterkit.tracking.connection import explained
+from starterkit.tracking.runs import Tracker
 
 _MODEL = "exported"
 _OF_ANOTHER = "baseline_"
@@ -38,7 +38,7 @@ class Receiver(Tracker):
         client, name = self._connection.client, self._connection.name
         with explained(name):
             experiment = self._experiment_id()
-            tags = {**sent.tags, liveness.TAG: liveness.this_process()}
+            tags = {**sent.tags, PROCESS: this_process()}
             run = client.create_run(experiment, run_name=sent.name, tags=tags).info.run_id
         try:
             with explained(name):
@@ -63,7 +63,7 @@ class Receiver(Tracker):
         with explained(name):
             found = client.search_runs([self._experiment_id()], f"tags.{tag} = '{value}' and status != 'FINISHED'")
         for run in found:
-            if liveness.state_of(run.data.tags) == "alive":
+            if state_of(run.data.tags) == "alive":
                 raise Refused("another process brings this in right now", "Wait until it is done")
             with explained(name):
                 self._discard(run.info.run_id)

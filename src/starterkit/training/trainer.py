@@ -1,19 +1,100 @@
 """`Trainer`: one dataset and one set of parameters in, one fitted and evaluated model out."""
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starterkit.contract import Scalar
-from starterkit.data import Dataset
-from starterkit.errors import DataError
+import numpy as np
+import pandas as pd
+
+from starterkit.contract import Prediction, Scalar, Task
+from starterkit.data.dataset import Dataset, Rows, Table
+from starterkit.errors import DataError, KitError, ProblemError, first_line
+from starterkit.metrics import compute_scores
 from starterkit.problem import Problem
+from starterkit.problem.estimator import place_of
 from starterkit.settings import TrainingSettings
-from starterkit.training.evaluation import evaluate, naive_baseline, predict
-from starterkit.training.refusals import refusals
 from starterkit.verdict import Candidate
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+
+# --- Answers over the holdout, and the figures that judge them.
+
+
+def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> Prediction:
+    """A fitted estimator's answers for n rows.
+
+    Raises
+    ------
+    ProblemError
+        It answers several values a row.
+    """
+    answering: Any = estimator
+    values = np.asarray(answering.predict(features))
+    if values.size != len(features):
+        what = f"the project's estimator answers {values.size // len(features)} values a row"
+        raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
+    values = values.ravel()
+    probabilities = np.asarray(answering.predict_proba(features)) if task == "classification" else None
+    return Prediction(values, probabilities)
+
+
+def evaluate(name: str, task: Task, rows: Rows, prediction: Prediction, classes: Sequence[Scalar]) -> Candidate:
+    """Every metric of the task, for answers over these rows."""
+    scores = compute_scores(task, rows.target.to_numpy(), prediction, classes)
+    return Candidate(name=name, prediction=prediction, scores=scores)
+
+
+def naive_baseline(task: Task, training: Rows) -> "BaseEstimator":
+    """What a guess without looking is worth: always the training mean, or always the classes' shares."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    guess = DummyRegressor(strategy="mean") if task == "regression" else DummyClassifier(strategy="prior")
+    return guess.fit(training.features, training.target)
+
+
+# --- What scikit-learn says when it refuses rows, without the values that it likes to quote.
+
+_QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
+
+_ANY_MEND = "Add an imputer or an encoder to the estimator, or change the schema"
+_MENDS = {
+    "Invalid classes inferred": "XGBoost wants classes that are numbered from 0 on: let load() number them",
+    "early stopping": "Leave early stopping out: the kit keeps no further rows for it",
+}
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Raise scikit-learn's refusal of some rows as a `DataError`, and of a parameter as a `ProblemError`.
+
+    Other libraries raise classes of their own, and a project's own step may fail in any way.
+    """
+    from sklearn.utils._param_validation import InvalidParameterError  # it has no public name
+
+    try:
+        yield
+    except InvalidParameterError as error:
+        raise ProblemError(f"the estimator refuses a parameter: {error}", "Change training.params in config") from error
+    except (ValueError, TypeError) as error:
+        mend = next((mend for words, mend in _MENDS.items() if words in str(error)), _ANY_MEND)
+        raise DataError(f"{what}: {unquoted(error)}", mend) from error
+    except (KitError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("lightgbm."):
+            mend = "Change the target, the columns' names or the estimator's parameters"
+            raise DataError(f"{what}: {unquoted(error)}", mend) from error
+        what = f"the project's estimator fails with {type(error).__name__} ({place_of(error)})"
+        raise ProblemError(what, "Mend the project's code") from error
+
+
+def unquoted(error: BaseException) -> str:
+    """The first line of the message, up to the first thing quoted: it could be a person's."""
+    return _QUOTED.split(first_line(error))[0].rstrip(" :,=") or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -92,3 +173,20 @@ def require_contrast(dataset: Dataset) -> None:
     if target.nunique() < 2:
         what = f"the training side's target '{target.name}' has one value in all {len(target)} rows"
         raise DataError(what, "Give rows with other values")
+
+
+# --- How good a model the treated rows make, beside one of the raw rows.
+
+
+def compare_quality(problem: Problem, training: TrainingSettings, raw: Table, treated: Table) -> dict[str, Any]:
+    """The deciding metric of the problem's estimator, trained and scored on raw rows and on treated ones, one seed."""
+    trainer = Trainer(problem, training)
+    found: dict[str, Any] = {"metric": problem.metric}
+    for name, table in (("raw", raw), ("treated", treated)):
+        try:
+            model = trainer.fit(table.apart(problem, "the data"))
+        except KitError as error:  # what the estimator cannot do is worth a word, and hinders nobody
+            return {**found, "not_measured": f"{name} rows: {error.what}"}
+        found[name] = model.evaluation.scores[problem.metric]
+        found[f"naive_{name}"] = model.baseline.scores[problem.metric]
+    return found

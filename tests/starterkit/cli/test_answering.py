@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from starterkit.cli import answering
+from starterkit.cli import server as answering
 
 
 async def slow(scope: Any, receive: Any, send: Any) -> None:

@@ -17,10 +17,10 @@ import pytest
 
 from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
 from starterkit.errors import ContractError, ProblemError
-from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.pipeline import Summary
+from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import load_settings
-from starterkit.tracking import connect
+from starterkit.tracking.connection import connect
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
@@ -89,7 +89,7 @@ import sys
 from pathlib import Path
 import starterkit.cli.commands
 from starterkit.cli.champion import find_champion
-from starterkit.serving import create_app
+from starterkit.serving.http.app import create_app
 from starterkit.settings import load_settings
 settings = load_settings()
 served = find_champion(settings, {f"Path({folder!r})" if folder else None})

@@ -25,11 +25,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from starterkit.batch import BatchScorer
-from starterkit.inference import Predictor
 from starterkit.pipeline import Summary
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.predictor import Predictor
 from starterkit.settings import load_settings
-from starterkit.tracking import connect
+from starterkit.tracking.connection import connect
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 

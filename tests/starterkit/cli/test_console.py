@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from starterkit.cli.commands.common import print_json
+from starterkit.cli.commands.options import print_json
 from starterkit.cli.console import ProgressView
 from starterkit.cli.summary import asking
 from starterkit.progress import Event
@@ -44,7 +44,7 @@ def test_a_json_document_has_no_number_that_json_lacks(capsys: pytest.CaptureFix
 CODE = """
 import sys
 from starterkit.cli import _write_anything
-from starterkit.cli.commands.common import print_json
+from starterkit.cli.commands.options import print_json
 _write_anything()
 print_json("m²") if sys.argv[1:] else print("m²")
 """

@@ -17,9 +17,9 @@ from urllib.request import urlopen
 import pytest
 
 from starterkit.pipeline import Summary
-from starterkit.registry import ModelRegistry
 from starterkit.settings import Stage, load_settings
-from starterkit.tracking import connect
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
 
 pytestmark = pytest.mark.slow
 

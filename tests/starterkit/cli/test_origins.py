@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from starterkit.cli import origins
+from starterkit.cli import lineage_view as origins
 from starterkit.contract import Lineage
-from starterkit.lineage import Reproduction
-from starterkit.lineage.answers import Difference
-from starterkit.lineage.causes import compare
 from starterkit.pipeline import Summary
+from starterkit.release.lineage.origin import compare
+from starterkit.release.lineage.reproducer import Difference, Reproduction
 
 Run = Callable[..., Any]
 

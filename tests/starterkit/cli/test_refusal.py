@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from starterkit.cli.summary import refusal, show_summary, what_next
-from starterkit.evidence import EvidenceRecord
-from starterkit.gate import Decision
 from starterkit.pipeline import Judgement, Summary
-from starterkit.registry import Version
+from starterkit.release.evidence import EvidenceRecord
+from starterkit.release.gate.gate import Decision
 from starterkit.settings import Stage, load_settings
+from starterkit.tracking.registry import Version
 from starterkit.verdict import Verdict
 
 VERSION = Version(model="local.p", number=2, run="r", tags={}, created=datetime.now(UTC))

@@ -15,7 +15,7 @@ import pytest
 
 from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
-from starterkit.tracking import connect
+from starterkit.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.starting import Placing
+from starterkit.cli.init.starter import Placing
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]

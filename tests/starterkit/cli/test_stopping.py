@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from starterkit.cli.console import ProgressView
-from starterkit.cli.stopping import listen, stop_if_asked
+from starterkit.cli.signals import listen, stop_if_asked
 from starterkit.progress import Event
 
 

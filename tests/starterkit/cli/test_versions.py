@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from starterkit.pipeline import Summary
-from starterkit.promotion.people import Unapproved, people_behind
-from starterkit.registry import Ledger, ModelRegistry
+from starterkit.release.history import Ledger
+from starterkit.release.promoter import Unapproved, people_behind
 from starterkit.settings import Settings, Stage, load_settings
-from starterkit.tracking import connect
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
 
 LINES = 2
 """An error, and its mend."""
@@ -170,7 +171,7 @@ def test_staging_to_prod_on_one_server(run: Any, repository: Path, server: Any) 
 
 LOST = """
 import os, signal, sys
-from starterkit.registry import ModelRegistry
+from starterkit.tracking.registry import ModelRegistry
 from starterkit.cli import main
 
 def lost(self, version, does=ModelRegistry.set_champion):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starterkit.data import Failure, InvalidData, check_frame
+from starterkit.data.checking import Failure, InvalidData, check_frame
 from starterkit.errors import DataError
 from starterkit.problem import Problem, feature, identifier, target
 

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from starterkit.data import DatasetReader, as_records
+from starterkit.data.dataset import as_records
+from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError
 from starterkit.settings import DataSettings, Stage
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from starterkit.data import DatasetReader, check_frame, open_source
-from starterkit.data.conversion import convert
-from starterkit.data.holdout import held_out
+from starterkit.data.checking import check_frame, convert
+from starterkit.data.reader import DatasetReader
+from starterkit.data.sources import open_source
+from starterkit.data.split import held_out
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, Stage

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from starterkit.contract import Column
-from starterkit.data import as_columns, draw_rows, typical_row
-from starterkit.data.conversion import typed
-from starterkit.inference.records import fault_of_value
+from starterkit.data.checking import typed
+from starterkit.data.dataset import as_columns
+from starterkit.data.synthetic import draw_rows, typical_row
+from starterkit.serving.validation import fault_of_value
 
 
 def test_drawn_rows_fit_the_schema_and_keep_its_types(visits: Any) -> None:

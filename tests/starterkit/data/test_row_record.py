@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from starterkit.data import Dataset, RowRecord, Rows, row_record
+from starterkit.data import dataset as row_record
+from starterkit.data.dataset import Dataset, RowRecord, Rows
 from starterkit.errors import TrackingError
 
 

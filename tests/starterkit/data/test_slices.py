@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from starterkit.data import slices_of
+from starterkit.data.split import slices_of
 
 
 def test_a_category_is_a_part_and_a_number_has_three(visits: Any) -> None:

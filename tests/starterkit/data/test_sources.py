@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from starterkit.data import DatasetReader, open_source
-from starterkit.data.sources import ParquetFile
+from starterkit.data.reader import DatasetReader
+from starterkit.data.sources import ParquetFile, open_source
 from starterkit.errors import DataError
 from starterkit.settings import DataSettings, Stage
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import load_settings, variables
-from starterkit.settings.load import find_root
-from starterkit.settings.merge import Layer, leaves, merge
+from starterkit.settings import layers as variables
+from starterkit.settings import load_settings
+from starterkit.settings.layers import Layer, leaves, merge
+from starterkit.settings.load import find_root, together
 from starterkit.settings.model import fields, is_secret, model_at
-from starterkit.settings.refusals import together
 
 SECRET = "hunter2-hunter2-hunter2"
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starterkit.settings.merge import Layer, leaves, merge
+from starterkit.settings.layers import Layer, leaves, merge
 
 NAMES = st.sampled_from("abc")
 TREES = st.recursive(

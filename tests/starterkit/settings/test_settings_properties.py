@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from starterkit.settings import read_layers
-from starterkit.settings.merge import leaves
+from starterkit.settings.layers import leaves
 
 VALUES: dict[tuple[str, ...], st.SearchStrategy[object]] = {
     ("serving", "port"): st.integers(1, 65535),

@@ -3,7 +3,7 @@
 import pytest
 
 from starterkit.settings import show
-from starterkit.settings.addresses import has_password, mask
+from starterkit.settings.layers import has_password, mask
 
 SECRET = "hunter2-hunter2-hunter2"
 

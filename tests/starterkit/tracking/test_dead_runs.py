@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from starterkit.tracking import Connection, Tracker
-from starterkit.tracking.liveness import TAG, state_of, this_process
+from starterkit.machine import PROCESS, state_of, this_process
+from starterkit.tracking.connection import Connection
+from starterkit.tracking.runs import Tracker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing is certain without /proc")
 
@@ -30,7 +31,7 @@ def tags_of(process: subprocess.Popen[bytes]) -> dict[str, str]:
     """The tags that a run would have if it were this process's."""
     host, boot, *_ = this_process().split(" ")
     started = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return {TAG: f"{host} {boot} {process.pid} {started}"}
+    return {PROCESS: f"{host} {boot} {process.pid} {started}"}
 
 
 def test_killed_run_is_marked_and_one_that_works_is_not(
@@ -55,7 +56,7 @@ def test_run_that_was_killed_while_it_got_more_is_finished_as_before(
     with tracker.start("first") as run:
         pass
     with tracker.resume(run.id):
-        connection.client.set_tag(run.id, TAG, tags_of(child)[TAG])
+        connection.client.set_tag(run.id, PROCESS, tags_of(child)[PROCESS])
     connection.client.set_terminated(run.id, "RUNNING")
     child.kill()
     child.wait()
@@ -72,7 +73,7 @@ def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain() -> No
     assert int(process) == os.getpid()
 
     def state(*parts: str) -> str:
-        return state_of({TAG: " ".join(parts)})
+        return state_of({PROCESS: " ".join(parts)})
 
     assert state(host, boot, process, started) == "alive"
     assert state(host, boot, process, str(int(started) - 1)) == "dead"  # its id is somebody else's by now

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from starterkit.errors import TrackingError
-from starterkit.tracking import explained
+from starterkit.tracking.connection import explained
 
 
 def of_driver(words: str) -> OperationalError:

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from starterkit.errors import TrackingError
-from starterkit.tracking import Connection, Tracker
-from starterkit.tracking.failures import explained
+from starterkit.tracking.connection import Connection, explained
+from starterkit.tracking.runs import Tracker
 
 
 @pytest.fixture

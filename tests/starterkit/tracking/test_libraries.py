@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer
 from skops.io import dumps, get_untrusted_types
 
-from starterkit.tracking.libraries import libraries, types_of
+from starterkit.tracking.runs import libraries, types_of
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)) ** 2
 

@@ -14,13 +14,13 @@ from tempfile import mkdtemp
 import pytest
 
 from starterkit.errors import TrackingError
-from starterkit.inference import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
+from starterkit.machine import holder_of
 from starterkit.pipeline import Summary
-from starterkit.registry import ModelRegistry, champion_at_hand
+from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import Stage, load_settings
-from starterkit.tracking import connect, local_store
-from starterkit.tracking.holders import holder_of
-from starterkit.tracking.local_store import LocalStore
+from starterkit.tracking.connection import connect, local_store
+from starterkit.tracking.registry import ModelRegistry, champion_at_hand
+from starterkit.tracking.store import LocalStore
 
 
 @pytest.fixture

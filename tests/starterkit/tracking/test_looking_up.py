@@ -8,7 +8,8 @@ import pytest
 
 from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
-from starterkit.tracking import Connection, connect, fetch_file, look_up, runs_page
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.queries import fetch_file, look_up, runs_page
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ import pytest
 
 from starterkit.errors import TrackingError
 from starterkit.settings import Settings, TrackingSettings
-from starterkit.tracking import Connection, Example, Tracker, check_round_trip, connect
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.queries import check_round_trip
+from starterkit.tracking.runs import Example, Tracker
 
 
 @pytest.fixture
@@ -110,8 +112,8 @@ def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -
 
 @pytest.mark.slow
 def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) -> None:
-    probe = "from starterkit.settings import load_settings as l; from starterkit.tracking import connect; s = l();"
-    probe += "print(connect(s.tracking, s.root).name)"
+    probe = "from starterkit.settings import load_settings as l; s = l();"
+    probe += "from starterkit.tracking.connection import connect; print(connect(s.tracking, s.root).name)"
     both = [
         subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
     ]

@@ -9,10 +9,10 @@ import pytest
 from sklearn import datasets
 from sklearn.linear_model import Ridge
 
-from starterkit.data import Dataset, Rows
+from starterkit.data.dataset import Dataset, Rows
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import GateSettings
-from starterkit.training import single_feature_shares
+from starterkit.training.leakage import single_feature_shares
 
 LIMIT = GateSettings().leak_limit
 SETS = {

@@ -14,11 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from starterkit.data import DatasetReader, check_frame
-from starterkit.data.holdout import held_out
+from starterkit.data.checking import check_frame
+from starterkit.data.reader import DatasetReader
+from starterkit.data.split import held_out
 from starterkit.errors import DataError, ProblemError
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training import Trainer, confusion, permutation_importance, predict, roc_curves
+from starterkit.training.figures import confusion, permutation_importance, roc_curves
+from starterkit.training.trainer import Trainer, predict
 
 
 def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **changes: Any) -> Any:

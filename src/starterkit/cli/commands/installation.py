@@ -1,10 +1,51 @@
-"""The installation: its settings, its health, and MLflow's own pages."""
+"""Where a version comes from, and the installation: its settings, its health, and MLflow's own pages."""
 
 from typing import Annotated
 
 import typer
 
-from starterkit.cli.commands.common import Json, app, print_json
+from starterkit.cli.commands.options import Json, VersionName, app, open_registry, print_json
+from starterkit.errors import Refused
+
+# --- Where a version comes from, and whether it can be made again.
+
+
+@app.command()
+def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
+    """Show where a version comes from, and what is other here and now."""
+    registry, settings = open_registry()
+    from starterkit.cli.lineage_view import origin_as_json, show_origin
+    from starterkit.problem import find_problem
+    from starterkit.release.lineage.origin import trace
+    from starterkit.tracking.queries import look_up
+
+    found = registry.find(version)
+    run = look_up(registry.connection, found.run)
+    origin = trace(registry, found, run, find_problem(), settings)
+    print_json(origin_as_json(origin)) if as_json else show_origin(origin)
+
+
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="A version's number, or champion.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the scratch folder and name it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a version again from its own commit, lock, data and parameters, and compare the predictions."""
+    registry, settings = open_registry()
+    from starterkit.cli.console import ProgressView
+    from starterkit.cli.lineage_view import reason, reproduction_as_json, show_reproduction
+    from starterkit.problem import find_problem
+    from starterkit.release.lineage.reproducer import Reproducer
+
+    reproducer = Reproducer(registry, settings, find_problem().columns, ProgressView())
+    done = reproducer.reproduce(registry.find(version), keep)
+    print_json(reproduction_as_json(done)) if as_json else show_reproduction(done)
+    if not done.identical:
+        raise Refused(*reason(done))
+
+
+# --- The installation: its settings, its health, and MLflow's own pages.
 
 config = typer.Typer(help="What the stage's settings say, and where each value comes from.", no_args_is_help=True)
 app.add_typer(config, name="config")
@@ -55,7 +96,7 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.doctor import Doctor
+        from starterkit.cli.doctor.doctor import Doctor
     examiner = Doctor(progress=view)
     if mend:
         examiner.mend()

@@ -1,11 +1,13 @@
-"""The steps of a model's life, all in one or each by itself."""
+"""From a file to a champion: the first step of a project of one's own, the steps of a model's life, stages' data."""
 
+import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from starterkit.cli.commands.common import (
+from starterkit.cli.commands.options import (
     Json,
     VersionNumber,
     app,
@@ -14,6 +16,65 @@ from starterkit.cli.commands.common import (
     print_json,
     require_folder,
 )
+
+if TYPE_CHECKING:
+    from starterkit.cli.init.starter import Started
+
+# --- The first step of a project of one's own.
+
+
+@app.command("init-problem")
+def init_problem(
+    data: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
+    target: Annotated[str, typer.Option("--target", help="The column to predict.")],
+    name: Annotated[str, typer.Option("--name", help="The problem's name; the file's if not given.")] = "",
+    task: Annotated[
+        Literal["regression", "classification"] | None, typer.Option("--task", help="Guessed if not given.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite what is not committed; it stays as <name>.before.")
+    ] = False,
+) -> None:
+    """Write problem.py, its tests and settings from a file of your own."""
+    from starterkit.cli.console import ProgressView, show_error
+    from starterkit.errors import UserError
+    from starterkit.progress import step
+    from starterkit.settings import Stage, load_settings
+
+    settings = load_settings()
+    if settings.stage != Stage.LOCAL:
+        what = f"init-problem reads rows as they are, and this is stage {settings.stage}"
+        raise UserError(what, "Give it with KIT_STAGE=local, and data that everyone here may see")
+    view = ProgressView()
+    with step(view, "load libraries"):
+        from starterkit.cli.init.draft import Undecided
+        from starterkit.cli.init.starter import Placing, ProblemStarter
+    try:
+        started = ProblemStarter(Placing.of(settings.root), view).start(data, target, name, task, force)
+    except Undecided as error:
+        for decision in error.decisions:
+            typer.echo(f"decide: {decision}", err=True)
+        show_error(error)
+        raise typer.Exit(1) from None
+    _show(started)
+
+
+def _show(started: "Started") -> None:
+    plan, tried = started.plan, started.trial
+    typer.echo("Wrote")
+    for path in started.written:
+        typer.echo(f"  {path}")
+    columns = f"{len(plan.features)} columns, {plan.rows} rows"
+    typer.echo(f"\n{plan.task.capitalize()} of {plan.target.name} from {columns}: a first fit on most of them has")
+    typer.echo(f"  {plan.metric} {tried.figure:.4g}, a naive guess {tried.naive:.4g}")
+    typer.echo("\nReview")
+    for line in started.review:
+        typer.echo(f"  {line}")
+    tests = next(path for path in started.written if path.startswith("tests/")).rpartition("/")[0]
+    typer.echo(f"\nThen `make run`, and `make unit ARGS={tests}` for the tests that were written.")
+
+
+# --- The steps of a model's life, all in one or each by itself.
 
 RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the newest finished one if not given.")]
 
@@ -82,10 +143,59 @@ def gate(
     if evidence:
         evidence.write_text(judged.record.text, encoding="utf-8", newline="\n")
     if report:
-        from starterkit.reports import gate_page
+        from starterkit.release.pages import gate_page
 
         report.write_text(gate_page(judged.record.content, judged.record.digest), encoding="utf-8")
     print_json(judgement_as_json(judged)) if as_json else show_judgement(judged)
     if not as_json and judged.decision.passed:
         typer.echo(f"\n{what_next(judged, pipeline.settings.stage)}")
     end_if_refused(judged)
+
+
+# --- The stages' data sets.
+
+data = typer.Typer(help="Data sets for the stages that may not see the source.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.callback()
+def _data() -> None:
+    """Keeps `prepare` a command of its own while it is the only one."""
+
+
+@data.command()
+def prepare(
+    stage: Annotated[str, typer.Option("--for", help="The stage that is to use it: dev, test or staging.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A .parquet file; data/STAGE/NAME.parquet if left out.")
+    ] = None,
+    fraction: Annotated[float, typer.Option("--fraction", help="The share of the rows, above 0, up to 1.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Turn the source into a stage's data set: sampled, treated by its policy, with a proof and a report."""
+    from starterkit.cli.console import ProgressView, show_warnings
+    from starterkit.cli.summary import show_prepared, stage_named
+    from starterkit.progress import step
+    from starterkit.settings import load_settings
+
+    settings, asked = load_settings(), stage_named(stage)
+    # The other stage's own variables are not here, and what this one's say of MLflow does not concern it.
+    of_people = {name: text for name, text in os.environ.items() if name.upper().startswith("KIT_PRIVACY__")}
+    privacy = load_settings(settings.root, of_people | {"KIT_STAGE": asked}).privacy
+    view = ProgressView()
+    with step(view, "load libraries") as note:
+        from starterkit.data.prepare import Preparer
+        from starterkit.data.reader import usual_place
+        from starterkit.problem import find_problem
+        from starterkit.training.trainer import compare_quality
+
+        problem = find_problem()
+        note.text = f"{problem.title}, for stage {asked}"
+    path = to or settings.root / usual_place(problem, asked)
+    quality = partial(compare_quality, problem, settings.training)
+    prepared = Preparer(problem, settings, asked, privacy, quality, view).prepare(path, fraction)
+    if as_json:
+        print_json({"file": str(prepared.path), **vars(prepared.proof), "warnings": prepared.warnings})
+    else:
+        show_prepared(prepared, settings.root)
+    show_warnings(prepared.warnings)

@@ -1,0 +1,181 @@
+"""What the store, the project and the registry hold: whole runs, judged versions, no promotion half done."""
+
+from collections.abc import Iterator
+
+from starterkit.cli.doctor.environment import Finding, warning, well
+from starterkit.data.reader import DatasetReader
+from starterkit.errors import ContractError, TrackingError
+from starterkit.problem import find_problem
+from starterkit.release.history import Ledger, champions, serving
+from starterkit.release.promoter import half_done, in_words, lock_of, settle, who_is_here
+from starterkit.settings import Layers
+from starterkit.tracking.connection import connect, local_store
+from starterkit.tracking.queries import check_round_trip
+from starterkit.tracking.registry import CHAMPION, ModelRegistry
+from starterkit.tracking.runs import Tracker
+from starterkit.training.trainer import require_contrast
+
+# --- Where runs are kept: a store that can be written, and runs that say the truth about themselves.
+
+_LOCK_SECONDS = 3
+
+
+def mlflow(layers: Layers) -> Iterator[Finding]:
+    """A server is written to and read back; a local store is only looked at."""
+    settings = layers.settings
+    store = local_store(settings.tracking, settings.root)
+    if store is None:
+        yield well("MLflow", check_round_trip(connect(settings.tracking, settings.root)))
+        return
+    store.require_sound(_LOCK_SECONDS, thorough=True)
+    if not store.exists:
+        yield well("MLflow", f"no {store.database.name} yet; `starterkit run` makes one")
+    elif store.left_behind():
+        what = "the repository was moved or copied: the store still points at its earlier place"
+        yield warning("MLflow", what, "The next `starterkit run` lets it follow")
+    else:
+        yield well("MLflow", f"{store.database.name} is whole and can be written")
+
+
+def runs(layers: Layers) -> Iterator[Finding]:
+    """Runs that say that they work, and whose process does not."""
+    if not is_there(layers):
+        yield well("runs", "none yet")
+        return
+    settings = layers.settings
+    tracker = Tracker(connect(settings.tracking, settings.root), f"{settings.stage}.{find_problem().name}")
+    working = 0
+    for run in tracker.open_runs():
+        named = f"run {run.id} ({run.name})"
+        if run.state == "dead":
+            yield warning("runs", f"{named} was killed half-way", "The next `starterkit run` marks it")
+        elif run.state == "unknown":
+            mend = f"If nobody works on it, end it: `mlflow runs delete --run-id {run.id}`"
+            yield warning("runs", f"{named} says it works, on another machine or before the last start", mend)
+        working += run.state == "alive"
+    yield well("runs", f"{working} at work now")
+
+
+def is_there(layers: Layers) -> bool:
+    """Whether there is something to connect to, so that looking makes nothing and moves nothing."""
+    store = local_store(layers.settings.tracking, layers.settings.root)
+    return store is None or (store.exists and not store.left_behind())
+
+
+# --- What the project gives: a problem that can be built, and data that fits it.
+
+
+def problem(layers: Layers) -> Iterator[Finding]:
+    found = find_problem()
+    found.build(found.parameters(layers.settings.training.params, layers.settings.training.seed))
+    yield well("problem", f"{found.title}: {len(found.features)} features, {found.task}")
+
+
+def data(layers: Layers) -> Iterator[Finding]:
+    settings = layers.settings
+    place = settings.data, settings.root, settings.stage, settings.privacy
+    dataset = DatasetReader(find_problem(), *place, keep_key=False).read()
+    require_contrast(dataset)
+    yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")
+
+
+# --- What the registry holds: versions that were judged, and an alias that points at one that answers.
+
+_NONE_YET = "none yet; `starterkit run` makes one"
+
+
+def versions(layers: Layers) -> Iterator[Finding]:
+    """Versions on which an interrupted command left its last step undone."""
+    registry = registry_of(layers) if is_there(layers) else None
+    found = registry.versions() if registry else []
+    now = registry.aliases().get(CHAMPION, 0) if registry else 0
+    former = champions(Ledger(registry).entries()) if registry else ()
+    for version in found:
+        if version.number in former:  # one that was rolled back from is newer than the champion
+            continue
+        mend = f"`starterkit promote --version {version.number}` asks the gate"
+        if version.number > now and "gate" not in version.tags:
+            yield warning("versions", f"{version} was registered and never judged", mend)
+        elif version.number > now and version.tags["gate"] == "passed":
+            yield warning("versions", f"{version} passed the gate and did not become champion", mend)
+    yield well("versions", f"{len(found)} registered" if found else _NONE_YET)
+
+
+def champion(layers: Layers) -> Iterator[Finding]:
+    """The alias points at a version, and that version's files are there and answer."""
+    registry = registry_of(layers) if is_there(layers) else None
+    number = registry.aliases().get(CHAMPION) if registry else None
+    told = serving(Ledger(registry).entries()) if registry else None
+    if registry is not None and number is None and told is not None:
+        what = f"version {told} was champion, and the alias '{CHAMPION}' or the version was deleted"
+        raise TrackingError(what, "`starterkit rollback --reason …` lets an earlier champion serve")
+    if registry is None or number is None:
+        yield well("champion", _NONE_YET)
+        return
+    if number not in {version.number for version in registry.versions()}:
+        mend = "`starterkit rollback --reason …` gives it to an earlier one, `promote --version …` to one that is there"
+        raise TrackingError(f"the alias '{CHAMPION}' points at version {number}, which is gone", mend)
+    version = registry.version(number)
+    try:
+        registry.open(version)
+    except ContractError as error:
+        raise TrackingError(f"{version} serves, but cannot be opened: {error.what}", error.mend) from error
+    if told is not None and told != number:
+        mend = "If that was meant, `starterkit promote --version …` writes it down"
+        yield warning("champion", f"{version} serves, and the history says version {told}: the alias was moved", mend)
+    yield well("champion", f"{version} opens and gives its sample's answers")
+
+
+def registry_of(layers: Layers) -> ModelRegistry:
+    settings = layers.settings
+    return ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+
+
+# --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
+
+_MEND = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
+_UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
+
+
+def promotion(layers: Layers) -> Iterator[Finding]:
+    """The lock and the history, as they stand."""
+    registry = registry_of(layers) if is_there(layers) else None
+    if registry is None:
+        yield well("promotion", "none yet")
+        return
+    ledger, item = Ledger(registry), "promotion"
+    lock = lock_of(registry, layers.settings, who_is_here(layers.settings)).look()
+    intent = half_done(ledger)
+    if lock and not lock.over:
+        yield well(item, f"at work: {lock}")
+    elif lock:
+        yield warning(item, f"a lock was left behind: {lock}", _UNLOCK)
+    if intent and (lock is None or lock.over):
+        yield warning(item, f"{in_words(intent)} was killed half-way", _MEND)
+    if broken := ledger.find_break():
+        yield Finding(
+            item, "failing", f"the history is broken: {broken.text}", "`starterkit history` shows what is left"
+        )
+        return
+    count = len(ledger.kept())
+    yield well(item, f"the history's {count} entries are whole" if count else "no history yet")
+
+
+def mend(layers: Layers) -> str:
+    """Finish or undo what was killed half-way, take away what it left, and say in words what was done.
+
+    Raises
+    ------
+    Locked
+        Somebody promotes right now.
+    """
+    if not is_there(layers):
+        return "nothing to mend"
+    registry, who = registry_of(layers), who_is_here(layers.settings)
+    lock = lock_of(registry, layers.settings, who)
+    with lock.held():
+        outcome = settle(registry, Ledger(registry), who)
+    lock.clear()
+    return (
+        f"{in_words(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"
+    )

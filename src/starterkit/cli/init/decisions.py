@@ -1,0 +1,310 @@
+"""From a table to a draft, or to what a person has to decide before there can be one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from starterkit.cli.init.draft import Field, Plan, Undecided, holdout_fraction
+from starterkit.cli.init.profile import (
+    Sight,
+    bounds,
+    categories,
+    column_names,
+    counts_rows,
+    is_sensitive,
+    look,
+    names_somebody,
+    same_values,
+    says_id,
+    unit_of,
+)
+from starterkit.cli.init.table import FEWEST_ROWS, find_header
+from starterkit.contract import Scalar, Task
+from starterkit.errors import DataError
+
+# --- Each column's place: the id, the group, a feature, or left out with the reason.
+
+_FEWEST_GROUPS = 20
+_FEWEST_KNOWN = 10
+_LONGEST_ID = 64
+_LONGEST_HEADER = 80
+_NUMBER = r"\s*[-+]?[\d.,]+([eE][-+]?\d+)?\s*"
+_TYPES = {"integer": "int", "float": "float", "boolean": "bool", "text": "str"}
+
+Placed = tuple[dict[str, Field], dict[str, str]]
+"""Fields by header, and by header why a column is left out."""
+
+
+def place_columns(sights: Sequence[Sight], target: Sight, names: Mapping[str, str]) -> Placed:
+    """A field for each column that is of use, and a reason for each that is not. The target is not among them."""
+    keys = _keys(sights, names)
+    fields, left_out = dict(keys), {}
+    kept: list[Sight] = []
+    for sight in sights:
+        if sight.header in keys:
+            continue
+        if reason := _unfit(sight) or _repeated(sight, [*kept, target], target):
+            left_out[sight.header] = reason
+            continue
+        kept.append(sight)
+        fields[sight.header] = _feature(_as_code(sight), names[sight.header])
+    return fields, left_out
+
+
+def _keys(sights: Sequence[Sight], names: Mapping[str, str]) -> dict[str, Field]:
+    """The id of the rows and the group of repeated measures, where the table has them.
+
+    The first of each kind; a column that is called an id goes before one that only looks like it.
+    """
+    found: dict[str, Field] = {}
+    for sight in sorted(sights, key=lambda sight: not says_id(sight.header)):
+        role = "identifier" if _is_id(sight) else "group" if _is_group(sight) else None
+        if role and role not in [one.role for one in found.values()]:
+            review = "rows with the same one are on the same side of the holdout" if role == "group" else ""
+            name = names[sight.header]
+            found[sight.header] = Field(name=name, header=sight.header, role=role, type="str", review=review)
+    return found
+
+
+def _is_id(sight: Sight) -> bool:
+    """Complete, unique, and called an id or in the form of one."""
+    if sight.missing or sight.distinct < len(sight.values) or sight.kind not in ("integer", "text"):
+        return False
+    if names_somebody(sight.header, sight.values) or counts_rows(sight.header, sight.values):
+        return False
+    if says_id(sight.header):
+        return True
+    if is_sensitive(sight.header) or _is_mixed(sight):  # a postcode, or measurements with an "inf" among them
+        return False
+    return sight.kind == "text" and bool(sight.known.str.fullmatch(rf"[\w.:/-]{{1,{_LONGEST_ID}}}").all())
+
+
+def _is_group(sight: Sight) -> bool:
+    repeated = _FEWEST_GROUPS <= sight.distinct <= len(sight.values) / 1.5
+    return says_id(sight.header) and repeated and not sight.missing and sight.kind in ("integer", "text")
+
+
+def _unfit(sight: Sight) -> str:
+    return next(_reasons(sight), "")
+
+
+def _reasons(sight: Sight) -> Iterator[str]:
+    if sight.kind == "nothing":
+        yield "no value in any row"
+    if counts_rows(sight.header, sight.values):
+        yield "the row's number, which says nothing of the record"
+    if names_somebody(sight.header, sight.values):
+        yield "says who somebody is"
+    if sight.distinct <= 1:
+        yield "the same value in every row"
+    if len(sight.known) < _FEWEST_KNOWN:
+        yield f"known in {len(sight.known)} rows only"
+    if sight.kind == "date":
+        yield "a date: derive what matters in load(), such as an age in days"
+    if _is_id(sight) or (says_id(sight.header) and sight.distinct >= _FEWEST_GROUPS):
+        yield "an id beside the one that is used, or with gaps"
+    if len(sight.header) > _LONGEST_HEADER:
+        yield "a header of more than 80 characters: shorten it"
+    if sight.kind == "text" and not categories(sight, is_sensitive(sight.header)):
+        yield _why_no_categories(sight)
+
+
+def _is_mixed(sight: Sight) -> bool:
+    """Whether it is a text because of a few of its values: most are numbers."""
+    return sight.kind == "text" and 0.5 < sight.known.str.fullmatch(_NUMBER).mean() < 1
+
+
+def _why_no_categories(sight: Sight) -> str:
+    numeric = sight.known.str.fullmatch(_NUMBER)
+    if numeric.all() and sight.known.str.contains(",").any():
+        return "numbers with commas: convert them in load()"
+    if _is_mixed(sight):
+        return "numbers and texts mixed: convert it in load()"
+    return f"a text with {sight.distinct} values, or rare or long ones: derive categories in load()"
+
+
+def _repeated(sight: Sight, others: Sequence[Sight], target: Sight) -> str:
+    known = target.values.notna()
+    for other in others:
+        if other is target:
+            if same_values(sight.values[known], target.values[known]):
+                return "the target by another name"
+        elif same_values(sight.values, other.values):
+            return f"says the same as '{other.header[:40]}'"
+    return ""
+
+
+def _as_code(sight: Sight) -> Sight:
+    """A ward's number is the ward's name: more of it means nothing."""
+    if sight.kind != "integer" or not says_id(sight.header):
+        return sight
+    texts = sight.values.map(lambda value: str(int(value)), na_action="ignore").astype("str")
+    return replace(sight, kind="text", values=texts)
+
+
+def _feature(sight: Sight, name: str) -> Field:
+    sensitive = is_sensitive(sight.header)
+    listed = categories(sight, sensitive)
+    return Field(
+        name=name,
+        header=sight.header,
+        role="feature",
+        type=_TYPES[sight.kind],  # pyrefly: ignore[bad-argument-type]
+        sensitive=sensitive,
+        unit=unit_of(sight.header),
+        bounds=bounds(sight) if sight.is_number and not listed else None,
+        categories=listed,
+        nullable=sight.missing > 0,
+        review="taken for sensitive by its name" if sensitive else "",
+    )
+
+
+# --- The target: which task it asks for, what its schema says, and what makes it unfit to be predicted.
+
+_MOST_WHOLE_CLASSES = 10
+_MOST_CLASSES = 50
+_WRITTEN = r"\W*\d[\d.,' ]*([eE][-+]?\d+)?\W*"
+"""``1.234,50``, ``$12`` or ``5 %``."""
+FEWEST_ROWS_OF_A_CLASS = 10
+"""With fewer, one side of the holdout may well have none."""
+
+
+def task_of(target: Sight) -> Task:
+    """Classes are texts, true or false, or a few whole numbers; anything else is a number to predict."""
+    if not target.is_number:
+        return "classification"
+    whole = bool((target.known % 1 == 0).all())
+    few = target.distinct <= _MOST_WHOLE_CLASSES and len(target.known) >= FEWEST_ROWS_OF_A_CLASS * target.distinct
+    return "classification" if whole and few else "regression"
+
+
+def require_target(target: Sight, task: Task, where: str) -> None:
+    """
+    Raises
+    ------
+    DataError
+        There is nothing to predict, or nothing that can be.
+    """
+    what = f"the target '{target.header}' of {where}"
+    if target.kind == "nothing" or target.known.empty:
+        raise DataError(f"{what} is missing in every row", "Give rows that have it, or name another column")
+    if len(target.known) < FEWEST_ROWS:
+        rows = "one row" if len(target.known) == 1 else f"{len(target.known)} rows"
+        raise DataError(f"{what} is known in {rows}, and at least {FEWEST_ROWS} are needed", "Give more rows")
+    if target.distinct == 1:
+        raise DataError(f"{what} has one value in every row", "Give rows with other values, or name another column")
+    if task == "regression" and not target.is_number:
+        raise DataError(f"{what} is no number, so there is no regression", "Leave --task out")
+    if target.kind == "date":
+        raise DataError(f"{what} is a date", "Add a column with the days until then, or another number")
+    if names_somebody(target.header, target.values):
+        raise DataError(f"{what} says who somebody is", "Name another column")
+    if task == "classification" and target.distinct > _MOST_CLASSES:
+        mend = "Name another column, or merge classes" + (", or add --task regression" if target.is_number else "")
+        many = f"{target.distinct} different values, and {_MOST_CLASSES} classes are the most"
+        if target.kind == "text" and target.known.str.fullmatch(_WRITTEN).mean() > 0.5:
+            many, mend = "numbers that are written as texts", "Write each as in 1234.5, and leave out what is no number"
+        raise DataError(f"{what} has {many}", mend)
+
+
+def rare_classes(target: Sight) -> int:
+    """How many classes have too few rows for both sides of the holdout."""
+    return int((target.known.value_counts() < FEWEST_ROWS_OF_A_CLASS).sum())
+
+
+def target_field(target: Sight, name: str, task: Task, asked: bool) -> Field:
+    """The target's place in the schema. `asked` says that the task was not guessed."""
+    sensitive, review = is_sensitive(target.header), ""
+    if task == "regression":
+        whole = target.kind == "integer"
+        kind, classes, limits = ("int" if whole else "float"), (), bounds(target)
+    else:
+        kind = {"boolean": "bool", "text": "str"}.get(target.kind, "int")
+        classes, limits = _classes(target), None
+        if kind == "int" and not asked:
+            review = f"{target.distinct} whole numbers taken for classes; `--task regression` takes them for numbers"
+    return Field(
+        name=name,
+        header=target.header,
+        role="target",
+        type=kind,  # pyrefly: ignore[bad-argument-type]
+        sensitive=sensitive,
+        unit=unit_of(target.header),
+        bounds=limits,
+        categories=classes,
+        review=review or ("taken for sensitive by its name" if sensitive else ""),
+    )
+
+
+def _classes(target: Sight) -> tuple[Scalar, ...]:
+    values = target.known.unique()
+    if target.kind == "boolean":
+        return ()
+    return tuple(sorted(map(str, values))) if target.kind == "text" else tuple(sorted(int(value) for value in values))
+
+
+# --- From a table to a plan, or to what a person has to decide before there can be one.
+
+_MOST_ALIKE = 0.6
+"""With more rows alike they are no copies: the table has little to say of each."""
+
+
+def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Task | None) -> Plan:
+    """What the written problem will say of the table.
+
+    Raises
+    ------
+    DataError
+        The target is not there, or of no use.
+    Undecided
+        There are things that a person has to decide first.
+    """
+    names = column_names(map(str, frame.columns))
+    header = find_header(frame, target, names, where)
+    goal = look(header, frame[header])
+    task = asked or task_of(goal)
+    require_target(goal, task, where)
+    rows = goal.values.notna()
+    goal = replace(goal, values=goal.values[rows].reset_index(drop=True))
+    sights = [look(other, frame.loc[rows, other].reset_index(drop=True)) for other in names if other != header]
+    fields, left_out = place_columns(sights, goal, names)
+    fields[header] = target_field(goal, names[header], task, asked is not None)
+    decisions = _decisions(goal, task, fields)
+    if decisions:
+        raise Undecided(where, decisions)
+    kept = {other: names[other] for other in names if other in fields}
+    return Plan(
+        name=name,
+        task=task,
+        fields=tuple(fields[other] for other in kept),
+        headers={other: name for other, name in kept.items() if other != name},
+        left_out=left_out,
+        no_value=_no_value([*sights, goal], kept),
+        without_target=int((~rows).sum()),
+        rows=len(goal.values),
+        coarse=_is_coarse([one for one in sights if one.header in fields]),
+        fraction=holdout_fraction(len(goal.values)),
+    )
+
+
+def _decisions(target: Sight, task: Task, fields: Mapping[str, Field]) -> list[str]:
+    found = []
+    rare = rare_classes(target) if task == "classification" else 0
+    if rare:
+        classes = "one class" if rare == 1 else f"{rare} classes"
+        what = f"the target '{target.header}' has {classes} with fewer than {FEWEST_ROWS_OF_A_CLASS} rows"
+        more = ", or add --task regression" if target.is_number else ""
+        found.append(f"{what}: merge them, leave their rows out, or give more{more}")
+    if not any(one.role == "feature" for one in fields.values()):
+        found.append("no column is left to predict from: each is an id, constant, a date, a free text or the target")
+    return found
+
+
+def _is_coarse(sights: Sequence[Sight]) -> bool:
+    said = pd.DataFrame({one.header: one.values for one in sights})
+    return bool(said.duplicated().mean() > _MOST_ALIKE)
+
+
+def _no_value(sights: Sequence[Sight], kept: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {kept[one.header]: one.no_value for one in sights if one.no_value and one.header in kept}

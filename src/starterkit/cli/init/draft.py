@@ -1,0 +1,154 @@
+"""What the written problem will say, and what somebody should look at in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from starterkit.contract import Scalar, Task
+from starterkit.errors import KitError
+
+# --- What the written problem will say: a role for each column, or the reason why it is left out.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A column of the schema. `review` says what was guessed, for the comment above it."""
+
+    name: str
+    header: str
+    role: Literal["identifier", "group", "feature", "target"]
+    type: Literal["int", "float", "bool", "str"]
+    sensitive: bool = False
+    unit: str = ""
+    bounds: tuple[float, float] | None = None
+    categories: tuple[Scalar, ...] = ()
+    nullable: bool = False
+    review: str = ""
+
+    @property
+    def sensitivity(self) -> str:
+        return "sensitive" if self.sensitive else "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that the writers need.
+
+    Attributes
+    ----------
+    headers
+        By the file's header, the name in the schema, where the two differ.
+    left_out
+        By name, why the model does not get the column.
+    no_value
+        By name, the texts that stand for a missing number.
+    without_target
+        How many of the file's rows have no target.
+    rows
+        How many have one.
+    fraction
+        The holdout's share.
+    coarse
+        Whether most rows say the same as another one, though they are other records: there is little to say.
+    """
+
+    name: str
+    task: Task
+    fields: tuple[Field, ...]
+    headers: dict[str, str]
+    left_out: dict[str, str]
+    no_value: dict[str, tuple[str, ...]]
+    without_target: int
+    rows: int
+    fraction: float
+    coarse: bool = False
+
+    @property
+    def target(self) -> Field:
+        return next(one for one in self.fields if one.role == "target")
+
+    @property
+    def features(self) -> tuple[Field, ...]:
+        return tuple(one for one in self.fields if one.role == "feature")
+
+    @property
+    def texts(self) -> tuple[Field, ...]:
+        return tuple(one for one in self.features if one.type == "str")
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a number may be missing."""
+        return any(one.nullable and one.type != "str" for one in self.features)
+
+    @property
+    def key(self) -> Field | None:
+        """What decides the side of the holdout; None where a row's content does."""
+        by_role = {one.role: one for one in self.fields}
+        return by_role.get("group") or by_role.get("identifier")
+
+    @property
+    def record_role(self) -> Literal["identifier", "group"]:
+        """What the record of a table without an id is: rows that say the same share one, unless most do."""
+        return "identifier" if self.coarse else "group"
+
+    @property
+    def metric(self) -> str:
+        return "rmse" if self.task == "regression" else "log_loss"
+
+    @property
+    def is_linear(self) -> bool:
+        """Few rows are too few for many trees."""
+        return self.rows < _FEWEST_ROWS_FOR_TREES
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """The sensitive features with few categories: a new version may be worse for none of them."""
+        return tuple(one.name for one in self.features if one.sensitive and 2 <= len(one.categories) <= 5)[:3]
+
+    def without(self, reasons: dict[str, str]) -> "Plan":
+        """The same plan with these features left out too."""
+        kept = tuple(one for one in self.fields if one.name not in reasons)
+        no_value = {name: texts for name, texts in self.no_value.items() if name not in reasons}
+        return replace(self, fields=kept, left_out=self.left_out | reasons, no_value=no_value)
+
+
+class Undecided(KitError):
+    """There is no problem to write yet. `decisions` has a line for each thing that a person has to decide."""
+
+    def __init__(self, where: str, decisions: Sequence[str]) -> None:
+        self.decisions = tuple(decisions)
+        count = "one thing" if len(self.decisions) == 1 else f"{len(self.decisions)} things"
+        what = f"{where} leaves {count} to decide, and nothing was written"
+        super().__init__(what, "Decide, and give the command again")
+
+
+_FEWEST_ROWS_FOR_TREES = 2_000
+_FEWEST_HELD_OUT = 60
+
+
+def holdout_fraction(rows: int) -> float:
+    """A fifth, or more where a fifth is too few to compare two models on; never more than two fifths."""
+    return min(0.4, max(0.2, round(_FEWEST_HELD_OUT / rows, 2)))
+
+
+# --- What somebody should look at in the written problem, in words.
+
+
+def review(plan: Plan, learnt: bool, source: str, earlier: str, is_template: bool) -> list[str]:
+    """A line for each thing. `earlier` is the data that was used before, where it is still there."""
+    lines = []
+    if not learnt:
+        lines.append("the columns tell no more than a naive guess, so the gate will refuse: find better ones")
+    sensitive = [one.name for one in plan.fields if one.sensitive]
+    lines.append(f"sensitive by their names: {', '.join(sensitive) or 'none'}; only you know whether that is all")
+    if plan.left_out:
+        lines.append(f"left out: {', '.join(plan.left_out)}; problem.py says why")
+    if plan.key is None:
+        lines.append("the table has no id: rows are told apart by their content")
+    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and not one.sensitive]
+    lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
+    if earlier:
+        lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")
+    if is_template:
+        lines.append("this is the template, whose own tests need its example: begin in a project of it (README.md)")
+    return lines

@@ -1,0 +1,179 @@
+"""How a version's origin and its reproduction look."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from starterkit.cli.console import console
+from starterkit.release.lineage.origin import Origin, in_words
+from starterkit.release.lineage.reproducer import Reproduction
+
+_SHORT = 12
+Line = tuple[str, str | Text]
+
+
+def show_origin(origin: Origin) -> None:
+    """One screen: what made the version, and in yellow what is other here and now."""
+    out = console()
+    champion = " · champion" if origin.champion else ""
+    out.print(Text.assemble((f"\n{origin.version}", "bold"), (champion, "green"), "\n"))
+    out.print(_screen([*_making(origin), *_code(origin), *_rows(origin), *_quality(origin)]))
+
+
+def _making(origin: Origin) -> Iterator[Line]:
+    version, lineage, run = origin.version, origin.lineage, origin.run
+    when = run.started if run else version.created
+    gate = version.tags.get("gate", "not asked yet")
+    yield "gate", Text(gate, {"passed": "green", "refused": "red"}.get(gate, "yellow"))
+    yield "trained", f"{when:%Y-%m-%d %H:%M:%S} UTC, stage {lineage.stage}" + (f", by {run.user}" if run else "")
+    yield from _here(origin, "stage")
+    yield "run", lineage.run if run else f"{lineage.run}, which is not in this MLflow"
+    if run and run.page:
+        yield "", run.page
+
+
+def _code(origin: Origin) -> Iterator[Line]:
+    lineage = origin.lineage
+    yield "commit", f"{lineage.commit[:_SHORT]}  " + (origin.subject if origin.date else "(not in this clone)")
+    if origin.date:
+        yield "", f"{origin.date:%Y-%m-%d %H:%M}"
+    if lineage.dirty:
+        changed = in_words(lineage.changed_files) or "files that git did not name"
+        yield "", Text(f"dirty: {changed} differed from it", "yellow")
+    yield from (*_here(origin, "commit"), *_here(origin, "files"))
+    yield "lock", lineage.lock_digest[:_SHORT]
+    if lineage.off_lock:
+        yield "", Text(f"not followed: {_pairs(lineage.off_lock)} was installed", "yellow")
+    if lineage.beside_lock:
+        yield "", Text(f"not in it: {_pairs(lineage.beside_lock)}", "yellow")
+    yield from _here(origin, "lock")
+    yield "Python", lineage.python or "not recorded"
+    yield from _here(origin, "python")
+    yield "machine", lineage.machine or "not recorded"
+    yield from _here(origin, "machine")
+
+
+def _rows(origin: Origin) -> Iterator[Line]:
+    lineage = origin.lineage
+    yield "data", f"{lineage.data_source}, {lineage.rows:,} rows"
+    yield "", f"digest {lineage.data_digest[:_SHORT]}, holdout {lineage.holdout_digest[:_SHORT]}"
+    yield from _here(origin, "data")
+    yield "parameters", _pairs(lineage.parameters) or "none"
+    yield from _here(origin, "parameters")
+
+
+def _quality(origin: Origin) -> Iterator[Line]:
+    metrics, parity = dict(origin.run.metrics) if origin.run else {}, origin.parity
+    naive = {name: metrics.get(f"baseline_{name}") for name in metrics}
+    for name, value in metrics.items():
+        guess = naive[name]
+        if not name.startswith("baseline_"):
+            yield name, f"{value:.4g}" + (f"  (naive guess {guess:.4g})" if guess is not None else "")
+    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows"
+    yield "files", origin.files
+
+
+def origin_as_json(origin: Origin) -> dict[str, Any]:
+    """The same for a script."""
+    version, run = origin.version, origin.run
+    return {
+        "model": version.model,
+        "version": version.number,
+        "alias": "champion" if origin.champion else None,
+        "gate": version.tags.get("gate"),
+        "registered": version.created.isoformat(),
+        "run": {"started": run.started.isoformat(), "user": run.user, "page": run.page or None} if run else None,
+        "lineage": asdict(origin.lineage),
+        "subject": origin.subject or None,
+        "date": origin.date.isoformat() if origin.date else None,
+        "metrics": dict(run.metrics) if run else None,
+        "parity": asdict(origin.parity),
+        "files": origin.files,
+        "here": dict(origin.here),
+    }
+
+
+def show_reproduction(done: Reproduction) -> None:
+    """The four, each same or not, and what the answers say."""
+    out = console()
+    out.print(Text(f"\n{done.version}", "bold"), end="\n\n")
+    marks = {True: Text("same", "green"), False: Text("DIFFERS", "red"), None: Text("not seen", "yellow")}
+    out.print(_screen([(cause.name, marks[cause.same], cause.text) for cause in done.causes]))
+    notes: list[Line] = [("environment", done.environment), ("rows from", done.data)]
+    notes += [("machine", done.machine)] if done.machine else []
+    out.print()
+    out.print(_screen(notes))
+    out.print(Text.assemble(("\nPredictions", "bold"), "  ", _outcome(done)))
+
+
+def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
+    """The same for a script."""
+    return {
+        "model": done.version.model,
+        "version": done.version.number,
+        "identical": done.identical,
+        "difference": asdict(done.difference) if done.difference else None,
+        "same_graph": done.same_graph,
+        "causes": [asdict(cause) for cause in done.causes],
+        "deterministic": done.deterministic,
+        "failure": done.failure or None,
+        "environment": done.environment,
+        "data": done.data,
+        "machine": done.machine or None,
+    }
+
+
+def reason(done: Reproduction) -> tuple[str, str]:
+    """Why a version was not made again, and the mend, for the one line at the end."""
+    what = f"{done.version} was not reproduced: "
+    if done.deterministic is False:
+        also = f"; {_names(done)} too" if done.differing else ""
+        what += f"two trainings here differ from each other{also}"
+        return what, "Give the estimator a random_state argument and pass it on to everything random"
+    if done.differing:
+        return what + _names(done), done.differing[0].mend
+    if done.failure:
+        return what + done.failure, "Add --keep to look at the folder in which it was tried"
+    what += "none of the four differs, so it is "
+    if done.machine:
+        return what + f"Python or the machine ({done.machine})", "Try again on a machine like the first"
+    mend = "Look at what the estimator reads: an ignored file, a package outside the lock, an environment variable"
+    return what + "something that is not recorded", mend
+
+
+def _outcome(done: Reproduction) -> Text:
+    found = done.difference
+    if found is None:
+        return Text(f"none: {done.failure}", "red")
+    if found.identical:
+        graph = "the exported graph is the same file" if done.same_graph else "the exported graph is another file"
+        return Text(f"identical, bit for bit, over {found.rows} held-out rows; {graph}", "green")
+    labels = f", {found.labels} labels changed" if found.labels else ""
+    return Text(f"{found.differing} of {found.rows} differ, by up to {found.largest:.3g}{labels}", "red")
+
+
+def _names(done: Reproduction) -> str:
+    return "not the same " + " and ".join(cause.name for cause in done.differing)
+
+
+def _screen(rows: Iterable[Sequence[str | Text]]) -> Padding:
+    """Columns without lines and without a margin at the right: an artifact's path fits into 80 columns."""
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for row in rows:
+        for _ in range(len(row) - len(grid.columns)):
+            grid.add_column(overflow="fold")
+        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _here(origin: Origin, name: str) -> Iterator[Line]:
+    if name in origin.here:
+        yield "", Text(f"here: {origin.here[name]}", "yellow")
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

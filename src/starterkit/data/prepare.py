@@ -1,0 +1,316 @@
+"""`Preparer`: a source that may be seen here becomes the data set of a stage that may not see it.
+
+Sampled, masked, measured, and written with its proof. See docs/data-policy.md.
+"""
+
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from starterkit.data.dataset import Table, digest
+from starterkit.data.privacy.k_anonymity import measure
+from starterkit.data.privacy.masking import StageKey, find_key, make_key, pseudonyms
+from starterkit.data.privacy.policy import Policy, sees_raw
+from starterkit.data.privacy.proof import Proof
+from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, proof_of, read_raw, schema_digest, treated
+from starterkit.data.split import hashed, hashes_of, held_out
+from starterkit.errors import UserError
+from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
+from starterkit.settings import PrivacySettings, Settings, Stage, mask
+
+# --- A preparation in words: the same rows for the terminal and for the Markdown file beside the data.
+
+
+class Block(NamedTuple):
+    """A heading and a table below it."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def blocks(proof: Proof) -> list[Block]:
+    """What the treatment did: by column, to the smallest groups, and to the model."""
+    return [
+        Block("Columns", ("column", "treatment", "moved", "measure", "raw ids left"), _columns(proof)),
+        Block("People who look alike", ("known columns", "k before", "k after", "alone before", "alone after"), [
+            (
+                ", ".join(one["columns"]),
+                *(str(one[when][what]) for what in ("smallest", "alone") for when in ("before", "after")),
+            )
+            for one in proof.crowds
+        ]),
+        Block("Model", ("metric", "raw", "treated", "naive guess, raw", "naive guess, treated"), _quality(proof)),
+    ]  # fmt: skip
+
+
+def as_markdown(name: str, proof: Proof) -> str:
+    """The report as a file."""
+    rows, share = proof.rows, f", a sample of {proof.fraction:g}" if proof.fraction < 1 else ""
+    lines = [
+        f"# {name}",
+        "",
+        f"Made for stage {proof.stage} from {rows['source']} rows of {proof.source}{share}, {proof.made}: "
+        f"{rows['training']} rows to train on, {rows['holdout']} held out.",
+        "",
+        f"SHA-256 `{proof.file_digest}`. Key `{proof.key or 'none'}`.",
+    ]
+    for block in blocks(proof):
+        if block.rows:
+            lines += ["", f"## {block.title}", "", *_table(block)]
+    lines += ["", "k is the size of the smallest group of people with the same values in the known columns.", ""]
+    return "\n".join(lines)
+
+
+def _columns(proof: Proof) -> list[Sequence[str]]:
+    found: list[Sequence[str]] = []
+    for column, treatment in proof.policy.items():
+        moved = proof.shifts.get(column)
+        value, measure = (f"{moved['value']:.3f}", str(moved["measure"])) if moved else ("", "")
+        left = proof.overlap.get(column)
+        found.append((column, treatment, value, measure, "" if left is None else str(left)))
+    return found
+
+
+def _quality(proof: Proof) -> list[Sequence[str]]:
+    said = proof.quality
+    if "not_measured" in said:
+        return [(said["metric"], "not measured", said["not_measured"], "", "")]
+    figures = (said[name] for name in ("raw", "treated", "naive_raw", "naive_treated"))
+    return [(said["metric"], *(f"{figure:.4g}" for figure in figures))]
+
+
+def _table(block: Block) -> list[str]:
+    rows = [block.header, ["---"] * len(block.header), *block.rows]
+    return [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
+
+
+# --- A share of the rows that looks like all of them, and that a larger share contains.
+
+_BINS = 5
+
+
+def sampled(problem: Problem, frame: pd.DataFrame, fraction: float) -> NDArray[np.bool_]:
+    """Which of n checked rows belong to a sample of about this fraction.
+
+    Each record, or group, has its place in an order that follows from its id alone, by the holdout's hash with a salt
+    of its own; the first of each stratum are taken, so that of one source a smaller sample is part of a larger one.
+    A stratum is a side of the holdout and a class, or a fifth of a regression's target.
+    """
+    if fraction >= 1:
+        return np.ones(len(frame), dtype=bool)
+    salt = f"{problem.holdout.salt or problem.name}/sample"
+    names = [column.name for column in problem.key_columns if column.role == "identifier"]
+    unit = frame[problem.group.name if problem.group else names[0]] if problem.group or names else _rows(frame)
+    units = pd.DataFrame(
+        {
+            "unit": unit.astype("str").to_numpy(),
+            "place": hashed(salt, unit),
+            "side": held_out(problem, frame),
+            "class": _classes(problem, frame[problem.target.name]).to_numpy(),
+        }
+    ).drop_duplicates("unit")  # a group is where its first row is
+    order = units.sort_values("place").groupby(["side", "class"], sort=False).cumcount()
+    sizes = units.groupby(["side", "class"], sort=False)["unit"].transform("size")
+    taken = units[order.reindex(units.index) < np.maximum(1, np.rint(sizes * fraction))]
+    return unit.astype("str").isin(set(taken["unit"])).to_numpy()
+
+
+def _classes(problem: Problem, target: pd.Series) -> pd.Series:
+    if problem.task == "classification":
+        return target.astype("str")
+    return pd.qcut(target.rank(method="first"), min(_BINS, len(target)), labels=False)
+
+
+def _rows(frame: pd.DataFrame) -> pd.Series:
+    """Where the schema has neither id nor group, a row is known by all that it holds."""
+    return pd.util.hash_pandas_object(frame, index=False)
+
+
+# --- A data file, its proof and its report, put in place together: a reader finds the earlier ones or these.
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files under other names, then give all of them theirs.
+
+    An interruption leaves the earlier files. One that comes amid the renaming is kept until that is done; after a
+    power cut there, the proof does not fit the file, and both are refused until they are made again.
+    """
+    mark = f".{secrets.token_hex(8)}.new"
+    new = {path.with_name(f".{path.name}{mark}"): path for path in files}
+    try:
+        for other, path in new.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with other.open("wb") as file:
+                file.write(files[path])
+                file.flush()
+                os.fsync(file.fileno())
+        _rename(new)
+    finally:
+        for other in new:
+            other.unlink(missing_ok=True)
+
+
+def _rename(new: Mapping[Path, Path]) -> None:
+    interrupted: BaseException | None = None
+    left = dict(new)
+    while left:
+        try:
+            for other, path in list(left.items()):
+                if other.exists():  # an interruption can come right after a renaming
+                    other.replace(path)
+                left.pop(other)
+        except (KeyboardInterrupt, SystemExit) as stopped:
+            interrupted = stopped
+    if interrupted:
+        raise interrupted
+
+
+# --- `Preparer`: a source that may be seen here becomes the data set of a stage that may not see it.
+#
+# See docs/data-policy.md.
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data file that was written, and the proof beside it."""
+
+    path: Path
+    report: Path
+    proof: Proof
+
+    @property
+    def warnings(self) -> list[str]:
+        """What somebody should look at before the file goes anywhere. Made-up rows are nobody's, raw ones are known."""
+        treatments = set(self.proof.policy.values())
+        alone = [one for one in self.proof.crowds if one["after"]["alone"]]
+        if not alone or "mock" in treatments or treatments == {"raw"}:
+            return []
+        people, names = alone[0]["after"]["alone"], ", ".join(alone[0]["columns"])
+        who = "1 person is" if people == 1 else f"{people} people are"
+        mend = (
+            f"drop one of these in privacy.columns of config/{self.proof.stage}.yaml, or set privacy.sensitive to mock"
+        )
+        return [f"{who} alone with their {names}, and could be known by them: {mend}"]
+
+
+class Preparer:
+    """Prepares data for `stage`, whose privacy settings are `privacy`, under the settings of the current stage.
+
+    `quality` says what a model of the raw rows and one of the treated rows are worth, as `compare_quality` does.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        stage: Stage,
+        privacy: PrivacySettings,
+        quality: Callable[[Table, Table], dict[str, Any]],
+        progress: Progress = silent,
+    ) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._stage = stage
+        self._privacy = privacy
+        self._quality = quality
+        self._progress = progress
+
+    def prepare(self, path: Path, fraction: float = 1.0) -> Prepared:
+        """Read, sample, treat, measure, and write the file with its proof and its report.
+
+        Raises
+        ------
+        UserError
+            The current stage may not see the source, or the file would be written over it.
+        DataError
+            The source cannot be read, or cannot be treated as the stage wants it.
+        """
+        problem, settings = self._problem, self._settings
+        policy = Policy.of(self._stage, problem.columns, self._privacy)
+        self._refuse(path, fraction, policy)
+        with step(self._progress, "read data") as note:
+            source = read_raw(problem, settings.data, settings.root)
+            raw = source[sampled(problem, source, fraction)].reset_index(drop=True)
+            note.text = f"{len(source)} rows" + (f", {len(raw)} of them sampled" if fraction < 1 else "")
+        with step(self._progress, "treat") as note:
+            key = self._key(policy)
+            after = treated(problem, raw, policy, key)
+            before = treated(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
+            table = self._table(raw, after, policy, key)
+            note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
+        with step(self._progress, "measure") as note:
+            measured = measure(problem, raw, after, table, policy)
+            measured["quality"] = quality = self._quality(before, after)
+            note.text = f"{problem.metric} " + (
+                f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
+            )
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        content = buffer.getvalue()
+        proof = Proof(
+            file_digest=hashlib.sha256(content).hexdigest(),
+            stage=str(self._stage),
+            problem=problem.name,
+            policy=dict(policy.treatments),
+            schema_digest=schema_digest(problem),
+            key=key.fingerprint if key else "",
+            made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            source=mask(settings.data.source),
+            source_digest=digest(source),
+            fraction=float(fraction),
+            rows={"source": len(source), "training": int((~after.side).sum()), "holdout": int(after.side.sum())},
+            **measured,
+        ).sealed(key)
+        report = path.with_name(f"{path.stem}.report.md")
+        text = as_markdown(path.name, proof)
+        write_together({path: content, proof_of(path): proof.to_json().encode(), report: text.encode()})
+        return Prepared(path, report, proof)
+
+    def _refuse(self, path: Path, fraction: float, policy: Policy) -> None:
+        """What can be known before anything is read."""
+        stage, source = self._settings.stage, self._settings.data.source
+        if not sees_raw(stage):
+            what = f"stage {stage} may not see the source raw, so it prepares no data"
+            raise UserError(what, "Give the command with KIT_STAGE=local, or in a stage that sees production's data")
+        if path.suffix != ".parquet":
+            raise UserError(f"'{path.name}' is no Parquet file", "Let --to end with .parquet")
+        if "://" not in source and path.resolve() == (self._settings.root / source).resolve():
+            raise UserError(f"'{path.name}' is the source itself", "Name another file with --to")
+        if find_prepared(self._settings.data, self._settings.root):
+            mend = "Let data.source name what that was made from, as in KIT_DATA__SOURCE=data/rows.csv"
+            raise UserError(f"the source '{source}' was prepared itself", mend)
+        if not 0 < fraction <= 1:
+            raise UserError(f"a fraction of {fraction:g} is none", "Give --fraction a number above 0, up to 1")
+        taken = [c.name for c in self._problem.columns if c.name == SPLIT or c.name.startswith(ROW_KEY)]
+        if taken:
+            raise UserError(f"the schema has a column '{taken[0]}', which is the kit's own name", "Rename the column")
+        policy.require_possible()
+
+    def _key(self, policy: Policy) -> StageKey | None:
+        place = self._stage, self._privacy.key, self._settings.root
+        return find_key(*place) if policy.is_raw else make_key(*place)
+
+    def _table(self, raw: pd.DataFrame, after: Table, policy: Policy, key: StageKey | None) -> pd.DataFrame:
+        """What is written: what the stage may see of each column, the row's side, and keyed hashes of its ids."""
+        shown: dict[str, Any] = {}
+        for column in self._problem.columns:
+            treatment = policy.treatments[column.name]
+            if treatment == "pseudonymise" and key:
+                shown[column.name] = pseudonyms(raw[column.name], key)
+            elif treatment != "drop" or column.role == "feature":
+                shown[column.name] = after.frame[column.name]
+        shown[SPLIT] = pd.Series(after.side).map({True: "holdout", False: "training"})
+        hashes = hashes_of(self._problem, raw, policy, key)
+        return pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})

@@ -1,0 +1,206 @@
+"""Rows that are nobody's: of the kind that the schema allows, or with the real rows' distributions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from starterkit.contract import Column, ColumnType, Scalar
+from starterkit.errors import DataError
+
+# --- Made-up rows: of the kind that the data holds and the schema allows, and nobody's.
+
+_MISSING_SHARE = 0.05
+_UNSEEN_SHARE = 0.02
+_FEW = 5
+_UNSEEN = "made up, and never seen"
+_PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
+
+
+def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """Made-up rows with the features' names and types.
+
+    Half of a numeric column's values are drawn from those seen, each column by itself, so that no person's row
+    is kept; the others are even over the schema's bounds, or those seen where it has none. Texts that the schema does
+    not list are now and then one that nobody has seen.
+    """
+    random = np.random.default_rng(seed)
+    drawn = {column.name: _draw(column, seen[column.name], rows, random) for column in columns}
+    return pd.DataFrame(drawn)
+
+
+def _draw(column: Column, seen: pd.Series, rows: int, random: np.random.Generator) -> pd.Series:
+    known = seen.dropna()
+    values = known.sample(rows, replace=True, random_state=random).reset_index(drop=True)
+    if column.type in ("float", "integer") and not column.categories:
+        low = known.min() if column.minimum is None else column.minimum
+        high = known.max() if column.maximum is None else column.maximum
+        even = pd.Series(random.uniform(low, high, rows))
+        even = even.round() if column.type == "integer" else even
+        values = values.where(random.random(rows) < 0.5, even.astype(values.dtype))
+    elif column.categories:
+        values = pd.Series(random.choice(np.array(column.categories), rows)).astype(values.dtype)
+    elif column.type == "string":
+        values = values.where(random.random(rows) >= _UNSEEN_SHARE, _UNSEEN)
+    if column.nullable:
+        values = values.where(random.random(rows) >= _MISSING_SHARE)
+    return values
+
+
+def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Scalar]:
+    """A row of medians and most frequent values: plausible, and nobody's.
+
+    It stands in the contract and in the API's pages. A text that the schema does not list and few rows share could be
+    somebody's, and is not shown.
+    """
+    row: dict[str, Scalar] = {}
+    for column in columns:
+        known = seen[column.name].dropna()
+        numeric = column.type in ("float", "integer") and not column.categories
+        value = float(f"{known.median():.12g}") if numeric else _most_frequent(column, known)  # 537.6, not 537.59999999
+        row[column.name] = _PLAIN[column.type](value)
+    return row
+
+
+def _most_frequent(column: Column, known: pd.Series) -> Scalar:
+    value = known.mode().iloc[0]
+    open_text = column.type == "string" and not column.categories
+    return _UNSEEN if open_text and (known == value).sum() < _FEW else value
+
+
+# --- Made-up rows that look like the real ones: the columns' distributions and rank correlations, and nobody's row.
+#
+# A Gaussian copula: every column becomes normal scores, rows are drawn with the scores' correlations, and the scores
+# become values of the column again (Nelsen, An Introduction to Copulas, 2006). A number is drawn between its fifth
+# smallest and its fifth largest value, and a text that fewer than five rows have is never drawn: these could be
+# somebody's. Whole numbers that five rows or more have each, as classes and codes are, stay those: between 1 and 3
+# there need not be a 2.
+
+LEAST_ROWS = 50
+_SHARED = 5
+_TRIES = 50
+_MEND = "set privacy.sensitive to generalise or drop"
+
+Floats = NDArray[np.float64]
+
+
+def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """As many made-up rows as there are real ones, with the same columns, types and shares of missing values.
+
+    `columns` are the features and the target. The last one orders the categories of the others.
+
+    Raises
+    ------
+    DataError
+        There are too few real rows to hide one among them, or the columns have so few values that every row is one
+        of the real ones.
+    """
+    require_rows(len(real))
+    random = np.random.default_rng(seed)
+    names = [column.name for column in columns]
+    order = real[names[-1]].rank() if columns[-1].type != "string" else real[names[-1]].astype("category").cat.codes
+    marginals = [_marginal(column, real[column.name], order) for column in columns]
+    root = _root(pd.DataFrame({name: one.scores for name, one in zip(names, marginals, strict=True)}))
+    made = _draw_jointly(names, marginals, root, len(real), random)
+    known = _rows(real[names])
+    for _ in range(_TRIES):
+        copied = _rows(made).isin(known).to_numpy()
+        if not copied.any():
+            return made.astype(real[names].dtypes.to_dict())
+        again = _draw_jointly(names, marginals, root, int(copied.sum()), random)
+        made = pd.concat([made[~copied], again], ignore_index=True)
+    what = "made-up rows keep being equal to real ones, for the columns have too few values"
+    raise DataError(what, f"Declare columns that tell rows apart, or {_MEND}")
+
+
+def require_rows(count: int) -> None:
+    """See that there are enough rows to hide one among them."""
+    if count < LEAST_ROWS:
+        what = f"made-up rows cannot be drawn from {count} rows, for each would show"
+        raise DataError(what, f"Give at least {LEAST_ROWS}, or {_MEND}")
+
+
+@dataclass(frozen=True)
+class _Marginal:
+    """One column's normal scores (n, NaN where missing), the values that it draws, and its share of missing ones."""
+
+    scores: Floats
+    values: NDArray[Any]
+    shares: Floats | None
+    missing: float
+    whole: bool
+
+    def draw(self, uniform: Floats, random: np.random.Generator) -> pd.Series:
+        if self.shares is None:
+            drawn = pd.Series(np.quantile(self.values, uniform))
+            drawn = drawn.round() if self.whole else drawn
+        else:
+            places = np.searchsorted(np.cumsum(self.shares), uniform, side="right")
+            drawn = pd.Series(self.values[np.minimum(places, len(self.values) - 1)])
+        count = round(self.missing * len(drawn))
+        return drawn.mask(np.isin(np.arange(len(drawn)), random.permutation(len(drawn))[:count])) if count else drawn
+
+
+def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
+    known, missing = values.dropna(), float(values.isna().mean())
+    whole = column.type == "integer"
+    if column.type in ("float", "integer") and not column.categories:
+        shared = known.value_counts().sort_index()
+        if whole and len(shared) and shared.min() >= _SHARED:
+            shares = np.asarray(shared / shared.sum(), np.float64)
+            return _Marginal(_scores(values.astype("float64")), shared.index.to_numpy(), shares, missing, whole)
+        numbers = np.sort(known.to_numpy(np.float64))[_SHARED - 1 : -(_SHARED - 1)]
+        if not len(numbers):
+            raise _too_few(column)
+        return _Marginal(_scores(values.astype("float64")), numbers, None, missing, whole)
+    means = order.groupby(values, sort=True).mean().sort_values(kind="stable")
+    counts = known.value_counts().reindex(means.index)
+    counts = counts if column.categories or column.type == "boolean" else counts[counts >= _SHARED]
+    if counts.empty:
+        raise _too_few(column)
+    codes = values.map({value: place for place, value in enumerate(means.index)})
+    shares = np.asarray(counts / counts.sum(), np.float64)
+    return _Marginal(_scores(codes), counts.index.to_numpy(), shares, missing, whole)
+
+
+def _too_few(column: Column) -> DataError:
+    what = f"'{column.name}' has hardly a value that {_SHARED} rows share, and made-up ones would be somebody's"
+    return DataError(what, f"Leave the column out of the schema, or {_MEND}")
+
+
+def _scores(values: pd.Series) -> Floats:
+    from scipy.special import ndtri
+
+    return ndtri(((values.rank() - 0.5) / max(values.count(), 1)).to_numpy(np.float64))
+
+
+def _root(scores: pd.DataFrame) -> Floats:
+    """A matrix that gives independent scores these scores' correlations."""
+    correlations = scores.corr(min_periods=_SHARED).fillna(0).to_numpy(copy=True)
+    np.fill_diagonal(correlations, 1)
+    sizes, directions = np.linalg.eigh(correlations)  # pairs with missing values may contradict each other a little
+    root = directions * np.sqrt(np.maximum(sizes, 0))
+    return root / np.linalg.norm(root, axis=1, keepdims=True)
+
+
+def _draw_jointly(
+    names: Sequence[str], marginals: Sequence[_Marginal], root: Floats, count: int, random: np.random.Generator
+) -> pd.DataFrame:
+    from scipy.special import ndtr
+
+    uniform = ndtr(random.standard_normal((count, len(names))) @ root.T)
+    return pd.DataFrame(
+        {n: m.draw(uniform[:, i], random) for i, (n, m) in enumerate(zip(names, marginals, strict=True))}
+    )
+
+
+def _rows(frame: pd.DataFrame) -> pd.Series:
+    """A hash of each row, the same whatever the columns' types are."""
+    plain = {
+        name: frame[name].astype("float64") if pd.api.types.is_numeric_dtype(frame[name]) else frame[name].astype("str")
+        for name in frame
+    }
+    return pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)

@@ -1,0 +1,336 @@
+"""`Pipeline`: train, export, register, promote. The table of contents of the kit.
+
+Each step can be run by itself on what the one before left in MLflow. How a champion is moved, `Promoter` knows.
+Nothing here prints.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starterkit.contract import Contract, Lineage, Scalar
+from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
+from starterkit.data.privacy.policy import in_words
+from starterkit.data.reader import DatasetReader
+from starterkit.data.synthetic import typical_row
+from starterkit.errors import DataError, Refused, TrackingError
+from starterkit.files import scratch_folder
+from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
+from starterkit.release.bundle.importer import Opened, opened, require_prod
+from starterkit.release.descriptions import Describer
+from starterkit.release.evaluation import Judge, Judgement, Promotion
+from starterkit.release.gate.gate import Gate
+from starterkit.release.lineage.provenance import LOCK, beside_lock, describe
+from starterkit.release.promoter import Promoter
+from starterkit.serving.predictor import GRAPH_FILE, Predictor
+from starterkit.settings import Settings, Stage
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.tracking.runs import Example, Run, Tracker
+from starterkit.training.trainer import TrainedModel, Trainer, evaluate
+
+if TYPE_CHECKING:
+    from starterkit.training.export.exporter import ExportedModel
+
+# --- What training and export leave in MLflow: the origin, the rows, the figures and the models.
+
+
+def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Lineage) -> None:
+    """Log everything that a person or a later step wants to know about a training."""
+    problem = model.problem
+    run.log_parameters(lineage.parameters)  # without what may be a secret
+    run.tag(lineage.to_tags())
+    run.tag({"task": problem.task, "metric": problem.metric, "holdout_rows": str(len(dataset.holdout))})
+    with scratch_folder() as scratch:
+        kept = scratch / ROWS_FILE
+        kept.write_bytes(RowRecord.of(dataset).to_bytes())
+        run.log_file(kept)
+    _record_rows(run, problem, dataset.source, "training", dataset.training)
+    holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
+    model_id = run.log_estimator(model.estimator, example(model, dataset))
+    run.log_scores(model.evaluation.scores, model_id=model_id, dataset=holdout)
+    run.log_scores({f"baseline_{name}": score for name, score in model.baseline.scores.items()})
+    _draw_figures(run, model, dataset.holdout)
+
+
+def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "ExportedModel") -> str:
+    """Log the exported folder with figures of its own, and give back the id of MLflow's logged model."""
+    problem, contract = model.problem, exported.contract
+    model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, example(model, dataset))
+    answers = Predictor(exported.folder).predict(dataset.holdout.columns)
+    evaluated = evaluate("exported", problem.task, dataset.holdout, answers, contract.classes)
+    holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
+    run.log_scores(evaluated.scores, model_id=model_id, dataset=holdout)
+    return model_id
+
+
+def example(model: TrainedModel, dataset: Dataset) -> Example:
+    """One made-up row and the model's answer. The inputs have the types of the data's columns."""
+    import pandas as pd
+
+    features, target = dataset.training.features, model.problem.target.name
+    row = pd.DataFrame([typical_row(model.problem.features, features)]).astype(features.dtypes.to_dict())
+    answer = model.evaluation.prediction.values[:1]
+    return Example(inputs=row, outputs=pd.DataFrame({target: answer}))
+
+
+def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Rows) -> Any:
+    return run.log_rows(
+        rows.table,
+        name=f"{problem.name}-{context}",
+        context=context,
+        source=source,
+        digest=rows.digest,
+        target=problem.target.name,
+    )
+
+
+def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
+    from starterkit.training.figures import (
+        confusion,
+        confusion_figure,
+        importance_figure,
+        permutation_importance,
+        residual_figure,
+        roc_curves,
+        roc_figure,
+    )
+
+    problem: Problem = model.problem
+    importances = permutation_importance(model, rows)
+    run.log_figure(importance_figure(importances, problem.metric), "importance")
+    if problem.task == "regression":
+        label = f"{problem.target.name} ({problem.target.unit})" if problem.target.unit else problem.target.name
+        figure = residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
+        run.log_figure(figure, "residuals")
+    else:
+        run.log_figure(roc_figure(roc_curves(model, rows)), "roc")
+        run.log_figure(confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")
+
+
+# --- `Pipeline`: train, export, register, promote.
+#
+# Each step can be run by itself on what the one before left in MLflow. How a champion is moved, `Promoter` knows.
+
+_SAMPLES = 3
+_PATIENCE_SECONDS = 120
+"""Who has trained for minutes waits for another one's promotion, which takes seconds."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A fitted model and the MLflow run that holds it."""
+
+    model: TrainedModel
+    lineage: Lineage
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """A proven exported folder, as MLflow's logged model `model_id`."""
+
+    run: str
+    model_id: str
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that one run of the pipeline came to. `samples` are the first answers of a new champion over the holdout."""
+
+    dataset: Dataset
+    trained: TrainedRun
+    exported: ExportedRun
+    promotion: Promotion
+    samples: Sequence[Scalar]
+
+
+class Pipeline:
+    """A problem's way through one stage.
+
+    Parameters
+    ----------
+    problem, settings
+        What to train and what the stage says. Both are checked against each other here, before any work.
+    progress
+        Called when a step begins and when it ends.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
+        self._problem = problem
+        self.settings = settings
+        self._progress = progress
+        self._trainer = Trainer(problem, settings.training)
+        self._gate = Gate(settings.gate, problem.task, problem.checks)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self._connection, self.settings.stage, self._problem.name)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        """Promotes and rolls back in this stage."""
+        return Promoter(self._problem, self.settings, self.registry, self._judge, self._progress)
+
+    def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
+        """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
+        require_prod(self.settings)
+        return opened(file, self._problem.name, self.settings.promotion.trusted_keys, self._progress)
+
+    def require_own_models(self) -> None:
+        """See that the stage trains.
+
+        Raises
+        ------
+        Refused
+            It is prod.
+        """
+        if self.settings.stage is Stage.PROD:
+            what = "stage prod trains nothing of its own: it gets the version that staging's gate passed"
+            raise Refused(what, "Train in another stage; `starterkit promote --to prod` brings staging's champion")
+
+    def read(self) -> Dataset:
+        """Read the stage's data, check it and take the holdout apart."""
+        settings = self.settings
+        with step(self._progress, "read data") as note:
+            dataset = DatasetReader(
+                self._problem, settings.data, settings.root, settings.stage, settings.privacy
+            ).read()
+            note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
+            note.text += "".join(f"; {words}: {', '.join(names)}" for words, names in in_words(dataset.policy).items())
+        return dataset
+
+    def train(self, dataset: Dataset) -> TrainedRun:
+        """Fit, evaluate, and leave a run in MLflow.
+
+        Raises
+        ------
+        Refused
+            The stage is prod.
+        """
+        self.require_own_models()
+        with step(self._progress, "connect to MLflow") as note:
+            tracker = self._tracker
+            note.text = self._connection.name
+        with step(self._progress, "train") as note:
+            began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            with tracker.start(f"{self._problem.name} {began}") as run:
+                lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
+                model = self._trainer.fit(dataset)
+                lock = self.settings.root / LOCK
+                trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
+                record_training(run, model, dataset, trained.lineage)
+                self._describer.run(run.id)
+            metric = self._problem.metric
+            note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
+        return trained
+
+    def trained(self, dataset: Dataset, run: str | None = None) -> TrainedRun:
+        """An earlier run (the newest finished one, if none is named) with its fitted model.
+
+        Raises
+        ------
+        DataError
+            The data has changed since that run.
+        """
+        self.require_own_models()
+        run = run or self._tracker.latest()
+        lineage = _lineage_of(self._tracker, run)
+        if lineage.data_digest != dataset.digest:
+            raise DataError(f"the data has changed since run {run}", "Train again, or bring the earlier data back")
+        return TrainedRun(self._trainer.evaluate(self._tracker.load_estimator(run), dataset), lineage)
+
+    def export(self, trained: TrainedRun, dataset: Dataset, keep: Path | None = None) -> ExportedRun:
+        """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
+        self.require_own_models()
+        run_id = trained.lineage.run
+        with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
+            from starterkit.training.export.exporter import (
+                OnnxExporter,  # slow, and not needed where the data or the training fail
+            )
+
+            exporter = OnnxExporter(self.settings.export)
+            exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
+            with self._tracker.resume(run_id) as run:
+                model_id = record_export(run, trained.model, dataset, exported)
+                self._describer.run(run_id)
+            parity = exported.contract.parity
+            note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
+        return ExportedRun(run_id, model_id, exported.contract)
+
+    def register(self, run: str | None = None) -> Version:
+        """Make a version of the model that a run exported (the newest finished run, if none is named)."""
+        self.require_own_models()
+        with step(self._progress, "register") as note:
+            run = run or self._tracker.latest()
+            model_id = self._tracker.tags(run).get("exported_model_id")
+            if model_id is None:
+                raise TrackingError(f"run {run} has no exported model", f"Run `starterkit export --run {run}` first")
+            tags = _lineage_of(self._tracker, run).to_tags()
+            version = self.registry.register(run, model_id, tags, self._problem.title)
+            self._describer.run(run)
+            self._describer.version(version)
+            self._describer.model()
+            note.text = str(version)
+        return version
+
+    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
+        """Ask the gate about a version (the newest, if none is named) and change nothing."""
+        return self._judge.judge(dataset, number)
+
+    def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
+        """Ask the gate about a version and make it champion if all checks pass."""
+        return self.promoter.promote(dataset, number)
+
+    def run(self) -> Summary:
+        """Every step in order, up to a champion that answers."""
+        self.require_own_models()
+        dataset = self.read()
+        trained = self.train(dataset)
+        exported = self.export(trained, dataset)
+        version = self.register(exported.run)
+        # By its number: somebody else may have registered a newer one.
+        promotion = self.promoter.promote(dataset, version.number, patience=_PATIENCE_SECONDS)
+        samples = self._score(version, dataset) if promotion.decision.passed else ()
+        return Summary(dataset, trained, exported, promotion, samples)
+
+    def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
+        """A few of the version's answers, got as the API gets them."""
+        with step(self._progress, "score") as note:
+            answers = self.registry.open(version).predict(dataset.holdout.columns).values.tolist()
+            note.text = f"{version} answered {len(answers)} rows"
+        return answers[:_SAMPLES]
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return connect(self.settings.tracking, self.settings.root)
+
+    @cached_property
+    def _describer(self) -> Describer:
+        return Describer(self._problem, self.registry)
+
+    @cached_property
+    def _tracker(self) -> Tracker:
+        tracker = Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
+        for dead in tracker.end_dead_runs():
+            with step(self._progress, "mend a run") as note:
+                note.text = f"run {dead.id} was killed half-way; it counts as {dead.status_before.lower()} now"
+        return tracker
+
+
+def _lineage_of(tracker: Tracker, run: str) -> Lineage:
+    try:
+        return Lineage.from_tags(tracker.tags(run))
+    except KeyError as error:
+        raise TrackingError(f"run {run} was not made by this kit: it has no tag {error}", "Name another run") from None
+    except ValueError:
+        raise TrackingError(f"run {run} has a tag that was altered or cut short", "Train again") from None

@@ -1,0 +1,297 @@
+"""What a bundle is: its manifest, its record, and the keys that sign it. Pure data."""
+
+import binascii
+import hashlib
+import json
+import os
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starterkit.contract import Lineage
+from starterkit.errors import Refused, SettingsError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+# --- What a bundle holds, and what it is of: ``manifest.json``. Pure data.
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
+MODEL_FOLDER = "model"
+RUN_FOLDER = "run"
+RECORD_FILE = "record.json"
+
+MOST_BYTES = 4 * 1024**3
+MOST_FILES = 1000
+_SPECIAL = set('\\:*?"<>|')
+_AGAIN = "Bundle the version again"
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A file's size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A bundle's contents.
+
+    `made` is when the version was registered, not when it was bundled: the same version makes the same bundle, byte
+    for byte. `files` are all files beside the manifest and its signature, by their paths in the bundle.
+    """
+
+    model: str
+    version: int
+    stage: str
+    commit: str
+    made: str
+    files: Mapping[str, Sealed]
+    format: int = FORMAT
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version}"
+
+    def to_json(self) -> bytes:
+        """The bytes that are signed."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Manifest":
+        """Read a manifest whose signature is good. A trusted key can sign nonsense, too.
+
+        Raises
+        ------
+        Refused
+            It is no manifest, is of another format, or names a file where none may be.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            if raw["format"] != FORMAT:
+                what = f"the bundle has format {str(raw['format'])[:20]}, and this kit reads {FORMAT}"
+                raise Refused(what, "Use the same version of the kit on both sides")
+            files = {str(name): Sealed(int(one["size"]), str(one["sha256"])) for name, one in raw.pop("files").items()}
+            model, stage, commit, made = (str(raw[name]) for name in ("model", "stage", "commit", "made"))
+            version = int(raw["version"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Refused("the bundle's manifest.json is no manifest", _AGAIN) from None
+        manifest = cls(model=model, version=version, stage=stage, commit=commit, made=made, files=files)
+        manifest._require_sane()
+        return manifest
+
+    def _require_sane(self) -> None:
+        for name, file in self.files.items():
+            if not is_safe(name):
+                raise Refused(f"the bundle has a file outside of its folders: {name[:80]!r}", _AGAIN)
+            if file.size < 0:
+                raise Refused(f"the bundle's manifest.json gives {name} no size", _AGAIN)
+        if len(self.files) > MOST_FILES or sum(file.size for file in self.files.values()) > MOST_BYTES:
+            what = f"the bundle holds more than {MOST_FILES} files or {MOST_BYTES // 1024**3} GB"
+            raise Refused(what, "Such a model has to be moved by other means")
+
+
+def is_safe(name: str) -> bool:
+    """Whether a file of this name stays within the model's or the run's folder, on every system."""
+    parts = name.split("/")
+    in_folder = len(parts) > 1 and parts[0] in (MODEL_FOLDER, RUN_FOLDER)
+    plain = all(part and part.rstrip(" .") == part and not set(part) & _SPECIAL for part in parts)
+    return name == RECORD_FILE or (in_folder and plain and name.isprintable())
+
+
+def seal_all(folder: Path) -> dict[str, Sealed]:
+    """The files below a folder by their paths in it, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _seal(path) for path in paths}
+
+
+def _seal(path: Path) -> Sealed:
+    with path.open("rb") as file:
+        return Sealed(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+# --- What MLflow says of a version and its run, as far as it goes to another server: ``record.json``. Pure data.
+
+_OF_A_RUN = ("task", "metric", "holdout_rows")
+EVIDENCE = "evidence"
+"""The tag of a version that holds the SHA-256 of its gate's evidence."""
+
+EVIDENCE_PLACE = "evidence_place"
+"""The tag that names the folder of its run in which the evidence is."""
+
+_OF_A_VERSION = ("gate", EVIDENCE, EVIDENCE_PLACE)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The tags of the version and of its run, and the run's metrics.
+
+    Only tags that the kit itself writes: MLflow's own name the user, the repository's address and the ids of the
+    server that they come from.
+    """
+
+    run: Mapping[str, str]
+    version: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, run: Mapping[str, str], version: Mapping[str, str], metrics: Mapping[str, float]) -> "Record":
+        """What goes along of all that MLflow says.
+
+        Raises
+        ------
+        KeyError, ValueError
+            Version or run were not made by this kit.
+        """
+        return cls(
+            run=Lineage.from_tags(run).to_tags() | _picked(run, _OF_A_RUN),
+            version=Lineage.from_tags(version).to_tags() | _picked(version, _OF_A_VERSION),
+            metrics=dict(metrics),
+        )
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Record":
+        """Read a record; tags that this kit would not send stay behind.
+
+        Raises
+        ------
+        Refused
+            It is no record.
+        """
+        try:
+            raw = json.loads(text)
+            run, version = ({str(key): str(value) for key, value in raw[name].items()} for name in ("run", "version"))
+            metrics = {str(key): float(value) for key, value in raw["metrics"].items()}
+            return cls.of(run, version, metrics)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Refused("the bundle's record.json is no record", _AGAIN) from None
+
+
+def _picked(tags: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: tags[name] for name in names if name in tags}
+
+
+# --- The Ed25519 keys of bundles: who signs has the secret half, who trusts has the public one.
+
+KEY_FILE = "secrets/KIT_PROMOTION__SIGNING_KEY"
+_SEED_BYTES = 32
+_ID_LETTERS = 16
+_MAKE = "Run `starterkit keys` in the stage that signs, and write the line that it prints into config/prod.yaml"
+_NO_KEY = SettingsError(
+    "promotion.signing_key is no Ed25519 key: neither an open PEM nor the base64 of 32 bytes",
+    f"Run `starterkit keys --new`, which writes one to {KEY_FILE}",
+)
+
+
+class SigningKey:
+    """The secret half.
+
+    Parameters
+    ----------
+    secret
+        A PEM without a password, or the base64 of the key's 32 bytes.
+
+    Raises
+    ------
+    SettingsError
+        It is neither.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key = _read(secret)
+
+    @property
+    def public(self) -> str:
+        """The public half, in base64."""
+        return b64encode(self._key.public_key().public_bytes_raw()).decode()
+
+    @property
+    def id(self) -> str:
+        return key_id(self.public)
+
+    def sign(self, content: bytes) -> bytes:
+        """What stands in a bundle's ``manifest.sig``."""
+        signature = b64encode(self._key.sign(content)).decode()
+        return json.dumps({"key": self.id, "signature": signature}).encode() + b"\n"
+
+
+def key_id(public: str) -> str:
+    """What people call a key: the beginning of the SHA-256 of its public half."""
+    return hashlib.sha256(b64decode(public)).hexdigest()[:_ID_LETTERS]
+
+
+def make_key(root: Path) -> SigningKey:
+    """Make a new key and keep it in the ignored folder of secrets, for its owner's eyes only. An earlier one goes."""
+    seed, file = b64encode(secrets.token_bytes(_SEED_BYTES)).decode(), root / KEY_FILE
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")  # a name that the settings pass over
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+            written.write(seed + "\n")
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+    return SigningKey(seed)
+
+
+def require_trust(content: bytes, signature: bytes, trusted: Iterable[str]) -> str:
+    """See that a trusted key has signed this content; its id comes back.
+
+    Raises
+    ------
+    Refused
+        No key is trusted, another key has signed, or the signature is of other content.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    known = {key_id(public): public for public in trusted}
+    if not known:
+        raise Refused("promotion.trusted_keys is empty, and so nobody can tell who made the bundle", _MAKE)
+    signer, signed = _read_signature(signature)
+    if signer not in known:
+        what = f"the bundle is signed with key {signer}, which promotion.trusted_keys does not name"
+        raise Refused(what, f"Bundle the version again with a trusted key ({', '.join(known)}), or trust that one")
+    try:
+        Ed25519PublicKey.from_public_bytes(b64decode(known[signer])).verify(signed, content)
+    except (InvalidSignature, ValueError):
+        what = f"the bundle's manifest.json is not what key {signer} has signed"
+        raise Refused(what, "Get the file again from who made it; somebody may have altered it") from None
+    return signer
+
+
+def _read_signature(text: bytes) -> tuple[str, bytes]:
+    try:
+        said = json.loads(text)
+        signer, signed = str(said["key"]), b64decode(said["signature"], validate=True)
+    except (ValueError, TypeError, KeyError, binascii.Error, RecursionError):
+        raise Refused("the bundle's manifest.sig is no signature", "Bundle the version again") from None
+    if len(signer) != _ID_LETTERS or not set(signer) <= set("0123456789abcdef"):  # it is shown to people
+        raise Refused("the bundle's manifest.sig names no key", "Bundle the version again")
+    return signer, signed
+
+
+def _read(secret: str) -> "Ed25519PrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        if "-----BEGIN" in secret:
+            key = load_pem_private_key(secret.encode(), None)
+        else:
+            key = Ed25519PrivateKey.from_private_bytes(b64decode(secret.strip(), validate=True))
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # what they say may repeat the secret
+        raise _NO_KEY from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _NO_KEY
+    return key

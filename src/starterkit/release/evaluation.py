@@ -1,0 +1,267 @@
+"""What the gate is told of a version, and `Judge`, who asks it and changes nothing."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from starterkit.contract import Prediction, Scalar
+from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord
+from starterkit.data.split import slices_of
+from starterkit.errors import ContractError, TrackingError
+from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
+from starterkit.release.evidence import EvidenceRecord, make_record
+from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.robustness import observe_reactions
+from starterkit.serving.graph import Columns
+from starterkit.serving.predictor import Predictor
+from starterkit.settings import Settings, Stage
+from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.tracking.runs import Tracker
+from starterkit.training.leakage import single_feature_shares
+from starterkit.training.trainer import evaluate, naive_baseline, predict
+from starterkit.verdict import Candidate, Cost, Evidence, Overlap
+
+# --- What answers cost, measured side by side: a busy machine slows both versions down alike.
+
+_MOST_ROWS = 1000
+_WARM_UP = 3
+_LEAST_ROUNDS = 15
+_MOST_ROUNDS = 200
+_SECONDS = 1.0
+
+
+def measure_costs(challenger: Predictor, champion: Predictor, columns: Columns) -> tuple[Cost, Cost]:
+    """The cost of both, over the same rows, in turns, with medians over the turns."""
+    one = {name: values[:1] for name, values in columns.items()}
+    many = {name: values[:_MOST_ROWS] for name, values in columns.items()}
+    single, several = (_in_turns(challenger, champion, asked) for asked in (one, many))
+    rows = len(next(iter(many.values())))
+    ours, theirs = (
+        Cost(one_row=single[place], many_rows=several[place], rows=rows, size=predictor.size)
+        for place, predictor in enumerate((challenger, champion))
+    )
+    return ours, theirs
+
+
+def _in_turns(challenger: Predictor, champion: Predictor, columns: Columns) -> tuple[float, float]:
+    """Median seconds of a call, for as many turns as the time allows, but a few in any case."""
+    for _ in range(_WARM_UP):
+        _seconds(challenger, columns), _seconds(champion, columns)
+    turns: list[tuple[float, float]] = []
+    end = time.perf_counter() + _SECONDS / 2
+    while len(turns) < _LEAST_ROUNDS or (len(turns) < _MOST_ROUNDS and time.perf_counter() < end):
+        turns.append((_seconds(challenger, columns), _seconds(champion, columns)))
+    return median(turn[0] for turn in turns), median(turn[1] for turn in turns)
+
+
+def _seconds(predictor: Predictor, columns: Columns) -> float:
+    began = time.perf_counter()
+    predictor.predict(columns)
+    return time.perf_counter() - began
+
+
+# --- Which rows of the holdout a version knew before, and which have a twin on the training side.
+
+
+def find_overlap(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
+    """What a run's record of its rows says about the holdout."""
+    return overlap_of(RowRecord.from_bytes(tracker.read_file(run, ROWS_FILE), f"run {run}"), dataset)
+
+
+def overlap_if_known(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
+    """The same for a champion, whose run may be gone: what it knew is worth a word and refuses nobody."""
+    try:
+        return find_overlap(tracker, run, dataset)
+    except TrackingError:
+        return Overlap(trained_on=None)
+
+
+def overlap_of(record: RowRecord | None, dataset: Dataset) -> Overlap:
+    """What a record says about a holdout. None, or one of other columns, says nothing."""
+    trained_on = record.trained_on(dataset.holdout) if record else None
+    if trained_on is None:
+        return Overlap(trained_on=None)
+    holdout, training = (rows.features.assign(**{"": rows.target}) for rows in (dataset.holdout, dataset.training))
+    return Overlap(
+        trained_on=trained_on,
+        alike=_standing_in(dataset.training.features, dataset.holdout.features),
+        copied=_standing_in(training, holdout),
+        usual=float(training.duplicated(keep=False).mean()),
+    )
+
+
+def _standing_in(known: pd.DataFrame, asked: pd.DataFrame) -> int:
+    """How many rows also stand in the other table."""
+    known_hashes, asked_hashes = (pd.util.hash_pandas_object(table, index=False) for table in (known, asked))
+    return int(asked_hashes.isin(known_hashes).sum())
+
+
+# --- What the gate is told: every candidate's answers over the same holdout rows, given as the API would give them.
+
+_OTHER_DATA = "A model for other data is another model: give the problem a new name"
+
+
+def collect_evidence(
+    problem: Problem,
+    dataset: Dataset,
+    registry: ModelRegistry,
+    tracker: Tracker,
+    version: Version,
+    champion: Version | None,
+) -> Evidence:
+    """The evidence for or against a version, taken from its registered files and its run, not from memory."""
+    challenger = registry.open(version)
+    serving, fault = None, None
+    if champion is not None:
+        try:
+            serving = str(champion), registry.open(champion)
+        except ContractError as error:
+            fault = _not_compared(str(champion), error)
+    evidence = weigh(problem, dataset, (str(version), challenger), serving)
+    return replace(
+        evidence,
+        champion_fault=fault or evidence.champion_fault,
+        origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
+        policy=dataset.policy,
+        overlap=find_overlap(tracker, version.run, dataset),
+        champion_overlap=overlap_if_known(tracker, champion.run, dataset) if champion else None,
+    )
+
+
+def weigh(
+    problem: Problem,
+    dataset: Dataset,
+    challenger: tuple[str, Predictor],
+    champion: tuple[str, Predictor] | None,
+) -> Evidence:
+    """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
+    holdout, (name, predictor) = dataset.holdout, challenger
+    guess = _guess(problem, dataset, predictor.contract.classes)
+    answered, fault, costs = None, None, (None, None)
+    if champion is not None:
+        try:
+            answered = _answering(_candidate(*champion, problem, dataset))
+            costs = measure_costs(predictor, champion[1], holdout.columns)
+        except ContractError as error:
+            fault = _not_compared(champion[0], error)
+    return Evidence(
+        contract=predictor.contract,
+        metric=problem.deciding_metric,
+        actual=holdout.target.to_numpy(),
+        features=holdout.columns,
+        groups=holdout.groups,
+        slices=slices_of(problem, dataset),
+        challenger=_candidate(name, predictor, problem, dataset),
+        baseline=evaluate("naive guess", problem.task, holdout, guess, predictor.contract.classes),
+        champion=answered,
+        champion_contract=champion[1].contract if champion else None,
+        champion_fault=fault,
+        leaks=single_feature_shares(problem, dataset),
+        strong=problem.strong,
+        cost=costs[0],
+        champion_cost=costs[1],
+        reactions=observe_reactions(problem, dataset, predictor),
+    )
+
+
+def _guess(problem: Problem, dataset: Dataset, classes: Sequence[Scalar]) -> Prediction:
+    """The naive guess, with a probability for each of the version's classes: this data may lack one, or have more."""
+    naive: Any = naive_baseline(problem.task, dataset.training)
+    guess = predict(naive, problem.task, dataset.holdout.features)
+    if guess.probabilities is None:
+        return guess
+    of_class = dict(zip(naive.classes_.tolist(), guess.probabilities.T, strict=True))
+    never = np.zeros(len(guess.values))
+    return guess._replace(probabilities=np.column_stack([of_class.get(label, never) for label in classes]))
+
+
+def _not_compared(champion: str, error: ContractError) -> ContractError:
+    return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.mend)
+
+
+def _answering(champion: Candidate) -> Candidate:
+    """A champion that has no number for some rows, for example where a value is missing now, compares with nobody."""
+    prediction = champion.prediction
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    without = int(np.isnan(numbers).reshape(len(numbers), -1).any(axis=1).sum())
+    if without:
+        raise ContractError(f"it has no answer for {without:,} of the {len(numbers):,} holdout rows", _OTHER_DATA)
+    return champion
+
+
+def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Dataset) -> Candidate:
+    contract, holdout = predictor.contract, dataset.holdout
+    lacking = [column for column in contract.names if column not in holdout.columns]
+    if lacking:
+        raise ContractError(f"it needs column '{lacking[0]}', which the data no longer has", _OTHER_DATA)
+    if contract.task != problem.task:
+        raise ContractError(f"it answers as a {contract.task} does", _OTHER_DATA)
+    for column in contract.columns:
+        is_text = holdout.columns[column.name].dtype.kind not in "biuf"
+        if is_text != (column.type == "string"):
+            raise ContractError(f"it takes column '{column.name}' as {column.kind}, the data has another", _OTHER_DATA)
+    if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
+        raise ContractError("it does not know all classes that the holdout has", _OTHER_DATA)
+    return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)
+
+
+# --- `Judge` asks the gate about a version and changes nothing.
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate decided about a version, the champion that it was compared with, and the evidence."""
+
+    version: Version
+    decision: Decision
+    earlier: Version | None
+    record: EvidenceRecord
+
+
+@dataclass(frozen=True)
+class Promotion(Judgement):
+    """A judgement that was carried out: the version is champion, or refused."""
+
+    @property
+    def champion(self) -> Version | None:
+        """The champion that stands now."""
+        return self.version if self.decision.passed else self.earlier
+
+
+class Judge:
+    """A stage's gate, told what the stage's data shows of its versions."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        gate: Gate,
+        registry: ModelRegistry,
+        tracker: Tracker,
+        progress: Progress = silent,
+    ) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._gate = gate
+        self._registry = registry
+        self._tracker = tracker
+        self._progress = progress
+
+    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
+        """Ask about a version (the newest, if none is named)."""
+        with step(self._progress, "ask the gate") as note:
+            version, champion = self._registry.version(number), self._registry.champion()
+            evidence = collect_evidence(self._problem, dataset, self._registry, self._tracker, version, champion)
+            decision = self._gate.decide(evidence)
+            passed = sum(verdict.passed for verdict in decision.asked)
+            note.text = f"{passed} of {len(decision.asked)} checks passed"
+        stage, gate = self._settings.stage, self._settings.gate
+        record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
+        return Judgement(version, decision, champion, record)

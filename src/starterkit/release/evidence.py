@@ -1,0 +1,169 @@
+"""The evidence of a decision as plain data, kept with the version for good."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starterkit.files import scratch_folder
+from starterkit.release.gate.comparison import Comparison, Rule, compare_with_champion
+from starterkit.release.gate.gate import Decision
+from starterkit.tracking.queries import keep_files
+from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.verdict import Candidate, Evidence
+
+if TYPE_CHECKING:
+    from starterkit.settings import GateSettings, Stage
+
+# --- The evidence as plain data: what the gate was told, what it said, and under which settings. No row is in it.
+
+FORMAT = 1
+"""Version of `evidence.json`."""
+
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class EvidenceRecord:
+    """What an auditor asks for about one decision."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The same content gives the same bytes. A figure that is not a number is null, for JSON has none."""
+        return json.dumps(self.content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def make_record(
+    stage: "Stage",
+    version: Version,
+    champion: Version | None,
+    evidence: Evidence,
+    decision: Decision,
+    settings: "GateSettings",
+    judged: datetime,
+) -> EvidenceRecord:
+    """The record of a decision; `judged` says when it was made."""
+    contract = evidence.contract
+    content = {
+        "format": FORMAT,
+        "kit": version_of("mlflow-starter-kit"),
+        "judged": judged.isoformat(timespec="seconds"),
+        "stage": str(stage),
+        "model": version.model,
+        "version": version.number,
+        "champion": champion.number if champion else None,
+        "passed": decision.passed,
+        "checks": [{**vars(verdict), "outcome": verdict.outcome} for verdict in decision.verdicts],
+        "settings": settings.model_dump(mode="json"),
+        "problem": {"name": contract.problem, "title": contract.title, "task": contract.task},
+        "target": {"name": contract.target.name, "unit": contract.target.unit},
+        "metric": {"name": evidence.metric.name, "greater_is_better": evidence.metric.greater_is_better},
+        "lineage": asdict(contract.lineage),
+        "columns": [{"name": one.name, "type": one.type, "sensitivity": one.sensitivity} for one in contract.columns],
+        "holdout": {"rows": len(evidence.actual), "groups": _count(evidence.groups)},
+        "policy": dict(evidence.policy),
+        "scores": {
+            "version": dict(evidence.challenger.scores),
+            "champion": dict(evidence.champion.scores) if evidence.champion else None,
+            "naive guess": dict(evidence.baseline.scores),
+        },
+        "comparison": _comparison(evidence, settings, None, 1),
+        "slices": {
+            name: _comparison(evidence, settings, rows, len(evidence.slices)) | {"rows": int(rows.sum())}
+            for name, rows in evidence.slices.items()
+        },
+        "fit": _fit(evidence),
+        "parity": asdict(contract.parity),
+        "overlap": asdict(evidence.overlap) if evidence.overlap else None,
+        "leaks": dict(evidence.leaks),
+        "strong": list(evidence.strong),
+        "cost": asdict(evidence.cost) if evidence.cost else None,
+        "champion_cost": asdict(evidence.champion_cost) if evidence.champion_cost else None,
+        "reactions": [asdict(reaction) for reaction in evidence.reactions],
+    }
+    return EvidenceRecord(_plain(content))
+
+
+def _comparison(
+    evidence: Evidence, settings: "GateSettings", rows: NDArray[np.bool_] | None, parts: int
+) -> dict[str, Any]:
+    """Challenger against champion by the gate's own rule: figures, margin and interval of the shortfall."""
+    if evidence.champion is None:
+        chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
+        return {"units": int(chosen.sum())}
+    rule = Rule(settings.tolerance, settings.min_rows)
+    found: Comparison = compare_with_champion(evidence, replace(rule, error_rate=rule.error_rate / parts), rows)
+    return asdict(found)
+
+
+def _fit(evidence: Evidence) -> dict[str, Any]:
+    """How answers and truth lie to each other, in counts and means that show no single row."""
+    if evidence.contract.classes:
+        return {"classes": list(evidence.contract.classes), "confusion": _confusion(evidence, evidence.challenger)}
+    answers, actual = evidence.challenger.prediction.values.astype(float), evidence.actual.astype(float)
+    bins = np.array_split(np.argsort(answers, kind="stable"), min(_BINS, max(1, len(answers) // 5)))
+    means = [(float(answers[rows].mean()), float(actual[rows].mean()), len(rows)) for rows in bins]
+    return {"bins": [{"answered": answered, "actual": true, "rows": rows} for answered, true, rows in means]}
+
+
+def _confusion(evidence: Evidence, candidate: Candidate) -> list[list[int]]:
+    classes = evidence.contract.classes
+    pairs = [(evidence.actual == true, candidate.prediction.values) for true in classes]
+    return [[int((here & (answers == told)).sum()) for told in classes] for here, answers in pairs]
+
+
+def _count(groups: NDArray[Any] | None) -> int | None:
+    return None if groups is None else len(np.unique(groups))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- The evidence of a decision, kept with the version for good.
+
+EVIDENCE_FILE = "evidence.json"
+PAGE_FILE = "gate.html"
+
+
+def keep_evidence(registry: ModelRegistry, version: Version, record: EvidenceRecord) -> str:
+    """Log the record and its page with the version's run, and name both in the version's tags.
+
+    Each judgement has a folder of its own, so that judging again loses nothing. Killed in between, the tags name what
+    is whole.
+
+    Returns
+    -------
+    digest
+        The SHA-256 of `evidence.json`, hexadecimal.
+    """
+    from starterkit.release.pages import gate_page
+
+    place = f"gate/{version.model}-{version.number}/{record.digest[:12]}"
+    with scratch_folder() as folder:
+        (folder / EVIDENCE_FILE).write_text(record.text, encoding="utf-8", newline="\n")
+        (folder / PAGE_FILE).write_text(gate_page(record.content, record.digest), encoding="utf-8")
+        keep_files(registry.connection, version.run, folder, place)
+    registry.tag(version, {"evidence": record.digest, "evidence_place": place})
+    return record.digest

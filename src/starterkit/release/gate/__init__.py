@@ -1,0 +1,1 @@
+"""Evidence in, verdict out. Pure: the gate reads no file, no server and no clock."""

@@ -1,0 +1,265 @@
+"""Checks on whether the figures can be believed at all, and on what the champion's clients would notice."""
+
+from collections.abc import Iterator, Mapping
+
+from starterkit.contract import Column, Contract, Treatment
+from starterkit.verdict import Check, Cost, Evidence, Verdict
+
+# --- Checks on whether the figures can be believed at all. A comparison with NaN is never a pass.
+
+
+class ParityProven(Check):
+    """The exported graph answers as the estimator does."""
+
+    name = "parity"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        parity = evidence.contract.parity
+        reason = f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows, {parity.allowed:g} allowed"
+        if parity.flipped_labels:
+            reason += f"; {parity.flipped_labels:,} labels changed"
+        if parity.probed:
+            reason += f"; {parity.flipped_leaves or 'no'} row{'s' * (parity.flipped_leaves != 1)} in another leaf"
+        return Verdict(
+            check=self.name, passed=parity.proven, reason=reason, figure=parity.largest, limit=parity.allowed
+        )
+
+
+class HoldoutUnseen(Check):
+    """The version was trained on no record (or group) of the holdout, whoever trained it and with whatever split.
+
+    Nor on a table that repeats the holdout under other identifiers: that shows where far more of the holdout's rows
+    stand in the training side than the training side repeats of its own.
+    """
+
+    name = "holdout"
+    _most_copied = 0.2
+    _most_times_usual = 10
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        overlap, rows = evidence.overlap, len(evidence.actual)
+        if overlap is None or overlap.trained_on is None:
+            reason = "its run does not say which rows it was trained on: train again with this version of the kit"
+            reason += ", and with the masking key that is here"
+            return Verdict(check=self.name, passed=False, reason=reason)
+        seen = overlap.trained_on
+        reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"
+        if overlap.alike:
+            reason += f"; {overlap.alike} have the same features as a training row"
+        copied = overlap.copied / rows
+        repeated = copied > self._most_copied and copied > self._most_times_usual * overlap.usual
+        if repeated:
+            reason += f"; {overlap.copied:,} stand in the training side under another identifier, target and all"
+            reason += f", while {overlap.usual:.1%} of its own rows have a twin. Remove the copies from the data"
+        return Verdict(check=self.name, passed=seen == 0 and not repeated, reason=reason, figure=seen, limit=0)
+
+
+class PolicyKept(Check):
+    """The version was trained for this stage, on data that shows what this stage's data shows, and no more or less.
+
+    A model fitted on masked rows never leaves its stage; production gets what staging trained.
+    """
+
+    name = "policy"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        lineage, origin = evidence.contract.lineage, evidence.origin
+        if origin is None:
+            return Verdict(check=self.name, passed=False, reason="nobody said which stage this is")
+        if lineage.stage != origin:
+            reason = f"it was trained in stage {lineage.stage}, and only versions of stage {origin} may come here"
+            return Verdict(check=self.name, passed=False, reason=reason, mend=f"Train it in stage {origin}")
+        names = dict.fromkeys([*evidence.policy, *lineage.policy])
+        pairs = {name: (lineage.policy.get(name, "raw"), evidence.policy.get(name, "raw")) for name in names}
+        others = [f"'{name}' {_DONE[was]}, now {_DONE[now]}" for name, (was, now) in pairs.items() if was != now]
+        if others:
+            reason = f"the stage shows other data now: {', '.join(others)}"
+            return Verdict(check=self.name, passed=False, reason=reason, mend="Train it again under today's policy")
+        treated = ", ".join(f"'{name}' {_DONE[treatment]}" for name, treatment in lineage.policy.items())
+        return Verdict(
+            check=self.name, passed=True, reason=f"trained in stage {origin}, {treated or 'every column raw'}"
+        )
+
+
+_DONE: Mapping[Treatment, str] = {
+    "raw": "raw",
+    "drop": "dropped",
+    "pseudonymise": "under pseudonyms",
+    "generalise": "in bands",
+    "mock": "made up",
+}
+
+
+class NoFeatureAlone(Check):
+    """No feature predicts the target by itself: one that does is mostly the target in disguise.
+
+    Parameters
+    ----------
+    limit
+        The largest share of the naive guess's loss that one feature may remove alone.
+    """
+
+    name = "leak"
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        asked = {name: share for name, share in evidence.leaks.items() if name not in evidence.strong}
+        if not asked:
+            return Verdict(check=self.name, passed=True, reason="the problem declares every feature as strong")
+        leaking = {name: share for name, share in asked.items() if not share <= self._limit}
+        strongest = max(asked, key=lambda name: asked[name])
+        reason = f"'{strongest}' alone removes {asked[strongest]:.0%} of the naive guess's loss"
+        if leaking:
+            names = ", ".join(f"'{name}' ({share:.1%})" for name, share in leaking.items())
+            reason = (
+                f"alone {names} removes nearly all of the naive guess's loss. Drop it, or name it in Problem(strong=…)"
+            )
+        return Verdict(check=self.name, passed=not leaking, reason=reason, figure=asked[strongest], limit=self._limit)
+
+
+class StaysRobust(Check):
+    """The version answers changed rows as the problem expects."""
+
+    name = "robustness"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        reactions = evidence.reactions
+        if not reactions:
+            return Verdict(check=self.name, passed=True, reason="the problem declares none")
+        failing = [one for one in reactions if not one.figure <= one.limit]
+        shown = failing or reactions
+        return Verdict(
+            check=self.name,
+            passed=not failing,
+            reason="; ".join(one.words for one in shown),
+            figure=shown[0].figure,
+            limit=shown[0].limit,
+        )
+
+
+# --- Checks on what the champion's clients would notice: requests that no longer fit, answers that come later.
+
+_FIRST = "no champion, so no clients yet"
+
+
+class SignatureKept(Check):
+    """Whatever the champion's clients send stays valid, and what they get stays of the same kind."""
+
+    name = "signature"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        before = evidence.champion_contract
+        if before is None:
+            return Verdict(check=self.name, passed=True, reason=_FIRST)
+        broken = list(_broken(evidence.contract, before))
+        reason = "; ".join(broken) if broken else "the champion's requests stay valid, the answers of the same kind"
+        if broken:
+            reason += ". A model with another signature gets another name"
+        return Verdict(check=self.name, passed=not broken, reason=reason)
+
+
+def _broken(contract: Contract, before: Contract) -> Iterator[str]:
+    ours, theirs = ({column.name: column for column in one.columns} for one in (contract, before))
+    # The API wants every column and refuses others, so a column more breaks as much as one less.
+    yield from (f"column '{name}' is new" for name in ours if name not in theirs)
+    for name, column in theirs.items():
+        if name not in ours:
+            yield f"column '{name}' is gone"
+        else:
+            yield from (f"column '{name}' {fault}" for fault in _narrowed(ours[name], column))
+    if contract.target.name != before.target.name:
+        yield "the target has another name"
+    if contract.task != before.task or contract.target.type != before.target.type:
+        yield f"answers are no longer {before.target.kind}"
+    if contract.target.unit != before.target.unit:
+        yield "the target has another unit"
+    if set(contract.classes) != set(before.classes):
+        yield "the classes are others"
+
+
+def _narrowed(column: Column, before: Column) -> Iterator[str]:
+    if column.type != before.type and (before.type, column.type) != ("integer", "float"):
+        yield f"takes {column.kind} instead of {before.kind}"
+        return
+    if column.unit != before.unit:
+        yield "has another unit"
+    if before.nullable and not column.nullable:
+        yield "no longer takes a missing value"
+    if column.categories:
+        if not before.categories or not set(before.categories) <= set(column.categories):
+            yield "takes fewer categories"
+        return
+    numbers = [value for value in before.categories if not isinstance(value, str)]
+    lowest, highest = (min(numbers), max(numbers)) if numbers else (before.minimum, before.maximum)
+    if column.minimum is not None and (lowest is None or lowest < column.minimum):
+        yield f"takes nothing below {column.minimum:g} any more"
+    if column.maximum is not None and (highest is None or highest > column.maximum):
+        yield f"takes nothing above {column.maximum:g} any more"
+
+
+class LatencyWithin(Check):
+    """A call takes no longer than a few times the champion's, measured side by side.
+
+    Parameters
+    ----------
+    ratio
+        How many times the champion's median a call may take.
+    floor
+        Seconds that a call may take in any case: below it nobody is refused for a factor of microseconds.
+    """
+
+    name = "latency"
+
+    def __init__(self, ratio: float, floor: float) -> None:
+        self._ratio = ratio
+        self._floor = floor
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        ours, theirs = evidence.cost, evidence.champion_cost
+        if ours is None or theirs is None:
+            return Verdict(check=self.name, passed=True, reason="no champion to measure against")
+        calls = [(1, ours.one_row, theirs.one_row), (ours.rows, ours.many_rows, theirs.many_rows)]
+        judged = [(mine, max(self._floor, self._ratio * yours)) for _, mine, yours in calls]
+        mine, limit = max(judged, key=lambda call: call[0] / call[1])
+        reason = "; ".join(
+            f"{_rows(rows)} in {mine * 1000:.3g} ms, the champion {yours * 1000:.3g} ms" for rows, mine, yours in calls
+        )
+        passed = all(mine <= limit for mine, limit in judged)
+        return Verdict(check=self.name, passed=passed, reason=reason, figure=mine * 1000, limit=limit * 1000)
+
+
+class SizeWithin(Check):
+    """The graph is no larger than a few times the champion's.
+
+    Parameters
+    ----------
+    ratio
+        How many times the champion's bytes a graph may have.
+    floor
+        Bytes that a graph may have in any case.
+    """
+
+    name = "size"
+
+    def __init__(self, ratio: float, floor: float) -> None:
+        self._ratio = ratio
+        self._floor = floor
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        ours, theirs = evidence.cost, evidence.champion_cost
+        if ours is None or theirs is None:
+            return Verdict(check=self.name, passed=True, reason="no champion to measure against")
+        figure, serving = _megabytes(ours), _megabytes(theirs)
+        limit = max(self._floor / 1e6, self._ratio * serving)
+        reason = f"{figure:.3g} MB, the champion {serving:.3g} MB"
+        return Verdict(check=self.name, passed=figure <= limit, reason=reason, figure=figure, limit=limit)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _megabytes(cost: Cost) -> float:
+    return cost.size / 1e6

@@ -1,0 +1,240 @@
+"""The rule of non-regression, for the whole holdout and for each slice, and how sure a difference is.
+
+See docs/decisions/0012-statistics.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starterkit.contract import Prediction, Scalar
+from starterkit.metrics import Metric, WeightedFigure, weighted_figure
+from starterkit.verdict import Candidate, Evidence
+
+# --- How sure a difference between two versions is, when both answered the same rows.
+
+_RESAMPLES = 2000
+_CELLS = 2_000_000
+"""Weights held at once: 16 MB, however many rows there are."""
+_SEED = 7919
+_LEAST_DEFINED = 0.99
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Between which bounds one version is worse than another, in the metric's own unit; negative where it is better.
+
+    `units` counts what is independent: rows, or groups. The bounds are NaN where too many resamples have no figure,
+    such as those that lack a class.
+    """
+
+    low: float
+    high: float
+    units: int
+
+
+def paired_shortfall(
+    metric: Metric,
+    challenger: WeightedFigure,
+    champion: WeightedFigure,
+    groups: NDArray[np.integer],
+    error_rate: float,
+) -> Shortfall:
+    """The shortfall of the challenger over n rows, with the percentile bootstrap's interval.
+
+    Each resample draws rows with replacement, the same for both, so that what is hard for both cancels out. Rows of
+    one group are drawn together, for they are not independent. The same rows give the same interval, always.
+
+    Parameters
+    ----------
+    groups
+        For each of n rows the number of its group, from 0. Where rows are independent, each has its own.
+    error_rate
+        The chance of each bound to be on the wrong side: 0.05 gives the two bounds of a 90% interval.
+
+    Notes
+    -----
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 and 13.
+    """
+    sign = -1 if metric.greater_is_better else 1
+    drawn = [sign * (challenger(weights) - champion(weights)) for weights in _resamples(groups)]
+    differences = np.concatenate(drawn)
+    defined = differences[np.isfinite(differences)]
+    low = high = float("nan")
+    if len(defined) >= _LEAST_DEFINED * len(differences):
+        low, high = np.quantile(defined, [error_rate, 1 - error_rate])
+    return Shortfall(float(low), float(high), _count(groups))
+
+
+def _resamples(groups: NDArray[np.integer]) -> Iterator[NDArray[np.float64]]:
+    """Weights for some resamples at a time, b × n."""
+    random, units = np.random.default_rng(_SEED), _count(groups)
+    at_once = max(1, _CELLS // len(groups))
+    for begin in range(0, _RESAMPLES, at_once):
+        count = min(at_once, _RESAMPLES - begin)
+        draws = random.integers(0, units, (count, units)) + units * np.arange(count)[:, None]
+        times = np.bincount(draws.ravel(), minlength=count * units).reshape(count, units)
+        yield times[:, groups].astype(np.float64)
+
+
+def _count(groups: NDArray[np.integer]) -> int:
+    return int(groups.max()) + 1
+
+
+# --- The rule of non-regression, for the whole holdout and for each slice of it. See docs/decisions/0012-statistics.md.
+#
+# A version passes when, on the same rows, the interval of its shortfall stays within the margin. It is worse when the
+# interval goes beyond the margin and is all above zero. Anything else, or too few rows, is "not enough rows".
+
+Outcome = Literal["not worse", "worse", "not enough rows"]
+
+LEAST_DIFFERING = 10
+"""With fewer rows, or groups, that speak for one of the two, too many resamples lack them all."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What counts as not worse.
+
+    Attributes
+    ----------
+    tolerance
+        The margin, as a share of the champion's loss: 0.02 is two percent.
+    min_rows
+        Below so many independent rows, or groups, nothing is concluded.
+    error_rate
+        The chance that a version just outside of the margin passes, and that one as good is called worse.
+    """
+
+    tolerance: float
+    min_rows: int
+    error_rate: float = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of it.
+
+    Attributes
+    ----------
+    figure, serving
+        The metric of the challenger and of the champion.
+    margin
+        How much worse is tolerated, in the metric's own unit.
+    low, high
+        The interval of the shortfall.
+    same
+        Both gave the very same answers.
+    units, differing, needed
+        How many independent rows, or groups, there are, in how many of them the two differ, and about how many rows
+        would tell; 0 where none would.
+    """
+
+    outcome: Outcome
+    figure: float
+    serving: float
+    margin: float
+    low: float
+    high: float
+    same: bool
+    units: int
+    differing: int
+    needed: int
+
+
+def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_] | None = None) -> Comparison:
+    """Challenger against champion over the holdout, or over some of its rows (n booleans)."""
+    assert evidence.champion is not None
+    assert evidence.champion_contract is not None
+    return compare_with(evidence, evidence.champion, evidence.champion_contract.classes, rule, rows)
+
+
+def compare_with(
+    evidence: Evidence,
+    other: Candidate,
+    classes: Sequence[Scalar],
+    rule: Rule,
+    rows: NDArray[np.bool_] | None = None,
+) -> Comparison:
+    """Challenger against any other that answered the same rows; `classes` are those of the other's probabilities."""
+    chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
+    actual, metric = evidence.actual[chosen], evidence.metric
+    answers, served = _rows_of(evidence.challenger.prediction, chosen), _rows_of(other.prediction, chosen)
+    ours = weighted_figure(metric.name, actual, answers, evidence.contract.classes)
+    theirs = weighted_figure(metric.name, actual, served, classes)
+    once = np.ones((1, len(actual)))
+    figure, serving = float(ours(once)[0]), float(theirs(once)[0])
+    margin = rule.tolerance * metric.loss(serving)
+    groups = _groups(evidence, chosen)
+    found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
+    differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
+    broken, same = _is_broken(answers), _same(metric, answers, served)
+    enough = found.units >= rule.min_rows and differing >= LEAST_DIFFERING
+    outcome: Outcome = "not enough rows"
+    if not broken and (same or (enough and found.high <= margin)):
+        outcome = "not worse"
+    elif broken or (np.isfinite(serving) and not np.isfinite(figure)) or (enough and found.low > 0):
+        outcome = "worse"
+    return Comparison(
+        outcome=outcome,
+        figure=figure,
+        serving=serving,
+        margin=margin,
+        same=same,
+        low=found.low,
+        high=found.high,
+        units=found.units,
+        differing=differing,
+        needed=_needed(
+            found.units, (found.high - found.low) / 2, metric.shortfall(figure, serving), margin, rule.min_rows
+        ),
+    )
+
+
+def _needed(units: int, half_width: float, shortfall: float, margin: float, least: int) -> int:
+    """About how many rows would tell, if the shortfall stays as it is; 0 where no number can be said.
+
+    An interval shrinks with the root of the number of rows, until it is within the margin or all above zero.
+    """
+    room = max(margin - shortfall, shortfall)
+    if not (room > 0 and np.isfinite(half_width)):
+        return 0
+    exact = units * (half_width / room) ** 2
+    digits = 10 ** max(0, len(str(int(exact))) - 2)
+    return max(least, int(np.ceil(exact / digits)) * digits)
+
+
+def _groups(evidence: Evidence, chosen: NDArray[np.bool_]) -> NDArray[np.integer]:
+    if evidence.groups is None:
+        return np.arange(int(chosen.sum()))
+    return np.unique(evidence.groups[chosen], return_inverse=True)[1]
+
+
+def _rows_of(prediction: Prediction, rows: NDArray[np.bool_]) -> Prediction:
+    probabilities = prediction.probabilities
+    return Prediction(prediction.values[rows], None if probabilities is None else probabilities[rows])
+
+
+def _differ(metric: Metric, actual: NDArray[Any], one: Prediction, other: Prediction) -> NDArray[np.bool_]:
+    """Which of n rows speak for one of the two. For the accuracy they do where one alone is right."""
+    if metric.name == "accuracy":
+        return (one.values == actual) != (other.values == actual)
+    if one.probabilities is None or other.probabilities is None:
+        return one.values != other.values
+    return (one.probabilities != other.probabilities).any(axis=1)
+
+
+def _is_broken(prediction: Prediction) -> bool:
+    """An answer is no number."""
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    return bool(np.isnan(numbers).any())
+
+
+def _same(metric: Metric, one: Prediction, other: Prediction) -> bool:
+    pairs: list[tuple[Any, Any]] = [(one.values, other.values)]
+    if metric.name != "accuracy":  # which looks at labels alone
+        pairs.append((one.probabilities, other.probabilities))
+    return all(np.array_equal(mine, yours) for mine, yours in pairs if mine is not None)

@@ -1,0 +1,131 @@
+"""`Gate`: asks every check and lets a version pass only if all of them do."""
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from starterkit.contract import Task
+from starterkit.errors import SettingsError
+from starterkit.metrics import metrics_for
+from starterkit.release.gate.checks import (
+    HoldoutUnseen,
+    LatencyWithin,
+    NoFeatureAlone,
+    ParityProven,
+    PolicyKept,
+    SignatureKept,
+    SizeWithin,
+    StaysRobust,
+)
+from starterkit.release.gate.comparison import Rule
+from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
+from starterkit.verdict import Check, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from starterkit.settings import GateSettings
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Every check's verdict, in the order in which they were asked."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def asked(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.off)
+
+    @property
+    def refusals(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+
+class Gate:
+    """The kit's checks with the stage's limits, then the project's own.
+
+    Raises
+    ------
+    SettingsError
+        A limit is set for a metric that this task does not have, or a check is named that there is not.
+    """
+
+    def __init__(self, settings: "GateSettings", task: Task, checks: Iterable[Check] = ()) -> None:
+        known = [metric.name for metric in metrics_for(task)]
+        for name in settings.limits:
+            if name not in known:
+                raise SettingsError(f"gate.limits.{name} is no metric for {task}", f"Use {', '.join(known)}")
+        rule = Rule(settings.tolerance, settings.min_rows)
+        self._checks: tuple[Check, ...] = (
+            PolicyKept(),
+            ParityProven(),
+            HoldoutUnseen(),
+            NoFeatureAlone(settings.leak_limit),
+            *(AbsoluteLimit(name, limit.min, limit.max) for name, limit in settings.limits.items()),
+            BetterThanBaseline(rule, settings.undecided),
+            NotWorseThanChampion(rule, settings.undecided),
+            NoSliceWorse(rule, settings.undecided_slices),
+            SignatureKept(),
+            LatencyWithin(settings.heavier, settings.latency_floor_ms / 1000),
+            SizeWithin(settings.heavier, settings.size_floor_mb * 1e6),
+            StaysRobust(),
+            *checks,
+        )
+        names = [_name(check) for check in self._checks if not isinstance(check, AbsoluteLimit)]
+        for name in settings.checks:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise SettingsError(f"gate.checks.{name} is no check{hint}", f"Name one of {', '.join(names)}")
+        self._off = frozenset(name for name, asked in settings.checks.items() if not asked)
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """Every check is asked, also after a refusal: people mend all at once. One that is off is shown, too."""
+        return Decision(
+            tuple(_off(check) if _name(check) in self._off else _ask(check, evidence) for check in self._checks)
+        )
+
+
+def _name(check: Check) -> str:
+    return getattr(check, "name", type(check).__name__)
+
+
+def _off(check: Check) -> Verdict:
+    return Verdict(check=_name(check), passed=True, off=True, reason="switched off by gate.checks in this stage")
+
+
+def _ask(check: Check, evidence: Evidence) -> Verdict:
+    name = _name(check)
+    try:
+        verdict = check.judge(evidence)
+    except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
+        return Verdict(check=name, passed=False, reason=f"the check itself failed: {_place(error)}")
+    if not isinstance(verdict, Verdict):
+        return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
+    if fault := _fault(verdict):
+        return Verdict(check=name, passed=False, reason=f"the check gave a verdict whose {fault}")
+    return verdict
+
+
+def _fault(verdict: Verdict) -> str:
+    """What of a project's verdict is of no use: NaN counts as true, and the record holds plain numbers only."""
+    if not isinstance(verdict.passed, bool | np.bool_):
+        return f"'passed' is a {type(verdict.passed).__name__}, not true or false"
+    for word, figure in (("figure", verdict.figure), ("limit", verdict.limit)):
+        if not (figure is None or isinstance(figure, Real)):
+            return f"'{word}' is a {type(figure).__name__}, not a number"
+    return ""
+
+
+def _place(error: Exception) -> str:
+    """The kind of failure and the line, without its message, which could repeat a person's value."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} ({frame.filename}, line {frame.lineno})"

@@ -1,0 +1,210 @@
+"""Checks on how good the answers are. A comparison with NaN is never a pass."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from starterkit.release.gate.comparison import LEAST_DIFFERING, Comparison, Rule, compare_with, compare_with_champion
+from starterkit.verdict import Check, Evidence, Verdict
+
+Undecided = Literal["pass", "refuse"]
+"""What becomes of a version when there are not enough rows to tell."""
+
+
+class AbsoluteLimit(Check):
+    """A metric is within the bounds that the stage's settings give."""
+
+    def __init__(self, metric: str, minimum: float | None = None, maximum: float | None = None) -> None:
+        self.name = f"limit {metric}"
+        self._metric = metric
+        self._minimum = minimum
+        self._maximum = maximum
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        figure = evidence.challenger.scores[self._metric]
+        within = [f"{self._metric} {figure:.4g}"]
+        passed, limit = True, None
+        for bound, word, holds in (
+            (self._minimum, "at least", lambda bound: figure >= bound),
+            (self._maximum, "at most", lambda bound: figure <= bound),
+        ):
+            if bound is not None:
+                within.append(f"{word} {bound:g} allowed")
+                if passed:
+                    passed, limit = holds(bound), bound
+        return Verdict(check=self.name, passed=passed, reason=", ".join(within), figure=figure, limit=limit)
+
+
+class BetterThanBaseline(Check):
+    """The model knows more than a guess that does not look at the row, and not by chance.
+
+    Parameters
+    ----------
+    rule, undecided
+        As for `NotWorseThanChampion`; the whole interval has to say better, so that no margin counts.
+    """
+
+    name = "baseline"
+
+    def __init__(self, rule: Rule, undecided: Undecided) -> None:
+        self._rule = replace(rule, tolerance=0)
+        self._undecided = undecided
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        metric = evidence.metric
+        figure, naive = evidence.challenger.scores[metric.name], evidence.baseline.scores[metric.name]
+        better = metric.shortfall(figure, naive) < 0
+        word = "better than" if better else "not better than"
+        reason = f"{metric.name} {figure:.4g} is {word} the naive guess's {naive:.4g}"
+        if not better:
+            return Verdict(check=self.name, passed=False, reason=reason, figure=figure, limit=naive)
+        found = compare_with(evidence, evidence.baseline, evidence.contract.classes, self._rule)
+        sure = found.outcome == "not worse"
+        passed = sure or (found.outcome != "worse" and self._undecided == "pass")
+        if not sure:
+            reason += (
+                f" on {_units(evidence, found)}: {_in_words(found)}{_mend(found, self._rule, passed, 'Hold out more')}"
+            )
+        return Verdict(
+            check=self.name,
+            passed=passed,
+            reason=reason,
+            figure=figure,
+            limit=naive,
+            undecided=found.outcome != "worse" and not sure,
+        )
+
+
+class NotWorseThanChampion(Check):
+    """On the same holdout rows the challenger is not worse than what serves now, as far as the rows can tell.
+
+    Parameters
+    ----------
+    rule
+        What counts as not worse.
+    undecided
+        What becomes of the version when there are not enough rows to tell.
+    """
+
+    name = "champion"
+
+    def __init__(self, rule: Rule, undecided: Undecided) -> None:
+        self._rule = rule
+        self._undecided = undecided
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        fault = evidence.champion_fault
+        if fault is not None:
+            return Verdict(check=self.name, passed=False, reason=fault.what, mend=fault.mend)
+        if evidence.champion is None:
+            return Verdict(check=self.name, passed=True, reason="no champion yet: this is the first")
+        found = compare_with_champion(evidence, self._rule)
+        undecided = found.outcome == "not enough rows"
+        passed = self._undecided == "pass" if undecided else found.outcome == "not worse"
+        against = f"{evidence.metric.name} {found.figure:.4g} against {found.serving:.4g} of {evidence.champion.name}"
+        reason = f"{against} on the same {_units(evidence, found)}: {_in_words(found)}"
+        if evidence.champion_overlap is not None and evidence.champion_overlap.trained_on:
+            reason += f". The champion was trained on {evidence.champion_overlap.trained_on} of them, which flatters it"
+        if undecided:
+            reason += _mend(found, self._rule, passed)
+        return Verdict(
+            check=self.name,
+            passed=passed,
+            reason=reason,
+            figure=found.high,
+            limit=found.margin,
+            undecided=undecided,
+        )
+
+
+class NoSliceWorse(Check):
+    """In none of the holdout's parts that the problem names is the challenger worse than what serves now.
+
+    The rule is the one for the whole holdout. Looking at k parts gives k chances to be wrong, so that each gets one
+    k-th of the error rate (Bonferroni): the chance of refusing a version that is as good everywhere stays the same.
+
+    Parameters
+    ----------
+    rule, undecided
+        As for `NotWorseThanChampion`; `undecided` speaks of parts with too few rows to tell.
+    """
+
+    name = "slices"
+
+    def __init__(self, rule: Rule, undecided: Undecided) -> None:
+        self._rule = rule
+        self._undecided = undecided
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        if not evidence.slices:
+            return Verdict(check=self.name, passed=True, reason="the problem names no slices")
+        if evidence.champion is None:
+            return Verdict(check=self.name, passed=True, reason="no champion to compare with")
+        rule = replace(self._rule, error_rate=self._rule.error_rate / len(evidence.slices))
+        found = {name: compare_with_champion(evidence, rule, rows) for name, rows in evidence.slices.items()}
+        worse = {name: one for name, one in found.items() if one.outcome == "worse"}
+        unsure = {name: one for name, one in found.items() if one.outcome == "not enough rows"}
+        shown = worse or unsure or found
+        metric = evidence.metric
+        worst = max(shown.values(), key=lambda one: _beyond(one, metric.loss(one.serving)))
+        reason = "; ".join(_slice_in_words(evidence, name, one) for name, one in worse.items())
+        if not worse:
+            reason = f"none of {len(found)} is worse"
+            without = [name for name, one in unsure.items() if _has_no_figure(one)]
+            few = [name for name in unsure if name not in without]
+            reason += f"; too few rows to be sure of {', '.join(few)}" if few else ""
+            reason += f"; {_NO_FIGURE}: {', '.join(without)}" if without else ""
+        return Verdict(
+            check=self.name,
+            passed=not worse and (not unsure or self._undecided == "pass"),
+            reason=reason,
+            figure=worst.high,
+            limit=worst.margin,
+            undecided=bool(unsure) and not worse,
+        )
+
+
+_NO_FIGURE = "no figure where the target has one class, or one value, only"
+
+
+def _has_no_figure(found: Comparison) -> bool:
+    return not (np.isfinite(found.figure) or np.isfinite(found.serving))
+
+
+def _beyond(found: Comparison, loss: float) -> float:
+    """How far the interval goes, by the champion's loss, of which each margin is the same share."""
+    return float(np.nan_to_num(found.high / (loss or 1), nan=-np.inf))
+
+
+def _slice_in_words(evidence: Evidence, name: str, found: Comparison) -> str:
+    figures = f"{evidence.metric.name} {found.figure:.4g} against {found.serving:.4g}"
+    return f"{name} ({_units(evidence, found)}): {figures}, {_in_words(found)}"
+
+
+def _units(evidence: Evidence, found: Comparison) -> str:
+    return f"{found.units:,} {'rows' if evidence.groups is None else 'groups'}"
+
+
+def _in_words(found: Comparison) -> str:
+    """Where the shortfall lies: ``0.67 better to 1.35 worse, at most 1.13 worse allowed``."""
+    if found.same:
+        return "the same answers"
+    if _has_no_figure(found):
+        return _NO_FIGURE
+    if not found.low <= found.high:
+        return "too many resamples have no figure"
+    ends = [f"{abs(end):.3g} {'worse' if end > 0 else 'better'}" for end in (found.low, found.high)]
+    return f"{ends[0]} to {ends[1]}, at most {found.margin:.3g} worse allowed"
+
+
+def _mend(found: Comparison, rule: Rule, passed: bool, mend: str = "Hold out more, or raise gate.tolerance") -> str:
+    if found.units < rule.min_rows:
+        needed = f"at least {rule.min_rows} are needed (gate.min_rows)"
+    elif found.differing < LEAST_DIFFERING:
+        needed = f"only {found.differing} differ, at least {LEAST_DIFFERING} are needed"
+    elif found.needed > found.units:
+        needed = f"about {found.needed:,} would tell"
+    else:
+        needed = "more would tell"
+    return f". Not enough rows: {needed}. " + ("Let pass by gate.undecided" if passed else mend)

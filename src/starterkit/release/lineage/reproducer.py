@@ -1,0 +1,203 @@
+"""`Reproducer`: trains a version again from what it says of itself, and compares the answers."""
+
+import json
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from starterkit.contract import Column, Contract, Lineage, Prediction
+from starterkit.data.dataset import ROWS_FILE
+from starterkit.data.privacy.policy import require_sight
+from starterkit.errors import KitError, Refused, UserError
+from starterkit.files import scratch_folder
+from starterkit.progress import Progress, silent, step
+from starterkit.release.lineage.checkout import Checkout
+from starterkit.release.lineage.origin import Cause, compare
+from starterkit.release.lineage.provenance import UNKNOWN, hidden, machine
+from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE
+from starterkit.settings import Settings, Stage
+from starterkit.tracking.queries import fetch_file
+from starterkit.tracking.registry import ModelRegistry, Version
+
+# --- What the registered model and the one made again answer to the same rows, in a file and bit for bit.
+
+_FILE = "answers.npz"
+_NAMES = ("registered", "again")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two models' answers to the same n rows lie apart. For a classifier it is the probabilities that count."""
+
+    rows: int
+    differing: int
+    largest: float
+    labels: int
+
+    @property
+    def identical(self) -> bool:
+        return self.differing == 0 and self.labels == 0
+
+
+def write_answers(folder: Path, registered: Prediction, again: Prediction) -> None:
+    """Leave both in the folder, each under its name."""
+    arrays = {}
+    for name, (values, probabilities) in zip(_NAMES, (registered, again), strict=True):
+        arrays[name] = values.astype(str) if values.dtype == object else values
+        if probabilities is not None:
+            arrays[f"{name}_probabilities"] = probabilities
+    np.savez(folder / _FILE, allow_pickle=False, **arrays)
+
+
+def read_answers(folder: Path) -> tuple[Prediction, Prediction] | None:
+    """Both again, the registered one's first; None where nobody came that far."""
+    if not (folder / _FILE).exists():
+        return None
+    with np.load(folder / _FILE, allow_pickle=False) as arrays:
+        registered, again = (Prediction(arrays[name], arrays.get(f"{name}_probabilities")) for name in _NAMES)
+    return registered, again
+
+
+def difference(one: Prediction, other: Prediction) -> Difference:
+    """Bit for bit: NaN is the same as NaN, and 0.0 is not -0.0."""
+    sides, labels, rows = (one.values, other.values), 0, len(one.values)
+    if one.probabilities is not None and other.probabilities is not None:
+        labels = int((one.values != other.values).sum())
+        sides = one.probabilities, other.probabilities
+    values, others = (np.ascontiguousarray(side, dtype=np.float64).reshape(rows, -1) for side in sides)
+    if values.shape != others.shape:  # a class more or less
+        return Difference(rows, rows, float("inf"), labels)
+    differing = np.any(values.view(np.uint64) != others.view(np.uint64), axis=1)
+    largest = float(np.max(np.abs(values[differing] - others[differing]), initial=0))
+    return Difference(rows, int(differing.sum()), largest, labels)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of training a version again.
+
+    `causes` are commit, lock, data and parameters: same or not. `difference` is None where the training again did not
+    come to answers, and `failure` says why. `same_graph` is byte for byte. `deterministic` says whether two trainings
+    here give the same answers; None where nobody asked. `machine` says what is other about Python and the machine.
+    """
+
+    version: Version
+    lineage: Lineage
+    environment: str
+    data: str
+    causes: tuple[Cause, ...]
+    difference: Difference | None
+    failure: str = ""
+    same_graph: bool = False
+    deterministic: bool | None = None
+    machine: str = ""
+
+    @property
+    def identical(self) -> bool:
+        return self.difference is not None and self.difference.identical
+
+    @property
+    def differing(self) -> tuple[Cause, ...]:
+        return tuple(cause for cause in self.causes if cause.same is False)
+
+
+class Reproducer:
+    """Trains versions of one registered model again. `columns` are the data's as the project declares them today."""
+
+    def __init__(
+        self, registry: ModelRegistry, settings: Settings, columns: Iterable[Column], progress: Progress = silent
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._columns = columns
+        self._progress = progress
+
+    def reproduce(self, version: Version, keep: bool = False) -> Reproduction:
+        """Train again in a scratch folder, which is removed afterwards unless it is to be kept.
+
+        Raises
+        ------
+        UserError
+            The version was trained in another stage, or its commit is not here.
+        DataError
+            The stage may not see a column that is sensitive today, whatever the commit's schema says of it.
+        KitError
+            The commit's environment cannot be made, or its code does not run.
+        """
+        with scratch_folder("reproduce", keep) as folder:
+            with step(self._progress, "open the version") as note:
+                first = folder / "first"
+                first.mkdir()
+                registered = self._registry.fetch(version, first / "registered")
+                contract = Contract.from_json((registered / CONTRACT_FILE).read_bytes())
+                lineage = contract.lineage
+                fetch_file(self._registry.connection, lineage.run, ROWS_FILE, first)
+                note.text = f"{version}, from run {lineage.run[:12]}"
+            self._require_origin(version, contract)
+            with step(self._progress, "check out") as note:
+                checkout = Checkout(self._settings, lineage.commit, folder)
+                note.text = f"commit {lineage.commit[:12]}" + (f" in {folder}" if keep else "")
+            with step(self._progress, "environment") as note:
+                environment = note.text = checkout.make_environment()
+            data = checkout.bring_data(lineage.data_source)
+            facts = self._train(checkout, first, lineage)
+            given = read_answers(first)
+            found = difference(*given) if given else None
+            deterministic = None
+            if given and found and not found.identical:
+                second = shutil.copytree(registered, folder / "second" / "registered").parent
+                self._train(checkout, second, lineage, "and once more")
+                if once_more := read_answers(second):
+                    deterministic = difference(given[1], once_more[1]).identical
+            return Reproduction(
+                version=version,
+                lineage=lineage,
+                environment=environment,
+                data=data,
+                causes=compare(lineage, facts),
+                difference=found,
+                failure=facts.get("error", {}).get("what", ""),
+                same_graph=facts.get("graph_digest") == contract.digests[GRAPH_FILE],
+                deterministic=deterministic,
+                machine=_other_machine(lineage, facts.get("python", platform.python_version())),
+            )
+
+    def _require_origin(self, version: Version, contract: Contract) -> None:
+        settings, lineage = self._settings, contract.lineage
+        if settings.stage is Stage.PROD or lineage.stage != settings.stage:
+            what = f"{version} was trained in stage {lineage.stage}, and stage {settings.stage} cannot do that again"
+            raise UserError(what, f"Set KIT_STAGE={lineage.stage}, and name the version by its number there")
+        if lineage.commit == UNKNOWN:
+            what = f"{version} was trained outside of git, so nobody can tell its code"
+            raise Refused(what, "Train a new version in a git repository")
+        if unknown := hidden(lineage.parameters):
+            what = f"{version} was trained with a hidden {unknown[0]}, so nobody can give it that parameter again"
+            raise Refused(what, "Rename the parameter if it is no secret, and train a new version")
+        # The commit's code asks its own schema, which may have called a column plain that is sensitive today.
+        masked = {column.name for column in (*contract.columns, contract.target) if column.sensitivity == "sensitive"}
+        require_sight(settings.stage, [column for column in self._columns if column.name not in masked])
+
+    def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
+        with step(self._progress, name) as note:
+            (folder / "parameters.json").write_text(json.dumps(dict(lineage.parameters)), "utf-8")
+            code, found = checkout.train(folder, lineage.data_source), folder / "facts.json"
+            if not found.exists():
+                what = f"the code of commit {lineage.commit[:12]} does not run by itself (exit code {code})"
+                raise KitError(what, "Add --keep and read log.txt in the folder that is named")
+            facts = json.loads(found.read_text("utf-8"))
+            if error := facts.get("error"):
+                error["what"] = error["what"].replace(checkout.seen(lineage.data_source), lineage.data_source)
+            note.text = error["what"] if error else f"{facts['rows']} rows"
+        if not Path(facts.get("code", "")).is_relative_to(checkout.root.resolve()):
+            raise KitError("the training again did not run the commit's own code", "Report this with log.txt")
+        return facts
+
+
+def _other_machine(lineage: Lineage, python: str) -> str:
+    pairs = [("Python", lineage.python, python), ("machine", lineage.machine, machine())]
+    return "; ".join(f"{name} {then} then, {now} here" for name, then, now in pairs if then and then != now)

@@ -1,0 +1,150 @@
+"""Parquet and Arrow IPC files: typed columns, read a few rows at a time."""
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc, parquet
+
+from starterkit.contract import Column
+from starterkit.errors import DataError
+from starterkit.serving.batch.csv_source import MORSEL_BYTES, MORSEL_ROWS, Morsel, Rows, filled, missing_in
+from starterkit.serving.batch.plan import Kind
+from starterkit.serving.validation import Values
+
+FEWEST_ROWS = 256
+_READ_BYTES = 1 << 20
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
+class ArrowSource:
+    """One Parquet file, Arrow file or Arrow stream."""
+
+    def __init__(self, path: Path, kind: Kind) -> None:
+        self._path = path
+        self.name = str(path)
+        self._batches: Callable[[int], Iterator[pa.RecordBatch]]
+        self.rows: int | None
+        try:
+            if kind == "parquet":
+                self._open_parquet()
+            else:
+                self._open_arrow()
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._unsound(error) from None
+        if self.rows == 0:
+            raise DataError(f"{path} has no rows", "Name another file, or take it out of the folder")
+        self.names = self._stored.names
+        self._written = pa.schema([_plain(field) for field in self._stored], self._stored.metadata)
+        for field in self._written:
+            if pa.types.is_nested(field.type) and "dictionary<" in str(field.type):
+                raise DataError(f"{path} has a column '{field.name}' of nested dictionaries", "Leave it out")
+
+    def morsels(self, position: int) -> Iterator[Morsel]:
+        begin = position
+        try:
+            for piece in self._batches(position):
+                begin += piece.num_rows
+                yield Morsel(piece, begin, begin / self.rows if self.rows else None)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unsound(error) from None
+
+    def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
+        batch: pa.RecordBatch = morsel.data
+        columns = [batch.column(name) for name in names]
+        plain = [_decoded(column) for column in columns]
+        schema = pa.schema([self._written.field(name) for name in names], self._written.metadata)
+        return Rows(pa.RecordBatch.from_arrays(plain, schema=schema), len(batch), np.arange(len(batch)))
+
+    def values(self, column: Column, array: pa.Array) -> Values:
+        missing = missing_in(array)
+        if pa.types.is_null(array.type):
+            array = pa.nulls(len(array), pa.string() if column.type == "string" else pa.float64())
+        kind = array.type
+        right = np.zeros_like(missing)
+        if any(check(kind) for check in _TEXTS):
+            return Values(array.to_numpy(zero_copy_only=False), missing, right)
+        if pa.types.is_boolean(kind):
+            return Values(filled(array, False), missing, right)
+        if any(check(kind) for check in _NUMBERS):
+            numbers = array if pa.types.is_integer(kind) else pc.cast(array, pa.float64())
+            return Values(filled(numbers, 0), missing, right)
+        return Values(np.zeros(len(array)), missing, ~missing)
+
+    def schema(self, columns: Sequence[Column]) -> pa.Schema:
+        """As stored, but for dictionaries, which are a way of storing: their values are written plainly."""
+        return self._written
+
+    def _open_parquet(self) -> None:
+        # Read through small buffers: a memory map would count as memory, and a row group can be the whole file.
+        file = parquet.ParquetFile(self._path, buffer_size=_READ_BYTES, pre_buffer=False)
+        self._stored, self.rows = file.schema_arrow, file.metadata.num_rows
+        self._batches = lambda position: _rest_of_parquet(file, position)
+
+    def _open_arrow(self) -> None:
+        with self._path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if content[:4] == b"FEA1":
+            raise DataError(f"{self._path} is in Feather's first format", "Write it again with today's pyarrow")
+        buffer = pa.py_buffer(content)
+        if content[:6] == b"ARROW1":  # suffixes say little: both forms go by all of them
+            reader = ipc.open_file(buffer)
+            self._stored = reader.schema
+            stored = lambda: map(reader.get_batch, range(reader.num_record_batches))  # noqa: E731
+        else:
+            self._stored = ipc.open_stream(buffer).schema
+            stored = lambda: iter(ipc.open_stream(buffer))  # noqa: E731
+        self.rows = None if any(batch.num_rows for batch in stored()) else 0
+        self._batches = lambda position: _rest_of_arrow(stored(), content, position)
+
+    def _unsound(self, error: Exception) -> DataError:
+        reason = getattr(error, "strerror", None) or "it is not what its name says, or incomplete"
+        return DataError(f"{self._path} cannot be read: {reason}", "Repair or replace it")
+
+
+def _rest_of_parquet(file: parquet.ParquetFile, position: int) -> Iterator[pa.RecordBatch]:
+    """Batches from a row on, without reading the row groups before it."""
+    sizes = [file.metadata.row_group(place).num_rows for place in range(file.metadata.num_row_groups)]
+    first = 0
+    while first < len(sizes) and position >= sizes[first]:
+        position -= sizes[first]
+        first += 1
+    if first == len(sizes):
+        return
+    bytes_a_row = sum(file.metadata.row_group(place).total_byte_size for place in range(len(sizes))) / sum(sizes)
+    size = max(FEWEST_ROWS, min(MORSEL_ROWS, int(MORSEL_BYTES / max(bytes_a_row, 1))))
+    for place in range(first, len(sizes)):  # together, batches would not end where they ended the first time
+        for batch in file.iter_batches(size, row_groups=[place]):
+            yield from _pieces(batch, position)
+            position = max(0, position - batch.num_rows)
+
+
+def _rest_of_arrow(batches: Iterator[pa.RecordBatch], content: mmap.mmap, position: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if position < batch.num_rows:
+            batch.validate()
+            for piece in _pieces(batch, position):
+                yield piece
+                if hasattr(mmap, "MADV_DONTNEED"):
+                    content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
+        position = max(0, position - batch.num_rows)
+
+
+def _pieces(batch: pa.RecordBatch, position: int) -> Iterator[pa.RecordBatch]:
+    """A batch from a row on, cut where it is always cut, however far an earlier run came."""
+    size = max(FEWEST_ROWS, min(MORSEL_ROWS, MORSEL_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+    for first in range(0, batch.num_rows, size):
+        if first >= position:
+            yield batch.slice(first, size)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

@@ -1,0 +1,298 @@
+"""One file's rows to bytes of another: read, check, answer, encode. Any number of threads do this beside each other."""
+
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow import csv, ipc, parquet
+from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
+
+from starterkit.contract import Contract, Prediction
+from starterkit.errors import ContractError, DataError
+from starterkit.serving.batch.arrow_source import ArrowSource
+from starterkit.serving.batch.csv_source import CsvSource, Morsel, Rows, require_columns
+from starterkit.serving.batch.plan import Kind, kind_of
+from starterkit.serving.graph import Columns
+from starterkit.serving.predictor import Predictor
+from starterkit.serving.validation import Fault, check_columns, faults_of_answers
+
+# --- A model's answers as columns of a file: the prediction and, from a classifier, each class's probability.
+
+PREDICTION = "prediction"
+_PROBABILITY = "probability_of_"
+_TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
+
+
+def answer_schema(contract: Contract) -> pa.Schema:
+    """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
+    kind = pa.float64() if contract.task == "regression" else _TYPES[contract.target.type]
+    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
+    probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
+    return pa.schema([(PREDICTION, kind), *probabilities])
+
+
+def answer_columns(contract: Contract, prediction: Prediction) -> pa.RecordBatch:
+    """n answers in these columns."""
+    schema = answer_schema(contract)
+    numbers = (
+        prediction.probabilities if prediction.probabilities is not None else np.empty((len(prediction.values), 0))
+    )
+    columns = [pa.array(prediction.values).cast(schema.field(0).type), *map(pa.array, np.ascontiguousarray(numbers.T))]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+# --- Scored rows as bytes that are appended to what is there: lines of CSV, or messages of an Arrow stream.
+#
+# A Parquet file or an Arrow file cannot be appended to, because its table of contents stands at its end. It is first
+# written as a stream and made from that at last.
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_ROW_GROUP = 131_072
+
+
+def to_csv(batch: pa.RecordBatch, header: bool = False) -> pa.Buffer:
+    """Lines of CSV.
+
+    Raises
+    ------
+    pa.ArrowException
+        A column holds what CSV cannot.
+    """
+    sink = pa.BufferOutputStream()
+    csv.write_csv(batch, sink, csv.WriteOptions(include_header=header))
+    return sink.getvalue()
+
+
+def longer_lines(lines: pa.Array, answers: pa.RecordBatch, end: bytes) -> pa.Buffer:
+    """Lines of CSV as they stand in their file, each with the answers behind it."""
+    fields = [_fields(column) for column in answers.columns]
+    fields[-1] = _concatenated([fields[-1], end], b"")
+    joined = _concatenated([lines, *fields], b",")
+    first, last = joined.offset, joined.offset + len(joined)
+    offsets = memoryview(joined.buffers()[1]).cast("i")
+    return joined.buffers()[2].slice(offsets[first], offsets[last] - offsets[first])
+
+
+def longer_header(source: CsvSource, answers: pa.Schema) -> bytes:
+    """The header line as it stands in its file, with the added columns' names."""
+    names = [quoted(pa.array([name]))[0].as_py().encode() for name in answers.names]
+    return b",".join([source.header.rstrip(b"\r\n"), *names]) + source.line_end
+
+
+def quoted(texts: pa.Array) -> pa.Array:
+    """Texts as CSV fields, in quotes where they need them."""
+    doubled = call_function("replace_substring", [texts], ReplaceSubstringOptions('"', '""'))
+    whole = _concatenated(['"', doubled, '"'], "")
+    needed = call_function("match_substring_regex", [texts], MatchSubstringOptions('[",\r\n]'))
+    return call_function("if_else", [needed, whole, texts])
+
+
+def finish(stream: Path, destination: Path, kind: Kind) -> None:
+    """Make a file of its kind from what was appended."""
+    if kind == "csv":
+        stream.rename(destination)
+        return
+    if kind == "arrow stream":
+        with stream.open("ab") as file:
+            file.write(_END_OF_STREAM)
+        stream.rename(destination)
+        return
+    with stream.open("rb") as file:
+        _convert(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), destination, kind)
+
+
+def _convert(content: mmap.mmap, destination: Path, kind: Kind) -> None:
+    """Write the stream's rows once more, a row group at a time."""
+    reader = ipc.open_stream(pa.py_buffer(content))
+    if kind == "arrow file":
+        with ipc.new_file(destination, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                _forget(content)
+        return
+    # A dictionary of numbers costs more time than the space that it saves.
+    texts = [field.name for field in reader.schema if pa.types.is_string(field.type)]
+    with parquet.ParquetWriter(destination, reader.schema, use_dictionary=texts) as writer:
+        waiting: list[pa.RecordBatch] = []
+        for batch in reader:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= _ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(waiting))
+                waiting.clear()
+                _forget(content)
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
+
+
+def _concatenated(parts: Sequence[pa.Array | bytes | str], between: bytes | str) -> pa.Array:
+    """Texts joined row by row. A part that is no array stands in every row."""
+    kind = pa.binary() if isinstance(between, bytes) else pa.string()
+    given = [part if isinstance(part, pa.Array) else pa.scalar(part, kind) for part in parts]
+    return call_function("binary_join_element_wise", [*given, pa.scalar(between, kind)])
+
+
+def _fields(column: pa.Array) -> pa.Array:
+    texts = quoted(column) if pa.types.is_string(column.type) else column.cast(pa.string())
+    return texts.cast(pa.binary())
+
+
+def _forget(content: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A morsel after all of it: its good rows as bytes, and the faults of the others. Rows count from the morsel's."""
+
+    content: bytes | pa.Buffer
+    rows: int
+    faults: Sequence[Fault]
+    end: int
+    share: float | None
+
+    @property
+    def bad(self) -> int:
+        return len({fault.row for fault in self.faults})
+
+
+class FileScoring:
+    """How the morsels of one file become another file of some kind.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, has no rows, or lacks a column that the model takes.
+    """
+
+    def __init__(self, source: CsvSource | ArrowSource, kind: Kind, predictor: Predictor) -> None:
+        contract = predictor.contract
+        self.source = source
+        self._predictor = predictor
+        self._kind = kind
+        added = answer_schema(contract)
+        require_columns(source.name, list(source.names), contract.names, added.names)
+        # Between two CSV files the lines are copied, and nothing but the model's columns is parsed.
+        self._copies_lines = isinstance(source, CsvSource) and kind == "csv"
+        self._names = contract.names if self._copies_lines else source.names
+        self._schema = _joined(source.schema(contract.columns), added)
+        self.beginning = self._begin(added)
+
+    def score(self, morsel: Morsel) -> Scored:
+        """Read, check, answer and encode.
+
+        Raises
+        ------
+        DataError
+            The file is not what its beginning promised.
+        ContractError
+            The graph failed.
+        """
+        contract = self._predictor.contract
+        rows = self.source.read(morsel, self._names)
+        given = {one.name: self.source.values(one, rows.table.column(one.name)) for one in contract.columns}
+        checked = check_columns(contract, given)
+        columns, good = checked.columns, np.flatnonzero(~checked.bad)
+        if len(good) < len(checked.bad):
+            columns = _taken(columns, good)
+        prediction = self._answer(columns) if len(good) else None
+        unanswered = faults_of_answers(prediction) if prediction else []
+        faults = [replace(fault, row=int(rows.kept[fault.row])) for fault in checked.faults]
+        faults += [replace(fault, row=int(rows.kept[good[fault.row]])) for fault in unanswered]
+        if prediction and unanswered:
+            some = np.delete(np.arange(len(good)), [fault.row for fault in unanswered])
+            good, columns, shares = good[some], _taken(columns, some), prediction.probabilities
+            prediction = Prediction(prediction.values[some], None if shares is None else shares[some])
+        content = self._encode(rows, good, columns, prediction) if prediction and len(good) else b""
+        together = sorted([*rows.torn, *faults], key=lambda fault: fault.row)
+        return Scored(content, rows.count, together, morsel.end, morsel.share)
+
+    def _answer(self, columns: Columns) -> Prediction:
+        try:
+            return self._predictor.predict(columns)
+        except ContractError:  # its message may repeat a value
+            what = f"the model's graph failed on rows of {self.source.name}"
+            raise ContractError(what, "Export the model again") from None
+
+    def _encode(
+        self, rows: Rows, good: NDArray[np.int64], columns: Columns, prediction: Prediction
+    ) -> bytes | pa.Buffer:
+        answers = answer_columns(self._predictor.contract, prediction)
+        whole = len(good) == len(rows.table)
+        if self._copies_lines and isinstance(self.source, CsvSource) and rows.lines is not None:
+            lines = rows.lines if whole else rows.lines.take(pa.array(good))
+            return longer_lines(lines, answers, self.source.line_end)
+        table = rows.table if whole else rows.table.take(pa.array(good))
+        if isinstance(self.source, CsvSource):
+            table = _typed(table, self._schema, columns, self.source.name)
+        batch = pa.RecordBatch.from_arrays([*table.columns, *answers.columns], schema=self._schema)
+        if self._kind != "csv":
+            return batch.serialize()
+        try:
+            return to_csv(batch)
+        except pa.ArrowException:  # its message may repeat a value
+            what = f"{self.source.name} has values that CSV cannot hold, such as bytes that are no text"
+            raise DataError(what, "Write Parquet, or leave the column out") from None
+
+    def _begin(self, added: pa.Schema) -> bytes | pa.Buffer:
+        """What stands before the rows: the header line, or the stream's schema."""
+        if self._copies_lines and isinstance(self.source, CsvSource):
+            return longer_header(self.source, added)
+        if self._kind == "parquet":
+            self._refuse_what_parquet_lacks()
+        if self._kind != "csv":
+            return self._schema.serialize()
+        try:
+            return to_csv(pa.RecordBatch.from_pylist([], self._schema), header=True)
+        except pa.ArrowException:
+            what = f"{self.source.name} has columns that CSV cannot hold, such as lists"
+            raise DataError(what, "Write Parquet, or leave them out") from None
+
+    def _refuse_what_parquet_lacks(self) -> None:
+        try:
+            parquet.ParquetWriter(pa.BufferOutputStream(), self._schema).close()
+        except pa.ArrowException:
+            what = f"{self.source.name} has columns that Parquet cannot hold, such as intervals"
+            raise DataError(what, "Write an Arrow file, or leave them out") from None
+
+
+def open_scoring(path: Any, destination: Any, predictor: Predictor) -> FileScoring:
+    """The way from one file to another, by their suffixes."""
+    kind, made, contract = kind_of(path), kind_of(destination), predictor.contract
+    if kind != "csv":
+        return FileScoring(ArrowSource(path, kind), made, predictor)
+    # A typed file gets its numbers from their texts: a float holds whole ones up to 2 ** 53 only.
+    numbers = [one.name for one in contract.columns if one.type in ("integer", "float") and made == "csv"]
+    return FileScoring(CsvSource(path, contract.names, numbers), made, predictor)
+
+
+def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:
+    return pa.schema([*stored, *added], stored.metadata)
+
+
+def _taken(columns: Columns, rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _typed(table: pa.RecordBatch, schema: pa.Schema, columns: Columns, name: str) -> pa.RecordBatch:
+    """Texts of a CSV file as what they are known to be by now."""
+    arrays = []
+    for field, texts in zip(schema, table.columns, strict=False):
+        if field.name not in columns or pa.types.is_string(field.type):
+            arrays.append(texts)
+            continue
+        try:  # from the text where it is plain: a float holds whole numbers up to 2 ** 53 only
+            arrays.append(pc.cast(texts, field.type))
+        except pa.ArrowInvalid:
+            try:
+                arrays.append(pa.array(columns[field.name], from_pandas=True).cast(field.type))
+            except pa.ArrowInvalid:
+                what = f"column '{field.name}' of {name} has whole numbers of more than 64 bits"
+                raise DataError(what, "Write CSV") from None
+    return pa.RecordBatch.from_arrays(arrays, names=table.schema.names)

@@ -1,0 +1,187 @@
+"""`Graph`: an ONNX graph that takes columns and gives a prediction, on the cores that it may use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starterkit.contract import Column, Layout, Prediction, Task
+from starterkit.errors import ContractError, SettingsError
+from starterkit.machine import send_nothing
+
+# --- What a session may use, and what it gets.
+
+_NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_MEND = "Install onnxruntime-gpu and its driver, set serving.providers to [cpu], or allow serving.provider_fallback"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Threads of one call, and execution providers in the order of preference: `cpu`, `cuda`.
+
+    Where a provider that is asked for is not there, `fallback` takes the next one, and the CPU in the end.
+    """
+
+    threads: int = 1
+    providers: Sequence[str] = ("cpu",)
+    fallback: bool = False
+
+    def choose(self, available: Sequence[str]) -> list[str]:
+        """onnxruntime's names of those that are there.
+
+        Raises
+        ------
+        SettingsError
+            One is not, and no fall-back is allowed.
+        """
+        wanted = [_NAMES[name] for name in self.providers]
+        missing = [name for name in self.providers if _NAMES[name] not in available]
+        if missing and not self.fallback:
+            raise refusal(missing[0], available)
+        return [name for name in wanted if name in available] or [_NAMES["cpu"]]
+
+    def require(self, got: Sequence[str]) -> None:
+        """See that a session has what it was given: onnxruntime falls back without a word where a driver is missing.
+
+        Raises
+        ------
+        SettingsError
+            It has not, and no fall-back is allowed.
+        """
+        missing = [name for name in self.providers if _NAMES[name] not in got]
+        if missing and not self.fallback:
+            raise refusal(missing[0], got)
+
+
+def refusal(name: str, there: Sequence[str]) -> SettingsError:
+    return SettingsError(f"execution provider '{name}' is not there, only {', '.join(short(there))}", _MEND)
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """onnxruntime's names as the settings have them; those that the settings do not know stay out."""
+    known = {long: name for name, long in _NAMES.items()}
+    return [known[name] for name in names if name in known]
+
+
+# --- `Graph`: an ONNX graph that takes columns and gives a prediction.
+
+Columns = Mapping[str, NDArray[Any]]
+"""One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
+_ONE_THREAD = Compute()
+
+
+class Session:
+    """An ONNX graph in onnxruntime. `providers` names where it really runs: `cpu`, `cuda`.
+
+    Raises
+    ------
+    ContractError
+        onnxruntime refuses the graph.
+    SettingsError
+        A provider is not there, and no fall-back is allowed.
+    """
+
+    def __init__(self, graph: bytes, compute: Compute = _ONE_THREAD) -> None:
+        send_nothing()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = compute.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors reach us as exceptions
+        chosen = compute.choose(onnxruntime.get_available_providers())
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
+        except Exception as error:  # onnxruntime's errors share no other base class
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"onnxruntime cannot load the graph: {reason}", "Export the model again") from error
+        compute.require(self._session.get_providers())
+        self.providers = tuple(short(self._session.get_providers()))  # the CPU too, for what another cannot do
+        self.inputs = tuple(given.name for given in self._session.get_inputs())
+
+    def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """One array for each output of the graph.
+
+        Raises
+        ------
+        ContractError
+            The graph does not take these arrays.
+        """
+        try:
+            return [np.asarray(one) for one in self._session.run(None, dict(feed))]
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
+
+
+class Graph:
+    """A graph in memory, ready to answer for columns.
+
+    Raises
+    ------
+    ContractError
+        onnxruntime refuses the graph.
+    """
+
+    def __init__(
+        self, graph: bytes, *, columns: Sequence[Column], layout: Layout, task: Task, compute: Compute = _ONE_THREAD
+    ) -> None:
+        self._session = Session(graph, compute)
+        self._columns = tuple(columns)
+        self._layout = layout
+        self._task: Task = task
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        return self._session.providers
+
+    def answer(self, columns: Columns) -> Prediction:
+        """Answers for n rows. Further columns are ignored.
+
+        Raises
+        ------
+        ContractError
+            The graph does not take these columns, or does not answer as its task says.
+        """
+        return as_prediction(self._session.run(self.feed(columns)), self._task)
+
+    def feed(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """What the graph's inputs get: one float64 matrix, or an array a column."""
+        if self._layout == "matrix":
+            matrix = np.column_stack([columns[column.name] for column in self._columns])
+            return {self._session.inputs[0]: matrix.astype(np.float64, copy=False)}
+        return {column.name: _as_input(column, columns[column.name]) for column in self._columns}
+
+
+def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:
+    """A graph's outputs as a prediction: values alone, or labels and one array of probabilities a class.
+
+    Raises
+    ------
+    ContractError
+        They are not those of the task.
+    """
+    if (len(answers) == 1) != (task == "regression"):
+        raise ContractError(f"the graph does not answer as a {task} does", "Export the model again")
+    if task == "regression":
+        return Prediction(answers[0].astype(np.float64).ravel())
+    labels = answers[0].ravel()
+    values = labels if labels.dtype != object else labels.astype(str)
+    return Prediction(values, np.column_stack([one.astype(np.float64).ravel() for one in answers[1:]]))
+
+
+def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:
+    """The type that the graph's input has. A missing text is an empty one: ONNX has no other."""
+    if column.type == "string":
+        return np.array([value if isinstance(value, str) else "" for value in values], dtype=object)
+    numbers = np.asarray(values, dtype=np.float64)
+    if column.nullable or column.type == "float":
+        return numbers
+    with np.errstate(invalid="ignore"):
+        whole = numbers.astype(np.bool_ if column.type == "boolean" else np.int64)
+    if not np.array_equal(whole, numbers):  # a missing value would become a number, and a fraction another one
+        what = f"the model takes {column.kind} as '{column.name}' in every row, and some rows have none"
+        raise ContractError(what, "Give it rows that fit its contract")
+    return whole

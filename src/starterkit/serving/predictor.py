@@ -1,0 +1,147 @@
+"""`Predictor`: opens an exported folder, proves it whole, and answers."""
+
+import hashlib
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starterkit.contract import Contract, Parity, Prediction
+from starterkit.errors import ContractError
+from starterkit.serving.graph import Columns, Compute, Graph
+
+# --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
+
+_TIE = 1e-12
+"""Two probabilities that differ by less are equal but for the order in which the same numbers were summed."""
+
+
+def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> Parity:
+    """The largest difference over n rows.
+
+    Parameters
+    ----------
+    expected, answered
+        What the estimator said, and what the graph says, for the same rows.
+    allowed
+        The largest difference that still counts as the same answer.
+    scale
+        Regression: the target's standard deviation; a difference is |a − b| / max(|b|, scale).
+        Probabilities are compared absolutely, for a small one may differ by half of itself and mean nothing.
+    """
+    if expected.probabilities is None or answered.probabilities is None:
+        difference = _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
+        return Parity(
+            rows=len(expected.values),
+            measure="relative difference",
+            largest=_largest(difference),
+            allowed=allowed,
+            scale=scale,
+        )
+    difference = _difference(expected.probabilities, answered.probabilities)
+    ordered = np.sort(expected.probabilities, axis=1)
+    tied = ordered[:, -1] - ordered[:, -2] <= _TIE
+    return Parity(
+        rows=len(expected.values),
+        measure="difference in probability",
+        largest=_largest(difference),
+        allowed=allowed,
+        scale=scale,
+        flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
+        ties=int(np.sum(tied)),
+    )
+
+
+def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
+    """Absolute differences; infinite ones where the answers don't even have the same shape."""
+    if expected.shape != answered.shape:
+        return np.full(len(expected), np.inf)
+    return np.abs(answered - expected)
+
+
+def _largest(difference: np.ndarray) -> float:
+    """The maximum, where an answer that is not a number counts as infinitely wrong."""
+    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+CONTRACT_FILE = "contract.json"
+GRAPH_FILE = "model.onnx"
+SAMPLE_FILE = "parity.npz"
+
+
+class Predictor:
+    """A model that answers, wherever it came from.
+
+    Parameters
+    ----------
+    folder
+        The exported folder: the graph, its contract and the parity sample.
+    compute
+        How many threads one call may use, and on which execution providers; one thread of the CPU if not given.
+
+    Raises
+    ------
+    ContractError
+        A file is missing, altered or unreadable, or the graph does not give the sample's answers on this machine.
+    SettingsError
+        An execution provider is not there, and no fall-back is allowed.
+    """
+
+    def __init__(self, folder: Path, compute: Compute | None = None) -> None:
+        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
+        sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
+        graph = _read_sealed(folder, GRAPH_FILE, self.contract)
+        self.size = len(graph)  # in bytes
+        self._graph = Graph(
+            graph,
+            columns=self.contract.columns,
+            layout=self.contract.layout,
+            task=self.contract.task,
+            compute=compute or Compute(),
+        )
+        self.providers = self._graph.providers
+        self._prove(sample)
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Answers for n rows, given one array of length n for each of the contract's columns."""
+        answer = self._graph.answer(columns)
+        if self.contract.target.type == "boolean":  # ONNX labels are numbers or texts
+            return answer._replace(values=answer.values.astype(bool))
+        return answer
+
+    def _prove(self, sample: bytes) -> None:
+        """Answer the sample again: another processor or onnxruntime may compute otherwise."""
+        try:
+            with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
+                columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
+                expected = Prediction(arrays["values"], arrays.get("probabilities"))
+        except (ValueError, KeyError, TypeError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+            raise ContractError(f"{SAMPLE_FILE} is no parity sample of this model", "Export the model again") from error
+        proof = self.contract.parity
+        found = compare(expected, self.predict(columns), allowed=proof.allowed, scale=proof.scale)
+        if not found.proven:
+            what = f"the graph no longer gives its sample's answers: {found.measure} {found.largest:.3g}"
+            raise ContractError(what, "Export the model again on a machine like this one")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_sealed(folder: Path, name: str, contract: Contract) -> bytes:
+    content = _read(folder, name)
+    if sha256(content) != contract.digests.get(name):
+        raise ContractError(f"{name} is not the file that its contract was written for", "Export the model again")
+    return content
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        what = f"{name} cannot be read from the exported folder '{folder.name}': {error.strerror}"
+        raise ContractError(what, "Export the model again, or name the right folder") from error

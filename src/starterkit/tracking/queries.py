@@ -1,0 +1,145 @@
+"""What a run says of itself, the words on its page, and the proof that a store can really be used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from starterkit.errors import TrackingError
+from starterkit.files import scratch_folder
+from starterkit.tracking.connection import Connection, ask_version, explained
+
+# --- What a run says of itself, for people who ask afterwards.
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run: its experiment, who started it and when, its figures and tags, and its page where a server has one."""
+
+    name: str
+    experiment: str
+    user: str
+    started: datetime
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    page: str
+
+
+def look_up(connection: Connection, run_id: str) -> RunRecord | None:
+    """A run by its id; None where this store does not have it: a version may have come from another server."""
+    from mlflow.exceptions import MlflowException
+
+    with explained(connection.name):
+        try:
+            run = connection.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+    info, has_pages = run.info, connection.artifacts is None
+    return RunRecord(
+        name=info.run_name or "",
+        experiment=info.experiment_id,
+        user=info.user_id or run.data.tags.get("mlflow.user", ""),
+        started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
+    )
+
+
+def runs_page(connection: Connection, experiment: str) -> str:
+    """Where MLflow's UI shows an experiment's runs, without the server's address; empty where there is none."""
+    with explained(connection.name):
+        found = connection.client.get_experiment_by_name(experiment)
+    # MLflow opens on its pages for language models, which show nothing of ours, unless the address says so.
+    return f"#/experiments/{found.experiment_id}/runs?workflowType=machine_learning" if found else ""
+
+
+def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
+    """A file or a folder that a run kept, copied to `into`; None where this store does not have it."""
+    import mlflow.artifacts
+
+    if look_up(connection, run_id) is None:
+        return None
+    with explained(connection.name):
+        folder = name.rpartition("/")[0]
+        if name not in (kept.path for kept in connection.client.list_artifacts(run_id, folder or None)):
+            return None
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))
+
+
+def keep_files(connection: Connection, run_id: str, folder: Path, place: str) -> None:
+    """Log a folder's files with a run, open or not, below `place`.
+
+    Raises
+    ------
+    TrackingError
+        This store does not have the run, or cannot be written.
+    """
+    if look_up(connection, run_id) is None:
+        raise TrackingError(f"MLflow at {connection.name} does not have run {run_id}", "Register the version again")
+    with explained(connection.name):
+        connection.client.log_artifacts(run_id, str(folder), place)
+
+
+def fetch_model(connection: Connection, address: str, into: Path) -> None:
+    """Copy a logged model's or a version's files to `into`, as they were logged: MLflow adds a note of its own."""
+    import mlflow.artifacts
+    from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+
+    with explained(connection.name):
+        mlflow.artifacts.download_artifacts(address, dst_path=str(into))
+    (into / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
+
+
+# --- The words that MLflow's pages show at the top of an experiment and of a run. Only carried here.
+
+_NOTE = "mlflow.note.content"
+
+
+def describe_experiment(connection: Connection, experiment: str, text: str) -> None:
+    with explained(connection.name):
+        connection.client.set_experiment_tag(experiment, _NOTE, text)
+
+
+def describe_run(connection: Connection, run_id: str, text: str) -> None:
+    """A run's words, whether it is open or not."""
+    with explained(connection.name):
+        connection.client.set_tag(run_id, _NOTE, text)
+
+
+# --- Proof that a client can really use the store: what is written comes back.
+
+_EXPERIMENT = "starterkit-doctor"
+
+
+def check_round_trip(connection: Connection) -> str:
+    """Write an artifact, read it back, delete its run; say in words what answered.
+
+    Raises
+    ------
+    TrackingError
+        The store does not answer, cannot be written, or its server is of another MLflow than the client.
+    """
+    import mlflow.artifacts
+
+    client = connection.client
+    with explained(connection.name), scratch_folder() as scratch:
+        found = client.get_experiment_by_name(_EXPERIMENT)
+        experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, connection.artifacts)
+        run = client.create_run(experiment).info
+        try:
+            client.log_text(run.run_id, "well", "proof.txt")
+            back = mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/proof.txt", dst_path=str(scratch))
+            if Path(back).read_text() != "well":
+                raise TrackingError("MLflow gives another artifact back than was written", "Check its artifact store")
+        finally:
+            client.delete_run(run.run_id)
+    ours = version("mlflow")
+    theirs = "" if connection.artifacts else ask_version(connection.uri, connection.name)
+    if theirs[:1].isdigit() and theirs != ours:  # a gateway in front may answer with a page of its own
+        mend = "Install the same version on both sides; requirements.txt pins the client's"
+        raise TrackingError(f"the server runs MLflow {theirs}, the client {ours}", mend)
+    return f"MLflow {ours}, an artifact was written and read back"

@@ -1,0 +1,29 @@
+"""The kit's own converters, one class for each family of estimators."""
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from starterkit.training.export.families.family import Family, Nodes
+from starterkit.training.export.families.lightgbm import LightGBM
+from starterkit.training.export.families.preprocessing import Encoding, Imputation
+from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting, Logistic
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
+from starterkit.training.export.families.xgboost import XGBoost
+
+ENTRY_POINTS = "starterkit.families"
+
+_OWN = (Boosting(), Encoding(), Forests(), HistogramBoosting(), Imputation(), LightGBM(), Logistic(), XGBoost())
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Those that other packages bring, then the kit's own."""
+    return (*(entry.load()() for entry in entry_points(group=ENTRY_POINTS)), *_OWN)
+
+
+def family_of(kind: type) -> Family | None:
+    """The family that converts estimators of this class; None where skl2onnx does."""
+    return next((family for family in families() if family.takes(kind)), None)
+
+
+__all__ = ["ENTRY_POINTS", "Family", "Nodes", "Scoring", "TreeFamily", "Trees", "families", "family_of"]

@@ -1,0 +1,191 @@
+"""scikit-learn's own trees, forests, gradient boosting and logistic regression."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+
+from starterkit.training.export.families.family import CannotExport, Family, Nodes, labels_of
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees, classify
+
+# --- Logistic regression in float64. ONNX's own operator answers in float32, and fails behind mixed columns.
+
+
+class Logistic(Family):
+    """`LogisticRegression` and `LogisticRegressionCV`: the columns' weighted sum, then sigmoid or softmax."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in (LogisticRegression, LogisticRegressionCV)
+
+    def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
+        weights = nodes.constant(np.asarray(estimator.coef_.T, dtype=np.float64))
+        score = nodes.add("MatMul", nodes.matrix(), weights)
+        base = np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), (estimator.coef_.shape[0],))
+        score = nodes.add("Add", score, nodes.constant(base[None, :]), version=14)
+        scoring = Scoring(base=base, link="logistic" if len(base) == 1 else "softmax")
+        classify(nodes, scoring, score, labels_of(estimator.classes_), gives)
+
+
+# --- scikit-learn's histogram gradient boosting: it compares float64 values as they are, and takes missing ones.
+
+_EXPONENTIAL = ("gamma", "poisson")
+_NO_CATEGORIES = np.zeros((0, 8), dtype=np.uint32)
+
+
+class HistogramBoosting(TreeFamily):
+    """`HistGradientBoostingRegressor` and `HistGradientBoostingClassifier`, without categorical features."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+
+    def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
+        if estimator.is_categorical_ is not None:
+            raise CannotExport(
+                f"{type(estimator).__name__} with categorical_features; put a OneHotEncoder in front instead"
+            )
+        trees = [_binned_tree(one.nodes, place) for stage in estimator._predictors for place, one in enumerate(stage)]
+        base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
+        if hasattr(estimator, "classes_"):
+            return Trees.join(trees), Scoring(base=base, link="logistic" if len(base) == 1 else "softmax")
+        link = "exponential" if estimator.loss in _EXPONENTIAL else "identity"
+        return Trees.join(trees), Scoring(base=base, link=link)
+
+    def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
+        ends, start = [], 0
+        for one in (one for stage in estimator._predictors for one in stage):
+            # scikit-learn gives a leaf's value only: with its number for a value it gives the leaf.
+            numbered = one.nodes.copy()
+            numbered["value"] = np.arange(len(numbered))
+            copy = type(one)(numbered, one.binned_left_cat_bitsets, one.raw_left_cat_bitsets)
+            known = np.zeros(rows.shape[1], dtype=np.uint32)
+            ends.append(copy.predict(rows, _NO_CATEGORIES, known, n_threads=1).astype(np.int64) + start)
+            start += len(numbered)
+        return np.column_stack(ends)
+
+
+def _binned_tree(nodes: NDArray[Any], place: int) -> Trees:
+    leaf = nodes["is_leaf"].astype(bool)
+    return Trees(
+        roots=np.array([0]),
+        feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
+        threshold=nodes["num_threshold"].astype(np.float64),
+        left=nodes["left"].astype(np.int64),
+        right=nodes["right"].astype(np.int64),
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+        target=np.full(len(nodes), place),
+        weight=nodes["value"].astype(np.float64),
+    )
+
+
+# --- scikit-learn's own trees, forests and gradient boosting.
+
+_TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
+_FORESTS = (ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor)
+
+
+class Forests(TreeFamily):
+    """A decision tree, or several whose answers are averaged. They round to float32 and take missing values."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _TREES + _FORESTS
+
+    def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
+        grown = [one.tree_ for one in _members(estimator)]
+        classes = len(getattr(estimator, "classes_", ()))
+        if classes == 1:
+            raise CannotExport("a classifier that was fitted with one class; give it rows of two")
+        scoring = Scoring(
+            base=np.zeros(1 if classes <= 2 else classes),
+            divisor=float(len(grown)),
+            link="votes" if classes else "identity",
+        )
+        return Trees.join([layer for tree in grown for layer in _layers(tree, classes)]), scoring
+
+    def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
+        classes = len(getattr(estimator, "classes_", ()))
+        ends, start = [], 0
+        for one in _members(estimator):
+            for _ in _layers(one.tree_, classes):
+                ends.append(one.tree_.apply(rows.astype(np.float32)) + start)
+                start += one.tree_.node_count
+        return np.column_stack(ends)
+
+
+class Boosting(TreeFamily):
+    """`GradientBoostingRegressor` and `GradientBoostingClassifier`. They round to float32."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in (GradientBoostingClassifier, GradientBoostingRegressor)
+
+    def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
+        stages = estimator.estimators_
+        rate, scores = estimator.learning_rate, stages.shape[1]
+        # AdaBoost's loss: its probability is that of twice the score.
+        twice = 2.0 if getattr(estimator, "loss", "") == "exponential" else 1.0
+        trees = Trees.join(
+            [
+                _trees(one.tree_, np.full(one.tree_.node_count, place), one.tree_.value[:, 0, 0] * rate * twice)
+                for stage in stages
+                for place, one in enumerate(stage)
+            ]
+        )
+        link = "identity" if not hasattr(estimator, "classes_") else "logistic" if scores == 1 else "softmax"
+        return trees, Scoring(base=_start(estimator) * twice, link=link, second_at_zero=True)
+
+    def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
+        grown = estimator.estimators_.ravel()
+        starts = np.cumsum([0, *(one.tree_.node_count for one in grown[:-1])])
+        return np.column_stack([one.tree_.apply(rows.astype(np.float32)) for one in grown]) + starts
+
+
+def _members(estimator: Any) -> Sequence[Any]:
+    return estimator.estimators_ if isinstance(estimator, _FORESTS) else [estimator]
+
+
+def _start(estimator: Any) -> NDArray[np.float64]:
+    """The scores before the first tree, which are the same for every row unless `init` is a model."""
+    if not isinstance(estimator.init_, str | DummyClassifier | DummyRegressor):
+        raise CannotExport(f"gradient boosting that starts from a {type(estimator.init_).__name__}; leave out init")
+    return estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))[0].astype(np.float64)
+
+
+def _layers(tree: Any, classes: int) -> list[Trees]:
+    """A leaf of `TreeEnsemble` adds to one score; so a tree whose leaves know several classes is written repeatedly.
+
+    Each layer holds the next class of each leaf. Leaves of a tree grown to the end know one class: one layer.
+    """
+    values = tree.value[:, 0, :]
+    if classes <= 2:
+        return [_trees(tree, np.zeros(len(values), dtype=np.int64), values[:, -1])]
+    order = np.argsort(values == 0, axis=1, kind="stable")  # the classes that a node knows, first
+    rows = np.arange(len(values))
+    known = int((values[tree.children_left < 0] != 0).sum(axis=1).max())
+    return [_trees(tree, order[:, layer], values[rows, order[:, layer]]) for layer in range(known)]
+
+
+def _trees(tree: Any, target: NDArray[np.int64], weight: NDArray[np.float64]) -> Trees:
+    return Trees(
+        roots=np.array([0]),
+        feature=np.where(tree.children_left < 0, -1, tree.feature),
+        threshold=tree.threshold,
+        left=tree.children_left,
+        right=tree.children_right,
+        missing_left=tree.missing_go_to_left.astype(bool),
+        target=target,
+        weight=weight,
+        single=True,
+    )

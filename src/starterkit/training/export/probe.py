@@ -1,0 +1,133 @@
+"""Trees are asked about values right at their thresholds, where rounding shows.
+
+Raw inputs cannot be chosen to meet a threshold behind a scaler or an encoder, so the rows are planted in the trees' own
+input: the graph is cut in front of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from starterkit.serving.graph import Session
+from starterkit.training.export.conversion import OPSET, Placed
+from starterkit.training.export.families.trees import DOMAIN, VERSION, Trees
+
+_LEAVES_AT_ONCE = 4_000_000
+_MISSING_SHARE = 0.2
+_DEEPER = 0.5
+
+
+def cut_before(graph: bytes, name: str) -> bytes:
+    """The part of a graph that leads to the named value, with that as its only result."""
+    model = onnx.load_from_string(graph)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, None))
+    _keep(model, {name})
+    return model.SerializeToString()
+
+
+def cut_after(graph: bytes, name: str) -> bytes:
+    """The part of a graph that starts from the named value, with that as its only input."""
+    model = onnx.load_from_string(graph)
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None, None]))
+    _keep(model, {output.name for output in model.graph.output}, stop=name)
+    return model.SerializeToString()
+
+
+def _keep(model: onnx.ModelProto, needed: set[str], stop: str = "") -> None:
+    """Drop the nodes that do not lead to what is needed, or stand before `stop`."""
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & (set(node.output) - {stop}):
+            kept.append(node)
+            needed |= set(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+
+
+@dataclass(frozen=True)
+class Planted:
+    """n rows of the trees' input, and how many different splits those planted at one really meet."""
+
+    rows: NDArray[np.float64]
+    splits: int
+
+
+def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> Planted:
+    """The rows, a third of them with one column right at a threshold, or at a neighbouring number.
+
+    The threshold is one of a split that the row comes to, so that it decides. Where a column has missing values, some
+    rows get one there instead.
+    """
+    planted = np.arange(0, len(rows), 3)
+    split = _on_the_way(rows[planted], trees, random)
+    planted, split = planted[split >= 0], split[split >= 0]
+    exact = trees.threshold[split]
+    single = exact.astype(np.float32)
+    near = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
+    if trees.single:
+        near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+    values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
+    column = trees.feature[split]
+    gaps = np.any(np.isnan(rows), axis=0, keepdims=True)[0, column] & (random.random(len(split)) < _MISSING_SHARE)
+    rows = rows.copy()
+    rows[planted, column] = np.where(gaps, np.nan, values)
+    return Planted(rows, len(np.unique(split)))
+
+
+def _on_the_way(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> NDArray[np.int64]:
+    """A split that each of n rows comes to in a tree drawn for it, rather a deep one; −1 where there is none."""
+    every, values = np.arange(len(rows)), rows.astype(np.float32).astype(np.float64) if trees.single else rows
+    at, chosen = random.choice(trees.roots, len(rows)), np.full(len(rows), -1)
+    while (inner := trees.feature[at] >= 0).any():
+        finite = inner & np.isfinite(trees.threshold[at])
+        taken = finite & ((chosen < 0) | (random.random(len(rows)) < _DEEPER))
+        chosen[taken] = at[taken]
+        value, threshold = values[every, np.maximum(trees.feature[at], 0)], trees.threshold[at]
+        held = value <= threshold if trees.comparison == "at most" else value < threshold
+        held |= np.isnan(value) & trees.missing_left[at]
+        at = np.where(inner, np.where(held, trees.left[at], trees.right[at]), at)
+    return chosen
+
+
+def flipped_leaves(placed: Placed, trees: Trees, rows: NDArray[np.float64]) -> int:
+    """How many of n rows end in another leaf of some tree than the library itself says."""
+    session, flipped = Session(_leaf_graph(trees)), 0
+    for some in _parts(rows, len(trees.roots)):
+        (answered,) = session.run({"rows": some})
+        expected = placed.family.leaves(placed.estimator, some)
+        flipped += int((answered != expected).any(axis=1).sum())
+    return flipped
+
+
+def _parts(rows: NDArray[np.float64], trees: int) -> Iterator[NDArray[np.float64]]:
+    size = max(_LEAVES_AT_ONCE // trees, 1)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _leaf_graph(trees: Trees) -> bytes:
+    """The same trees, answering with the number of the leaf instead of its value."""
+    names: Sequence[str] = ["rows"]
+    nodes = []
+    if trees.single:
+        nodes = [
+            helper.make_node("Cast", ["rows"], ["single"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", ["single"], ["rounded"], to=TensorProto.DOUBLE),
+        ]
+        names = ["rounded"]
+    numbered = trees.leaf_numbers().operator(len(trees.roots))
+    nodes.append(helper.make_node("TreeEnsemble", names, ["leaves"], domain=DOMAIN, **numbered))
+    graph = helper.make_graph(
+        nodes,
+        "leaves",
+        [helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [None, None])],
+        [helper.make_tensor_value_info("leaves", TensorProto.DOUBLE, [None, len(trees.roots)])],
+    )
+    versions = [helper.make_opsetid("", OPSET[""]), helper.make_opsetid(DOMAIN, VERSION)]
+    return helper.make_model(graph, opset_imports=versions, ir_version=10).SerializeToString()

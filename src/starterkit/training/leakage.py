@@ -1,0 +1,113 @@
+"""How much of the target each feature gives away alone: one that predicts it nearly perfectly is the target itself."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from starterkit.data.dataset import Dataset, Rows
+from starterkit.problem import Problem
+
+_MOST_ROWS = 20_000
+_FEWEST_KNOWN = 20
+_LEAF = 5
+_LARGEST = 1e30
+"""scikit-learn's trees refuse what is no float32, or sums up to none."""
+_PRIOR_ROWS = 0.3
+"""A leaf's shares of classes lean on the training side's as if it held so many rows more; no class gets a zero.
+Smaller leaves, for a rare class, lean less."""
+
+
+def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float]:
+    """By feature, the share of the naive guess's loss over the holdout that a small model of it alone removes.
+
+    The loss is squared error, of the target or of its ranks, or log loss. The model is a tree, which finds any shape,
+    or for a regression a line where that is better, which follows the target beyond the rows that it saw. A feature
+    with gaps is also asked about the rows where it is known. 1 is a perfect model, 0 a guess.
+    """
+    training, holdout = _at_most(dataset.training), _at_most(dataset.holdout)
+    known, actual = training.target.to_numpy(), holdout.target.to_numpy()
+    share = _share_of_classes if problem.task == "classification" else _share_of_numbers
+    shares = {}
+    for column in problem.features:
+        fitted_on, asked = _as_numbers(training, holdout, column.name)
+        shares[column.name] = share(fitted_on, known, asked, actual)
+        here, there = (~np.isnan(values).ravel() for values in (fitted_on, asked))
+        if min(here.sum(), there.sum()) >= _FEWEST_KNOWN and not here.all():
+            alone = share(fitted_on[here], known[here], asked[there], actual[there])
+            shares[column.name] = max(shares[column.name], alone)
+    return shares
+
+
+def _share_of_numbers(
+    fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64], actual: NDArray[Any]
+) -> float:
+    """By the target itself and by its ranks, which a few large values do not rule; the larger share."""
+    ordered = np.sort(known)
+    ranks = [np.searchsorted(ordered, one, "left") + np.searchsorted(ordered, one, "right") for one in (known, actual)]
+    shares = [0.0]
+    for seen, truth in ((known, actual), ranks):
+        naive = np.mean((truth - seen.mean()) ** 2)
+        loss = min(np.mean((truth - answers) ** 2) for answers in _regressions(fitted_on, seen, asked))
+        shares += [float(1 - loss / naive)] if naive > 0 else []
+    return max(shares)
+
+
+def _share_of_classes(
+    fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64], actual: NDArray[Any]
+) -> float:
+    classes, codes = np.unique(known, return_inverse=True)
+    met = np.isin(actual, classes)
+    prior = np.bincount(codes) / len(codes)
+    place = np.searchsorted(classes, actual[met])
+    naive = -np.mean(np.log(prior[place])) if met.any() else 0.0
+    if not naive > 0:
+        return 0.0
+    own = _probabilities(fitted_on, codes, asked[met], prior)[np.arange(len(place)), place]
+    return float(1 + np.mean(np.log(own)) / naive)
+
+
+def _regressions(
+    fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.tree import DecisionTreeRegressor
+
+    tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0).fit(fitted_on, known)
+    middle = np.nanmedian(fitted_on)
+    line = LinearRegression().fit(np.nan_to_num(fitted_on, nan=middle), known)
+    return [tree.predict(asked), line.predict(np.nan_to_num(asked, nan=middle))]
+
+
+def _probabilities(
+    fitted_on: NDArray[np.float64], codes: NDArray[np.integer], asked: NDArray[np.float64], prior: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """n × k: the shares of each class in the leaf that a row falls into."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    leaf = min(_LEAF, int(np.bincount(codes).min()))  # a rarer class would never have a leaf of its own
+    tree = DecisionTreeClassifier(min_samples_leaf=leaf, random_state=0).fit(fitted_on, codes)
+    rows = np.bincount(tree.apply(fitted_on), minlength=tree.tree_.node_count)[tree.apply(asked)][:, None]
+    leaning = _PRIOR_ROWS * leaf / _LEAF
+    return (tree.predict_proba(asked) * rows + prior * leaning) / (rows + leaning)
+
+
+def _as_numbers(training: Rows, holdout: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One column of both sides, n × 1. A text is its rank by the mean target of its rows, so that a tree can cut."""
+    seen, asked = training.features[name], holdout.features[name]
+    if seen.dtype == "str":
+        target = training.target
+        numeric = target.astype("float64") if pd.api.types.is_numeric_dtype(target) else pd.factorize(target)[0]
+        means = pd.Series(np.asarray(numeric), index=seen.index).groupby(seen).mean()
+        seen, asked = seen.map(means), asked.map(means)
+    arrays = (values.to_numpy(dtype=np.float64).clip(-_LARGEST, _LARGEST) for values in (seen, asked))
+    return tuple(values[:, None] for values in arrays)  # pyrefly: ignore[bad-return]
+
+
+def _at_most(rows: Rows) -> Rows:
+    """Some of the rows where there are many: a leak shows in twenty thousand."""
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    chosen = np.sort(np.random.default_rng(0).choice(len(rows), _MOST_ROWS, replace=False))
+    return Rows(features=rows.features.iloc[chosen], target=rows.target.iloc[chosen], digest="")

@@ -1,0 +1,117 @@
+"""`Doctor` finds each standing condition, names it with its mend, and changes nothing."""
+
+import hashlib
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from starterkit.cli.doctor.doctor import Doctor
+from starterkit.cli.doctor.environment import Finding
+from starterkit.machine import PROCESS, this_process
+from starterkit.pipeline import Summary
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository with a champion, whose artifacts are its own."""
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    connect(load_settings(root, {}).tracking, root)
+    return root
+
+
+def contents(root: Path) -> dict[Path, str]:
+    files = [file for file in root.rglob("*") if file.is_file()]
+    return {file.relative_to(root): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def examine(root: Path) -> dict[str, Finding]:
+    """What was found of each item, the worst of each; and nothing was changed."""
+    before = contents(root)
+    findings = Doctor(root, {}).examine()
+    assert contents(root) == before
+    assert all(finding.mend for finding in findings if finding.state != "well")
+    order = ("well", "warning", "failing")
+    return {finding.item: finding for finding in sorted(findings, key=lambda one: order.index(one.state))}
+
+
+def registry_of(root: Path) -> ModelRegistry:
+    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+
+
+def execute(statement: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+            database.execute(statement)
+
+    return change
+
+
+def register_again(root: Path, **tags: str) -> None:
+    registry = registry_of(root)
+    first = registry.version(1)
+    tracked = connect(load_settings(root, {}).tracking, root).client.get_run(first.run).data.tags
+    second = registry.register(first.run, tracked["exported_model_id"], dict(first.tags) | {"gate": ""}, "again")
+    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM model_version_tags WHERE version = 2 AND key = 'gate'")
+    registry.tag(second, tags)
+
+
+def leave_a_run_open(root: Path, process: str) -> None:
+    client = connect(load_settings(root, {}).tracking, root).client
+    experiment = client.get_experiment_by_name("local.diabetes")
+    assert experiment is not None
+    client.create_run(experiment.experiment_id, tags={PROCESS: process})
+
+
+def dead() -> str:
+    return " ".join([*this_process().split(" ")[:2], "4194304", "1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "item", "state", "said"),
+    [
+        (execute("UPDATE registered_model_aliases SET version = 7"), "champion", "failing", "version 7, which is gone"),
+        (lambda root: shutil.rmtree(root / "mlartifacts" / "models"), "champion", "failing", "files of .* are gone"),
+        (lambda root: register_again(root), "versions", "warning", "version 2 was registered and never judged"),
+        (lambda root: register_again(root, gate="passed"), "versions", "warning", "version 2 passed the gate and did"),
+        (lambda root: register_again(root, gate="refused"), "versions", "well", "2 registered"),
+        (execute("DELETE FROM model_version_tags WHERE key = 'gate'"), "versions", "well", "1 registered"),
+        (lambda root: leave_a_run_open(root, dead()), "runs", "warning", "was killed half-way"),
+        (lambda root: leave_a_run_open(root, "elsewhere x 1 2"), "runs", "warning", "on another machine or before"),
+        (lambda root: leave_a_run_open(root, this_process()), "runs", "well", "1 at work now"),
+        (lambda root: (root / "mlflow.db").unlink(), "MLflow", "well", "no mlflow.db yet"),
+        (lambda root: (root / "mlflow.db").write_bytes(b"x" * 999), "MLflow", "failing", "is not a database"),
+        (lambda root: (root / "data/diabetes.csv").unlink(), "data", "failing", "does not exist"),
+        (lambda root: (root / "config/local.yaml").write_text("x: ["), "settings", "failing", "local.yaml, line 1"),
+    ],
+)
+def test_condition_is_named(trained: Path, change: Callable[[Path], object], item: str, state: str, said: str) -> None:
+    change(trained)
+    found = examine(trained)[item]
+    assert found.state == state
+    assert re.search(said, found.text), found.text
+
+
+def test_sound_installation_has_nothing_to_mend(trained: Path) -> None:
+    assert {finding.state for finding in examine(trained).values() if finding.item != "API"} == {"well"}
+
+
+def test_moved_repository_is_named_and_not_moved_by_looking(trained: Path) -> None:
+    moved = trained.rename(trained.with_name("moved"))
+    assert "moved or copied" in examine(moved)["MLflow"].text
+
+
+def test_what_depends_on_a_failing_item_is_not_told_twice(trained: Path) -> None:
+    (trained / "mlflow.db").write_bytes(b"x" * 999)
+    found = examine(trained)
+    assert found["champion"].text == "not looked at, for MLflow fails"
+    assert found["champion"].state == "warning"
+    assert len({finding.text for finding in found.values() if finding.state == "failing"}) == 1

@@ -1,0 +1,101 @@
+"""Small tables with one odd thing each: all lead to code that is clean, fits its rows and can be fitted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from starterkit.cli.init.code import problem_source
+from starterkit.cli.init.decisions import plan_for
+from starterkit.cli.init.table import read_table
+from starterkit.cli.init.trial import imported, read, try_out
+
+ROOT = Path(__file__).parents[4]
+ROWS = 120
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=ROWS)
+
+
+def one_of(*values: object) -> list[object]:
+    return [values[place] for place in RANDOM.integers(0, len(values), ROWS)]
+
+
+def table(**more: object) -> pd.DataFrame:
+    return pd.DataFrame({"x": X, "y": X + RANDOM.normal(size=ROWS) * 0.2, **more})
+
+
+OWN_WORDS = "pd pa load problem estimator frame record self cls lambda None match type _ __init__ feature columns index"
+CORNERS = {
+    "true or false alone": pd.DataFrame({"a": one_of(True, False), "y": one_of(True, False)}),
+    "true or false with gaps": pd.DataFrame({"a": one_of(True, False, None), "y": one_of("p", "q")}),
+    "texts alone": pd.DataFrame({"a": one_of("u", "v", None), "y": one_of("p", "q")}),
+    "columns called as the code's own words": table(**{word: RANDOM.normal(size=ROWS) for word in OWN_WORDS.split()}),
+    "the same rows twice": pd.concat([table().head(60)] * 2),
+    "hardly any different rows": pd.DataFrame({"a": one_of("u", "v"), "y": RANDOM.normal(size=ROWS)}),
+    "labels with a line break": table().assign(y=one_of("a\nb", "c")),
+    "whole numbers beyond a float": table(h=RANDOM.integers(2**60, 2**62, ROWS)),
+    "very small ones": table(h=RANDOM.normal(size=ROWS) * 1e-30),
+    "exponents": table(h=[f"{value:.3e}" for value in X * 1e9]),
+    "spaces around numbers": table(h=[f" {value} " for value in RANDOM.integers(0, 9, ROWS)]),
+    "classes with a fraction of nothing": table().assign(y=one_of(0.0, 1.0, None)),
+    "a number that is a name": table(ward_id=one_of(1, 2, 3)),
+    "a name that is written with spaces and signs": table(ward_id=one_of(" 1", "+2", "3")),
+    "whole numbers beyond 64 bits": table(h=[str(10**20 + number) for number in range(ROWS)]),
+    "ids beyond a float": table(id=10**18 + np.arange(ROWS)),
+    "blanks among numbers": table(h=one_of("1", "2", "3.5", " ", "  ")),
+    "blanks among texts": table(h=one_of("u", "v", " ", "")).assign(y=one_of("p", "q", " ")),
+    "blanks around true and false": table(h=one_of(" True", "False")),
+    "a column called as the kit's own": table(split=one_of("u", "v")),
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("corner", CORNERS)
+def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"corner.{kind}"
+    frame = CORNERS[corner].reset_index(drop=True)
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    source = problem_source(plan_for(read_table(path), path.name, "y", "corner", None))
+    with imported(source) as problem:
+        dataset = read(problem, path)
+        tried = try_out(problem, dataset)
+    assert len(dataset) == (frame["y"].notna() & (frame["y"] != " ")).sum()
+    assert all(np.isfinite(figure) for _, figure in tried.limits.values())
+    assert max(map(len, source.splitlines())) <= 120
+
+
+def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path: Path) -> None:
+    """A project's own `make test` asks it."""
+    written = [(messy, "Kosten (€)")]
+    for place, frame in enumerate(CORNERS.values()):
+        written.append((tmp_path / f"corner_{place}.csv", "y"))
+        frame.to_csv(written[-1][0], index=False)
+    for path, target in written:
+        plan = plan_for(read_table(path), path.name, target, "corner", None)
+        (tmp_path / f"{path.stem.replace(' ', '_')}.py").write_text(problem_source(plan), "utf-8")
+    command = [sys.executable, "-m", "pyrefly", "check", "--config", str(ROOT / "pyproject.toml")]
+    command += ["--python-interpreter-path", sys.executable, *map(str, tmp_path.glob("*.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_numbers_with_an_odd_text_among_them_are_no_ids_and_neither_is_a_postcode(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    odd = ["inf", "<0.1", *map(str, X[2:])]
+    table(odd=odd, zip=[f"{number:05}" for number in range(ROWS)]).to_csv(path, index=False)
+    plan = plan_for(read_table(path), path.name, "y", "corner", None)
+    assert plan.key is None
+    assert plan.left_out["odd"].startswith("numbers and texts mixed")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_long_id_is_one_although_a_float_would_round_it(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"long.{kind}"
+    frame = table(id=10**18 + np.arange(ROWS))
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    key = plan_for(read_table(path), path.name, "y", "corner", None).key
+    assert key is not None
+    assert (key.name, key.role) == ("id", "identifier")

@@ -1,0 +1,51 @@
+"""What a user does: one command, then `run`, with nothing changed in between."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+
+ROOT = Path(__file__).parents[4]
+SAMPLES = {"breast_cancer": load_breast_cancer, "wine": load_wine, "iris": load_iris, "digits": load_digits}
+
+
+def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, with the project's own package before the installed one."""
+    environ = {**os.environ, "PYTHONPATH": str(root / "src"), "KIT_STAGE": "local", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture
+def whole(project: Path) -> Path:
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, project / name)
+    return project
+
+
+def goes_all_the_way(root: Path, data: Path, target: str) -> None:
+    started = call(root, "starterkit", "init-problem", str(data), "--target", target, "--force")
+    assert started.returncode == 0, started.stderr
+    assert "make run" in started.stdout
+    done = call(root, "starterkit", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ": passed" in done.stdout
+    tests = call(root, "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/example_project")
+    assert tests.returncode == 0, tests.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLES)
+def test_scikit_learn_s_own_data_passes_the_gate_without_a_line_changed(name: str, whole: Path, tmp_path: Path) -> None:
+    data = tmp_path / f"{name}.csv"
+    SAMPLES[name](as_frame=True).frame.to_csv(data, index=False)
+    goes_all_the_way(whole, data, "target")
+
+
+@pytest.mark.slow
+def test_a_messy_file_passes_the_gate(whole: Path, messy: Path) -> None:
+    goes_all_the_way(whole, messy, "Kosten (€)")

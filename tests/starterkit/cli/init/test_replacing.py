@@ -1,0 +1,60 @@
+"""All files change, or none does."""
+
+from pathlib import Path
+
+import pytest
+
+from starterkit.cli.init import starter as replacing
+from starterkit.cli.init.starter import replace_all
+
+
+def files(root: Path) -> dict[str, str]:
+    return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_text(f"old {name}")
+    return tmp_path
+
+
+def test_all_is_written_and_what_was_asked_for_is_kept(root: Path) -> None:
+    (root / "given").write_text("copied")
+    written = {root / "a": b"new a", root / "b": b"new b", root / "deep" / "c": root / "given"}
+    replace_all(written, [root / "gone"], [root / "a", root / "gone"])
+    assert files(root) == {
+        "a": "new a",
+        "a.before": "old a",
+        "b": "new b",
+        "deep/c": "copied",
+        "given": "copied",
+        "gone.before": "old gone",
+    }
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_a_stop_at_any_move_leaves_what_was_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch, at: int, stop: type[BaseException]
+) -> None:
+    before, moved = files(root), []
+
+    def move(new: Path, path: Path) -> None:
+        if len(moved) == at:
+            raise stop
+        moved.append(path)
+        new.rename(path)
+
+    monkeypatch.setattr(replacing.os, "replace", move)
+    with pytest.raises(stop):
+        replace_all({root / "a": b"new a", root / "c": b"new c"}, [root / "gone"], [root / "a"])
+    monkeypatch.undo()
+    assert files(root) == before
+
+
+def test_a_file_that_cannot_be_copied_leaves_what_was_there(root: Path) -> None:
+    before = files(root)
+    with pytest.raises(FileNotFoundError):
+        replace_all({root / "a": b"new a", root / "b": root / "nowhere"}, [root / "gone"], [root / "a"])
+    assert files(root) == before

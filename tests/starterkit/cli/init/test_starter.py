@@ -1,0 +1,270 @@
+"""From a file to files: what is refused with one line, and what is left alone."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from starterkit.cli.init.draft import Undecided
+from starterkit.cli.init.starter import ProblemStarter
+from starterkit.errors import KitError, UserError
+
+Write = Callable[..., Path]
+
+
+def table(rows: int = 60) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, rows))
+    return pd.DataFrame({"a": a, "b": b, "y": a + b + random.normal(0, 0.3, rows)})
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    files = [path for path in root.rglob("*") if path.is_file() and ".git" not in path.relative_to(root).parts]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def call(frame: pd.DataFrame, name: str = "mine.csv", **how: Any) -> Path:
+        frame.to_csv(tmp_path / name, **{"index": False, **how})
+        return tmp_path / name
+
+    return call
+
+
+BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
+    "no target": (table().drop(columns="y").assign(yy=1.5), {}, "has no column 'y'. Did you mean 'yy'"),
+    "no such column": (table().rename(columns={"y": "z"}), {}, "has no column 'y'. Name one of 'a', 'b', 'z'"),
+    "no rows": (table(0), {}, "has no rows"),
+    "one row": (table(1), {}, "has one row, and at least 30"),
+    "three rows": (table(3), {}, "has 3 rows, and at least 30"),
+    "a constant target": (table().assign(y=3.5), {}, "has one value in every row"),
+    "one class": (table().assign(y="only"), {}, "has one value in every row"),
+    "no target anywhere": (table().assign(y=None), {}, "is missing in every row"),
+    "a target that is known in three": (table().assign(y=[1, 2, 3] + [None] * 57), {}, "is known in 3 rows"),
+    "too many classes": (table().assign(y=[f"c {row}" for row in range(60)]), {}, "60 different values"),
+    "commas": (table().assign(y=[f"{row},5" for row in range(60)]), {}, "has numbers that are written as texts"),
+    "signs": (table().assign(y=[f"-${row}.5" for row in range(60)]), {}, "has numbers that are written as texts"),
+    "an odd number": (table().assign(y=["inf", *(f"{row}.5" for row in range(59))]), {}, "written as texts"),
+    "a date": (table().assign(y=["2020-01-01", "2021-01-01"] * 30), {}, "is a date"),
+    "emails": (table().assign(y=[f"p{row}@example.org" for row in range(60)]), {}, "says who somebody is"),
+    "two columns of one name": (table().rename(columns={"b": "a"}), {}, "has the column 'a' more than once"),
+    "two targets": (table().rename(columns={"b": "y"}), {}, "has the column 'y' more than once"),
+    "one column": (table()[["y"]], {}, "has one column"),
+    "semicolons": (table(), {"sep": ";"}, "has semicolons between its columns"),
+    "Latin-1": (table().assign(c="ü"), {"encoding": "latin-1"}, "is not UTF-8 text in line 2"),
+    "no header": (table(), {"header": False}, "has numbers where its header should be"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_file_of_no_use_is_one_line_and_nothing_is_written(
+    case: str, write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    frame, how, words = BAD[case]
+    before = contents(project)
+    with pytest.raises(UserError) as refused:
+        starter.start(write(frame, **how), "y")
+    assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    assert contents(project) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("nowhere.csv", None, "there is no file"),
+        ("empty.csv", b"", "is empty"),
+        ("table.xlsx", b"PK\x03\x04", "neither .csv nor .parquet"),
+        ("zipped.csv", b"PK\x03\x04 and more", "a ZIP or Excel file and not CSV"),
+        ("broken.parquet", b"PAR1", "cannot be read"),
+        ("ragged.csv", b"a,y\n1,2,3\n", "more fields than its header"),
+    ],
+)
+def test_what_is_no_table_is_one_line(
+    name: str, content: bytes | None, words: str, tmp_path: Path, starter: ProblemStarter
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        starter.start(tmp_path / name, "y")
+
+
+UNDECIDED = {
+    "a rare class": (table().assign(y=["a"] * 55 + ["b"] * 5), "one class with fewer than 10 rows"),
+    "nothing to predict from": (
+        table().assign(a="same", b=[f"note {row}, long" for row in range(60)]),
+        "no column is left",
+    ),
+    "the target in every column": (table().assign(a=lambda t: t["y"] * 2, b=lambda t: 1 - t["y"]), "gives the target"),
+}
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+def test_what_a_person_has_to_decide_is_listed_and_nothing_is_written(
+    case: str, write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    frame, words = UNDECIDED[case]
+    before = contents(project)
+    with pytest.raises(Undecided) as raised:
+        starter.start(write(frame), "y")
+    assert [words in decision for decision in raised.value.decisions] == [True]
+    assert raised.value.exit_code == 1
+    assert contents(project) == before
+
+
+def test_the_project_s_files_change_and_no_others(write: Write, project: Path, starter: ProblemStarter) -> None:
+    before = contents(project)
+    started = starter.start(write(table(), "My Table.csv"), "y")
+    after = contents(project)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        ".vscode/launch.json",
+        "config/base.yaml",
+        "config/test.yaml",
+        "data/my-table.csv",
+        "src/example_project/problem.py",
+        "tests/example_project/test_problem.py",
+    }
+    assert before.keys() - after.keys() == {"tests/example_project/test_example_problem.py"}
+    assert {name.removesuffix(" (removed)") for name in started.written} == {
+        name for name in {*before, *after} if before.get(name) != after.get(name)
+    }
+    settings = yaml.safe_load(after["config/base.yaml"])
+    assert settings["data"]["source"] == "data/my-table.csv"
+    assert started.trial.figure < settings["gate"]["limits"]["rmse"]["max"] < started.trial.naive
+
+
+def test_stage_test_and_f5_name_the_new_data(write: Write, project: Path, starter: ProblemStarter) -> None:
+    before = contents(project)
+    started = starter.start(write(table(), "My Table.csv"), "y")
+    after = contents(project)
+    for path, old, new in (
+        ("config/test.yaml", "data/test/diabetes.parquet", "data/test/my-table.parquet"),
+        (".vscode/launch.json", '"data/diabetes.csv"', '"data/my-table.csv"'),
+    ):
+        assert before[path].count(old.encode()) == 1
+        assert after[path] == before[path].replace(old.encode(), new.encode())
+    (left,) = [line for line in started.review if "earlier problem" in line]
+    assert "data/diabetes.csv" in left
+    again = starter.start(write(table(), "third.csv"), "y", force=True)
+    assert b'"data/third.csv"' in contents(project)[".vscode/launch.json"]
+    assert "data/my-table.csv" in "".join(again.review)
+
+
+def test_what_somebody_else_wrote_there_stays(write: Write, project: Path, starter: ProblemStarter) -> None:
+    mine = "data:\n  source: postgresql://host/db\n  query: SELECT\n"
+    (project / "config/test.yaml").write_text(mine)
+    (project / ".vscode/launch.json").unlink()
+    starter.start(write(table()), "y", force=True)
+    assert (project / "config/test.yaml").read_text() == mine
+    assert not (project / ".vscode/launch.json").exists()
+
+
+def test_settings_that_are_not_committed_stay_beside_the_new_ones(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    settings = project / "config/test.yaml"
+    settings.write_text(settings.read_text() + "# mine\n")
+    with pytest.raises(UserError, match=r"config/test\.yaml is not committed"):
+        starter.start(write(table()), "y")
+    starter.start(write(table()), "y", force=True)
+    assert "diabetes" in (project / "config/test.yaml.before").read_text()
+    assert settings.read_text().endswith("# mine\n")
+
+
+def test_the_template_itself_says_that_its_own_tests_need_the_example(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    assert "template" not in "".join(starter.start(write(table()), "y").review)
+    (project / "tests/starterkit").mkdir()
+    assert "this is the template" in starter.start(write(table()), "y", force=True).review[-1]
+
+
+def test_what_nobody_committed_is_overwritten_by_force_alone(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    mine = project / "src/example_project/problem.py"
+    mine.write_text("# my own work\n")
+    before = contents(project)
+    with pytest.raises(UserError, match=r"src/example_project/problem\.py is not committed"):
+        starter.start(write(table()), "y")
+    assert contents(project) == before
+    starter.start(write(table()), "y", force=True)
+    assert (project / "src/example_project/problem.py.before").read_text() == "# my own work\n"
+    assert not (project / "config/base.yaml.before").exists()  # git has it
+    unsaved = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True).stdout
+    assert ".before" not in unsaved
+    assert "class Mine" in mine.read_text()
+
+
+def test_without_git_nothing_is_overwritten(
+    write: Write, project: Path, starter: ProblemStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".git").rename(project.parent / "elsewhere")
+    with pytest.raises(UserError, match="are not committed"):
+        starter.start(write(table()), "y")
+
+
+def test_other_data_of_the_same_name_stays(write: Write, project: Path, starter: ProblemStarter) -> None:
+    (project / "data/mine.csv").write_text("other\n")
+    with pytest.raises(UserError, match=r"data/mine\.csv is there with other content"):
+        starter.start(write(table()), "y")
+    assert starter.start(write(table()), "y", name="yours").plan.name == "yours"
+    assert (project / "data/mine.csv").read_text() == "other\n"
+
+
+def test_data_that_is_there_already_stays_where_it_is(project: Path, starter: ProblemStarter) -> None:
+    table().to_csv(project / "data" / "Übung 1.csv", index=False)
+    starter.start(project / "data" / "Übung 1.csv", "y")
+    assert yaml.safe_load((project / "config/base.yaml").read_text())["data"]["source"] == "data/Übung 1.csv"
+    assert sorted(path.name for path in (project / "data").glob("*.csv")) == ["diabetes.csv", "Übung 1.csv"]
+
+
+@pytest.mark.parametrize("name", ["My Name", "a" * 41, "ü", "a--b", "../up"])
+def test_a_name_that_will_not_do(name: str, write: Write, starter: ProblemStarter) -> None:
+    with pytest.raises(UserError, match="will not do"):
+        starter.start(write(table()), "y", name=name)
+
+
+def test_a_leak_is_left_out_and_said(write: Write, starter: ProblemStarter) -> None:
+    leaky = table(200).assign(total=lambda t: t["y"] * 100 + np.random.default_rng(1).normal(0, 0.01, 200))
+    plan = starter.start(write(leaky), "y").plan
+    assert "target in disguise" in plan.left_out["total"]
+
+
+def test_columns_that_tell_nothing_are_said(write: Write, starter: ProblemStarter) -> None:
+    noise = table(200).assign(y=np.random.default_rng(9).normal(size=200))
+    assert "naive guess" in starter.start(write(noise), "y").review[0]
+
+
+@pytest.mark.parametrize(("task", "classes"), [(None, (0, 1, 2)), ("regression", ())])
+def test_whole_numbers_are_classes_unless_the_user_says_otherwise(
+    task: Any, classes: tuple[int, ...], write: Write, starter: ProblemStarter
+) -> None:
+    counts = table(300).assign(y=lambda t: pd.qcut(t["y"], 3, labels=False))
+    plan = starter.start(write(counts), "y", task=task).plan
+    assert plan.target.categories == classes
+    assert plan.task == (task or "classification")
+
+
+def test_many_rows_get_trees(write: Write, starter: ProblemStarter) -> None:
+    many = table(2500).assign(c=["x", "y", "z", None, "x"] * 500, d=[True, False] * 1250)
+    started = starter.start(write(many), "y")
+    assert started.trial.learnt
+    assert "HistGradientBoosting" in (starter._placing.problem).read_text()
+
+
+def test_an_unforeseen_refusal_of_the_rows_is_a_decision(
+    write: Write, starter: ProblemStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: Any) -> None:
+        raise KitError("never reached")
+
+    monkeypatch.setattr("starterkit.cli.init.trial.read", lambda *given: refuse())
+    with pytest.raises(KitError, match="never reached"):
+        starter.start(write(table()), "y")

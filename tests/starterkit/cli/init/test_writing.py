@@ -1,0 +1,218 @@
+"""The written code: imported, clean, true of the data, and without a person's value in it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+
+from starterkit.cli.init.code import literal, problem_source, source_of_tests
+from starterkit.cli.init.decisions import plan_for
+from starterkit.cli.init.draft import Plan
+from starterkit.cli.init.table import read_table
+from starterkit.cli.init.trial import imported, read
+
+ROOT = Path(__file__).parents[4]
+
+
+def plan_of(path: Path, target: str, **asked: Any) -> Plan:
+    return plan_for(read_table(path), path.name, target, "mine", asked.get("task"))
+
+
+def written(path: Path, target: str, **asked: Any) -> str:
+    return problem_source(plan_of(path, target, **asked))
+
+
+def ruff(source: str, name: str, root: Path = ROOT) -> str:
+    """What ruff finds, with the repository's own rules, in a file of that name."""
+    found = []
+    for words in (["check", "--output-format=concise"], ["format", "--diff"]):
+        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(root / name), "-"]
+        done = subprocess.run(command, input=source, capture_output=True, text=True, cwd=root)
+        found.append(done.stdout + done.stderr if done.returncode else "")
+    return "\n".join(found).strip()
+
+
+def wide_table() -> pd.DataFrame:
+    """Long headers and many categories: what does not fit on a line."""
+    random = np.random.default_rng(1)
+    words = [f"a category with a rather long name {number}" for number in range(18)]
+    table = pd.DataFrame({"what somebody called this column, at some length " + "x" * 28: random.choice(words, 300)})
+    table["a header that is " + "very " * 30 + "long"] = random.normal(0, 1, 300)
+    table["y" * 300] = random.normal(0, 1, 300)
+    table["lots of small ones"] = random.choice(list("abcdefghijklmnopqrst"), 300)
+    table["only some of them"] = random.choice(["yes", "no", None], 300)  # type: ignore[list-item]
+    table["outcome"] = random.choice(["good", "bad"], 300)
+    return table
+
+
+SAMPLES = {
+    "diabetes": lambda as_frame: load_diabetes(scaled=False, as_frame=as_frame),
+    "iris": load_iris,
+    "wine": load_wine,
+    "breast_cancer": load_breast_cancer,
+    "digits": load_digits,
+}
+QUICK = [name for name in SAMPLES if name != "digits"]
+
+
+@pytest.fixture(
+    scope="session", params=["messy", "wide", "ids", *QUICK, pytest.param("digits", marks=pytest.mark.slow)]
+)
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, messy: Path) -> tuple[Path, str]:
+    """A file and its target."""
+    if request.param == "messy":
+        return messy, "Kosten (€)"
+    path = tmp_path_factory.mktemp("sample") / f"{request.param}.csv"
+    if request.param == "wide":
+        wide_table().to_csv(path, index=False)
+        return path, "outcome"
+    if request.param == "ids":
+        visits = np.arange(2400)
+        table = pd.DataFrame({"patient_id": visits % 300, "visit_id": visits, "x": visits % 7, "ward": visits % 3})
+        table.assign(ward=table["ward"].map({0: "a", 1: "b", 2: "c"}), y=visits % 7 % 2 == 0).to_csv(path, index=False)
+        return path, "y"
+    SAMPLES[request.param](as_frame=True).frame.to_csv(path, index=False)
+    return path, "target"
+
+
+def test_every_row_with_a_target_fits_the_written_schema(sample: tuple[Path, str]) -> None:
+    path, target = sample
+    table = pd.read_csv(path)
+    with imported(written(path, target)) as problem:
+        dataset = read(problem, path)
+    assert len(dataset) == table[target].notna().sum()
+    assert 0.1 < len(dataset.holdout) / len(dataset) < 0.5
+
+
+def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> None:
+    plan = plan_of(*sample)
+    assert ruff(problem_source(plan), "src/example_project/problem.py") == ""
+    tests = source_of_tests(plan, "example_project", "problem", "data/mine.csv", 2)
+    assert ruff(tests, "tests/example_project/test_problem.py") == ""
+
+
+@pytest.mark.parametrize("length", [23, 24, 30, 40, 44, 45, 46, 60, 90, 110])
+@pytest.mark.parametrize("space", ["", " x"])
+def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(length: int, space: str, messy: Path) -> None:
+    plan = plan_of(messy, "Kosten (€)")
+    tests = source_of_tests(plan, "example_project", "problem", f"data/{'m' * length}{space}.parquet", 2)
+    assert ruff(tests, "tests/example_project/test_problem.py") == ""
+
+
+@pytest.mark.parametrize("package", ["churn", "starter", "starterkits", "zoo"])
+def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, messy: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "src" / package).mkdir(parents=True)
+    (tmp_path / "src" / package / "__init__.py").touch()
+    (tmp_path / "src" / "starterkit").symlink_to(ROOT / "src" / "starterkit")
+    tests = source_of_tests(plan_of(messy, "Kosten (€)"), package, "problem", "data/mine.csv", 2)
+    assert ruff(tests, f"tests/{package}/test_problem.py", tmp_path) == ""
+
+
+def test_a_sensitive_column_s_values_are_not_in_the_code(messy: Path) -> None:
+    source, table = written(messy, "Kosten (€)"), read_table(messy)
+    for header in ("E-Mail", "religion", "Kunden-Nr.", "CustomerID", "notes"):
+        assert not [value for value in table[header] if value in source], header
+
+
+def test_the_roles_of_a_messy_table(messy: Path) -> None:
+    plan = plan_of(messy, "Kosten (€)")
+    fields = {one.header: one for one in plan.fields}
+    assert fields["CustomerID"].role == "identifier"  # it is called one, the other only looks like one
+    assert {header for header, one in fields.items() if one.sensitive} == {"income (€)", "age", "gender", "plz"}
+    assert fields["plz"].categories == ("01067", "50667", "80331")
+    assert (fields["visits"].type, fields["visits"].nullable) == ("int", True)
+    assert fields["smoker"].type == "bool"
+    assert plan.no_value == {"income": ("n/a",), "visits": ("?",)}
+    assert (plan.without_target, plan.rows, plan.task) == (37, 363, "regression")
+    assert plan.left_out.keys() == {
+        "Unnamed: 0", "Kunden-Nr.", "religion", "E-Mail", "signup", "hospital", "leer", "notes", "half text",
+        "class copy", "visits again",
+    }  # fmt: skip
+
+
+def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    once = pd.DataFrame({"a": random.normal(size=100), "b": random.integers(0, 5, 100)})
+    path = tmp_path / "twice.csv"
+    twice = pd.concat([once, once]).assign(y=random.normal(size=200))
+    twice.to_csv(path, index=False)
+    source = written(path, "y")
+    with imported(source) as problem:
+        dataset = read(problem, path)
+        sides = [set(map(tuple, rows.features.to_numpy())) for rows in (dataset.training, dataset.holdout)]
+        assert not sides[0] & sides[1]
+        keys = dataset.holdout.keys["record"]
+        # A gap makes whole numbers floats, and another order of columns changes nothing.
+        more = pd.concat([twice, pd.DataFrame({"a": [0.5], "y": [1.0]})])[["y", "b", "a"]]
+        more.to_csv(path, index=False)
+        frame = problem.read(type("Source", (), {"read": lambda self: pd.read_csv(path)})())
+    again = read_with(source.replace("ge=0, le=5", "ge=0, le=5, nullable=True"), path)
+    assert len(frame) == 201
+    assert set(keys) <= set(again)
+
+
+def read_with(source: str, path: Path) -> Any:
+    with imported(source) as problem:
+        return read(problem, path).holdout.keys["record"]
+
+
+def test_repeated_measures_share_a_group(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"patient": np.arange(200) % 50, "x": random.normal(size=200), "y": random.normal(size=200)})
+    table.to_csv(tmp_path / "visits.csv", index=False)
+    plan = plan_of(tmp_path / "visits.csv", "y")
+    assert [one.name for one in plan.fields if one.role == "group"] == ["patient"]
+
+
+def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ids = [f"{row:04}" for row in range(100)]
+    table = pd.DataFrame({"Record ID": ids, "x": random.normal(size=100), "y": random.normal(size=100)})
+    table.to_csv(tmp_path / "zeros.csv", index=False)
+    with imported(written(tmp_path / "zeros.csv", "y")) as problem:
+        frame = problem.read(_source(problem, tmp_path / "zeros.csv"))
+    assert frame["record_id"].tolist() == ids
+
+
+def _source(problem: Any, path: Path) -> Any:
+    from starterkit.data.sources import open_source
+    from starterkit.settings import DataSettings
+
+    return open_source(DataSettings(source=path.name), path.parent, problem)
+
+
+def test_parquet_is_read_with_its_own_types(tmp_path: Path, messy: Path) -> None:
+    table = pd.read_csv(messy)
+    table["visits"] = pd.to_numeric(table["visits"], errors="coerce").astype("Int64")
+    table["smoker"] = table["smoker"].astype("boolean")
+    table["signup"] = pd.to_datetime(table["signup"])
+    table.to_parquet(tmp_path / "mine.parquet")
+    with imported(written(tmp_path / "mine.parquet", "Kosten (€)")) as problem:
+        assert len(read(problem, tmp_path / "mine.parquet")) == 363
+
+
+@pytest.mark.parametrize(
+    ("value", "source"),
+    [
+        ("plain", '"plain"'),
+        ("O'Hare", '"O\'Hare"'),
+        ('the "Hague"', "'the \"Hague\"'"),
+        ('both \' and ""', "'both \\' and \"\"'"),
+        ("tab\t", '"tab\\t"'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("Zürich", '"Zürich"'),
+        (3, "3"),
+        (True, "True"),
+    ],
+)
+def test_a_literal_is_what_ruff_would_write(value: Any, source: str) -> None:
+    assert literal(value) == source
+    assert eval(source) == value
+    assert ruff(f"x = {literal(value)}\n", "src/example_project/x.py") == ""

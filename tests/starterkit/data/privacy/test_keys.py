@@ -1,0 +1,113 @@
+"""A stage's key: its own, kept once, and for its owner alone."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from starterkit.data.privacy.masking import KEY_FILE, StageKey, find_key, make_key, pseudonyms, row_keys
+from starterkit.errors import DataError
+from starterkit.settings import Stage
+
+SECRET = "one secret of at least thirty-two characters"
+IDS = pd.Series(["P001", "P002", "P001", "007"])
+
+
+def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other() -> None:
+    test, again, staging = (StageKey(SECRET, stage) for stage in (Stage.TEST, Stage.TEST, Stage.STAGING))
+    made = pseudonyms(IDS, test)
+    assert list(made) == list(pseudonyms(IDS, again))
+    assert made[0] == made[2] != made[1]
+    assert set(made).isdisjoint(pseudonyms(IDS, staging))
+    assert set(made).isdisjoint(pseudonyms(IDS, StageKey(SECRET.upper(), Stage.TEST)))
+    assert not made.str.contains("P0").any()
+    assert test.fingerprint == again.fingerprint != staging.fingerprint
+
+
+def test_row_key_is_no_part_of_the_pseudonym() -> None:
+    key = StageKey(SECRET, Stage.TEST)
+    rows = row_keys(IDS, key)
+    assert rows[0] == rows[2] != rows[1]
+    assert f"{rows[0]:016x}" not in pseudonyms(IDS, key)[0]
+    assert rows[0] != row_keys(IDS, key, "made-up row")[0]
+
+
+def test_made_key_is_kept_for_its_owner(tmp_path: Path) -> None:
+    assert find_key(Stage.TEST, None, tmp_path) is None
+    made = make_key(Stage.TEST, None, tmp_path)
+    file = tmp_path / KEY_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(file.read_text().strip()) == 64
+    assert list(file.parent.iterdir()) == [file]
+    assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
+    assert find_key(Stage.DEV, None, tmp_path).fingerprint != made.fingerprint
+
+
+def test_given_key_goes_before_the_file(tmp_path: Path) -> None:
+    given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
+    assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_empty_and_unreadable_key_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / KEY_FILE).write_text("\n")
+    with pytest.raises(DataError, match="secrets/KIT_PRIVACY__KEY is empty"):
+        make_key(Stage.TEST, None, tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_key(Stage.TEST, None, tmp_path)
+
+
+def test_without_hard_links_a_key_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", link)
+    made = make_key(Stage.TEST, None, tmp_path)
+    assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
+
+
+def test_other_process_that_was_first_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fdopen = os.fdopen
+
+    def meanwhile(*arguments: Any, **said: Any) -> Any:
+        (tmp_path / KEY_FILE).write_text(SECRET)  # somebody else's, after this one looked and before it keeps its own
+        return fdopen(*arguments, **said)
+
+    monkeypatch.setattr(os, "fdopen", meanwhile)
+    assert make_key(Stage.TEST, None, tmp_path).fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
+    assert (tmp_path / KEY_FILE).read_text() == SECRET
+
+
+RACE = """
+import sys
+from pathlib import Path
+from starterkit.data.privacy.masking import make_key
+from starterkit.settings import Stage
+root = Path(sys.argv[1])
+(root / f"ready-{sys.argv[2]}").touch()
+while not (root / "go").exists():
+    pass
+print(make_key(Stage.TEST, None, root).fingerprint)
+"""
+
+
+def test_of_two_processes_at_once_both_get_one_key(tmp_path: Path) -> None:
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), str(n)], stdout=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    while len(list(tmp_path.glob("ready-*"))) < len(racers):
+        assert all(racer.poll() is None for racer in racers)
+    (tmp_path / "go").touch()
+    prints = {racer.communicate(timeout=60)[0] for racer in racers}
+    assert len(prints) == 1
+    assert prints == {find_key(Stage.TEST, None, tmp_path).fingerprint + "\n"}
+    assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KIT_PRIVACY__KEY"]

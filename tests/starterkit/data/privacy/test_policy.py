@@ -1,0 +1,194 @@
+"""A stage that may not see a column raw cannot load it raw, whatever its settings say."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from example_project import problem
+from starterkit.contract import Column
+from starterkit.data.dataset import Dataset
+from starterkit.data.privacy.masking import treat
+from starterkit.data.privacy.policy import Policy, require_sight
+from starterkit.data.reader import DatasetReader
+from starterkit.errors import DataError, SettingsError
+from starterkit.settings import PrivacySettings, Settings, Stage
+
+
+def column(**changes: Any) -> Column:
+    given = {"name": "age", "role": "feature", "type": "integer", "unit": "years", "sensitivity": "sensitive"}
+    return Column(**{**given, **changes})
+
+
+AGE = column(minimum=0, maximum=120)
+PLAIN = column(name="bmi", type="float", sensitivity="plain")
+
+
+def read(settings: Settings, stage: Stage) -> Dataset:
+    return DatasetReader(problem, settings.data, settings.root, stage).read()
+
+
+def test_test_cannot_load_the_example(settings: Settings) -> None:
+    with pytest.raises(DataError, match="stage test may not see age, sex, progression raw") as raised:
+        read(settings, Stage.TEST)
+    assert "`KIT_STAGE=local starterkit data prepare --for test`" in raised.value.mend
+
+
+@pytest.mark.parametrize("stage", [Stage.LOCAL, Stage.STAGING, Stage.PROD])
+def test_other_stages_load_it(settings: Settings, stage: Stage) -> None:
+    dataset = read(settings, stage)
+    assert len(dataset) == 442
+    assert dataset.policy == {}
+
+
+def test_dev_sees_bands_on_the_same_sides(settings: Settings) -> None:
+    raw, seen = read(settings, Stage.LOCAL), read(settings, Stage.DEV)
+    assert seen.policy == {"age": "generalise", "sex": "generalise", "progression": "generalise"}
+    assert set(seen.training.features.age) <= {*range(5, 120, 10)}
+    assert set(seen.training.features.sex) == {1}
+    assert seen.training.target.nunique() <= 12
+    assert abs(seen.training.target - raw.training.target).max() <= 500 / 24
+    assert seen.training.features.dtypes.equals(raw.training.features.dtypes)
+    assert seen.holdout.features.bmi.equals(raw.holdout.features.bmi)  # plain, and the same rows
+    (name,) = seen.holdout.keys  # keyed, and named after the key
+    assert name.startswith("patient_id@")
+    assert len(np.unique(seen.holdout.keys[name])) == len(raw.holdout)
+    assert not np.isin(seen.holdout.keys[name], raw.holdout.keys["patient_id"]).any()
+    assert seen.digest != raw.digest
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
+    require_sight(stage, [PLAIN])
+    Policy.of(stage, [PLAIN]).require_possible()
+
+
+@pytest.mark.parametrize(
+    ("kept", "dtype", "given", "expected"),
+    [
+        (AGE, "int64", [0, 9, 10, 119, 120], [5, 5, 15, 115, 115]),
+        (AGE, "Int64", [3, None, 47], [5, None, 45]),
+        (column(type="float", minimum=0, maximum=1.2), "float64", [0.0, 0.29, 1.2, None], [0.05, 0.25, 1.15, None]),
+        (column(minimum=1, maximum=3), "int64", [1, 2, 3], [2, 2, 2]),  # narrower than twelve bands
+        (column(minimum=0, maximum=5), "int64", [0, 1, 2, 3, 4, 5], [0, 0, 2, 2, 4, 4]),
+        (column(minimum=7, maximum=7), "int64", [7], [7]),
+        (column(categories=(1, 2)), "int64", [2, 1], [1, 1]),
+        (column(type="string", categories=("f", "m")), "str", ["m", None, "f"], ["f", None, "f"]),
+        (column(type="boolean"), "boolean", [True, None, False], [False, None, False]),
+    ],
+)
+def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[Any], expected: list[Any]) -> None:
+    raw = pd.DataFrame({"age": pd.Series(given, dtype=dtype), "bmi": 1.0})
+    policy = Policy.of(Stage.DEV, [kept, PLAIN])
+    seen = treat(policy, raw, None)
+    assert policy.named == {"age": "generalise"}
+    assert seen.age.dtype == raw.age.dtype
+    pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
+    assert list(raw.age.dropna()) == [value for value in given if value is not None]
+
+
+@pytest.mark.parametrize(
+    ("without", "mend"),
+    [
+        (column(minimum=0), "`ge` and `le`"),
+        (column(type="string"), "`isin`"),
+        (column(role="target", categories=("ill", "well"), type="string"), "local"),
+        (column(role="target", type="boolean"), "local"),
+    ],
+)
+def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column, mend: str) -> None:
+    with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
+        Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
+    assert mend in raised.value.mend
+
+
+ID = column(name="patient", role="identifier", type="string", sensitivity="identifier", unit="")
+TARGET = column(name="cost", role="target", type="float", minimum=0, maximum=500)
+SCHEMA = (ID, AGE, PLAIN, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        (Stage.LOCAL, ["raw", "raw", "raw", "raw"]),
+        (Stage.DEV, ["drop", "generalise", "raw", "generalise"]),
+        (Stage.TEST, ["drop", "generalise", "raw", "generalise"]),
+        (Stage.STAGING, ["raw", "raw", "raw", "raw"]),
+        (Stage.PROD, ["raw", "raw", "raw", "raw"]),
+    ],
+)
+def test_each_stage_has_a_policy_without_a_word_in_yaml(stage: Stage, expected: list[str]) -> None:
+    assert list(Policy.of(stage, SCHEMA).treatments.values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"identifiers": "pseudonymise"}, ["pseudonymise", "generalise", "raw", "generalise"]),
+        ({"sensitive": "drop"}, ["drop", "drop", "raw", "generalise"]),  # without a target there is no model
+        ({"sensitive": "mock"}, ["drop", "mock", "mock", "mock"]),
+        ({"sensitive": "mock", "identifiers": "pseudonymise"}, ["drop", "mock", "mock", "mock"]),
+        ({"columns": {"age": "drop", "bmi": "drop"}}, ["drop", "drop", "drop", "generalise"]),
+        ({"columns": {"patient": "pseudonymise"}}, ["pseudonymise", "generalise", "raw", "generalise"]),
+    ],
+)
+def test_settings_may_hide_more(said: dict[str, Any], expected: list[str]) -> None:
+    assert list(Policy.of(Stage.TEST, SCHEMA, PrivacySettings(**said)).treatments.values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "words"),
+    [
+        ("test", {"columns": {"agee": "drop"}}, r"'agee', which the schema lacks \(did you mean age\?\)"),
+        ("test", {"columns": {"age": "pseudonymise"}}, "age is pseudonymise, and pseudonyms are for identifiers"),
+        ("test", {"columns": {"patient": "generalise"}}, "an identifier has no bands"),
+        ("test", {"columns": {"cost": "drop"}}, "'cost' is the target and cannot be dropped"),
+        ("local", {"sensitive": "mock", "columns": {"age": "raw"}}, "made-up rows have no raw column"),
+        # What the settings' own floor refuses before: a notebook can make settings by hand.
+        ("dev", {"sensitive": "raw"}, "privacy.columns.age is raw, which dev does not allow"),
+        ("dev", {"identifiers": "pseudonymise"}, "patient is pseudonymise, which dev does not allow"),
+        ("test", {"columns": {"patient": "raw"}}, "patient is raw, which test does not allow"),
+    ],
+)
+def test_policy_that_cannot_be_is_refused_by_name(stage: str, said: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as raised:
+        Policy.of(Stage(stage), SCHEMA, PrivacySettings(**said))
+    assert raised.value.mend
+
+
+def test_dropped_feature_is_there_and_says_nothing() -> None:
+    columns = [
+        column(type="integer", minimum=0, maximum=5),
+        column(name="a", type="string"),
+        column(name="b", type="boolean"),
+        column(name="c", type="float", minimum=3),
+        column(name="d", type="string", categories=("x", "y"), nullable=True),
+        column(name="e", type="float", nullable=True),
+    ]
+    raw = pd.DataFrame(
+        {"age": [1, 5], "a": ["q", "r"], "b": [True, False], "c": [3.5, 9.0], "d": ["y", None], "e": [None, 0.25]}
+    )
+    seen = treat(Policy.of(Stage.DEV, columns, PrivacySettings(sensitive="drop")), raw, None)
+    assert seen.iloc[0].to_dict() == {"age": 2, "a": "dropped", "b": False, "c": 3.0, "d": "x", "e": 0.0}
+    assert (seen.nunique(dropna=False) == 1).all()
+    assert seen.dtypes.equals(raw.dtypes)
+
+
+def test_a_column_called_self_is_treated_as_any_other() -> None:
+    mine = column(name="self", minimum=0, maximum=120)
+    assert treat(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
+
+
+def test_local_may_try_what_another_stage_will_see(settings: Settings) -> None:
+    tried = PrivacySettings(sensitive="generalise", identifiers="drop")
+    seen = DatasetReader(problem, settings.data, settings.root, Stage.LOCAL, tried).read()
+    assert seen.digest == read(settings, Stage.DEV).digest
+    assert seen.policy == read(settings, Stage.DEV).policy
+
+
+def test_who_only_looks_leaves_no_key(settings: Settings) -> None:
+    DatasetReader(problem, settings.data, settings.root, Stage.DEV, keep_key=False).read()
+    assert not (settings.root / "secrets").exists()
+    read(settings, Stage.DEV)
+    assert (settings.root / "secrets" / "KIT_PRIVACY__KEY").exists()

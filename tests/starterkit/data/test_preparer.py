@@ -1,0 +1,256 @@
+"""What `data prepare` writes: treated rows, their sides, a proof and a report."""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from starterkit.data.reader import DatasetReader
+from starterkit.errors import DataError, Refused, UserError
+from starterkit.problem import Problem, feature, group, identifier, target
+from starterkit.settings import DataSettings, PrivacySettings, Stage, load_settings
+
+TREATED = {"age": "generalise", "sex": "generalise", "progression": "generalise"}
+
+
+def test_test_sees_what_dev_sees_on_the_same_sides(prepared: Any) -> None:
+    test, dev, raw = prepared.read(), *(prepared.read(stage, "data/diabetes.csv") for stage in ("dev", "local"))
+    assert test.policy == dev.policy == TREATED
+    for side in ("training", "holdout"):
+        seen, masked, known = (getattr(dataset, side) for dataset in (test, dev, raw))
+        pd.testing.assert_frame_equal(seen.features, masked.features)
+        pd.testing.assert_series_equal(seen.target, masked.target)
+        assert seen.features.bmi.equals(known.features.bmi)
+
+
+def test_ids_are_gone_and_rows_are_known_again(prepared: Any) -> None:
+    table = prepared.table()
+    assert "patient_id" not in table
+    ids = pd.read_csv(prepared.root / "data" / "diabetes.csv").patient_id
+    assert not any(one.encode() in prepared.file.read_bytes() for one in ids)
+    (name,) = prepared.read().holdout.keys
+    assert name == f"patient_id@{json.loads(prepared.proof.read_text())['key'][:8]}"
+    keys = np.concatenate([prepared.read().training.keys[name], prepared.read().holdout.keys[name]])
+    assert len(np.unique(keys)) == 442
+
+
+def test_the_proof_says_what_was_done(prepared: Any) -> None:
+    said = json.loads(prepared.proof.read_text())
+    assert said["file_digest"] == hashlib.sha256(prepared.file.read_bytes()).hexdigest()
+    assert said["policy"] == {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
+    assert said["rows"] == {"source": 442, "training": 344, "holdout": 98}
+    assert said["overlap"] == {"patient_id": 0}
+    features, with_target = said["crowds"]
+    assert (features["columns"], features["before"]["smallest"], features["after"]["smallest"]) == (
+        ["age", "sex"],
+        1,
+        3,
+    )
+    assert with_target["columns"] == ["age", "sex", "progression"]
+    assert said["shifts"]["bmi"] == {"measure": "Kolmogorov-Smirnov", "value": 0}
+    assert 0 < said["shifts"]["age"]["value"] < 0.3
+    quality = said["quality"]
+    assert quality["raw"] < quality["treated"] < quality["naive_treated"]
+    assert prepared.key.read_text().strip() not in prepared.proof.read_text()
+
+
+def test_the_report_can_be_read(prepared: Any) -> None:
+    text = prepared.file.with_name("diabetes.report.md").read_text("utf-8")
+    assert "Made for stage test from 442 rows of data/diabetes.csv" in text
+    assert "| age, sex | 1 | 3 | 13 | 0 |" in text
+    assert "| patient_id | drop |  |  | 0 |" in text
+
+
+def test_preparing_again_gives_the_same_rows(prepared: Any) -> None:
+    before = prepared.read()
+    prepared.prepare()
+    after = prepared.read()
+    assert after.digest == before.digest
+    assert all(np.array_equal(after.holdout.keys[name], keys) for name, keys in before.holdout.keys.items())
+
+
+def test_identifiers_can_get_pseudonyms(house: Any) -> None:
+    made = house.prepare(identifiers="pseudonymise")
+    names = house.table().patient_id
+    assert names.str.fullmatch("[0-9a-f]{32}").all()
+    assert names.is_unique
+    assert made.proof.overlap == {"patient_id": 0}
+    assert house.read(KIT_PRIVACY__IDENTIFIERS="pseudonymise").policy == {"patient_id": "pseudonymise", **TREATED}
+    with pytest.raises(DataError, match="weaker policy: 'patient_id' is pseudonymise, not drop"):
+        house.read()
+
+
+def test_mock_rows_are_nobodys(house: Any) -> None:
+    made = house.prepare(sensitive="mock")
+    raw = house.read("local", "data/diabetes.csv")
+    table = house.table()
+    known = pd.read_csv(house.root / "data" / "diabetes.csv").drop(columns="patient_id")
+    assert table.merge(known.astype(table[list(known)].dtypes.to_dict())).empty
+    seen = house.read(KIT_PRIVACY__SENSITIVE="mock")
+    assert set(seen.policy.values()) == {"mock"}
+    assert (len(seen.training), len(seen.holdout)) == (len(raw.training), len(raw.holdout))
+    assert made.proof.quality["treated"] < made.proof.quality["naive_treated"]
+    assert made.warnings == []
+    assert house.read().policy == seen.policy  # more than the stage asks for is fine
+
+
+def test_three_rows_are_not_mocked_and_nothing_is_left(house: Any) -> None:
+    source = house.root / "data" / "diabetes.csv"
+    lines = source.read_text().splitlines(keepends=True)
+    source.write_text("".join(lines[:4]))
+    with pytest.raises(DataError, match="made-up rows cannot be drawn from 3 rows") as raised:
+        house.prepare(sensitive="mock")
+    assert "at least 50" in raised.value.mend
+    assert not house.file.parent.exists()
+
+
+def test_a_person_alone_is_warned_of(house: Any) -> None:
+    made = house.prepare()
+    (warning,) = made.warnings
+    assert warning.startswith("8 people are alone with their age, sex, progression")
+    assert "privacy.columns of config/test.yaml, or set privacy.sensitive to mock" in warning
+    source = house.root / "data" / "diabetes.csv"
+    table = pd.read_csv(source)
+    table.loc[0, "age"] = 117
+    table.to_csv(source, index=False)
+    (warning,) = house.prepare().warnings
+    assert warning.startswith("1 person is alone with their age, sex, and")
+    assert house.prepare(columns={"age": "drop"}).proof.crowds[0]["after"]["smallest"] == 442
+
+
+def test_staging_gets_a_sample_as_it_is(house: Any) -> None:
+    house.prepare("staging", 0.2)
+    seen = house.read("staging", "data/staging/diabetes.parquet")
+    raw = house.read("local", "data/diabetes.csv")
+    assert 85 <= len(seen) <= 92
+    assert seen.policy == {}
+    assert seen.holdout.features.merge(raw.holdout.features).shape == seen.holdout.features.shape
+    assert np.isin(seen.training.keys["patient_id"], raw.training.keys["patient_id"]).all()
+    assert not (house.root / "secrets").exists()  # nothing is hidden, so nothing needs a key
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"now": "dev"}, "stage dev may not see the source raw"),
+        ({"now": "test"}, "stage test may not see the source raw"),
+        ({"fraction": 0}, "a fraction of 0 is none"),
+        ({"fraction": 1.5}, "a fraction of 1.5 is none"),
+        ({"fraction": float("nan")}, "a fraction of nan is none"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house: Any, given: Any, words: str) -> None:
+    (house.root / "data" / "diabetes.csv").unlink()
+    with pytest.raises(UserError, match=words) as raised:
+        house.prepare(**given)
+    assert raised.value.mend
+
+
+def test_the_source_is_never_overwritten(house: Any) -> None:
+    from starterkit.data.prepare import Preparer
+    from starterkit.training.trainer import compare_quality
+
+    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
+    frame.to_parquet(house.root / "data" / "source.parquet")
+    settings = load_settings(house.root, {"KIT_DATA__SOURCE": "data/source.parquet"})
+    preparer = Preparer(
+        house.problem,
+        settings,
+        Stage.TEST,
+        PrivacySettings(),
+        partial(compare_quality, house.problem, settings.training),
+    )
+    with pytest.raises(UserError, match=r"'source\.parquet' is the source itself"):
+        preparer.prepare(house.root / "data" / ".." / "data" / "source.parquet")
+    with pytest.raises(UserError, match=r"'rows\.csv' is no Parquet file"):
+        preparer.prepare(house.root / "data" / "rows.csv")
+
+
+def test_prepared_data_is_not_prepared_again(prepared: Any) -> None:
+    from starterkit.data.prepare import Preparer
+    from starterkit.training.trainer import compare_quality
+
+    settings = load_settings(prepared.root, {"KIT_DATA__SOURCE": "data/test/diabetes.parquet"})
+    with pytest.raises(UserError, match=r"the source 'data/test/diabetes\.parquet' was prepared itself"):
+        Preparer(
+            prepared.problem,
+            settings,
+            Stage.TEST,
+            PrivacySettings(),
+            partial(compare_quality, prepared.problem, settings.training),
+        ).prepare(prepared.root / "more.parquet")
+
+
+class Measures(pa.DataFrameModel):
+    """Repeated measures, an id that hides in a feature, and every kind of key."""
+
+    measure: int = identifier()
+    person: str = group()
+    note: str = feature(sensitivity="plain")
+    age: int = feature(sensitivity="sensitive", ge=0, le=120)
+    cost: float = target(sensitivity="plain")
+
+
+def line(*, n_estimators: int = 1, learning_rate: float = 1, max_depth: int = 1, subsample: float = 1) -> Any:
+    return LinearRegression()
+
+
+MEASURES = Problem(name="measures", title="M", task="regression", schema=Measures, estimator=line, metric="rmse")
+
+
+def measures(note: str) -> pd.DataFrame:
+    number = np.arange(120)
+    people = [f"person {n // 3}" for n in number]
+    return pd.DataFrame(
+        {"measure": number, "person": people, "note": note, "age": 20 + number // 3, "cost": number / 7}
+    )
+
+
+def prepare_measures(root: Path, frame: pd.DataFrame, **said: Any) -> Any:
+    from starterkit.data.prepare import Preparer
+    from starterkit.training.trainer import compare_quality
+
+    frame.to_csv(root / "data" / "measures.csv", index=False)
+    settings = load_settings(root, {"KIT_DATA__SOURCE": "data/measures.csv"})
+    path = root / "data" / "test" / "measures.parquet"
+    return Preparer(
+        MEASURES, settings, Stage.TEST, PrivacySettings(**said), partial(compare_quality, MEASURES, settings.training)
+    ).prepare(path)
+
+
+def test_groups_stay_together_without_their_names(house: Any) -> None:
+    made = prepare_measures(house.root, measures("a"))
+    place = DataSettings(source="data/test/measures.parquet"), house.root, Stage.TEST
+    seen = DatasetReader(MEASURES, *place, PrivacySettings()).read()
+    raw = DatasetReader(MEASURES, DataSettings(source="data/measures.csv"), house.root, Stage.LOCAL).read()
+    assert len(np.unique(seen.holdout.groups)) == len(np.unique(raw.holdout.groups))
+    assert not np.isin(seen.holdout.groups, raw.holdout.groups).any()
+    assert made.proof.crowds[0]["before"]["alone"] == 40  # people, not measures
+    assert "not_measured" in made.proof.quality  # a text is nothing for this estimator
+
+
+def test_identifier_in_another_column_is_refused(house: Any) -> None:
+    frame = measures("a")
+    frame.loc[7, "note"] = "person 30"
+    with pytest.raises(Refused, match="1 values of 'person' are still in the data") as raised:
+        prepare_measures(house.root, frame)
+    assert "person 30" not in str(raised.value)
+    assert not (house.root / "data" / "test").exists()
+
+
+def test_the_kits_own_column_names_are_refused(house: Any) -> None:
+    class Split(Measures):
+        split: float = feature(sensitivity="plain")
+
+    taken = replace(MEASURES, schema=Split)
+    house = type(house)(house.root, taken)
+    with pytest.raises(UserError, match="column 'split', which is the kit's own name"):
+        house.prepare()

@@ -1,0 +1,74 @@
+"""A sample looks like the whole, and lies in every larger one."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from sklearn.linear_model import LinearRegression
+
+from example_project import problem
+from starterkit.data.prepare import sampled
+from starterkit.data.split import held_out
+from starterkit.problem import Holdout, Problem, feature, group, target, time
+
+
+def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides(house: Any) -> None:
+    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
+    parts = [sampled(problem, frame, fraction) for fraction in (0.05, 0.2, 0.5, 1)]
+    assert [part.sum() for part in parts] == [22, 89, 221, 442]
+    for smaller, larger in pairwise(parts):
+        assert (larger | ~smaller).all()
+    side = held_out(problem, frame)
+    assert 0.15 < side[parts[1]].mean() < 0.27  # not the holdout itself, and not none of it
+    narrower = held_out(replace(problem, holdout=Holdout(fraction=0.1)), frame)
+    assert 0.2 < narrower[parts[1] & side].mean() < 0.8  # the order is none of the holdout's
+    assert abs(frame.progression[parts[1]].mean() - frame.progression.mean()) < 10
+
+
+def test_order_of_the_rows_does_not_matter(house: Any) -> None:
+    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
+    turned = frame.sample(frac=1, random_state=1).reset_index(drop=True)
+    some, others = (set(one.patient_id[sampled(problem, one, 0.2)]) for one in (frame, turned))
+    # Rows with equal targets may change their fifth with the order; nobody else may.
+    assert len(some ^ others) <= 4
+
+
+def test_classes_keep_their_shares(iris: Any, breast_cancer: Any) -> None:
+    for sample in (iris, breast_cancer):
+        one = sample.problem(lambda: None)
+        frame = pd.read_csv(sample.root / "table.csv")
+        shares = [t.diagnosis.value_counts(normalize=True) for t in (frame, frame[sampled(one, frame, 0.2)])]
+        assert (shares[0] - shares[1]).abs().max() < 0.05
+
+
+class Measures(pa.DataFrameModel):
+    person: str = group()
+    age: int = feature(sensitivity="sensitive")
+    cost: float = target(sensitivity="plain")
+
+
+def test_whole_groups_are_taken() -> None:
+    schema = {"name": "m", "title": "M", "task": "regression", "schema": Measures, "metric": "rmse"}
+    one = Problem(**schema, estimator=LinearRegression)
+    number = np.arange(300)
+    frame = pd.DataFrame({"person": [f"p{n // 3}" for n in number], "age": 1, "cost": number / 7})
+    taken = sampled(one, frame, 0.3)
+    assert set(frame.person[taken]).isdisjoint(frame.person[~taken])
+    assert 80 <= taken.sum() <= 100
+
+
+class Days(pa.DataFrameModel):
+    day: str = time()
+    age: int = feature(sensitivity="sensitive")
+    cost: float = target(sensitivity="plain")
+
+
+def test_rows_in_time_need_no_id() -> None:
+    schema = {"name": "m", "title": "M", "task": "regression", "schema": Days, "metric": "rmse"}
+    one = Problem(**schema, estimator=LinearRegression, holdout=Holdout(cutoff="2026-03-01"))
+    days = pd.date_range("2026-01-01", periods=100).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "age": 1, "cost": np.arange(100) / 7})
+    assert 15 <= sampled(one, frame, 0.2).sum() <= 25

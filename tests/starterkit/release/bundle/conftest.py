@@ -1,0 +1,148 @@
+"""A version that staging's gate passed, its bundle, and bundles that somebody has changed."""
+
+import hashlib
+import json
+import shutil
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from example_project import problem
+from starterkit.pipeline import Pipeline
+from starterkit.release.bundle.format import SigningKey
+from starterkit.release.bundle.writer import write_bundle
+from starterkit.settings import Settings, Stage, TrackingSettings, load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry, Version
+
+KEY = SigningKey(b64encode(bytes(range(32))).decode())
+OTHER_KEY = SigningKey(b64encode(bytes(32)).decode())
+EVIDENCE = b'{"passed": true}\n'
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A repository of stage staging in which version 1 is champion. Read only: copy it to change it."""
+
+    settings: Settings
+
+    def registry(self) -> ModelRegistry:
+        connection = connect(self.settings.tracking, self.settings.root)
+        return ModelRegistry(connection, self.settings.stage, problem.name)
+
+
+@pytest.fixture
+def key() -> SigningKey:
+    return KEY
+
+
+@pytest.fixture
+def other_key() -> SigningKey:
+    return OTHER_KEY
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Staged:
+    """Stage staging takes no local store by itself, and all but the server is the same here."""
+    root = tmp_path_factory.mktemp("staged") / "staging"
+    root.mkdir()
+    repository = Path(__file__).parents[4]
+    for name in ("config", "data"):
+        shutil.copytree(repository / name, root / name)
+    shutil.copy(repository / "requirements.txt", root)
+    shutil.copy(empty_store, root / "mlflow.db")
+    base = root / "config" / "base.yaml"
+    base.write_text(base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("0.03", "0.2"))
+    settings = load_settings(root, {"KIT_EXPORT__PARITY_ROWS": "500"}).model_copy(update={"stage": Stage.STAGING})
+    assert Pipeline(problem, settings).run().promotion.decision.passed
+    staged = Staged(settings)
+    registry = staged.registry()
+    version = registry.version(1)
+    place = "gate/staging.diabetes-1/0123"
+    registry.connection.client.log_text(version.run, EVIDENCE.decode(), f"{place}/evidence.json")
+    registry.connection.client.log_text(version.run, "{}", "gate/staging.diabetes-1/asked again/evidence.json")
+    registry.tag(version, {"evidence": hashlib.sha256(EVIDENCE).hexdigest(), "evidence_place": place})
+    return staged
+
+
+@pytest.fixture(scope="session")
+def bundle(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Staging's champion, signed with `key`. Read only."""
+    registry = staged.registry()
+    return write_bundle(registry, registry.version(1), KEY, tmp_path_factory.mktemp("bundle") / "staging.zip").file
+
+
+@pytest.fixture(scope="session")
+def answers(staged: Staged) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+    """Some inputs, and what staging's version answers."""
+    registry = staged.registry()
+    predictor = registry.open(registry.version(1))
+    columns = {name: np.linspace(1, 300, 40) for name in predictor.contract.names}
+    return columns, predictor.predict(columns).values
+
+
+@pytest.fixture
+def staging_copy(staged: Staged, tmp_path: Path) -> tuple[ModelRegistry, Version]:
+    """A copy of the repository to change."""
+    root = Path(shutil.copytree(staged.settings.root, tmp_path / "staging"))
+    registry = Staged(staged.settings.model_copy(update={"root": root})).registry()
+    return registry, registry.version(1)
+
+
+@pytest.fixture
+def prod_root(empty_store: Path, tmp_path: Path) -> Path:
+    """The folder of another store, with nothing in it."""
+    root = tmp_path / "prød"
+    root.mkdir()
+    shutil.copy(empty_store, root / "mlflow.db")
+    return root
+
+
+@pytest.fixture
+def prod(prod_root: Path) -> ModelRegistry:
+    """Prod's registry there."""
+    connection = connect(TrackingSettings(uri="sqlite:///mlflow.db"), prod_root)
+    return ModelRegistry(connection, Stage.PROD, problem.name)
+
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture
+def changed(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """The bundle with its files changed by a function, and signed again where a key is given."""
+
+    def change(by: Callable[[Files], Any], sign: SigningKey | None = None, compression: int = ZIP_STORED) -> Path:
+        with ZipFile(bundle) as source:
+            files = {name: source.read(name) for name in source.namelist()}
+        before = dict(files)
+        by(files)
+        if sign:
+            manifest = json.loads(files["manifest.json"])
+            if files["manifest.json"] == before["manifest.json"]:
+                manifest["files"] = {
+                    name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                    for name, content in files.items()
+                    if name not in ("manifest.json", "manifest.sig")
+                }
+            files["manifest.json"] = json.dumps(manifest).encode()
+            files["manifest.sig"] = sign.sign(files["manifest.json"])
+        made = tmp_path / "changed.zip"
+        with ZipFile(made, "w", compression) as target:
+            for name, content in files.items():
+                target.writestr(name, content)
+        return made
+
+    return change
+
+
+@pytest.fixture
+def compressed() -> int:
+    return ZIP_DEFLATED

@@ -1,0 +1,40 @@
+"""A store with three versions: 1 was champion, 2 is, and 3 was not judged yet."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from example_project import problem
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.settings import Settings, load_settings
+from starterkit.tracking.registry import Version
+
+
+def registered_again(pipeline: Pipeline) -> Version:
+    """One more version of the first one's files."""
+    first = pipeline.registry.version(1)
+    told = {key: value for key, value in first.tags.items() if not key.startswith(("gate", "history", "evidence"))}
+    return pipeline.registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
+
+
+@pytest.fixture(scope="session")
+def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only: copy it to change it."""
+    root = Path(shutil.copytree(first_run[0], tmp_path_factory.mktemp("three") / "versions"))
+    pipeline = Pipeline(problem, load_settings(root, {}))
+    second = registered_again(pipeline)
+    assert pipeline.promote(pipeline.read(), second.number).decision.passed
+    registered_again(pipeline)
+    return root
+
+
+@pytest.fixture
+def moved(three_versions: Path, tmp_path: Path) -> Settings:
+    """The settings of a copy."""
+    return load_settings(Path(shutil.copytree(three_versions, tmp_path / "three vërsions")), {})
+
+
+@pytest.fixture
+def pipeline(moved: Settings) -> Pipeline:
+    return Pipeline(problem, moved)

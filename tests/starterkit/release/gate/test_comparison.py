@@ -1,0 +1,205 @@
+"""The rule of non-regression at its edges, on errors that are chosen so that the edge is met exactly."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from starterkit.contract import Prediction
+from starterkit.metrics import METRICS
+from starterkit.release.gate.comparison import Comparison, Rule, _needed, compare_with_champion
+from starterkit.verdict import Evidence
+
+
+@pytest.fixture
+def answered(evidence: Any) -> Any:
+    """Evidence over 40 rows, each with a target of zero: what a version answers is its error."""
+
+    def make(challenger: Any, champion: Any, metric: str = "mae", **changes: Any) -> Evidence:
+        shown = evidence(rows=40, actual=np.zeros(40), metric=METRICS[metric])
+        ours, theirs = (Prediction(np.broadcast_to(values, 40).astype(float)) for values in (challenger, champion))
+        return replace(
+            shown,
+            challenger=replace(shown.challenger, prediction=ours),
+            champion=replace(shown.champion, prediction=theirs),
+            **changes,
+        )
+
+    return make
+
+
+def judged(shown: Evidence, tolerance: float = 0.0, min_rows: int = 30, rows: Any = None) -> Comparison:
+    return compare_with_champion(shown, Rule(tolerance, min_rows), rows)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "tolerance", "outcome"),
+    [
+        (1.5, 0.5, "not worse"),  # the upper bound is the margin
+        (1.75, 0.5, "worse"),
+        (-1.0, 0.0, "not worse"),  # other answers, as far off: the upper bound is zero, and so is the margin
+        (-0.5, 0.0, "not worse"),
+        (1.0625, 0.0, "worse"),
+    ],
+)
+def test_the_margin_itself_is_within(answered: Any, challenger: float, tolerance: float, outcome: str) -> None:
+    found = judged(answered(challenger, 1.0), tolerance)
+    assert (found.outcome, found.same) == (outcome, False)
+    assert (found.figure, found.serving, found.margin) == (abs(challenger), 1.0, tolerance)
+    assert found.low == found.high == abs(challenger) - 1
+
+
+def test_one_row_alone_does_not_make_a_version_worse(answered: Any) -> None:
+    """More than one resample in twenty lacks that row, so that the lower bound is zero, and not above it."""
+    one_row = np.ones(40)
+    one_row[0] = 9
+    one_row[1:10] = -1  # other answers, as far off
+    found = judged(answered(one_row, 1.0))
+    assert (found.low, found.differing) == (0, 10)
+    assert found.high > 0
+    assert found.outcome == "not enough rows"
+
+
+@pytest.mark.parametrize(("min_rows", "concluded"), [(40, True), (41, False)])
+@pytest.mark.parametrize(("challenger", "outcome"), [(0.5, "not worse"), (2.0, "worse")])
+def test_fewer_rows_than_asked_for_conclude_nothing(
+    answered: Any, min_rows: int, concluded: bool, challenger: float, outcome: str
+) -> None:
+    found = judged(answered(challenger, 1.0), min_rows=min_rows)
+    assert found.outcome == (outcome if concluded else "not enough rows")
+
+
+@pytest.mark.parametrize("champion", [1.0, np.nan])
+def test_an_answer_that_is_no_number_is_worse_however_few_rows(answered: Any, champion: float) -> None:
+    one = np.where(np.arange(40) == 3, np.nan, champion)
+    assert judged(answered(one, champion), min_rows=1000).outcome == "worse"
+
+
+def test_against_a_champion_without_a_figure_nothing_is_concluded(answered: Any) -> None:
+    assert judged(answered(1.0, np.nan)).outcome == "not enough rows"
+
+
+def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answered: Any) -> None:
+    """r² has none where the target does not vary."""
+    assert judged(answered(2.0, 2.0, "r2")).outcome == "not worse"
+    other = judged(answered(1.0, 2.0, "r2"))
+    assert (other.outcome, np.isnan([other.figure, other.serving]).all()) == ("not enough rows", True)
+
+
+@pytest.mark.parametrize(("differing", "outcome"), [(9, "not enough rows"), (10, "worse")])
+def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, outcome: str) -> None:
+    worse = np.where(np.arange(40) < differing, 3.0, 1.0)
+    assert judged(answered(worse, 1.0)).outcome == outcome
+    assert judged(answered(worse, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
+
+
+def test_for_the_accuracy_rows_differ_where_one_alone_is_right(answered: Any, contract: Any) -> None:
+    classes = (False, True)
+    shown = answered(
+        0.0, 0.0, "accuracy", contract=contract(classes=classes), champion_contract=contract(classes=classes)
+    )
+    sure, unsure = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
+    right = np.full(40, False)
+
+    def given(labels: Any, probabilities: Any) -> Evidence:
+        ours, theirs = Prediction(labels, probabilities), Prediction(right, unsure)
+        candidates = {"challenger": replace(shown.challenger, prediction=ours)}
+        candidates["champion"] = replace(shown.champion, prediction=theirs)
+        return replace(shown, actual=right, **candidates)
+
+    assert judged(given(right, sure), min_rows=1000).outcome == "not worse"  # the same labels
+    assert judged(given(right, sure * np.nan)).outcome == "worse"
+    found = judged(given(np.arange(40) < 9, sure), tolerance=1.0)
+    assert (found.differing, found.outcome) == (9, "not enough rows")
+
+
+@pytest.mark.parametrize(
+    ("metric", "figure", "loss"),
+    [("accuracy", 0.99, 0.01), ("roc_auc", 0.8, 0.2), ("r2", -4.0, 5.0), ("rmse", 3.0, 3.0), ("log_loss", 0.4, 0.4)],
+)
+def test_the_loss_is_what_is_left_to_improve(metric: str, figure: float, loss: float) -> None:
+    assert METRICS[metric].loss(figure) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan])
+def test_the_same_answers_pass_unless_they_are_none(answered: Any, value: float) -> None:
+    found = judged(answered(value, value), min_rows=1000)
+    assert (found.same, found.outcome) == ((False, "worse") if np.isnan(value) else (True, "not worse"))
+
+
+def test_a_figure_below_zero_has_a_margin_too(answered: Any) -> None:
+    """r² is below zero for a version that is worse than the mean."""
+    shown = replace(answered(0.0, 0.0, "r2"), actual=np.tile([-1.0, 1.0], 20))
+    champion = replace(shown.champion, prediction=Prediction(np.full(40, 2.0)))
+    found = judged(replace(shown, champion=champion), 0.1)
+    assert (found.figure, found.serving, found.margin) == (0.0, -4.0, pytest.approx(0.5))
+
+
+def test_chosen_rows_alone_are_compared(answered: Any) -> None:
+    half = np.arange(40) < 20
+    shown = answered(np.where(half, 2.0, 0.5), 1.0, groups=np.repeat(np.arange(20), 2))
+    left, right = judged(shown, min_rows=10, rows=half), judged(shown, min_rows=10, rows=~half)
+    assert (left.outcome, left.figure, left.serving, left.units) == ("worse", 2.0, 1.0, 10)
+    assert (right.outcome, right.figure, right.serving, right.units) == ("not worse", 0.5, 1.0, 10)
+    assert judged(replace(shown, groups=None), rows=half).units == 20
+    assert judged(shown).units == 20
+
+
+def test_probabilities_are_compared_row_by_row(answered: Any, contract: Any) -> None:
+    classes = (False, True)
+    shown = answered(
+        0.0, 0.0, "log_loss", contract=contract(classes=classes), champion_contract=contract(classes=classes)
+    )
+    sure, unsure = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
+    actual, labels, half = np.full(40, False), np.full(40, False), np.arange(40) < 20
+
+    def given(ours: Any, theirs: Any) -> Evidence:
+        return replace(
+            shown,
+            actual=actual,
+            challenger=replace(shown.challenger, prediction=Prediction(labels, ours)),
+            champion=replace(shown.champion, prediction=Prediction(labels, theirs)),
+        )
+
+    assert judged(given(sure, unsure)).outcome == "not worse"
+    assert judged(given(unsure, sure)).outcome == "worse"
+    assert not judged(given(sure, unsure), min_rows=1000).same  # the same labels are not the same answers
+    assert judged(given(sure, sure), min_rows=1000).same
+    mixed = np.where(half[:, None], sure, unsure)
+    assert judged(given(mixed, sure)).differing == 20
+    assert judged(given(mixed, sure), min_rows=20, rows=half).same
+    assert judged(given(mixed, sure), min_rows=20, rows=~half).outcome == "worse"
+
+
+@pytest.mark.parametrize(
+    ("half_width", "shortfall", "margin", "needed"),
+    [
+        (1.0, 0.0, 0.5, 400),  # four times as many halve the interval twice
+        (1.0, 0.25, 0.5, 1600),  # half of the room is left
+        (1.0, 1.0, 0.5, 100),  # worse by as much as the interval is wide: just told already
+        (0.5, 1.0, 0.0, 30),  # never fewer than the smallest number
+        (1.0, -0.6, 0.0, 280),  # 277.8: two digits, rounded up
+        (3.0, 0.0, 0.1, 90_000),
+        (1.0, 0.0, 0.9, 130),  # 123.5
+        (1.0, 0.0, 0.0, 0),  # as good, and no margin: no number tells
+        (float("nan"), 0.0, 0.5, 0),
+        (1.0, float("nan"), 0.5, 0),
+    ],
+)
+def test_how_many_rows_would_tell(half_width: float, shortfall: float, margin: float, needed: int) -> None:
+    assert _needed(100, half_width, shortfall, margin, 30) == needed
+
+
+@pytest.mark.parametrize(("half_width", "needed"), [(0.3, 9), (0.99, 99), (1.0, 100), (1.01, 110), (3.17, 1100)])
+def test_the_number_is_rounded_up_to_two_digits(half_width: float, needed: int) -> None:
+    assert _needed(100, half_width, 0.0, 1.0, 1) == needed
+
+
+def test_the_number_comes_from_the_interval(answered: Any) -> None:
+    """Half of the interval is what has to shrink."""
+    values = np.tile([0.5, 1.6], 20)
+    found = judged(answered(values, 1.0), 0.1)
+    assert found.outcome == "not enough rows"
+    half_width = (found.high - found.low) / 2
+    assert found.needed == _needed(40, half_width, found.figure - found.serving, found.margin, 30) > 40

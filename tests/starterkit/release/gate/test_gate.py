@@ -1,0 +1,244 @@
+"""The gate asks every check, the kit's and the project's, and a check that fails refuses."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from starterkit.errors import SettingsError
+from starterkit.release.gate.comparison import Rule, compare_with_champion
+from starterkit.release.gate.gate import Decision, Gate
+from starterkit.settings import GateSettings
+from starterkit.verdict import Check, Cost, Evidence, Verdict
+
+NAN = float("nan")
+CHECKS = [
+    "policy", "parity", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature", "latency",
+    "size", "robustness",
+]  # fmt: skip
+
+
+def decide(shown: Evidence, checks: tuple[Any, ...] = (), **settings: Any) -> Decision:
+    decision = Gate(GateSettings(**settings), shown.metric.task, checks).decide(shown)
+    assert decision.passed == (decision.refusals == ())
+    return decision
+
+
+def refusals(shown: Evidence, checks: tuple[Any, ...] = (), **settings: Any) -> dict[str, Verdict]:
+    return {verdict.check: verdict for verdict in decide(shown, checks, **settings).refusals}
+
+
+def scored(shown: Evidence, figure: float, naive: float = 5.0) -> Evidence:
+    """The same evidence with other figures for the version and the naive guess."""
+    challenger, baseline = shown.challenger, shown.baseline
+    name = shown.metric.name
+    return replace(
+        shown,
+        challenger=replace(challenger, scores={name: figure}),
+        baseline=replace(baseline, scores={name: naive}),
+    )
+
+
+def test_a_sound_model_passes_every_check(evidence: Any) -> None:
+    decision = decide(evidence(error=0.9), limits={"rmse": {"max": 60}})
+    assert [verdict.check for verdict in decision.verdicts] == CHECKS
+    assert decision.refusals == ()
+
+
+def test_every_check_is_asked_also_after_a_refusal(evidence: Any, contract: Any) -> None:
+    shown = scored(evidence(error=0.9, contract=contract(largest=1.0)), NAN)
+    assert list(refusals(shown, limits={"rmse": {"max": 60}})) == ["parity", "limit rmse", "baseline"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "naive", "refused"),
+    [(50.0, 80.0, False), (80.0, 80.0, True), (81.0, 80.0, True), (NAN, 80.0, True), (50.0, NAN, True)],
+)
+def test_a_model_has_to_beat_the_naive_guess(evidence: Any, figure: float, naive: float, refused: bool) -> None:
+    found = refusals(scored(evidence(champion_error=None), figure, naive))
+    assert ("baseline" in found) == refused
+    if refused:
+        assert f"{figure:.4g} is not better than the naive guess's {naive:.4g}" in found["baseline"].reason
+
+
+@pytest.mark.parametrize(
+    ("limit", "figure", "refused", "stated"),
+    [
+        ({"max": 60}, 50.0, False, None),
+        ({"max": 50}, 50.0, False, None),  # exactly the limit
+        ({"max": 49.9}, 50.0, True, 49.9),
+        ({"min": 50}, 50.0, False, None),
+        ({"min": 50.1}, 50.0, True, 50.1),
+        ({"min": 40, "max": 60}, 50.0, False, None),
+        ({"min": 60, "max": 70}, 50.0, True, 60),
+        ({"min": 30, "max": 40}, 50.0, True, 40),
+        ({"max": 60}, NAN, True, 60),
+        ({"min": 0}, NAN, True, 0),
+    ],
+)
+def test_a_limit_holds(
+    evidence: Any, limit: dict[str, float], figure: float, refused: bool, stated: float | None
+) -> None:
+    found = refusals(scored(evidence(champion_error=None), figure), limits={"rmse": limit})
+    assert ("limit rmse" in found) == refused
+    if refused:
+        verdict = found["limit rmse"]
+        assert verdict.limit == stated
+        assert f"rmse {figure:.4g}" in verdict.reason
+        assert f"{stated:g} allowed" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [("regression", "accuracy"), ("classification", "rmse"), ("regression", "x")]
+)
+def test_a_limit_for_another_tasks_metric_is_refused_by_name(task: Any, name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"gate\.limits\.{name} is no metric for {task}.*Use "):
+        Gate(GateSettings(limits={name: {"max": 1}}), task)
+
+
+SETTINGS = {
+    "tolerance": 0.25, "min_rows": 50, "undecided": "pass", "undecided_slices": "refuse", "leak_limit": 0.5,
+    "heavier": 4, "latency_floor_ms": 7, "size_floor_mb": 0.3,
+}  # fmt: skip
+
+
+def test_every_setting_reaches_its_check(evidence: Any) -> None:
+    """Each limit is shown by the verdict that it belongs to, in that verdict's unit."""
+    cheap, half = Cost(one_row=0.001, many_rows=0.001, rows=90, size=1000), {"left": np.arange(400) < 200}
+    shown = evidence(error=0.5, cost=cheap, champion_cost=cheap, slices=half)
+    limits = {
+        verdict.check: verdict.limit for verdict in decide(shown, limits={"rmse": {"max": 60}}, **SETTINGS).verdicts
+    }
+    whole, left = (compare_with_champion(shown, Rule(0.25, 50), rows) for rows in (None, half["left"]))
+    assert limits == {
+        "policy": None, "parity": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
+        "baseline": shown.baseline.scores["rmse"],
+        "champion": whole.margin, "slices": left.margin, "signature": None, "latency": pytest.approx(7),
+        "size": pytest.approx(0.3), "robustness": None,
+    }  # fmt: skip
+    dear = replace(cheap, one_row=0.01, size=1_000_000)
+    heavy = {
+        verdict.check: verdict.limit for verdict in decide(replace(shown, champion_cost=dear), **SETTINGS).verdicts
+    }
+    assert (heavy["latency"], heavy["size"]) == (pytest.approx(7), 4)
+    exact = replace(cheap, size=300_000)
+    assert refusals(replace(shown, cost=exact), **SETTINGS) == {}
+    assert list(refusals(replace(shown, cost=replace(exact, size=300_001)), **SETTINGS)) == ["size"]
+    assert refusals(replace(shown, cost=replace(cheap, one_row=0.007)), **SETTINGS) == {}
+    assert list(refusals(replace(shown, cost=replace(cheap, one_row=0.007001)), **SETTINGS)) == ["latency"]
+
+
+@pytest.mark.parametrize("undecided", ["pass", "refuse"])
+@pytest.mark.parametrize("undecided_slices", ["pass", "refuse"])
+def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(
+    evidence: Any, undecided: str, undecided_slices: str
+) -> None:
+    shown = evidence(error=0.5, rows=49, slices={"all": np.ones(49, bool)})
+    found = refusals(shown, **{**SETTINGS, "undecided": undecided, "undecided_slices": undecided_slices})
+    expected = {"baseline": undecided, "champion": undecided, "slices": undecided_slices}
+    assert list(found) == [name for name, word in expected.items() if word == "refuse"]
+
+
+class Cautious(Check):
+    """A project's own check: no patient's error may be larger than this."""
+
+    name = "largest error"
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        largest = float(np.abs(evidence.actual - evidence.challenger.prediction.values).max())
+        return Verdict(check=self.name, passed=largest < self._limit, reason=f"it is {largest:g}", figure=largest)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(100.0, False), (1.0, True)])
+def test_a_projects_own_check_decides_too(evidence: Any, limit: float, refused: bool) -> None:
+    found = refusals(evidence(error=0.9), (Cautious(limit),))
+    assert list(found) == (["largest error"] if refused else [])
+
+
+class Broken(Check):
+    name = "broken"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return evidence.features["nowhere"]  # type: ignore[return-value]
+
+
+class Nameless(Check):
+    def judge(self, evidence: Evidence) -> Verdict:
+        raise ZeroDivisionError
+
+
+class Deep(Check):
+    name = "deep"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return Nameless().judge(evidence)
+
+
+class Silent(Check):
+    name = "silent"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return None  # type: ignore[return-value]
+
+
+class Blunt(Check):
+    name = "blunt"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return True  # type: ignore[return-value]
+
+
+class Vague(Check):
+    name = "vague"
+
+    def __init__(self, **said: Any) -> None:
+        self._said = said
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        return Verdict(**{"check": self.name, "passed": True, "reason": "fine", **self._said})
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "reason"),
+    [
+        (Broken(), "broken", "the check itself failed: KeyError"),
+        (Nameless(), "Nameless", "the check itself failed: ZeroDivisionError"),
+        (Silent(), "silent", "the check gave a NoneType, not a Verdict"),
+        (Blunt(), "blunt", "the check gave a bool, not a Verdict"),
+        (Vague(passed=NAN), "vague", "the check gave a verdict whose 'passed' is a float, not true or false"),
+        (Vague(figure=np.array(1.0)), "vague", "the check gave a verdict whose 'figure' is a ndarray, not a number"),
+    ],
+)
+def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reason: str) -> None:
+    found = refusals(evidence(error=0.9), (check,))
+    assert list(found) == [name]
+    assert found[name].reason.startswith(reason)
+    assert found[name].passed is False
+
+
+def test_a_failure_is_named_where_it_happened_not_where_it_was_noticed(evidence: Any) -> None:
+    line = Nameless.judge.__code__.co_firstlineno + 1
+    reason = refusals(evidence(error=0.9), (Deep(),))["deep"].reason
+    assert reason == f"the check itself failed: ZeroDivisionError ({__file__}, line {line})"
+
+
+@pytest.mark.parametrize("name", ["policy", "parity", "holdout", "leak", "champion", "slices", "latency"])
+def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) -> None:
+    shown = evidence(origin="elsewhere", overlap=None, leaks={"age": 1.0}, error=9)
+    decision = Gate(GateSettings(checks={name: False}), "regression").decide(shown)
+    verdict = next(one for one in decision.verdicts if one.check == name)
+    assert (verdict.off, verdict.passed, verdict.outcome) == (True, True, "off")
+    assert "switched off by gate.checks" in verdict.reason
+    assert verdict not in decision.asked
+    assert name not in [one.check for one in decision.refusals]
+
+
+def test_a_check_that_there_is_not_cannot_be_switched_off() -> None:
+    with pytest.raises(SettingsError, match=r"parrity is no check \(did you mean parity\?\).*Name one of"):
+        Gate(GateSettings(checks={"parrity": False}), "regression")
+    with pytest.raises(SettingsError, match=r"gate\.checks\.zzz is no check\. Name one of"):
+        Gate(GateSettings(checks={"zzz": False}), "regression")

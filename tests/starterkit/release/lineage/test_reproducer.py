@@ -1,0 +1,195 @@
+"""Versions trained again, by the code of their own commit."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from example_project import problem
+from starterkit.data.privacy import policy as sight
+from starterkit.errors import DataError, Refused, UserError
+from starterkit.release.lineage.reproducer import Reproducer
+from starterkit.settings import load_settings
+from starterkit.tracking.registry import UnknownVersion
+
+
+def states(done: Any) -> dict[str, bool | None]:
+    return {cause.name: cause.same for cause in done.causes}
+
+
+def test_version_is_made_again_though_everything_has_changed_since(
+    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIT_TRAINING__PARAMS", '{"n_estimators": 3}')  # of no matter: the version says its own
+    before = traveller.files()
+    done = traveller.reproduce(1)
+    assert done.identical
+    assert done.same_graph
+    assert done.difference is not None
+    assert done.difference.rows == 98
+    assert states(done) == dict.fromkeys(["commit", "lock", "data", "parameters"], True)
+    assert "holds the commit's lock" in done.environment
+    assert done.data == "outside of git, as it is now"
+    assert done.lineage.parameters["random_state"] == 7
+    assert done.deterministic is None
+    assert list(scratch.iterdir()) == []
+    after = traveller.files()
+    assert {name for name in {**before, **after} if before.get(name) != after.get(name)} <= {
+        str(traveller.root / "mlflow.db.lock")
+    }
+
+
+@pytest.mark.slow
+def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
+    rows = copy.root / "data" / "more" / "rows.csv"
+    lines = rows.read_text().splitlines()
+    lines[5] = lines[5].rpartition(",")[0] + ",99"
+    rows.write_text("\n".join(lines[:-3]) + "\n")
+    done = copy.reproduce(1)
+    assert not done.identical
+    assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
+    assert "442 rows then, 439 now: 1 new, 4 gone" in done.differing[0].text
+    assert done.deterministic is True
+
+
+@pytest.mark.slow
+def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -> None:
+    project = new_project()
+    code = project.root / "src" / "example_project" / "problem.py"
+    code.write_text("".join(line for line in code.open() if "random_state" not in line))
+    project.commit("No seed")
+
+    def estimator(*, n_estimators: int = 20, learning_rate: float = 0.03, max_depth: int = 2, subsample: float = 0.5):
+        given = {"learning_rate": learning_rate, "max_depth": max_depth, "subsample": subsample}
+        return make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=n_estimators, **given))
+
+    number = project.train(replace(problem, estimator=estimator))
+    done = project.reproduce(number)
+    assert not done.identical
+    assert done.differing == ()
+    assert done.deterministic is False
+
+
+@pytest.mark.slow
+def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(copy: Any, scratch: Path) -> None:
+    outside = copy.root.parent / "rows.csv"
+    shutil.move(copy.root / "data" / "more" / "rows.csv", outside)
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+    number = copy.train(KIT_DATA__SOURCE="../rows.csv")
+    assert copy.reproduce(number).identical
+    outside.unlink()
+    assert copy.reproduce(number).failure == "data file '../rows.csv' does not exist"
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any) -> None:
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+    before = set(copy.root.rglob("rows.npz"))
+    number = copy.train()
+    (record,) = set(copy.root.rglob("rows.npz")) - before
+    record.write_bytes(b"no archive")
+    assert copy.reproduce(number).failure == "'rows.npz' of the version's run cannot be read"
+    record.unlink()
+    assert copy.reproduce(number).identical
+
+
+def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
+    shutil.rmtree(copy.root / "data" / "more")
+    done = copy.reproduce(1)
+    assert done.difference is None
+    assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
+    assert "data/more/rows.csv' does not exist" in done.failure
+    assert done.data.startswith("nowhere")
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: Path) -> None:
+    with pytest.raises(UnknownVersion, match=r"no version 7.*one of 1") as raised:
+        copy.reproduce(7)
+    assert raised.value.exit_code == 2
+    shutil.rmtree(copy.root / ".git")
+    with pytest.raises(UserError, match="no git repository"):
+        copy.reproduce(1)
+    copy.git("init", "-q")
+    copy.commit("Another history")
+    with pytest.raises(UserError, match=r"not in this clone.*git fetch --all"):
+        copy.reproduce(1)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
+    from starterkit.release.lineage.reproducer import Reproducer
+    from starterkit.settings import load_settings
+
+    registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
+    settings = load_settings(copy.root, {"KIT_STAGE": stage})
+    with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
+        Reproducer(registry, settings, problem.columns).reproduce(registry.find("1"))
+
+
+def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
+    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight, "sees_raw", lambda stage: False)  # the commit's own code, a process of its own, sees all
+    today = [replace(one, sensitivity="sensitive") if one.name == "bmi" else one for one in problem.columns]
+    registry, settings = traveller.registry(), load_settings(traveller.root, {})
+    with pytest.raises(DataError, match="stage local may not see bmi raw"):
+        Reproducer(registry, settings, today).reproduce(registry.find("1"))
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> None:
+    copy.git("reset", "-q", "--hard", "HEAD~1")
+
+    def estimator(
+        *, api_token: str = "hunter2", n_estimators: int = 20, learning_rate: float = 0.03, max_depth: int = 2,
+        subsample: float = 0.5, random_state: int = 0,
+    ) -> Any:  # fmt: skip
+        return GradientBoostingRegressor(n_estimators=n_estimators, random_state=random_state)
+
+    number = copy.train(replace(problem, estimator=estimator))
+    assert not any(b"hunter2" in file.read_bytes() for file in copy.root.glob("mlflow.db*"))
+    with pytest.raises(Refused, match="trained with a hidden api_token"):
+        copy.reproduce(number)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
+    project = type(new_project())(repository)
+    os.environ.pop("GIT_DIR", None)
+    project.train(KIT_EXPORT__PARITY_ROWS="500", KIT_TRAINING__PARAMS='{"n_estimators": 50}')
+    with pytest.raises(Refused, match="trained outside of git"):
+        project.reproduce(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "starterkit", "reproduce", "1"],
+        cwd=copy.root, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "environment" in line:
+                break
+        assert list(scratch.iterdir())
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert list(scratch.iterdir()) == []

@@ -1,0 +1,148 @@
+"""A promotion and a rollback, killed at each step by SIGKILL in a process of their own.
+
+The process patches the step before which, or after which, it kills itself. Nothing in the kit knows of it.
+"""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from example_project import problem
+from starterkit.cli.doctor.doctor import Doctor
+from starterkit.pipeline import Pipeline
+from starterkit.release.history import Ledger, champions
+from starterkit.settings import Settings
+from starterkit.tracking.registry import CHAMPION
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from example_project import problem
+from starterkit.pipeline import Pipeline
+from starterkit.release.evaluation import Judge
+from starterkit.release.history import HEAD, Ledger
+from starterkit.tracking.registry import ModelRegistry
+from starterkit.tracking.lock import PromotionLock
+from starterkit.settings import load_settings
+
+root, act, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def around(owner, name, when):
+    does = getattr(owner, name)
+    def patched(self, *given, **named):
+        if when(*given, **named) == "before":
+            die()
+        came = does(self, *given, **named)
+        if when(*given, **named) == "after":
+            die()
+        return came
+    setattr(owner, name, patched)
+
+def phase(wanted, moment):
+    return lambda entry: moment if entry.phase == wanted else ""
+
+{
+    "holding the lock": lambda: around(ModelRegistry, "champion", lambda: "before"),
+    "before intent": lambda: around(Ledger, "append", phase("intent", "before")),
+    "inside intent": lambda: around(ModelRegistry, "tag", lambda version, tags: "before" if HEAD in tags else ""),
+    "after intent": lambda: around(Ledger, "append", phase("intent", "after")),
+    "after alias": lambda: around(ModelRegistry, "set_champion", lambda version: "after"),
+    "after outcome": lambda: around(Ledger, "append", phase("outcome", "after")),
+    "giving the lock back": lambda: around(PromotionLock, "_clear", lambda: "before"),
+}[point]()
+pipeline = Pipeline(problem, load_settings(root, {}))
+if act == "promote":
+    pipeline.promote(pipeline.read(), 3)
+else:
+    pipeline.promoter.rollback(reason="too slow")
+"""
+
+SETTLED = {
+    "holding the lock": ("", 2),
+    "before intent": ("", 2),
+    "inside intent": ("undone", 2),
+    "after intent": ("undone", 2),
+    "after alias": ("finished", 3),
+    "after outcome": ("", 3),
+    "giving the lock back": ("", 3),
+}
+"""For each point, what the next command writes, and who is champion then, if 3 was to be promoted."""
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc nobody is known to be dead")
+
+
+def killed(root: Path, act: str, point: str) -> None:
+    process = subprocess.run([sys.executable, "-c", KILLED, str(root), act, point], capture_output=True, timeout=120)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+
+
+def warnings(root: Path) -> str:
+    return "; ".join(one.text for one in Doctor(root, {}).examine() if one.item == "promotion" and one.state != "well")
+
+
+def models(pipeline: Pipeline) -> list[str]:
+    return [one.name for one in pipeline.registry.connection.client.search_registered_models()]
+
+
+def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> None:
+    pipeline = Pipeline(problem, settings)
+    result, moved_to = SETTLED[point]
+    expected = 2 if moved_to == 2 else new
+    serving = pipeline.registry.champion()
+    assert serving is not None
+    assert serving.number == expected  # the old state or the new one, before anybody mends
+    pipeline.registry.open(serving)
+    assert pipeline.judge(pipeline.read(), 1).decision.passed  # the gate still works beside it
+    named = warnings(settings.root)
+    assert ("was killed half-way" in named) == bool(result), named
+    assert ("a lock was left behind" in named) == (point != "giving the lock back"), named
+
+    Doctor(settings.root, {}).mend()
+    told = Ledger(pipeline.registry)
+    assert told.find_break() is None
+    assert warnings(settings.root) == ""
+    assert models(pipeline) == ["local.diabetes"]
+    last = told.entries()[-1]
+    assert last.phase == "outcome"
+    if result:
+        assert (last.act, last.result) == (act, result)
+    assert pipeline.registry.aliases() == {CHAMPION: expected}
+    assert champions(told.entries())[-1] == (3 if expected == 3 else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", list(SETTLED))
+def test_rollback_killed(moved: Settings, point: str) -> None:
+    killed(moved.root, "rollback", point)
+    see_that_it_settles(moved, "rollback", point, new=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", list(SETTLED))
+def test_promotion_killed(moved: Settings, point: str) -> None:
+    killed(moved.root, "promote", point)
+    see_that_it_settles(moved, "promote", point, new=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "result"), [("after intent", "undone"), ("after alias", "finished")])
+def test_the_next_promotion_settles_by_itself(moved: Settings, point: str, result: str) -> None:
+    killed(moved.root, "rollback", point)
+    pipeline = Pipeline(problem, moved)
+    assert pipeline.promote(pipeline.read(), 3).decision.passed
+    entries = Ledger(pipeline.registry).entries()
+    assert [(one.act, one.phase, one.result) for one in entries[-4:]] == [
+        ("rollback", "intent", ""),
+        ("rollback", "outcome", result),
+        ("promote", "intent", ""),
+        ("promote", "outcome", "done"),
+    ]
+    assert Ledger(pipeline.registry).find_break() is None
+    assert models(pipeline) == ["local.diabetes"]
+    assert pipeline.registry.aliases() == {CHAMPION: 3}

@@ -1,0 +1,254 @@
+"""The champion moves on and back, and each move is written down, on a real store."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from starterkit.data.dataset import Dataset
+from starterkit.errors import ContractError, Refused, UserError
+from starterkit.pipeline import Pipeline
+from starterkit.release.history import Entry, Ledger
+from starterkit.release.promoter import half_done
+from starterkit.tracking.lock import Locked, PromotionLock
+from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
+
+
+def entries(pipeline: Pipeline) -> list[Entry]:
+    ledger = Ledger(pipeline.registry)
+    assert ledger.find_break() is None
+    assert half_done(ledger) is None
+    return ledger.entries()
+
+
+def moves(pipeline: Pipeline) -> list[tuple[str, str, int, int | None]]:
+    return [(one.act, one.result, one.version, one.earlier) for one in entries(pipeline) if one.phase == "outcome"]
+
+
+def champion(pipeline: Pipeline) -> int | None:
+    return pipeline.registry.aliases().get(CHAMPION)
+
+
+@pytest.fixture
+def dataset(pipeline: Pipeline) -> Dataset:
+    return pipeline.read()
+
+
+def test_a_promotion_is_written_down_before_and_after(pipeline: Pipeline) -> None:
+    told = entries(pipeline)
+    assert [(one.act, one.phase, one.version, one.earlier) for one in told] == [
+        ("promote", "intent", 1, None),
+        ("promote", "outcome", 1, None),
+        ("promote", "intent", 2, 1),
+        ("promote", "outcome", 2, 1),
+    ]
+    last = told[-1]
+    version = pipeline.registry.version(2)
+    assert last.commit == version.tags["commit"]
+    assert last.files == version.source.removeprefix("models:/")
+    assert (last.who.how, last.approver) == ("claimed", None)
+    assert "@" in last.who.name
+    assert last.previous == told[-2].digest
+    assert version.tags["history.head"] == f"4 {last.digest}"
+
+
+def refusing(pipeline: Pipeline) -> Pipeline:
+    """The same with a gate that no version passes."""
+    strict = {"rmse": pipeline.settings.gate.limits["rmse"].model_copy(update={"max": 1.0})}
+    gate = pipeline.settings.gate.model_copy(update={"limits": strict})
+    return Pipeline(pipeline.promoter._problem, pipeline.settings.model_copy(update={"gate": gate}))
+
+
+def test_a_refusal_is_written_down_without_a_value_of_a_column(pipeline: Pipeline, dataset: Dataset) -> None:
+    assert not refusing(pipeline).promote(dataset).decision.passed
+    assert champion(pipeline) == 2
+    assert moves(pipeline)[-1] == ("promote", "refused", 3, 2)
+    assert entries(pipeline)[-1].reason == "the gate refused it: limit rmse"
+
+
+def test_who_comes_second_is_told_and_changes_nothing(pipeline: Pipeline, dataset: Dataset) -> None:
+    before = moves(pipeline)
+    other = PromotionLock(pipeline.registry.connection, pipeline.registry.model, 10, "eve")
+    with other.held():
+        with pytest.raises(Locked, match="is being promoted by eve"):
+            pipeline.promote(dataset)
+        with pytest.raises(Locked, match="is being promoted by eve"):
+            pipeline.promoter.rollback(reason="why not")
+    assert moves(pipeline) == before
+    assert "gate" not in pipeline.registry.version(3).tags
+
+
+def take_over(pipeline: Pipeline) -> None:
+    """What eve does when the lock's time is over."""
+    lock_name, client = f"{pipeline.registry.model}.lock", pipeline.registry.connection.client
+    client.rename_registered_model(lock_name, f"{lock_name}.ended.x")
+    client.create_registered_model(lock_name, {"token": "other", "who": "eve"})
+
+
+@pytest.mark.parametrize("gated", [lambda pipeline: pipeline, refusing], ids=["passes", "is refused"])
+def test_a_promotion_that_lost_its_lock_writes_nothing(
+    pipeline: Pipeline, dataset: Dataset, gated: Callable[[Pipeline], Pipeline]
+) -> None:
+    """Its time ran out while it judged, and somebody else took over."""
+    slow = gated(pipeline)
+    judge = slow._judge.judge
+
+    def slowly(*given: Any) -> Any:
+        judged = judge(*given)
+        take_over(pipeline)
+        return judged
+
+    slow._judge.judge = slowly  # type: ignore[method-assign]
+    before = moves(pipeline)
+    with pytest.raises(Locked, match="took longer"):
+        slow.promote(dataset)
+    assert champion(pipeline) == 2
+    assert moves(pipeline) == before
+    held = pipeline.registry.connection.client.get_registered_model(f"{pipeline.registry.model}.lock")
+    assert held.tags["who"] == "eve"
+
+
+def test_who_loses_the_lock_after_the_intent_moves_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Ledger.append
+
+    def and_lose(ledger: Ledger, entry: Entry) -> Entry:
+        written = append(ledger, entry)
+        take_over(pipeline)
+        return written
+
+    monkeypatch.setattr(Ledger, "append", and_lose)
+    with pytest.raises(Locked, match="took longer"):
+        pipeline.promoter.rollback(reason="too slow")
+    assert champion(pipeline) == 2
+    assert Ledger(pipeline.registry).entries()[-1].phase == "intent"  # eve, who settles it, undoes it
+
+
+def test_a_refused_rollback_that_lost_its_lock_writes_nothing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        take_over(pipeline)
+        raise ContractError("its files are gone")
+
+    monkeypatch.setattr(ModelRegistry, "open", gone)
+    before = moves(pipeline)
+    with pytest.raises(Locked, match="took longer"):
+        pipeline.promoter.rollback(reason="too slow")
+    assert moves(pipeline) == before
+
+
+def test_rollback_goes_one_back_and_then_further(pipeline: Pipeline, dataset: Dataset) -> None:
+    assert pipeline.promote(dataset, 3).decision.passed
+    done = pipeline.promoter.rollback(reason="  answers too\nlate ")
+    assert (done.version.number, done.earlier and done.earlier.number) == (2, 3)
+    assert champion(pipeline) == 2
+    pipeline.promoter.rollback(reason="so does this one")  # not forward again to 3
+    assert champion(pipeline) == 1
+    assert moves(pipeline)[-2:] == [("rollback", "done", 2, 3), ("rollback", "done", 1, 2)]
+    assert entries(pipeline)[-3].reason == "answers too late"
+    with pytest.raises(UnknownVersion, match="no earlier champion"):
+        pipeline.promoter.rollback(reason="further")
+    pipeline.promoter.rollback(3, reason="it was not the model")
+    assert champion(pipeline) == 3
+    page = pipeline.registry.connection.client.get_registered_model(pipeline.registry.model).description
+    assert page is not None
+    assert "Serves now: [version 3]" in page
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "kind", "said"),
+    [
+        (3, "x", UnknownVersion, r"version 3 of 'local\.diabetes' is no earlier champion.*Name one of: 1\."),
+        (9, "x", UnknownVersion, r"version 9 .*Name one of: 1\."),
+        (2, "x", UnknownVersion, "version 2 serves already"),
+        (1, "  ", UserError, "needs a reason. Say it with --reason"),
+    ],
+)
+def test_rollback_to_none_that_served_is_a_mistake(
+    pipeline: Pipeline, number: int, reason: str, kind: type[UserError], said: str
+) -> None:
+    before = moves(pipeline)
+    with pytest.raises(kind, match=said) as raised:
+        pipeline.promoter.rollback(number, reason=reason)
+    assert raised.value.exit_code == 2
+    assert (champion(pipeline), moves(pipeline)) == (2, before)
+
+
+def test_rollback_to_one_that_does_not_answer_is_refused(pipeline: Pipeline) -> None:
+    (graph,) = pipeline.settings.root.rglob("model.onnx")
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    with pytest.raises(Refused, match="version 1 cannot serve again"):
+        pipeline.promoter.rollback(reason="x")
+    assert champion(pipeline) == 2
+    assert moves(pipeline)[-1] == ("rollback", "refused", 1, 2)
+
+
+def delete_alias(pipeline: Pipeline) -> None:
+    pipeline.registry.connection.client.delete_registered_model_alias(pipeline.registry.model, CHAMPION)
+
+
+@pytest.mark.parametrize("loss", [lambda one: one.registry.delete(one.registry.version(2)), delete_alias])
+def test_rollback_brings_a_champion_back_where_there_is_none(
+    pipeline: Pipeline, loss: Callable[[Pipeline], None]
+) -> None:
+    loss(pipeline)
+    assert champion(pipeline) is None
+    assert pipeline.promoter.rollback(1, reason="it was deleted").version.number == 1
+    assert champion(pipeline) == 1
+
+
+def test_versions_from_before_the_history_can_be_gone_back_to(pipeline: Pipeline) -> None:
+    registry, client = pipeline.registry, pipeline.registry.connection.client
+    for key in registry.tags():
+        if key.startswith("history."):
+            client.delete_registered_model_tag(registry.model, key)
+    for number in "12":
+        client.delete_model_version_tag(registry.model, number, "history.head")
+    assert entries(pipeline) == []
+    assert pipeline.promoter.rollback(reason="x").version.number == 1
+
+
+def test_stages_below_prod_take_no_copy(pipeline: Pipeline, dataset: Dataset) -> None:
+    with pytest.raises(UserError, match="takes no model from another stage"):
+        pipeline.promoter.bring(dataset)
+
+
+def test_two_pipelines_in_turn_keep_one_chain(pipeline: Pipeline, dataset: Dataset) -> None:
+    other = Pipeline(pipeline.promoter._problem, pipeline.settings)
+    pipeline.promote(dataset, 3)
+    other.promoter.rollback(reason="x")
+    pipeline.promoter.rollback(reason="y")
+    assert [one.number for one in entries(pipeline)] == list(range(1, 11))
+
+
+def swapped(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.tag_model({"history.000002": kept[3], "history.000003": kept[2]})
+
+
+def deleted(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.connection.client.delete_registered_model_tag(pipeline.registry.model, "history.000004")
+
+
+def edited(pipeline: Pipeline, kept: Mapping[int, str]) -> None:
+    pipeline.registry.tag_model({"history.000003": kept[3].replace('"version":2', '"version":1')})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (swapped, "entry 2 is out of order: it was written as entry 3"),
+        (deleted, "entry 4 is missing: version 2 knew one"),
+        (edited, "entry 3 was edited"),
+    ],
+)
+def test_what_somebody_changed_in_mlflow_is_seen_and_stops_nobody(
+    pipeline: Pipeline, change: Callable[[Pipeline, Mapping[int, str]], None], said: str
+) -> None:
+    ledger = Ledger(pipeline.registry)
+    change(pipeline, ledger.kept())
+    broken = ledger.find_break()
+    assert broken is not None
+    assert broken.text == said
+    assert pipeline.promoter.rollback(1, reason="in a bad hour").version.number == 1
+    broken = ledger.find_break()
+    assert broken is not None

@@ -1,0 +1,116 @@
+"""The record of a decision: whole, the same for the same, and a page that shows it."""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from starterkit.data.reader import DatasetReader
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.release.evaluation import collect_evidence
+from starterkit.release.evidence import EvidenceRecord, make_record
+from starterkit.release.gate.gate import Gate
+from starterkit.release.pages import gate_page
+from starterkit.settings import load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
+from starterkit.tracking.runs import Tracker
+
+WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def made(first_run: tuple[Path, Summary]) -> tuple[Any, EvidenceRecord]:
+    """What the gate was told of the first version against itself, with one more value planted that is no number."""
+    from example_project import problem
+
+    root, _ = first_run
+    settings = load_settings(root, {})
+    registry = ModelRegistry(connect(settings.tracking, root), settings.stage, problem.name)
+    dataset = DatasetReader(problem, settings.data, root, settings.stage).read()
+    tracker = Tracker(registry.connection, f"{settings.stage}.{problem.name}")
+    version = registry.version(1)
+    evidence = collect_evidence(problem, dataset, registry, tracker, version, version)
+    evidence = replace(evidence, leaks={**evidence.leaks, "<script>alert(1)</script>": float("nan")})
+    decision = Gate(settings.gate, problem.task).decide(evidence)
+    record = make_record(settings.stage, version, version, evidence, decision, settings.gate, WHEN)
+    again = make_record(settings.stage, version, version, evidence, decision, settings.gate, WHEN)
+    assert again.digest == record.digest
+    return evidence, record
+
+
+def test_record_says_all_that_was_told_and_decided(made: tuple[Any, EvidenceRecord]) -> None:
+    evidence, record = made
+    read = json.loads(record.text)
+    assert read == record.content
+    assert record.digest == hashlib.sha256(record.text.encode()).hexdigest()
+    assert read["scores"]["version"] == pytest.approx(dict(evidence.challenger.scores))
+    assert read["holdout"]["rows"] == len(evidence.actual)
+    assert read["comparison"]["same"]
+    assert set(read["slices"]) == set(evidence.slices)
+    assert read["leaks"]["<script>alert(1)</script>"] is None
+    assert read["lineage"]["data_digest"] == evidence.contract.lineage.data_digest
+    assert [one["check"] for one in read["checks"]][:3] == ["policy", "parity", "holdout"]
+    assert not read["passed"]  # a share that is no number is never a pass
+
+
+def test_record_holds_no_row(made: tuple[Any, EvidenceRecord]) -> None:
+    evidence, record = made
+    bins = record.content["fit"]["bins"]
+    assert sum(one["rows"] for one in bins) == len(evidence.actual)
+    assert min(one["rows"] for one in bins) >= 5
+    numbers = set(re.findall(r"-?\d+\.\d{6,}", record.text))
+    answers = {repr(float(value)) for value in evidence.challenger.prediction.values}
+    assert not answers & numbers
+
+
+def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRecord]) -> None:
+    _, record = made
+    page = gate_page(record.content, record.digest)
+    assert "The gate refuses it" in page
+    assert record.digest in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    addresses = set(re.findall(r"(?:https?:)?//[a-z][^\s\"'<)]+", page))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert gate_page(record.content, record.digest) == page
+
+
+def test_page_of_a_classifier_counts_its_answers(made: tuple[Any, EvidenceRecord]) -> None:
+    fit = {"classes": ["no", "<b>yes</b>"], "confusion": [[5, 1], [2, 7]]}
+    page = gate_page({**made[1].content, "fit": fit}, "0")
+    assert "How many held-out rows of each class got which answer." in page
+    assert "<b>yes</b>" not in page
+
+
+def test_promotion_keeps_the_evidence_with_the_version(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    root, summary = first_run
+    settings = load_settings(root, {})
+    connection = connect(settings.tracking, root)
+    version = ModelRegistry(connection, settings.stage, "diabetes").version(1)
+    record = summary.promotion.record
+    assert version.tags["evidence"] == record.digest
+    client = MlflowClient(connection.uri, connection.uri)
+    kept = Path(client.download_artifacts(version.run, version.tags["evidence_place"], str(tmp_path)))
+    assert (kept / "evidence.json").read_text("utf-8") == record.text
+    assert "The gate lets it pass" in (kept / "gate.html").read_text("utf-8")
+    assert client.get_run(version.run).info.status == "FINISHED"
+
+
+def test_judging_alone_keeps_nothing(first_run: tuple[Path, Summary]) -> None:
+    from example_project import problem
+
+    root, _ = first_run
+    pipeline = Pipeline(problem, load_settings(root, {}))
+    before = pipeline.registry.version(1)
+    judged = pipeline.judge(pipeline.read(), 1)
+    assert pipeline.registry.version(1) == before
+    assert judged.record.content["version"] == 1
+    assert np.isfinite(judged.record.content["comparison"]["figure"])

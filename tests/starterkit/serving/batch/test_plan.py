@@ -1,0 +1,174 @@
+"""Every mistake that can be seen before a row is scored is one line with its mend, and costs no file."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from starterkit.errors import DataError
+from starterkit.serving.batch.plan import plan_files
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.predictor import Predictor
+
+HEADER = "visit,city,ward,smoker,insured,children,income"
+ROW = "007,Bonn,a,true,1,3,1e2"
+SOUND = f"{ROW}\n" * 100_000
+
+
+def refusal(predictor: Predictor, source: Path, destination: Path, **how: Any) -> str:
+    before = {path: path.read_bytes() for path in source.parent.rglob("*") if path.is_file()}
+    with pytest.raises(DataError) as refused:
+        BatchScorer(predictor).score(source, destination, **how)
+    assert {path: path.read_bytes() for path in source.parent.rglob("*") if path.is_file()} == before
+    assert refused.value.mend
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (HEADER.encode(), "has no rows"),
+        (f"{HEADER}\r\n\r\n".encode(), "has no rows"),
+        (b"\x00\x01garbage", "is no text in UTF-8"),
+        (f"{HEADER}\n{ROW}\n".encode("utf-16"), "is no text in UTF-8. Save it as UTF-8"),
+        (f"{HEADER}\n{ROW}\n".replace("Bonn", "Köln").encode("latin-1"), "is not encoded in UTF-8 throughout. Save"),
+        (f"{HEADER}\n{ROW}\n".replace(",", ";").encode(), "has semicolons between its fields. Save it with commas"),
+        (f"{HEADER}\n{ROW}\n".replace(",", "\t").encode(), "has tabs between its fields"),
+        (f"{HEADER}\n{ROW}\n".replace("\n", "\r").encode(), "ends its lines as old Macintoshes did"),
+        (f"{HEADER}\n{ROW}\n".replace("income", "Income").encode(), "lacks the column 'income'. Did you mean 'Income'"),
+        (f"visit\n{ROW}\n".encode(), "lacks the column 'city' (and 5 more). The model takes city, ward"),
+        (f"{HEADER},prediction\n{ROW},1\n".encode(), "has a column 'prediction' already. Rename it"),
+        (f"{HEADER},city\n{ROW},Ulm\n".encode(), "has two columns 'city'"),
+        (f'{HEADER}\n{ROW}\n"open\n{ROW}\n'.encode(), "has a quote that is never closed"),
+    ],
+)
+def test_a_useless_csv_file_is_named(visits_predictor: Predictor, folder: Path, content: bytes, said: str) -> None:
+    (folder / "in.csv").write_bytes(content)
+    words = refusal(visits_predictor, folder / "in.csv", folder / "out.csv")
+    assert "in.csv" in words
+    assert said in words
+    assert "007" not in words
+
+
+def test_an_encoding_that_breaks_late_is_named(visits_predictor: Predictor, folder: Path) -> None:
+    (folder / "in.csv").write_bytes(f"{HEADER}\n{SOUND}".encode() + "ü,,,,,,\n".encode("latin-1"))
+    assert "not encoded in UTF-8" in refusal(visits_predictor, folder / "in.csv", folder / "out.csv", bad_rows="aside")
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.arrow", "in.feather", "in.arrows"])
+@pytest.mark.parametrize("content", [b"no such file", b"PAR1....PAR1", b"ARROW1\x00\x00....ARROW1", b"FEA1..."])
+def test_a_file_that_is_not_what_its_name_says(
+    visits_predictor: Predictor, folder: Path, name: str, content: bytes
+) -> None:
+    (folder / name).write_bytes(content)
+    assert name in refusal(visits_predictor, folder / name, folder / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.arrow", "in.arrows"])
+def test_a_typed_file_is_held_against_the_model(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, name: str
+) -> None:
+    source = files.write(visits_rows.slice(0, 0), name)
+    assert "has no rows" in refusal(visits_predictor, source, files.folder / "out.csv")
+    source = files.write(visits_rows.drop_columns("ward"), name)
+    assert "lacks the column 'ward'" in refusal(visits_predictor, source, files.folder / "out.csv")
+    whole = source.read_bytes()
+    source.write_bytes(whole[: len(whole) * 2 // 3])
+    assert name in refusal(visits_predictor, source, files.folder / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "said"),
+    [
+        ("gone.csv", "out.csv", "gone.csv does not exist"),
+        ("in.xlsx", "out.csv", "in.xlsx is of no known kind. Name a file that ends in .csv, .parquet"),
+        ("in.csv", "out.xlsx", "out.xlsx is of no known kind"),
+        ("in.csv", "in.csv", "are the same"),
+        ("in.csv", "nowhere/out.csv", "the folder of .*nowhere/out.csv does not exist"),
+        ("in.csv", "parts", "parts is a folder"),
+        ("in.csv", "there.csv", "there.csv exists already. Add --overwrite"),
+        ("other.bad.csv", "other.csv", "other.bad.csv would be overwritten"),
+        ("parts", "out.csv", "parts is a folder, and .*out.csv a file"),
+        ("parts", "parts/out", "parts/out is inside"),
+        ("parts", "parts", "are the same"),
+        ("parts", "held", "held exists already"),
+        ("mixed", "out", "mixed holds files of several kinds: 'a.csv' and 'b.parquet'"),
+        ("deep", "out", "deep holds the folder 'year=2025'. Score each"),
+        ("none", "out", "none holds no files"),
+        ("some-empty", "out", "some-empty/b.csv is empty"),
+    ],
+)
+def test_names_that_cannot_be(folder: Path, source: str, destination: str, said: str) -> None:
+    for name in ("in.csv", "in.xlsx", "there.csv", "other.bad.csv", "parts/a.csv", "mixed/a.csv", "mixed/b.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    for name in ("deep/year=2025", "none", "some-empty", "held"):
+        (folder / name).mkdir(parents=True)
+    (folder / "some-empty" / "a.csv").write_text("x")
+    (folder / "some-empty" / "b.csv").touch()
+    with pytest.raises(DataError, match=said):
+        plan_files(folder / source, folder / destination).refuse_what_exists()
+
+
+def test_overwriting_replaces_what_it_would_have_written_and_nothing_else(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    files.write(visits_rows, "in/a.csv")
+    for name in ("out.csv", "out.bad.csv"):
+        (files.folder / name).write_text("earlier")
+    BatchScorer(visits_predictor).score(files.folder / "in/a.csv", files.folder / "out.csv", overwrite=True)
+    assert len(files.read("out.csv")) == 400
+    assert files.names == ["in", "out.csv"]
+    (files.folder / "out").mkdir()
+    (files.folder / "out" / "a.csv").write_text("earlier")
+    scorer = BatchScorer(visits_predictor)
+    scorer.score(files.folder / "in", files.folder / "out", overwrite=True)
+    assert len(files.read("out/a.csv")) == 400
+    assert files.names == ["in", "out", "out.csv"]
+    (files.folder / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds something else: 'notes\.txt'"):
+        scorer.score(files.folder / "in", files.folder / "out", overwrite=True)
+    assert (files.folder / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_named(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+    source = files.write(visits_rows, "in/a.csv").parent
+    (source / "b.csv").symlink_to(source / "gone.csv")
+    with pytest.raises(DataError, match=r"b\.csv leads to no file"):
+        BatchScorer(visits_predictor).score(source, files.folder / "out")
+
+
+def test_a_line_break_in_the_headers_quotes_belongs_to_its_name(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    source = files.write(visits_rows.append_column("no\nte", pa.nulls(len(visits_rows))), "in.csv")
+    BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
+    assert files.read("out.csv").column_names == [*visits_rows.column_names, "no\nte", "prediction"]
+
+
+@pytest.mark.parametrize(
+    ("value", "made", "said"),
+    [
+        (pa.scalar(b"\xff"), "csv", "values that CSV cannot hold"),
+        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "csv", "values that CSV cannot hold"),
+        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "parquet", "columns that Parquet cannot hold"),
+    ],
+)
+def test_a_column_that_the_other_kind_cannot_hold_is_refused(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, value: pa.Scalar, made: str, said: str
+) -> None:
+    table = visits_rows.append_column("more", pa.repeat(value, len(visits_rows)))
+    with pytest.raises(DataError, match=said):
+        BatchScorer(visits_predictor).score(files.write(table, "in.arrow"), files.folder / f"out.{made}")
+    assert files.names == ["in.arrow"]
+
+
+def test_a_damaged_journal_is_named(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+    source = files.write(visits_rows, "in.csv")
+    (files.folder / ".out.csv.partial").mkdir()
+    (files.folder / ".out.csv.partial" / "journal").write_bytes(b"no database" * 500)
+    with pytest.raises(DataError, match=r"\.out\.csv\.partial, which an earlier run left, is damaged\. Remove it"):
+        BatchScorer(visits_predictor).score(source, files.folder / "out.csv")

@@ -1,0 +1,262 @@
+"""A run that was ended anywhere is gone on with, and the result is the same to the byte."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from starterkit.errors import DataError
+from starterkit.progress import Event
+from starterkit.serving.batch.plan import plan_files
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.batch.work import Work
+from starterkit.serving.predictor import Predictor
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, in a test that must not be ended by it."""
+
+
+def until(rows: int) -> Callable[[Event], None]:
+    """Progress that ends the run once so many rows are done."""
+
+    def end(event: Event) -> None:
+        if event.state == "went on" and int(event.note.split()[0].replace(",", "")) >= rows:
+            raise Interrupted
+
+    return end
+
+
+class Seen(list[Event]):
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    @property
+    def text(self) -> str:
+        return " | ".join(f"{event.step} {event.note}" for event in self if event.state != "went on")
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("rows", [10, 90, 200, 399])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "arrow", "arrows"])
+def test_what_is_gone_on_with_is_the_same_to_the_byte(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, kind: str, rows: int
+) -> None:
+    spoilt = visits_rows.set_column(5, "children", pa.array([99 if row % 50 == 9 else 1 for row in range(400)]))
+    source = files.write(spoilt, f"in.{kind}")
+    whole, ended = files.folder / f"whole.{kind}", files.folder / f"ended.{kind}"
+    BatchScorer(visits_predictor).score(source, whole, bad_rows="aside")
+    with pytest.raises(Interrupted):
+        BatchScorer(visits_predictor, until(rows)).score(source, ended, bad_rows="aside")
+    assert not ended.exists()
+    seen = Seen()
+    outcome = BatchScorer(visits_predictor, seen, threads=1).score(source, ended, bad_rows="aside")
+    assert (outcome.rows, outcome.bad) == (400, 8)
+    assert ("of them by an earlier run" in seen.text) == (rows > 50), seen.text
+    assert ended.read_bytes() == whole.read_bytes()
+    assert (files.folder / "ended.bad.csv").read_bytes() == (files.folder / "whole.bad.csv").read_bytes()
+    assert files.names == sorted([source.name, whole.name, ended.name, "ended.bad.csv", "whole.bad.csv"])
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("rows", [90, 150, 230])
+def test_a_folder_is_gone_on_with(visits_predictor: Predictor, visits_rows: pa.Table, files: Any, rows: int) -> None:
+    for part in range(4):
+        files.write(visits_rows.slice(part * 100, 100), f"in/part-{part}.parquet")
+    source = files.folder / "in"
+    BatchScorer(visits_predictor).score(source, files.folder / "whole")
+    with pytest.raises(Interrupted):
+        BatchScorer(visits_predictor, until(rows)).score(source, files.folder / "ended")
+    assert not (files.folder / "ended").exists()
+    BatchScorer(visits_predictor).score(source, files.folder / "ended")
+    for path in (files.folder / "whole").iterdir():
+        assert (files.folder / "ended" / path.name).read_bytes() == path.read_bytes()
+    assert files.names == ["ended", "in", "whole"]
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("moment", ["after a file was finished", "before it is published", "while it is published"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_last_moments_can_be_done_again(
+    visits_predictor: Predictor,
+    visits_rows: pa.Table,
+    files: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    moment: str,
+) -> None:
+    source, destination = files.write(visits_rows, f"in.{kind}"), files.folder / f"out.{kind}"
+    BatchScorer(visits_predictor).score(source, files.folder / f"whole.{kind}")
+    keep, remove = Work.keep, Work.remove
+
+    def interrupt(work: Work, kept: Any = None) -> None:
+        if moment == "after a file was finished" and kept and kept.file == 1:
+            raise Interrupted
+        if moment == "while it is published" and kept is None:
+            raise Interrupted
+        keep(work, kept)
+        if kept.is_whole:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "remove" if moment == "while it is published" else "keep", interrupt)
+        with pytest.raises(Interrupted):
+            BatchScorer(visits_predictor).score(source, destination)
+    assert Work.remove is remove
+    seen = Seen()
+    outcome = BatchScorer(visits_predictor, seen).score(source, destination)
+    assert "anew" not in seen.text
+    assert outcome.rows == 400
+    assert destination.read_bytes() == (files.folder / f"whole.{kind}").read_bytes()
+    assert files.names == sorted([source.name, destination.name, f"whole.{kind}"])
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("changed", ["source", "model", "nothing"])
+def test_other_work_is_begun_anew(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, visits: Any, tmp_path: Path, changed: str
+) -> None:
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    with pytest.raises(Interrupted):
+        BatchScorer(visits_predictor, until(200)).score(source, destination)
+    predictor = visits_predictor
+    if changed == "source":
+        files.write(visits_rows.slice(0, 399), "in.csv")
+    if changed == "model":
+        other = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
+        predictor = Predictor(visits.export(other, tmp_path / "exported")[0].folder)
+    seen = Seen()
+    BatchScorer(predictor, seen).score(source, destination)
+    assert (f"score, anew: the {changed} changed" in seen.text) == (changed != "nothing")
+    assert ("earlier run" in seen.text) == (changed == "nothing")
+    expected = files.folder / "expected.csv"
+    BatchScorer(predictor).score(source, expected)
+    assert destination.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    spoilt = visits_rows.set_column(5, "children", pa.array([99 if row == 300 else 1 for row in range(400)]))
+    source, destination = files.write(spoilt, "in.csv"), files.folder / "out.csv"
+    with pytest.raises(DataError, match="row 300"):
+        BatchScorer(visits_predictor).score(source, destination)
+    seen = Seen()
+    assert BatchScorer(visits_predictor, seen).score(source, destination, bad_rows="aside").bad == 1
+    assert "of them by an earlier run" in seen.text
+    with pytest.raises(Interrupted):
+        BatchScorer(visits_predictor, until(390)).score(source, destination, bad_rows="aside", overwrite=True)
+    with pytest.raises(DataError, match="row 300"):  # it may not go on behind the row that was put aside
+        BatchScorer(visits_predictor).score(source, destination, overwrite=True)
+
+
+def test_two_at_once_are_told_apart(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    first = Work(plan_files(source, destination))
+    with pytest.raises(DataError, match=r"another process is writing .*out\.csv\. Wait"):
+        BatchScorer(visits_predictor).score(source, destination)
+    first.close()
+    assert BatchScorer(visits_predictor).score(source, destination).rows == 400
+    assert files.names == ["in.csv", "out.csv"]
+
+
+def test_a_destination_that_appears_meanwhile_stays(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    Work(plan_files(source, destination)).close()
+    destination.write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        BatchScorer(visits_predictor).score(source, destination)
+    assert destination.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_rows_lost_with_the_machine_are_written_again(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    with pytest.raises(Interrupted):
+        BatchScorer(visits_predictor, until(200)).score(source, destination)
+    os.truncate(files.folder / ".out.csv.partial" / "rows", 100)
+    seen = Seen()
+    assert BatchScorer(visits_predictor, seen).score(source, destination).rows == 400
+    assert "anew: what an earlier run left is incomplete" in seen.text
+    assert len(files.read("out.csv")) == 400
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_source_that_grows_meanwhile_is_refused(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    source = files.write(visits_rows, "in.csv")
+
+    def append(event: Event) -> None:
+        if event.state == "went on":
+            os.utime(source, ns=(1, 1))
+
+    with pytest.raises(DataError, match=r"in\.csv changed while it was read"):
+        BatchScorer(visits_predictor, append).score(source, files.folder / "out.csv")
+    assert not (files.folder / "out.csv").exists()
+
+
+CHILD = """
+import os, resource, signal, sys
+from pathlib import Path
+from starterkit.serving.batch import csv_source, scorer
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.errors import KitError
+from starterkit.serving.predictor import Predictor
+
+csv_source.MORSEL_BYTES, scorer.PART_ROWS = 800, 40
+how, folder, source, destination = sys.argv[1:]
+
+def progress(event):
+    if how == "killed" and event.state == "went on" and event.share > 0.5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if how == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    BatchScorer(Predictor(Path(folder)), progress).score(Path(source), Path(destination))
+except KitError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("killed", -signal.SIGKILL), ("full", 2)])
+def test_kill_and_a_full_disk_cost_only_the_last_part(
+    visits: Any, visits_rows: pa.Table, files: Any, tmp_path: Path, how: str, code: int
+) -> None:
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+
+    chosen = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
+    exported = visits.export(chosen, tmp_path / "exported")[0].folder
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    command = [sys.executable, "-c", CHILD, how, str(exported), str(source), str(destination)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert not destination.exists()
+    if how == "full":
+        assert "out.csv cannot be written: File too large. Free space" in done.stdout
+        assert done.stdout.count("\n") == 1
+    seen = Seen()
+    BatchScorer(Predictor(exported), seen).score(source, destination)
+    assert "of them by an earlier run" in seen.text
+    BatchScorer(Predictor(exported)).score(source, files.folder / "whole.csv")
+    assert destination.read_bytes() == (files.folder / "whole.csv").read_bytes()
+    assert files.names == ["in.csv", "out.csv", "whole.csv"]

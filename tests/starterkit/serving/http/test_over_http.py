@@ -1,0 +1,108 @@
+"""A real server on a loopback port, and what its log says."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from starterkit.errors import ContractError
+from starterkit.serving.http.app import create_app
+from starterkit.settings import ServingSettings
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[tuple[str, int]]:
+    """Serve an app on a free port; `log_config=None` leaves the log to pytest."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield listening.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address(houses) -> Iterator[tuple[str, int]]:
+    with running(houses.app(max_body_bytes=2000)) as address:
+        yield address
+
+
+@pytest.fixture
+def client(address) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url="http://{}:{}".format(*address)) as client:
+        yield client
+
+
+def sent(address: tuple[str, int], text: str) -> str:
+    """Send what is written, neither more nor less, and give the first line of the answer."""
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(text.replace("\n", "\r\n").encode())
+        return connection.recv(4096).decode().partition("\r\n")[0]
+
+
+def test_predict(houses, client):
+    answer = client.post("/predict", json={"records": [houses.example]})
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 1
+
+
+def test_a_chunked_body_that_is_too_long(houses, client):
+    answer = client.post(
+        "/predict", content=(b" " * 1000 for _ in range(2000)), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "the body has more than 2000 bytes. Send fewer rows in a request."
+    assert client.post("/predict", json={"records": [houses.example]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["Content-Length: 1000000000\n\n", "Transfer-Encoding: chunked\n\n7d1\n" + "x" * 2001 + "\n"],
+    ids=["announced", "chunked"],
+)
+def test_a_body_that_is_too_long_is_not_read_to_its_end(address, body):
+    head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
+    assert sent(address, head + body).startswith("HTTP/1.1 413")
+
+
+def test_a_client_that_leaves_is_no_error(address, client, caplog):
+    with socket.create_connection(address, timeout=5) as connection:
+        head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 100\n\n{"
+        connection.sendall(head.replace("\n", "\r\n").encode())
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert client.get("/health/ready").status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
+    with running(faulty(failure=ValueError("income 7654321"))) as (host, port):
+        record = {"area": 100.0, "rooms": 3, "income": 7654321.0}
+        answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]})
+    assert answer.status_code == 500
+    assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
+    assert "7654321" not in caplog.text
+
+
+def test_a_failed_start_is_told_in_one_line(caplog):
+    def load():
+        raise ContractError("model.onnx is not there", "Export the model again")
+
+    app = create_app(load, ServingSettings.model_validate({}))
+    with pytest.raises(SystemExit):
+        uvicorn.run(app, port=0, log_config=None)
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["model.onnx is not there. Export the model again.", "Application startup failed. Exiting."]
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,360 @@
+"""The whole path, on a real store, and what it leaves there."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+from example_project import problem
+from starterkit.contract import Lineage
+from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.problem import Holdout, feature, identifier, target
+from starterkit.progress import Event
+from starterkit.settings import Settings, Stage, load_settings
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import Version
+from starterkit.verdict import Check, Evidence, Verdict
+
+
+def changed(settings: Settings, **params: float) -> Settings:
+    training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
+    return settings.model_copy(update={"training": training})
+
+
+def verdicts(summary: Summary) -> dict[str, Verdict]:
+    return {verdict.check: verdict for verdict in summary.promotion.decision.verdicts}
+
+
+@pytest.fixture(scope="module")
+def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
+    root, summary = first_run
+    return connect(load_settings(root, {}).tracking, root), summary
+
+
+def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection, Summary]) -> None:
+    summary = opened[1]
+    assert summary.promotion.decision.passed
+    assert summary.promotion.earlier is None
+    assert summary.promotion.champion == summary.promotion.version
+    assert summary.promotion.version.number == 1
+    model = summary.trained.model
+    assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
+    assert summary.exported.contract.parity.proven
+    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset.holdout)
+    assert len(summary.samples) == 3
+
+
+def test_samples_are_the_estimators_own_answers(opened: tuple[Connection, Summary]) -> None:
+    summary = opened[1]
+    estimated = summary.trained.model.evaluation.prediction.values[:3]
+    np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
+
+
+def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    run = connection.client.get_run(summary.exported.run)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["n_estimators"] == "20"
+    assert run.data.params["random_state"] == "0"
+    tags, lineage = run.data.tags, summary.trained.lineage
+    assert tags["stage"] == "local"
+    assert tags["data_source"] == "data/diabetes.csv"
+    assert tags["data_digest"] == summary.dataset.digest
+    assert tags["holdout_digest"] == summary.dataset.holdout.digest
+    assert len(tags["lock_digest"]) == 64
+    assert tags["commit"] == lineage.commit
+    figures = {file.path for file in connection.client.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {"figures/residuals.png", "figures/importance.png"}
+
+
+def test_run_names_its_rows_without_keeping_them(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    inputs = connection.client.get_run(summary.exported.run).inputs.dataset_inputs
+    by_context = {item.tags[0].value: item.dataset for item in inputs}
+    assert by_context.keys() == {"training", "holdout"}
+    assert by_context["holdout"].digest == summary.dataset.holdout.digest[:32]
+    assert "data/diabetes.csv" in by_context["training"].source
+    assert "P001" not in str(inputs)
+
+
+def test_metrics_are_tied_to_the_models_and_the_holdout(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    tags = connection.client.get_run(summary.exported.run).data.tags
+    for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
+        figures = {m.key: m for m in connection.client.get_logged_model(model_id).metrics or []}
+        assert figures["rmse"].value == pytest.approx(summary.trained.model.evaluation.scores["rmse"], rel=1e-5)
+        assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
+
+
+def test_version_carries_its_lineage_and_the_gates_word(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
+    assert version.run_id == summary.exported.run
+    assert version.source == f"models:/{summary.exported.model_id}"
+    assert version.tags["gate"] == "passed"
+    assert Lineage.from_tags(version.tags) == summary.trained.lineage
+    assert version.tags["data_digest"] == summary.dataset.digest
+
+
+def test_anyone_can_load_the_version_with_mlflow_alone(opened: tuple[Connection, Summary]) -> None:
+    import mlflow.pyfunc
+
+    summary = opened[1]
+    loaded = mlflow.pyfunc.load_model("models:/local.diabetes@champion")
+    holdout = summary.dataset.holdout
+    answers = np.asarray(loaded.predict(holdout.features)).ravel()
+    np.testing.assert_allclose(answers, summary.trained.model.evaluation.prediction.values, rtol=1e-5)
+    assert [column.name for column in loaded.metadata.signature.inputs] == list(holdout.features)
+
+
+def test_input_example_is_nobody(opened: tuple[Connection, Summary]) -> None:
+    import mlflow.models
+
+    summary = opened[1]
+    info = mlflow.models.get_model_info("models:/local.diabetes@champion")
+    example = mlflow.models.Model.load(info.model_uri).load_input_example()
+    rows = pd.concat([summary.dataset.training.features, summary.dataset.holdout.features])
+    assert len(example) == 1
+    assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
+
+
+def test_second_run_is_compared_with_the_first(after_a_run: Settings) -> None:
+    second = Pipeline(problem, after_a_run).run()
+    assert second.promotion.version.number == 2
+    assert second.promotion.champion == second.promotion.version
+    assert second.promotion.earlier is not None
+    assert second.promotion.earlier.number == 1
+    verdict = verdicts(second)["champion"]
+    assert "version 1 on the same 98 rows: the same answers" in verdict.reason
+    assert verdicts(second)["latency"].limit is not None
+
+
+def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:
+    worse = Pipeline(problem, changed(after_a_run, n_estimators=5)).run()
+    assert not worse.promotion.decision.passed
+    assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
+    assert worse.promotion.version.number == 2
+    assert worse.promotion.champion is not None
+    assert worse.promotion.champion.number == 1
+    assert worse.samples == ()
+    pipeline = Pipeline(problem, after_a_run)
+    assert pipeline.registry.version(2).tags["gate"] == "refused"
+
+
+def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings)
+    register = pipeline.register
+
+    def register_and_be_overtaken(run: str | None = None) -> Version:
+        own = register(run)
+        register(run)
+        return own
+
+    pipeline.register = register_and_be_overtaken
+    assert pipeline.run().promotion.version.number == 1
+
+
+@pytest.mark.slow
+def test_projects_own_check_is_asked(settings: Settings) -> None:
+    class NeverOnMondays(Check):
+        name = "weekday"
+
+        def judge(self, evidence: Evidence) -> Verdict:
+            return Verdict(check=self.name, passed=False, reason=f"{len(evidence.actual)} rows, and it is Monday")
+
+    summary = Pipeline(replace(problem, checks=(NeverOnMondays(),)), settings).run()
+    assert [verdict.reason for verdict in summary.promotion.decision.refusals] == ["98 rows, and it is Monday"]
+    assert summary.promotion.champion is None
+    assert summary.samples == ()
+
+
+@pytest.mark.slow
+def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path) -> None:
+    trained = Pipeline(problem, settings).train(Pipeline(problem, settings).read())
+    later = Pipeline(problem, settings)
+    dataset = later.read()
+    loaded = later.trained(dataset)
+    assert loaded.lineage == trained.lineage
+    exported = later.export(loaded, dataset, tmp_path / "kept")
+    assert (tmp_path / "kept" / "contract.json").is_file()
+    assert Pipeline(problem, settings).register().number == 1
+    promotion = Pipeline(problem, settings).promote(dataset)
+    assert promotion.decision.passed
+    assert promotion.version.run == exported.run == trained.lineage.run
+    np.testing.assert_array_equal(loaded.model.evaluation.prediction.values, trained.model.evaluation.prediction.values)
+
+
+@pytest.mark.slow
+def test_events_tell_every_step(settings: Settings) -> None:
+    events: list[Event] = []
+    Pipeline(problem, settings, events.append).run()
+    ended = [event.step for event in events if event.state == "ended"]
+    assert ended == [
+        "read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate", "score",
+    ]  # fmt: skip
+    assert all(event.note for event in events if event.state == "ended")
+
+
+def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
+    pipeline = Pipeline(problem, settings)
+    run = pipeline.train(pipeline.read()).lineage.run
+    data = repository / "data" / "diabetes.csv"
+    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="data has changed since run"):
+        pipeline.trained(pipeline.read(), run)
+
+
+def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings)
+    dataset = pipeline.read()
+    with pytest.raises(TrackingError, match=r"no finished run.*Train first"):
+        pipeline.trained(dataset)
+    with pytest.raises(TrackingError, match="has no version"):
+        pipeline.promote(dataset)
+    run = pipeline.train(dataset).lineage.run
+    with pytest.raises(TrackingError, match=f"starterkit export --run {run}"):
+        pipeline.register(run)
+
+
+def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
+    with pytest.raises(ProblemError, match=r"training\.params\.depth"):
+        Pipeline(problem, changed(settings, depth=3))
+    gate = settings.gate.model_copy(update={"limits": {"rmsee": settings.gate.limits["rmse"]}})
+    with pytest.raises(SettingsError, match=r"gate\.limits\.rmsee"):
+        Pipeline(problem, settings.model_copy(update={"gate": gate}))
+
+
+def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, connection: Connection) -> None:
+    pipeline = Pipeline(problem, changed(settings, subsample=7.0))
+    with pytest.raises(ProblemError, match="subsample"):
+        pipeline.run()
+    experiment = connection.client.get_experiment_by_name("local.diabetes")
+    assert experiment is not None
+    runs = connection.client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"]
+    assert connection.client.search_registered_models() == []
+
+
+def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> None:
+    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
+    pipeline = Pipeline(problem, settings)
+    dataset = pipeline.read()
+    run = pipeline.train(dataset).lineage.run
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
+    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
+
+
+def test_judging_changes_nothing(after_a_run: Settings) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    judged = pipeline.judge(pipeline.read())
+    assert judged.decision.passed
+    exported = pipeline.export(pipeline.trained(pipeline.read()), pipeline.read())
+    second = pipeline.register(exported.run)
+    pipeline.judge(pipeline.read(), second.number)
+    assert "gate" not in pipeline.registry.version(second.number).tags
+    champion = pipeline.registry.champion()
+    assert champion is not None
+    assert champion.number == 1
+
+
+def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
+    pipeline = Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
+    dataset = pipeline.read()
+    for training in (
+        pipeline.run,
+        pipeline.register,
+        lambda: pipeline.train(dataset),
+        lambda: pipeline.trained(dataset),
+    ):
+        with pytest.raises(Refused, match="stage prod trains nothing of its own"):
+            training()
+
+
+def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Settings) -> None:
+    class Narrowed(pa.DataFrameModel):
+        patient_id: str = identifier()
+        bmi: float = feature(sensitivity="plain")
+        progression: float = target()
+
+    kept = ["patient_id", "bmi", "progression"]
+    changes = {"schema": Narrowed, "slices": (), "robustness": ()}
+    narrowed = replace(problem, **changes, load=lambda source: source.read()[kept])
+    unlimited = after_a_run.model_copy(update={"gate": after_a_run.gate.model_copy(update={"limits": {}})})
+    summary = Pipeline(narrowed, unlimited).run()
+    champion, signature = summary.promotion.decision.refusals
+    assert (champion.check, signature.check) == ("champion", "signature")
+    assert "column 'age'" in champion.reason
+    assert "give the problem a new name" in champion.mend
+    assert "column 'age' is gone" in signature.reason
+
+
+@pytest.mark.slow
+def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(after_a_run: Settings) -> None:
+    again = Pipeline(problem, seeded(after_a_run, 7)).run()
+    verdict = verdicts(again)["champion"]
+    assert again.promotion.decision.passed
+    assert verdict.undecided
+    assert "Not enough rows: about " in verdict.reason
+
+
+def seeded(settings: Settings, seed: int) -> Settings:
+    return settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
+
+
+@pytest.mark.slow
+def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -> None:
+    other = replace(problem, holdout=Holdout(fraction=0.2, salt="mine"))
+    theirs = Pipeline(other, after_a_run)
+    dataset = theirs.read()
+    exported = theirs.export(theirs.train(dataset), dataset)
+    version = theirs.register(exported.run)
+    ours = Pipeline(problem, after_a_run)
+    (refusal,) = ours.judge(ours.read(), version.number).decision.refusals
+    assert refusal.check == "holdout"
+    assert refusal.reason.startswith("trained on 75 of the 98 holdout rows")
+    among_themselves = theirs.judge(dataset, version.number).decision.verdicts
+    reasons = {verdict.check: verdict.reason for verdict in among_themselves}
+    assert reasons["holdout"] == "trained on none of the 96 holdout rows"
+    assert "The champion was trained on 73 of them, which flatters it" in reasons["champion"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["run", "file"])
+def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: str) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    champion = pipeline.registry.champion()
+    assert champion is not None
+    (record,) = after_a_run.root.rglob("rows.npz")
+    if loss == "file":
+        record.write_bytes(b"no archive")
+    else:
+        store = next(after_a_run.root.rglob("mlflow*.db"))
+        with closing(sqlite3.connect(store)) as database, database:
+            database.execute("PRAGMA foreign_keys = OFF")
+            for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
+                database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (champion.run,))
+    again = Pipeline(problem, after_a_run).run()
+    assert again.promotion.decision.passed
+    assert again.promotion.earlier is not None
+    assert again.promotion.earlier.number == champion.number
+
+
+def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run: Settings) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    (record,) = after_a_run.root.rglob("rows.npz")
+    np.savez(record, key=np.zeros(16, np.uint8), rows=np.zeros(3, np.uint64))  # as earlier commits wrote it
+    for _ in range(2):
+        (refusal,) = pipeline.judge(pipeline.read()).decision.refusals
+        assert refusal.check == "holdout"
+        assert "does not say which rows it was trained on: train again with this version" in refusal.reason
+        record.unlink(missing_ok=True)
+    record.write_bytes(b"no archive")
+    with pytest.raises(TrackingError, match=r"'rows\.npz' of run \w+ cannot be read\. Train again"):
+        pipeline.judge(pipeline.read())

@@ -1,0 +1,311 @@
+"""One promoter at a time, on a real store: taken, given back, taken over, and by two at once."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Store
+
+from starterkit.machine import PROCESS, this_process
+from starterkit.tracking.connection import Connection
+from starterkit.tracking.lock import Locked, PromotionLock
+
+MODEL = "local.trial"
+NAME = "local.trial.lock"
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing is certain without /proc")
+
+
+def lock(connection: Connection, who: str = "ada") -> PromotionLock:
+    return PromotionLock(connection, MODEL, 10, who)
+
+
+def models(connection: Connection) -> list[str]:
+    return [model.name for model in connection.client.search_registered_models()]
+
+
+def leave(connection: Connection, minutes: float, process: str = "elsewhere x 1 2", token: str = "t1") -> None:
+    """A lock of somebody who is gone, which lasts for so many minutes more."""
+    until = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    tags = {"token": token, "who": "eve", "until": until, PROCESS: process}
+    connection.client.create_registered_model(NAME, tags)
+
+
+def dead() -> str:
+    return " ".join([*this_process().split(" ")[:2], "4194304", "1"])
+
+
+def test_a_held_lock_names_its_holder(connection: Connection) -> None:
+    with lock(connection).held():
+        description = connection.client.get_registered_model(NAME).description
+        assert description is not None
+        assert description.startswith("**Not a model.**")
+        with pytest.raises(Locked, match=rf"{MODEL} is being promoted by ada since .* until .* at the latest"), \
+                lock(connection, "bob").held():  # fmt: skip
+            pass
+        assert models(connection) == [NAME]  # who was refused took nobody's lock away
+    assert models(connection) == []
+
+
+@pytest.mark.parametrize("ending", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_lock_is_given_back_when_the_work_fails(connection: Connection, ending: type[BaseException]) -> None:
+    with pytest.raises(ending), lock(connection).held():
+        raise ending
+    assert models(connection) == []
+
+
+def test_a_lock_whose_time_is_over_is_taken(connection: Connection) -> None:
+    leave(connection, minutes=-1)
+    with lock(connection).held():
+        found = lock(connection).look()
+        assert found is not None
+        assert found.who == "ada"
+    assert models(connection) == []
+
+
+@needs_proc
+def test_a_killed_ones_lock_is_taken_at_once(connection: Connection) -> None:
+    leave(connection, minutes=9, process=dead())
+    with lock(connection).held():
+        assert models(connection) == [NAME, f"{NAME}.ended.t1"]
+    assert models(connection) == []
+
+
+def test_somebody_elsewheres_lock_is_waited_for(connection: Connection) -> None:
+    leave(connection, minutes=0.02)
+    with lock(connection).held(patience=10):
+        pass
+    leave(connection, minutes=9)
+    with pytest.raises(Locked, match="eve"), lock(connection).held(patience=0.5):
+        pass
+    assert models(connection) == [NAME]
+
+
+def test_a_lock_that_a_person_made_lasts_from_its_making_on(connection: Connection) -> None:
+    connection.client.create_registered_model(NAME)
+    with pytest.raises(Locked, match="somebody"), lock(connection).held():
+        pass
+
+
+def test_who_looked_too_early_cannot_take_the_next_lock_away(connection: Connection) -> None:
+    leave(connection, minutes=-1)
+    slow = lock(connection, "slow")
+    seen = slow.look()
+    assert seen is not None
+    with lock(connection).held():
+        assert not slow.end(seen)
+        assert lock(connection).look() is not None
+
+
+def test_another_lock_that_was_renamed_by_mistake_is_put_back(connection: Connection) -> None:
+    leave(connection, minutes=-1)
+    slow = lock(connection, "slow")
+    seen = slow.look()
+    assert seen is not None
+    with lock(connection).held():
+        connection.client.delete_registered_model(f"{NAME}.ended.t1")  # as if it was very slow
+        assert not slow.end(seen)
+        found = slow.look()
+        assert found is not None
+        assert found.who == "ada"
+
+
+def test_a_holder_notices_that_it_was_overtaken(connection: Connection) -> None:
+    slow = lock(connection, "slow")
+    with slow.held():
+        slow.require()
+        connection.client.set_registered_model_tag(NAME, "until", datetime.now(UTC).isoformat())
+        with lock(connection).held():
+            with pytest.raises(Locked, match="took longer than its lock's 10 minutes"):
+                slow.require()
+            slow.release()
+            assert lock(connection).look() is not None
+    assert models(connection) == []
+
+
+def test_a_holder_whose_time_is_over_writes_nothing(connection: Connection) -> None:
+    short = PromotionLock(connection, MODEL, 0, "ada")
+    with short.held(), pytest.raises(Locked, match="took longer"):
+        short.require()
+
+
+def test_a_lock_that_goes_while_another_one_is_made_is_no_failure(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow looks at the model whose name is taken, and does not find it."""
+    leave(connection, minutes=9)
+    look = Store.get_registered_model
+
+    def gone(store: Store, name: str) -> object:
+        monkeypatch.undo()
+        store.delete_registered_model(name)
+        return look(store, name)
+
+    monkeypatch.setattr(Store, "get_registered_model", gone)
+    with lock(connection).held(patience=10):
+        assert models(connection) == [NAME]
+
+
+def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who was slow renamed it, saw the mistake, and is about to put it back."""
+    held, client = lock(connection), connection.client
+
+    def put_back(seconds: float) -> None:
+        assert seconds > 0
+        client.rename_registered_model("away", NAME)
+
+    monkeypatch.setattr(time, "sleep", put_back)
+    with held.held():
+        client.rename_registered_model(NAME, "away")
+        held.require()
+        client.rename_registered_model(NAME, "away")
+    assert models(connection) == []
+
+
+def test_what_is_renamed_may_be_cleared_away_at_once(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    rename = Store.rename_registered_model
+
+    def and_clear(store: Store, name: str, new_name: str) -> object:
+        renamed = rename(store, name, new_name)
+        store.delete_registered_model(new_name)
+        return renamed
+
+    monkeypatch.setattr(Store, "rename_registered_model", and_clear)
+    slow = lock(connection)
+    seen = slow.look()
+    assert seen is not None
+    assert slow.end(seen)
+
+
+def test_a_mistake_is_not_put_back_over_another_lock(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    slow = lock(connection, "slow")
+    seen = slow.look()
+    assert seen is not None
+    connection.client.delete_registered_model(NAME)
+    leave(connection, minutes=9, token="t2")
+    rename = Store.rename_registered_model
+
+    def and_make(store: Store, name: str, new_name: str) -> object:
+        renamed = rename(store, name, new_name)
+        store.create_registered_model(name)
+        return renamed
+
+    monkeypatch.setattr(Store, "rename_registered_model", and_make)
+    assert not slow.end(seen)
+    assert models(connection) == [NAME, f"{NAME}.ended.t1"]
+
+
+def test_two_may_clear_away_the_same(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.client.create_registered_model(f"{NAME}.ended.t1")
+    delete = Store.delete_registered_model
+
+    def twice(store: Store, name: str) -> None:
+        delete(store, name)
+        delete(store, name)
+
+    monkeypatch.setattr(Store, "delete_registered_model", twice)
+    lock(connection).clear()
+    assert models(connection) == []
+
+
+def test_who_cannot_take_over_pauses_and_gives_up(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(connection, minutes=-1)
+    connection.client.create_registered_model(f"{NAME}.ended.t1")  # the name that the lock would get
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with pytest.raises(Locked, match=f"the lock {NAME} cannot be taken over"), lock(connection).held():
+        pass
+    assert len(pauses) >= 20
+    assert len(set(pauses)) > 10  # two that contend do not go in step
+
+
+def test_two_locks_that_a_person_made_are_two(connection: Connection) -> None:
+    for _ in range(2):
+        connection.client.create_registered_model(NAME)
+        seen = lock(connection).look()
+        assert seen is not None
+        assert lock(connection).end(seen)
+
+
+@pytest.mark.parametrize("left", [None, -1])
+def test_of_several_at_once_one_is_inside(connection: Connection, left: float | None) -> None:
+    for turn in range(5):
+        if left is not None:
+            leave(connection, left, token=f"turn{turn}")
+        with ThreadPoolExecutor(4) as pool:
+            inside: list[list[str]] = [one for one in pool.map(enter, [connection] * 4, "abcd") if one]
+        assert inside
+        assert all(len(seen) == 1 for seen in inside)
+    assert models(connection) == []
+
+
+busy: list[str] = []
+
+
+def enter(connection: Connection, name: str) -> list[str]:
+    """Who was inside while this one was; nothing where it was refused."""
+    try:
+        with lock(connection, name).held():
+            busy.append(name)
+            time.sleep(0.5)
+            seen = list(busy)
+            busy.remove(name)
+            return seen
+    except Locked:
+        return []
+
+
+PROMOTER = """
+import sys, time
+from pathlib import Path
+from starterkit.tracking.lock import Locked, PromotionLock
+from starterkit.settings import load_settings
+from starterkit.tracking.connection import connect
+
+root = Path(sys.argv[1])
+connection = connect(load_settings(root, {}).tracking, root)
+lock = PromotionLock(connection, "local.trial", 10, sys.argv[2])
+print("ready", flush=True)
+input()
+try:
+    with lock.held():
+        print("inside", flush=True)
+        input()
+except Locked as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [None, -1])
+def test_of_two_processes_at_once_one_wins(connection: Connection, repository: Path, left: float | None) -> None:
+    if left is not None:
+        leave(connection, left)
+    two = [
+        subprocess.Popen([sys.executable, "-c", PROMOTER, str(repository), name], text=True, stdin=-1, stdout=-1)
+        for name in ("ada", "bob")
+    ]
+    try:
+        for process in two:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in two:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        said = [process.stdout.readline() for process in two if process.stdout]
+        winner = said.index("inside\n")
+        assert f"is being promoted by {('ada', 'bob')[winner]}" in said[1 - winner]
+        two[winner].communicate("\n", timeout=60)
+    finally:
+        for process in two:
+            process.kill()
+            process.communicate()
+    assert models(connection) == []

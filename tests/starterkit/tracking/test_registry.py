@@ -1,0 +1,99 @@
+"""Versions and the champion, on a real store."""
+
+from pathlib import Path
+
+import pytest
+
+from starterkit.errors import ContractError, TrackingError
+from starterkit.pipeline import Summary
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import ModelRegistry, UnknownVersion
+
+
+@pytest.fixture
+def registry(connection: Connection) -> ModelRegistry:
+    return ModelRegistry(connection, Stage.DEV, "trial")
+
+
+@pytest.fixture
+def model_id(connection: Connection) -> str:
+    """A logged model without files."""
+    experiment = connection.client.create_experiment("dev.trial", connection.artifacts)
+    made = connection.client.create_logged_model(experiment, "empty")
+    return connection.client.finalize_logged_model(made.model_id, "READY").model_id
+
+
+def test_model_bears_the_stages_name(registry: ModelRegistry) -> None:
+    assert registry.model == "dev.trial"
+
+
+def test_versions_count_up_and_carry_their_tags(registry: ModelRegistry, model_id: str) -> None:
+    registry.register("run1", model_id, {"commit": "abc"}, "first")
+    second = registry.register("run2", model_id, {"commit": "def"}, "second")
+    assert (second.number, second.run, second.tags["commit"]) == (2, "run2", "def")
+    assert registry.version().number == 2
+    assert registry.version(1).tags["commit"] == "abc"
+    assert str(second) == "dev.trial version 2"
+
+
+def test_champion_is_none_until_one_is_set(registry: ModelRegistry, model_id: str) -> None:
+    assert registry.champion() is None
+    first = registry.register("run1", model_id, {}, "first")
+    registry.register("run2", model_id, {}, "second")
+    assert registry.champion() is None
+    registry.set_champion(first)
+    assert registry.champion() == first
+
+
+def test_missing_version_is_named(registry: ModelRegistry, model_id: str) -> None:
+    with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
+        registry.version()
+    registry.register("run1", model_id, {}, "first")
+    with pytest.raises(TrackingError, match="has no version 7"):
+        registry.version(7)
+
+
+def test_version_is_found_by_number_or_alias(registry: ModelRegistry, model_id: str) -> None:
+    with pytest.raises(UnknownVersion, match="has no champion"):
+        registry.find("champion")
+    first = registry.register("run1", model_id, {}, "first")
+    second = registry.register("run2", model_id, {}, "second")
+    registry.set_champion(first)
+    assert (registry.find("champion"), registry.find("2")) == (first, second)
+    with pytest.raises(UnknownVersion, match=r"no version 3.*Name one of 1, 2"):
+        registry.find("3")
+    for name in ("", "two", "-1", "²", "0x2"):
+        with pytest.raises(UnknownVersion, match="names no version"):
+            registry.find(name)
+
+
+def test_version_0_is_not_the_newest(registry: ModelRegistry, model_id: str) -> None:
+    registry.register("run1", model_id, {}, "first")
+    with pytest.raises(UnknownVersion, match="no version 0"):
+        registry.find("0")
+
+
+def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+    root, summary = first_run
+    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    folder = registry.fetch(registry.version(1), tmp_path)
+    assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= {file.name for file in folder.iterdir()}
+    assert registry.open(registry.version(1)).contract == summary.exported.contract
+
+
+def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id: str) -> None:
+    version = registry.register("run1", model_id, {}, "first")
+    with pytest.raises((TrackingError, ContractError)) as raised:
+        registry.open(version)
+    assert "\n" not in str(raised.value)
+
+
+def test_words_and_tags_reach_model_and_version(registry: ModelRegistry, model_id: str) -> None:
+    version = registry.register("run1", model_id, {}, "first")
+    registry.describe("**what**", {"task": "regression"})
+    registry.describe_version(version, "**which**")
+    client = registry.connection.client
+    model = client.get_registered_model(registry.model)
+    assert (model.description, model.tags) == ("**what**", {"task": "regression"})
+    assert client.get_model_version(registry.model, "1").description == "**which**"

@@ -1,0 +1,89 @@
+"""Encoders in the graph, over every type of column: missing, rare, dropped and unknown categories."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+from starterkit.errors import ContractError, ExportError
+from starterkit.serving.predictor import Predictor
+
+ENCODED = ["city", "ward", "smoker", "insured", "children"]
+
+
+def behind(encoder: Any, last: Any) -> Any:
+    first = make_column_transformer((encoder, ENCODED), (SimpleImputer(), ["income"]))
+    return make_pipeline(first, last)
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OneHotEncoder(handle_unknown="ignore"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32),
+        OneHotEncoder(handle_unknown="ignore", drop="first"),
+        OneHotEncoder(handle_unknown="ignore", drop="if_binary"),
+        OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=45),
+        OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=3, drop="first"),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2),
+    ],
+    ids=["one-hot", "dense", "first dropped", "two dropped", "rare", "most and dropped", "ordinal"],
+)
+def test_the_graph_encodes_as_the_encoder_does(visits: Any, encoder: Any, tmp_path: Path) -> None:
+    exported, dataset = visits.export(behind(encoder, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14
+    columns = {name: values.copy() for name, values in dataset.holdout.columns.items()}
+    columns["ward"][:] = "never seen"
+    columns["children"][:] = 9.0
+    estimator = behind(encoder, Ridge()).fit(dataset.training.features, dataset.training.target)
+    asked = dataset.holdout.features.assign(ward="never seen", children=9)
+    asked["children"] = asked["children"].astype(dataset.training.features["children"].dtype)
+    answers = Predictor(exported.folder).predict(columns).values
+    np.testing.assert_allclose(answers, estimator.predict(asked), rtol=1e-12)
+
+
+def test_missing_places_stay_missing_where_the_encoder_says_so(visits: Any, tmp_path: Path) -> None:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    exported, _ = visits.export(behind(encoder, RandomForestRegressor(5, random_state=0)), tmp_path / "exported")
+    assert exported.contract.parity.proven
+    assert exported.contract.parity.flipped_leaves == 0
+
+
+def test_an_encoder_that_refuses_unknown_categories_is_named(visits: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"refuses made-up rows.*handle_unknown='ignore'"):
+        visits.export(behind(OneHotEncoder(), Ridge()), tmp_path / "exported")
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=["one-hot", "ordinal"])
+def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(
+    diabetes: Any, encoder: Any, tmp_path: Path
+) -> None:
+    chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
+    exported, dataset = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14
+    columns = {name: values[:1].copy() for name, values in dataset.holdout.columns.items()}
+    columns["sex"][:] = 3  # nobody sends it, for the schema does not take it
+    with pytest.raises(ContractError, match="does not take these columns"):
+        Predictor(exported.folder).predict(columns)
+
+
+@pytest.mark.parametrize("known", [["b"], ["?b", "a", "b"]], ids=["one", "one that looks unknown"])
+def test_categories_that_the_encoder_was_given_are_all_it_knows(visits: Any, known: Any, tmp_path: Path) -> None:
+    encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
+    chosen = make_column_transformer((encoder, ["ward"]), (SimpleImputer(), ["income"]))
+    exported, _ = visits.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14
+
+
+def test_an_encoder_alone_takes_fractions(diabetes: Any, tmp_path: Path) -> None:
+    chosen = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["bmi", "sex"]))
+    exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-14

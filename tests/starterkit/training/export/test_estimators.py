@@ -1,0 +1,367 @@
+"""Which estimators can be exported. Each is fitted, converted, proven, opened again and asked about the holdout."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingRegressor,
+    VotingRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier, XGBRegressor
+
+from starterkit.contract import Column
+from starterkit.errors import ExportError, ProblemError
+from starterkit.problem import feature, target
+from starterkit.serving.graph import Graph
+from starterkit.serving.predictor import Predictor
+from starterkit.serving.validation import read_records
+from starterkit.training.export.conversion import to_graph
+from starterkit.training.export.layout import layout_of
+from starterkit.training.export.probe import cut_before
+
+REGRESSORS = [
+    Ridge(),
+    DecisionTreeRegressor(random_state=0),
+    RandomForestRegressor(10, random_state=0),
+    GradientBoostingRegressor(n_estimators=30, random_state=0),
+    HistGradientBoostingRegressor(max_iter=10, random_state=0),
+    XGBRegressor(n_estimators=10, n_jobs=1),
+    LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
+]
+CLASSIFIERS = [
+    LogisticRegression(solver="newton-cholesky"),
+    DecisionTreeClassifier(random_state=0),
+    RandomForestClassifier(10, random_state=0),
+    GradientBoostingClassifier(n_estimators=10, random_state=0),
+    HistGradientBoostingClassifier(max_iter=10, random_state=0),
+    LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1),
+]
+TAKE_MISSING = [
+    DecisionTreeRegressor(random_state=0),
+    RandomForestRegressor(10, random_state=0),
+    HistGradientBoostingRegressor(max_iter=10, random_state=0),
+    XGBRegressor(n_estimators=10, n_jobs=1),
+    LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
+]
+FIRST = ["age", "sex", "bmi"]
+LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
+
+
+def named(estimator: Any) -> str:
+    return type(estimator).__name__
+
+
+def prove(sample: Any, estimator: Any, folder: Path, **changes: Any) -> Predictor:
+    """Export, open, and compare with the estimator on the holdout."""
+    model, dataset = sample.fit(estimator, **changes)
+    exported = sample.write(model, dataset, folder / "exported")
+    predictor, expected = Predictor(exported.folder), model.evaluation.prediction
+    answered = predictor.predict(dataset.holdout.columns)
+    if sample.task == "regression":
+        assert answered.values == pytest.approx(expected.values, rel=1e-5)
+    else:
+        assert answered.values.tolist() == expected.values.tolist()
+        assert answered.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
+    assert exported.contract.parity.proven
+    return predictor
+
+
+def _squares(actual: Any, predicted: Any) -> Any:
+    return predicted - actual, np.ones_like(actual)
+
+
+def refusal_of(work: Callable[[], object]) -> ExportError | None:
+    """What the exporter refuses, for estimators that a later version may take."""
+    try:
+        work()
+    except ExportError as refusal:
+        return refusal
+    return None
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+@pytest.mark.parametrize("before", ["alone", "scaled", "imputed and scaled", "by column name"])
+def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any, before: str) -> None:
+    steps = {
+        "alone": [],
+        "scaled": [StandardScaler()],
+        "imputed and scaled": [make_pipeline(SimpleImputer(), StandardScaler())],
+        "by column name": [make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))],
+    }
+    predictor = prove(diabetes, make_pipeline(*steps[before], estimator), tmp_path)
+    assert predictor.contract.layout == "matrix"
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+@pytest.mark.parametrize("scaled", [False, True], ids=["alone", "scaled"])
+@pytest.mark.parametrize("name", ["breast_cancer", "iris"])
+def test_classifiers(request: pytest.FixtureRequest, tmp_path: Path, name: str, estimator: Any, scaled: bool) -> None:
+    sample = request.getfixturevalue(name)
+    predictor = prove(sample, make_pipeline(StandardScaler(), estimator) if scaled else estimator, tmp_path)
+    assert all(type(label) is str for label in predictor.contract.classes)
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+def test_texts_booleans_and_missing_values(visits: Any, tmp_path: Path, estimator: Any) -> None:
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["ward", "city"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
+        (SimpleImputer(strategy="most_frequent"), ["smoker", "insured"]),
+    )
+    predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
+    assert predictor.contract.layout == "columns"
+    example = dict(predictor.contract.example)
+    full = predictor.predict(read_records(predictor.contract, [example])).values
+    nulls = dict.fromkeys(("ward", "smoker", "children", "income"))
+    sparse = predictor.predict(read_records(predictor.contract, [example | nulls])).values
+    assert np.isfinite([*full, *sparse]).all()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        make_column_transformer((OneHotEncoder(drop="first"), ["city"]), ("passthrough", ["insured"])),
+        make_column_transformer((OrdinalEncoder(), ["city"]), remainder="drop"),
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city", "insured"])),
+        make_column_transformer((SimpleImputer(strategy="constant", fill_value=-1.0), ["children", "smoker"])),
+        make_column_transformer(
+            (make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OneHotEncoder()), ["ward"])
+        ),
+    ],
+    ids=["drop first", "ordinal", "text and boolean", "constant number", "constant text"],
+)
+def test_encoders(visits: Any, tmp_path: Path, first: Any) -> None:
+    prove(visits, make_pipeline(first, Ridge()), tmp_path)
+
+
+@pytest.mark.parametrize("estimator", TAKE_MISSING, ids=named)
+def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
+    columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
+    predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
+    assert predictor.contract.parity.probed == 2000 + len(visits.dataset(visits.problem(Ridge)).holdout)
+
+
+def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
+    schema = type("Wards", (visits.schema,), _which_ward())
+    sample = type(visits)(visits.root, visits.source, schema, "classification", "log_loss")
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), (SimpleImputer(), ["income", "cost"]))
+    estimator = make_pipeline(columns, StandardScaler(), LogisticRegression())
+    assert prove(sample, estimator, tmp_path, load=_with_ward).contract.classes == ("a", "b", "c")
+
+
+def _with_ward(source: Any) -> Any:
+    return source.read().dropna(subset=["ward"])
+
+
+def _which_ward() -> dict[str, Any]:
+    types = {"ward": str, "cost": float}
+    return {"ward": target(), "cost": feature(sensitivity="plain"), "__annotations__": types}
+
+
+def test_xgboost_classifies(breast_cancer: Any, iris: Any, tmp_path: Path) -> None:
+    """It wants labels from 0 on."""
+    for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):
+        schema = type("Numbered", (sample.schema,), {"diagnosis": target(), "__annotations__": {"diagnosis": int}})
+        numbered = type(sample)(sample.root, sample.source, schema, "classification", "log_loss")
+        estimator = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=10, n_jobs=1))
+        assert prove(numbered, estimator, tmp_path, load=_with_numbers).contract.classes == classes
+
+
+def _with_numbers(source: Any) -> Any:
+    frame = source.read()
+    return frame.assign(diagnosis=frame.diagnosis.astype("category").cat.codes.astype("int64"))
+
+
+def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -> None:
+    schema = type("Insured", (visits.schema,), _turned())
+    sample = type(visits)(visits.root, visits.source, schema, "classification", "roc_auc")
+    columns = make_column_transformer((SimpleImputer(), ["income", "cost"]))
+    predictor = prove(sample, make_pipeline(columns, LogisticRegression()), tmp_path)
+    answer = predictor.predict(read_records(predictor.contract, [predictor.contract.example]))
+    assert predictor.contract.classes == (False, True)
+    assert type(answer.values.tolist()[0]) is bool
+
+
+def _turned() -> dict[str, Any]:
+    """The same table, asked another question: who is insured?"""
+    types = {"insured": bool, "cost": float}
+    return {"insured": target(), "cost": feature(sensitivity="plain"), "__annotations__": types}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "named", "instead"),
+    [
+        (TransformedTargetRegressor(Ridge(), transformer=StandardScaler()), "TransformedTargetRegressor", "load()"),
+        (make_pipeline(PolynomialFeatures(2), Ridge()), "PolynomialFeatures (in PolynomialFeatures → Ridge)", "trees"),
+        (make_pipeline(SimpleImputer(add_indicator=True), Ridge()), "add_indicator", "Leave these out"),
+        (make_pipeline(SimpleImputer(missing_values=-1), Ridge()), "missing_values other than NaN", "Leave these out"),
+        (HistGradientBoostingRegressor(categorical_features=["sex"]), "categorical_features", "Put a OneHotEncoder"),
+        (GradientBoostingRegressor(init=Ridge()), "starts from a Ridge", "Leave out init"),
+        (XGBRegressor(booster="dart", n_estimators=2, n_jobs=1), "booster='dart'", "Use booster='gbtree'"),
+        (
+            XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.5, n_estimators=2, n_jobs=1),
+            "reg:quantileerror",
+            "Use one of",
+        ),
+        (LGBMRegressor(zero_as_missing=True, verbose=-1, n_estimators=2, n_jobs=1), "zero_as_missing", "Leave it out"),
+        (LGBMRegressor(linear_tree=True, verbose=-1, n_estimators=2, n_jobs=1), "linear_tree", "Leave it out"),
+        (
+            LGBMRegressor(objective=_squares, verbose=-1, n_estimators=2, n_jobs=1),
+            "objective='custom'",
+            "Use regression",
+        ),
+        (XGBRegressor(missing=-1, n_estimators=2, n_jobs=1), "missing other than NaN", "Leave it out"),
+        (
+            VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1))]),
+            "with XGBRegressor inside",
+            "by itself or at the end",
+        ),
+        (LGBMRegressor(objective="xentropy", verbose=-1, n_estimators=2, n_jobs=1), "objective='", "Use "),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
+    diabetes: Any, tmp_path: Path, estimator: Any, named: str, instead: str
+) -> None:
+    load = _within_one if getattr(estimator, "objective", "") == "xentropy" else None
+    with pytest.raises(ExportError) as refusal:
+        prove(diabetes, estimator, tmp_path, **({"load": load} if load else {}))
+    assert named in refusal.value.what
+    assert instead in refusal.value.mend
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path: Path) -> None:
+    for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
+        steps = make_pipeline("passthrough", StandardScaler(), None, inner)
+        search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)
+        predictor = prove(diabetes, search, tmp_path)
+        assert (predictor.contract.parity.probed > 0) == (not isinstance(inner, Ridge))
+
+
+def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
+    _, dataset = diabetes.fit(Ridge())
+    rows = dataset.holdout.features[["age", "bmi"]].set_axis(["y_is_1", "y"], axis=1).astype(float)
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
+    with pytest.raises(ExportError, match=r"column 'y' has the name of an output\. Rename the column"):
+        to_graph(Ridge().fit(rows, dataset.holdout.target), columns, "y")
+    labels = (dataset.holdout.target > 150).astype(int)
+    with pytest.raises(ExportError, match="column 'y_is_1' has the name"):
+        to_graph(LogisticRegression().fit(rows[["y_is_1"]], labels), columns[:1], "y")
+
+
+def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
+    schema = type("Numbered", (iris.schema,), {"diagnosis": target(), "__annotations__": {"diagnosis": int}})
+    sample = type(iris)(iris.root, iris.source, schema, "classification", "log_loss")
+    softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
+    with pytest.raises(ProblemError, match="answers 2 values a row"):
+        sample.fit(softprob, load=lambda source: _with_numbers(source).query("diagnosis < 2"))
+
+
+def _within_one(source: Any) -> Any:
+    return source.read().assign(progression=lambda frame: frame.progression / 500)
+
+
+def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
+    trees = DecisionTreeRegressor(max_depth=5, random_state=0)
+    predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
+    assert predictor.contract.parity.probed > 2000
+
+
+def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
+    """Equal distances are ordered differently; whichever it is, no wrong folder comes out."""
+    refusal = refusal_of(lambda: iris.export(KNeighborsClassifier(), tmp_path / "exported", rows=20_000))
+    assert refusal is None or "labels changed" in refusal.what
+    assert bool(refusal) == (list(tmp_path.iterdir()) == [])
+
+
+def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tmp_path: Path) -> None:
+    """The schema allows a city that no row is from, and the encoder would refuse it in production."""
+
+    def load(source: Any) -> Any:
+        return source.read().query("city != 'Bonn'")
+
+    encoder = make_column_transformer((OneHotEncoder(), ["city"]))
+    with pytest.raises(ExportError, match="refuses made-up rows that the schema allows") as refusal:
+        visits.export(make_pipeline(encoder, Ridge()), tmp_path / "exported", load=load)
+    assert "Bonn" not in str(refusal.value)
+    assert "handle_unknown='ignore'" in refusal.value.mend
+
+
+@pytest.mark.parametrize("column", ["features", "label", "variable", "probabilities", "Größe in m²", "a.b", "output"])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_column_may_have_any_name(diabetes: Any, tmp_path: Path, column: str, by_name: bool) -> None:
+    _, dataset = diabetes.fit(Ridge())
+    rows = dataset.holdout.features[["age", "bmi"]].rename(columns={"bmi": column}).astype(float)
+    first = [make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))] if by_name else []
+    fitted = make_pipeline(*first, Ridge()).fit(rows, dataset.holdout.target)
+    shape = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
+    columns = [Column(name=name, **shape) for name in rows]
+    graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task="regression")
+    answer = graph.answer({name: rows[name].to_numpy() for name in rows})
+    assert answer.values == pytest.approx(fitted.predict(rows))
+
+
+@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
+def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, tmp_path: Path, estimator: Any) -> None:
+    columns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["city"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
+        ("passthrough", ["insured"]),
+    )
+    model, dataset = visits.fit(make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator))
+    visits.write(model, dataset, tmp_path / "exported")
+    converted = to_graph(model.estimator, model.problem.features, "cost")
+    steps = converted.graph
+    for placed in converted.placed:  # what the trees round to is theirs
+        steps = cut_before(steps, placed.taken)
+    casts = [node for node in onnx.load_from_string(steps).graph.node if node.op_type == "Cast"]
+    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
+
+
+def test_a_tuned_threshold_is_refused_also_where_only_ties_would_show_it(breast_cancer: Any, tmp_path: Path) -> None:
+    tuned = TunedThresholdClassifierCV(RandomForestClassifier(4, random_state=0), thresholds=np.array([0.4, 0.45]))
+    with pytest.raises(ExportError, match=r"TunedThresholdClassifierCV.*threshold.*Use the classifier in it"):
+        breast_cancer.export(tuned, tmp_path / "exported")
+
+
+def test_another_mark_for_missing_values_is_refused(diabetes: Any, tmp_path: Path) -> None:
+    marked = make_pipeline(SimpleImputer(missing_values=-999.0), Ridge())
+    with pytest.raises(ExportError, match="missing_values other than NaN"):
+        diabetes.export(marked, tmp_path / "exported")
+
+
+def test_sparse_columns_in_front_of_xgboost_are_named(visits: Any, tmp_path: Path) -> None:
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
+    with pytest.raises(ExportError, match=r"zeros of a sparse matrix.*sparse_output=False"):
+        visits.export(make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path / "exported")
+
+
+def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:
+    prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)

@@ -1,0 +1,190 @@
+"""What is done with the trees' sums: every objective of every library, on few rows and few trees."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
+
+from starterkit.contract import Column
+from starterkit.errors import ExportError
+from starterkit.serving.graph import Session
+from starterkit.training.export.conversion import Placed, to_graph
+from starterkit.training.export.families import family_of, lightgbm, xgboost
+from starterkit.training.export.families.lightgbm import _beyond_zero
+from starterkit.training.export.families.trees import TreeFamily
+from starterkit.training.export.probe import flipped_leaves
+
+NAMES = ("a", "b", "c")
+COLUMNS = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in NAMES]
+XGBOOST = {"n_estimators": 3, "max_depth": 3, "n_jobs": 1}
+LIGHTGBM = {"n_estimators": 3, "n_jobs": 1, "verbose": -1}
+SMALL = {"n_estimators": 3, "max_depth": 3, "random_state": 0}
+REGRESSORS = [
+    *(XGBRegressor(objective=name, **XGBOOST) for name in xgboost._LINKS if name.startswith(("reg:", "count:"))),
+    XGBRegressor(base_score=0.25, **XGBOOST),
+    XGBRFRegressor(**XGBOOST),
+    *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(lightgbm._LINKS)[:-2]),
+    LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    *(
+        HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
+        for loss in ("squared_error", "absolute_error", "quantile", "gamma", "poisson")
+    ),
+    *(
+        GradientBoostingRegressor(loss=loss, learning_rate=0.3, **SMALL)
+        for loss in ("squared_error", "absolute_error", "huber", "quantile")
+    ),
+    GradientBoostingRegressor(init="zero", **SMALL),
+    DecisionTreeRegressor(max_depth=4),
+    ExtraTreeRegressor(max_depth=4),
+    RandomForestRegressor(**SMALL),
+    ExtraTreesRegressor(**SMALL),
+]
+CLASSIFIERS = [
+    XGBClassifier(**XGBOOST),
+    XGBRFClassifier(**XGBOOST),
+    LGBMClassifier(**LIGHTGBM),
+    LGBMClassifier(sigmoid=2.5, **LIGHTGBM),
+    LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    HistGradientBoostingClassifier(max_iter=3),
+    GradientBoostingClassifier(learning_rate=0.3, **SMALL),
+    GradientBoostingClassifier(init="zero", **SMALL),
+    DecisionTreeClassifier(max_depth=4),
+    ExtraTreeClassifier(max_depth=4),
+    RandomForestClassifier(**SMALL),
+    ExtraTreesClassifier(**SMALL),
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> NDArray[np.float64]:
+    """Some missing values, for those who take them."""
+    return np.random.default_rng(0).normal(size=(300, 3))
+
+
+def target_of(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Between 0 and 1, as the narrowest objective wants it."""
+    return 1 / (1 + np.exp(-rows @ [1.0, -2.0, 0.5]))
+
+
+def answers(model: Any, rows: NDArray[np.float64]) -> list[Any]:
+    return Session(to_graph(model, COLUMNS, "y").graph).run({"features": rows})
+
+
+def told(estimator: Any) -> str:
+    """The class with what makes it another than the one before."""
+    return repr(estimator).replace("\n", "").replace(" ", "")[:60]
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=told)
+def test_a_regressor_answers_by_its_objective(estimator: Any, rows: NDArray[np.float64]) -> None:
+    model = estimator.fit(rows, target_of(rows))
+    (found,) = answers(model, rows)
+    assert found.shape[0] == len(rows)
+    assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=told)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_classifier_answers_by_its_objective(estimator: Any, classes: int, rows: NDArray[np.float64]) -> None:
+    model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
+    labels, *probabilities = answers(model, rows)
+    assert labels.tolist() == model.predict(rows).tolist()
+    assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
+
+
+def test_adaboosts_loss(rows: NDArray[np.float64]) -> None:
+    model = GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
+    labels, *probabilities = answers(model, rows)
+    assert labels.tolist() == model.predict(rows).astype(int).tolist()
+    assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (DecisionTreeClassifier().fit([[0.0] * 3], ["a"]), "fitted with one class; give it rows|Give it rows of two"),
+        (LGBMRegressor(reg_sqrt=True, **LIGHTGBM), "objective='regression sqrt'"),
+        (LGBMRegressor(objective="cross_entropy", **LIGHTGBM), r"objective='cross_entropy'.*Use regression, "),
+        (XGBRegressor(objective="reg:squaredlogerror", **XGBOOST), r"'reg:squaredlogerror'.*Use one of reg:squared"),
+        (XGBRegressor(booster="gblinear"), r"booster='gblinear'.*Use booster='gbtree'"),
+        (GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTreeRegressor"),
+        (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
+    ],
+)
+def test_what_the_graph_cannot_follow_is_refused_by_name(model: Any, said: str, rows: NDArray[np.float64]) -> None:
+    if not hasattr(model, "tree_"):
+        model.fit(rows, target_of(rows))
+    with pytest.raises(ExportError, match=said):
+        to_graph(model, COLUMNS, "y")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LGBMRegressor(min_child_samples=1, min_data_per_group=1, cat_smooth=0, **LIGHTGBM),
+        XGBRegressor(enable_categorical=True, tree_method="hist", **XGBOOST),
+        HistGradientBoostingRegressor(max_iter=3, categorical_features="from_dtype"),
+    ],
+    ids=told,
+)
+def test_trees_that_split_by_category_are_refused(estimator: Any, rows: NDArray[np.float64]) -> None:
+    random = np.random.default_rng(0)
+    number = random.integers(0, 8, len(rows))
+    table = pd.DataFrame(rows, columns=list(NAMES)).assign(a=pd.Categorical(number))
+    model = estimator.fit(table, np.array([3, 1, 4, 1, 5, 9, 2, 6])[number])
+    name = {"LGBM": "LightGBM", "XGBR": "XGBoost"}.get(type(model).__name__[:4], type(model).__name__)
+    with pytest.raises(ExportError, match=rf"{name} with categorical.*Put a OneHotEncoder in front"):
+        to_graph(model, COLUMNS, "y")
+
+
+def test_a_number_near_zero_is_zero_to_lightgbm() -> None:
+    zero = float(np.float32(1e-35))
+    tiny = 5e-324
+    given = [-1.0, -2 * zero, np.nextafter(-zero, -1), -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
+    below = float(np.nextafter(-zero, -np.inf))
+    kept = [-1.0, -2 * zero, np.nextafter(-zero, -1), below, below, zero, zero, zero, zero, 1.0]
+    assert _beyond_zero(np.array(given)).tolist() == kept
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-36, -1e-36, 2e-35, -2e-35, 5e-324])
+def test_lightgbm_is_followed_close_to_zero(value: float) -> None:
+    """The trees split between −1, zero and 1, so that the threshold is next to zero."""
+    rows = np.repeat([[-1.0] * 3, [0.0] * 3, [1.0] * 3], 30, axis=0)
+    model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
+    asked = np.full((1, 3), value)
+    assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
+
+
+def test_trees_that_were_fitted_with_names(rows: NDArray[np.float64]) -> None:
+    table = pd.DataFrame(rows, columns=list(NAMES))
+    for estimator in (XGBRegressor(**XGBOOST), LGBMRegressor(**LIGHTGBM)):
+        model = estimator.fit(table, target_of(rows))
+        family = family_of(type(model))
+        assert isinstance(family, TreeFamily)
+        assert flipped_leaves(Placed(model, family, "rows"), family.describe(model)[0], rows) == 0
+
+
+@pytest.mark.parametrize("kind", ["XGBRegressor", "LGBMRegressor"])
+def test_a_class_of_the_same_name_elsewhere_is_not_theirs(kind: str) -> None:
+    assert not isinstance(family_of(type(kind, (), {"__module__": "ours"})), TreeFamily)
+
+
+def test_the_other_classes_of_a_library_are_not_taken() -> None:
+    from xgboost import XGBRanker
+
+    assert not isinstance(family_of(XGBRanker), TreeFamily)

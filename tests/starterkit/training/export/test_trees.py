@@ -1,0 +1,249 @@
+"""Trees keep their own thresholds: asked right at one, the graph sends each row where the library does."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lightgbm import LGBMRegressor
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+from xgboost import XGBRegressor
+
+from starterkit.errors import ExportError
+from starterkit.serving.graph import Session
+from starterkit.training.export.conversion import Placed, to_graph
+from starterkit.training.export.families import family_of
+from starterkit.training.export.families.scikit import HistogramBoosting
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
+from starterkit.training.export.probe import cut_after, cut_before, flipped_leaves, plant
+
+ENSEMBLES = [
+    DecisionTreeRegressor(random_state=0),
+    RandomForestRegressor(5, random_state=0),
+    GradientBoostingRegressor(n_estimators=5, random_state=0),
+    HistGradientBoostingRegressor(max_iter=5, random_state=0),
+    XGBRegressor(n_estimators=5, n_jobs=1),
+    LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1),
+]
+
+
+def named(estimator: Any) -> str:
+    return type(estimator).__name__
+
+
+@pytest.fixture(scope="module")
+def rows() -> NDArray[np.float64]:
+    """Numbers of unlike size around zero; the last column is nought in most rows, which LightGBM treats in its way."""
+    random = np.random.default_rng(0)
+    made = random.normal(size=(3000, 4)) * [1, 1e6, 1e-6, 1]
+    made[random.random(3000) < 0.6, 3] = 0.0
+    return made
+
+
+def fitted(estimator: Any, rows: NDArray[np.float64]) -> Any:
+    return estimator.fit(rows, rows[:, 0] + rows[:, 1] * 1e-6 + rows[:, 2] * 1e6 + np.abs(rows[:, 3]))
+
+
+def placed(estimator: Any) -> Placed:
+    family = family_of(type(estimator))
+    assert isinstance(family, TreeFamily)
+    return Placed(estimator, family, "rows")
+
+
+def trees_of(estimator: Any) -> Trees:
+    return placed(estimator).family.describe(estimator)[0]
+
+
+@pytest.mark.parametrize("estimator", ENSEMBLES, ids=named)
+def test_no_planted_row_ends_in_another_leaf(estimator: Any, rows: NDArray[np.float64]) -> None:
+    model = fitted(estimator, rows)
+    trees = trees_of(model)
+    for seed in range(3):
+        planted = plant(rows, trees, np.random.default_rng(seed)).rows
+        assert flipped_leaves(placed(model), trees, planted) == 0
+
+
+@pytest.mark.parametrize("estimator", ENSEMBLES, ids=named)
+def test_thresholds_that_were_moved_a_little_are_found(estimator: Any, rows: NDArray[np.float64]) -> None:
+    model = fitted(estimator, rows)
+    trees = trees_of(model)
+    finest = np.float32 if estimator.__class__.__name__.startswith("XGB") else np.float64
+    moved = np.nextafter(trees.threshold.astype(finest), finest(np.inf)).astype(np.float64)
+    if trees.single and finest is np.float64:  # a float32 lies between the two, or nobody can tell them apart
+        moved = trees.threshold * (1 + 1e-7)
+    planted = plant(rows, trees, np.random.default_rng(0)).rows
+    assert flipped_leaves(placed(model), replace(trees, threshold=moved), planted) > 0
+
+
+SMALL = [
+    DecisionTreeRegressor(max_depth=3, random_state=0),
+    RandomForestRegressor(3, max_depth=3, random_state=0),
+    GradientBoostingRegressor(n_estimators=3, random_state=0),
+    HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=6, random_state=0),
+    XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1),
+    LGBMRegressor(n_estimators=3, num_leaves=6, n_jobs=1, verbose=-1),
+]
+
+
+@pytest.mark.parametrize("estimator", SMALL, ids=named)
+def test_any_one_threshold_that_was_moved_by_the_least_amount_is_found(
+    estimator: Any, rows: NDArray[np.float64]
+) -> None:
+    model = fitted(estimator, rows)
+    trees = trees_of(model)
+    found = plant(rows, trees, np.random.default_rng(0))
+    splits = np.flatnonzero(trees.feature >= 0)
+    assert found.splits == len(splits)
+    for split in splits:
+        thresholds = trees.threshold.copy()
+        if trees.single:  # the float32 beyond the next one: none lies between the two otherwise
+            up = np.nextafter(np.float32(thresholds[split]), np.float32(np.inf))
+            thresholds[split] = float(np.nextafter(up, np.float32(np.inf)))
+        else:
+            thresholds[split] = np.nextafter(thresholds[split], np.inf)
+        assert flipped_leaves(placed(model), replace(trees, threshold=thresholds), found.rows) > 0
+
+
+def test_a_missing_direction_that_was_turned_is_found(rows: NDArray[np.float64]) -> None:
+    gaps = rows.copy()
+    gaps[np.random.default_rng(1).random(len(gaps)) < 0.02, 0] = np.nan
+    model = HistGradientBoostingRegressor(max_iter=5).fit(gaps, np.nan_to_num(gaps[:, 0]) + rows[:, 3])
+    trees = trees_of(model)
+    planted = plant(gaps, trees, np.random.default_rng(0)).rows
+    assert np.isnan(planted[:, 0]).sum() > 1.5 * np.isnan(gaps[:, 0]).sum()
+    assert not np.isnan(planted[:, 1:]).any()
+    turned = replace(trees, missing_left=~trees.missing_left)
+    assert flipped_leaves(placed(model), turned, planted) > 0
+
+
+def test_a_third_of_the_rows_lie_at_a_threshold_or_beside_it(rows: NDArray[np.float64]) -> None:
+    trees = trees_of(fitted(HistGradientBoostingRegressor(max_iter=3), rows))
+    planted = plant(rows, trees, np.random.default_rng(0)).rows
+    changed = (planted != rows).any(axis=1)
+    assert 0.3 < changed.mean() < 0.34
+    assert not changed[1::3].any()
+    values = planted[planted != rows]
+    near = [values == trees.threshold[:, None]]
+    near += [values == np.nextafter(trees.threshold, way)[:, None] for way in (-np.inf, np.inf)]
+    assert [bool(one.any()) for one in near] == [True, True, True]
+    assert np.logical_or.reduce(near).any(axis=0).all()
+
+
+def test_a_family_that_rounds_its_thresholds_is_refused_at_export(
+    diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As skl2onnx does."""
+    exact = HistogramBoosting.describe
+
+    def rounded(self: HistogramBoosting, estimator: Any) -> tuple[Trees, Scoring]:
+        trees, scoring = exact(self, estimator)
+        return replace(trees, threshold=trees.threshold.astype(np.float32).astype(np.float64)), scoring
+
+    monkeypatch.setattr(HistogramBoosting, "describe", rounded)
+    estimator = make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=5))
+    with pytest.raises(ExportError, match=r"[1-9]\d* of these in another leaf"):
+        diabetes.export(estimator, tmp_path / "exported")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_values_end_in_the_same_leaf(rows: NDArray[np.float64]) -> None:
+    gaps = rows.copy()
+    gaps[np.random.default_rng(1).random(gaps.shape) < 0.1] = np.nan
+    target = np.nan_to_num(gaps).sum(axis=1)
+    for estimator in ENSEMBLES:
+        if not isinstance(estimator, GradientBoostingRegressor):
+            model = estimator.fit(gaps, target)
+            planted = plant(gaps, trees_of(model), np.random.default_rng(0)).rows
+            assert np.isnan(planted).any()
+            assert flipped_leaves(placed(model), trees_of(model), planted) == 0
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["below zero", "above zero"])
+@pytest.mark.parametrize("like", [0.0, 1.0], ids=["as the low", "as the high"])
+@pytest.mark.parametrize("estimator", ENSEMBLES[-2:], ids=named)
+def test_a_missing_value_goes_where_training_sent_it(estimator: Any, sign: float, like: float) -> None:
+    """Whether the threshold is above zero says nothing about it, once training had missing values."""
+    column = sign * np.linspace(1, 2, 400)
+    target = (np.abs(column) > 1.5).astype(float)
+    column[::5], target[::5] = np.nan, like
+    rows = column[:, None]
+    model = estimator.fit(rows, target)
+    assert flipped_leaves(placed(model), trees_of(model), rows) == 0
+    answers = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})[0]
+    assert answers.ravel() == pytest.approx(model.predict(rows), abs=1e-6)
+
+
+def test_lightgbm_takes_a_missing_value_for_zero_where_training_had_none(rows: NDArray[np.float64]) -> None:
+    model = fitted(LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1), rows)
+    gaps = np.where(np.random.default_rng(1).random(rows.shape) < 0.1, np.nan, rows)
+    assert flipped_leaves(placed(model), trees_of(model), gaps) == 0
+
+
+def test_xgboost_stops_early_at_its_best_tree(rows: NDArray[np.float64]) -> None:
+    random = np.random.default_rng(0)
+    noise, other = random.normal(size=3000), random.normal(size=3000)
+    model = XGBRegressor(n_estimators=30, early_stopping_rounds=2, n_jobs=1)
+    model.fit(rows, noise, eval_set=[(rows, other)], verbose=False)
+    trees = trees_of(model)
+    assert len(trees.roots) == model.best_iteration + 1 < 30
+    scores = Session(to_graph(model, _columns(), "y").graph).run({"features": rows})[0].ravel()
+    assert scores == pytest.approx(model.predict(rows), abs=1e-6)
+
+
+def test_a_tree_without_a_split(rows: NDArray[np.float64]) -> None:
+    for estimator in (DecisionTreeRegressor(max_depth=1), LGBMRegressor(n_estimators=2, verbose=-1, n_jobs=1)):
+        model = estimator.fit(rows, np.full(len(rows), 7.0))
+        assert (trees_of(model).feature < 0).all()
+        assert flipped_leaves(placed(model), trees_of(model), rows[:5]) == 0
+        answers = Session(to_graph(model, _columns(), "y").graph).run({"features": rows[:5]})[0]
+        assert answers.ravel().tolist() == model.predict(rows[:5]).tolist()
+
+
+@pytest.mark.parametrize("depth", [2, None])
+def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth: int | None) -> None:
+    random = np.random.default_rng(0)
+    rows, labels = random.normal(size=(500, 4)), random.integers(3, size=500)
+    model = RandomForestClassifier(4, max_depth=depth, random_state=0).fit(rows, labels)
+    trees = trees_of(model)
+    assert len(trees.roots) == (4 * 3 if depth else 4)  # leaves of trees that are grown to the end know one class
+    labelled, *shares = Session(to_graph(model, _columns(), "y").graph).run({"features": rows})
+    assert labelled.tolist() == model.predict(rows).tolist()
+    assert np.column_stack(shares) == pytest.approx(model.predict_proba(rows), abs=1e-15)
+
+
+def test_a_score_of_exactly_zero_is_decided_as_the_library_does() -> None:
+    """Gradient boosting takes the second class at zero, histogram gradient boosting the first."""
+    rows, labels = np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 1, 0, 1])
+    model = GradientBoostingClassifier(n_estimators=1, init="zero").fit(rows, labels)
+    labelled, first, second = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})
+    assert labelled.tolist() == model.predict(rows).tolist() == [1, 1, 1, 1]
+    assert first.tolist() == second.tolist() == [0.5] * 4
+
+
+def test_a_graph_is_cut_in_front_of_its_trees(rows: NDArray[np.float64]) -> None:
+    model = fitted(make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=5)), rows)
+    converted = to_graph(model, _columns(), "y")
+    (trees,) = converted.placed
+    (inner,) = Session(cut_before(converted.graph, trees.taken)).run({"features": rows})
+    assert inner.tolist() == model[:-1].transform(rows).tolist()
+    after = Session(cut_after(converted.graph, trees.taken))
+    assert after.inputs == (trees.taken,)
+    assert after.run({trees.taken: inner})[0].ravel() == pytest.approx(model.predict(rows), rel=1e-12)
+
+
+def _columns(count: int = 4) -> list[Any]:
+    from starterkit.contract import Column
+
+    shape: dict[str, Any] = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
+    return [Column(name=f"x{number}", **shape) for number in range(count)]
