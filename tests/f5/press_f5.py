@@ -18,7 +18,7 @@ from workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
 PROBLEM = "src/example_project/problem.py"
-APP, ROUTES = "src/starterkit/serving/app.py", "src/starterkit/serving/routes.py"
+APP, ROUTES = "src/starterkit/serving/http/app.py", "src/starterkit/serving/http/app.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
 
