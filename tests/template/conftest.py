@@ -71,7 +71,7 @@ def before_the_move(repository: Folder, tmp_path: Path) -> Callable[[Path], Fold
         template.git("checkout", "-q", "-b", "then", BEFORE_THE_MOVE)
         template.make("new", "NAME=churn", f"DEST={place}")
         project.edit("src/churn/problem.py", "n_estimators: int = 200", "n_estimators: int = 150")
-        project.write("src/churn/more.py", "from starterkit.problem import Problem\n")
+        project.write("src/churn/more.py", "LEFT = 1\n")
         project.edit("config/base.yaml", "max: 65", "max: 66")
         project.edit(OF_THE_KIT[0], *OF_THE_KIT[1:])
         project.commit("Mine")
