@@ -44,7 +44,8 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-f5 test-browser test-containers test-template rehearse mutants bench-batch bench-parity new
+.PHONY: test-faults test-f5 test-browser test-containers test-template rehearse mutants measure bench-batch \
+  bench-parity new
 # </template>
 
 help: ## list the targets
@@ -125,6 +126,9 @@ rehearse: env ## one commit through all five stages and back, on two servers; ne
 
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
+
+measure: env-test ## how much there is to find one's way in, beside what is wanted; ARGS=--files names it, --quick
+	@$(VENV)/bin/python tools/measure.py $(ARGS)
 # </template>
 
 format: env-test ## ruff: format and mend what it can

@@ -1,5 +1,6 @@
 """The scripts behind the Makefile. What they do with uv and a network, .ci/run shows."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +30,11 @@ def lock(environment: ModuleType) -> ModuleType:
 @pytest.fixture
 def mutants(environment: ModuleType) -> ModuleType:
     return import_module("mutants")
+
+
+@pytest.fixture
+def measure(environment: ModuleType) -> ModuleType:
+    return import_module("measure")
 
 
 @pytest.fixture
@@ -265,6 +272,46 @@ def test_the_rooms_that_are_broken_are_there(mutants: ModuleType) -> None:
 )
 def test_a_mutant_in_words_alone_is_told_apart(mutants: ModuleType, changed: list[str], in_words: bool) -> None:
     assert mutants.is_in_words(changed) == in_words
+
+
+def test_every_figure_of_the_house_is_measured() -> None:
+    command = [sys.executable, "tools/measure.py", "--quick"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    table = dict(re.findall(r"^(\S.*?)  +(\S[^≤≥\n]*?)  ", said.partition("\n\n")[0], re.MULTILINE))
+    assert [*table] == [
+        "what", "folders", "modules", "their lines", "median lines of a module", "lines of the longest module",
+        "names that stand twice", "imports that run back up", "circles of modules",
+        "files that hold a row, from CSV to answer", "files of the afternoon's path", "lines of tests",
+    ]  # fmt: skip
+    assert int(table["modules"]) == len(list((ROOT / "src" / "starterkit").rglob("*.py")))
+    assert table["imports that run back up"] == "0"
+    assert table["files that hold a row, from CSV to answer"] == "not run"
+
+
+def test_what_holds_a_row_is_found(measure: ModuleType) -> None:
+    row, frame = measure.Row(["27.182818"]), pd.DataFrame({"a": [1, 2], "b": [3.0, 27.182818]})
+    texts = frame.astype(str)
+    for held in (
+        frame, frame.b, frame.to_numpy(), frame.to_numpy("float32"), frame.to_dict("records"), frame.to_csv(),
+        texts, texts.to_numpy(), frame.to_csv().encode(), frame.b.to_numpy().tobytes(), measure.Figure("", 27.182818),
+    ):  # fmt: skip
+        assert row.is_in(held), held
+    for other in (None, 27, frame.a, frame.b.to_numpy() + 1, {"a": [b"27.18"]}, object()):
+        assert not row.is_in(other), other
+
+
+def test_imports_that_lead_up_or_back_are_found(measure: ModuleType) -> None:
+    layers = {"type": "layers", "containers": ["starterkit"], "layers": ["cli", "gate | serving", "errors"]}
+    floors = measure.floors_of({"tool": {"importlinter": {"contracts": [layers]}}})
+    rooms = ("cli", "gate", "serving", "errors")
+    up = [(one, other) for one in rooms for other in rooms if measure.is_up(floors, one, other)]
+    assert up == [
+        ("gate", "cli"), ("gate", "serving"), ("serving", "cli"), ("serving", "gate"),
+        ("errors", "cli"), ("errors", "gate"), ("errors", "serving"),
+    ]  # fmt: skip
+    assert measure.is_up(floors, "cli", "nowhere")
+    imports = {"a": ["b", "e"], "b": ["c"], "c": ["b", "d"], "d": ["b"], "e": ["e"]}
+    assert measure.circles_of(imports) == [{"b", "c", "d"}]
 
 
 def test_the_makefile_lists_its_targets() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import MACHINERY, REPOSITORY, Folder
+from workshop import BEFORE_THE_MOVE, MACHINERY, OF_THE_KIT, REPOSITORY, Folder
 
 FILES = {
     ".gitattributes": "* text=auto eol=lf\n*.bat text eol=crlf\n*.bin binary\ndocs/*.txt -text\n",
@@ -53,6 +53,34 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     folder.git("add", "-A")
     folder.git("-c", "user.name=A Person", "-c", "user.email=a@example.org", "commit", "-q", "-m", "As it stands")
     return folder
+
+
+@pytest.fixture
+def before_the_move(repository: Folder, tmp_path: Path) -> Callable[[Path], Folder]:
+    """Makes a project of the template as it was before the kit's rooms were cut anew, which then becomes today's.
+
+    Its user has changed the package, its test, the settings and a line of the kit.
+    """
+    if Folder(REPOSITORY).run("git", "cat-file", "-e", f"{BEFORE_THE_MOVE}^{{commit}}").code:
+        pytest.skip(f"not run: this clone is shallow and lacks commit {BEFORE_THE_MOVE[:7]}")
+
+    def make(place: Path) -> Folder:
+        template, project = Folder(tmp_path / "the tëmplate of then"), Folder(place)
+        Folder(REPOSITORY).git("clone", "-q", "--no-checkout", f"file://{REPOSITORY}", str(template.root))
+        template.git("remote", "remove", "origin")  # its address would be the recorded one
+        template.git("checkout", "-q", "-b", "then", BEFORE_THE_MOVE)
+        template.make("new", "NAME=churn", f"DEST={place}")
+        project.edit("src/churn/problem.py", "n_estimators: int = 200", "n_estimators: int = 150")
+        project.write("src/churn/more.py", "LEFT = 1\n")
+        project.edit("config/base.yaml", "max: 65", "max: 66")
+        project.edit(OF_THE_KIT[0], *OF_THE_KIT[1:])
+        project.commit("Mine")
+        template.git("fetch", "-q", str(repository.root), "HEAD")
+        template.git("read-tree", "-u", "--reset", "FETCH_HEAD")  # as the working tree has it, on top of its history
+        template.commit("As it stands")
+        return project
+
+    return make
 
 
 @pytest.fixture(autouse=True)

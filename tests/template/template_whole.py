@@ -5,11 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from workshop import COMBINATIONS, ENVIRON, OLD_NAMES, Folder
+from workshop import COMBINATIONS, ENVIRON, OF_THE_KIT, OLD_NAMES, Folder
 
 
 @pytest.fixture(scope="session", params=COMBINATIONS)
@@ -77,6 +78,26 @@ def test_the_linters_find_nothing(copy: Folder) -> None:
             [tools / command[0], *command[1:]], cwd=copy.root, env=environ, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_project_from_before_the_move_becomes_one_of_today(
+    before_the_move: Callable[[Path], Folder], repository: Folder, tmp_path: Path
+) -> None:
+    """Nothing conflicts, what is its user's is as it was, an edit moved on with its lines, and all else is today's."""
+    project, today = before_the_move(tmp_path / "my prøject ü"), Folder(tmp_path / "today")
+    repository.make("new", "NAME=churn", f"DEST={today.root}")
+    project.make("update")
+    assert project.git("diff", "--name-only", "--diff-filter=U") == ""
+    own = ("README.md", "config/*.yaml", "data/*", "notebooks/*", "src/churn/*", "tests/churn/*")
+    assert project.git("diff", "--name-only", "HEAD", "--", *own) == ""
+    others = [f":!{pattern}" for pattern in (*own, ".starterkit.json")]
+    kept, new = (
+        {path: folder.read(path) for path in folder.git("ls-files", *others).splitlines()}
+        for folder in (project, today)
+    )
+    (edited,) = (path for path in kept.keys() | new.keys() if kept.get(path) != new.get(path))
+    assert kept[edited] == new[edited].replace(*OF_THE_KIT[1:])
+    assert OF_THE_KIT[2] in kept[edited]
 
 
 def test_parts_that_are_left_out_are_not_there(copy: Folder) -> None:

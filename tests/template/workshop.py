@@ -14,6 +14,10 @@ COMBINATIONS = {
     "no containers": ("zebra_crossings_where_somebody_has_to_wait"[:40].rstrip("_"), "stack projects image"),
     "no parts": ("x", "devcontainer image notebooks projects stack vscode workflows"),
 }
+BEFORE_THE_MOVE = "f86ec0ba267ee189b5d1dc4453bd08e272058b90"
+"""The last commit before the kit's rooms were cut anew; tests/fixtures has what it wrote."""
+OF_THE_KIT = ("src/starterkit/training/leaks.py", "_FEWEST_KNOWN = 20\n", "_FEWEST_KNOWN = 25\n")
+"""A file of it, a line there, and what somebody makes of that line."""
 OF_THIS_RUN = ("ARGS", "KIT_", "VENV", "VIRTUAL_ENV", "MAKE")
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(OF_THIS_RUN)}
 OLD_NAMES = "example_project|mlflow-starter-kit|mlflow (sdk )?starter kit"
