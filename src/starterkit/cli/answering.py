@@ -13,7 +13,7 @@ from starterkit.cli.console import ProgressView
 from starterkit.cli.stopping import ENDED
 from starterkit.machine import this_machine
 from starterkit.progress import Progress, silent, step
-from starterkit.serving import ServedModel, create_app, limit_memory, require_port
+from starterkit.serving import ServedModel, create_app, limit_memory, require_port, taking_port
 from starterkit.settings import Settings
 from starterkit.traffic import in_address
 
@@ -56,7 +56,12 @@ class _Server(uvicorn.Server):
     quiet = False
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
+        with taking_port(self.config.host, self.config.port):
+            try:
+                await super().startup(sockets)
+            except OSError:
+                await self.lifespan.shutdown()  # which would tell of its own end otherwise
+                raise
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
             at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")

@@ -24,14 +24,15 @@ def start_answering(
 
 
 def listen_on(settings: Settings) -> socket.socket:
-    from starterkit.serving import require_port
+    from starterkit.serving import require_port, taking_port
 
     host, port = settings.serving.host, settings.serving.port
     require_port(host, port)
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, protocol)  # without the protocol asyncio lets answers wait for 40 ms
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(address)
+    with taking_port(host, port):
+        listening.bind(address)
     return listening
 
 
