@@ -1,6 +1,7 @@
 """`Describer` keeps what MLflow's pages say in step with what is there."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starterkit.contract import Lineage
@@ -32,7 +33,7 @@ class Describer:
         place, trained = self._look_up(run)
         if trained is None:
             return
-        describe_experiment(self._connection, place.experiment, reports.experiment_text(self._problem, place))
+        self._experiment(place)
         versions = sorted(version.number for version in self._registry.versions() if version.run == run)
         describe_run(self._connection, run, reports.run_text(self._problem, place, trained, versions))
 
@@ -41,6 +42,7 @@ class Describer:
         from starterkit import reports
 
         place, trained = self._look_up(version.run)
+        self._experiment(place)
         text = reports.version_text(self._problem, place, version.number, trained, verdicts)
         self._registry.describe_version(version, text)
 
@@ -50,26 +52,31 @@ class Describer:
 
         champion = self._registry.champion()
         place, trained = self._look_up(champion.run if champion else "")
+        self._experiment(place)
         text = reports.model_text(self._problem, place, champion.number if champion else None, trained)
         self._registry.describe(text, {"task": self._problem.task, "metric": self._problem.metric})
+
+    def _experiment(self, place: "reports.Place") -> None:
+        """To which all other pages lead."""
+        from starterkit import reports
+
+        if place.experiment:
+            metric, text = self._problem.metric, reports.experiment_text(self._problem, place)
+            describe_experiment(self._connection, place.experiment, text, [metric, f"baseline_{metric}"])
 
     def _look_up(self, run: str) -> "tuple[reports.Place, reports.Trained | None]":
         """What a run holds; None where this store does not have it, or where it is not one of the kit's."""
         from starterkit import reports
 
         record = look_up(self._connection, run) if run else None
-        place = reports.Place(
-            address=self._connection.name,
-            name=self._registry.model,
-            experiment=record.experiment if record else "",
-        )
+        place = reports.Place(address=self._connection.name, name=self._registry.model)
         try:
             lineage = Lineage.from_tags(record.tags) if record else None
         except (KeyError, ValueError):
             lineage = None
         if record is None or lineage is None:
             return place, None
-        return place, reports.Trained(
+        return replace(place, experiment=record.experiment), reports.Trained(
             lineage=lineage,
             name=record.name,
             holdout_rows=int(record.tags.get("holdout_rows", 0)),

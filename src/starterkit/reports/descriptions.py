@@ -15,6 +15,7 @@ from starterkit.verdict import Verdict
 
 _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+_VIEW = "&viewStateShareKey=starterkit"  # the table of runs with the deciding metric
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
 _TREATED: Mapping[Treatment, str] = {
     "raw": "Raw",
@@ -36,7 +37,7 @@ class Place:
 
     @property
     def experiment_link(self) -> str:
-        return f"[experiment {self.name}](#/experiments/{self.experiment}/runs{_MODE})"
+        return f"[experiment {self.name}](#/experiments/{self.experiment}/runs{_MODE}{_VIEW})"
 
     @property
     def model_link(self) -> str:

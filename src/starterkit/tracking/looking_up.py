@@ -7,6 +7,9 @@ from pathlib import Path
 
 from starterkit.errors import TrackingError
 from starterkit.tracking.connection import Connection, explained
+from starterkit.tracking.notes import VIEW, VIEW_TAG
+
+_MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,18 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
         started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
         metrics=run.data.metrics,
         tags=run.data.tags,
-        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{_MODE}" if has_pages else "",
     )
 
 
 def runs_page(connection: Connection, experiment: str) -> str:
-    """Where MLflow's UI shows an experiment's runs, without the server's address; empty where there is none."""
+    """Where MLflow's UI shows an experiment's runs, or all experiments if it is none, without the server's address."""
     with explained(connection.name):
         found = connection.client.get_experiment_by_name(experiment)
-    # MLflow opens on its pages for language models, which show nothing of ours, unless the address says so.
-    return f"#/experiments/{found.experiment_id}/runs?workflowType=machine_learning" if found else ""
+    if found is None:
+        return f"#/experiments?{_MODE}"
+    view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in found.tags else ""  # without it MLflow complains
+    return f"#/experiments/{found.experiment_id}/runs?{_MODE}{view}"
 
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
