@@ -67,7 +67,9 @@ image: env ## an image that serves the champion, with the model in it; IMAGE=nam
 # </image>
 
 serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=5678
-	@$(VENV)/bin/python -Xfrozen_modules=off -m debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS)
+	@if $(VENV)/bin/python -c 'import socket; socket.create_server(("localhost", $(DEBUG_PORT)))' 2>/dev/null; then \
+	  $(VENV)/bin/python -Xfrozen_modules=off -m debugpy --listen localhost:$(DEBUG_PORT) -m starterkit serve $(ARGS); \
+	else echo "Port $(DEBUG_PORT) is listened on already: attach to that, or name another one with DEBUG_PORT=…"; fi
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
@@ -188,7 +190,7 @@ update-deps: python ## renew the locks and show what moved
 	@$(PYTHON) tools/lock.py upgrade
 
 clean: ## remove environments and caches; runs, models and data stay
-	rm -rf $(VENV) .uv .cache .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .cache .uv .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: python

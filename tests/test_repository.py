@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -180,7 +181,7 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The repository as VS Code opens it. `make test-f5` carries out what is only read here."""
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "f5"))
     file = ROOT / "src" / "example_project" / "problem.py"
-    return import_module("workspace").Workspace(ROOT, {"VENV": "/elsewhere"}, file)
+    return import_module("workspace").Workspace(ROOT, {"PATH": os.defpath}, file)
 
 
 def test_f5_starts_the_pipeline_and_asks_nothing(workspace: Any) -> None:
@@ -229,6 +230,39 @@ def test_the_editor_is_told_no_place_of_the_environment() -> None:
     # The dev container's lies elsewhere, and a setting of the workspace would override the container's own.
     for name in ("launch.json", "tasks.json", "settings.json"):
         assert ".venv/bin" not in (ROOT / ".vscode" / name).read_text("utf-8")
+    assert "python.defaultInterpreterPath" not in read_json_with_comments(ROOT / ".vscode" / "settings.json")
+
+
+def test_every_configuration_names_the_python_that_its_task_makes() -> None:
+    """VS Code chooses its own before the task has run."""
+    launched = [one for one in read_json_with_comments(LAUNCH)["configurations"] if one["request"] == "launch"]
+    windows = {"python": r"${workspaceFolder}\.venv\Scripts\python.exe"}
+    for one in launched:
+        assert (one["python"], one["windows"]) == ("${workspaceFolder}/tools/python", windows), one["name"]
+        assert one["preLaunchTask"] == "environment"
+    assert os.access(ROOT / "tools" / "python", os.X_OK)
+
+
+def test_nobody_is_offered_to_debug_without_the_environment(workspace: Any) -> None:
+    assert read_json_with_comments(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
+    assert workspace.task("environment")["presentation"]["reveal"] == "always"
+
+
+def test_the_editor_finds_no_second_environment(workspace: Any) -> None:
+    """It would take the first by name, such as the `.uv` that an old clone still has: delete that."""
+    found = import_module("workspace").environments(ROOT)
+    assert [folder.name for folder in found if folder != Path(sys.prefix)] == []
+
+
+def test_the_editor_chooses_as_its_extension_does(workspace: Any, tmp_path: Path) -> None:
+    """The newest Python first, then by name; not what lies deeper than two levels."""
+    for place, version in {".venv": "3.11.2", ".uv": "3.11.2", "b/new": "3.13.1", "a/b/deep": "3.14.0"}.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "pyvenv.cfg").write_text(f"home = /usr\nversion = {version}\n")
+    workspace.root = tmp_path
+    assert workspace.chosen == str(tmp_path / "b/new/bin/python")
+    shutil.rmtree(tmp_path / "b")
+    assert workspace.chosen == str(tmp_path / ".uv/bin/python")
 
 
 def test_the_stage_files_are_wired_to_their_schema() -> None:

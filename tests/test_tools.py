@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -198,9 +199,40 @@ def test_an_old_uv_is_passed_over(environment: ModuleType, project: Path, monkey
     (project.parent / "bin" / "uv").write_text("#!/bin/sh\necho uv 0.8.24\n")
     (project / "requirements-uv.txt").touch()
     fetched = []
-    monkeypatch.setattr(environment, "fetch_uv", lambda: (Path(".uv").mkdir(), fetched.append(True)))
-    assert environment.find_uv() == Path(".uv/bin/uv")
+    monkeypatch.setattr(environment, "fetch_uv", lambda: (Path(".cache/uv").mkdir(parents=True), fetched.append(True)))
+    assert environment.find_uv() == Path(".cache/uv/bin/uv")
     assert fetched
+
+
+def test_fetched_uv_leaves_no_environment(
+    environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor would take it for the project's."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(venv, "create", lambda folder, **_: Path(folder, "pyvenv.cfg").touch())
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: asked.append(words) or subprocess.CompletedProcess([], 0))
+    environment.fetch_uv()
+    assert ["--target", ".cache/uv"] in [asked[0][at : at + 2] for at in range(len(asked[0]))]
+    assert list(project.rglob("pyvenv.cfg")) == []
+
+
+@pytest.mark.parametrize("place", [".venv", "mine", "/elsewhere"])
+def test_the_editors_python_is_the_environments(tmp_path: Path, place: str) -> None:
+    """From any folder, and where VENV says, as in the dev container."""
+    project, named = tmp_path / "my prøject ü", place.replace("/elsewhere", str(tmp_path / "elsewhere"))
+    (project / "tools").mkdir(parents=True)
+    shutil.copy(ROOT / "tools" / "python", project / "tools")
+    environ = {"PATH": "/usr/bin:/bin"} | ({} if place == ".venv" else {"VENV": named})
+    words = [project / "tools" / "python", "-m", "starterkit", "a b"]
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"there is no environment in {project / named}: give `make env-test` first\n"
+    python = project / named / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf "%s|" "$0" "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.stdout == f"{python}|-m|starterkit|a b|"
 
 
 def test_a_python_that_is_too_old_is_named(environment: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 OLDEST_UV = (0, 9)  # its build backend is the one that pyproject.toml asks for
-BOOTSTRAP, BOOTSTRAP_LOCK = Path(".uv"), "requirements-uv.txt"
+# uv alone and no environment around it: an editor that looks for one in the project must find VENV and no other.
+BOOTSTRAP, BOOTSTRAP_LOCK = Path(".cache/uv"), "requirements-uv.txt"
 LEAST_FREE = 100_000_000  # below, a failure is the disk's
 LOCK, TEST_LOCK = "requirements.txt", "requirements-test.txt"
 STAMP = "kit-environment"  # in the environment: what it was made from
@@ -89,7 +90,7 @@ def create(venv: Path, uv: Path) -> None:
 
 
 def find_uv() -> Path:
-    """The uv on the path, else the one of the bootstrap environment, fetched when it is not there."""
+    """The uv on the path, else the project's own, fetched when it is not there."""
     import shutil
 
     found = shutil.which("uv")
@@ -115,7 +116,9 @@ def uv_version(uv: Path) -> tuple:  # tuple[int, int] is too new for the Pythons
 
 
 def fetch_uv() -> None:
+    import shutil
     import subprocess
+    import tempfile
 
     try:
         import ensurepip  # noqa: F401  Debian and Ubuntu leave it out
@@ -126,12 +129,15 @@ def fetch_uv() -> None:
             "python{0}.{1}-venv) or uv, then again".format(*sys.version_info[:2])
         ) from None
     say(f"fetching uv into {BOOTSTRAP}")
-    venv.create(str(BOOTSTRAP), clear=True, with_pip=True)
-    pip = [str(python_of(BOOTSTRAP)), "-m", "pip", "--disable-pip-version-check"]
-    options = ["--quiet", "--retries", "1", "--only-binary", ":all:", "--require-hashes"]
-    answer = subprocess.run([*pip, "install", *options, "-r", BOOTSTRAP_LOCK], capture_output=True, text=True)
+    shutil.rmtree(BOOTSTRAP, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        pip = [str(python_of(Path(folder))), "-m", "pip", "--disable-pip-version-check"]
+        options = ["--quiet", "--retries", "1", "--only-binary", ":all:", "--require-hashes"]
+        command = [*pip, "install", *options, "--target", str(BOOTSTRAP), "-r", BOOTSTRAP_LOCK]
+        answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
-        require_space(BOOTSTRAP)
+        require_space(Path.cwd())
         reasons = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")]
         raise CannotMake(
             "pip could not fetch uv ({}): check the network and pip's index, or install uv".format(

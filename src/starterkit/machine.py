@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -128,11 +129,24 @@ def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
     SettingsError
         Somebody does, or this machine has no such address.
     """
-    try:
+    with taking_port(host, port, otherwise):
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+
+
+@contextmanager
+def taking_port(host: str, port: int, otherwise: str = _OF_THE_API) -> Iterator[None]:
+    """Tell what goes wrong as `require_port` does: between its look and the listening somebody else may come.
+
+    Raises
+    ------
+    SettingsError
+        The port cannot be had.
+    """
+    try:
+        yield
     except UnicodeError as error:  # from the codec for host names
         raise SettingsError(
             f"'{host}' is no host name", "Name an address of this machine with KIT_SERVING__HOST"

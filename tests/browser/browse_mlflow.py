@@ -41,6 +41,9 @@ def test_the_address_that_the_kit_prints_shows_the_runs(browser: Browser, runs_a
     page = browser.open(runs_address)
     expect(page.get_by_text(SUBJECT)).to_be_visible()
     expect(page.get_by_role("link", name=re.compile(r"^diabetes \d{4}-"))).to_be_visible()
+    expect(page.get_by_role("link", name="Model registry")).to_be_visible()  # not there among the language models
+    for name in ("rmse", "baseline_rmse"):
+        expect(page.locator(f"[role=columnheader][col-id='metrics.`{name}`']")).to_be_visible()
     browser.shoot("experiment")
     page.get_by_text(SUBJECT).locator("xpath=ancestor::div[.//button][1]//button").last.click()  # it is folded
     browser.shoot("experiment-description")

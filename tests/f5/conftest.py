@@ -1,11 +1,9 @@
-"""A copy of the repository, opened in an editor whose environment lies elsewhere, as it does in the dev container."""
+"""A fresh clone without an environment, opened in an editor of a machine that has no uv on its path."""
 
 import os
 import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,53 +12,58 @@ from editor import Editor
 from workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
-COPIED = (
-    ".vscode", "config", "data", "src", "tools", "tests/example_project", "Makefile", "MLproject", "README.md",
-    "LICENSE", "pyproject.toml", "python_env.yaml", "requirements.txt", "requirements-test.txt",
-)  # fmt: skip
+TESTS = "tests/example_project/"  # the clone's are the example's alone
 FILE = "src/example_project/problem.py"
-STAMP = """
-import sys
-sys.path.insert(0, "tools")
-from environment import *
-write(Path(sys.argv[1]), fingerprint(TEST_LOCK))
-"""
+GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a person has who just cloned the repository; it trains few trees, and its tests are the example's alone."""
+    """What a person has who just cloned the repository; it trains few trees."""
     root = tmp_path_factory.mktemp("f5") / "my prøject ü"
-    for name in COPIED:
-        source, place = REPOSITORY / name, root / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, place)
+    listing = [*GIT, "-c", "core.quotePath=false", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()
+    for name in names:
+        if (REPOSITORY / name).exists() and (name.startswith(TESTS) or not name.startswith("tests/")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
     base = root / "config" / "base.yaml"
     few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
     few = few.replace("learning_rate: 0.03", "learning_rate: 0.2")
     assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
     base.write_text(few + "\nexport:\n  parity_rows: 500\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
+        subprocess.run([*GIT, *words], cwd=root, check=True)
     (root / ".env").write_text("# read by F5\nKIT_TRAINING__SEED=7\n")
     return root
 
 
 @pytest.fixture(scope="session")
-def environ(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The editor's environment. Its VENV has this one's packages, and is one that `make env-test` would have made."""
-    venv = tmp_path_factory.mktemp("elsewhere") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    (packages,) = venv.glob("lib/python*/site-packages")
-    (packages / "borrowed.pth").write_text(f"{root / 'src'}\n{sysconfig.get_path('purelib')}\n")
-    subprocess.run([venv / "bin" / "python", "-c", STAMP, venv / "kit-environment"], cwd=root, check=True)
-    ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "MAKE", "MFLAGS", "ARGS")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The editor's environment: it names no environment of Python's, and the project has to fetch its own uv."""
+    ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "VENV", "MAKE", "MFLAGS", "ARGS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    clean["PATH"] = without_uv(clean["PATH"], tmp_path_factory.mktemp("bin"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return clean | {"VENV": str(venv), "KIT_SERVING__PORT": str(port), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
+    return clean | {"KIT_SERVING__PORT": str(port), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
+
+
+def without_uv(path: str, scratch: Path) -> str:
+    """The path, where links to all but uv take the place of a folder that has it."""
+    folders = []
+    for number, folder in enumerate(map(Path, path.split(os.pathsep))):
+        if not (folder / "uv").exists():
+            folders.append(folder)
+            continue
+        links = scratch / str(number)
+        links.mkdir()
+        for program in folder.iterdir():
+            if program.name not in ("uv", "uvx"):
+                (links / program.name).symlink_to(program)
+        folders.append(links)
+    return os.pathsep.join(map(str, folders))
 
 
 @pytest.fixture
@@ -74,5 +77,5 @@ def editor(root: Path, environ: dict[str, str]) -> Iterator[Editor]:
 def trained(root: Path, environ: dict[str, str]) -> None:
     """See that there is a champion: F5 on the first configuration makes one, unless a test was picked."""
     if not (root / "mlflow.db").exists():
-        command = [f"{environ['VENV']}/bin/python", "-m", "starterkit", "run"]
-        subprocess.run(command, cwd=root, env=environ, check=True, capture_output=True)
+        for command in (["make", "env-test"], [".venv/bin/python", "-m", "starterkit", "run"]):
+            subprocess.run(command, cwd=root, env=environ, check=True, capture_output=True)

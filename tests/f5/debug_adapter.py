@@ -16,6 +16,7 @@ from queue import Queue
 from threading import Lock, Thread
 from typing import Any, BinaryIO
 
+import debugpy
 from terminal import Terminal
 
 SECONDS = 240
@@ -104,6 +105,7 @@ class Debugger:
         self.terminal: Terminal | None = None
         self.printed = ""  # in the debug console
         self._exit: Future[int] = Future()
+        self._started: Future[Json] = Future()  # answered when the breakpoints are set
         self._stops: Queue[tuple[Connection, Json] | str] = Queue()
         self._breakpoints, self._open_terminal = list(breakpoints), open_terminal
         self._connections: list[Connection] = []
@@ -111,7 +113,8 @@ class Debugger:
         if "connect" in configuration:
             self._main = self._connected(configuration["connect"])
         else:
-            command = [*configuration["python"], "-m", "debugpy.adapter"]
+            # The editor brings its own debugpy, and starts it with the interpreter that is chosen.
+            command = [configuration["debugAdapterPython"], str(Path(debugpy.__file__).with_name("adapter"))]
             adapter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert adapter.stdin
             assert adapter.stdout
@@ -135,6 +138,10 @@ class Debugger:
                 one.ask("setBreakpoints", {"source": {"path": str(breakpoint_.path)}, "breakpoints": []})
         connection.ask("continue", thread)
         return found
+
+    def wait_for_start(self) -> None:
+        """Until the breakpoints are set."""
+        self._started.result(SECONDS)
 
     def exit_code(self) -> int:
         """Wait for the end."""
@@ -183,6 +190,7 @@ class Debugger:
         # Its answer comes only after configurationDone.
         started = connection.ask(configuration["request"], configuration)
         if connection is self._main:
+            self._started = started
             started.add_done_callback(self._note_failure)
 
     def _note_failure(self, started: Future[Json]) -> None:

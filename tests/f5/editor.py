@@ -19,6 +19,7 @@ class Editor:
         self.workspace = workspace
         self._terminals: list[Terminal] = []
         self._running: list[Debugger] = []
+        self._background: dict[str, Terminal] = {}
 
     def press_f5(self, name: str, breakpoints: Sequence[Breakpoint] = ()) -> Debugger:
         """Start a configuration: first its task, then the debugger."""
@@ -30,8 +31,13 @@ class Editor:
         return debugger
 
     def run_task(self, label: str) -> Terminal:
-        """Run a task; one that is no background task is waited for, and has to succeed."""
+        """Run a task and wait until it is done, which has to succeed, or, in the background, until it says it is ready.
+
+        One that is running in the background already is left alone.
+        """
         task = self.workspace.task(label)
+        if label in self._background and self._background[label].process.poll() is None:
+            return self._background[label]
         if task["type"] not in ("shell", "process"):
             raise Unknown(f"task '{label}' has the type {task['type']}")
         before = task.get("dependsOn", [])
@@ -41,10 +47,21 @@ class Editor:
         options = task.get("options", {})
         command = ["sh", "-c", " ".join(words)] if task["type"] == "shell" else words
         terminal = self._open_terminal(command, options.get("cwd", str(self.workspace.root)), options.get("env", {}))
-        if not task.get("isBackground"):
+        if task.get("isBackground"):
+            self._background[label] = terminal
+            self._wait_for_words(task["problemMatcher"]["background"]["endsPattern"], terminal)
+        else:
             code = terminal.process.wait(SECONDS)
             assert code == 0, f"task '{label}' ended with {code}\n{terminal.text}"
         return terminal
+
+    def _wait_for_words(self, pattern: str, terminal: Terminal) -> None:
+        end = time.monotonic() + SECONDS
+        while not re.search(pattern, terminal.text):
+            assert time.monotonic() < end, f"nothing matched {pattern}:\n{terminal.text}"
+            ended = terminal.process.poll() is not None and not re.search(pattern, terminal.text)
+            assert not ended, f"it ended before anything matched {pattern}:\n{terminal.text}"
+            time.sleep(0.1)
 
     def wait_for_browser(self, debugger: Debugger, action: Json) -> str:
         """The address that a `serverReadyAction` opens, once its pattern is printed."""
@@ -56,14 +73,6 @@ class Editor:
         shape = action.get("uriFormat", "http://localhost:%s")
         assert shape.count("%s") == match.re.groups == 1, f"{shape} has no place for what {action['pattern']} finds"
         return shape.replace("%s", match[1])
-
-    def wait_for_ready(self, address: str, terminal: Terminal) -> None:
-        """Until the API in a terminal has its model."""
-        end = time.monotonic() + SECONDS
-        while not answers(f"{address}/health/ready"):
-            assert time.monotonic() < end, f"{address} is not ready:\n{terminal.text}"
-            assert terminal.process.poll() is None, f"it ended before {address} was ready:\n{terminal.text}"
-            time.sleep(0.2)
 
     def close(self) -> None:
         """Close the window; nothing may outlive it."""

@@ -1,11 +1,15 @@
 """F5, as VS Code does it: every configuration and compound of launch.json, carried out for real.
 
+The first is the first F5 of a fresh clone, and makes its environment: the order of the tests is a person's.
 A new one in launch.json is tested without a line here. What must come of it follows from what it says: with a
-`serverReadyAction` it serves, with `attach` it needs what a task started, and else it ends with exit code 0.
+`serverReadyAction` it serves, with `attach` its task starts what it attaches to, and else it ends with exit code 0.
 """
 
 import os
 import re
+import socket
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +18,12 @@ from urllib.request import Request, urlopen
 import pytest
 from debug_adapter import SECONDS, Breakpoint, Debugger
 from editor import Editor, answers, example_of
-from workspace import Workspace
+from terminal import Terminal
+from workspace import Workspace, environments
 
 REPOSITORY = Path(__file__).parents[2]
 PROBLEM = "src/example_project/problem.py"
+TESTS = "tests/example_project"
 APP, ROUTES = "src/starterkit/serving/http/app.py", "src/starterkit/serving/http/app.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
@@ -40,7 +46,7 @@ STOPS = {
     "Serve the API": Stop("current.served = load()", "settings", "ServingSettings", APP),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
-    "Attach to a running API or notebook": Stop("served = current.get()", "settings", "ServingSettings", ROUTES),
+    "Attach to an API or a notebook": Stop("served = current.get()", "settings", "ServingSettings", ROUTES),
 }
 
 
@@ -101,6 +107,8 @@ def test_configuration(editor: Editor, name: str) -> None:
     debugger = editor.press_f5(name, breakpoints(editor, name))
     require_stop(name, debugger)
     require_server(editor, name, debugger) if serves(editor, name) else require_end(debugger)
+    if name == FIRST:
+        assert re.search(r"^Champion +local\.diabetes version 1 ", debugger.text, re.MULTILINE), debugger.text
     for server, running in needed:
         require_server(editor, server, running)
 
@@ -118,21 +126,57 @@ def test_compound(editor: Editor, name: str) -> None:
 
 
 def attach(editor: Editor, name: str) -> None:
-    """Attach to what a task started, stop in a request, and leave it running."""
-    port = editor.workspace.configurations[name]["connect"]["port"]
-    tasks = editor.workspace.tasks.items()
-    (task,) = [label for label, task in tasks if task.get("isBackground") and str(port) in task["command"]]
-    terminal = editor.run_task(task)
-    debugger = editor.press_f5(name, breakpoints(editor, name))
+    """Attach to what its task starts, stop in a request, leave it running, and attach to it again."""
+    task = editor.workspace.configurations[name]["preLaunchTask"]
     address = f"http://127.0.0.1:{editor.workspace.environ['KIT_SERVING__PORT']}"
-    editor.wait_for_ready(address, terminal)
-    json = {"Content-Type": "application/json"}
-    asking = Request(f"{address}/predict", example_of(address), json)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(urlopen, asking, timeout=SECONDS)
-        require_stop(name, debugger)
-        assert answer.result(SECONDS).status == 200
-    debugger.stop(terminate=False)
-    assert answers(f"{address}/health/ready")
+    require_free(editor, name)
+    for _ in range(2):
+        debugger = editor.press_f5(name, breakpoints(editor, name))
+        debugger.wait_for_start()
+        asking = Request(f"{address}/predict", example_of(address), {"Content-Type": "application/json"})
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(urlopen, asking, timeout=SECONDS)
+            require_stop(name, debugger)
+            assert answer.result(SECONDS).status == 200
+        debugger.stop(terminate=False)
+        assert answers(f"{address}/health/ready")
+    terminal = editor.run_task(task)
     terminal.press_ctrl_c()
     terminal.require_empty()
+
+
+def require_free(editor: Editor, name: str) -> None:
+    """What somebody else runs there is not ours to attach to."""
+    place = editor.workspace.configurations[name]["connect"]
+    with socket.socket() as asking:
+        assert asking.connect_ex((place["host"], place["port"])), f"something listens on {place} already"
+
+
+@pytest.mark.parametrize("name", [name for name, one in OPEN.configurations.items() if one["request"] == "attach"])
+@pytest.mark.usefixtures("trained")
+def test_attach_to_a_kernel(editor: Editor, name: str) -> None:
+    """No API is started where something listens."""
+    require_free(editor, name)
+    port = editor.workspace.configurations[name]["connect"]["port"]
+    cell = f"import debugpy; debugpy.listen({port}); print('listens', flush=True); debugpy.wait_for_client()"
+    kernel = Terminal([".venv/bin/python", "-c", cell], editor.workspace.root, editor.workspace.environ)
+    try:
+        while "listens" not in kernel.text:
+            assert kernel.process.poll() is None, kernel.text
+            time.sleep(0.1)
+        editor.press_f5(name).wait_for_start()
+        assert kernel.process.wait(60) == 0, kernel.text
+        assert not answers(f"http://127.0.0.1:{editor.workspace.environ['KIT_SERVING__PORT']}/health/live")
+    finally:
+        kernel.close()
+
+
+@pytest.mark.usefixtures("trained")
+def test_editor_finds_the_environment(editor: Editor) -> None:
+    """After the first F5 the status bar and the Testing view have what they need, and nothing to choose from."""
+    assert environments(editor.workspace.root) == [editor.workspace.root / ".venv"]
+    asked = [editor.workspace.chosen, "-m", "pytest", "-n", "0", "--collect-only", TESTS]
+    done = subprocess.run(
+        asked, cwd=editor.workspace.root, env=editor.workspace.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,23 +43,35 @@ class Workspace:
 
     def configuration(self, name: str) -> Json:
         """A configuration as it is given to the debugger: variables replaced, the two environments put together."""
-        made: Json = self.replaced(_named(name, self.configurations, "configuration"))
+        named = dict(_named(name, self.configurations, "configuration"))
+        here = {"linux": "linux", "darwin": "osx", "win32": "windows"}[sys.platform]
+        systems = {system: named.pop(system, {}) for system in ("linux", "osx", "windows")}
+        made: Json = self.replaced(named | systems[here])
         if made["type"] != "debugpy" or made["request"] not in ("launch", "attach"):
             raise Unknown(f"configuration '{name}' has the type {made['type']} and the request {made['request']}")
         if made["request"] == "launch":
             path = Path(made.get("envFile", self.root / ".env"))
             made["env"] = (read_env(path) if path.exists() else {}) | made.get("env", {})
             made.setdefault("cwd", str(self.root))
-            made["python"] = [self.python]
+            made.setdefault("python", self.chosen)
+            # The debugger's own two parts never run with what `python` says.
+            made |= {"debugAdapterPython": self.chosen, "debugLauncherPython": self.chosen}
         return made
 
     def task(self, label: str) -> Json:
         return self.replaced(_named(label, self.tasks, "task"))
 
     @property
-    def python(self) -> str:
-        """The interpreter that is chosen in the editor."""
-        return f"{self.environ['VENV']}/bin/python"
+    def chosen(self) -> str:
+        """The interpreter that the Python extension chooses where nobody has: an environment in the folder, else any.
+
+        It looks for them two levels deep, and takes the newest Python and then the first by name.
+        """
+        found = environments(self.root)
+        if not found:
+            return shutil.which("python3", path=self.environ["PATH"]) or "python3"
+        first = min(found, key=lambda folder: ([-part for part in _version(folder)], folder.name))
+        return str(first / "bin" / "python")
 
     def replaced(self, value: Any) -> Any:
         """The value with what its variables stand for.
@@ -94,7 +108,7 @@ class Workspace:
             "fileDirname": str(self.file.parent),
             "pathSeparator": "/",
             "/": "/",
-            "command:python.interpreterPath": self.python,
+            "command:python.interpreterPath": self.chosen,
         }
         return _named(variable, known, "variable")
 
@@ -114,6 +128,17 @@ def _named(name: str, those: Mapping[str, Any], kind: str) -> Any:
     if name not in those:
         raise Unknown(f"there is no {kind} '{name}'; there are {', '.join(those)}")
     return those[name]
+
+
+def environments(root: Path) -> list[Path]:
+    """The environments of Python's that an editor finds in a folder."""
+    depths = ("pyvenv.cfg", "*/pyvenv.cfg", "*/*/pyvenv.cfg")
+    return [path.parent for depth in depths for path in root.glob(depth)]
+
+
+def _version(environment: Path) -> list[int]:
+    said = re.search(r"^version(?:_info)? *= *([0-9.]+)", (environment / "pyvenv.cfg").read_text("utf-8"), re.MULTILINE)
+    return [int(part) for part in said[1].split(".")] if said else []
 
 
 def read_json(path: Path) -> Json:

@@ -36,7 +36,7 @@ class Turn:
     def take(self, make: Callable[[Path], Folder]) -> Folder:
         aside = self.place.with_name("aside")
         aside.mkdir(exist_ok=True)
-        for name in (".venv", ".uv"):
+        for name in (".venv", ".cache"):
             if (self.place / name).exists():
                 (self.place / name).rename(aside / name)
         if self.place.exists():

@@ -22,7 +22,7 @@ from starterkit.cli.console import ProgressView
 from starterkit.cli.signals import ENDED, collect_usually
 from starterkit.errors import KitError
 from starterkit.files import scratch_folder
-from starterkit.machine import limit_memory, require_port, this_machine
+from starterkit.machine import limit_memory, require_port, taking_port, this_machine
 from starterkit.progress import Progress, silent, step
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.requests import ServedModel
@@ -72,7 +72,12 @@ class _Server(uvicorn.Server):
     quiet = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        with taking_port(self.config.host, self.config.port):
+            try:
+                await super().startup(sockets)
+            except OSError:
+                await self.lifespan.shutdown()  # which would tell of its own end otherwise
+                raise
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
             at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
@@ -135,14 +140,15 @@ def start_answering(
 
 
 def listen_on(settings: Settings) -> socket.socket:
-    from starterkit.machine import require_port
+    from starterkit.machine import require_port, taking_port
 
     host, port = settings.serving.host, settings.serving.port
     require_port(host, port)
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, protocol)  # without the protocol asyncio lets answers wait for 40 ms
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(address)
+    with taking_port(host, port):
+        listening.bind(address)
     return listening
 
 

@@ -28,10 +28,10 @@ def open_ui(settings: Settings, port: int) -> None:
     """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
     connection = connect(settings.tracking, settings.root)
     if connection.artifacts is None:
-        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}")
+        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{_page(settings, connection)}")
         return
     require_port(_HOST, port, _ANOTHER_PORT)
-    page = runs_page(connection, f"{settings.stage}.{name}") if (name := stated_name()) else ""
+    page = _page(settings, connection)
     server = _start(connection, port, show=settings.debug)
     try:
         with step(ProgressView(), "start the UI"):
@@ -42,6 +42,10 @@ def open_ui(settings: Settings, port: int) -> None:
             raise TrackingError("MLflow's UI ended by itself", _MORE)
     finally:
         _end(server)
+
+
+def _page(settings: Settings, connection: Connection) -> str:
+    return runs_page(connection, f"{settings.stage}.{stated_name()}")
 
 
 def _start(connection: Connection, port: int, show: bool) -> subprocess.Popen[bytes]:

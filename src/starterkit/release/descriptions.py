@@ -1,7 +1,7 @@
 """What MLflow's pages say of an experiment, a run, a model and its versions, kept in step with what is there."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starterkit.contract import Column, Lineage, Treatment
 from starterkit.metrics import metrics_for
@@ -18,6 +18,7 @@ from starterkit.verdict import Verdict
 
 _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+_VIEW = "&viewStateShareKey=starterkit"  # the table of runs with the deciding metric
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
 _TREATED: Mapping[Treatment, str] = {
     "raw": "Raw",
@@ -39,7 +40,7 @@ class Place:
 
     @property
     def experiment_link(self) -> str:
-        return f"[experiment {self.name}](#/experiments/{self.experiment}/runs{_MODE})"
+        return f"[experiment {self.name}](#/experiments/{self.experiment}/runs{_MODE}{_VIEW})"
 
     @property
     def model_link(self) -> str:
@@ -259,13 +260,14 @@ class Describer:
         place, trained = self._look_up(run)
         if trained is None:
             return
-        describe_experiment(self._connection, place.experiment, experiment_text(self._problem, place))
+        self._experiment(place)
         versions = sorted(version.number for version in self._registry.versions() if version.run == run)
         describe_run(self._connection, run, run_text(self._problem, place, trained, versions))
 
     def version(self, version: Version, verdicts: Iterable[Verdict] | None = None) -> None:
         """A version; `verdicts` are None where the gate was not asked yet."""
         place, trained = self._look_up(version.run)
+        self._experiment(place)
         text = version_text(self._problem, place, version.number, trained, verdicts)
         self._registry.describe_version(version, text)
 
@@ -273,24 +275,27 @@ class Describer:
         """The registered model, and which version serves now."""
         champion = self._registry.champion()
         place, trained = self._look_up(champion.run if champion else "")
+        self._experiment(place)
         text = model_text(self._problem, place, champion.number if champion else None, trained)
         self._registry.describe(text, {"task": self._problem.task, "metric": self._problem.metric})
+
+    def _experiment(self, place: Place) -> None:
+        """To which all other pages lead."""
+        if place.experiment:
+            metric, text = self._problem.metric, experiment_text(self._problem, place)
+            describe_experiment(self._connection, place.experiment, text, [metric, f"baseline_{metric}"])
 
     def _look_up(self, run: str) -> tuple[Place, Trained | None]:
         """What a run holds; None where this store does not have it, or where it is not one of the kit's."""
         record = look_up(self._connection, run) if run else None
-        place = Place(
-            address=self._connection.name,
-            name=self._registry.model,
-            experiment=record.experiment if record else "",
-        )
+        place = Place(address=self._connection.name, name=self._registry.model)
         try:
             lineage = Lineage.from_tags(record.tags) if record else None
         except (KeyError, ValueError):
             lineage = None
         if record is None or lineage is None:
             return place, None
-        return place, Trained(
+        return replace(place, experiment=record.experiment), Trained(
             lineage=lineage,
             name=record.name,
             holdout_rows=int(record.tags.get("holdout_rows", 0)),

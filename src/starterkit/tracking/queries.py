@@ -1,6 +1,7 @@
 """What a run says of itself, the words on its page, and the proof that a store can really be used."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +12,11 @@ from starterkit.files import scratch_folder
 from starterkit.tracking.connection import Connection, ask_version, explained
 
 # --- What a run says of itself, for people who ask afterwards.
+
+_MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+VIEW = "starterkit"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+"""Where MLflow's own "share this view" keeps what an address with `viewStateShareKey` shows."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,18 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
         started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
         metrics=run.data.metrics,
         tags=run.data.tags,
-        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}" if has_pages else "",
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{_MODE}" if has_pages else "",
     )
 
 
 def runs_page(connection: Connection, experiment: str) -> str:
-    """Where MLflow's UI shows an experiment's runs, without the server's address; empty where there is none."""
+    """Where MLflow's UI shows an experiment's runs, or all experiments if it is none, without the server's address."""
     with explained(connection.name):
         found = connection.client.get_experiment_by_name(experiment)
-    # MLflow opens on its pages for language models, which show nothing of ours, unless the address says so.
-    return f"#/experiments/{found.experiment_id}/runs?workflowType=machine_learning" if found else ""
+    if found is None:
+        return f"#/experiments?{_MODE}"
+    view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in found.tags else ""  # without it MLflow complains
+    return f"#/experiments/{found.experiment_id}/runs?{_MODE}{view}"
 
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
@@ -94,14 +102,17 @@ def fetch_model(connection: Connection, address: str, into: Path) -> None:
     (into / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
 
 
-# --- The words that MLflow's pages show at the top of an experiment and of a run. Only carried here.
+# --- The words at the top of an experiment and of a run, and the columns of a table of runs. Only carried here.
 
 _NOTE = "mlflow.note.content"
 
 
-def describe_experiment(connection: Connection, experiment: str, text: str) -> None:
+def describe_experiment(connection: Connection, experiment: str, text: str, metrics: Sequence[str]) -> None:
+    """An experiment's words, and the metrics that its table of runs shows: MLflow shows none by itself."""
+    columns = ["attributes.`Models`", *(f"metrics.`{name}`" for name in metrics)]
     with explained(connection.name):
         connection.client.set_experiment_tag(experiment, _NOTE, text)
+        connection.client.set_experiment_tag(experiment, VIEW_TAG, json.dumps({"selectedColumns": columns}))
 
 
 def describe_run(connection: Connection, run_id: str, text: str) -> None:

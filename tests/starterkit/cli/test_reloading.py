@@ -33,6 +33,30 @@ def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
     return root
 
 
+LOSES = """
+import socket, sys
+from starterkit import serving
+from starterkit.cli.server import reloading
+from starterkit.cli import tell_failures
+from starterkit.settings import load_settings
+
+def lose(*_):
+    lose.other = socket.create_server(("127.0.0.1", load_settings().serving.port))
+
+def listen_and_lose(settings, listen=reloading.listen_on):
+    listening = listen(settings)
+    lose()
+    return listening
+
+if sys.argv[1] == "binding":
+    serving.require_port = lose
+else:
+    reloading.listen_on = listen_and_lose
+with tell_failures():
+    reloading.Reloader(load_settings(), None).run()
+"""
+
+
 class Api:
     """A command that serves, what it printed, and the processes of its session."""
 
@@ -81,6 +105,17 @@ def api(trained: Path, port: int) -> Iterator[Api]:
     if api.process.poll() is None:
         os.killpg(api.process.pid, signal.SIGKILL)
         api.process.wait()
+
+
+@pytest.mark.parametrize("before", ["binding", "listening"])
+def test_a_port_that_is_lost_after_the_look_is_one_line(trained: Path, port: int, before: str) -> None:
+    environ = os.environ | {"KIT_SERVING__PORT": str(port)}
+    command = [sys.executable, "-c", LOSES, before]
+    done = subprocess.run(command, cwd=trained, env=environ, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 2, done.stderr
+    assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Answering" not in done.stdout
 
 
 def test_it_starts_again_when_code_or_settings_change(

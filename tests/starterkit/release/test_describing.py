@@ -1,5 +1,6 @@
 """What a run of the pipeline leaves on MLflow's pages, on a real store."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from example_project import problem
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.queries import runs_page
 from starterkit.tracking.registry import Version
 
 NOTE = "mlflow.note.content"
@@ -49,6 +51,15 @@ def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connec
     links = {page: set(re.findall(r"\]\((#[^)?]+)", text)) for page, text in notes.items()}
     assert set.union(*links.values()) == there
     assert all(links.values())
+
+
+def test_table_of_runs_shows_the_deciding_metric(opened: tuple[Connection, Summary], notes: dict[str, str]) -> None:
+    connection, summary = opened
+    experiment = connection.client.get_run(summary.exported.run).info.experiment_id
+    tags = connection.client.get_experiment(experiment).tags
+    shown = json.loads(tags["mlflow.sharedViewState.starterkit"])["selectedColumns"]
+    assert shown[-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
+    assert f"]({runs_page(connection, 'local.diabetes')})" in notes["run"]
 
 
 def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:

@@ -85,7 +85,7 @@ def test_pages_lead_to_each_other() -> None:
     for text in (version, model):
         assert f"[run diabetes 2026-11-25](#/experiments/7/runs/0123{mode})" in text
     for text in (run, model):
-        assert f"[experiment local.diabetes](#/experiments/7/runs{mode})" in text
+        assert f"[experiment local.diabetes](#/experiments/7/runs{mode}&viewStateShareKey=starterkit)" in text
 
 
 def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:

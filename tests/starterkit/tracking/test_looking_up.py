@@ -35,14 +35,17 @@ def test_run_on_a_server_has_a_page(opened: tuple[Connection, str]) -> None:
     record = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
     assert record is not None
     assert record.page.startswith("https://mlflow.example/#/experiments/")
-    assert record.page.endswith(f"/runs/{run}")
+    assert record.page.endswith(f"/runs/{run}?workflowType=machine_learning")
 
 
 def test_runs_of_an_experiment_have_a_page(opened: tuple[Connection, str]) -> None:
     connection, run = opened
     experiment = connection.client.get_run(run).info.experiment_id
-    assert runs_page(connection, "local.diabetes") == f"#/experiments/{experiment}/runs?workflowType=machine_learning"
-    assert runs_page(connection, "local.nothing") == ""
+    plain = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert runs_page(connection, "local.diabetes") == f"{plain}&viewStateShareKey=starterkit"
+    assert runs_page(connection, "local.nothing") == "#/experiments?workflowType=machine_learning"
+    other = connection.client.create_experiment("local.older")  # without the view, for which MLflow would complain
+    assert runs_page(connection, "local.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
 
 
 def test_what_the_store_does_not_have_is_none(opened: tuple[Connection, str], tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Checkout:
         lock = self.root / LOCK
         if lock.is_file() and not off_lock(lock) and _project(self.root) == _project(self._settings.root):
             return "this one, which holds the commit's lock"
-        bootstrap = self._settings.root / ".uv" / "bin"
+        bootstrap = self._settings.root / ".cache" / "uv" / "bin"
         environ = os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{bootstrap}"}
         base = getattr(sys, "_base_executable", sys.executable)
         if self._call([base, "tools/environment.py", _VENV], environ):

@@ -17,7 +17,7 @@ PACKAGE = "certifi"
 
 def with_an_older(package: str, lock: str) -> str:
     """The lock with the release before the one that is installed here."""
-    found = [REPOSITORY / ".uv" / "bin" / "uv", "uv"]
+    found = [REPOSITORY / ".cache" / "uv" / "bin" / "uv", "uv"]
     uv = next(str(one) for one in found if Path(one).exists() or one == "uv")
     command = [uv, "pip", "compile", "-", "--generate-hashes", "--no-deps", "--no-header", "--no-annotate", "--quiet"]
     command += ["--no-emit-index-url", "--python-version", "3.11"]
@@ -35,7 +35,7 @@ def test_environment_is_made_from_the_commits_lock(new_project: Callable[[], Any
     lock.write_text(with_an_older(PACKAGE, lock.read_text()))
     (project.root / ".gitignore").open("a").write("mlflow.db*\nmlartifacts/\n")
     project.commit("An older package")
-    path = os.environ["PATH"] + os.pathsep + str(REPOSITORY / ".uv" / "bin")
+    path = os.environ["PATH"] + os.pathsep + str(REPOSITORY / ".cache" / "uv" / "bin")
     base = getattr(sys, "_base_executable", sys.executable)
     environ = os.environ | {"PATH": path}
     subprocess.run([base, "tools/environment.py", ".venv"], cwd=project.root, env=environ, check=True)
