@@ -1,8 +1,8 @@
-"""The layers of the settings: YAML files, variables and secret files, laid over each other with their origins."""
+"""The layers of the settings: YAML files, secret files and the environment, laid over each other with their origins."""
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,28 +11,30 @@ from typing import Any, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
-from pydantic_settings import SettingsError as SourceError
 
 from starterkit.errors import SettingsError
-from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, variables
+from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, variable_of, variables
 
 # --- Laying one layer over another, and remembering which layer each value came from.
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One file's or one variable's say.
+    """The say of one file, of one folder of secret files, or of the environment.
 
     Parameters
     ----------
     origin
-        The name to show: `config/dev.yaml`, `KIT_SERVING__PORT`.
+        Names where a key was said: `config/dev.yaml`, `secrets/KIT_SERVING__API_KEY`, `KIT_SERVING__PORT`.
     values
         What it says, as nested mappings. Not in the representation, because it can hold a secret.
+    problems
+        What it says and may not, whatever another layer makes of it.
     """
 
-    origin: str
+    origin: Callable[[Key], str]
     values: Mapping[str, object] = field(repr=False)
+    problems: tuple[SettingsError, ...] = ()
 
 
 def merge(layers: Iterable[Layer]) -> tuple[dict[str, object], dict[Key, str]]:
@@ -43,29 +45,27 @@ def merge(layers: Iterable[Layer]) -> tuple[dict[str, object], dict[Key, str]]:
     values
         The merged values.
     origins
-        The last layer that said something about each key, for mappings too.
+        The last file or variable that said something about each key, for mappings too.
     """
     values: dict[str, object] = {}
     origins: dict[Key, str] = {}
     for layer in layers:
-        _lay_over(values, layer.values, layer.origin, origins, ())
+        values = _deep_update(values, layer.values)
+        for key, value in leaves(layer.values):
+            if not isinstance(value, Mapping):  # what was said below it is gone
+                origins = {other: said for other, said in origins.items() if other[: len(key)] != key}
+            origins |= {key[:length]: layer.origin(key) for length in range(1, len(key) + 1)}
     return values, origins
 
 
-def _lay_over(
-    lower: dict[str, object], upper: Mapping[str, object], origin: str, origins: dict[Key, str], above: Key
-) -> None:
+def _deep_update(lower: Mapping[str, object], upper: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(lower)
     for name, value in upper.items():
-        key = (*above, name)
-        below = lower.get(name)
-        both_are_mappings = isinstance(below, dict) and isinstance(value, Mapping)
-        if not both_are_mappings:
-            for replaced in [other for other in origins if other[: len(key)] == key]:
-                del origins[replaced]
-            below = lower[name] = {} if isinstance(value, Mapping) else value
-        origins[key] = origin
-        if isinstance(below, dict) and isinstance(value, Mapping):
-            _lay_over(below, value, origin, origins, key)
+        below = merged.get(name)
+        if isinstance(value, Mapping):
+            value = _deep_update(below if isinstance(below, Mapping) else {}, value)
+        merged[name] = value
+    return merged
 
 
 def leaves(values: Mapping[str, object], above: Key = ()) -> Iterator[tuple[Key, object]]:
@@ -142,37 +142,29 @@ def read_yaml(root: Path, name: str) -> Layer:
         raise SettingsError(f"{name} cannot be read: {error.strerror}", "Make it a file that you may read") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{name} is not UTF-8 text", "Save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "holds a character that YAML does not allow"
+        problem = getattr(error, "problem", None) or "holds something that YAML does not allow"
         raise SettingsError(f"{name}{where}: {problem}", "Correct the YAML there") from None
-    except RecursionError:
-        raise SettingsError(f"{name}: is nested too deeply", "Write it like config/base.yaml") from None
-    except ValueError:
-        raise SettingsError(f"{name}: holds a date or number that does not exist", "Put it in quotes") from None
     if not isinstance(values, dict | None):
         raise SettingsError(f"{name}: should hold keys and values at its top", "Write it like config/base.yaml")
-    return Layer(name, values or {})
+    problems = [problem for key, value in leaves(values or {}) for problem in _not_in_yaml(name, key, value)]
+    return Layer(lambda _: name, values or {}, tuple(problems))
 
 
-def refusals(layer: Layer) -> list[SettingsError]:
-    """List what no YAML file may say, whatever another layer makes of it: the stage, secrets, passwords."""
-    found: list[SettingsError] = []
-    names = {key: name for name, key in variables().items()}
-    known = fields()
-    for key, value in leaves(layer.values):
-        field = known.get(key[:2]) or known.get(key[:1])
-        dotted = ".".join(key)
-        if field and not may_stand_in_yaml(field):
-            variable = names.get(key, "")
-            mend = f"Remove it and set {variable}" if variable else "Remove it"
-            mend += f", or write it to the file secrets/{variable}" if is_secret(field) and variable else ""
-            found.append(SettingsError(f"{layer.origin}: {dotted} may not be set in YAML", mend))
-        elif isinstance(value, str) and has_password(value):
-            what = f"{layer.origin}: {dotted} holds a password, and secrets never come from YAML"
-            found.append(SettingsError(what, "Take the password out and give it as an environment variable"))
-    return found
+def _not_in_yaml(name: str, key: Key, value: object) -> Iterator[SettingsError]:
+    """What no YAML file may say: the stage, secrets, passwords."""
+    known, dotted = fields(), ".".join(key)
+    setting = known.get(key[:2]) or known.get(key[:1])
+    if setting and not may_stand_in_yaml(setting):
+        variable = variable_of(key)
+        mend = f"Remove it and set {variable}" if variable in variables() else "Remove it"
+        mend += f", or write it to the file secrets/{variable}" if is_secret(setting) else ""
+        yield SettingsError(f"{name}: {dotted} may not be set in YAML", mend)
+    elif isinstance(value, str) and has_password(value):
+        what = f"{name}: {dotted} holds a password, and secrets never come from YAML"
+        yield SettingsError(what, "Take the password out and give it as an environment variable")
 
 
 # --- Environment variables and secret files: one name for both, `KIT_SECTION__KEY`.
@@ -181,91 +173,74 @@ def refusals(layer: Layer) -> list[SettingsError]:
 SECRET_FOLDERS = ("secrets", "/run/secrets")
 
 
-@dataclass(frozen=True)
-class Variable:
-    """A name and a text, from the environment or from a secret file. The text is kept out of the representation."""
+def read_environment(environ: Mapping[str, str], folder: str = "") -> Layer:
+    """Read the kit's variables as a layer; with `folder`, they are the secret files in it.
 
-    name: str
-    text: str = field(repr=False)
-    origin: str
+    Raises
+    ------
+    SettingsError
+        A variable should hold JSON, and does not.
+    """
+    ours = [name for name in sorted(environ) if _is_ours(name)]
+    known = variables()
+    if folder:
+        del known["KIT_STAGE"]  # the stage comes from the environment alone
+    problems = tuple(_unknown_name(name, folder, known) for name in ours if name not in known)
+    values = _Texts({name: environ[name] for name in ours if name in known}, folder)()
+    return Layer(lambda key: folder + variable_of(key), values, problems)
 
 
-def read_environment(environ: Mapping[str, str]) -> list[Variable]:
-    """Take the kit's variables out of the environment, in the order of their names."""
-    return [Variable(name, environ[name], name) for name in sorted(environ) if _is_ours(name)]
-
-
-def read_secret_folder(root: Path, folder: str) -> list[Variable]:
-    """Read the kit's files in a folder of secrets. A file has a variable's name and holds its text.
+def read_secrets(root: Path, name: str) -> Layer:
+    """Read the kit's files in a folder of secrets as a layer. A file has a variable's name and holds its text.
 
     Raises
     ------
     SettingsError
         The folder or a file cannot be read, or is not UTF-8 text.
     """
-    place = root / folder
+    folder, texts, reading = root / name, {}, name
     try:
-        files = sorted(place.iterdir()) if place.is_dir() else []
-    except OSError as error:
-        raise SettingsError(
-            f"{folder} cannot be read: {error.strerror}", "Make it a folder that you may read"
-        ) from None
-    return [_read_secret_file(file, f"{folder}/{file.name}") for file in files if _is_ours(file.name)]
-
-
-def _read_secret_file(file: Path, origin: str) -> Variable:
-    if file.name == "KIT_STAGE":
-        raise SettingsError(f"{origin}: the stage comes from the environment alone", "Remove this file")
-    try:
-        text = file.read_text(encoding="utf-8")
+        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if _is_ours(file.name):
+                reading = f"{name}/{file.name}"
+                texts[file.name] = file.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{origin} cannot be read", "Make it a UTF-8 file that you may read") from None
-    return Variable(file.name, text.removesuffix("\n"), origin)
+        raise SettingsError(f"{reading} cannot be read", "Make it a UTF-8 file that you may read") from None
+    return read_environment(texts, f"{name}/")
 
 
-def unknown_names(given: Iterable[Variable]) -> list[SettingsError]:
-    """List the variables that set nothing."""
-    known = variables()
-    found: list[SettingsError] = []
-    for variable in given:
-        if variable.name in known:
-            continue
-        # All names of a section look alike, so only a slip of the pen counts as close.
-        close = get_close_matches(variable.name.upper(), known, n=1, cutoff=0.85)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        section = variable.name.upper().partition("__")[0] + "__"
-        sections = dict.fromkeys(name.partition("__")[0] + "__…" if "__" in name else name for name in known)
-        allowed = [name for name in known if name.startswith(section)] or sections
-        mend = f"Remove or rename it; allowed are {', '.join(allowed)}"
-        found.append(SettingsError(f"{variable.origin}: no setting has this name{hint}", mend))
-    return found
+def _is_ours(name: str) -> bool:
+    # In any case: `kit_serving__port` would otherwise set nothing, and say nothing.
+    return name.upper().startswith("KIT_")
 
 
-def as_layers(given: Iterable[Variable]) -> list[Layer]:
-    """Turn each known variable into a layer of its own, so that its name is the origin of what it sets."""
-    known = variables()
-    return [Layer(variable.origin, _values(variable)) for variable in given if variable.name in known]
+def _unknown_name(name: str, folder: str, known: Iterable[str]) -> SettingsError:
+    # All names of a section look alike, so only a slip of the pen counts as close.
+    close = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    section = name.upper().partition("__")[0] + "__"
+    sections = dict.fromkeys(one.partition("__")[0] + "__…" if "__" in one else one for one in known)
+    allowed = [one for one in known if one.startswith(section)] or sections
+    mend = f"Remove or rename it; allowed are {', '.join(allowed)}"
+    return SettingsError(f"{folder}{name}: no setting has this name{hint}", mend)
 
 
-class _OneVariable(EnvSettingsSource):
-    """pydantic-settings' reader of the environment, shown a single variable."""
+class _Texts(EnvSettingsSource):
+    """pydantic-settings' reader of the environment, given the texts, and with a name for what is no JSON."""
 
-    def __init__(self, variable: Variable) -> None:
+    def __init__(self, texts: Mapping[str, str], folder: str) -> None:
         super().__init__(Settings)
-        self.env_vars = {variable.name.lower(): variable.text}
+        self.env_vars = {name.lower(): text for name, text in texts.items()}
+        self._folder = folder
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        return json.loads(value, object_pairs_hook=_without_duplicates)
-
-
-def _values(variable: Variable) -> dict[str, Any]:
-    try:
-        return _OneVariable(variable)()
-    except (SourceError, RecursionError):  # the second at thousands of brackets
-        key = variables()[variable.name]
-        kind = "list" if get_origin(fields()[key].annotation) is tuple else "object without duplicate keys"
-        what = f"{variable.origin}: {'.'.join(key)} should be a JSON {kind}"
-        raise SettingsError(what, f"It takes: {fields()[key].description}") from None
+        try:
+            return json.loads(value, object_pairs_hook=_without_duplicates)
+        except (ValueError, RecursionError):
+            key = next(key for key, known in fields().items() if known is field)
+            kind = "list" if get_origin(field.annotation) is tuple else "object without duplicate keys"
+            what = f"{self._folder}{variable_of(key)}: {'.'.join(key)} should be a JSON {kind}"
+            raise SettingsError(what, f"It takes: {field.description}") from None
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -273,8 +248,3 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         raise ValueError("a key is given twice")
     return values
-
-
-def _is_ours(name: str) -> bool:
-    # In any case: `kit_serving__port` would otherwise set nothing, and say nothing.
-    return name.upper().startswith("KIT_")

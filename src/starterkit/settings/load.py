@@ -1,7 +1,7 @@
 """Loading the settings: find the repository, lay the layers over each other, refuse what may not be."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +21,9 @@ from starterkit.settings.stage import Stage, read_stage
 
 SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
 """All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
+Finding = tuple[Key, str, str]
+"""A key, what is wrong with its value, and what to do."""
+
 _PLACEHOLDERS = ("change-me", "changeme", "change_me", "placeholder")
 
 
@@ -39,34 +42,22 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
         What a developer should know.
     """
     stage = settings.stage
-    findings = [
-        SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", mend)
-        for key, what, mend in _loose_ends(settings)
-    ]
-    seen = list(weaker(stage, settings.privacy, origins))
+
+    def said(findings: Iterable[Finding]) -> list[SettingsError]:
+        return [
+            SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", mend)
+            for key, what, mend in findings
+        ]
+
+    seen, loose = said(weaker(stage, settings.privacy)), said(_loose_ends(settings))
     if stage is Stage.LOCAL:
         return seen, ()
     if stage is Stage.DEV:
-        return seen, tuple(str(finding) for finding in findings)
-    if stage in (Stage.STAGING, Stage.PROD):
-        findings += _missing_checks(settings, origins)
-    if stage is Stage.PROD and not settings.serving.require_api_key:
-        origin = origins.get(("serving", "require_api_key"), "default")
-        what = f"{origin}: serving.require_api_key is false, which prod does not allow"
-        findings.append(SettingsError(what, "Set it to true in config/prod.yaml"))
-    return [*findings, *seen], ()
+        return seen, tuple(str(finding) for finding in loose)
+    return [*loose, *said(_switched_off(settings)), *seen], ()
 
 
-def _missing_checks(settings: Settings, origins: Mapping[Key, str]) -> Iterator[SettingsError]:
-    """Core checks, and those of the project, that are switched off."""
-    for name, asked in settings.gate.checks.items():
-        if not asked and name not in SWITCHABLE_CHECKS:
-            origin = origins.get(("gate", "checks", name), "default")
-            what = f"{origin}: gate.checks.{name} is false, which {settings.stage} does not allow"
-            yield SettingsError(what, f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}")
-
-
-def _loose_ends(settings: Settings) -> Iterator[tuple[Key, str, str]]:
+def _loose_ends(settings: Settings) -> Iterator[Finding]:
     if settings.debug:
         yield ("debug",), "is true", "Set it to false"
     if not settings.tracking.uri.startswith("http"):
@@ -74,6 +65,17 @@ def _loose_ends(settings: Settings) -> Iterator[tuple[Key, str, str]]:
     for key, value in leaves(settings.model_dump()):
         if _is_placeholder(value):
             yield key, "holds a placeholder secret", "Set a secret of your own"
+
+
+def _switched_off(settings: Settings) -> Iterator[Finding]:
+    """Core checks of a gatekeeper, and those of the project; in prod, the API key."""
+    if settings.stage in (Stage.STAGING, Stage.PROD):
+        for name, asked in settings.gate.checks.items():
+            if not asked and name not in SWITCHABLE_CHECKS:
+                mend = f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}"
+                yield ("gate", "checks", name), "is false", mend
+    if settings.stage is Stage.PROD and not settings.serving.require_api_key:
+        yield ("serving", "require_api_key"), "is false", "Set it to true in config/prod.yaml"
 
 
 def _is_placeholder(value: object) -> bool:
@@ -188,13 +190,13 @@ def read_layers(root: Path | None = None, environ: Mapping[str, str] | None = No
     root = find_root(Path.cwd()) if root is None else root
     environ = os.environ if environ is None else environ
     stage = read_stage(environ)
-    files = [layers.read_yaml(root, f"config/{name}.yaml") for name in ("base", stage)]
-    secrets = [found for folder in layers.SECRET_FOLDERS for found in layers.read_secret_folder(root, folder)]
-    given = [*secrets, *layers.read_environment(environ)]
-    values, origins = merge([*files, *layers.as_layers(given)])
-
-    problems = [problem for file in files for problem in layers.refusals(file)]
-    problems += layers.unknown_names(given)
+    found = [
+        *(layers.read_yaml(root, f"config/{name}.yaml") for name in ("base", stage)),
+        *(layers.read_secrets(root, folder) for folder in layers.SECRET_FOLDERS),
+        layers.read_environment(environ),
+    ]
+    values, origins = merge(found)
+    problems = [problem for layer in found for problem in layer.problems]
     # An empty section makes pydantic name the missing key and not the missing section.
     complete = {"data": {}, "tracking": {}, **values, "stage": stage, "root": root}
     try:

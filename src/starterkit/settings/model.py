@@ -82,9 +82,14 @@ def fields() -> dict[Key, FieldInfo]:
     return found
 
 
+def variable_of(key: Key) -> str:
+    """Name the environment variable that sets this key, or the mapping that it stands in."""
+    return "KIT_" + "__".join(key[:2]).upper()
+
+
 def variables() -> dict[str, Key]:
     """List every environment variable that the kit reads, with the key that it sets."""
-    return {"KIT_" + "__".join(key).upper(): key for key, field in fields().items() if not field.exclude}
+    return {variable_of(key): key for key, field in fields().items() if not field.exclude}
 
 
 def may_stand_in_yaml(field: FieldInfo) -> bool:

@@ -21,7 +21,6 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from starterkit.contract import Treatment
-from starterkit.errors import SettingsError
 from starterkit.settings.stage import Stage
 
 
@@ -42,7 +41,7 @@ def _refuse_what_is_no_key(value: str) -> str:
 
 _KEY_BYTES = 32
 
-# What the JSON schema skips, YAML may not say: `yaml_file.refusals` goes by this mark.
+# What the JSON schema skips, YAML may not say: `layers.read_yaml` goes by this mark.
 NotInYaml = SkipJsonSchema()  # pyrefly: ignore[not-callable]
 Secret = Annotated[SecretStr | None, NotInYaml]
 Parameter = Annotated[bool | int | float | str | None, BeforeValidator(_refuse_collections)]
@@ -265,28 +264,29 @@ class PrivacySettings(Section):
     key: Secret = Field(None, min_length=LEAST_KEY, description="The secret from which the stages' keys are derived")
 
 
-def weaker(stage: Stage, privacy: PrivacySettings, origins: Mapping[tuple[str, ...], str]) -> Iterator[SettingsError]:
-    """What the settings say that hides less than the stage has to."""
+def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """What hides less than the stage has to: its key, what is wrong, and what to do."""
     floor = FLOORS[stage]
+    # Whether a column is sensitive the schema knows, and `privacy.policy` asks it. That none is raw is known here.
+    least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
     asked: list[tuple[tuple[str, ...], Treatment | None, Treatment]] = [
         (("identifiers",), privacy.identifiers, floor.identifiers),
         (("sensitive",), privacy.sensitive, floor.sensitive),
+        *((("columns", name), treatment, least) for name, treatment in privacy.columns.items()),
     ]
-    # Whether a column is sensitive the schema knows, and `privacy.policy` asks it. That none is raw is known here.
-    least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
-    asked += [(("columns", name), treatment, least) for name, treatment in privacy.columns.items()]
     for key, treatment, minimum in asked:
         if treatment is not None and STRENGTH[treatment] < STRENGTH[minimum]:
-            full = ("privacy", *key)
-            what = f"{origins.get(full, 'the settings')}: {'.'.join(full)} is {treatment}, which {stage} does not allow"
-            yield SettingsError(what, f"Set it to {_in_words(minimum, key[0])}, or leave it out")
+            allowed = [one for one in _CHOICES[key[0]] if STRENGTH[one] >= STRENGTH[minimum]]
+            yield ("privacy", *key), f"is {treatment}", f"Set it to {_one_of(allowed)}, or leave it out"
 
 
-def _in_words(minimum: Treatment, key: str) -> str:
-    known: Mapping[str, tuple[Treatment, ...]] = {
-        "identifiers": ("pseudonymise", "drop"),
-        "columns": ("generalise", "drop"),
-    }
-    allowed = known.get(key, ("generalise", "mock", "drop"))
-    *most, last = (one for one in allowed if STRENGTH[one] >= STRENGTH[minimum])
+_CHOICES: Mapping[str, tuple[Treatment, ...]] = {
+    "identifiers": ("pseudonymise", "drop"),
+    "sensitive": ("generalise", "mock", "drop"),
+    "columns": ("generalise", "drop"),
+}
+
+
+def _one_of(words: list[Treatment]) -> str:
+    *most, last = words
     return f"{', '.join(most)} or {last}" if most else last

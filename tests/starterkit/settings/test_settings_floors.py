@@ -1,8 +1,11 @@
 """The floors: what local allows, dev warns of, and test, staging and prod refuse."""
 
+import json
+
 import pytest
 
 from starterkit.errors import SettingsError
+from starterkit.settings import schema_text
 
 LOOSE_ENDS = [
     ({"KIT_DEBUG": "true"}, "KIT_DEBUG: debug is true"),
@@ -76,3 +79,85 @@ def test_gatekeepers_keep_their_checks(repository, stage, name):
 def test_other_checks_may_be_left_out(repository, stage, name):
     repository.write("config/base.yaml", f"data: {{source: a.csv}}\ngate: {{checks: {{{name}: false}}}}")
     assert repository.read(KIT_STAGE=stage).settings.gate.checks == {name: False}
+
+
+@pytest.mark.parametrize("secret", ["change-me", "CHANGEME", "xx-Change_Me-xx", "a-Placeholder-it-is"])
+@pytest.mark.parametrize("name", ["KIT_TRACKING__TOKEN", "KIT_TRACKING__PASSWORD"])
+def test_every_placeholder_is_known(repository, name, secret):
+    with pytest.raises(SettingsError, match="placeholder"):
+        repository.read(KIT_STAGE="staging", **{name: secret})
+
+
+@pytest.mark.parametrize("uri", ["http://host", "https://host"])
+def test_a_server_is_no_local_store(repository, uri):
+    assert repository.read(KIT_STAGE="staging", KIT_TRACKING__URI=uri).warnings == ()
+
+
+def test_every_loose_end_is_found(repository):
+    said = {"KIT_DEBUG": "1", "KIT_TRACKING__URI": "sqlite:///a.db", "KIT_TRACKING__TOKEN": "changeme"}
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE="prod", KIT_SERVING__REQUIRE_API_KEY="0", **said)
+    summary, *lines = str(caught.value).splitlines()
+    assert "4 problems" in summary
+    keys = ("debug", "tracking.uri", "tracking.token", "serving.require_api_key")
+    assert [sum(key in line for line in lines) for key in keys] == [1, 1, 1, 1]
+
+
+# --- What a stage does to people's data: settings may hide more, and never less.
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "finding", "mend"),
+    [
+        ("dev", "sensitive: raw", "privacy.sensitive is raw, which dev", "generalise, mock or drop"),
+        ("dev", "identifiers: pseudonymise", "privacy.identifiers is pseudonymise, which dev", "drop"),
+        ("dev", "columns: {age: raw}", "privacy.columns.age is raw, which dev", "generalise or drop"),
+        ("test", "sensitive: raw", "privacy.sensitive is raw, which test", "generalise, mock or drop"),
+        ("test", "columns: {age: raw}", "privacy.columns.age is raw, which test", "generalise or drop"),
+    ],
+)
+def test_weaker_policy_is_refused_with_file_and_key(repository, stage, said, finding, mend):
+    path = f"config/{stage}.yaml"
+    repository.write(path, (repository.root / path).read_text() + f"privacy: {{{said}}}\n")
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE=stage)
+    assert str(caught.value).startswith(f"{path}: {finding}")
+    assert f"Set it to {mend}, or leave it out" in caught.value.mend
+
+
+def test_variable_is_named_where_it_says_so(repository):
+    with pytest.raises(SettingsError, match=r"^KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw, which test does not"):
+        repository.read(KIT_STAGE="test", KIT_PRIVACY__SENSITIVE="raw")
+
+
+@pytest.mark.parametrize("stage", ["local", "dev", "test", "staging", "prod"])
+def test_every_stage_may_hide_more(repository, stage):
+    said = {"KIT_PRIVACY__SENSITIVE": "mock", "KIT_PRIVACY__COLUMNS": '{"age": "drop"}'}
+    privacy = repository.read(KIT_STAGE=stage, **said).settings.privacy
+    assert (privacy.sensitive, privacy.columns) == ("mock", {"age": "drop"})
+
+
+@pytest.mark.parametrize("stage", ["local", "staging", "prod"])
+def test_who_may_see_raw_may_say_so(repository, stage):
+    said = {"KIT_PRIVACY__SENSITIVE": "raw", "KIT_PRIVACY__COLUMNS": '{"age": "raw"}'}
+    privacy = repository.read(KIT_STAGE=stage, **said).settings.privacy
+    assert (privacy.sensitive, privacy.columns) == ("raw", {"age": "raw"})
+
+
+@pytest.mark.parametrize("said", ["sensitive: hash", "identifiers: raw", "columns: {age: mock}", "sensitve: drop"])
+def test_word_that_is_none_is_refused(repository, said):
+    repository.write("config/base.yaml", f"data: {{source: a.csv}}\nprivacy: {{{said}}}\n")
+    with pytest.raises(SettingsError, match=r"^config/base.yaml: privacy\."):
+        repository.read()
+
+
+def test_key_may_not_stand_in_yaml(repository):
+    key = "0123456789abcdef0123456789abcdef"
+    repository.write("config/test.yaml", f"tracking: {{uri: 'http://host'}}\nprivacy: {{key: {key}}}\n")
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE="test")
+    assert caught.value.what == "config/test.yaml: privacy.key may not be set in YAML"
+    mend = "Remove it and set KIT_PRIVACY__KEY, or write it to the file secrets/KIT_PRIVACY__KEY"
+    assert caught.value.mend == mend
+    assert key not in str(caught.value)
+    assert "key" not in json.loads(schema_text())["$defs"]["PrivacySettings"]["properties"]

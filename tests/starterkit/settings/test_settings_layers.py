@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Settings, Stage, load_settings, read_layers
+from starterkit.settings import Settings, Stage, layers, load_settings, read_layers
+from starterkit.settings.load import find_root
 
 KEY = "sixteen-characters"
 
@@ -22,15 +23,15 @@ def test_each_layer_overrides_the_ones_below(repository):
     repository.write("secrets/KIT_SERVING__PORT", "3\n")
     repository.write("secrets/KIT_SERVING__THREADS", "3\n")
 
-    layers = repository.read(KIT_SERVING__PORT="4")
+    found = repository.read(KIT_SERVING__PORT="4")
 
-    serving = layers.settings.serving
+    serving = found.settings.serving
     assert (serving.port, serving.threads, serving.max_rows, serving.host) == (4, 3, 2, "base")
-    assert layers.origins["serving.port"] == "KIT_SERVING__PORT"
-    assert layers.origins["serving.threads"] == "secrets/KIT_SERVING__THREADS"
-    assert layers.origins["serving.max_rows"] == "config/local.yaml"
-    assert layers.origins["serving.host"] == "config/base.yaml"
-    assert layers.origins["serving.max_body_bytes"] == "default"
+    assert found.origins["serving.port"] == "KIT_SERVING__PORT"
+    assert found.origins["serving.threads"] == "secrets/KIT_SERVING__THREADS"
+    assert found.origins["serving.max_rows"] == "config/local.yaml"
+    assert found.origins["serving.host"] == "config/base.yaml"
+    assert found.origins["serving.max_body_bytes"] == "default"
 
 
 def test_every_value_has_an_origin_even_within_mappings(repository):
@@ -113,6 +114,7 @@ def test_outside_a_repository_the_message_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"config/base.yaml") as caught:
         load_settings(environ={})
+    assert caught.value.mend == "Run this inside the repository"
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -133,10 +135,58 @@ def test_settings_are_made_of_what_is_passed_alone(monkeypatch):
 
 
 def test_settings_cannot_be_changed(repository):
-    layers = repository.read()
+    found = repository.read()
     with pytest.raises(ValidationError):
-        layers.settings.serving.port = 1
+        found.settings.serving.port = 1
     with pytest.raises(ValidationError):
-        layers.settings.debug = True
+        found.settings.debug = True
     with pytest.raises(TypeError):
-        layers.origins["debug"] = "nowhere"
+        found.origins["debug"] = "nowhere"
+
+
+def test_the_given_root_and_environment_are_read_and_no_others(repository, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "config").mkdir(parents=True)
+    for name in ("base", "local"):
+        (elsewhere / "config" / f"{name}.yaml").write_bytes((repository.root / f"config/{name}.yaml").read_bytes())
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("KIT_SERVING__PORT", "4321")
+
+    settings = load_settings(repository.root, {"KIT_SERVING__THREADS": "3"})
+
+    assert (settings.root, settings.serving.port, settings.serving.threads) == (repository.root, 8000, 3)
+
+
+def test_the_nearest_root_upwards_is_found_and_only_by_its_base_file(tmp_path):
+    inner = tmp_path / "outer" / "inner"
+    (inner / "below" / "config").mkdir(parents=True)
+    for root in (tmp_path / "outer", inner):
+        (root / "config").mkdir(exist_ok=True)
+        (root / "config" / "base.yaml").touch()
+    assert find_root(inner / "below") == inner
+    assert find_root(inner) == inner
+    (inner / "config" / "base.yaml").unlink()
+    (inner / "config" / "base.yaml").mkdir()
+    assert find_root(inner / "below") == tmp_path / "outer"
+
+
+def test_a_later_folder_of_secrets_wins_and_the_environment_over_both(repository, monkeypatch):
+    monkeypatch.setattr(layers, "SECRET_FOLDERS", ("secrets", "mounted"))
+    for folder in ("secrets", "mounted"):
+        repository.write(f"{folder}/KIT_SERVING__PORT", "1" if folder == "secrets" else "2")
+        repository.write(f"{folder}/KIT_SERVING__THREADS", "1" if folder == "secrets" else "2")
+        repository.write(f"{folder}/README", "not a setting")
+    found = repository.read(KIT_SERVING__PORT="3")
+    assert (found.settings.serving.port, found.settings.serving.threads) == (3, 2)
+    assert found.origins["serving.threads"] == "mounted/KIT_SERVING__THREADS"
+
+
+def test_a_secrets_folder_that_is_a_file_says_nothing(repository):
+    repository.write("secrets", "a file")
+    assert repository.read().settings.serving.api_key is None
+
+
+@pytest.mark.parametrize(("text", "read"), [("key of 16 chars\n\n", "key of 16 chars\n"), ("key of 16 chars. ", None)])
+def test_one_end_of_line_is_no_part_of_a_secret(repository, text, read):
+    repository.write("secrets/KIT_SERVING__API_KEY", text)
+    assert repository.read().settings.serving.api_key.get_secret_value() == (text if read is None else read)

@@ -7,6 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from starterkit.settings import Stage, read_layers, schema_text, settings_schema
+from starterkit.settings.model import model_at
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 CONFIG = ROOT / "config"
@@ -76,3 +77,21 @@ def test_every_key_in_the_schema_is_described():
     for model in (schema, *schema["$defs"].values()):
         for name, field in model["properties"].items():
             assert "description" in field or "$ref" in field, name
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ((), "Settings"),
+        (("serving",), "ServingSettings"),
+        (("gate", "limits", "rmse"), "Limit"),
+        (("gate", "limits"), None),
+        (("serving", "port"), None),
+        (("serving", "nowhere"), None),
+        (("nowhere",), None),
+        (("training", "params", "depth"), None),
+    ],
+)
+def test_the_model_under_a_key(key, found):
+    model = model_at(key)
+    assert (model.__name__ if model else None) == found

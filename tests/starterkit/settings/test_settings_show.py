@@ -4,6 +4,7 @@ import pytest
 
 from starterkit.settings import show
 from starterkit.settings.layers import has_password, mask
+from starterkit.settings.model import fields, is_secret
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -52,3 +53,9 @@ def test_a_password_in_an_address_is_found_and_masked(address, masked):
 def test_an_address_without_a_password_stays_as_it_is(address):
     assert not has_password(address)
     assert mask(address) == address
+
+
+def test_every_secret_is_known():
+    names = {".".join(key) for key, field in fields().items() if is_secret(field)}
+    assert {"serving.api_key", "tracking.token", "tracking.password", "data.password"} <= names
+    assert not names & {"serving.port", "data.source", "stage"}
