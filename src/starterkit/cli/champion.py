@@ -13,7 +13,7 @@ from starterkit.errors import ContractError, KitError, ProblemError, TrackingErr
 from starterkit.files import scratch_folder
 
 if TYPE_CHECKING:
-    from starterkit.serving.http.requests import ServedModel
+    from starterkit.serving.predictor import ServedModel
     from starterkit.settings import Settings
     from starterkit.tracking.registry import ModelRegistry, Version
 
@@ -46,8 +46,7 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
         The registry cannot be reached, or has no champion.
     """
     from starterkit.serving.graph import Compute
-    from starterkit.serving.http.requests import ServedModel
-    from starterkit.serving.predictor import Predictor
+    from starterkit.serving.predictor import Predictor, ServedModel
 
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)

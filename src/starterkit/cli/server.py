@@ -24,8 +24,8 @@ from starterkit.errors import KitError
 from starterkit.files import scratch_folder
 from starterkit.machine import limit_memory, require_port, taking_port, this_machine
 from starterkit.progress import Progress, silent, step
-from starterkit.serving.http.app import create_app
-from starterkit.serving.http.requests import ServedModel
+from starterkit.serving.http.app import create_app, require_key
+from starterkit.serving.predictor import ServedModel
 from starterkit.serving.traffic import in_address
 from starterkit.settings import Settings, load_settings
 
@@ -48,7 +48,7 @@ def answer(
     quiet
         Say nothing, because another process says it for all.
     """
-    app = create_app(lambda: served, settings.serving)
+    require_key(settings.serving)
     host, port = settings.serving.host, settings.serving.port
     if listening is None:
         require_port(host, port)
@@ -57,6 +57,7 @@ def answer(
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
     level = "info" if settings.debug else "warning"
+    app = create_app(served, settings.serving)
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level=level))
     server.quiet = quiet
     collect_usually()

@@ -1,8 +1,10 @@
-"""`Predictor`: opens an exported folder, proves it whole, and answers."""
+"""`Predictor`: opens an exported folder, proves it whole, and answers. `ServedModel`: one that has a name."""
 
 import hashlib
 import io
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Parity, Prediction
-from starterkit.errors import ContractError
+from starterkit.errors import ContractError, KitError
 from starterkit.serving.graph import Columns, Compute, Graph
+from starterkit.serving.validation import InvalidRecords, faults_of_answers, read_records
 
 # --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
 
@@ -145,3 +148,43 @@ def _read(folder: Path, name: str) -> bytes:
     except OSError as error:
         what = f"{name} cannot be read from the exported folder '{folder.name}': {error.strerror}"
         raise ContractError(what, "Export the model again, or name the right folder") from error
+
+
+# --- A model that is served.
+
+
+class ModelFailed(KitError):
+    """The model did not answer rows that its contract allows."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model with the name and version under which clients know it."""
+
+    name: str
+    version: str
+    predictor: Predictor
+
+    @property
+    def contract(self) -> Contract:
+        return self.predictor.contract
+
+    def answer(self, records: Sequence[object]) -> Prediction:
+        """Answers for n records.
+
+        Raises
+        ------
+        InvalidRecords
+            A record is not what the contract says, or the model has no finite answer for it.
+        ModelFailed
+            The graph stopped with an error.
+        """
+        columns = read_records(self.contract, records)
+        try:
+            prediction = self.predictor.predict(columns)
+        except Exception as error:  # its message may repeat a value, which must not reach the log
+            what = f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
+            raise ModelFailed(what) from None
+        if faults := faults_of_answers(prediction):
+            raise InvalidRecords(faults)
+        return prediction

@@ -1,28 +1,132 @@
-"""Rows and columns checked against the contract: every fault is found, and none repeats a value."""
+"""One definition of what is wrong with a value of a column, for rows of a request, columns of a file and tables.
+
+Every fault is found, not only the first, and none repeats the value it is about: it could be a person's.
+"""
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache, partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Column, Contract, Prediction
+from starterkit.contract import Column, Contract, Prediction, Scalar
 from starterkit.errors import UserError
 from starterkit.serving.graph import Columns
 
-# --- Rows as a client sends them, checked against the contract and turned into columns.
-#
-# Every fault is found, not only the first, and none repeats the value it is about: it could be a person's.
+# --- What is asked of a column's values. See docs/decisions/0021-one-check.md.
+
+BEYOND = 2**63
+"""The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
+
+Kind = Literal["missing", "type", "range", "category"]
+Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+_MISSING = "has no value"
+_SCALARS = {"float": {int, float}, "integer": {int, float}, "boolean": {bool}, "string": {str}, "datetime": set()}
+_ARRAYS = {"float": "iuf", "integer": "iuf", "boolean": "b", "string": "O", "datetime": ""}
+
+
+class Requirement(NamedTuple):
+    """What a value must be once it is there and of its column's type. `holds` takes one value or an array of them."""
+
+    kind: Kind
+    problem: str
+    holds: Callable[[Any], Any]
+
+
+@lru_cache(maxsize=4096)
+def requirements(column: Column) -> tuple[Requirement, ...]:
+    """What is asked of a column's values, one after the other: a value's problem is the first that does not hold.
+
+    Numbers are judged as the graph gets them: as floats.
+    """
+    low, high, asked = column.minimum, column.maximum, []
+    if column.type == "string":
+        asked.append(Requirement("type", "is not valid Unicode", _are_unicode))
+    elif column.type != "boolean":
+        asked.append(Requirement("type", "is not a finite number", lambda x: abs(x) <= sys.float_info.max))
+    if column.type == "integer":
+        asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0))
+        asked.append(Requirement("type", "has more than 64 bits", lambda x: (x >= -BEYOND) & (x < BEYOND)))
+    if low is not None:
+        asked.append(Requirement("range", f"is below {low:g}", lambda x: x >= low))
+    if high is not None:
+        asked.append(Requirement("range", f"is above {high:g}", lambda x: x <= high))
+    if column.categories:
+        known = frozenset(column.categories if column.type == "string" else map(float, column.categories))
+        asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known)))
+    return tuple(asked)
+
+
+def unmet(column: Column, values: NDArray[Any], rows: Rows) -> Iterator[tuple[Kind, str, Rows]]:
+    """Which of these rows do not have what is asked of the column, and what that is. A row comes once at most."""
+    values = values[rows]
+    for kind, problem, holds in requirements(column):
+        sound = holds(values)
+        if not sound.all():
+            yield kind, problem, rows[~sound]
+            values, rows = values[sound], rows[sound]
+
+
+# --- One value, as JSON gives it.
+
+
+def fault_of_value(column: Column, value: Any, asked: Sequence[Requirement] | None = None) -> str:
+    """What is wrong with a value, in words; empty where nothing is. `asked` are the requirements, where known."""
+    kind = type(value)
+    if value is None or (kind is str and not value and column.type == "string"):
+        return "" if column.nullable else _MISSING
+    if kind not in _SCALARS[column.type]:
+        return f"is not {column.kind}"
+    if kind is int:
+        value = _as_float(value)
+    for _, problem, holds in requirements(column) if asked is None else asked:
+        if not holds(value):
+            return problem
+    return ""
+
+
+def _as_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # 10 ** 400
+        return math.inf
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON lets half of a surrogate pair stand alone, and onnxruntime stops at it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_unicode(texts: Any) -> Any:
+    if isinstance(texts, str):
+        return is_unicode(texts)
+    if is_unicode("".join(texts)):
+        return np.ones(len(texts), np.bool_)
+    return np.fromiter(map(is_unicode, texts), np.bool_, len(texts))
+
+
+def _are_known(known: frozenset[Scalar], values: Any) -> Any:
+    if not isinstance(values, np.ndarray):
+        return values in known
+    return np.fromiter((value in known for value in values.tolist()), np.bool_, len(values))
+
+
+# --- Rows as a client sends them, turned into columns.
 
 _FAULTS_SHOWN = 100
 _NAME_SHOWN = 100
-BEYOND = 2**63
-"""The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +172,18 @@ def read_records(contract: Contract, records: Sequence[object]) -> Columns:
 
 
 def _faults(contract: Contract, records: Sequence[object]) -> Iterator[Fault]:
+    asked = [(column.name, column, requirements(column)) for column in contract.columns]
+    names = frozenset(contract.names)
     for row, record in enumerate(records):
-        if isinstance(record, Mapping):
-            yield from _faults_of_values(contract, row, record)
-            if not record.keys() <= set(contract.names):
-                yield from _unknown_columns(contract, row, record)
-        else:
+        if not isinstance(record, dict):
             yield Fault(row, None, "is not an object", f"Give an object with {', '.join(contract.names)}")
-
-
-def _faults_of_values(contract: Contract, row: int, record: Mapping[str, Any]) -> Iterator[Fault]:
-    for column in contract.columns:
-        problem = fault_of_value(column, record[column.name]) if column.name in record else "is missing"
-        if problem:
-            yield Fault(row, column.name, problem, mend_of(column))
+            continue
+        for name, column, needed in asked:
+            problem = fault_of_value(column, record[name], needed) if name in record else "is missing"
+            if problem:
+                yield Fault(row, name, problem, mend_of(column))
+        if not record.keys() <= names:
+            yield from _unknown_columns(contract, row, record)
 
 
 def mend_of(column: Column) -> str:
@@ -101,61 +203,13 @@ def _unknown_columns(contract: Contract, row: int, record: Mapping[str, Any]) ->
             yield Fault(row, shown, "is not a column of this model", mend)
 
 
-def fault_of_value(column: Column, value: object) -> str:
-    """What is wrong with a value, in words; empty where nothing is."""
-    if value is None or (value == "" and column.type == "string"):
-        return "" if column.nullable else "has no value"
-    if isinstance(value, bool) != (column.type == "boolean"):
-        return f"is not {column.kind}"
-    if column.type == "string":
-        if not isinstance(value, str):
-            return f"is not {column.kind}"
-        if not is_unicode(value):
-            return "is not valid Unicode"
-    if column.type in ("float", "integer"):
-        if not isinstance(value, int | float):
-            return f"is not {column.kind}"
-        if fault := _fault_of_number(column, value):
-            return fault
-    if column.categories and value not in column.categories:
-        return "is not one of the known values"
-    return ""
-
-
-def is_unicode(text: str) -> bool:
-    """Whether it can be encoded: JSON lets half of a surrogate pair stand alone, and onnxruntime stops at it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fault_of_number(column: Column, value: float) -> str:
-    if not abs(value) <= sys.float_info.max:  # NaN, infinity, 10 ** 400
-        return "is not a finite number"
-    if column.type == "integer" and isinstance(value, float) and not value.is_integer():
-        return "is not a whole number"
-    if column.type == "integer" and not -BEYOND <= float(value) < BEYOND:
-        return "has more than 64 bits"
-    if column.minimum is not None and value < column.minimum:
-        return f"is below {column.minimum:g}"
-    if column.maximum is not None and value > column.maximum:
-        return f"is above {column.maximum:g}"
-    return ""
-
-
 def _array(column: Column, records: Sequence[Any]) -> np.ndarray:
     # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
     values = [math.nan if value is None else value for value in (record[column.name] for record in records)]
     return np.array(values, dtype=object if column.type == "string" else np.float64)
 
 
-# --- Columns as a file holds them, checked against the contract at once: what `records` finds row by row, faster.
-#
-# A test draws rows and holds both checks against each other.
-
-Mask = NDArray[np.bool_]
+# --- Columns as a file holds them.
 
 
 class Values(NamedTuple):
@@ -183,17 +237,35 @@ class Checked(NamedTuple):
 
 def check_columns(contract: Contract, given: Mapping[str, Values]) -> Checked:
     """Every fault in n rows, and one array for each of the contract's columns. `given` has all of them."""
-    rows = len(next(iter(given.values())).missing)
-    bad, found = np.zeros(rows, dtype=np.bool_), []
+    bad = np.zeros(len(next(iter(given.values())).missing), np.bool_)
+    columns, found = {}, []
     for place, column in enumerate(contract.columns):
-        faulty = np.zeros(rows, dtype=np.bool_)
-        for problem, mask in _problems(column, *given[column.name]):
-            found += [(row, place, problem) for row in np.flatnonzero(mask & ~faulty).tolist()]
-            faulty |= mask
-        bad |= faulty
-    columns, mends = contract.columns, [mend_of(column) for column in contract.columns]
-    faults = [Fault(row, columns[place].name, problem, mends[place]) for row, place, problem in sorted(found)]
-    return Checked({column.name: _known_array(column, given[column.name]) for column in columns}, bad, faults)
+        values, missing, wrong = _as_graphs(column, given[column.name])
+        for problem, rows in _problems(column, values, missing, wrong):
+            bad[rows] = True
+            found += [(row, place, problem) for row in rows.tolist()]
+        values[missing] = math.nan  # in text columns too, as in training
+        columns[column.name] = values
+    names, mends = contract.names, [mend_of(column) for column in contract.columns]
+    return Checked(columns, bad, [Fault(row, names[at], problem, mends[at]) for row, at, problem in sorted(found)])
+
+
+def _as_graphs(column: Column, given: Values) -> Values:
+    """A copy in the type that the graph takes; all wrong, where the column is of another one."""
+    values, missing, wrong = given
+    if column.type == "string" and values.dtype == object:
+        missing = missing | (values == "")
+    if values.dtype.kind not in _ARRAYS[column.type]:
+        values, wrong = np.full(len(values), math.nan), ~missing
+    return Values(values.astype(object if column.type == "string" else np.float64), missing, wrong & ~missing)
+
+
+def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask) -> Iterator[tuple[str, Rows]]:
+    if not column.nullable:
+        yield _MISSING, np.flatnonzero(missing)
+    yield f"is not {column.kind}", np.flatnonzero(wrong)
+    for _, problem, rows in unmet(column, values, np.flatnonzero(~(missing | wrong))):
+        yield problem, rows
 
 
 def faults_of_answers(prediction: Prediction) -> list[Fault]:
@@ -202,65 +274,3 @@ def faults_of_answers(prediction: Prediction) -> list[Fault]:
     rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
     mend = "Give values nearer to those that the model was trained on"
     return [Fault(row, None, "has no finite answer", mend) for row in rows]
-
-
-def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask) -> Iterator[tuple[str, Mask]]:
-    """Problems and the rows that have them, the first that fits a row first: the order of `fault_of_value`."""
-    if column.type == "string" and values.dtype == object:
-        missing = missing | (values == "")
-    if not column.nullable:
-        yield "has no value", missing
-    there = ~missing
-    kinds = {"string": "O", "boolean": "b"}.get(column.type, "iuf")
-    yield f"is not {column.kind}", there & (wrong | (values.dtype.kind not in kinds))
-    if values.dtype.kind not in kinds:
-        return
-    if column.type == "string":
-        yield "is not valid Unicode", there & _not_unicode(values, there)
-    elif column.type in ("integer", "float"):
-        yield from ((problem, there & mask) for problem, mask in _problems_of_numbers(column, values))
-    if column.categories:
-        yield "is not one of the known values", there & ~_known(column, values)
-
-
-def _problems_of_numbers(column: Column, values: NDArray[Any]) -> Iterator[tuple[str, Mask]]:
-    low, high = column.minimum, column.maximum
-    if values.dtype.kind == "f":
-        yield "is not a finite number", ~(np.abs(values) <= sys.float_info.max)
-        if column.type == "integer":
-            yield "is not a whole number", values != np.floor(values)
-    else:  # whole numbers are compared with whole ones: beyond 2 ** 53 not each of them is a float
-        low = math.ceil(low) if low is not None and math.isfinite(low) else low
-        high = math.floor(high) if high is not None and math.isfinite(high) else high
-    if column.type == "integer":
-        floats = values.astype(np.float64, copy=False)
-        yield "has more than 64 bits", ~((floats >= -BEYOND) & (floats < BEYOND))
-    if column.minimum is not None:
-        yield f"is below {column.minimum:g}", values < low
-    if column.maximum is not None:
-        yield f"is above {column.maximum:g}", values > high
-
-
-def _known(column: Column, values: NDArray[Any]) -> Mask:
-    if values.dtype == object:
-        known = set(column.categories)
-        return np.fromiter((value in known for value in values), np.bool_, len(values))
-    return np.logical_or.reduce([values == category for category in column.categories])
-
-
-def _not_unicode(texts: NDArray[Any], there: Mask) -> Mask:
-    if is_unicode("".join(texts[there])):
-        return np.zeros(len(texts), dtype=np.bool_)
-    return np.fromiter((isinstance(text, str) and not is_unicode(text) for text in texts), np.bool_, len(texts))
-
-
-def _known_array(column: Column, given: Values) -> NDArray[Any]:
-    values, missing, _ = given
-    if column.type == "string":
-        array = values.astype(object)
-    elif values.dtype.kind in "biuf":
-        array = values.astype(np.float64)
-    else:
-        return np.full(len(values), math.nan)  # texts instead of numbers: each row is bad
-    array[missing] = math.nan  # in text columns too, as in training
-    return array

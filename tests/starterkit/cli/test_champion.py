@@ -93,7 +93,7 @@ from starterkit.serving.http.app import create_app
 from starterkit.settings import load_settings
 settings = load_settings()
 served = find_champion(settings, {f"Path({folder!r})" if folder else None})
-create_app(lambda: served, settings.serving)
+create_app(served, settings.serving)
 print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, timeout=120)

@@ -22,8 +22,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.serving.graph import Columns
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.requests import ServedModel
-from starterkit.serving.predictor import Predictor
+from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import DataSettings, ExportSettings, ServingSettings, Stage, TrainingSettings
 from starterkit.training.export.exporter import OnnxExporter
 from starterkit.training.trainer import Trainer
@@ -112,7 +111,7 @@ class Exported:
         return dict(self.contract.example)
 
     def app(self, **settings: object) -> FastAPI:
-        return create_app(lambda: self.model, ServingSettings.model_validate(settings))
+        return create_app(self.model, ServingSettings.model_validate(settings))
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +161,6 @@ def faulty(houses: Exported) -> Callable[..., FastAPI]:
 
     def make(**how: Any) -> FastAPI:
         predictor: Any = FaultyPredictor(houses.contract, **how)
-        return create_app(lambda: ServedModel("local.houses", "3", predictor), ServingSettings.model_validate({}))
+        return create_app(ServedModel("local.houses", "3", predictor), ServingSettings.model_validate({}))
 
     return make

@@ -11,10 +11,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from starterkit.errors import ContractError
-from starterkit.serving.http.app import create_app
-from starterkit.settings import ServingSettings
-
 
 @contextmanager
 def running(app: FastAPI) -> Iterator[tuple[str, int]]:
@@ -94,15 +90,3 @@ def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     assert answer.status_code == 500
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "7654321" not in caplog.text
-
-
-def test_a_failed_start_is_told_in_one_line(caplog):
-    def load():
-        raise ContractError("model.onnx is not there", "Export the model again")
-
-    app = create_app(load, ServingSettings.model_validate({}))
-    with pytest.raises(SystemExit):
-        uvicorn.run(app, port=0, log_config=None)
-    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert errors == ["model.onnx is not there. Export the model again.", "Application startup failed. Exiting."]
-    assert "Traceback" not in caplog.text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from starterkit.contract import Prediction
-from starterkit.serving.http.answers import answer, prediction_content
+from starterkit.serving.http.app import answer, prediction_content
 from starterkit.serving.validation import read_records
 
 HOUSES = [
