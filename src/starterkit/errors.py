@@ -1,6 +1,8 @@
 """What the kit raises: one line that names the thing and where it was found, and one that says what to do."""
 
 import errno
+import sysconfig
+import traceback
 
 
 class KitError(Exception):
@@ -82,3 +84,18 @@ def of_machine(error: OSError) -> KitError | None:
 def first_line(error: BaseException | str) -> str:
     """The first line of a message, or the error's name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+# --- Where the project's own code failed: the one part of a traceback that its author wants to see.
+
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+
+
+def place_of(error: BaseException) -> str:
+    """The file and the line that raised, or that called the library which did."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
+    last = (own or frames)[-1]
+    return f"{last.filename}, line {last.lineno}"

@@ -45,7 +45,9 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     problem = model.problem
     run.log_parameters(lineage.parameters)  # without what may be a secret
     run.tag(lineage.to_tags())
-    run.tag({"task": problem.task, "metric": problem.metric, "holdout_rows": str(len(dataset.holdout))})
+    metric = problem.deciding_metric
+    run.tag({"task": problem.task, "metric": metric.name, "greater_is_better": str(metric.greater_is_better)})
+    run.tag({"holdout_rows": str(len(dataset.holdout))})
     with scratch_folder() as scratch:
         kept = scratch / ROWS_FILE
         kept.write_bytes(RowRecord.of(dataset).to_bytes())
@@ -63,7 +65,7 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
     problem, contract = model.problem, exported.contract
     model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, example(model, dataset))
     answers = Predictor(exported.folder).predict(dataset.holdout.columns)
-    evaluated = evaluate("exported", problem.task, dataset.holdout, answers, contract.classes)
+    evaluated = evaluate("exported", problem.all_metrics, dataset.holdout, answers, contract.classes)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     run.log_scores(evaluated.scores, model_id=model_id, dataset=holdout)
     return model_id
@@ -103,7 +105,7 @@ def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
 
     problem: Problem = model.problem
     importances = permutation_importance(model, rows)
-    run.log_figure(importance_figure(importances, problem.metric), "importance")
+    run.log_figure(importance_figure(importances, problem.deciding_metric.name), "importance")
     if problem.task == "regression":
         label = f"{problem.target.name} ({problem.target.unit})" if problem.target.unit else problem.target.name
         figure = residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
@@ -166,7 +168,7 @@ class Pipeline:
         self.settings = settings
         self._progress = progress
         self._trainer = Trainer(problem, settings.training)
-        self._gate = Gate(settings.gate, problem.task, problem.checks)
+        self._gate = Gate(settings.gate, problem.task, problem.checks, problem.all_metrics)
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -226,7 +228,7 @@ class Pipeline:
                 trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
                 record_training(run, model, dataset, trained.lineage)
                 self._describer.run(run.id)
-            metric = self._problem.metric
+            metric = self._problem.deciding_metric.name
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
         return trained
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -117,6 +117,41 @@ class Evidence:
     reactions: tuple[Reaction, ...] = ()
 
 
+Outcome = Literal["not worse", "worse", "not enough rows"]
+"""What a comparison came to."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A challenger beside another version, on the same rows.
+
+    Attributes
+    ----------
+    figure, serving
+        The metric of the challenger and of the champion.
+    margin
+        How much worse is tolerated, in the metric's own unit.
+    low, high
+        The interval of the shortfall.
+    same
+        Both gave the very same answers.
+    units, differing, needed
+        How many independent rows, or groups, there are, in how many of them the two differ, and about how many rows
+        would tell; 0 where none would.
+    """
+
+    outcome: Outcome
+    figure: float
+    serving: float
+    margin: float
+    low: float
+    high: float
+    same: bool
+    units: int
+    differing: int
+    needed: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What one check found. `figure` and `limit` are what it compared, where it compared two numbers.
@@ -133,6 +168,13 @@ class Verdict:
     undecided: bool = False
     mend: str = ""
     off: bool = False
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything but the comparisons, with the outcome in words."""
+        told = {key: value for key, value in vars(self).items() if key != "comparisons"}
+        return {**told, "outcome": self.outcome}
 
     @property
     def told(self) -> str:

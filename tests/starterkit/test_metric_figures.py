@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from starterkit.contract import Prediction
-from starterkit.metrics import METRICS, compute_scores, weighted_figure
+from starterkit.metrics import METRICS, compute_scores, metrics_for
 
 SEEDS = range(20)
 
@@ -62,19 +62,19 @@ def test_figures_are_scikit_learns(classes: int, seed: int) -> None:
     actual, answers, labels = classification(seed, classes) if classes else (*regression(seed), [])
     once = np.ones(len(actual))
     task = "classification" if classes else "regression"
-    scores = compute_scores(task, actual, answers, labels)
+    scores = compute_scores(metrics_for(task), actual, answers, labels)
     assert scores == pytest.approx(of_scikit_learn(actual, answers, labels, once), rel=1e-9)
     weights = weights_for(actual, seed)
     expected = of_scikit_learn(actual, answers, labels, weights)
     both = np.vstack([once, weights])
     for name, figure in expected.items():
-        assert weighted_figure(name, actual, answers, labels)(both)[1] == pytest.approx(figure, rel=1e-9), name
+        assert METRICS[name].weighted(actual, answers, labels)(both)[1] == pytest.approx(figure, rel=1e-9), name
 
 
 def test_the_area_of_several_classes_is_scikit_learns_one_against_the_rest() -> None:
     actual, answers, labels = classification(0, 4)
     expected = metrics.roc_auc_score(actual, answers.probabilities, multi_class="ovr", labels=labels)
-    assert compute_scores("classification", actual, answers, labels)["roc_auc"] == pytest.approx(expected)
+    assert METRICS["roc_auc"].score(actual, answers, labels) == pytest.approx(expected)
 
 
 def test_a_row_that_counts_twice_is_a_row_that_is_there_twice() -> None:
@@ -83,15 +83,15 @@ def test_a_row_that_counts_twice_is_a_row_that_is_there_twice() -> None:
     weights[0] = 2
     values = np.append(answers.values, answers.values[0])
     for name in ("rmse", "mae", "r2"):
-        twice = compute_scores("regression", np.append(actual, actual[0]), Prediction(values), [])[name]
-        assert weighted_figure(name, actual, answers, [])(weights[None])[0] == pytest.approx(twice)
+        twice = METRICS[name].score(np.append(actual, actual[0]), Prediction(values), [])
+        assert METRICS[name].weighted(actual, answers, [])(weights[None])[0] == pytest.approx(twice)
 
 
 def test_what_has_no_figure_is_not_a_number() -> None:
     same = Prediction(np.array([1.0, 2.0]))
-    assert np.isnan(compute_scores("regression", np.array([5.0, 5.0]), same, [])["r2"])
+    assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
     one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
-    scores = compute_scores("classification", np.array(["a", "a"]), one_class, ["a", "b"])
+    scores = compute_scores(metrics_for("classification"), np.array(["a", "a"]), one_class, ["a", "b"])
     assert np.isnan(scores["roc_auc"])
     assert scores["accuracy"] == 1
 
@@ -104,5 +104,5 @@ def test_an_answer_that_is_not_a_number_spoils_the_figure(name: str) -> None:
         answers.values[0] = np.nan
     else:
         answers.probabilities[0] = np.nan
-    figure = compute_scores(task, actual, answers, labels)[name]
+    figure = METRICS[name].score(actual, answers, labels)
     assert np.isnan(figure) or name == "accuracy"

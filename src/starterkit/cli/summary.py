@@ -127,8 +127,7 @@ def refusal(judged: Judgement) -> Refused:
 def judgement_as_json(judged: Judgement) -> dict[str, Any]:
     """The decision for a script. A figure that is not a number is null, for JSON has none."""
     verdicts = [
-        {**vars(one), "figure": _finite(one.figure), "limit": _finite(one.limit), "outcome": one.outcome}
-        for one in judged.decision.verdicts
+        {**one.content, "figure": _finite(one.figure), "limit": _finite(one.limit)} for one in judged.decision.verdicts
     ]
     return {
         "model": judged.version.model,
@@ -156,7 +155,7 @@ def _show_scores(model: TrainedModel, rows: int) -> None:
     out = console()
     out.print(f"\n[bold]Holdout[/]  {rows} rows that no model is trained on")
     scores = [
-        (f"{name}{' (decides)' if name == model.problem.metric else ''}", _number(score), _number(naive))
+        (f"{name}{' (decides)' if name == model.problem.deciding_metric.name else ''}", _number(score), _number(naive))
         for (name, score), naive in zip(model.evaluation.scores.items(), model.baseline.scores.values(), strict=True)
     ]
     out.print(table(scores, header=("metric", "model", "naive guess"), right=(1, 2)))

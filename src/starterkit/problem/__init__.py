@@ -1,5 +1,6 @@
 """The contract between the user's code and the kit. The one module of the kit that a project imports."""
 
+from starterkit.metrics import Metric
 from starterkit.problem.columns import feature, group, identifier, target, time
 from starterkit.problem.discovery import find_problem
 from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
@@ -14,6 +15,7 @@ __all__ = [
     "Holdout",
     "Invariance",
     "Jitter",
+    "Metric",
     "Problem",
     "Source",
     "Verdict",

@@ -3,8 +3,7 @@
 from importlib.metadata import EntryPoint
 
 from starterkit.entry import project_entry
-from starterkit.errors import ProblemError
-from starterkit.problem.estimator import place_of
+from starterkit.errors import ProblemError, place_of
 from starterkit.problem.problem import Problem
 
 

@@ -1,8 +1,6 @@
 """From settings to an unfitted estimator: every parameter named, typed and checked before any work."""
 
 import inspect
-import sysconfig
-import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -10,25 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from starterkit.contract import Scalar, Task
-from starterkit.errors import ProblemError
+from starterkit.errors import ProblemError, place_of
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
-
-# --- Where the project's own code failed: the one part of a traceback that its author wants to see.
-
-_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-
-
-def place_of(error: BaseException) -> str:
-    """The file and the line that raised, or that called the library which did."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
-    last = (own or frames)[-1]
-    return f"{last.filename}, line {last.lineno}"
-
 
 Factory = Callable[..., Any]
 """Builds an unfitted estimator; its keyword arguments are the parameters."""

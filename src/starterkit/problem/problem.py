@@ -1,18 +1,19 @@
 """`Problem`: what a project says about its data, its estimator and what makes a model good."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starterkit.contract import Column, Role, Scalar, Task
-from starterkit.errors import KitError, ProblemError
-from starterkit.metrics import METRICS, Metric, metrics_for
+from starterkit.errors import KitError, ProblemError, place_of
+from starterkit.metrics import Metric, metrics_for
 from starterkit.problem.columns import read_columns
-from starterkit.problem.estimator import build_estimator, complete_parameters, place_of
+from starterkit.problem.estimator import build_estimator, complete_parameters
 from starterkit.problem.expectations import Expectation, refuse_unknown_features
+from starterkit.problem.scorers import all_metrics
 from starterkit.verdict import Check
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ class Problem:
         Builds an unfitted scikit-learn estimator. Its keyword arguments, with types and defaults, are the
         parameters that ``training.params`` may set; an argument called ``random_state`` gets ``training.seed``.
     metric
-        The metric that decides between two models: rmse, mae, r2, log_loss, roc_auc or accuracy.
+        The metric that decides between two models: rmse, mae, r2, log_loss, roc_auc or accuracy, any scorer of
+        scikit-learn's by its name, or a `Metric` with a function of your own.
+    metrics
+        Further ones that are computed, shown and can be limited (``gate.limits``), given likewise.
     load
         Turns the stage's source into a data frame that fits the schema. By default the source as it is.
     holdout
@@ -112,7 +116,8 @@ class Problem:
     task: Task
     schema: "type[pa.DataFrameModel]"
     estimator: "Callable[..., BaseEstimator]"
-    metric: str
+    metric: str | Metric
+    metrics: Sequence[str | Metric] = ()
     load: "Callable[[Source], pd.DataFrame]" = _read_all
     holdout: Holdout = Holdout()  # frozen
     checks: tuple[Check, ...] = ()
@@ -127,12 +132,10 @@ class Problem:
         if not callable(self.estimator):
             what = f"the problem's estimator is a {type(self.estimator).__name__}"
             raise ProblemError(what, "Give a function that builds one, so that training.params can set its arguments")
-        allowed = [metric.name for metric in metrics_for(self.task)]
-        if not allowed:
+        if not metrics_for(self.task):
             raise ProblemError(f"task '{self.task}' is not one that the kit knows", "Use regression or classification")
-        if self.metric not in allowed:
-            raise ProblemError(f"metric '{self.metric}' is not one for {self.task}", f"Use one of {', '.join(allowed)}")
         self._refuse_contradicting_columns()
+        _ = self.all_metrics  # which refuses a name that is none
         needed: Role = "time" if self.holdout.cutoff else "identifier"
         if not self._with_role(needed) and not (needed == "identifier" and self._with_role("group")):
             raise ProblemError(f"the holdout needs a column declared with {needed}()", "Add it to the schema")
@@ -185,7 +188,12 @@ class Problem:
 
     @property
     def deciding_metric(self) -> Metric:
-        return METRICS[self.metric]
+        return next(metric for metric in self.all_metrics if metric.name == str(self.metric))
+
+    @cached_property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """Every metric that is computed for a model: the kit's for the task, and the project's."""
+        return all_metrics(self.task, (self.metric, *self.metrics), len(self.target.categories))
 
     def parameters(self, given: Mapping[str, Scalar | None], seed: int) -> dict[str, Any]:
         """Every parameter of the estimator: those given, the seed, and the defaults of the rest.

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from starterkit.contract import Column, Lineage, Treatment
-from starterkit.metrics import metrics_for
 from starterkit.problem import Problem
 from starterkit.tracking.queries import describe_experiment, describe_run, look_up
 from starterkit.tracking.registry import ModelRegistry, Version
@@ -69,9 +68,10 @@ class Trained:
 
 def experiment_text(problem: Problem, place: Place) -> str:
     """What all runs of an experiment are about."""
+    metric = problem.deciding_metric.name
     return _paragraphs(
         _subject(problem),
-        f"Each run trains one estimator and is judged by **{problem.metric}** on rows that are held out for good.",
+        f"Each run trains one estimator and is judged by **{metric}** on rows that are held out for good.",
         f"What came of the runs: the {place.model_link}.",
         _columns(problem),
     )
@@ -136,11 +136,11 @@ def _subject(problem: Problem) -> str:
 
 def _in_short(problem: Problem, trained: Trained | None) -> str:
     """The subject with the deciding figure: a run's page shows three lines until somebody asks for more."""
-    figures = trained.metrics if trained else {}
-    figure, naive = figures.get(problem.metric), figures.get(f"baseline_{problem.metric}")
+    figures, metric = trained.metrics if trained else {}, problem.deciding_metric.name
+    figure, naive = figures.get(metric), figures.get(f"baseline_{metric}")
     if figure is None or naive is None:
         return _subject(problem)
-    return f"{_subject(problem)} Holdout {problem.metric} {_number(figure)}, where a naive guess has {_number(naive)}."
+    return f"{_subject(problem)} Holdout {metric} {_number(figure)}, where a naive guess has {_number(naive)}."
 
 
 def _data(trained: Trained) -> str:
@@ -162,10 +162,11 @@ def _treated(lineage: Lineage) -> str:
 
 def _scores(problem: Problem, trained: Trained) -> str:
     """The deciding metric first, each beside the naive guess's."""
-    metrics = sorted(metrics_for(problem.task), key=lambda metric: metric.name != problem.metric)
+    deciding = problem.deciding_metric.name
+    metrics = sorted(problem.all_metrics, key=lambda metric: metric.name != deciding)
     rows = []
     for metric in (metric for metric in metrics if metric.name in trained.metrics):
-        better, decides = "more" if metric.greater_is_better else "less", metric.name == problem.metric
+        better, decides = "more" if metric.greater_is_better else "less", metric.name == deciding
         name = f"**{metric.name}** (decides; {better} is better)" if decides else f"{metric.name} ({better} is better)"
         naive = trained.metrics.get(f"baseline_{metric.name}")
         rows.append((name, _number(trained.metrics[metric.name]), "" if naive is None else _number(naive)))
@@ -277,7 +278,7 @@ class Describer:
         place, trained = self._look_up(champion.run if champion else "")
         self._experiment(place)
         text = model_text(self._problem, place, champion.number if champion else None, trained)
-        self._registry.describe(text, {"task": self._problem.task, "metric": self._problem.metric})
+        self._registry.describe(text, {"task": self._problem.task, "metric": self._problem.deciding_metric.name})
 
     def _experiment(self, place: Place) -> None:
         """To which all other pages lead."""

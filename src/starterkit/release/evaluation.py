@@ -159,7 +159,7 @@ def weigh(
         groups=holdout.groups,
         slices=slices_of(problem, dataset),
         challenger=_candidate(name, predictor, problem, dataset),
-        baseline=evaluate("naive guess", problem.task, holdout, guess, predictor.contract.classes),
+        baseline=evaluate("naive guess", problem.all_metrics, holdout, guess, predictor.contract.classes),
         champion=answered,
         champion_contract=champion[1].contract if champion else None,
         champion_fault=fault,
@@ -209,7 +209,7 @@ def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Datas
             raise ContractError(f"it takes column '{column.name}' as {column.kind}, the data has another", _OTHER_DATA)
     if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
         raise ContractError("it does not know all classes that the holdout has", _OTHER_DATA)
-    return evaluate(name, problem.task, holdout, predictor.predict(holdout.columns), contract.classes)
+    return evaluate(name, problem.all_metrics, holdout, predictor.predict(holdout.columns), contract.classes)
 
 
 # --- `Judge` asks the gate about a version and changes nothing.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
-from starterkit.release.gate.comparison import Comparison, Rule, compare_with_champion
+from starterkit.release.gate.comparison import Rule, compare_with_champion
 from starterkit.release.gate.gate import Decision
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
@@ -67,7 +68,7 @@ def make_record(
         "version": version.number,
         "champion": champion.number if champion else None,
         "passed": decision.passed,
-        "checks": [{**vars(verdict), "outcome": verdict.outcome} for verdict in decision.verdicts],
+        "checks": [verdict.content for verdict in decision.verdicts],
         "settings": settings.model_dump(mode="json"),
         "problem": {"name": contract.problem, "title": contract.title, "task": contract.task},
         "target": {"name": contract.target.name, "unit": contract.target.unit},
@@ -81,9 +82,9 @@ def make_record(
             "champion": dict(evidence.champion.scores) if evidence.champion else None,
             "naive guess": dict(evidence.baseline.scores),
         },
-        "comparison": _comparison(evidence, settings, None, 1),
+        "comparison": _comparison(evidence, decision, settings, ""),
         "slices": {
-            name: _comparison(evidence, settings, rows, len(evidence.slices)) | {"rows": int(rows.sum())}
+            name: _comparison(evidence, decision, settings, name) | {"rows": int(rows.sum())}
             for name, rows in evidence.slices.items()
         },
         "fit": _fit(evidence),
@@ -98,16 +99,22 @@ def make_record(
     return EvidenceRecord(_plain(content))
 
 
-def _comparison(
-    evidence: Evidence, settings: "GateSettings", rows: NDArray[np.bool_] | None, parts: int
-) -> dict[str, Any]:
-    """Challenger against champion by the gate's own rule: figures, margin and interval of the shortfall."""
+def _comparison(evidence: Evidence, decision: Decision, settings: "GateSettings", name: str) -> dict[str, Any]:
+    """Challenger against champion in a slice, or over all rows (""), as the gate compared them."""
+    rows = evidence.slices.get(name)
+    alone = {"units": len(evidence.actual) if rows is None else int(rows.sum())}
     if evidence.champion is None:
-        chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
-        return {"units": int(chosen.sum())}
+        return alone
+    known = [verdict.comparisons[name] for verdict in decision.verdicts if name in verdict.comparisons]
+    if known:
+        return asdict(known[0])
+    # The stage has switched the check off: what it would have seen is kept. Or a metric of the project's own failed.
     rule = Rule(settings.tolerance, settings.min_rows)
-    found: Comparison = compare_with_champion(evidence, replace(rule, error_rate=rule.error_rate / parts), rows)
-    return asdict(found)
+    parts = 1 if rows is None else len(evidence.slices)
+    try:
+        return asdict(compare_with_champion(evidence, replace(rule, error_rate=rule.error_rate / parts), rows))
+    except ProblemError:
+        return alone
 
 
 def _fit(evidence: Evidence) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from starterkit.contract import Column, Prediction, Scalar
 from starterkit.data.dataset import Dataset
 from starterkit.errors import ProblemError
-from starterkit.metrics import compute_scores
 from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
@@ -86,7 +85,7 @@ class _Observer:
     def _score(self, answers: Prediction) -> float:
         classes = self._predictor.contract.classes
         actual = self._dataset.holdout.target.to_numpy()
-        return compute_scores(self._problem.task, actual, answers, classes)[self._problem.metric]
+        return self._problem.deciding_metric.score(actual, answers, classes)
 
     def _number(self, answers: Prediction, label: Scalar | None) -> NDArray[np.float64]:
         """One number a row: the value, or the probability of a class."""

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from starterkit.data.dataset import Rows
-from starterkit.metrics import compute_scores
 from starterkit.training.trainer import TrainedModel, predict
 
 # --- What a model looks at, and how a classifier separates: the numbers behind the figures.
@@ -25,10 +24,10 @@ def permutation_importance(model: TrainedModel, rows: Rows) -> Mapping[str, tupl
     from sklearn.inspection import permutation_importance as compute
 
     metric, task = model.problem.deciding_metric, model.problem.task
-    name, sign = metric.name, 1 if metric.greater_is_better else -1
+    sign = 1 if metric.greater_is_better else -1
 
     def score(estimator: Any, features: Any, target: Any) -> float:
-        return sign * compute_scores(task, np.asarray(target), predict(estimator, task, features), model.classes)[name]
+        return sign * metric.score(np.asarray(target), predict(estimator, task, features), model.classes)
 
     found: Any = compute(model.estimator, rows.features, rows.target, scoring=score, n_repeats=_REPEATS, random_state=0)
     return {

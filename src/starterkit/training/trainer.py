@@ -1,7 +1,7 @@
 """`Trainer`: one dataset and one set of parameters in, one fitted and evaluated model out."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,9 @@ import pandas as pd
 
 from starterkit.contract import Prediction, Scalar, Task
 from starterkit.data.dataset import Dataset, Rows, Table
-from starterkit.errors import DataError, KitError, ProblemError, first_line
-from starterkit.metrics import compute_scores
+from starterkit.errors import DataError, KitError, ProblemError, first_line, place_of
+from starterkit.metrics import Metric, compute_scores
 from starterkit.problem import Problem
-from starterkit.problem.estimator import place_of
 from starterkit.settings import TrainingSettings
 from starterkit.verdict import Candidate
 
@@ -42,9 +41,11 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
     return Prediction(values, probabilities)
 
 
-def evaluate(name: str, task: Task, rows: Rows, prediction: Prediction, classes: Sequence[Scalar]) -> Candidate:
-    """Every metric of the task, for answers over these rows."""
-    scores = compute_scores(task, rows.target.to_numpy(), prediction, classes)
+def evaluate(
+    name: str, metrics: Iterable[Metric], rows: Rows, prediction: Prediction, classes: Sequence[Scalar]
+) -> Candidate:
+    """Every metric of the problem, for answers over these rows."""
+    scores = compute_scores(metrics, rows.target.to_numpy(), prediction, classes)
     return Candidate(name=name, prediction=prediction, scores=scores)
 
 
@@ -143,7 +144,7 @@ class Trainer:
 
     def evaluate(self, fitted: Any, dataset: Dataset) -> TrainedModel:
         """A fitted estimator's figures over the holdout, beside the naive guess's."""
-        task, holdout = self._problem.task, dataset.holdout
+        task, metrics, holdout = self._problem.task, self._problem.all_metrics, dataset.holdout
         classes = tuple(fitted.classes_.tolist()) if task == "classification" else ()
         unseen = set(holdout.target.unique().tolist()) - set(classes)
         if task == "classification" and unseen:
@@ -156,8 +157,8 @@ class Trainer:
             estimator=fitted,
             parameters=self._parameters,
             classes=classes,
-            evaluation=evaluate("challenger", task, holdout, prediction, classes),
-            baseline=evaluate("baseline", task, holdout, guess, classes),
+            evaluation=evaluate("challenger", metrics, holdout, prediction, classes),
+            baseline=evaluate("baseline", metrics, holdout, guess, classes),
         )
 
 
@@ -180,13 +181,13 @@ def require_contrast(dataset: Dataset) -> None:
 
 def compare_quality(problem: Problem, training: TrainingSettings, raw: Table, treated: Table) -> dict[str, Any]:
     """The deciding metric of the problem's estimator, trained and scored on raw rows and on treated ones, one seed."""
-    trainer = Trainer(problem, training)
-    found: dict[str, Any] = {"metric": problem.metric}
+    trainer, metric = Trainer(problem, training), problem.deciding_metric.name
+    found: dict[str, Any] = {"metric": metric}
     for name, table in (("raw", raw), ("treated", treated)):
         try:
             model = trainer.fit(table.apart(problem, "the data"))
         except KitError as error:  # what the estimator cannot do is worth a word, and hinders nobody
             return {**found, "not_measured": f"{name} rows: {error.what}"}
-        found[name] = model.evaluation.scores[problem.metric]
-        found[f"naive_{name}"] = model.baseline.scores[problem.metric]
+        found[name] = model.evaluation.scores[metric]
+        found[f"naive_{name}"] = model.baseline.scores[metric]
     return found

@@ -89,7 +89,7 @@ def try_out(problem: Problem, dataset: Dataset) -> Trial:
         warnings.simplefilter("ignore")
         model = Trainer(problem, TrainingSettings()).fit(dataset)
     scores, naive = model.evaluation.scores, model.baseline.scores
-    metric = problem.metric
+    metric = problem.deciding_metric.name
     limits = {}
     for name in _LIMITED[problem.task]:
         figure, guess = scores[name], naive[name]

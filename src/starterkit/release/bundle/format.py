@@ -118,7 +118,7 @@ def _seal(path: Path) -> Sealed:
 
 # --- What MLflow says of a version and its run, as far as it goes to another server: ``record.json``. Pure data.
 
-_OF_A_RUN = ("task", "metric", "holdout_rows")
+_OF_A_RUN = ("task", "metric", "greater_is_better", "holdout_rows")
 EVIDENCE = "evidence"
 """The tag of a version that holds the SHA-256 of its gate's evidence."""
 

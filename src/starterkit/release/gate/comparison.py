@@ -5,18 +5,17 @@ See docs/decisions/0012-statistics.md.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Prediction, Scalar
-from starterkit.metrics import Metric, WeightedFigure, weighted_figure
-from starterkit.verdict import Candidate, Evidence
+from starterkit.metrics import Metric, WeightedFigure, is_broken
+from starterkit.verdict import Candidate, Comparison, Evidence, Outcome
 
 # --- How sure a difference between two versions is, when both answered the same rows.
 
-_RESAMPLES = 2000
 _CELLS = 2_000_000
 """Weights held at once: 16 MB, however many rows there are."""
 _SEED = 7919
@@ -60,7 +59,10 @@ def paired_shortfall(
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 and 13.
     """
     sign = -1 if metric.greater_is_better else 1
-    drawn = [sign * (challenger(weights) - champion(weights)) for weights in _resamples(groups)]
+    drawn = [
+        sign * (challenger(weights) - champion(weights))
+        for weights in _resamples(groups, metric.resamples(len(groups)))
+    ]
     differences = np.concatenate(drawn)
     defined = differences[np.isfinite(differences)]
     low = high = float("nan")
@@ -69,12 +71,12 @@ def paired_shortfall(
     return Shortfall(float(low), float(high), _count(groups))
 
 
-def _resamples(groups: NDArray[np.integer]) -> Iterator[NDArray[np.float64]]:
-    """Weights for some resamples at a time, b × n."""
+def _resamples(groups: NDArray[np.integer], resamples: int) -> Iterator[NDArray[np.float64]]:
+    """Weights for some of the resamples at a time, b × n."""
     random, units = np.random.default_rng(_SEED), _count(groups)
     at_once = max(1, _CELLS // len(groups))
-    for begin in range(0, _RESAMPLES, at_once):
-        count = min(at_once, _RESAMPLES - begin)
+    for begin in range(0, resamples, at_once):
+        count = min(at_once, resamples - begin)
         draws = random.integers(0, units, (count, units)) + units * np.arange(count)[:, None]
         times = np.bincount(draws.ravel(), minlength=count * units).reshape(count, units)
         yield times[:, groups].astype(np.float64)
@@ -88,8 +90,6 @@ def _count(groups: NDArray[np.integer]) -> int:
 #
 # A version passes when, on the same rows, the interval of its shortfall stays within the margin. It is worse when the
 # interval goes beyond the margin and is all above zero. Anything else, or too few rows, is "not enough rows".
-
-Outcome = Literal["not worse", "worse", "not enough rows"]
 
 LEAST_DIFFERING = 10
 """With fewer rows, or groups, that speak for one of the two, too many resamples lack them all."""
@@ -114,37 +114,6 @@ class Rule:
     error_rate: float = 0.05
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What came of it.
-
-    Attributes
-    ----------
-    figure, serving
-        The metric of the challenger and of the champion.
-    margin
-        How much worse is tolerated, in the metric's own unit.
-    low, high
-        The interval of the shortfall.
-    same
-        Both gave the very same answers.
-    units, differing, needed
-        How many independent rows, or groups, there are, in how many of them the two differ, and about how many rows
-        would tell; 0 where none would.
-    """
-
-    outcome: Outcome
-    figure: float
-    serving: float
-    margin: float
-    low: float
-    high: float
-    same: bool
-    units: int
-    differing: int
-    needed: int
-
-
 def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_] | None = None) -> Comparison:
     """Challenger against champion over the holdout, or over some of its rows (n booleans)."""
     assert evidence.champion is not None
@@ -163,15 +132,15 @@ def compare_with(
     chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
     actual, metric = evidence.actual[chosen], evidence.metric
     answers, served = _rows_of(evidence.challenger.prediction, chosen), _rows_of(other.prediction, chosen)
-    ours = weighted_figure(metric.name, actual, answers, evidence.contract.classes)
-    theirs = weighted_figure(metric.name, actual, served, classes)
+    ours = metric.weighted(actual, answers, evidence.contract.classes)
+    theirs = metric.weighted(actual, served, classes)
     once = np.ones((1, len(actual)))
     figure, serving = float(ours(once)[0]), float(theirs(once)[0])
     margin = rule.tolerance * metric.loss(serving)
     groups = _groups(evidence, chosen)
     found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
     differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
-    broken, same = _is_broken(answers), _same(metric, answers, served)
+    broken, same = is_broken(answers), _same(metric, answers, served)
     enough = found.units >= rule.min_rows and differing >= LEAST_DIFFERING
     outcome: Outcome = "not enough rows"
     if not broken and (same or (enough and found.high <= margin)):
@@ -222,19 +191,13 @@ def _differ(metric: Metric, actual: NDArray[Any], one: Prediction, other: Predic
     """Which of n rows speak for one of the two. For the accuracy they do where one alone is right."""
     if metric.name == "accuracy":
         return (one.values == actual) != (other.values == actual)
-    if one.probabilities is None or other.probabilities is None:
+    if not metric.probabilities or one.probabilities is None or other.probabilities is None:
         return one.values != other.values
     return (one.probabilities != other.probabilities).any(axis=1)
 
 
-def _is_broken(prediction: Prediction) -> bool:
-    """An answer is no number."""
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
-    return bool(np.isnan(numbers).any())
-
-
 def _same(metric: Metric, one: Prediction, other: Prediction) -> bool:
     pairs: list[tuple[Any, Any]] = [(one.values, other.values)]
-    if metric.name != "accuracy":  # which looks at labels alone
+    if metric.probabilities:  # others look at labels alone
         pairs.append((one.probabilities, other.probabilities))
     return all(np.array_equal(mine, yours) for mine, yours in pairs if mine is not None)

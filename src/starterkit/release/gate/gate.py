@@ -1,6 +1,5 @@
 """`Gate`: asks every check and lets a version pass only if all of them do."""
 
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from starterkit.contract import Task
-from starterkit.errors import SettingsError
-from starterkit.metrics import metrics_for
+from starterkit.errors import KitError, SettingsError, place_of
+from starterkit.metrics import Metric, metrics_for
 from starterkit.release.gate.checks import (
     HoldoutUnseen,
     LatencyWithin,
@@ -50,16 +49,18 @@ class Decision:
 
 
 class Gate:
-    """The kit's checks with the stage's limits, then the project's own.
+    """The kit's checks with the stage's limits, then the project's own; limits are of the task's metrics or `metrics`.
 
     Raises
     ------
     SettingsError
-        A limit is set for a metric that this task does not have, or a check is named that there is not.
+        A limit is set for a metric that the problem does not have, or a check is named that there is not.
     """
 
-    def __init__(self, settings: "GateSettings", task: Task, checks: Iterable[Check] = ()) -> None:
-        known = [metric.name for metric in metrics_for(task)]
+    def __init__(
+        self, settings: "GateSettings", task: Task, checks: Iterable[Check] = (), metrics: Iterable[Metric] = ()
+    ) -> None:
+        known = dict.fromkeys(metric.name for metric in (*metrics_for(task), *metrics))
         for name in settings.limits:
             if name not in known:
                 raise SettingsError(f"gate.limits.{name} is no metric for {task}", f"Use {', '.join(known)}")
@@ -106,8 +107,12 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
     name = _name(check)
     try:
         verdict = check.judge(evidence)
+    except KitError as error:  # a metric of the project's own that fails for some of the rows
+        return Verdict(check=name, passed=False, reason=error.what, mend=error.mend)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
-        return Verdict(check=name, passed=False, reason=f"the check itself failed: {_place(error)}")
+        # Without its message, which could repeat a person's value.
+        reason = f"the check itself failed: {type(error).__name__} ({place_of(error)})"
+        return Verdict(check=name, passed=False, reason=reason)
     if not isinstance(verdict, Verdict):
         return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
     if fault := _fault(verdict):
@@ -123,9 +128,3 @@ def _fault(verdict: Verdict) -> str:
         if not (figure is None or isinstance(figure, Real)):
             return f"'{word}' is a {type(figure).__name__}, not a number"
     return ""
-
-
-def _place(error: Exception) -> str:
-    """The kind of failure and the line, without its message, which could repeat a person's value."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} ({frame.filename}, line {frame.lineno})"

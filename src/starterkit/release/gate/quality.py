@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from starterkit.release.gate.comparison import LEAST_DIFFERING, Comparison, Rule, compare_with, compare_with_champion
-from starterkit.verdict import Check, Evidence, Verdict
+from starterkit.release.gate.comparison import LEAST_DIFFERING, Rule, compare_with, compare_with_champion
+from starterkit.verdict import Check, Comparison, Evidence, Verdict
 
 Undecided = Literal["pass", "refuse"]
 """What becomes of a version when there are not enough rows to tell."""
@@ -115,6 +115,7 @@ class NotWorseThanChampion(Check):
             figure=found.high,
             limit=found.margin,
             undecided=undecided,
+            comparisons={"": found},
         )
 
 
@@ -162,6 +163,7 @@ class NoSliceWorse(Check):
             figure=worst.high,
             limit=worst.margin,
             undecided=bool(unsure) and not worse,
+            comparisons=found,
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
-from starterkit.metrics import METRICS, compute_scores
+from starterkit.metrics import METRICS, compute_scores, metrics_for
 from starterkit.settings import GateSettings
 from starterkit.verdict import Candidate, Cost, Evidence, Overlap
 
@@ -56,7 +56,8 @@ def evidence() -> Make:
 
         def candidate(name: str, values: Any) -> Candidate:
             answers = Prediction(np.asarray(values))
-            return Candidate(name=name, prediction=answers, scores=compute_scores("regression", actual, answers, ()))
+            scores = compute_scores(metrics_for("regression"), actual, answers, ())
+            return Candidate(name=name, prediction=answers, scores=scores)
 
         first = champion_error is None
         given = {

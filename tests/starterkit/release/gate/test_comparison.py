@@ -8,8 +8,8 @@ import pytest
 
 from starterkit.contract import Prediction
 from starterkit.metrics import METRICS
-from starterkit.release.gate.comparison import Comparison, Rule, _needed, compare_with_champion
-from starterkit.verdict import Evidence
+from starterkit.release.gate.comparison import Rule, _needed, compare_with_champion
+from starterkit.verdict import Comparison, Evidence
 
 
 @pytest.fixture

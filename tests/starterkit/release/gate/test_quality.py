@@ -8,7 +8,7 @@ import pytest
 
 from starterkit.contract import Prediction
 from starterkit.errors import KitError
-from starterkit.metrics import METRICS, weighted_figure
+from starterkit.metrics import METRICS
 from starterkit.release.gate.comparison import Rule, compare_with_champion, paired_shortfall
 from starterkit.release.gate.quality import NoSliceWorse, NotWorseThanChampion
 from starterkit.verdict import Candidate, Evidence, Verdict
@@ -162,7 +162,7 @@ def test_each_bound_is_wrong_about_one_time_in_twenty(contract: Any, metric: str
     for seed in range(150):
         shown = equals(contract, seed, rows=120, metric=metric)
         ours, theirs = (
-            weighted_figure(metric, shown.actual, one.prediction, shown.contract.classes)
+            METRICS[metric].weighted(shown.actual, one.prediction, shown.contract.classes)
             for one in (shown.challenger, shown.champion)
         )
         found = paired_shortfall(METRICS[metric], ours, theirs, np.arange(120), 0.05)

@@ -18,9 +18,9 @@ from starterkit.release.gate.checks import (
     SizeWithin,
     StaysRobust,
 )
-from starterkit.release.gate.comparison import Comparison, Rule, compare_with, compare_with_champion
+from starterkit.release.gate.comparison import Rule, compare_with, compare_with_champion
 from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
-from starterkit.verdict import Candidate, Check, Cost, Evidence, Overlap, Reaction, Verdict
+from starterkit.verdict import Candidate, Check, Comparison, Cost, Evidence, Overlap, Reaction, Verdict
 
 RULE = Rule(tolerance=0.02, min_rows=30)
 PARITY = Parity(rows=1000, measure="relative difference", largest=1e-7, allowed=1e-5, scale=1.0)

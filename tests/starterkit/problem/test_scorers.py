@@ -1,0 +1,164 @@
+"""Metrics that a project names or brings: found by name, asked as scikit-learn asks, refused in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as judged_by
+
+from starterkit.contract import Prediction
+from starterkit.errors import ProblemError
+from starterkit.metrics import METRICS, Metric
+from starterkit.problem.scorers import all_metrics
+from starterkit.release.gate.comparison import paired_shortfall
+
+RANDOM = np.random.default_rng(0)
+ACTUAL = RANDOM.normal(10, 3, 300)
+NUMBERS = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
+LABELS = ["no", "yes"]
+SHARES = RANDOM.dirichlet(np.ones(2), 300)
+CLASSES = np.array(LABELS)[(RANDOM.random(300) < SHARES[:, 1]).astype(int)]
+ANSWERS = Prediction(np.array(LABELS)[SHARES.argmax(axis=1)], SHARES)
+
+
+def found(name: str, task: Any, classes: int = 0) -> Metric:
+    return next(metric for metric in all_metrics(task, [name], classes) if metric.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "best"),
+    [
+        ("neg_mean_absolute_percentage_error", -judged_by.mean_absolute_percentage_error(ACTUAL, NUMBERS.values), 0),
+        ("explained_variance", judged_by.explained_variance_score(ACTUAL, NUMBERS.values), 1),
+        ("neg_max_error", -judged_by.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
+    ],
+)
+def test_a_scorer_of_a_regression_is_scikit_learns(name: str, figure: float, best: float) -> None:
+    metric = found(name, "regression")
+    assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
+    assert metric.greater_is_better
+    assert metric.loss(figure) == pytest.approx(best - figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [
+        ("balanced_accuracy", judged_by.balanced_accuracy_score(CLASSES, ANSWERS.values)),
+        ("f1", judged_by.f1_score(CLASSES, ANSWERS.values, pos_label="yes")),  # the second class is the positive one
+        ("average_precision", judged_by.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
+    ],
+)
+def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are(name: str, figure: float) -> None:
+    assert found(name, "classification", 2).score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "average_precision", "neg_log_loss"])
+def test_a_row_that_counts_twice_is_one_that_is_there_twice(name: str) -> None:
+    weights = RANDOM.integers(0, 4, 300)
+    rows = np.repeat(np.arange(300), weights)
+    metric = found(name, "classification", 2)
+    weighed = metric.weighted(CLASSES, ANSWERS, LABELS)(weights[None].astype(float))[0]
+    again = metric.score(CLASSES[rows], Prediction(ANSWERS.values[rows], SHARES[rows]), LABELS)
+    assert weighed == pytest.approx(again)
+
+
+def test_rows_without_a_class_have_no_figure_and_raise_nothing() -> None:
+    only = (CLASSES == "no").astype(float)
+    assert np.isnan(found("roc_auc_ovr", "classification", 2).weighted(CLASSES, ANSWERS, LABELS)(only[None])[0])
+
+
+def mean_error(actual: Any, answers: Any) -> float:
+    return float(np.abs(actual - answers).mean())
+
+
+def weighed_error(actual: Any, answers: Any, sample_weight: Any = None) -> float:
+    return float(np.average(np.abs(actual - answers), weights=sample_weight))
+
+
+def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own() -> None:
+    other = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
+    shortfalls = [
+        paired_shortfall(
+            metric, metric.weighted(ACTUAL, NUMBERS, []), metric.weighted(ACTUAL, other, []), np.arange(300), 0.05
+        )
+        for metric in (
+            METRICS["mae"],
+            Metric("plain", mean_error, greater_is_better=False),
+            Metric("weighed", weighed_error, greater_is_better=False),
+        )
+    ]
+    for one in shortfalls[1:]:
+        assert (one.low, one.high) == pytest.approx((shortfalls[0].low, shortfalls[0].high))
+
+
+def test_many_rows_are_resampled_less_often_by_a_function_of_rows() -> None:
+    metric = Metric("plain", mean_error, greater_is_better=False)
+    assert [metric.resamples(rows) for rows in (100, 2_500, 5_000, 1_000_000)] == [2000, 2000, 1000, 500]
+    assert METRICS["mae"].resamples(1_000_000) == 2000
+
+
+def test_probabilities_are_those_of_the_second_of_two_classes() -> None:
+    seen: list[Any] = []
+    metric = Metric("own", lambda _, answers: seen.append(answers) or 1.0, greater_is_better=True, probabilities=True)
+    metric.score(CLASSES, ANSWERS, LABELS)
+    np.testing.assert_array_equal(seen[0], SHARES[:, 1])
+    metric.score(CLASSES, ANSWERS, ["a", "b", "c"])
+    assert seen[1].shape == (300, 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "classes", "words"),
+    [
+        (
+            "regression",
+            "balanced_acuracy",
+            0,
+            "none that the kit or scikit-learn knows .did you mean bal",
+        ),
+        ("regression", "f1", 0, "'f1' is not one for regression"),
+        ("classification", "neg_max_error", 2, "is not one for classification"),
+        ("classification", "v_measure_score", 2, "is not one for classification"),  # judges clusters
+        ("classification", "f1", 3, "is not one for classification of 3 classes"),
+        ("classification", "rmse", 2, "'rmse' is not one for classification.*log_loss, roc_auc, accuracy"),
+        ("regression", Metric("rmse", mean_error, greater_is_better=False), 0, "two metrics are called 'rmse'"),
+    ],
+)
+def test_what_is_no_metric_of_the_task_is_refused_by_name(task: Any, asked: Any, classes: int, words: str) -> None:
+    with pytest.raises(ProblemError, match=words):
+        all_metrics(task, [asked], classes)
+
+
+def fails(actual: Any, answers: Any) -> float:
+    raise RuntimeError(f"secret {actual[0]}")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (fails, f"metric 'own' fails with RuntimeError .{Path(__file__)}, line {fails.__code__.co_firstlineno + 1}."),
+        (lambda *_: float("nan"), rf"metric 'own' gives NaN for these 300 rows .{Path(__file__)}, line \d+."),
+        (lambda *_: "much", rf"metric 'own' gives a str, not a number .{Path(__file__)}, line \d+."),
+    ],
+)
+def test_a_function_that_fails_is_told_with_its_place_and_without_a_value(function: Any, words: str) -> None:
+    with pytest.raises(ProblemError, match=words) as told:
+        Metric("own", function, greater_is_better=True).score(ACTUAL, NUMBERS, [])
+    assert "secret" not in str(told.value)
+
+
+def test_what_scikit_learn_refuses_is_told_without_a_value() -> None:
+    with pytest.raises(ProblemError, match="'neg_mean_squared_log_error' cannot judge these answers: Mean Squared Log"):
+        found("neg_mean_squared_log_error", "regression").score(-ACTUAL, NUMBERS, [])
+
+
+def test_answers_that_are_no_numbers_have_no_figure() -> None:
+    broken = Prediction(np.where(np.arange(300) == 7, np.nan, NUMBERS.values))
+    for metric in all_metrics("regression", ["explained_variance", Metric("own", fails, greater_is_better=True)]):
+        assert np.isnan(metric.score(ACTUAL, broken, []))
+
+
+@pytest.mark.parametrize("name", ["", "baseline_cost", "cost per case", "9lives"])
+def test_a_name_that_no_page_could_show_is_refused(name: str) -> None:
+    with pytest.raises(ProblemError, match="has other signs"):
+        Metric(name, mean_error, greater_is_better=False)

@@ -1,0 +1,104 @@
+"""A metric that the project names or brings decides, is limited, and is shown like the kit's own."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from example_project import problem
+from starterkit.errors import ProblemError
+from starterkit.pipeline import Pipeline, Summary
+from starterkit.problem import Metric
+from starterkit.release.evidence import EVIDENCE_FILE
+from starterkit.settings import Settings, load_settings
+from starterkit.tracking.queries import fetch_file, look_up
+
+SCORER = "neg_mean_absolute_percentage_error"
+
+
+def cost(actual: Any, answers: Any) -> float:
+    """Too low an answer costs twice what too high a one does."""
+    return float(np.where(answers < actual, 2, 1) @ np.abs(actual - answers) / len(actual))
+
+
+OWN = Metric("cost", cost, greater_is_better=False)
+
+
+def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str, Any], str]:
+    """The kept evidence, and its page."""
+    version = summary.promotion.version
+    place = pipeline.registry.version(version.number).tags["evidence_place"]
+    files = [
+        fetch_file(pipeline.registry.connection, version.run, f"{place}/{name}", folder)
+        for name in (EVIDENCE_FILE, "gate.html")
+    ]
+    return json.loads(files[0].read_text()), files[1].read_text()
+
+
+@pytest.mark.parametrize(("metric", "name"), [(SCORER, SCORER), (OWN, "cost")])
+def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path, metric: Any, name: str) -> None:
+    pipeline = Pipeline(replace(problem, metric=metric), settings)
+    summary = pipeline.run()
+    assert summary.promotion.decision.passed
+    evidence, page = shown(pipeline, summary, tmp_path)
+    assert evidence["metric"] == {"name": name, "greater_is_better": name == SCORER}
+    assert set(evidence["scores"]["naive guess"]) == {"rmse", "mae", "r2", name}
+    assert f"<td>{name} (decides)</td>" in page
+    run = look_up(pipeline.registry.connection, summary.promotion.version.run)
+    assert (run.tags["metric"], run.tags["greater_is_better"]) == (name, str(name == SCORER))
+    assert run.metrics[name] == pytest.approx(evidence["scores"]["version"][name])
+    assert run.metrics[f"baseline_{name}"] == pytest.approx(evidence["scores"]["naive guess"][name])
+    assert f"**{name}** (decides;" in run.tags["mlflow.note.content"]
+    baseline = next(one for one in summary.promotion.decision.verdicts if one.check == "baseline")
+    assert baseline.reason.startswith(f"{name} ")
+
+    again = pipeline.promote(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
+    against = next(one for one in again.decision.verdicts if one.check == "champion")
+    assert against.reason.startswith(f"{name} ")
+    assert "the same answers" in against.reason
+
+
+def test_a_limit_by_its_name_refuses(settings: Settings) -> None:
+    base = settings.root / "config" / "base.yaml"
+    base.write_text(re.sub(r"limits:.*", "limits:\n    cost:\n      max: 1", base.read_text(), count=1))
+    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), load_settings(settings.root, {}))
+    summary = pipeline.run()
+    assert [verdict.check for verdict in summary.promotion.decision.refusals] == ["limit cost"]
+    assert pipeline.registry.champion() is None
+
+
+def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
+    """Judged by a metric that rewards error, a better model is a worse one."""
+    wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
+    pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert "baseline" in [verdict.check for verdict in decision.refusals]
+
+
+def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run: Settings) -> None:
+    def fragile(actual: Any, answers: Any) -> float:
+        if len(np.unique(actual)) < len(WHOLE):
+            raise ZeroDivisionError("a patient")
+        return float(np.abs(actual - answers).mean())
+
+    pipeline = Pipeline(replace(problem, metric=Metric("own", fragile, greater_is_better=False)), after_a_run)
+    dataset = pipeline.read()
+    WHOLE[:] = np.unique(dataset.holdout.target).tolist()
+    decision = pipeline.judge(dataset, 1).decision
+    told = {verdict.check: verdict.told for verdict in decision.refusals}
+    assert "metric 'own' fails with ZeroDivisionError" in told["baseline"]
+    assert f"{Path(__file__)}, line " in told["baseline"]
+    assert "a patient" not in told["baseline"]
+
+
+WHOLE: list[float] = []
+
+
+def test_a_function_that_fails_stops_the_training_in_one_line(settings: Settings) -> None:
+    broken = Metric("own", lambda *_: 1 / 0, greater_is_better=False)
+    with pytest.raises(ProblemError, match=r"metric 'own' fails with ZeroDivisionError \(.*test_own_metrics.py, line"):
+        Pipeline(replace(problem, metrics=[broken]), settings).run()
