@@ -59,7 +59,6 @@ def estimator(
 
 
 problem = Problem(
-    name="diabetes",
     title="Diabetes progression within a year",
     task="regression",
     schema=Patients,

@@ -219,6 +219,22 @@ def test_the_projects_version_and_the_templates_are_two(template: Folder, projec
     assert said.startswith("From the template's 0.1.0 (")
 
 
+@pytest.mark.parametrize("name", ["default", "churn-2"])
+def test_the_problems_name_is_the_projects(name: str, template: Folder, made: Callable[..., Folder]) -> None:
+    """``default`` is what projects had before the entry point's name was the problem's."""
+    template.edit("pyproject.toml", "diabetes =", "default =")
+    template.edit("tools/template/parts.toml", "'^diabetes = ", "'^nothing = ")
+    template.commit()
+    project = made()
+    project.edit("pyproject.toml", "churn =", f"{name} =")
+    project.commit()
+    template.edit("pyproject.toml", "default =", "diabetes =")
+    template.edit("tools/template/parts.toml", "'^nothing = ", "'^diabetes = ")
+    template.edit(GATE, "line 3\n", "line three\n")
+    take(project, template)
+    assert f'\n{name} = "churn:problem"\n' in project.read("pyproject.toml")
+
+
 def test_parts_that_were_left_out_stay_out(template: Folder, made: Callable[..., Folder]) -> None:
     project = made(without="stack")
     template.write("docs/stack-more.md", "more\n")

@@ -8,7 +8,7 @@ import tomllib
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from rendering import MANIFEST, SECRET, Git, Refused, render, run, take
+from rendering import MANIFEST, SECRET, Files, Git, Refused, render, run, take
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,22 @@ def project(git: Git, name: str, without: list[str], *parents: str) -> str:
     address = here("config", "remote.origin.url", may_fail=True)
     if address and not here("diff", "HEAD", "--name-only") and here("branch", "-r", "--contains", "HEAD"):
         record["template"] = SECRET.sub("", address)
-    return git.commit(git.tree(render(git, record)[0]), f"{name}, from the template's {record['version']}", *parents)
+    return git.commit(
+        git.tree(named(git, render(git, record)[0], name)), f"{name}, from the template's {record['version']}", *parents
+    )
+
+
+def named(git: Git, files: Files, name: str) -> Files:
+    """The problem is called as the project. Not by the manifest: an update would rename an older project's."""
+    problem = name.replace("_", "-")
+    changes = {
+        "pyproject.toml": (f'default = "{name}', f'{problem} = "{name}'),
+        "config/test.yaml": ("diabetes", problem),
+    }
+    for path, words in changes.items():
+        text = git("show", files[path][1]).replace(*words) + "\n"
+        files[path] = (files[path][0], git("hash-object", "-w", "--stdin", given=text))
+    return files
 
 
 def check(name: str, without: list[str]) -> None:

@@ -180,16 +180,16 @@ def _fetch(into: Path) -> dict[str, str]:
 
 
 def name_of_problem() -> str:
-    """As the project's source states it; by importing the project only where that does not say it plainly."""
-    from starterkit.entry import stated_name
+    """As the project's entry point states it; by importing the project only where that is called ``default``."""
+    from starterkit.entry import UNNAMED, stated_name
 
     if name := stated_name():
         return name
     try:
         from starterkit.problem import find_problem
     except ModuleNotFoundError as error:  # the serving image has no pandas
-        what = f"the problem's name is not plain in the project's source, and importing it needs {error.name}"
-        raise ProblemError(what, 'Write problem = Problem(name="…", …) at the top of a module') from None
+        what = f"the entry point '{UNNAMED}' does not say the problem's name, and importing it needs {error.name}"
+        raise ProblemError(what, "Call the entry point in pyproject.toml as the problem") from None
     return find_problem().name
 
 

@@ -2,7 +2,7 @@
 
 from importlib.metadata import EntryPoint
 
-from starterkit.entry import project_entry
+from starterkit.entry import UNNAMED, project_entry
 from starterkit.errors import ProblemError, place_of
 from starterkit.problem.problem import Problem
 
@@ -13,12 +13,16 @@ def find_problem() -> Problem:
     Raises
     ------
     ProblemError
-        None or several are declared, or the project's code fails when it is imported.
+        None or several are declared, they call the problem otherwise than it does itself, or the project's code fails
+        when it is imported.
     """
     entry = project_entry()
     problem = _load(entry)
     if not isinstance(problem, Problem):
         raise ProblemError(f"{entry.value} is a {type(problem).__name__}", "Let it name a Problem")
+    if entry.name not in (UNNAMED, problem.name):  # what does not import the problem would take it for another
+        what = f"pyproject.toml calls the problem '{entry.name}', and {entry.value} says name='{problem.name}'"
+        raise ProblemError(what, "Leave name= out of Problem(…), or call the entry point so")
     return problem
 
 

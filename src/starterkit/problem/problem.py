@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starterkit.contract import Column, Role, Scalar, Task
+from starterkit.entry import project_entry
 from starterkit.errors import KitError, ProblemError, place_of
 from starterkit.metrics import Metric, metrics_for
 from starterkit.problem.columns import read_columns
@@ -75,9 +76,6 @@ class Problem:
 
     Attributes
     ----------
-    name
-        Names the experiment and the registered model: ``<stage>.<name>``. Lower-case letters, digits and hyphens.
-        A model with other inputs is another model: give it another name.
     title
         One line for people.
     task
@@ -104,6 +102,10 @@ class Problem:
         Features that may predict the target alone. The gate takes any other that does for a leak.
     robustness
         How answers have to bear changed rows: `Jitter`, `Direction`, `Invariance`.
+    name
+        Names the experiment and the registered model: ``<stage>.<name>``. Lower-case letters, digits and hyphens.
+        By default that of the project's entry point in pyproject.toml; only a problem that is no project's says one.
+        A model with other inputs is another model: give it another name.
 
     Raises
     ------
@@ -111,7 +113,6 @@ class Problem:
         The parts contradict each other.
     """
 
-    name: str
     title: str
     task: Task
     schema: "type[pa.DataFrameModel]"
@@ -124,8 +125,11 @@ class Problem:
     slices: tuple[str, ...] = ()
     strong: tuple[str, ...] = ()
     robustness: tuple[Expectation, ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", project_entry().name)
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             what = f"the problem's name '{self.name}' has other signs than lower-case letters, digits and hyphens"
             raise ProblemError(what, "Rename it, as in 'house-prices'")

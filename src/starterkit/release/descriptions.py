@@ -283,7 +283,7 @@ class Describer:
     def _experiment(self, place: Place) -> None:
         """To which all other pages lead."""
         if place.experiment:
-            metric, text = self._problem.metric, experiment_text(self._problem, place)
+            metric, text = self._problem.deciding_metric.name, experiment_text(self._problem, place)
             describe_experiment(self._connection, place.experiment, text, [metric, f"baseline_{metric}"])
 
     def _look_up(self, run: str) -> tuple[Place, Trained | None]:

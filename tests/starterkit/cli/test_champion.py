@@ -193,11 +193,9 @@ def test_a_command_without_its_packages_says_so(repository: Path, missing: str, 
     assert done.stderr.startswith(says)
 
 
-def test_a_name_that_is_not_plain_is_asked_for_where_the_project_cannot_be_imported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_older_project_s_name_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("starterkit.entry.stated_name", lambda: None)
     assert name_of_problem() == "diabetes"
     monkeypatch.setitem(sys.modules, "starterkit.problem", None)
-    with pytest.raises(ProblemError, match=r"importing it needs starterkit\.problem\. Write problem = Problem"):
+    with pytest.raises(ProblemError, match=r"importing it needs starterkit\.problem\. Call the entry point in"):
         name_of_problem()

@@ -69,7 +69,6 @@ def test_an_infinite_bound_is_none() -> None:
     ("changes", "named"),
     [
         ({"name": "Rents in Köln"}, "Rents in Köln"),
-        ({"name": ""}, "the problem's name '' has other signs"),
         ({"task": "clustering"}, "clustering"),
         ({"metric": "accuracy"}, "'accuracy' is not one for regression"),
         ({"task": "classification"}, "'rmse' is not one for classification"),
