@@ -253,7 +253,7 @@ class Preparer:
         with step(self._progress, "measure") as note:
             measured = measure(problem, raw, after, table, policy)
             measured["quality"] = quality = self._quality(before, after)
-            note.text = f"{problem.metric} " + (
+            note.text = f"{problem.deciding_metric.name} " + (
                 f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
             )
         buffer = io.BytesIO()
