@@ -1,11 +1,11 @@
 """Everything that is wrong with a table, all at once, and without showing a sensitive value."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from pandera.errors import SchemaErrorReason, SchemaErrors
 from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.problem import Problem
+from starterkit.serving.validation import unmet
 
 # --- Values in the type that the schema gives them, and which of them are not of it. Nothing is rounded or guessed.
 
@@ -100,10 +101,8 @@ def _numbers(column: Column, values: pd.Series) -> Converted:
     if column.type == "integer" and types.is_integer_dtype(numbers) and present.all():
         return numbers.astype("int64"), _none(values)  # a float would round a long id
     floats = numbers.astype("float64")
-    wrong = present & ~np.isfinite(floats.to_numpy())
-    if column.type == "integer":
-        wrong |= present & ((floats % 1 != 0) | (floats.abs() > _EXACT)).to_numpy()
-    return floats, wrong
+    lost = floats.isna() if column.type == "float" else floats.isna() | (floats.abs() > _EXACT)
+    return floats, present & lost.to_numpy()
 
 
 def _none(values: pd.Series) -> NDArray[np.bool_]:
@@ -113,6 +112,7 @@ def _none(values: pd.Series) -> NDArray[np.bool_]:
 _ROWS_SHOWN = 5
 _COLUMNS_SHOWN = 20
 _WHOLE_ROW = "(whole row)"
+_IN_CONTRACT = {"greater_than_or_equal_to", "less_than_or_equal_to", "in_range", "isin"}
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,35 @@ def check_frame(problem: Problem, frame: pd.DataFrame, where: str) -> pd.DataFra
     if frame.empty:
         raise DataError(f"{where} has no rows", "Put data there or change data.source in config")
     frame = frame.reset_index(drop=True)
-    converted, sound = {}, {}
-    for column in problem.columns:
-        values, wrong = convert(column, frame[column.name])
-        missing = values.isna().to_numpy() & ~wrong & (not column.nullable)
-        if wrong.any():
-            failures.append(_failure(column.name, f"is not {column.expected}", np.flatnonzero(wrong)))
-        if missing.any():
-            failures.append(_failure(column.name, "is missing a value", np.flatnonzero(missing)))
-        converted[column.name], sound[column.name] = values, ~wrong & ~missing
-    failures += _schema_failures(problem, pd.DataFrame(converted), pd.DataFrame(sound))
+    checked = {column.name: _check_column(column, frame[column.name]) for column in problem.columns}
+    failures = [failure for one in checked.values() for failure in one.unfit] + _schema_failures(problem, checked)
     if failures:
         raise InvalidData(where, failures)
-    return pd.DataFrame({column.name: typed(column, converted[column.name]) for column in problem.columns})
+    return pd.DataFrame({column.name: typed(column, checked[column.name].values) for column in problem.columns})
+
+
+class _Checked(NamedTuple):
+    """A column after the check that rows and files meet too. `sound` are the rows with a value of its type."""
+
+    values: pd.Series
+    sound: NDArray[np.bool_]
+    unfit: list[Failure]
+    out_of_range: list[Failure]
+
+
+def _check_column(column: Column, given: pd.Series) -> _Checked:
+    values, wrong = convert(column, given)
+    missing = values.isna().to_numpy() & ~wrong
+    found = list(unmet(column, values.to_numpy(), np.flatnonzero(~(wrong | missing))))
+    of_type = np.concatenate([np.flatnonzero(wrong), *(rows for kind, _, rows in found if kind == "type")])
+    absent = np.flatnonzero(missing & (not column.nullable))
+    told = [(f"is not {column.expected}", np.sort(of_type)), ("is missing a value", absent)]
+    words = {"category": f"is none of {list(column.categories)}"}
+    beyond = [(words.get(kind, problem), rows) for kind, problem, rows in found if kind != "type"]
+    sound = np.ones(len(values), np.bool_)
+    sound[of_type] = sound[absent] = False
+    unfit, out_of_range = ([_failure(column.name, *one) for one in some if len(one[1])] for some in (told, beyond))
+    return _Checked(values, sound, unfit, out_of_range)
 
 
 def _wrong_columns(problem: Problem, frame: pd.DataFrame, where: str) -> list[Failure]:
@@ -208,21 +224,27 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
-def _schema_failures(problem: Problem, frame: pd.DataFrame, sound: pd.DataFrame) -> list[Failure]:
-    """What pandera says: of each column where its values are sound, and of the rows that are sound throughout.
-
-    The types are known to fit by now, and a nullable whole number is a float, so pandera isn't asked about types.
-    """
-    schema = problem.schema.to_schema()
-    failures = []
+def _schema_failures(problem: Problem, checked: Mapping[str, _Checked]) -> list[Failure]:
+    """What is said of each column where its values are sound, and of the rows that are sound throughout."""
+    schema, failures = problem.schema.to_schema(), []
     for column in problem.columns:
-        declared = pa.DataFrameSchema({column.name: schema.columns[column.name]})
-        declared = declared.update_columns({column.name: {"dtype": None, "coerce": False}})
-        rows = frame.loc[sound[column.name], [column.name]]
-        failures += _failures_of(declared, pd.DataFrame({column.name: typed(column, rows[column.name])}))
-    whole = frame[sound.all(axis="columns")]
-    whole = pd.DataFrame({column.name: typed(column, whole[column.name]) for column in problem.columns})
-    return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), whole)
+        values, sound, _, out_of_range = checked[column.name]
+        rows = pd.DataFrame({column.name: typed(column, values[sound])})
+        failures += out_of_range + _failures_of(_rest_of(column, schema.columns[column.name]), rows)
+    sound = np.logical_and.reduce([one.sound for one in checked.values()])
+    whole = {column.name: typed(column, checked[column.name].values[sound]) for column in problem.columns}
+    return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), pd.DataFrame(whole))
+
+
+def _rest_of(column: Column, declared: pa.Column) -> pa.DataFrameSchema:
+    """What pandera is asked: a column's uniqueness and the project's own checks.
+
+    The types are known to fit by now, and a nullable whole number is a float; bounds and categories are asked of every
+    value, here and where the model answers.
+    """
+    own = [check for check in declared.checks or () if column.type == "datetime" or check.name not in _IN_CONTRACT]
+    schema = pa.DataFrameSchema({column.name: declared})
+    return schema.update_columns({column.name: {"dtype": None, "coerce": False, "checks": own}})
 
 
 def _failures_of(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> list[Failure]:
@@ -250,8 +272,6 @@ def _in_words(check: str) -> str:
     words = {
         "greater_than_or_equal_to": "is below",
         "less_than_or_equal_to": "is above",
-        "greater_than": "is not above",
-        "less_than": "is not below",
         "isin": "is none of",
         "field_uniqueness": "is not unique",
         "multiple_fields_uniqueness": "is not unique",

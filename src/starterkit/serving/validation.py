@@ -50,7 +50,7 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
     low, high, asked = column.minimum, column.maximum, []
     if column.type == "string":
         asked.append(Requirement("type", "is not valid Unicode", _are_unicode))
-    elif column.type != "boolean":
+    elif column.type in ("float", "integer"):
         asked.append(Requirement("type", "is not a finite number", lambda x: abs(x) <= sys.float_info.max))
     if column.type == "integer":
         asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0))
@@ -59,7 +59,7 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
         asked.append(Requirement("range", f"is below {low:g}", lambda x: x >= low))
     if high is not None:
         asked.append(Requirement("range", f"is above {high:g}", lambda x: x <= high))
-    if column.categories:
+    if column.categories and column.type != "datetime":
         known = frozenset(column.categories if column.type == "string" else map(float, column.categories))
         asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known)))
     return tuple(asked)

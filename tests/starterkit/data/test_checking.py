@@ -1,5 +1,6 @@
 """Bad data: all that is wrong at once, with the right rows and counts, and never a value."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from starterkit.data.checking import Failure, InvalidData, check_frame
 from starterkit.errors import DataError
 from starterkit.problem import Problem, feature, identifier, target
+from starterkit.serving.validation import fault_of_value
 
 
 class People(pa.DataFrameModel):
@@ -98,6 +100,30 @@ def test_a_date_is_not_read_as_its_nanoseconds() -> None:
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), people(weight=dates), "table")
     assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 1", (0, 1, 2, 3, 4), 6),)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["age", "weight", "city", "smoker", "children", "score"]),
+    value=st.none()
+    | st.booleans()
+    | st.integers(-2, 125)
+    | st.floats(-2, 125)
+    | st.sampled_from([math.inf, 1e300, 0.5, 120, 120.5, "Köln", "Ulm", ""]),
+)
+def test_a_table_is_refused_for_what_the_api_refuses(name: str, value: Any) -> None:
+    problem = problem_of(People)
+    column = next(one for one in problem.columns if one.name == name)
+    if isinstance(value, bool) != (name == "smoker") or isinstance(value, str) != (name == "city"):
+        value = None  # a table is converted: what it holds is of another type than JSON's
+    frame = people().astype(object)
+    frame.loc[3, name] = value
+    try:
+        check_frame(problem, frame, "table")
+        refused = []
+    except InvalidData as refusal:
+        refused = [(failure.column, failure.rows) for failure in refusal.failures]
+    assert refused == ([(name, (3,))] if fault_of_value(column, value) else [])
 
 
 def test_everything_wrong_is_found_at_once() -> None:
