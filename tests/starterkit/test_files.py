@@ -1,14 +1,319 @@
-"""A scratch folder leaves nothing behind, whenever it is interrupted."""
+"""What is written is whole or not there, and what nobody keeps leaves nothing behind, whenever it is interrupted."""
 
+import fcntl
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from starterkit.files import scratch_folder
+from starterkit.files import keep_secret, locked, put_folder, scratch_folder, whole_file, whole_folder, write_together
 
 
-@pytest.fixture(autouse=True)
+def contents(root: Path) -> dict[str, str]:
+    return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, name: str, number: int, error: BaseException, *, after: bool) -> None:
+    """Let the call of that number of a method of `Path` fail: before it has done its work, or right after."""
+    calls, call = iter(range(99)), getattr(Path, name)
+
+    def stopped(self: Path, *arguments: Any, **said: Any) -> Any:
+        stop = next(calls) == number
+        if stop and not after:
+            raise error
+        done = call(self, *arguments, **said)
+        if stop:
+            raise error
+        return done
+
+    monkeypatch.setattr(Path, name, stopped)
+
+
+# --- One file, or several together.
+
+
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with whole_file(tmp_path / "a") as new:
+        new.write_text("new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert contents(tmp_path) == {"a": "new"}
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_a_file_whose_writing_stops_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    (tmp_path / "a").write_text("old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(stop))
+    with pytest.raises(stop), whole_file(tmp_path / "a") as new:
+        new.write_text("new")
+    assert contents(tmp_path) == {"a": "old"}
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_text(f"old {name}")
+    return tmp_path
+
+
+def change(root: Path) -> None:
+    written = {root / "a": b"new a", root / "b": root / "a", root / "deep" / "c": b"new c"}
+    write_together(written, [root / "gone"])
+
+
+CHANGED = {"a": "new a", "b": "old a", "deep/c": "new c"}
+
+
+def links_fail(*_: object) -> None:
+    raise PermissionError
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_files_change_together(three: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", links_fail)
+    change(three)
+    assert contents(three) == CHANGED
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("number", range(3))
+def test_a_stop_while_writing_leaves_what_was_there(
+    three: Path, monkeypatch: pytest.MonkeyPatch, number: int, stop: type[BaseException]
+) -> None:
+    before, calls = contents(three), iter(range(9))
+
+    def fsync(_: int) -> None:
+        if next(calls) == number:
+            raise stop
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(stop):
+        change(three)
+    assert contents(three) == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize(("name", "number"), [("replace", 0), ("replace", 1), ("replace", 2), ("unlink", 0)])
+def test_a_stop_amid_the_renaming_gives_back_what_was_there(
+    three: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, stop: Any, after: bool, links: bool
+) -> None:
+    before = contents(three)
+    if not links:
+        monkeypatch.setattr(os, "link", links_fail)
+    stop_at(monkeypatch, name, number, stop(), after=after)
+    with pytest.raises(stop):
+        change(three)
+    assert contents(three) == before
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_second_ctrl_c_while_giving_back_waits(
+    three: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
+) -> None:
+    before = contents(three)
+    stop_at(monkeypatch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
+    stop_at(monkeypatch, "unlink", 0, KeyboardInterrupt(), after=True)
+    with pytest.raises(KeyboardInterrupt):
+        change(three)
+    assert contents(three) == before
+
+
+def test_a_file_that_cannot_be_copied_leaves_what_was_there(three: Path) -> None:
+    before = contents(three)
+    with pytest.raises(FileNotFoundError):
+        write_together({three / "a": b"new a", three / "b": three / "nowhere"}, [three / "gone"])
+    assert contents(three) == before
+
+
+# --- A folder with all that belongs in it.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    return folder
+
+
+def fill(folder: Path, stop: BaseException | None = None) -> None:
+    with whole_folder(folder) as new:
+        (new / "new").write_text("new")
+        if stop:
+            raise stop
+
+
+def test_a_folder_takes_its_place_when_it_is_whole(folder: Path) -> None:
+    fill(folder)
+    fill(folder.parent / "deep" / "other")
+    assert contents(folder.parent) == {"model/new": "new", "deep/other/new": "new"}
+    assert len(list(folder.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError()])
+def test_a_folder_whose_filling_stops_is_as_it_was(folder: Path, stop: BaseException) -> None:
+    for place in (folder, folder.parent / "other"):
+        with pytest.raises(type(stop)):
+            fill(place, stop)
+    assert contents(folder.parent) == {"model/old": "old"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
+def test_a_folder_whose_placing_stops_is_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
+) -> None:
+    stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        fill(folder)
+    assert contents(folder.parent) == {"model/old": "old"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_link_to_a_folder_stays_one(folder: Path) -> None:
+    link = folder.parent / "links" / "current"
+    link.parent.mkdir()
+    link.symlink_to(folder, target_is_directory=True)
+    with whole_folder(link) as new:
+        (new / "new").write_text("new")
+        assert new.parent == folder.parent  # the link may be on another disk
+    assert link.is_symlink()
+    assert contents(folder) == {"new": "new"}
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from starterkit.files import whole_folder
+with whole_folder(Path(sys.argv[1])) as new:
+    (new / "half").touch()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.kill()
+    assert contents(folder) == {"old": "old"}
+    fill(folder)
+    assert contents(folder.parent) == {"model/new": "new"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_what_was_killed_between_its_two_renamings_is_taken_back(folder: Path) -> None:
+    folder.rename(folder.parent / ".model.earlier")
+    with pytest.raises(KeyboardInterrupt):
+        fill(folder, KeyboardInterrupt())
+    assert contents(folder.parent) == {"model/old": "old"}
+
+
+def test_what_was_killed_between_its_two_renamings_goes_on_when_done_again(folder: Path) -> None:
+    ready = folder.with_name("ready")
+    ready.mkdir()
+    (ready / "new").write_text("new")
+    folder.rename(folder.parent / ".model.earlier")
+    put_folder(ready, folder)
+    assert contents(folder.parent) == {"model/new": "new"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+# --- Secrets, and a lock.
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_secret_is_its_owners_alone_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", links_fail)
+    file = tmp_path / "secrets" / "KEY"
+    assert [keep_secret(file, "one"), keep_secret(file, "two")] == ["one", "one"]
+    assert keep_secret(file, "three", renew=True) == "three"
+    assert file.read_text() == "three\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert list(file.parent.iterdir()) == [file]
+
+
+RACE = """
+import sys
+from pathlib import Path
+from starterkit.files import keep_secret, locked
+root, name = Path(sys.argv[1]), sys.argv[2]
+(root / f"ready-{name}").touch()
+while not (root / "go").exists():
+    pass
+"""
+
+
+def race(root: Path, code: str) -> list[str]:
+    """What four processes that do the same in the same moment print."""
+    command = [sys.executable, "-c", RACE + code, str(root)]
+    racers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
+    while len(list(root.glob("ready-*"))) < len(racers):
+        assert all(racer.poll() is None for racer in racers)
+    (root / "go").touch()
+    return [racer.communicate(timeout=60)[0] for racer in racers]
+
+
+def test_of_several_that_make_a_secret_at_once_all_get_one(tmp_path: Path) -> None:
+    printed = race(tmp_path, 'print(keep_secret(root / "secrets" / "KEY", name))')
+    assert set(printed) == {(tmp_path / "secrets" / "KEY").read_text()}
+    assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KEY"]
+
+
+COUNTED = """
+for _ in range(20):
+    with locked(root / "lock", 60):
+        count = int((root / "count").read_text())
+        (root / "count").write_text(str(count + 1))
+"""
+
+
+def test_one_process_at_a_time_is_in_a_locked_block(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    race(tmp_path, COUNTED)
+    assert (tmp_path / "count").read_text() == "80"
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_is_not_waited_for_forever_and_is_given_back(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError), locked(tmp_path / "lock", 1), locked(tmp_path / "lock", 0.1):
+        pytest.fail("two are in")
+    with locked(tmp_path / "lock", 0):
+        pass
+
+
+def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flock, calls = tmp_path / "lock", fcntl.flock, iter(range(9))
+
+    def another_file(file: Any, how: int) -> None:
+        if next(calls) == 0:  # its holder gave it back and a third took it, after this one opened it
+            path.unlink()
+            path.touch()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", another_file)
+    with locked(path, 1), pytest.raises(TimeoutError), locked(path, 0):
+        pytest.fail("two are in")
+
+
+# --- Folders that nobody keeps.
+
+
+@pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("starterkit.files.gettempdir", lambda: str(tmp_path))
     return tmp_path
@@ -30,13 +335,7 @@ def test_folder_stays_if_it_is_to_be_kept(temporary: Path) -> None:
 
 
 def test_interrupted_in_the_moment_in_which_it_is_made(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Path.mkdir
-
-    def mkdir_then_interrupted(folder: Path, mode: int) -> None:
-        made(folder, mode)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "mkdir", mkdir_then_interrupted)
+    stop_at(monkeypatch, "mkdir", 0, KeyboardInterrupt(), after=True)
     with pytest.raises(KeyboardInterrupt), scratch_folder():
         pass
     assert not list(temporary.iterdir())

@@ -5,9 +5,7 @@ Sampled, masked, measured, and written with its proof. See docs/data-policy.md.
 
 import hashlib
 import io
-import os
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +23,7 @@ from starterkit.data.privacy.proof import Proof
 from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, proof_of, read_raw, schema_digest, treated
 from starterkit.data.split import hashed, hashes_of, held_out
 from starterkit.errors import UserError
+from starterkit.files import write_together
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.settings import PrivacySettings, Settings, Stage, mask
@@ -136,45 +135,6 @@ def _classes(problem: Problem, target: pd.Series) -> pd.Series:
 def _rows(frame: pd.DataFrame) -> pd.Series:
     """Where the schema has neither id nor group, a row is known by all that it holds."""
     return pd.util.hash_pandas_object(frame, index=False)
-
-
-# --- A data file, its proof and its report, put in place together: a reader finds the earlier ones or these.
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files under other names, then give all of them theirs.
-
-    An interruption leaves the earlier files. One that comes amid the renaming is kept until that is done; after a
-    power cut there, the proof does not fit the file, and both are refused until they are made again.
-    """
-    mark = f".{secrets.token_hex(8)}.new"
-    new = {path.with_name(f".{path.name}{mark}"): path for path in files}
-    try:
-        for other, path in new.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with other.open("wb") as file:
-                file.write(files[path])
-                file.flush()
-                os.fsync(file.fileno())
-        _rename(new)
-    finally:
-        for other in new:
-            other.unlink(missing_ok=True)
-
-
-def _rename(new: Mapping[Path, Path]) -> None:
-    interrupted: BaseException | None = None
-    left = dict(new)
-    while left:
-        try:
-            for other, path in list(left.items()):
-                if other.exists():  # an interruption can come right after a renaming
-                    other.replace(path)
-                left.pop(other)
-        except (KeyboardInterrupt, SystemExit) as stopped:
-            interrupted = stopped
-    if interrupted:
-        raise interrupted
 
 
 # --- `Preparer`: a source that may be seen here becomes the data set of a stage that may not see it.

@@ -8,17 +8,15 @@ import shutil
 import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
 from urllib.parse import quote, unquote, urlsplit
 
 from starterkit.errors import TrackingError
-from starterkit.files import scratch_folder
+from starterkit.files import locked, scratch_folder, whole_file
 from starterkit.machine import holder_of, owner_of
 
 # --- A signal waits until a call to the local store is over.
@@ -131,14 +129,11 @@ class LocalStore:
             if self.exists:  # somebody else was quicker
                 return
             with scratch_folder() as scratch:
-                made, partial = scratch / "store.db", self._beside("partial")
+                made = scratch / "store.db"
                 made_at = address_of_database(made)
                 mlflow.MlflowClient(made_at, made_at).search_experiments(max_results=1)
-                try:
-                    shutil.copyfile(made, partial)
-                    partial.replace(self.database)
-                finally:
-                    partial.unlink(missing_ok=True)
+                with whole_file(self.database) as new:
+                    shutil.copyfile(made, new)
 
     def aliased(self, model: str, alias: str) -> tuple[int, Path] | None:
         """The number of the version that an alias points at, and the folder of its files, without loading MLflow.
@@ -231,28 +226,21 @@ class LocalStore:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one process at a time make or move a store. The lock goes with the process that holds it."""
-        path = self._beside("lock")
+        path = self.database.with_name(f"{self.database.name}.lock")
         if path.exists():
             _require_writable(path, "the lock of the store")
-        until = time.monotonic() + _MAKING_SECONDS
-        while (lock := _locked(path)) is None:
-            if time.monotonic() > until:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path, _MAKING_SECONDS))
+            except TimeoutError:
                 who = holder_of(path) or "another process"
                 what = f"{path.name} is held by {who} for more than {_MAKING_SECONDS} s"
-                raise TrackingError(what, "Wait for it or end it, then give the command again")
-            time.sleep(0.1)
-        with lock:
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+                raise TrackingError(what, "Wait for it or end it, then give the command again") from None
+            yield
 
     def _open(self, wait: float = 5) -> sqlite3.Connection:
         # As a URI, so that SQLite makes no empty file where somebody has just moved it away.
         return sqlite3.connect(f"{self.database.absolute().as_uri()}?mode=rw", timeout=wait, uri=True)
-
-    def _beside(self, ending: str) -> Path:
-        return self.database.with_name(f"{self.database.name}.{ending}")
 
 
 _EMPTY_OR_BACK = f"Bring a copy of it back, {_EMPTY}"
@@ -282,21 +270,6 @@ def _require_writable(path: Path, role: str) -> None:
     if not os.access(there, needed):
         what = f"{role}, {path.name}, cannot be written: {there} {owner_of(there)}"
         raise TrackingError(what, "Run this as its owner, or give yourself the right to write it")
-
-
-def _locked(path: Path) -> IO[str] | None:
-    """The file, locked by us alone, or None where somebody else has it or has just removed it."""
-    import fcntl
-
-    file = path.open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    file.close()
-    return None
 
 
 def require_space(folder: Path) -> None:

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -254,3 +257,34 @@ def test_the_kits_own_column_names_are_refused(house: Any) -> None:
     house = type(house)(house.root, taken)
     with pytest.raises(UserError, match="column 'split', which is the kit's own name"):
         house.prepare()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
+)
+def test_kill_while_preparing_leaves_the_earlier_files(prepared: Any, number: int, code: int) -> None:
+    house = prepared
+    before = {file.name: file.read_bytes() for file in house.file.parent.iterdir()}
+    script = (
+        "import os, sys, time; from pathlib import Path\n"
+        "def stop(_): print('there', flush=True); time.sleep(60)\n"
+        "os.fsync = stop\n"
+        "sys.argv = ['starterkit', 'data', 'prepare', '--for', 'test']\n"
+        "from starterkit.cli import main; main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=house.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert {
+        file.name: file.read_bytes() for file in house.file.parent.iterdir() if not file.name.startswith(".")
+    } == before
+    assert len(house.read()) == 442

@@ -118,7 +118,7 @@ def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) 
         subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
     ]
     assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
-    assert not list(fresh_repository.glob("*.partial"))
+    assert not list(fresh_repository.glob(".mlflow.db.*"))
 
 
 def test_an_estimator_of_another_library_names_it_and_comes_back(tracker: Tracker) -> None:

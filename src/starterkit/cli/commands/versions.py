@@ -121,7 +121,7 @@ def keys(
     if new and given and origin != KEY_FILE:
         raise UserError(f"the key comes from {origin}, and one in {KEY_FILE} would not be read", "Renew it there")
     made = new or given is None
-    key = make_key(layers.settings.root) if made or given is None else SigningKey(given.get_secret_value())
+    key = make_key(layers.settings.root, renew=new) if made or given is None else SigningKey(given.get_secret_value())
     if as_json:
         print_json({"key": key.id, "public": key.public, "made": made})
         return

@@ -1,7 +1,6 @@
 """A policy carried out: rows as a stage may see them, under pseudonyms that come from the stage's secret key."""
 
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from starterkit.contract import Column
 from starterkit.data.privacy.policy import Policy, emptied, generalised
 from starterkit.data.synthetic import mock_rows
 from starterkit.errors import DataError
+from starterkit.files import keep_secret
 from starterkit.settings import Stage
 
 if TYPE_CHECKING:
@@ -56,35 +56,15 @@ def make_key(stage: Stage, given: SecretStr | None, root: Path) -> StageKey:
     found = find_key(stage, given, root)
     if found:
         return found
-    path = root / KEY_FILE
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    new = path.with_name(f".{KEY_NAME}-{secrets.token_hex(8)}")  # the settings pass over it
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-        _keep(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    made = find_key(stage, None, root)
-    if made is None:
+    secret = keep_secret(root / KEY_FILE, secrets.token_hex(32))
+    if not secret:
         raise DataError(f"{KEY_FILE} is empty", "Remove it, and a new key is made; or put the earlier key there")
-    return made
+    return StageKey(secret, stage)
 
 
 def throwaway_key(stage: Stage) -> StageKey:
     """A key that nobody keeps, for who only looks."""
     return StageKey(secrets.token_hex(32), stage)
-
-
-def _keep(new: Path, path: Path) -> None:
-    """Give the whole file its name, unless another process was first."""
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not path.exists():
-            new.replace(path)
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,6 @@
 import binascii
 import hashlib
 import json
-import os
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starterkit.contract import Lineage
 from starterkit.errors import Refused, SettingsError
+from starterkit.files import keep_secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -229,18 +229,10 @@ def key_id(public: str) -> str:
     return hashlib.sha256(b64decode(public)).hexdigest()[:_ID_LETTERS]
 
 
-def make_key(root: Path) -> SigningKey:
-    """Make a new key and keep it in the ignored folder of secrets, for its owner's eyes only. An earlier one goes."""
-    seed, file = b64encode(secrets.token_bytes(_SEED_BYTES)).decode(), root / KEY_FILE
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")  # a name that the settings pass over
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
-            written.write(seed + "\n")
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
-    return SigningKey(seed)
+def make_key(root: Path, *, renew: bool = False) -> SigningKey:
+    """Make a key in the ignored folder of secrets, unless there is one; with `renew`, the earlier one goes."""
+    seed = b64encode(secrets.token_bytes(_SEED_BYTES)).decode()
+    return SigningKey(keep_secret(root / KEY_FILE, seed, renew=renew))
 
 
 def require_trust(content: bytes, signature: bytes, trusted: Iterable[str]) -> str:

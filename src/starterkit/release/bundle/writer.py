@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from starterkit.contract import Contract
 from starterkit.data.dataset import ROWS_FILE
 from starterkit.errors import Refused, UserError
-from starterkit.files import scratch_folder
+from starterkit.files import scratch_folder, whole_file
 from starterkit.progress import Progress, silent, step
 from starterkit.release.bundle.format import (
     EVIDENCE_PLACE,
@@ -114,19 +113,12 @@ def _ask(version: Version) -> str:
 
 def _write(file: Path, folder: Path, first: Mapping[str, bytes], paths: list[str]) -> None:
     """The same content makes the same bytes: sorted, without dates, and not compressed, which zlibs do differently."""
-    new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    try:
-        with ZipFile(new, "w", ZIP_STORED) as bundle:
-            for name, content in first.items():
-                bundle.writestr(_entry(name), content)
-            for name in paths:
-                with (folder / name).open("rb") as source, bundle.open(_entry(name), "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-        with new.open("rb+") as whole:
-            os.fsync(whole.fileno())
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+    with whole_file(file) as new, ZipFile(new, "w", ZIP_STORED) as bundle:
+        for name, content in first.items():
+            bundle.writestr(_entry(name), content)
+        for name in paths:
+            with (folder / name).open("rb") as source, bundle.open(_entry(name), "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _entry(name: str) -> ZipInfo:

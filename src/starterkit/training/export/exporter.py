@@ -1,7 +1,6 @@
 """`OnnxExporter`: writes the exported folder, and only if the graph is proven to answer as the estimator does."""
 
 import io
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from starterkit.contract import Contract, Lineage, Prediction
 from starterkit.data.dataset import Dataset, as_columns
 from starterkit.data.synthetic import draw_rows, typical_row
 from starterkit.errors import ExportError
+from starterkit.files import whole_folder
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, sha256
 from starterkit.settings import ExportSettings
 from starterkit.training.export.conversion import to_graph
@@ -90,27 +90,12 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
-    """All files or none: they are written beside the folder and moved into place at once."""
     folder = folder.resolve()
-    scratch, earlier = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "earlier"))
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= files.keys()):
         raise ExportError(f"'{folder}' holds something else than an exported model", "Name a new or an empty folder")
-    _clear(folder, scratch, earlier)  # what an export that was killed has left
     try:
-        scratch.mkdir(parents=True)
-        for name, content in files.items():
-            (scratch / name).write_bytes(content)
-        if folder.exists():
-            folder.rename(earlier)
-        scratch.rename(folder)
+        with whole_folder(folder) as new:
+            for name, content in files.items():
+                (new / name).write_bytes(content)
     except OSError as error:
         raise ExportError(f"'{folder}' cannot be written: {error.strerror}", "Free space or choose another") from error
-    finally:
-        _clear(folder, scratch, earlier)
-
-
-def _clear(folder: Path, scratch: Path, earlier: Path) -> None:
-    if earlier.exists() and not folder.exists():
-        earlier.rename(folder)
-    for leftover in (scratch, earlier):
-        shutil.rmtree(leftover, ignore_errors=True)

@@ -1,11 +1,7 @@
 """A stage's key: its own, kept once, and for its owner alone."""
 
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -63,51 +59,3 @@ def test_empty_and_unreadable_key_files_are_named(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="cannot be read"):
         find_key(Stage.TEST, None, tmp_path)
-
-
-def test_without_hard_links_a_key_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def link(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "link", link)
-    made = make_key(Stage.TEST, None, tmp_path)
-    assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
-
-
-def test_other_process_that_was_first_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fdopen = os.fdopen
-
-    def meanwhile(*arguments: Any, **said: Any) -> Any:
-        (tmp_path / KEY_FILE).write_text(SECRET)  # somebody else's, after this one looked and before it keeps its own
-        return fdopen(*arguments, **said)
-
-    monkeypatch.setattr(os, "fdopen", meanwhile)
-    assert make_key(Stage.TEST, None, tmp_path).fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
-    assert (tmp_path / KEY_FILE).read_text() == SECRET
-
-
-RACE = """
-import sys
-from pathlib import Path
-from starterkit.data.privacy.masking import make_key
-from starterkit.settings import Stage
-root = Path(sys.argv[1])
-(root / f"ready-{sys.argv[2]}").touch()
-while not (root / "go").exists():
-    pass
-print(make_key(Stage.TEST, None, root).fingerprint)
-"""
-
-
-def test_of_two_processes_at_once_both_get_one_key(tmp_path: Path) -> None:
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), str(n)], stdout=subprocess.PIPE, text=True)
-        for n in range(4)
-    ]
-    while len(list(tmp_path.glob("ready-*"))) < len(racers):
-        assert all(racer.poll() is None for racer in racers)
-    (tmp_path / "go").touch()
-    prints = {racer.communicate(timeout=60)[0] for racer in racers}
-    assert len(prints) == 1
-    assert prints == {find_key(Stage.TEST, None, tmp_path).fingerprint + "\n"}
-    assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KIT_PRIVACY__KEY"]

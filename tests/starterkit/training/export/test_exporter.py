@@ -1,7 +1,5 @@
 """The exported folder is whole or not there, holds nobody's row, and its casts stand where they must."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from starterkit.errors import ExportError
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor, compare
 from starterkit.training.export.conversion import to_graph
-from starterkit.training.export.exporter import _write_whole
 
 FILES = ["contract.json", "model.onnx", "parity.npz"]
 
@@ -149,58 +146,6 @@ def test_a_place_that_cannot_be_written_is_named(diabetes: Any, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         diabetes.export(Ridge(), tmp_path / "file" / "exported")
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from starterkit.training.export.exporter import _write_whole
-
-class Files(dict):
-    def items(self):
-        yield "contract.json", b"{}"
-        print("writing", flush=True)
-        sys.stdin.read()
-
-_write_whole(Path(sys.argv[1]), Files({"contract.json": b"{}"}))
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_export_leaves_no_folder_and_the_next_one_cleans_up(diabetes: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "exported"
-    command = [sys.executable, "-c", KILLED, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"writing\n"
-        process.kill()
-    assert not folder.exists()
-    diabetes.export(Ridge(), folder)
-    assert listing(tmp_path) == ["exported"]
-
-
-class Interrupted(dict[str, bytes]):
-    """Files whose writing is stopped with Ctrl-C after the first."""
-
-    def items(self) -> Any:
-        yield "contract.json", b"{}"
-        raise KeyboardInterrupt
-
-
-def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        _write_whole(tmp_path / "exported", Interrupted({"contract.json": b"{}"}))
-    assert listing(tmp_path) == []
-
-
-def test_an_export_that_was_killed_between_its_two_moves_is_taken_back(diabetes: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "exported"
-    first, _ = diabetes.export(Ridge(), folder)
-    folder.rename(tmp_path / ".exported.earlier")
-    with pytest.raises(KeyboardInterrupt):
-        _write_whole(folder, Interrupted({"contract.json": b"{}"}))
-    assert listing(tmp_path) == ["exported"]
-    assert Predictor(folder).contract == first.contract
 
 
 def test_the_same_model_gives_the_same_files(diabetes: Any, tmp_path: Path) -> None:
