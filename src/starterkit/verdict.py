@@ -35,7 +35,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reaction:
+class RobustnessResult:
     """How the challenger answered rows that were changed on purpose, as the problem asked.
 
     `figure` may be at most `limit`; `words` say what was done and what came of it.
@@ -47,7 +47,7 @@ class Reaction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overlap:
+class Contamination:
     """Which holdout rows a version knew before.
 
     `trained_on` counts those whose record (or group) it was trained on, and is None where its run does not say what
@@ -108,13 +108,13 @@ class Evidence:
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     origin: str | None = None
     policy: Mapping[str, Treatment] = field(default_factory=dict)
-    overlap: Overlap | None = None
-    champion_overlap: Overlap | None = None
+    overlap: Contamination | None = None
+    champion_overlap: Contamination | None = None
     leaks: Mapping[str, float] = field(default_factory=dict)
     strong: tuple[str, ...] = ()
     cost: Cost | None = None
     champion_cost: Cost | None = None
-    reactions: tuple[Reaction, ...] = ()
+    reactions: tuple[RobustnessResult, ...] = ()
 
 
 Outcome = Literal["not worse", "worse", "not enough rows"]

@@ -18,7 +18,7 @@ from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.evidence import EvidenceRecord, make_record
 from starterkit.release.gate.gate import Decision, Gate
-from starterkit.release.robustness import observe_reactions
+from starterkit.release.robustness import measure_robustness
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import Settings, Stage
@@ -26,7 +26,7 @@ from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.training.leakage import single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
-from starterkit.verdict import Candidate, Cost, Evidence, Overlap
+from starterkit.verdict import Candidate, Contamination, Cost, Evidence
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
 
@@ -70,26 +70,26 @@ def _seconds(predictor: Predictor, columns: Columns) -> float:
 # --- Which rows of the holdout a version knew before, and which have a twin on the training side.
 
 
-def find_overlap(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
+def find_contamination(tracker: Tracker, run: str, dataset: Dataset) -> Contamination:
     """What a run's record of its rows says about the holdout."""
-    return overlap_of(RowRecord.from_bytes(tracker.read_file(run, ROWS_FILE), f"run {run}"), dataset)
+    return contamination_of(RowRecord.from_bytes(tracker.read_file(run, ROWS_FILE), f"run {run}"), dataset)
 
 
-def overlap_if_known(tracker: Tracker, run: str, dataset: Dataset) -> Overlap:
+def contamination_if_known(tracker: Tracker, run: str, dataset: Dataset) -> Contamination:
     """The same for a champion, whose run may be gone: what it knew is worth a word and refuses nobody."""
     try:
-        return find_overlap(tracker, run, dataset)
+        return find_contamination(tracker, run, dataset)
     except TrackingError:
-        return Overlap(trained_on=None)
+        return Contamination(trained_on=None)
 
 
-def overlap_of(record: RowRecord | None, dataset: Dataset) -> Overlap:
+def contamination_of(record: RowRecord | None, dataset: Dataset) -> Contamination:
     """What a record says about a holdout. None, or one of other columns, says nothing."""
     trained_on = record.trained_on(dataset.holdout) if record else None
     if trained_on is None:
-        return Overlap(trained_on=None)
+        return Contamination(trained_on=None)
     holdout, training = (rows.features.assign(**{"": rows.target}) for rows in (dataset.holdout, dataset.training))
-    return Overlap(
+    return Contamination(
         trained_on=trained_on,
         alike=_standing_in(dataset.training.features, dataset.holdout.features),
         copied=_standing_in(training, holdout),
@@ -124,18 +124,18 @@ def collect_evidence(
             serving = str(champion), registry.open(champion)
         except ContractError as error:
             fault = _not_compared(str(champion), error)
-    evidence = weigh(problem, dataset, (str(version), challenger), serving)
+    evidence = evaluate_version(problem, dataset, (str(version), challenger), serving)
     return replace(
         evidence,
         champion_fault=fault or evidence.champion_fault,
         origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
         policy=dataset.policy,
-        overlap=find_overlap(tracker, version.run, dataset),
-        champion_overlap=overlap_if_known(tracker, champion.run, dataset) if champion else None,
+        overlap=find_contamination(tracker, version.run, dataset),
+        champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
     )
 
 
-def weigh(
+def evaluate_version(
     problem: Problem,
     dataset: Dataset,
     challenger: tuple[str, Predictor],
@@ -167,7 +167,7 @@ def weigh(
         strong=problem.strong,
         cost=costs[0],
         champion_cost=costs[1],
-        reactions=observe_reactions(problem, dataset, predictor),
+        reactions=measure_robustness(problem, dataset, predictor),
     )
 
 

@@ -14,12 +14,12 @@ from starterkit.data.dataset import Dataset
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.arrival import COPIED_FROM, arrive
 from starterkit.release.bundle.importer import Opened, bring_in, require_prod
 from starterkit.release.descriptions import Describer
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
 from starterkit.release.history import Act, Entry, Ledger, Person, Result, champions, way_here
+from starterkit.release.transfer import COPIED_FROM, copy_version
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.connection import authenticated_user
 from starterkit.tracking.lock import PromotionLock
@@ -33,7 +33,7 @@ class Unapproved(UserError):
 
 
 @dataclass(frozen=True)
-class People:
+class Approval:
     """Who gives the command, and who approves where the stage asks for it."""
 
     who: Person
@@ -46,7 +46,7 @@ def who_is_here(settings: Settings) -> Person:
     return Person(user, "authenticated") if user else Person(here())
 
 
-def people_behind(settings: Settings, approver: str = "") -> People:
+def approval_by(settings: Settings, approver: str = "") -> Approval:
     """Who is here and who approves: the authenticated user, or an approver who is only named.
 
     Raises
@@ -56,9 +56,9 @@ def people_behind(settings: Settings, approver: str = "") -> People:
     """
     who, named = who_is_here(settings), " ".join(approver.split())
     if who.how == "authenticated" and named in ("", who.name):
-        return People(who, who)
+        return Approval(who, who)
     if named or settings.stage is not Stage.PROD:
-        return People(who, Person(named) if named else None)
+        return Approval(who, Person(named) if named else None)
     what = "prod asks for somebody who approves, and the server does not say who you are"
     raise Unapproved(what, "Name the approver with --approver, or use a server with users")
 
@@ -96,15 +96,15 @@ def alone(
     lock = lock_of(registry, settings, who)
     with lock.held(patience):
         ledger = Ledger(registry)
-        if half_done(ledger):
+        if unfinished(ledger):
             with step(progress, "settle") as note:
                 lock.require()
-                outcome = settle(registry, ledger, who)
+                outcome = recover(registry, ledger, who)
                 note.text = f"{in_words(outcome)} was killed half-way; it is {outcome.result} now" if outcome else ""
         yield lock
 
 
-def half_done(ledger: Ledger) -> Entry | None:
+def unfinished(ledger: Ledger) -> Entry | None:
     """The intent at the end of the history, to which there is no outcome. While somebody has the lock, it is at work.
 
     Of an intent that was not the last one, the outcome was written by whoever came next.
@@ -118,13 +118,13 @@ def in_words(entry: Entry) -> str:
     return f"{_OF[entry.act]} version {entry.version}"
 
 
-def settle(registry: ModelRegistry, ledger: Ledger, who: Person) -> Entry | None:
+def recover(registry: ModelRegistry, ledger: Ledger, who: Person) -> Entry | None:
     """Write the outcome that is missing, after a look at what is there; None where none is. Only under the lock.
 
     The alias is moved by one call, so it points at the old version or at the new one, and stays there. A pruning is
     done to its end.
     """
-    intent = half_done(ledger)
+    intent = unfinished(ledger)
     if intent is None:
         return None
     result: Result = "finished"
@@ -184,7 +184,7 @@ class Promoter:
         Unapproved
             Nobody does.
         """
-        people_behind(self._settings, approver)
+        approval_by(self._settings, approver)
 
     def promote(
         self, dataset: Dataset, number: int | None = None, *, approver: str = "", patience: float = 0
@@ -219,7 +219,7 @@ class Promoter:
 
         def copied() -> int:
             with step(self._progress, "copy from staging") as note:
-                version = arrive(self._registry, self._problem.name, number)
+                version = copy_version(self._registry, self._problem.name, number)
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
 
@@ -244,10 +244,10 @@ class Promoter:
         """
         if not reason.strip():
             raise UserError("a rollback needs a reason", "Say it with --reason")
-        people = people_behind(self._settings, approver)
-        with alone(self._registry, self._settings, people.who, self._progress) as lock:
+        approval = approval_by(self._settings, approver)
+        with alone(self._registry, self._settings, approval.who, self._progress) as lock:
             target, earlier = self._earlier(number), self._registry.champion()
-            entry = self._entry("rollback", target, earlier, people, reason)
+            entry = self._entry("rollback", target, earlier, approval, reason)
             with step(self._progress, "roll back") as note:
                 try:
                     self._registry.open(target)
@@ -263,8 +263,8 @@ class Promoter:
     def _promote(
         self, dataset: Dataset, choose: Callable[[], int | None], approver: str, patience: float = 0
     ) -> Promotion:
-        people = people_behind(self._settings, approver)
-        with alone(self._registry, self._settings, people.who, self._progress, patience) as lock:
+        approval = approval_by(self._settings, approver)
+        with alone(self._registry, self._settings, approval.who, self._progress, patience) as lock:
             judged = self._judge.judge(dataset, choose())
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
@@ -273,7 +273,7 @@ class Promoter:
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
-            entry = self._entry("promote", version, judged.earlier, people, reason, evidence)
+            entry = self._entry("promote", version, judged.earlier, approval, reason, evidence)
             if passed:
                 self._move(lock, version, entry)
             else:
@@ -282,7 +282,7 @@ class Promoter:
         return Promotion(version, judged.decision, judged.earlier, judged.record)
 
     def _move(self, lock: PromotionLock, version: Version, entry: Entry) -> None:
-        """Intent, alias, outcome. Killed anywhere, the old or the new version serves; `settle` writes what is missing.
+        """Intent, alias, outcome. Killed anywhere, the old or the new version serves; `recover` writes what is missing.
 
         MLflow moves an alias whoever asks. So each step asks first whether the lock is still ours.
         """
@@ -294,15 +294,15 @@ class Promoter:
         self._describer.model()
 
     def _entry(
-        self, act: Act, version: Version, earlier: Version | None, people: People, reason: str, evidence: str = ""
+        self, act: Act, version: Version, earlier: Version | None, approval: Approval, reason: str, evidence: str = ""
     ) -> Entry:
         return Entry(
             act=act,
             phase="outcome",
             version=version.number,
             earlier=earlier.number if earlier else None,
-            who=people.who,
-            approver=people.approver,
+            who=approval.who,
+            approver=approval.approver,
             reason=reason,
             evidence=evidence or version.tags.get("evidence", ""),
             commit=version.tags.get("commit", ""),

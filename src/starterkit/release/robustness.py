@@ -9,14 +9,14 @@ from starterkit.errors import ProblemError
 from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
-from starterkit.verdict import Reaction
+from starterkit.verdict import RobustnessResult
 
 _SEED = 104_729
 _STILL = 1e-6
 """A change below this share of the target's standard deviation is none: sums may round otherwise."""
 
 
-def observe_reactions(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[Reaction, ...]:
+def measure_robustness(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[RobustnessResult, ...]:
     """One reaction for each expectation, over the holdout, the same each time."""
     observer = _Observer(problem, dataset, predictor)
     return tuple(observer.observe(expectation) for expectation in problem.robustness)
@@ -34,7 +34,7 @@ class _Observer:
         regression = problem.task == "regression"
         self._scale = float(dataset.training.target.std()) if regression else 1.0
 
-    def observe(self, expectation: Expectation) -> Reaction:
+    def observe(self, expectation: Expectation) -> RobustnessResult:
         match expectation:
             case Jitter():
                 return self._jitter(expectation)
@@ -43,7 +43,7 @@ class _Observer:
             case Invariance():
                 return self._invariance(expectation)
 
-    def _jitter(self, asked: Jitter) -> Reaction:
+    def _jitter(self, asked: Jitter) -> RobustnessResult:
         random = np.random.default_rng(_SEED)
         moved = dict(self._rows)
         for column in self._problem.features:
@@ -54,9 +54,9 @@ class _Observer:
         before, after = self._score(self._answers), self._score(self._predictor.predict(moved))
         figure = metric.shortfall(after, before) / abs(before) if before else metric.shortfall(after, before)
         words = f"{metric.name} {before:.4g} becomes {after:.4g} under noise of {asked.share:.0%} of each deviation"
-        return Reaction(figure=figure, limit=asked.worse, words=words)
+        return RobustnessResult(figure=figure, limit=asked.worse, words=words)
 
-    def _direction(self, asked: Direction) -> Reaction:
+    def _direction(self, asked: Direction) -> RobustnessResult:
         column = next(column for column in self._problem.features if column.name == asked.column)
         given = self._rows[column.name]
         step = self._deviation(column.name)
@@ -66,9 +66,9 @@ class _Observer:
         change = sign * (self._number(after, asked.label) - self._number(self._answers, asked.label))
         broken = float(np.mean(~(change >= -_STILL * self._scale)))
         words = f"more '{column.name}' moves the answer {'down' if sign > 0 else 'up'} in {broken:.0%} of the rows"
-        return Reaction(figure=broken, limit=asked.broken, words=f"{words}, {asked.broken:.0%} allowed")
+        return RobustnessResult(figure=broken, limit=asked.broken, words=f"{words}, {asked.broken:.0%} allowed")
 
-    def _invariance(self, asked: Invariance) -> Reaction:
+    def _invariance(self, asked: Invariance) -> RobustnessResult:
         dealt = np.random.default_rng(_SEED).permutation(self._rows[asked.column])
         again, before = self._predictor.predict({**self._rows, asked.column: dealt}), self._answers
         if before.probabilities is None or again.probabilities is None:
@@ -77,7 +77,7 @@ class _Observer:
             change = np.abs(again.probabilities - before.probabilities).sum(axis=1) / 2
         figure = float(np.mean(change))
         words = f"other values of '{asked.column}' move the answer by {figure:.1%}, {asked.change:.0%} allowed"
-        return Reaction(figure=figure, limit=asked.change, words=words)
+        return RobustnessResult(figure=figure, limit=asked.change, words=words)
 
     def _deviation(self, name: str) -> float:
         return float(np.nanstd(self._dataset.training.columns[name]))

@@ -14,7 +14,7 @@ import pytest
 
 from starterkit.pipeline import Summary
 from starterkit.release.history import Ledger
-from starterkit.release.promoter import Unapproved, people_behind
+from starterkit.release.promoter import Unapproved, approval_by
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
@@ -252,10 +252,10 @@ def test_who_approves(repository: Path, handler: type[_Asking], named: str, appr
             KIT_TRACKING__PASSWORD="a-long-password",
         )  # fmt: skip
         if approver:
-            assert str(people_behind(settings, named).approver) == approver
+            assert str(approval_by(settings, named).approver) == approver
         else:
             with pytest.raises(Unapproved, match="does not say who you are"):
-                people_behind(settings, named)
+                approval_by(settings, named)
     finally:
         listening.shutdown()
         listening.server_close()

@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.errors import ContractError
-from starterkit.release.evaluation import weigh
+from starterkit.release.evaluation import evaluate_version
 from starterkit.serving.predictor import Predictor
 
 
@@ -27,7 +27,7 @@ def test_a_class_that_todays_data_lacks_has_a_guess_of_zero(iris: Any, tmp_path:
     problem = iris.problem(LogisticRegression)
     sides = (without(rows, "setosa") for rows in (dataset.training, dataset.holdout))
     fewer = Dataset(dataset.source, dataset.digest, *sides)
-    guess = weigh(problem, fewer, ("new", Predictor(exported.folder)), None).baseline
+    guess = evaluate_version(problem, fewer, ("new", Predictor(exported.folder)), None).baseline
     assert exported.contract.classes[0] == "setosa"
     assert guess.prediction.probabilities[:, 0].max() == 0
     assert guess.scores["log_loss"] == pytest.approx(np.log(2), abs=0.01)
@@ -47,6 +47,6 @@ def test_a_champion_without_an_answer_is_not_compared(diabetes: Any, tmp_path: P
     predictor, features = Predictor(exported.folder), dataset.holdout.features.copy()
     features.loc[:4, "bmi"] = np.nan
     gaps = replace(dataset, holdout=replace(dataset.holdout, features=features))
-    evidence = weigh(diabetes.problem(Ridge), gaps, ("new", predictor), ("old", predictor))
+    evidence = evaluate_version(diabetes.problem(Ridge), gaps, ("new", predictor), ("old", predictor))
     assert evidence.champion is None
     assert "old serves, but cannot be compared: it has no answer for 5 of" in evidence.champion_fault.what

@@ -9,7 +9,7 @@ from starterkit.data.dataset import Dataset
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
 from starterkit.release.history import Entry, Ledger
-from starterkit.release.promoter import half_done
+from starterkit.release.promoter import unfinished
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 
@@ -17,7 +17,7 @@ from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 def entries(pipeline: Pipeline) -> list[Entry]:
     ledger = Ledger(pipeline.registry)
     assert ledger.find_break() is None
-    assert half_done(ledger) is None
+    assert unfinished(ledger) is None
     return ledger.entries()
 
 

@@ -7,7 +7,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.errors import ContractError, TrackingError
 from starterkit.problem import find_problem
 from starterkit.release.history import Ledger, champions, serving
-from starterkit.release.promoter import half_done, in_words, lock_of, settle, who_is_here
+from starterkit.release.promoter import in_words, lock_of, recover, unfinished, who_is_here
 from starterkit.settings import Layers
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
@@ -145,7 +145,7 @@ def promotion(layers: Layers) -> Iterator[Finding]:
         return
     ledger, item = Ledger(registry), "promotion"
     lock = lock_of(registry, layers.settings, who_is_here(layers.settings)).look()
-    intent = half_done(ledger)
+    intent = unfinished(ledger)
     if lock and not lock.over:
         yield well(item, f"at work: {lock}")
     elif lock:
@@ -174,7 +174,7 @@ def mend(layers: Layers) -> str:
     registry, who = registry_of(layers), who_is_here(layers.settings)
     lock = lock_of(registry, layers.settings, who)
     with lock.held():
-        outcome = settle(registry, Ledger(registry), who)
+        outcome = recover(registry, Ledger(registry), who)
     lock.clear()
     return (
         f"{in_words(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"

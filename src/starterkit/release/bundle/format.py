@@ -8,7 +8,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from starterkit.contract import Lineage
 from starterkit.errors import Refused, SettingsError
@@ -73,16 +75,13 @@ class Manifest:
             It is no manifest, is of another format, or names a file where none may be.
         """
         try:
-            raw: dict[str, Any] = json.loads(text)
-            if raw["format"] != FORMAT:
-                what = f"the bundle has format {str(raw['format'])[:20]}, and this kit reads {FORMAT}"
+            said = json.loads(text)["format"]
+            if said != FORMAT:
+                what = f"the bundle has format {str(said)[:20]}, and this kit reads {FORMAT}"
                 raise Refused(what, "Use the same version of the kit on both sides")
-            files = {str(name): Sealed(int(one["size"]), str(one["sha256"])) for name, one in raw.pop("files").items()}
-            model, stage, commit, made = (str(raw[name]) for name in ("model", "stage", "commit", "made"))
-            version = int(raw["version"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            manifest = TypeAdapter(cls).validate_json(text)
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise Refused("the bundle's manifest.json is no manifest", _AGAIN) from None
-        manifest = cls(model=model, version=version, stage=stage, commit=commit, made=made, files=files)
         manifest._require_sane()
         return manifest
 
@@ -168,11 +167,9 @@ class Record:
             It is no record.
         """
         try:
-            raw = json.loads(text)
-            run, version = ({str(key): str(value) for key, value in raw[name].items()} for name in ("run", "version"))
-            metrics = {str(key): float(value) for key, value in raw["metrics"].items()}
-            return cls.of(run, version, metrics)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            read = TypeAdapter(cls).validate_json(text)
+            return cls.of(read.run, read.version, read.metrics)
+        except (ValueError, KeyError, TypeError):
             raise Refused("the bundle's record.json is no record", _AGAIN) from None
 
 

@@ -12,7 +12,6 @@ from starterkit.data.dataset import ROWS_FILE
 from starterkit.errors import Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.progress import Progress, silent, step
-from starterkit.release.arrival import COPIED_FROM
 from starterkit.release.bundle.format import (
     EVIDENCE,
     EVIDENCE_PLACE,
@@ -28,6 +27,7 @@ from starterkit.release.bundle.format import (
     require_trust,
     seal_all,
 )
+from starterkit.release.transfer import COPIED_FROM, tags_in_prod
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_model
@@ -216,8 +216,6 @@ def _digest_of_evidence(found: Opened) -> str:
 BUNDLE = "bundle"
 """The tag of runs and versions that holds the SHA-256 of the manifest that they came with."""
 
-_ITS_STAGES_OWN = ("gate", EVIDENCE, EVIDENCE_PLACE)
-
 
 @dataclass(frozen=True)
 class Arrival:
@@ -282,8 +280,7 @@ def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Arriva
         metrics=record.metrics,
         files=found.run,
     )
-    told = {key: value for key, value in record.version.items() if key not in _ITS_STAGES_OWN}
-    told |= mark | {"staging_evidence": record.version.get(EVIDENCE, "")}
+    told = tags_in_prod(record.version, source) | mark
     with receiver.receive(sent, found.model) as (run, model_id):
         _require_same(registry, f"models:/{model_id}", "the server", found)  # before it is a version
         version = registry.register(run, model_id, told, f"A copy of {source}")

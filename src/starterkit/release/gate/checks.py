@@ -1,5 +1,6 @@
 """Checks on whether the figures can be believed at all, and on what the champion's clients would notice."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
 from starterkit.contract import Column, Contract, Treatment
@@ -199,18 +200,18 @@ def _narrowed(column: Column, before: Column) -> Iterator[str]:
         yield f"takes nothing above {column.maximum:g} any more"
 
 
-class LatencyWithin(Check):
-    """A call takes no longer than a few times the champion's, measured side by side.
+class CostWithin(Check):
+    """A cost is no more than a few times the champion's, measured side by side.
 
     Parameters
     ----------
     ratio
-        How many times the champion's median a call may take.
+        How many times the champion's it may be.
     floor
-        Seconds that a call may take in any case: below it nobody is refused for a factor of microseconds.
+        What it may be in any case, in `unit`: below it nobody is refused for a factor of microseconds.
     """
 
-    name = "latency"
+    unit: str
 
     def __init__(self, ratio: float, floor: float) -> None:
         self._ratio = ratio
@@ -220,46 +221,34 @@ class LatencyWithin(Check):
         ours, theirs = evidence.cost, evidence.champion_cost
         if ours is None or theirs is None:
             return Verdict(check=self.name, passed=True, reason="no champion to measure against")
-        calls = [(1, ours.one_row, theirs.one_row), (ours.rows, ours.many_rows, theirs.many_rows)]
-        judged = [(mine, max(self._floor, self._ratio * yours)) for _, mine, yours in calls]
-        mine, limit = max(judged, key=lambda call: call[0] / call[1])
+        pairs = list(zip(self.figures(ours), self.figures(theirs), strict=True))
+        judged = [(mine, max(self._floor, self._ratio * yours)) for (_, mine), (_, yours) in pairs]
+        figure, limit = max(judged, key=lambda one: one[0] / one[1])
         reason = "; ".join(
-            f"{_rows(rows)} in {mine * 1000:.3g} ms, the champion {yours * 1000:.3g} ms" for rows, mine, yours in calls
+            f"{of}{mine:.3g} {self.unit}, the champion {yours:.3g} {self.unit}" for (of, mine), (_, yours) in pairs
         )
         passed = all(mine <= limit for mine, limit in judged)
-        return Verdict(check=self.name, passed=passed, reason=reason, figure=mine * 1000, limit=limit * 1000)
+        return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=limit)
+
+    @abstractmethod
+    def figures(self, cost: Cost) -> list[tuple[str, float]]:
+        """What is compared, with words that stand in front of it."""
 
 
-class SizeWithin(Check):
-    """The graph is no larger than a few times the champion's.
+class LatencyWithin(CostWithin):
+    """A call with one row, and one with many."""
 
-    Parameters
-    ----------
-    ratio
-        How many times the champion's bytes a graph may have.
-    floor
-        Bytes that a graph may have in any case.
-    """
+    name, unit = "latency", "ms"
 
-    name = "size"
-
-    def __init__(self, ratio: float, floor: float) -> None:
-        self._ratio = ratio
-        self._floor = floor
-
-    def judge(self, evidence: Evidence) -> Verdict:
-        ours, theirs = evidence.cost, evidence.champion_cost
-        if ours is None or theirs is None:
-            return Verdict(check=self.name, passed=True, reason="no champion to measure against")
-        figure, serving = _megabytes(ours), _megabytes(theirs)
-        limit = max(self._floor / 1e6, self._ratio * serving)
-        reason = f"{figure:.3g} MB, the champion {serving:.3g} MB"
-        return Verdict(check=self.name, passed=figure <= limit, reason=reason, figure=figure, limit=limit)
+    def figures(self, cost: Cost) -> list[tuple[str, float]]:
+        rows = "1 row" if cost.rows == 1 else f"{cost.rows:,} rows"
+        return [("1 row in ", cost.one_row * 1000), (f"{rows} in ", cost.many_rows * 1000)]
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+class SizeWithin(CostWithin):
+    """The graph's bytes."""
 
+    name, unit = "size", "MB"
 
-def _megabytes(cost: Cost) -> float:
-    return cost.size / 1e6
+    def figures(self, cost: Cost) -> list[tuple[str, float]]:
+        return [("", cost.size / 1e6)]

@@ -75,8 +75,8 @@ class Gate:
             NotWorseThanChampion(rule, settings.undecided),
             NoSliceWorse(rule, settings.undecided_slices),
             SignatureKept(),
-            LatencyWithin(settings.heavier, settings.latency_floor_ms / 1000),
-            SizeWithin(settings.heavier, settings.size_floor_mb * 1e6),
+            LatencyWithin(settings.heavier, settings.latency_floor_ms),
+            SizeWithin(settings.heavier, settings.size_floor_mb),
             StaysRobust(),
             *checks,
         )

@@ -9,7 +9,7 @@ import pytest
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
 from starterkit.metrics import METRICS, compute_scores, metrics_for
 from starterkit.settings import GateSettings
-from starterkit.verdict import Candidate, Cost, Evidence, Overlap
+from starterkit.verdict import Candidate, Contamination, Cost, Evidence
 
 NAMES = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
 AGE = Column(name="age", role="feature", type="float", unit="years", sensitivity="plain", minimum=0, maximum=120)
@@ -70,7 +70,7 @@ def evidence() -> Make:
             "champion": None if first else candidate("local.p version 1", actual + champion_error * (shared + other)),
             "champion_contract": None if first else contract_of(),
             "origin": "x",
-            "overlap": Overlap(trained_on=0),
+            "overlap": Contamination(trained_on=0),
             "leaks": {"age": 0.4},
             "cost": None if first else CHEAP,
             "champion_cost": None if first else CHEAP,

@@ -24,7 +24,7 @@ from starterkit.contract import Lineage
 from starterkit.data.dataset import Dataset, RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Invariance, Problem, feature, identifier, target
-from starterkit.release.evaluation import overlap_of, weigh
+from starterkit.release.evaluation import contamination_of, evaluate_version
 from starterkit.release.gate.gate import Decision, Gate
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, compare
 from starterkit.settings import DataSettings, ExportSettings, GateSettings, Stage, TrainingSettings
@@ -151,8 +151,8 @@ def judge(kind: Kind, served: Served, root: Path) -> Decision:
     if kind.other_graph:
         challenger = claim_anothers_parity(kind, root / "challenger", dataset)
     champion = None if kind.first else ("version 1", served.champion)
-    overlap = overlap_of(RowRecord.of(own_split), dataset)
-    evidence = weigh(problem, dataset, ("version 2", challenger), champion)
+    overlap = contamination_of(RowRecord.of(own_split), dataset)
+    evidence = evaluate_version(problem, dataset, ("version 2", challenger), champion)
     evidence = replace(evidence, overlap=overlap, origin=kind.origin)
     settings = {"undecided": "refuse", "undecided_slices": "pass", "size_floor_mb": 0.004, "latency_floor_ms": 1}
     return Gate(GateSettings(**{**settings, **kind.settings}), problem.task).decide(evidence)

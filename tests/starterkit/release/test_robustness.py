@@ -12,20 +12,20 @@ from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.errors import ProblemError
 from starterkit.problem import Direction, Invariance, Jitter
-from starterkit.release.robustness import observe_reactions
+from starterkit.release.robustness import measure_robustness
 from starterkit.serving.predictor import Predictor
-from starterkit.verdict import Reaction
+from starterkit.verdict import RobustnessResult
 
 
 @pytest.fixture
 def react(tmp_path: Any) -> Any:
     """Fits, exports, and observes one expectation."""
 
-    def observe(sample: Any, estimator: Any, expectation: Any) -> Reaction:
+    def observe(sample: Any, estimator: Any, expectation: Any) -> RobustnessResult:
         exported, dataset = sample.export(estimator, tmp_path / "exported", rows=200)
         problem = sample.problem(lambda: estimator, robustness=(expectation,))
-        (reaction,) = observe_reactions(problem, dataset, Predictor(exported.folder))
-        assert observe_reactions(problem, dataset, Predictor(exported.folder)) == (reaction,)
+        (reaction,) = measure_robustness(problem, dataset, Predictor(exported.folder))
+        assert measure_robustness(problem, dataset, Predictor(exported.folder)) == (reaction,)
         return reaction
 
     return observe

@@ -1,6 +1,7 @@
 """A version's way from staging to prod on one server: the very same files, as a version of prod's model."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from starterkit.errors import Refused
@@ -16,7 +17,7 @@ _WRITTEN_AT_DOWNLOAD = "registered_model_meta"
 """MLflow's client writes the version's own name into what it downloads."""
 
 
-def arrive(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
+def copy_version(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
     """Copy staging's version (its champion, if none is named) to this stage's model; an earlier copy is used again.
 
     Raises
@@ -26,8 +27,7 @@ def arrive(registry: ModelRegistry, name: str, number: int | None = None) -> Ver
     """
     staging = ModelRegistry(registry.connection, Stage.STAGING, name)
     source = _gated(staging, number)
-    told = {key: value for key, value in source.tags.items() if key not in _ITS_STAGES_OWN}
-    told |= {COPIED_FROM: str(source), "staging_evidence": source.tags["evidence"]}
+    told = tags_in_prod(source.tags, str(source))
     with scratch_folder() as scratch:
         known = _digests(staging.fetch(source, _folder(scratch, "source")))
         copies = [version for version in registry.versions() if version.source == address_of(source)]
@@ -39,6 +39,12 @@ def arrive(registry: ModelRegistry, name: str, number: int | None = None) -> Ver
             registry.delete(copy)
             raise Refused(f"the copy of {source} has other files than {source}", "See who writes to MLflow's artifacts")
     return copy
+
+
+def tags_in_prod(tags: Mapping[str, str], source: str) -> dict[str, str]:
+    """What a version of prod says of itself that was brought from staging's `source`, which has these tags."""
+    told = {key: value for key, value in tags.items() if key not in _ITS_STAGES_OWN}
+    return told | {COPIED_FROM: source, "staging_evidence": tags.get("evidence", "")}
 
 
 def _gated(staging: ModelRegistry, number: int | None) -> Version:

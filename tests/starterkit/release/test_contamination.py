@@ -10,7 +10,7 @@ import pytest
 from starterkit.data.dataset import Dataset, RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
-from starterkit.release.evaluation import overlap_of
+from starterkit.release.evaluation import contamination_of
 from starterkit.settings import DataSettings, Stage
 
 
@@ -53,7 +53,7 @@ def read(tmp_path: Any) -> Any:
 
 
 def seen(trained: Dataset, judged: Dataset) -> int | None:
-    return overlap_of(RowRecord.of(trained), judged).trained_on
+    return contamination_of(RowRecord.of(trained), judged).trained_on
 
 
 CUT = {"cutoff": "2026-03-01"}
@@ -93,14 +93,14 @@ def test_another_row_of_a_patient_of_the_holdout_is_found_out(read: Any) -> None
 
 def test_a_run_that_says_nothing_about_these_columns_is_unknown(read: Any) -> None:
     judged = read(Repeated)
-    assert overlap_of(None, judged).trained_on is None
+    assert contamination_of(None, judged).trained_on is None
     assert seen(read(Measures), judged) is None
 
 
 def test_rows_with_the_same_features_are_counted(read: Any) -> None:
     dataset = read(Measures)
     dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
-    assert overlap_of(RowRecord.of(dataset), dataset).alike == 3
+    assert contamination_of(RowRecord.of(dataset), dataset).alike == 3
 
 
 def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> None:
@@ -108,10 +108,10 @@ def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> 
     training, holdout = dataset.training, dataset.holdout
     copies = range(len(holdout))
     training.features.loc[copies, "size"] = holdout.features["size"].to_numpy()
-    found = overlap_of(RowRecord.of(dataset), dataset)
+    found = contamination_of(RowRecord.of(dataset), dataset)
     assert (found.trained_on, found.copied, found.usual) == (0, len(holdout), 0.0)
     training.target.iloc[:4] = 2.0
-    assert overlap_of(RowRecord.of(dataset), dataset).copied == len(holdout) - 4
+    assert contamination_of(RowRecord.of(dataset), dataset).copied == len(holdout) - 4
     training.features.loc[10:19, "size"] = 7.0
-    found = overlap_of(RowRecord.of(dataset), dataset)
+    found = contamination_of(RowRecord.of(dataset), dataset)
     assert found.usual == pytest.approx(10 / len(training))

@@ -6,7 +6,7 @@ import pytest
 
 from starterkit.errors import Refused
 from starterkit.pipeline import Pipeline
-from starterkit.release.arrival import arrive
+from starterkit.release.transfer import copy_version
 from starterkit.serving.predictor import GRAPH_FILE
 from starterkit.settings import Stage
 from starterkit.tracking.registry import ModelRegistry, Version
@@ -30,12 +30,12 @@ def prod(staging: ModelRegistry) -> ModelRegistry:
 
 
 def test_a_copy_bears_nothing_of_stagings_gate_and_is_used_again(staging: ModelRegistry, prod: ModelRegistry) -> None:
-    copy = arrive(prod, "diabetes")
+    copy = copy_version(prod, "diabetes")
     assert (copy.number, copy.tags["copied_from"]) == (1, "staging.diabetes version 1")
     assert copy.tags["staging_evidence"] == "0123"
     assert not copy.tags.keys() & {"gate", "evidence", "evidence_place", "history.head"}
     assert copy.tags["commit"] == staging.version(1).tags["commit"]
-    assert arrive(prod, "diabetes").number == 1
+    assert copy_version(prod, "diabetes").number == 1
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_what_staging_has_not_passed_is_not_copied(
 ) -> None:
     staging.tag(staging.version(1), tags)
     with pytest.raises(Refused, match=said):
-        arrive(prod, "diabetes")
+        copy_version(prod, "diabetes")
     assert prod.versions() == []
 
 
 def test_without_a_champion_staging_has_nothing_to_copy(staging: ModelRegistry, prod: ModelRegistry) -> None:
     staging.connection.client.delete_registered_model_alias(staging.model, "champion")
     with pytest.raises(Refused, match=r"'staging\.diabetes' has no champion on this server"):
-        arrive(prod, "diabetes")
-    assert arrive(prod, "diabetes", 1).number == 1  # one that is named is taken
+        copy_version(prod, "diabetes")
+    assert copy_version(prod, "diabetes", 1).number == 1  # one that is named is taken
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ def altered(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 def test_a_copy_of_other_files_is_taken_back(prod: ModelRegistry, altered: set[int]) -> None:
     altered.add(1)
     with pytest.raises(Refused, match=r"the copy of staging\.diabetes version 1 has other files"):
-        arrive(prod, "diabetes")
+        copy_version(prod, "diabetes")
     assert prod.versions() == []
 
 
 def test_an_earlier_copy_that_was_altered_is_not_used_again(prod: ModelRegistry, altered: set[int]) -> None:
-    assert arrive(prod, "diabetes").number == 1
+    assert copy_version(prod, "diabetes").number == 1
     altered.add(1)
-    assert arrive(prod, "diabetes").number == 2
+    assert copy_version(prod, "diabetes").number == 2

@@ -1,0 +1,83 @@
+"""docs/extend-it-here.md: its code is run, each part through the pipeline or the export that it extends."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from example_project import problem
+from starterkit.data.reader import DatasetReader
+from starterkit.pipeline import Pipeline
+from starterkit.settings import Settings, load_settings
+from starterkit.training.export.families import ENTRY_POINTS, families
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extend-it-here.md").read_text("utf-8")
+
+
+def block(section: str, language: str = "python") -> str:
+    """The one block of a language in a section."""
+    part = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", part, re.DOTALL)
+    return found
+
+
+def run(section: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(block(section), names)
+    return names
+
+
+def test_a_metric_and_a_check_reach_a_champion(settings: Settings) -> None:
+    metric, check = run("A metric"), run("A check of the gate")
+    limits = yaml.safe_load(block("A metric", "yaml"))["gate"]["limits"]
+    base = settings.root / "config" / "base.yaml"
+    told = yaml.safe_load(base.read_text())
+    told["gate"]["limits"] |= limits
+    base.write_text(yaml.safe_dump(told))
+    extended = replace(problem, metric=metric["METRIC"], metrics=metric["METRICS"], checks=check["CHECKS"])
+    decision = Pipeline(extended, load_settings(settings.root, {})).run().promotion.decision
+    assert decision.passed
+    found = {verdict.check: verdict for verdict in decision.verdicts}
+    assert found["limit cost"].limit == 80
+    assert found["the old"].figure > 0
+    assert found["baseline"].reason.startswith("cost ")
+
+
+def test_a_source_of_another_shape_joins_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pd.read_csv(settings.root / "data" / "diabetes.csv")
+    (settings.root / "data" / "months").mkdir()
+    row = table.iloc[0].to_dict() | {"patient_id": "P900"}
+    (settings.root / "data" / "months" / "2026-01.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.chdir(settings.root)
+    extended = replace(problem, load=run("A data source")["load"])
+    dataset = DatasetReader(extended, settings.data, settings.root, settings.stage).read()
+    assert len(dataset) == len(table) + 1
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The family's block as an installed module with the entry point of the page."""
+    site, named = tmp_path / "site", tomllib.loads(block("An estimator family", "toml"))
+    ((key, value),) = named["project"]["entry-points"][ENTRY_POINTS].items()
+    (site / "ours-1.dist-info").mkdir(parents=True)
+    (site / f"{value.partition(':')[0]}.py").write_text(block("An estimator family"))
+    (site / "ours-1.dist-info" / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{key} = {value}\n")
+    (site / "ours-1.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1\n")
+    monkeypatch.syspath_prepend(site)
+    families.cache_clear()
+    yield __import__(value.partition(":")[0])
+    families.cache_clear()
+
+
+def test_a_family_is_exported_and_proven(diabetes: Any, installed: Any, tmp_path: Path) -> None:
+    exported, _ = diabetes.export(make_pipeline(StandardScaler(), installed.Network()), tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-12
