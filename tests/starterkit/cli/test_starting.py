@@ -1,7 +1,9 @@
 """`init-problem` as a person meets it. What it writes is tested in tests/starterkit/starting."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.starter import Placing
+from starterkit.cli.init.project import Project
+from starterkit.entry import GROUP
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
@@ -21,12 +24,12 @@ def mine(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = repository / "src" / "example_project"
     folder.mkdir(parents=True)
     (folder / "problem.py").write_text("")
+    shutil.copy(ROOT / "pyproject.toml", repository)
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "as it was"]):
         subprocess.run(["git", *words], cwd=repository, check=True)
-    tests, settings = repository / "tests/example_project/test_problem.py", repository / "config/base.yaml"
-    placing = Placing(repository, "example_project", "problem", folder / "problem.py", tests, settings)
-    monkeypatch.setattr(Placing, "of", lambda root: placing)
+    own = Project(repository, EntryPoint("diabetes", "example_project:problem", GROUP), folder)
+    monkeypatch.setattr(Project, "of", lambda root: own)
     return repository
 
 

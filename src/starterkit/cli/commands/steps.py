@@ -48,9 +48,10 @@ def init_problem(
     view = ProgressView()
     with step(view, "load libraries"):
         from starterkit.cli.init.draft import Undecided
-        from starterkit.cli.init.starter import Placing, ProblemStarter
+        from starterkit.cli.init.project import Project
+        from starterkit.cli.init.starter import ProblemStarter
     try:
-        started = ProblemStarter(Placing.of(settings.root), view).start(data, target, name, task, force)
+        started = ProblemStarter(Project.of(settings.root), view).start(data, target, name, task, force)
     except Undecided as error:
         for decision in error.decisions:
             typer.echo(f"decide: {decision}", err=True)

@@ -2,13 +2,16 @@
 
 import shutil
 import subprocess
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.starter import Placing, ProblemStarter
+from starterkit.cli.init.project import Project
+from starterkit.cli.init.starter import ProblemStarter
+from starterkit.entry import GROUP
 from starterkit.progress import silent
 
 ROOT = Path(__file__).parents[4]
@@ -67,7 +70,8 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "my prøject"
     for name in ("config", "src/example_project", "tests/example_project", "data", ".vscode"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".gitignore", root)
+    for name in (".gitignore", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
     commit(root)
     return root
 
@@ -78,13 +82,8 @@ def commit(root: Path) -> None:
         subprocess.run(["git", *words], cwd=root, check=True)
 
 
-def placing(root: Path) -> Placing:
-    """Where the files of `project` are; the package that this process has imported is another one."""
-    package, tests = root / "src/example_project", root / "tests/example_project"
-    settings = root / "config/base.yaml"
-    return Placing(root, "example_project", "problem", package / "problem.py", tests / "test_problem.py", settings)
-
-
 @pytest.fixture
 def starter(project: Path) -> ProblemStarter:
-    return ProblemStarter(placing(project), silent)
+    """For the files of `project`; the package that this process has imported is another one."""
+    entry = EntryPoint("diabetes", "example_project:problem", GROUP)
+    return ProblemStarter(Project(project, entry, project / "src/example_project"), silent)

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.code import problem_source
-from starterkit.cli.init.decisions import plan_for
-from starterkit.cli.init.table import read_table
-from starterkit.cli.init.trial import imported, read, try_out
+from starterkit.cli.init.decisions import plan_for, read_table
+from starterkit.cli.init.rendering import problem_source
+from starterkit.cli.init.starter import imported, read, try_out
 
 ROOT = Path(__file__).parents[4]
 ROWS = 120
@@ -58,13 +57,13 @@ def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, 
     path = tmp_path / f"corner.{kind}"
     frame = CORNERS[corner].reset_index(drop=True)
     frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
-    source = problem_source(plan_for(read_table(path), path.name, "y", "corner", None))
-    with imported(source) as problem:
+    plan = plan_for(read_table(path), path.name, "y", "corner", None)
+    with imported(plan) as problem:
         dataset = read(problem, path)
         tried = try_out(problem, dataset)
     assert len(dataset) == (frame["y"].notna() & (frame["y"] != " ")).sum()
     assert all(np.isfinite(figure) for _, figure in tried.limits.values())
-    assert max(map(len, source.splitlines())) <= 120
+    assert max(map(len, problem_source(plan).splitlines())) <= 120
 
 
 def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path: Path) -> None:

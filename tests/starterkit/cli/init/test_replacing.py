@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from starterkit.cli.init import starter as replacing
-from starterkit.cli.init.starter import replace_all
+from starterkit.cli.init import project as replacing
+from starterkit.cli.init.project import replace_all
 
 
 def files(root: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From a file to files: what is refused with one line, and what is left alone."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 
 from starterkit.cli.init.draft import Undecided
 from starterkit.cli.init.starter import ProblemStarter
-from starterkit.errors import KitError, UserError
+from starterkit.errors import UserError
 
 Write = Callable[..., Path]
 
@@ -40,9 +41,8 @@ def write(tmp_path: Path) -> Write:
 BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "no target": (table().drop(columns="y").assign(yy=1.5), {}, "has no column 'y'. Did you mean 'yy'"),
     "no such column": (table().rename(columns={"y": "z"}), {}, "has no column 'y'. Name one of 'a', 'b', 'z'"),
-    "no rows": (table(0), {}, "has no rows"),
-    "one row": (table(1), {}, "has one row, and at least 30"),
-    "three rows": (table(3), {}, "has 3 rows, and at least 30"),
+    "no rows": (table(0), {}, "is missing in every row"),
+    "one row": (table(1), {}, "is known in one row, and at least 30"),
     "a constant target": (table().assign(y=3.5), {}, "has one value in every row"),
     "one class": (table().assign(y="only"), {}, "has one value in every row"),
     "no target anywhere": (table().assign(y=None), {}, "is missing in every row"),
@@ -127,6 +127,7 @@ def test_the_project_s_files_change_and_no_others(write: Write, project: Path, s
         "config/base.yaml",
         "config/test.yaml",
         "data/my-table.csv",
+        "pyproject.toml",
         "src/example_project/problem.py",
         "tests/example_project/test_problem.py",
     }
@@ -256,15 +257,27 @@ def test_many_rows_get_trees(write: Write, starter: ProblemStarter) -> None:
     many = table(2500).assign(c=["x", "y", "z", None, "x"] * 500, d=[True, False] * 1250)
     started = starter.start(write(many), "y")
     assert started.trial.learnt
-    assert "HistGradientBoosting" in (starter._placing.problem).read_text()
+    assert "HistGradientBoosting" in starter._project.problem.read_text()
 
 
-def test_an_unforeseen_refusal_of_the_rows_is_a_decision(
-    write: Write, starter: ProblemStarter, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("said", ["diabetes", '"diabetes"', "default"])
+def test_the_entry_point_is_called_as_the_problem(
+    said: str, write: Write, project: Path, starter: ProblemStarter
 ) -> None:
-    def refuse(*given: Any) -> None:
-        raise KitError("never reached")
+    file, line = project / "pyproject.toml", 'diabetes = "example_project:problem"'
+    before = file.read_text()
+    assert before.count(line) == 1
+    file.write_text(before.replace(line, f'{said} = "example_project:problem"'))
+    starter.start(write(table()), "y", name="my-table", force=True)
+    assert file.read_text() == before.replace(line, 'my-table = "example_project:problem"')
 
-    monkeypatch.setattr("starterkit.cli.init.trial.read", lambda *given: refuse())
-    with pytest.raises(KitError, match="never reached"):
-        starter.start(write(table()), "y")
+
+def test_a_project_whose_ruff_knows_another_width_gets_its_own(
+    write: Write, project: Path, starter: ProblemStarter
+) -> None:
+    file = project / "pyproject.toml"
+    file.write_text(file.read_text().replace("line-length = 120", "line-length = 70"))
+    starter.start(write(table()), "y", force=True)
+    call = [sys.executable, "-m", "ruff", "format", "--diff", "src/example_project", "tests/example_project"]
+    done = subprocess.run(call, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
