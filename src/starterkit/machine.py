@@ -1,13 +1,16 @@
 """What this machine and its processes are and have: cores, memory, ports, who lives and who holds a file."""
 
+import errno
 import os
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from starterkit.errors import SettingsError
 
@@ -111,13 +114,15 @@ def limit_memory(megabytes: int) -> bool:
     return True
 
 
-# --- Whether the API can listen where the settings say.
+# --- The port that a server is to have.
 
 _OF_THE_API = "set KIT_SERVING__PORT or KIT_SERVING__HOST"
+_BACKLOG = 2048
+"""As uvicorn has it: how many may wait to be met."""
 
 
-def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
-    """See that nobody else listens there.
+def bind(host: str, port: int, otherwise: str = _OF_THE_API) -> list[socket.socket]:
+    """Sockets that hold a port: one for each address of the host. Nobody is answered before they `listen`.
 
     Parameters
     ----------
@@ -127,24 +132,44 @@ def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
     Raises
     ------
     SettingsError
-        Somebody does, or this machine has no such address.
+        Somebody else has it, or this machine has no such address.
     """
-    with taking_port(host, port, otherwise):
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+    bound: list[socket.socket] = []
+    with _refusals(host, port, otherwise), ExitStack() as opened:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                one = socket.socket(family, kind, protocol)  # without the protocol asyncio lets answers wait for 40 ms
+                opened.enter_context(one).setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(address)
+                bound.append(one)
+            except OSError as error:
+                if not bound or error.errno == errno.EADDRINUSE:  # `localhost` without IPv6 has one that is not there
+                    raise
+        opened.pop_all()
+    return bound
 
 
-@contextmanager
-def taking_port(host: str, port: int, otherwise: str = _OF_THE_API) -> Iterator[None]:
-    """Tell what goes wrong as `require_port` does: between its look and the listening somebody else may come.
+def listen(bound: Sequence[socket.socket], host: str, port: int) -> None:
+    """Take the port for good: on Linux two may bind it, and the first that listens has it.
 
     Raises
     ------
     SettingsError
-        The port cannot be had.
+        Somebody else has listened meanwhile.
     """
+    with _refusals(host, port, _OF_THE_API):
+        for one in bound:
+            one.listen(_BACKLOG)
+
+
+def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
+    """See that nobody else has the port. See `bind`."""
+    for one in bind(host, port, otherwise):
+        one.close()
+
+
+@contextmanager
+def _refusals(host: str, port: int, otherwise: str) -> Iterator[None]:
     try:
         yield
     except UnicodeError as error:  # from the codec for host names
@@ -154,6 +179,40 @@ def taking_port(host: str, port: int, otherwise: str = _OF_THE_API) -> Iterator[
     except OSError as error:
         mend = f"End the program that has it, or {otherwise}"
         raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", mend) from error
+
+
+# --- A program beside this one.
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, seconds: float = 20, session: bool = False, **given: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program for as long as it is needed. Then it is asked to end, waited for so long, and killed.
+
+    Parameters
+    ----------
+    session
+        Give it a session of its own: Ctrl-C reaches this process alone, and what it started ends with it, where it was
+        killed itself too.
+    given
+        As `subprocess.Popen` takes it.
+    """
+    process = subprocess.Popen[bytes]([*command], start_new_session=session, **given)  # words of the caller's
+    try:
+        yield process
+    finally:
+        _signal(process, signal.SIGTERM, session)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL, session)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals, session: bool) -> None:
+    with suppress(ProcessLookupError):  # nobody of them is left
+        os.killpg(process.pid, number) if session else process.send_signal(number)
 
 
 # --- Which process a run belongs to, so that a run whose process was killed can be told from one that still works.

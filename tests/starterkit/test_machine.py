@@ -1,12 +1,18 @@
-"""What this process may use, read from files of /proc and /sys as the two versions of control groups lay them out."""
+"""What this process may use, as the files of both versions of control groups say; ports; programs beside this one."""
 
 import math
 import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from starterkit.machine import this_machine
+from starterkit.errors import SettingsError
+from starterkit.machine import bind, listen, require_port, running, this_machine
 
 GIGABYTE = 1024**3
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
@@ -81,3 +87,77 @@ def test_control_groups_count(tmp_path: Path, files: dict[str, str], cores: floa
     assert machine.cores == min(cores, this_machine(tmp_path / "none").cores)
     assert machine.memory == min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     assert machine.whole_cores == max(1, int(machine.cores))
+
+
+# --- Ports.
+
+
+def test_a_port_that_somebody_has_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SettingsError, match=r"cannot be had: Address already in use\. End the program"):
+            require_port("127.0.0.1", other.getsockname()[1])
+
+
+def test_a_port_that_is_free_is_free_afterwards() -> None:
+    (bound,) = bind("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    bound.close()
+    require_port("127.0.0.1", port)
+    require_port("127.0.0.1", port)
+
+
+def test_each_address_of_a_host_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+    missing = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("192.0.2.1", 0))
+    two = [(*stream, ("127.0.0.1", 0)), (*stream, ("127.0.0.2", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*two, missing])  # as `localhost` without IPv6
+    bound = bind("localhost", 0)
+    assert [one.getsockname()[0] for one in bound] == ["127.0.0.1", "127.0.0.2"]
+    for one in bound:
+        one.close()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [missing, *two])
+    with pytest.raises(SettingsError, match="cannot be had"):
+        bind("localhost", 0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: elsewhere a bound port is taken")
+def test_of_two_that_bind_a_port_the_second_to_listen_is_told() -> None:
+    (first,) = bind("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    (second,) = bind("127.0.0.1", port)
+    with first, second:
+        listen([second], "127.0.0.1", port)
+        with pytest.raises(SettingsError, match="cannot be had: Address already in use"):
+            listen([first], "127.0.0.1", port)
+
+
+# --- Programs beside this one.
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+ASLEEP = "import time; print(flush=True); time.sleep(60)"
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASLEEP!r}])"
+
+
+def test_a_program_is_asked_to_end() -> None:
+    with running([sys.executable, "-c", ASLEEP]) as process:
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_one_that_does_not_listen_is_killed() -> None:
+    with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_session_ends_as_a_whole_where_its_first_was_killed() -> None:
+    with running([sys.executable, "-c", PARENT], session=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (child,) = psutil.Process(process.pid).children()
+        process.kill()
+        process.wait()
+    child.wait(10)

@@ -12,13 +12,13 @@ from typing import Any
 
 from starterkit.cli.console import ProgressView, console, table
 from starterkit.errors import KitError, Refused
+from starterkit.machine import running
 from starterkit.progress import step
-from starterkit.serving.loadtest import Held, LoadTest, Measured, can_measure
+from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest
 from starterkit.serving.traffic import TrafficSender
 from starterkit.settings import Settings
 
 _SECONDS_TO_START = 120
-_SECONDS_TO_END = 20
 _RESOURCES = ("workers", "threads", "providers", "memory_mb")
 
 
@@ -41,7 +41,7 @@ def key_of(settings: Settings) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def load(settings: Settings, url: str | None, view: ProgressView) -> Measured:
+def load(settings: Settings, url: str | None, view: ProgressView) -> LoadReport:
     """Drive the API at this address, or one that is started with the stage's resources and ended afterwards.
 
     Raises
@@ -55,8 +55,7 @@ def load(settings: Settings, url: str | None, view: ProgressView) -> Measured:
         return LoadTest(settings.loadtest, lambda: TrafficSender(url, key), None, view).run(records)
     with _api(settings) as (address, process):
         TrafficSender(address, key, view).wait_until_ready(_SECONDS_TO_START, lambda: process.poll() is None)
-        measured = process.pid if can_measure() else None
-        return LoadTest(settings.loadtest, lambda: TrafficSender(address, key), measured, view).run(records)
+        return LoadTest(settings.loadtest, lambda: TrafficSender(address, key), process.pid, view).run(records)
 
 
 @contextmanager
@@ -67,8 +66,10 @@ def _api(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         port = free.getsockname()[1]
     environ = os.environ | {"KIT_SERVING__HOST": "127.0.0.1", "KIT_STAGE": settings.stage}
     command = [sys.executable, "-m", "starterkit", "serve", "--port", str(port)]
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, cwd=settings.root, env=environ, stdout=said, stderr=said)  # noqa: S603
+    with (
+        tempfile.TemporaryFile() as said,
+        running(command, cwd=settings.root, env=environ, stdout=said, stderr=said) as process,
+    ):
         try:
             yield f"http://127.0.0.1:{port}", process
         except KitError as error:
@@ -78,16 +79,11 @@ def _api(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
                 raise
             what, mend, *_ = [*map(str.strip, told.splitlines()), ""]  # as `show_error` writes them
             raise KitError(f"the API did not start: {what}", mend or error.mend) from error
-        finally:
-            process.terminate()
-            try:
-                process.wait(_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
-def keep(settings: Settings, measured: Measured, held: Sequence[Held], url: str | None, view: ProgressView) -> str:
+def keep(
+    settings: Settings, measured: LoadReport, held: Sequence[LimitResult], url: str | None, view: ProgressView
+) -> str:
     """Log the test as a run of the experiment `<stage>.<name>.load`; the run's id comes back."""
     with step(view, "keep the figures") as note:
         from starterkit.cli.champion import name_of_problem
@@ -108,9 +104,9 @@ def keep(settings: Settings, measured: Measured, held: Sequence[Held], url: str 
     return run.id
 
 
-def show(measured: Measured, held: Sequence[Held]) -> None:
+def show(measured: LoadReport, held: Sequence[LimitResult]) -> None:
     """Every figure, with its limit where the stage has one."""
-    limits: Mapping[str, Held] = {one.name: one for one in held}
+    limits: Mapping[str, LimitResult] = {one.name: one for one in held}
     rows = []
     for name, figure in measured.figures.items():
         limit = limits.get(name)
@@ -123,7 +119,7 @@ def show(measured: Measured, held: Sequence[Held]) -> None:
     console().print("\nThe clients ran on this machine, too, and took their part of its cores.")
 
 
-def require_held(measured: Measured, held: Sequence[Held]) -> None:
+def require_held(measured: LoadReport, held: Sequence[LimitResult]) -> None:
     """
     Raises
     ------

@@ -1,4 +1,7 @@
-"""The API as a command starts it: one process, several on one port, or one that starts again when code changes."""
+"""The API as a command starts it: one process, several behind one port, or one that starts again when code changes.
+
+uvicorn's own supervisors were tried: docs/decisions/0022-processes.md says what they lack.
+"""
 
 import asyncio
 import multiprocessing
@@ -9,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -22,63 +25,77 @@ from starterkit.cli.console import ProgressView
 from starterkit.cli.signals import ENDED, collect_usually
 from starterkit.errors import KitError
 from starterkit.files import scratch_folder
-from starterkit.machine import limit_memory, require_port, taking_port, this_machine
+from starterkit.machine import bind, limit_memory, listen, this_machine
 from starterkit.progress import Progress, silent, step
 from starterkit.serving.http.app import create_app, require_key
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.traffic import in_address
 from starterkit.settings import Settings, load_settings
 
-# --- The API as a command starts it: the model is opened, the server listens, and then a line says where.
-
 _SECONDS_TO_SEND = 8
 """For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
 `docker stop`, and the parent of several processes, wait for 10 seconds."""
+_SECONDS_TO_END = 10
+_SECONDS_BETWEEN_LOOKS = 0.3
+_SECONDS_TO_START = 10
+"""A process that is refused sooner would be refused again: at the start that ends the command, later it waits so long.
+One that somebody killed is started again at once."""
+_WATCHED = {"src": "*.py", "config": "*.yaml"}
 
 
-def answer(
-    settings: Settings, folder: Path | None, listening: socket.socket | None = None, *, quiet: bool = False
-) -> None:
+def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> None:
     """Answer with the champion, or an exported folder's model, until Ctrl-C.
 
-    Parameters
-    ----------
-    listening
-        A socket that somebody else has bound. Without it, the settings' host and port.
-    quiet
-        Say nothing, because another process says it for all.
+    With `reload`, in a process that is started again when code or settings change. A first start that is refused ends
+    the command; a later one waits for the next change.
+
+    Raises
+    ------
+    SystemExit
+        A process of its own was refused, and has said why.
+    KitError
+        The port or the model cannot be had, or a signal ended the first process of `reload`.
     """
+    sockets = bind(settings.serving.host, settings.serving.port)
+    try:
+        if reload:
+            _reload(_Starter(sockets, settings, folder), settings.root)
+        elif settings.serving.workers > 1:
+            _keep_answering(settings, folder, sockets)
+        else:
+            _answer(settings, folder, sockets)
+    except SystemExit as ended:
+        if reload or ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, so it ends well
+            raise
+    finally:
+        for one in sockets:
+            one.close()
+
+
+# --- One process: the model is opened, the server listens, and then a line says where.
+
+
+def _answer(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket], *, quiet: bool = False) -> None:
     require_key(settings.serving)
-    host, port = settings.serving.host, settings.serving.port
-    if listening is None:
-        require_port(host, port)
-    progress = silent if quiet else ProgressView()
+    progress = silent if quiet else ProgressView()  # another process says it for all
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
     level = "info" if settings.debug else "warning"
     app = create_app(served, settings.serving)
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_level=level))
+    server = _Server(uvicorn.Config(app, host=settings.serving.host, port=settings.serving.port, log_level=level))
     server.quiet = quiet
     collect_usually()
-    try:
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
-            server.run([listening] if listening else None)
-    except SystemExit as ended:
-        if ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, and this is how it ends well
-            raise
+    listen(sockets, settings.serving.host, settings.serving.port)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
+        server.run([*sockets])
 
 
 class _Server(uvicorn.Server):
     quiet = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        with taking_port(self.config.host, self.config.port):
-            try:
-                await super().startup(sockets)
-            except OSError:
-                await self.lifespan.shutdown()  # which would tell of its own end otherwise
-                raise
+        await super().startup(sockets)
         if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
             at = f"http://{in_address(self.config.host)}:{self.config.port}"
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
@@ -125,44 +142,27 @@ def _open_champion(settings: Settings, folder: Path | None, progress: Progress) 
     return served
 
 
-# --- The API in processes of their own, behind a socket that their parent keeps.
-
-_SECONDS_TO_END = 10
+# --- A process of its own that answers.
 
 
-def start_answering(
-    listening: socket.socket, settings: Settings, folder: Path | None, *, quiet: bool = False
-) -> SpawnProcess:
-    """A process that answers on the socket. It reads the settings again, but for host and port."""
-    given = (listening, settings.serving.host, settings.serving.port, folder, quiet)
-    process = multiprocessing.get_context("spawn").Process(target=_answer, args=given)
-    process.start()
-    return process
+class _Starter(NamedTuple):
+    """What each process is given. It reads the settings again, but for host and port."""
+
+    sockets: Sequence[socket.socket]
+    settings: Settings
+    folder: Path | None
+
+    def start(self, *, quiet: bool = False) -> SpawnProcess:
+        given = (self.sockets, self.settings.serving.host, self.settings.serving.port, self.folder, quiet)
+        process = multiprocessing.get_context("spawn").Process(target=_answer_for_parent, args=given)
+        process.start()
+        return process
 
 
-def listen_on(settings: Settings) -> socket.socket:
-    from starterkit.machine import require_port, taking_port
-
-    host, port = settings.serving.host, settings.serving.port
-    require_port(host, port)
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, kind, protocol)  # without the protocol asyncio lets answers wait for 40 ms
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with taking_port(host, port):
-        listening.bind(address)
-    return listening
-
-
-def end(process: SpawnProcess) -> None:
-    process.terminate()
-    process.join(_SECONDS_TO_END)
-    if process.is_alive():
-        process.kill()
-        process.join()
-
-
-def _answer(listening: socket.socket, host: str, port: int, folder: Path | None, quiet: bool) -> None:
-    """The process that answers. Ctrl-C is its parent's, who ends it in order."""
+def _answer_for_parent(
+    sockets: Sequence[socket.socket], host: str, port: int, folder: Path | None, quiet: bool
+) -> None:
+    """Ctrl-C is the parent's, who ends this process in order."""
     from starterkit.cli import tell_failures
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,7 +171,7 @@ def _answer(listening: socket.socket, host: str, port: int, folder: Path | None,
     with tell_failures():
         settings = load_settings()
         serving = settings.serving.model_copy(update={"host": host, "port": port})
-        answer(settings.model_copy(update={"serving": serving}), folder, listening, quiet=quiet)
+        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, quiet=quiet)
 
 
 def _end_with_parent() -> None:
@@ -182,15 +182,21 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-# --- `serving.workers`: several processes that answer on one port, each started again when it ends by itself.
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    """Ask all to end, and kill those that do not."""
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + _SECONDS_TO_END
+    for process in processes:
+        process.join(max(0, end - time.monotonic()))
+        process.kill()
+        process.join()
 
-_SECONDS_BETWEEN_LOOKS = 0.2
-_SECONDS_TO_START = 10
-"""One that is refused sooner than this would be refused again: at the start that ends the command, later it waits so
-long. One that somebody killed is started again at once."""
+
+# --- `serving.workers`: several processes, each started again when it ends by itself.
 
 
-class _Working(NamedTuple):
+class _Worker(NamedTuple):
     """A process, since when, and whether it took the place of another."""
 
     process: SpawnProcess
@@ -198,69 +204,43 @@ class _Working(NamedTuple):
     again: bool
 
 
-class Workers:
-    """As many processes as the settings say. The first one speaks for all of them.
+def _keep_answering(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket]) -> None:
+    """Keep as many processes as the settings say. The first one speaks for all of them.
 
     The champion is fetched once, and a folder copied once, so that all answer with the same version: after a promotion,
     too, when one of them has to be started again.
-
-    Parameters
-    ----------
-    settings, folder
-        As `answer` takes them.
     """
-
-    def __init__(self, settings: Settings, folder: Path | None) -> None:
-        self._settings = settings
-        self._folder = folder
-
-    def run(self) -> None:
-        """Answer until Ctrl-C.
-
-        Raises
-        ------
-        SystemExit
-            All processes were refused, or one at the first start, and have said why.
-        """
-        with ExitStack() as opened:
-            listening = opened.enter_context(listen_on(self._settings))
-            folder = self._keep(opened.enter_context(scratch_folder("model")))
-            working: list[_Working] = []
-            try:
-                for number in range(self._settings.serving.workers):
-                    working.append(self._start(listening, folder, quiet=number > 0))
-                while True:
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                    for place, one in enumerate(working):
-                        if not one.process.is_alive() and _to_be_replaced(one, working):
-                            typer.echo(f"A process ended with {one.process.exitcode}: starting another", err=True)
-                            working[place] = self._start(listening, folder, quiet=True, again=True)
-            except KeyboardInterrupt:
-                pass
-            except SystemExit as ended:
-                if ended.code != ENDED:  # `kill` or `docker stop`: that is how it ends well, as with one process
-                    raise
-            finally:
-                listening.close()  # who comes now is refused at once, and does not wait for an answer that never comes
-                for one in working:
-                    one.process.terminate()
-                for one in working:
-                    end(one.process)
-
-    def _start(self, listening: socket.socket, folder: Path, *, quiet: bool, again: bool = False) -> _Working:
-        return _Working(start_answering(listening, self._settings, folder, quiet=quiet), time.monotonic(), again)
-
-    def _keep(self, scratch: Path) -> Path:
-        """A copy that nobody replaces or deletes while one of the processes may have to open it again."""
-        if self._folder is not None:
-            return copy_folder(self._folder, scratch / (self._folder.name or "model"))
-        with step(ProgressView(), "fetch the champion") as note:
-            kept = keep_champion(scratch / "model")
-            note.text = kept.title
-        return kept.folder
+    workers: list[_Worker] = []
+    with scratch_folder("model") as scratch:
+        starter = _Starter(sockets, settings, _keep_model(folder, scratch))
+        try:
+            for number in range(settings.serving.workers):
+                workers.append(_Worker(starter.start(quiet=number > 0), time.monotonic(), again=False))
+            while True:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                for place, one in enumerate(workers):
+                    if not one.process.is_alive() and _to_be_replaced(one, workers):
+                        typer.echo(f"A process ended with {one.process.exitcode}: starting another", err=True)
+                        workers[place] = _Worker(starter.start(quiet=True), time.monotonic(), again=True)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for one in sockets:  # who comes now is refused at once, and does not wait for an answer that never comes
+                one.close()
+            _end([one.process for one in workers])
 
 
-def _to_be_replaced(ended: _Working, working: Sequence[_Working]) -> bool:
+def _keep_model(folder: Path | None, scratch: Path) -> Path:
+    """A copy that nobody replaces or deletes while one of the processes may have to open it again."""
+    if folder is not None:
+        return copy_folder(folder, scratch / (folder.name or "model"))
+    with step(ProgressView(), "fetch the champion") as note:
+        kept = keep_champion(scratch / "model")
+        note.text = kept.title
+    return kept.folder
+
+
+def _to_be_replaced(ended: _Worker, workers: Sequence[_Worker]) -> bool:
     """Whether it is time for another one in the place of one that ended.
 
     Raises
@@ -271,90 +251,58 @@ def _to_be_replaced(ended: _Working, working: Sequence[_Working]) -> bool:
     code = ended.process.exitcode or 0
     if code <= 0 or time.monotonic() - ended.since >= _SECONDS_TO_START:
         return True
-    if ended.again and any(one.process.is_alive() for one in working):
+    if ended.again and any(one.process.is_alive() for one in workers):
         return False  # the others go on answering
     sys.exit(code)
 
 
-# --- `serve --reload`: the API in a process of its own, which is started again whenever code or settings change.
-#
-# uvicorn's own reloader sees Python files alone, goes on without a word when a start fails, and leaves its process
-# behind when it is killed.
-
-_WATCHED = {"src": "*.py", "config": "*.yaml"}
-_SECONDS_BETWEEN_STAMPS = 0.3
+# --- `serve --reload`: one process, started again whenever code or settings change.
 
 
-class Reloader:
-    """Keeps the port, and behind it a process that answers.
-
-    Parameters
-    ----------
-    settings
-        Where to listen, and the repository that is watched. The process reads them again at each start.
-    folder
-        An exported folder instead of the champion.
-    """
-
-    def __init__(self, settings: Settings, folder: Path | None) -> None:
-        self._settings = settings
-        self._folder = folder
-
-    def run(self) -> None:
-        """Answer until Ctrl-C. A first start that is refused ends the command; a later one waits for the next change.
-
-        Raises
-        ------
-        SystemExit
-            The first start was refused. Its process has said why.
-        KitError
-            A signal ended the first process.
-        """
-        with listen_on(self._settings) as listening:
-            stamps, process = self._stamps(), self._start(listening)
-            first = waiting = True
-            try:
-                while True:
-                    time.sleep(_SECONDS_BETWEEN_STAMPS)
-                    if waiting and not process.is_alive():
-                        if first:
-                            _require_own_end(process.exitcode or 0)
-                            sys.exit(process.exitcode)
-                        typer.echo("Not answering until that is mended")
-                        waiting = False
-                    if changed := _changed(stamps, stamps := self._stamps()):
-                        typer.echo(f"{changed.relative_to(self._settings.root)} changed: starting again")
-                        end(process)
-                        process, first, waiting = self._start(listening), False, True
-            except KeyboardInterrupt:
-                pass
-            finally:
-                end(process)
-
-    def _start(self, listening: socket.socket) -> SpawnProcess:
-        return start_answering(listening, self._settings, self._folder)
-
-    def _stamps(self) -> dict[Path, int]:
-        files = [path for name, kind in _WATCHED.items() for path in (self._settings.root / name).rglob(kind)]
-        stamps = {}
-        for path in files:
-            try:
-                stamps[path] = path.stat().st_mtime_ns
-            except FileNotFoundError:  # an editor replaces the file that it saves
-                continue
-        return stamps
+def _reload(starter: _Starter, root: Path) -> None:
+    stamps, first, told = _stamps(root), True, False
+    processes = [starter.start()]
+    try:
+        while True:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            code = processes[0].exitcode
+            if code is not None and first:
+                _end_as(code)
+            if code is not None and not told:
+                typer.echo("Not answering until that is mended")
+                told = True
+            if changed := _changed(stamps, stamps := _stamps(root)):
+                typer.echo(f"{changed.relative_to(root)} changed: starting again")
+                _end(processes)
+                processes, first, told = [starter.start()], False, False
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _end(processes)
 
 
-def _require_own_end(code: int) -> None:
+def _end_as(code: int) -> None:
     """
     Raises
     ------
+    SystemExit
+        The process was refused, and has said why.
     KitError
-        A signal ended the process, so it could not say why.
+        A signal ended it, so it could not say why.
     """
-    if code < 0:
-        what = f"the process that answers was ended by signal {-code}"
-        raise KitError(what, "Give the command again; signal 9 may mean that the memory ran out")
+    if code >= 0:
+        sys.exit(code)
+    what = f"the process that answers was ended by signal {-code}"
+    raise KitError(what, "Give the command again; signal 9 may mean that the memory ran out")
+
+
+def _stamps(root: Path) -> dict[Path, int]:
+    """When each file was written. Looked at, for no event crosses from Windows or macOS into a container's mount."""
+    stamps = {}
+    for path in (path for name, kind in _WATCHED.items() for path in (root / name).rglob(kind)):
+        with suppress(FileNotFoundError):  # an editor replaces the file that it saves
+            stamps[path] = path.stat().st_mtime_ns
+    return stamps
 
 
 def _changed(before: Mapping[Path, int], now: Mapping[Path, int]) -> Path | None:

@@ -1,18 +1,17 @@
 """MLflow's UI: started for a local store, pointed at for a server."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import typer
 
 from starterkit.cli.console import ProgressView
 from starterkit.entry import stated_name
 from starterkit.errors import TrackingError
-from starterkit.machine import require_port
+from starterkit.machine import require_port, running
 from starterkit.progress import step
 from starterkit.settings import Settings
 from starterkit.tracking.connection import Connection, ask_version, connect
@@ -32,31 +31,26 @@ def open_ui(settings: Settings, port: int) -> None:
         return
     require_port(_HOST, port, _ANOTHER_PORT)
     page = _page(settings, connection)
-    server = _start(connection, port, show=settings.debug)
-    try:
+    with _mlflow(connection, port, show=settings.debug) as server:
         with step(ProgressView(), "start the UI"):
             _wait_for(f"http://{_HOST}:{port}", server)
         with suppress(KeyboardInterrupt):  # that is how it ends well
             typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
             server.wait()
             raise TrackingError("MLflow's UI ended by itself", _MORE)
-    finally:
-        _end(server)
 
 
 def _page(settings: Settings, connection: Connection) -> str:
     return runs_page(connection, f"{settings.stage}.{stated_name()}")
 
 
-def _start(connection: Connection, port: int, show: bool) -> subprocess.Popen[bytes]:
+def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", connection.uri]
     command += ["--default-artifact-root", str(connection.artifacts), "--host", _HOST, "--port", str(port)]
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory and of the start
     output = None if show else subprocess.DEVNULL
-    # In a session of its own, so that Ctrl-C reaches us alone and the server is ended in order.
-    return subprocess.Popen(  # noqa: S603  # fixed words
-        [*command, "--workers", "1"], env=os.environ | lean, stdout=output, stderr=output, start_new_session=True
-    )
+    # Its worker outlives it where it was killed, and keeps the port: a session ends as a whole.
+    return running([*command, "--workers", "1"], session=True, env=os.environ | lean, stdout=output, stderr=output)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
@@ -70,12 +64,3 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
         else:
             return
     raise TrackingError("MLflow's UI did not start", _MORE)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError):  # its worker outlives it where it was killed, and keeps the port
-            os.killpg(server.pid, signal.SIGTERM)
-    elif server.poll() is None:
-        server.terminate()
-    server.wait()

@@ -2,24 +2,19 @@
 
 import json
 import math
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from starterkit.errors import KitError
 from starterkit.progress import Progress, silent, step
-from starterkit.serving.traffic import TrafficSender
+from starterkit.serving.traffic import TrafficSender, nearest_rank
 from starterkit.settings import LoadSettings
-
-# --- What a process and its children use, as Linux tells it.
-
-_PROCESSES = Path("/proc")
-_MEASURABLE = sys.platform.startswith("linux")
 
 
 @dataclass(frozen=True)
@@ -31,35 +26,24 @@ class Usage:
     at: float
 
 
-def can_measure() -> bool:
-    return _MEASURABLE
-
-
 def usage_of(process: int) -> Usage | None:
-    """A process with all its descendants; None where it is not there.
+    """A process with all its descendants; None where it is not there, or has ended.
 
     Shared pages count once for each process, so that the memory is rather too high than too low.
     """
-    parents, figures = dict[int, int](), dict[int, tuple[float, float]]()
-    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    for folder in _PROCESSES.iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            # The name, which may hold anything, ends with the last bracket.
-            words = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        if words[0] == "Z":
-            continue
-        parents[int(folder.name)] = int(words[1])
-        figures[int(folder.name)] = ((int(words[11]) + int(words[12])) / ticks, int(words[21]) * page / 1e6)
-    if process not in figures:
+    seconds = memory = 0.0
+    try:
+        first = psutil.Process(process)
+        if first.status() == psutil.STATUS_ZOMBIE:
+            return None
+        tree = [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
         return None
-    tree = {process}
-    while more := {child for child, parent in parents.items() if parent in tree} - tree:
-        tree |= more
-    return Usage(sum(figures[one][0] for one in tree), sum(figures[one][1] for one in tree), time.monotonic())
+    for one in tree:
+        with suppress(psutil.NoSuchProcess), one.oneshot():  # it ended meanwhile
+            used, resident = one.cpu_times(), one.memory_info().rss
+            seconds, memory = seconds + used.user + used.system, memory + resident / 1e6
+    return Usage(seconds, memory, time.monotonic())
 
 
 _WARM_UP = 0.1
@@ -67,7 +51,23 @@ _WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
-class Measured:
+class LimitResult:
+    """One limit of the stage, and what was measured. A figure that could not be measured does not hold."""
+
+    name: str
+    figure: float | None
+    limit: float
+    least: bool = False
+
+    @property
+    def passed(self) -> bool:
+        if self.figure is None:
+            return False
+        return self.figure >= self.limit if self.least else self.figure <= self.limit
+
+
+@dataclass(frozen=True)
+class LoadReport:
     """What came of it. `latencies` are those of the answered requests, in milliseconds, in order of size.
 
     `cores` and `memory_mb` are those of the API's processes, and None where they are on another machine. `served`
@@ -88,10 +88,8 @@ class Measured:
         return len(self.latencies) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Milliseconds in which this share of the requests was answered (nearest rank); infinite where none was."""
-        if not self.latencies:
-            return math.inf
-        return self.latencies[max(0, math.ceil(share * len(self.latencies)) - 1)]
+        """Milliseconds in which this share of the requests was answered; infinite where none was."""
+        return nearest_rank(self.latencies, share) if self.latencies else math.inf
 
     @property
     def figures(self) -> dict[str, float]:
@@ -109,36 +107,20 @@ class Measured:
         }
         return {name: figure for name, figure in found.items() if figure is not None and math.isfinite(figure)}
 
-
-@dataclass(frozen=True)
-class Held:
-    """One limit of the stage, and what was measured. A figure that could not be measured does not hold."""
-
-    name: str
-    figure: float | None
-    limit: float
-    least: bool = False
-
-    @property
-    def passed(self) -> bool:
-        if self.figure is None:
-            return False
-        return self.figure >= self.limit if self.least else self.figure <= self.limit
-
-
-def held_against(measured: Measured, settings: LoadSettings) -> tuple[Held, ...]:
-    """Each limit that the settings give."""
-    p95 = measured.percentile(0.95)
-    limits = (
-        Held("errors", measured.errors, settings.max_errors),
-        Held("p95_ms", p95, settings.max_p95_ms if settings.max_p95_ms is not None else math.inf),
-        Held("throughput", measured.throughput, settings.min_throughput or 0, least=True),
-        Held("cores", measured.cores, settings.max_cores if settings.max_cores is not None else math.inf),
-        Held(
-            "memory_mb", measured.memory_mb, settings.max_memory_mb if settings.max_memory_mb is not None else math.inf
-        ),
-    )
-    return tuple(one for one in limits if one.limit not in (math.inf, 0) or one.name == "errors")
+    def held_against(self, settings: LoadSettings) -> tuple[LimitResult, ...]:
+        """Each limit that the settings give."""
+        limits: tuple[tuple[str, float | None, float | None], ...] = (
+            ("errors", self.errors, settings.max_errors),
+            ("p95_ms", self.percentile(0.95), settings.max_p95_ms),
+            ("throughput", self.throughput, settings.min_throughput),
+            ("cores", self.cores, settings.max_cores),
+            ("memory_mb", self.memory_mb, settings.max_memory_mb),
+        )
+        return tuple(
+            LimitResult(name, figure, limit, least=name == "throughput")
+            for name, figure, limit in limits
+            if limit is not None
+        )
 
 
 @dataclass
@@ -183,7 +165,7 @@ class LoadTest:
         self._process = process
         self._progress = progress
 
-    def run(self, records: Sequence[Mapping[str, Any]]) -> Measured:
+    def run(self, records: Sequence[Mapping[str, Any]]) -> LoadReport:
         """Send the records in turn, one a request, until the time is over. Ctrl-C ends all clients.
 
         Raises
@@ -228,7 +210,7 @@ class LoadTest:
             latencies = sorted(latency for client in clients for latency in client.latencies)
             refusals = [why for client in clients for why in client.refusals]
             note.text = f"{len(latencies):,} answered in {seconds:g} s over {len(clients)} connections"
-        return Measured(
+        return LoadReport(
             seconds=seconds,
             latencies=latencies,
             errors=len(refusals),

@@ -21,7 +21,7 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens 
 
 
 @dataclass(frozen=True)
-class Sent:
+class TrafficReport:
     """What became of the requests: latencies of the answered ones in milliseconds, and why the first was refused."""
 
     answered: int
@@ -92,14 +92,13 @@ class TrafficSender:
     def served(self) -> str:
         """The name and version of the model that answers; empty where the API does not say it."""
         try:
-            self._connection.request("GET", f"{self._path}/health/ready", None, self._headers)
-            said = json.loads(self._connection.getresponse().read())["model"]
+            _, _, content = self._request("GET", "/health/ready")
+            said = json.loads(content)["model"]
             return f"{said['name']} version {said['version']}"
         except (OSError, HTTPException, ValueError, KeyError, TypeError):
-            self._connection.close()
             return ""
 
-    def send(self, records: Sequence[Mapping[str, Any]], count: int, rate: float) -> Sent:
+    def send(self, records: Sequence[Mapping[str, Any]], count: int, rate: float) -> TrafficReport:
         """Send the records in turn, from the first again after the last.
 
         Parameters
@@ -123,19 +122,31 @@ class TrafficSender:
                 note.go_on(f"{len(latencies)} answered, {len(refusals)} refused", (number + 1) / count)
             note.text = f"{count:,} requests"
         median = statistics.median(latencies) if latencies else 0.0
-        p95 = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1] if latencies else 0.0
-        return Sent(len(latencies), len(refusals), median, p95, next(iter(refusals), ""))
+        p95 = nearest_rank(sorted(latencies), 0.95) if latencies else 0.0
+        return TrafficReport(len(latencies), len(refusals), median, p95, next(iter(refusals), ""))
 
     def ask(self, method: str, path: str, body: str | None = None) -> str:
         """Why this was not answered with a 200, in a few words; empty where it was."""
         try:
+            status, reason, content = self._request(method, path, body)
+        except (OSError, HTTPException) as error:
+            return str(getattr(error, "strerror", None) or error or type(error).__name__)
+        return "" if status == 200 else f"{status}: {_detail(content) or reason}"
+
+    def _request(self, method: str, path: str, body: str | None = None) -> tuple[int, str, bytes]:
+        """Status, its reason, and the content."""
+        try:
             self._connection.request(method, f"{self._path}{path}", body, self._headers)
             response = self._connection.getresponse()
-            content = response.read()
-        except (OSError, HTTPException) as error:
+            return response.status, response.reason, response.read()
+        except (OSError, HTTPException):
             self._connection.close()  # the next request opens it again
-            return str(getattr(error, "strerror", None) or error or type(error).__name__)
-        return "" if response.status == 200 else f"{response.status}: {_detail(content) or response.reason}"
+            raise
+
+
+def nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """The value below which this share of them lies, and which is one of them."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def address_of(serving: ServingSettings) -> str:

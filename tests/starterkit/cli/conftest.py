@@ -1,5 +1,7 @@
-"""Commands called in this process: one of its own costs seconds of imports."""
+"""Commands called in this process: one of its own costs seconds of imports. And what they work on."""
 
+import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from starterkit.cli import main
+from starterkit.pipeline import Summary
+from starterkit.settings import load_settings
+from starterkit.tracking.connection import connect
 
 
 class Done(NamedTuple):
@@ -38,3 +43,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Done(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    """A repository with a champion, whose artifacts are its own."""
+    root = Path(shutil.copytree(first_run[0], tmp_path / "my prøject"))
+    connect(load_settings(root, {}).tracking, root)
+    return root
+
+
+@pytest.fixture
+def port() -> int:
+    """One that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

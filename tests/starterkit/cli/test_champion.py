@@ -1,39 +1,23 @@
 """The champion opened for serving, and kept in a folder for elsewhere."""
 
 import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
 from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
 from starterkit.errors import ContractError, ProblemError
-from starterkit.pipeline import Summary
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import load_settings
-from starterkit.tracking.connection import connect
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    """A repository with a champion, whose artifacts are its own."""
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    connect(load_settings(root, {}).tracking, root)
-    return root
 
 
 @pytest.fixture
@@ -109,72 +93,6 @@ def test_a_link_to_a_folder_stays_one_and_its_folder_is_replaced(run: Run, train
     assert (tmp_path / "first" / "contract.json").exists()
     assert {file.name for file in tmp_path.iterdir()} >= {"first", "current"}
     assert not list(tmp_path.glob(".*.new"))
-
-
-def test_a_missing_key_is_told_before_a_server_is_asked(run: Run, repository: Path) -> None:
-    done = run(repository, "serve", KIT_STAGE="prod", KIT_TRACKING__URI="http://127.0.0.1:9")
-    assert done.returncode == 2
-    assert "serving.api_key is not set" in done.stderr
-
-
-def test_being_ended_is_a_good_end(trained: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen(
-        [*COMMAND, "serve", "--port", str(port)], cwd=trained, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as serving:
-        wait_for(f"http://127.0.0.1:{port}/health/ready", serving)
-        serving.send_signal(signal.SIGTERM)
-        _, said = serving.communicate(timeout=60)
-    assert serving.returncode == 0
-    assert "Stopped" not in said
-
-
-def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(trained: Path) -> None:
-    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as free:
-        host = "::1" if socket.has_ipv6 else "127.0.0.1"
-        free.bind((host, 0))
-        port = free.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    with subprocess.Popen(
-        [*COMMAND, "serve", "--port", str(port)],
-        cwd=trained,
-        env=os.environ | {"KIT_SERVING__HOST": host},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as serving:
-        wait_for(f"http://{shown}:{port}/health/ready", serving)
-        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-        with socket.create_connection((host, port)) as client:
-            client.sendall(head.encode())
-            time.sleep(0.5)
-            serving.send_signal(signal.SIGTERM)
-            told, said = serving.communicate(timeout=30)
-    assert serving.returncode == 0
-    assert "Traceback" not in said
-    assert f"Answering on http://{shown}:{port}, " in told  # an address that can be opened, for IPv6 too
-
-
-@pytest.mark.parametrize("host", ["a..b", "a" * 70])
-def test_a_host_that_can_be_none_is_one_line(run: Run, repository: Path, host: str) -> None:
-    done = run(repository, "serve", KIT_SERVING__HOST=host)
-    assert done.returncode == 2
-    assert f"'{host}' is no host name" in done.stderr
-
-
-def wait_for(address: str, process: subprocess.Popen[str]) -> None:
-    for _ in range(600):
-        try:
-            urlopen(address, timeout=5).close()
-        except OSError:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
-        else:
-            return
-    process.kill()
-    pytest.fail("the API did not answer within a minute")
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
+import psutil
 import pytest
 
 
-@pytest.fixture
-def port() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        free.listen()
-        yield str(free.getsockname()[1])
-
-
 def test_a_taken_port_is_told_with_the_option_that_names_another(run, repository, port):
-    done = run(repository, "ui", "--port", port)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = run(repository, "ui", "--port", str(port))
     assert done.returncode == 2
     what, mend = done.stderr.splitlines()[-2:]
     assert what == f"error: 127.0.0.1 port {port} cannot be had: Address already in use."
@@ -31,18 +25,14 @@ def test_a_taken_port_is_told_with_the_option_that_names_another(run, repository
 
 @pytest.mark.slow
 @pytest.mark.parametrize("died", [False, True], ids=["Ctrl-C", "died"])
-def test_its_end_is_told_only_where_nobody_asked_for_it(repository, died):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_its_end_is_told_only_where_nobody_asked_for_it(repository, port, died):
     command, pipe = [sys.executable, "-m", "starterkit", "ui", "--port", str(port)], subprocess.PIPE
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=repository, stdout=pipe, stderr=pipe, text=True, env=environ) as running:
         assert running.stdout is not None
         assert running.stdout.readline().startswith("MLflow's UI: ")
         if died:
-            children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text("ascii")
-            os.kill(int(children.split()[0]), signal.SIGKILL)
+            psutil.Process(running.pid).children()[0].kill()
         else:
             running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)

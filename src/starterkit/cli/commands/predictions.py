@@ -24,18 +24,10 @@ def serve(
     settings = load_settings()
     listening = settings.serving.model_copy(update={"port": port} if port else {})
     settings = settings.model_copy(update={"serving": listening})
-    if reload:
-        from starterkit.cli.server import Reloader
 
-        Reloader(settings, folder).run()
-    elif settings.serving.workers > 1:
-        from starterkit.cli.server import Workers
+    from starterkit.cli.server import serve as answer  # loads uvicorn: wrong settings are told before
 
-        Workers(settings, folder).run()
-    else:
-        from starterkit.cli.server import answer
-
-        answer(settings, folder)
+    answer(settings, folder, reload=reload)
 
 
 @app.command()
@@ -90,7 +82,6 @@ def loadtest(
     """Load the API with the holdout's rows, measure it, and hold it against the stage's limits."""
     from starterkit.cli.console import ProgressView
     from starterkit.cli.load_view import keep, load, require_held, show
-    from starterkit.serving.loadtest import held_against
     from starterkit.settings import load_settings
 
     settings = load_settings()
@@ -98,7 +89,7 @@ def loadtest(
     settings = settings.model_copy(update={"loadtest": settings.loadtest.model_copy(update=given)})
     view = ProgressView()
     measured = load(settings, url, view)
-    held = held_against(measured, settings.loadtest)
+    held = measured.held_against(settings.loadtest)
     run = keep(settings, measured, held, url, view)
     if as_json:
         passed = all(one.passed for one in held)

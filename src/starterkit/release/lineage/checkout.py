@@ -1,7 +1,6 @@
 """`Checkout`: an earlier commit in a scratch folder, with an environment that holds its lock."""
 
 import os
-import signal
 import subprocess
 import sys
 import tomllib
@@ -11,6 +10,7 @@ from typing import Any
 
 from starterkit.data.reader import proof_of
 from starterkit.errors import KitError, Refused, UserError
+from starterkit.machine import running
 from starterkit.release.lineage.provenance import LOCK, git, off_lock
 from starterkit.settings import Settings
 
@@ -113,18 +113,15 @@ class Checkout:
 
     def _call(self, command: Sequence[str | Path], environ: Mapping[str, str]) -> int:
         """Run a program to its end, with what it says in the log; its exit code comes back."""
-        with self._log.open("ab") as said:
+        quiet = subprocess.DEVNULL
+        with (
+            self._log.open("ab") as said,
             # In a session of its own, so that whatever it starts ends with it.
-            process = subprocess.Popen(  # noqa: S603  # the kit's own scripts
-                [*map(str, command)], cwd=self.root, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                return process.wait()
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+            running(
+                [*map(str, command)], session=True, cwd=self.root, env=environ, stdin=quiet, stdout=said, stderr=said
+            ) as process,
+        ):
+            return process.wait()
 
     def _environ(self, source: str) -> dict[str, str]:
         """Nothing of this process's settings but the way to the data. The parameters come in a file."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from starterkit.errors import KitError
-from starterkit.serving.loadtest import Held, LoadTest, Measured, can_measure, held_against, usage_of
+from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, usage_of
 from starterkit.serving.traffic import TrafficSender
 from starterkit.settings import LoadSettings
 
@@ -36,11 +36,10 @@ def test_errors_are_counted_and_the_first_is_told(api: Any) -> None:
     assert measured.latencies == []
     assert measured.why.startswith("422: row 0")
     assert "p95_ms" not in measured.figures
-    (errors,) = held_against(measured, LoadSettings())
+    (errors,) = measured.held_against(LoadSettings())
     assert not errors.passed
 
 
-@pytest.mark.skipif(not can_measure(), reason="not run: only Linux tells what a process uses")
 def test_cores_and_memory_are_those_of_the_whole_tree(api: Any) -> None:
     inner = "kept = bytearray(80_000_000)\nwhile True: pass"
     busy = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
@@ -60,7 +59,6 @@ def test_cores_and_memory_are_those_of_the_whole_tree(api: Any) -> None:
     assert 0 < measured.cores < 1.5
 
 
-@pytest.mark.skipif(not can_measure(), reason="not run: only Linux tells what a process uses")
 def test_an_api_that_ends_under_load_is_one_line(api: Any) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
@@ -68,7 +66,7 @@ def test_an_api_that_ends_under_load_is_one_line(api: Any) -> None:
         LoadTest(QUICK, lambda: TrafficSender(api.address), process.pid).run(RECORDS)
 
 
-MEASURED = Measured(seconds=2, latencies=[float(ms) for ms in range(1, 101)], errors=1, cores=0.5, memory_mb=300)
+MEASURED = LoadReport(seconds=2, latencies=[float(ms) for ms in range(1, 101)], errors=1, cores=0.5, memory_mb=300)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +82,14 @@ MEASURED = Measured(seconds=2, latencies=[float(ms) for ms in range(1, 101)], er
     ],
 )
 def test_limits(limits: dict[str, float], passed: dict[str, bool]) -> None:
-    assert {one.name: one.passed for one in held_against(MEASURED, LoadSettings(**limits))} == passed
+    assert {one.name: one.passed for one in MEASURED.held_against(LoadSettings(**limits))} == passed
 
 
 def test_what_was_not_measured_does_not_hold() -> None:
-    assert not Held("cores", None, 4).passed
+    assert not LimitResult("cores", None, 4).passed
 
 
 def test_percentiles_are_the_nearest_rank() -> None:
     assert [MEASURED.percentile(share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
     assert MEASURED.percentile(0.001) == 1
-    assert math.isinf(Measured(1, [], 0).percentile(0.5))
+    assert math.isinf(LoadReport(1, [], 0).percentile(0.5))

@@ -1,0 +1,351 @@
+"""`serve` in processes of its own: one, several behind one port, and one that starts again when something changes."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import pytest
+import uvicorn
+
+from starterkit.cli import server
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
+
+REPOSITORY = Path(__file__).parents[3]
+SECONDS = 60
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+"""A request whose rest never comes."""
+
+
+class Api:
+    """A command that serves, what it printed, and the processes that answer."""
+
+    def __init__(self, root: Path, port: int, *words: str, **environ: str) -> None:
+        self.port, self.printed = port, root.parent / "printed.txt"
+        given = os.environ | {"PYTHONPATH": str(root / "src"), "KIT_SERVING__PORT": str(port)} | environ
+        command = [sys.executable, "-m", "starterkit", "serve", *words]
+        with self.printed.open("w") as out:
+            self.process = subprocess.Popen(
+                command, cwd=root, env=given, stdout=out, stderr=out, start_new_session=True
+            )
+
+    @property
+    def said(self) -> str:
+        return self.printed.read_text()
+
+    @property
+    def answering(self) -> list[int]:
+        """Python starts one process more, which keeps track of what they share."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile, or is a zombie
+                found += [child.pid] * any("spawn_main" in word for word in child.cmdline())
+        return found
+
+    def wait_for(self, words: str, times: int = 1) -> str:
+        wait_until(lambda: self.said.count(words) >= times, lambda: self.said)
+        return self.said
+
+    def wait_for_workers(self, count: int, without: int = 0) -> None:
+        wait_until(lambda: len(self.answering) == count and without not in self.answering, lambda: self.said)
+
+    def version(self) -> str:
+        """The one that answers, as soon as one does."""
+        found: list[str] = []
+
+        def ask() -> bool:
+            try:
+                with urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
+                    found.append(json.load(answer)["model"]["version"])
+            except OSError:
+                assert self.process.poll() is None, self.said
+            return bool(found)
+
+        wait_until(ask, lambda: self.said)
+        return found[0]
+
+    def require_end(self, code: int) -> None:
+        """It ended so, without a traceback, and no process of its session is left."""
+        assert self.process.wait(SECONDS) == code, self.said
+        wait_until(lambda: not self._session_is_there(), lambda: "a process is left", seconds=10)
+        assert "Traceback" not in self.said
+
+    def _session_is_there(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        if self._session_is_there():
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until(reached: Callable[[], bool], why: Callable[[], str], seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, why()
+        time.sleep(0.1)
+
+
+Serve = Callable[..., Api]
+
+
+@pytest.fixture
+def serve(trained: Path, port: int) -> Iterator[Serve]:
+    with ExitStack() as started:
+
+        def start(*words: str, **environ: str) -> Api:
+            api = Api(trained, port, *words, **environ)
+            started.callback(api.kill)
+            return api
+
+        yield start
+
+
+@contextmanager
+def rival(port: int) -> Iterator[None]:
+    """Another program that listens on a port, which somebody may have bound."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        yield
+
+
+# --- One process.
+
+
+async def slow(scope: Any, receive: Any, send: Any) -> None:
+    """A model that computes for a second."""
+    await receive()
+    await asyncio.sleep(1)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_an_answer_that_is_computed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_SECONDS_TO_SEND", 0.2)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        answering = server._Server(uvicorn.Config(slow, lifespan="off", log_config=None))
+        answering.quiet = True
+        thread = threading.Thread(target=answering.run, args=([listening],), daemon=True)
+        thread.start()
+        wait_until(lambda: answering.started, lambda: "it did not start")
+        client = HTTPConnection(*listening.getsockname())
+        client.request("POST", "/", "{}")
+        time.sleep(0.2)
+        answering.should_exit = True
+        assert client.getresponse().status == 200
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_missing_key_is_told_before_a_server_is_asked(run: Any, repository: Path) -> None:
+    done = run(repository, "serve", KIT_STAGE="prod", KIT_TRACKING__URI="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "serving.api_key is not set" in done.stderr
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_host_that_can_be_none_is_one_line(run: Any, repository: Path, host: str) -> None:
+    done = run(repository, "serve", KIT_SERVING__HOST=host)
+    assert done.returncode == 2
+    assert f"'{host}' is no host name" in done.stderr
+
+
+def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(
+    run: Any, trained: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = server._open_champion
+
+    def open_slowly(*given: Any) -> Any:
+        rivals.enter_context(rival(port))
+        return opened(*given)
+
+    monkeypatch.setattr(server, "_open_champion", open_slowly)
+    with ExitStack() as rivals:
+        done = run(trained, "serve", KIT_SERVING__PORT=str(port))
+    assert done.returncode == 2
+    assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
+
+
+def test_being_ended_is_a_good_end(serve: Serve) -> None:
+    api = serve()
+    api.version()
+    api.process.send_signal(signal.SIGTERM)
+    api.require_end(0)
+    assert "Stopped" not in api.said
+
+
+def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve: Serve, port: int) -> None:
+    host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
+    api = serve(KIT_SERVING__HOST=host)
+    api.wait_for(f"Answering on http://{shown}:{port}, ")  # an address that can be opened, for IPv6 too
+    with socket.create_connection((host, port)) as client:
+        client.sendall(HEAD)
+        time.sleep(0.5)
+        api.process.send_signal(signal.SIGTERM)
+        api.require_end(0)
+
+
+# --- Several, `serving.workers`.
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_started_again_and_all_end_together(trained: Path, serve: Serve) -> None:
+    api = serve(KIT_SERVING__WORKERS="2")
+    api.wait_for("Answering on ")
+    first = api.answering
+    assert len(first) == 2
+    promote_another(trained)
+    for killed in first:
+        os.kill(killed, signal.SIGKILL)
+        api.wait_for_workers(2, without=killed)
+        api.version()  # the other one goes on
+    assert api.version() == "1"  # those that were started again serve what the first ones served
+    api.process.send_signal(signal.SIGTERM)
+    api.require_end(0)  # as with one process
+    assert api.said.count("Answering on ") == 1
+    assert api.said.count("A process ended with -9: starting another") == 2
+    assert "Stopped" not in api.said
+
+
+@pytest.mark.slow
+def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(
+    run: Any, trained: Path, tmp_path: Path, serve: Serve
+) -> None:
+    model = tmp_path / "model"
+    assert run(trained, "fetch", str(model)).returncode == 0
+    api = serve("--folder", str(model), KIT_SERVING__WORKERS="2", TMPDIR=str(tmp_path))
+    version = api.version()
+    api.wait_for_workers(2)
+    shutil.rmtree(model)  # as `fetch` does when it writes a newer one
+    first, second = api.answering
+    os.kill(first, signal.SIGKILL)
+    api.wait_for_workers(2, without=first)
+    (third,) = {*api.answering} - {second}
+    time.sleep(6)  # a process that starts opens the model within this time
+    os.kill(second, signal.SIGKILL)
+    api.wait_for_workers(2, without=second)
+    assert api.version() == version  # from the one that was started without the folder
+
+    shutil.rmtree(next(tmp_path.glob("starterkit-model-*")))
+    (fourth,) = {*api.answering} - {third}
+    os.kill(fourth, signal.SIGKILL)
+    time.sleep(6)
+    assert api.process.poll() is None
+    assert api.version() == version
+    api.process.terminate()
+    assert api.process.wait(SECONDS) == 0
+
+
+@pytest.mark.slow
+def test_who_comes_while_workers_end_is_refused_at_once(serve: Serve, port: int) -> None:
+    api = serve(KIT_SERVING__WORKERS="2")
+    api.version()
+    api.wait_for_workers(2)
+    with ExitStack() as opened:
+        for _ in range(4):  # requests that hold the end up
+            opened.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(HEAD)
+        time.sleep(0.5)
+        api.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        assert api.process.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+    api.require_end(0)
+
+
+def promote_another(root: Path) -> None:
+    """A second version of the same files, which is champion from now on."""
+    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    first = registry.version(1)
+    registry.set_champion(registry.copy(first, first.tags, "again"))
+
+
+# --- `--reload`, and what holds for several as well.
+
+
+@pytest.mark.slow
+def test_it_starts_again_when_code_or_settings_change(run: Any, trained: Path, port: int, serve: Serve) -> None:
+    shutil.copytree(REPOSITORY / "src" / "example_project", trained / "src" / "example_project")
+    api = serve("--reload")
+    api.wait_for(f"Answering on http://127.0.0.1:{port}, ")
+    problem = trained / "src" / "example_project" / "problem.py"
+    code = problem.read_text()
+    problem.write_text(f"{code}\nthis is no Python\n")
+    said = api.wait_for("Not answering until that is mended")
+    assert "src/example_project/problem.py changed: starting again" in said
+    assert "error: example_project:problem cannot be imported: SyntaxError" in said
+    problem.write_text(code)
+    (trained / "config" / "local.yaml").open("a").write("\nserving:\n  max_rows: 5\n")
+    done = run(trained, "traffic", "--count", "5", "--rate", "50", KIT_SERVING__PORT=str(port))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 answered, 0 refused; median ")
+    os.killpg(api.process.pid, signal.SIGINT)  # as a terminal does
+    api.require_end(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_nothing_is_left_when_it_alone_is_ended(serve: Serve, number: int, code: int) -> None:
+    api = serve("--reload")
+    api.wait_for("Answering on")
+    api.process.send_signal(number)
+    api.require_end(code)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_told(serve: Serve) -> None:
+    api = serve("--reload")
+    api.wait_for("Answering on")
+    os.kill(api.answering[0], signal.SIGKILL)
+    api.require_end(1)
+    assert "error: the process that answers was ended by signal 9." in api.said
+
+
+REFUSED = [
+    ({"KIT_SERVING__REQUIRE_API_KEY": "true"}, 2, "serving.api_key is not set"),
+    ({"KIT_TRACKING__URI": "sqlite:///other.db"}, 1, "has no champion"),
+    ({"KIT_SERVING__HOST": "192.0.2.1"}, 2, "192.0.2.1 port"),
+    ({"KIT_STAGE": "produktion"}, 2, "KIT_STAGE"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("environ", "code", "said"), REFUSED)
+def test_a_first_start_that_is_refused_ends_it(serve: Serve, environ: dict[str, str], code: int, said: str) -> None:
+    api = serve("--reload", **environ)
+    api.require_end(code)
+    assert said in api.said
+    assert api.said.count("error:") == 1
+    assert "Answering" not in api.said
+
+
+@pytest.mark.slow
+def test_a_port_that_is_lost_before_the_process_listens_is_one_line(serve: Serve, port: int) -> None:
+    api = serve("--reload")
+    wait_until(lambda: bool(api.answering), lambda: api.said)  # the port is bound, and the model is not open yet
+    with rival(port):
+        api.require_end(2)
+    assert api.said.count("error:") == 1
+    assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in api.said
