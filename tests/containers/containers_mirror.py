@@ -1,4 +1,4 @@
-"""A build beside a mirror: base images under another name, an index that has a certificate of its own and a password."""
+"""A build beside a mirror: base images under another name, an index with a certificate of its own and a password."""
 
 import base64
 import ssl
