@@ -2,12 +2,21 @@
 #   docker build -f docker/serve.Dockerfile .                  fetches the stage's champion when it starts
 #   docker build -f docker/serve.Dockerfile --target baked .   holds the model in build/model (`make image`)
 
-FROM python:3.13-slim-trixie AS packages
+ARG REGISTRY=
+FROM ${REGISTRY}python:3.13-slim-trixie AS packages
+# A mirror's addresses; its password and a proxy's certificate are secrets. SSL_CERT_FILE is what uv reads.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /build
 COPY requirements-uv.txt ./
-RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
+RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
 COPY requirements-serve.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
+RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
     && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
         --require-hashes --requirement requirements-serve.txt
 
@@ -18,7 +27,7 @@ COPY src src
 RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --offline \
         --no-deps --target /opt/project .
 
-FROM python:3.13-slim-trixie AS api
+FROM ${REGISTRY}python:3.13-slim-trixie AS api
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin api
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project

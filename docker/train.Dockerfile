@@ -1,14 +1,23 @@
 # The repository with its environment, for `mlflow run docker/project`. See docs/mlflow-projects.md.
 #   docker build -t mlflow-starter-kit -f docker/train.Dockerfile .
-FROM python:3.13-slim-trixie
+ARG REGISTRY=
+FROM ${REGISTRY}python:3.13-slim-trixie
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends git libgomp1 \
     && rm -rf /var/lib/apt/lists/*
+# A mirror's addresses; its password and a proxy's certificate are secrets. SSL_CERT_FILE is what uv reads.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /build
 COPY requirements-uv.txt ./
-RUN python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
+RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    python -m pip install --no-cache-dir --require-hashes --requirement requirements-uv.txt
 COPY requirements.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
+RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=cache,target=/root/.cache/uv uv venv /opt/venv \
     && uv pip install --link-mode copy --compile-bytecode --python /opt/venv/bin/python \
         --require-hashes --requirement requirements.txt
 # A volume that is mounted over secrets takes its owner from here.

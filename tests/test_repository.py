@@ -166,6 +166,14 @@ def test_dockerfiles_are_sound(path: Path) -> None:
     assert answer.returncode == 0, answer.stdout
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_base_images_may_come_from_a_mirror(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    stages = {line.split()[-1] for line in lines if line.startswith("FROM ") and " AS " in line}
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert [base for base in bases if base not in stages and not base.startswith("${REGISTRY}")] == []
+
+
 @pytest.mark.parametrize("path", JSON_WITH_COMMENTS, ids=lambda path: path.name)
 def test_editor_files_are_json_with_comments(path: Path) -> None:
     assert read_json_with_comments(path)

@@ -352,6 +352,21 @@ def test_the_makefile_lists_its_targets() -> None:
         assert f"make {target} " in answer.stdout
 
 
+def test_an_image_is_built_with_what_is_set_for_a_mirror(
+    environment: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = import_module("image")
+    for name in (*image.ARGUMENTS, *image.SECRETS.values()):
+        monkeypatch.delenv(name, raising=False)
+    assert image.proxy_and_mirror() == []
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mirror.example/simple")
+    monkeypatch.setenv("BUILD_CERTIFICATES", "-----BEGIN CERTIFICATE-----")
+    assert image.proxy_and_mirror() == [
+        "--build-arg=UV_DEFAULT_INDEX",
+        "--secret=id=certificates,env=BUILD_CERTIFICATES",
+    ]
+
+
 def test_an_image_without_docker_is_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "tools/image.py"], cwd=ROOT, env={"PATH": "/nowhere"}, capture_output=True, text=True

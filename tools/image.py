@@ -11,6 +11,8 @@ from pathlib import Path
 
 FOLDER = Path("build/model")  # ignored by git
 DOCKERFILE = "docker/serve.Dockerfile"
+ARGUMENTS = ("REGISTRY", "PIP_INDEX_URL", "UV_DEFAULT_INDEX")
+SECRETS = {"certificates": "BUILD_CERTIFICATES", "netrc": "BUILD_NETRC"}
 
 
 class CannotBuild(Exception):
@@ -26,11 +28,19 @@ def build(name: str = "") -> str:
     labels = {"starterkit.model": champion["model"], "starterkit.version": champion["version"]}
     command = ["docker", "build", "--file", DOCKERFILE, "--target", "baked", "--build-arg", f"STAGE={stage}"]
     command += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    command += proxy_and_mirror()
     if subprocess.run([*command, "--tag", name, "."]).returncode:
         raise CannotBuild("docker could not build it, for the reason above")
     size = int(ask("docker", "image", "inspect", "--format", "{{.Size}}", name)) / 1e6
     start = f"docker run --rm --publish 127.0.0.1:8000:8000 {name}"
     return f"{name} holds {champion['model']} version {champion['version']}, {size:.0f} MB. Start it: {start}"
+
+
+def proxy_and_mirror() -> "list[str]":
+    """What docs/stack.md says of proxies and mirrors, where it is set."""
+    arguments = [f"--build-arg={name}" for name in ARGUMENTS if os.environ.get(name)]
+    secrets = [f"--secret=id={name},env={variable}" for name, variable in SECRETS.items() if os.environ.get(variable)]
+    return arguments + secrets
 
 
 def require_docker() -> None:

@@ -127,6 +127,7 @@ def test_workspace_works_with_no_step_by_hand(editor: Editor, figures: dict[str,
     assert outcome["remoteUser"] == "vscode"
     assert editor.inside("id --user") == str(pwd.getpwnam(editor.user).pw_uid)
     assert editor.inside("echo $KIT_STAGE $KIT_TRACKING__URI") == "dev http://mlflow:5000"
+    assert editor.inside("tools/python -c 'import sys; print(sys.prefix)'") == "/home/vscode/.venv/kit"  # as F5 does
     said = editor.inside("make run 2>&1")
     assert "Champion  dev.diabetes version 1" in said
     found = json.loads(editor.inside("$VENV/bin/starterkit doctor --json 2>/dev/null"))
