@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starterkit.contract import Contract, Lineage, Scalar
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
@@ -22,7 +22,7 @@ from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.bundle.importer import Opened, opened, require_prod
-from starterkit.release.descriptions import Describer
+from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
 from starterkit.release.gate.gate import Gate
 from starterkit.release.lineage.provenance import LOCK, beside_lock, describe
@@ -119,6 +119,9 @@ def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
 #
 # Each step can be run by itself on what the one before left in MLflow. How a champion is moved, `Promoter` knows.
 
+Need = Literal["training", "gate"]
+"""What a step uses of the settings beside the data and MLflow."""
+
 _SAMPLES = 3
 _PATIENCE_SECONDS = 120
 """Who has trained for minutes waits for another one's promotion, which takes seconds."""
@@ -158,7 +161,8 @@ class Pipeline:
     Parameters
     ----------
     problem, settings
-        What to train and what the stage says. Both are checked against each other here, before any work.
+        What to train and what the stage says. What a step needs of both is built when it is first asked for; `check`
+        asks before any work.
     progress
         Called when a step begins and when it ends.
     """
@@ -167,8 +171,22 @@ class Pipeline:
         self._problem = problem
         self.settings = settings
         self._progress = progress
-        self._trainer = Trainer(problem, settings.training)
-        self._gate = Gate(settings.gate, problem.task, problem.checks, problem.all_metrics)
+
+    def check(self, *needs: Need) -> None:
+        """See before any work that problem and settings fit each other.
+
+        Raises
+        ------
+        KitError
+            They do not: a parameter that the estimator does not have, a limit on a metric that is not there.
+        Refused
+            The stage is prod, which trains nothing.
+        """
+        if "training" in needs:
+            self.require_own_models()
+            _ = self._trainer
+        if "gate" in needs:
+            _ = self._gate
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -176,7 +194,7 @@ class Pipeline:
 
     @cached_property
     def promoter(self) -> Promoter:
-        """Promotes and rolls back in this stage."""
+        """Makes champions in this stage."""
         return Promoter(self._problem, self.settings, self.registry, self._judge, self._progress)
 
     def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
@@ -215,7 +233,7 @@ class Pipeline:
         Refused
             The stage is prod.
         """
-        self.require_own_models()
+        self.check("training")
         with step(self._progress, "connect to MLflow") as note:
             tracker = self._tracker
             note.text = self._connection.name
@@ -291,7 +309,7 @@ class Pipeline:
 
     def run(self) -> Summary:
         """Every step in order, up to a champion that answers."""
-        self.require_own_models()
+        self.check("training", "gate")
         dataset = self.read()
         trained = self.train(dataset)
         exported = self.export(trained, dataset)
@@ -309,6 +327,15 @@ class Pipeline:
         return answers[:_SAMPLES]
 
     @cached_property
+    def _trainer(self) -> Trainer:
+        return Trainer(self._problem, self.settings.training)
+
+    @cached_property
+    def _gate(self) -> Gate:
+        problem = self._problem
+        return Gate(self.settings.gate, problem.task, problem.checks, problem.all_metrics)
+
+    @cached_property
     def _judge(self) -> Judge:
         return Judge(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
 
@@ -318,7 +345,7 @@ class Pipeline:
 
     @cached_property
     def _describer(self) -> Describer:
-        return Describer(self._problem, self.registry)
+        return Describer(Subject.of(self._problem), self.registry)
 
     @cached_property
     def _tracker(self) -> Tracker:

@@ -224,10 +224,10 @@ def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
 
 def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
     with pytest.raises(ProblemError, match=r"training\.params\.depth"):
-        Pipeline(problem, changed(settings, depth=3))
+        Pipeline(problem, changed(settings, depth=3)).run()
     gate = settings.gate.model_copy(update={"limits": {"rmsee": settings.gate.limits["rmse"]}})
     with pytest.raises(SettingsError, match=r"gate\.limits\.rmsee"):
-        Pipeline(problem, settings.model_copy(update={"gate": gate}))
+        Pipeline(problem, settings.model_copy(update={"gate": gate})).run()
 
 
 def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, connection: Connection) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from starterkit.contract import Column, Lineage, Treatment
-from starterkit.problem import Problem
+from starterkit.contract import Column, Contract, Lineage, Task, Treatment
+from starterkit.metrics import metrics_for
 from starterkit.tracking.queries import describe_experiment, describe_run, look_up
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.verdict import Verdict
@@ -14,6 +15,9 @@ from starterkit.verdict import Verdict
 # MLflow shows the first words in its lists as they are, so each text begins with a plain sentence. It takes every line
 # break for one, and keeps links into its own pages. No column's values, and no reason of a check, which may repeat one,
 # is ever written here. See docs/decisions/0008-mlflow.md.
+
+if TYPE_CHECKING:
+    from starterkit.problem import Problem
 
 _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
@@ -66,18 +70,55 @@ class Trained:
     model: str = ""
 
 
-def experiment_text(problem: Problem, place: Place) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is answered, from what, and by what it is judged. `better` says of each metric whether more is better."""
+
+    title: str
+    task: Task
+    target: Column
+    features: Sequence[Column]
+    metric: str
+    better: Mapping[str, bool]
+
+    @classmethod
+    def of(cls, problem: "Problem") -> "Subject":
+        return cls(
+            title=problem.title,
+            task=problem.task,
+            target=problem.target,
+            features=problem.features,
+            metric=problem.deciding_metric.name,
+            better={metric.name: metric.greater_is_better for metric in problem.all_metrics},
+        )
+
+    @classmethod
+    def of_version(cls, contract: Contract, tags: Mapping[str, str]) -> "Subject":
+        """As a version and its run's tags tell it, without the project's code."""
+        better = {metric.name: metric.greater_is_better for metric in metrics_for(contract.task)}
+        metric = tags.get("metric", next(iter(better)))
+        return cls(
+            title=contract.title,
+            task=contract.task,
+            target=contract.target,
+            features=contract.columns,
+            metric=metric,
+            better={metric: tags.get("greater_is_better") == "True"} | better,
+        )
+
+
+def experiment_text(subject: Subject, place: Place) -> str:
     """What all runs of an experiment are about."""
-    metric = problem.deciding_metric.name
+    metric = subject.metric
     return _paragraphs(
-        _subject(problem),
+        _first_words(subject),
         f"Each run trains one estimator and is judged by **{metric}** on rows that are held out for good.",
         f"What came of the runs: the {place.model_link}.",
-        _columns(problem),
+        _columns(subject),
     )
 
 
-def run_text(problem: Problem, place: Place, trained: Trained, versions: Sequence[int] = ()) -> str:
+def run_text(subject: Subject, place: Place, trained: Trained, versions: Sequence[int] = ()) -> str:
     """One training: its data, its figures beside the naive guess's, and how to load what came of it."""
     run = trained.lineage.run
     if versions:
@@ -88,59 +129,61 @@ def run_text(problem: Problem, place: Place, trained: Trained, versions: Sequenc
         after = f"It is no version yet: `starterkit {step} --run {run}` comes next."
     loaded = f"models:/{trained.model}" if trained.model else ""
     return _paragraphs(
-        _in_short(problem, trained),
+        _in_short(subject, trained),
         _data(trained),
         f"{after} It belongs to the {place.experiment_link}.",
-        _scores(problem, trained),
+        _scores(subject, trained),
         _loading(place.address, loaded) if loaded else "",
     )
 
 
 def version_text(
-    problem: Problem, place: Place, number: int, trained: Trained | None, verdicts: Iterable[Verdict] | None = None
+    subject: Subject, place: Place, number: int, trained: Trained | None, verdicts: Iterable[Verdict] | None = None
 ) -> str:
     """One version: where it comes from, its figures, what the gate said, how to load it."""
     origin = f"It comes from {place.run_link(trained.lineage.run, trained.name)}. " if trained else ""
     return _paragraphs(
-        _in_short(problem, trained),
+        _in_short(subject, trained),
         _data(trained) if trained else "",
         f"{origin}It is a version of the {place.model_link}.",
-        _scores(problem, trained) if trained else "",
+        _scores(subject, trained) if trained else "",
         _said(number, verdicts),
         _loading(place.address, f"models:/{place.name}/{number}"),
         f"`starterkit lineage {number}` tells where it comes from, `starterkit reproduce {number}` trains it again.",
     )
 
 
-def model_text(problem: Problem, place: Place, champion: int | None, trained: Trained | None) -> str:
+def model_text(subject: Subject, place: Place, champion: int | None, trained: Trained | None) -> str:
     """A registered model: what it answers, what serves now, how to use it."""
     if champion is None:
-        return _paragraphs(_subject(problem), "**No version serves yet.** The gate has passed none.", _columns(problem))
+        return _paragraphs(
+            _first_words(subject), "**No version serves yet.** The gate has passed none.", _columns(subject)
+        )
     origin = f", from {place.run_link(trained.lineage.run, trained.name)}" if trained else ""
     return _paragraphs(
-        _in_short(problem, trained),
+        _in_short(subject, trained),
         f"**Serves now: {place.version_link(champion)}**{origin}. The alias `champion` points at it.",
         f"All trainings: the {place.experiment_link}." if place.experiment else "",
-        _scores(problem, trained) if trained else "",
+        _scores(subject, trained) if trained else "",
         _loading(place.address, f"models:/{place.name}@champion"),
         "`starterkit serve` answers over HTTP with it, `starterkit predict in.csv out.csv` scores a file.",
-        _columns(problem),
+        _columns(subject),
     )
 
 
-def _subject(problem: Problem) -> str:
-    target = problem.target
+def _first_words(subject: Subject) -> str:
+    target = subject.target
     unit = f" ({_plain(target.unit)})" if target.unit else ""
-    return f"{_plain(problem.title)}: {problem.task} of {_plain(target.name)}{unit}."
+    return f"{_plain(subject.title)}: {subject.task} of {_plain(target.name)}{unit}."
 
 
-def _in_short(problem: Problem, trained: Trained | None) -> str:
+def _in_short(subject: Subject, trained: Trained | None) -> str:
     """The subject with the deciding figure: a run's page shows three lines until somebody asks for more."""
-    figures, metric = trained.metrics if trained else {}, problem.deciding_metric.name
+    figures, metric = trained.metrics if trained else {}, subject.metric
     figure, naive = figures.get(metric), figures.get(f"baseline_{metric}")
     if figure is None or naive is None:
-        return _subject(problem)
-    return f"{_subject(problem)} Holdout {metric} {_number(figure)}, where a naive guess has {_number(naive)}."
+        return _first_words(subject)
+    return f"{_first_words(subject)} Holdout {metric} {_number(figure)}, where a naive guess has {_number(naive)}."
 
 
 def _data(trained: Trained) -> str:
@@ -160,16 +203,15 @@ def _treated(lineage: Lineage) -> str:
     return "".join(f" {words}: {_plain(', '.join(columns))}." for words, columns in by_treatment.items())
 
 
-def _scores(problem: Problem, trained: Trained) -> str:
+def _scores(subject: Subject, trained: Trained) -> str:
     """The deciding metric first, each beside the naive guess's."""
-    deciding = problem.deciding_metric.name
-    metrics = sorted(problem.all_metrics, key=lambda metric: metric.name != deciding)
+    deciding = subject.metric
     rows = []
-    for metric in (metric for metric in metrics if metric.name in trained.metrics):
-        better, decides = "more" if metric.greater_is_better else "less", metric.name == deciding
-        name = f"**{metric.name}** (decides; {better} is better)" if decides else f"{metric.name} ({better} is better)"
-        naive = trained.metrics.get(f"baseline_{metric.name}")
-        rows.append((name, _number(trained.metrics[metric.name]), "" if naive is None else _number(naive)))
+    for name in sorted((name for name in subject.better if name in trained.metrics), key=lambda name: name != deciding):
+        better = "more" if subject.better[name] else "less"
+        words = f"**{name}** (decides; {better} is better)" if name == deciding else f"{name} ({better} is better)"
+        naive = trained.metrics.get(f"baseline_{name}")
+        rows.append((words, _number(trained.metrics[name]), "" if naive is None else _number(naive)))
     header = _heading(f"Metrics over {trained.holdout_rows:,} held-out rows")
     return _paragraphs(header, _table(("metric", "model", "naive guess"), rows)) if rows else ""
 
@@ -193,10 +235,10 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
     )
 
 
-def _columns(problem: Problem) -> str:
+def _columns(subject: Subject) -> str:
     """The inputs in words. Bounds and categories stay out: those of a sensitive column are a person's."""
-    rows = [(_plain(column.name), _kind(column), _plain(column.description)) for column in problem.features[:_FEW]]
-    more = len(problem.features) - len(rows)
+    rows = [(_plain(column.name), _kind(column), _plain(column.description)) for column in subject.features[:_FEW]]
+    more = len(subject.features) - len(rows)
     return _paragraphs(
         _heading("Inputs"), _table(("column", "type", "meaning"), rows), f"… and {more} more." if more else ""
     )
@@ -251,8 +293,8 @@ class Describer:
     next.
     """
 
-    def __init__(self, problem: Problem, registry: ModelRegistry) -> None:
-        self._problem = problem
+    def __init__(self, subject: Subject, registry: ModelRegistry) -> None:
+        self._subject = subject
         self._registry = registry
         self._connection = registry.connection
 
@@ -263,13 +305,13 @@ class Describer:
             return
         self._experiment(place)
         versions = sorted(version.number for version in self._registry.versions() if version.run == run)
-        describe_run(self._connection, run, run_text(self._problem, place, trained, versions))
+        describe_run(self._connection, run, run_text(self._subject, place, trained, versions))
 
     def version(self, version: Version, verdicts: Iterable[Verdict] | None = None) -> None:
         """A version; `verdicts` are None where the gate was not asked yet."""
         place, trained = self._look_up(version.run)
         self._experiment(place)
-        text = version_text(self._problem, place, version.number, trained, verdicts)
+        text = version_text(self._subject, place, version.number, trained, verdicts)
         self._registry.describe_version(version, text)
 
     def model(self) -> None:
@@ -277,13 +319,13 @@ class Describer:
         champion = self._registry.champion()
         place, trained = self._look_up(champion.run if champion else "")
         self._experiment(place)
-        text = model_text(self._problem, place, champion.number if champion else None, trained)
-        self._registry.describe(text, {"task": self._problem.task, "metric": self._problem.deciding_metric.name})
+        text = model_text(self._subject, place, champion.number if champion else None, trained)
+        self._registry.describe(text, {"task": self._subject.task, "metric": self._subject.metric})
 
     def _experiment(self, place: Place) -> None:
         """To which all other pages lead."""
         if place.experiment:
-            metric, text = self._problem.deciding_metric.name, experiment_text(self._problem, place)
+            metric, text = self._subject.metric, experiment_text(self._subject, place)
             describe_experiment(self._connection, place.experiment, text, [metric, f"baseline_{metric}"])
 
     def _look_up(self, run: str) -> tuple[Place, Trained | None]:

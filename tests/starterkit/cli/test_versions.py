@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from starterkit.pipeline import Summary
+from starterkit.release.alias import Unapproved, approval_by
 from starterkit.release.history import Ledger
-from starterkit.release.promoter import Unapproved, approval_by
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
@@ -30,6 +30,14 @@ def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
 
 def registry_of(root: Path) -> ModelRegistry:
     return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+
+
+def rollback_alone(root: Path) -> "subprocess.CompletedProcess[str]":
+    """With settings that no estimator takes, and without the project's code and what that needs."""
+    code = "import sys; sys.modules |= dict.fromkeys(['example_project', 'pandas', 'sklearn', 'pandera']);"
+    code += "sys.argv[1:] = ['rollback', '--reason', 'slow']; from starterkit.cli import main; main()"
+    environ = os.environ | {"KIT_TRAINING__PARAMS": '{"depth": 3}'}
+    return subprocess.run([sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True)
 
 
 def errors(stderr: str) -> list[str]:
@@ -97,8 +105,11 @@ def test_rollback_and_prune(run: Any, trained: Path) -> None:
     for _ in range(2):
         registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
     assert run(trained, "promote", "--version", "2").returncode == 0
-    done = run(trained, "rollback", "--reason", "slow")
+    done = rollback_alone(trained)
     assert "Champion: local.diabetes version 1 (was local.diabetes version 2)." in done.stdout, done.stderr
+    page = registry.connection.client.get_registered_model("local.diabetes").description
+    assert "Serves now: [version 1]" in page
+    assert "**rmse** (decides; less is better)" in page
     everything = run(trained, "doctor", "--json").stdout
     assert "version 3 was registered and never judged" in everything
     assert "did not become champion" not in everything  # version 2, from which it went back, is newer and passed

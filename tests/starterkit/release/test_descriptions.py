@@ -6,9 +6,10 @@ import pytest
 
 from example_project import problem
 from starterkit.contract import Lineage
-from starterkit.release.descriptions import Place, Trained, experiment_text, model_text, run_text, version_text
+from starterkit.release.descriptions import Place, Subject, Trained, experiment_text, model_text, run_text, version_text
 from starterkit.verdict import Verdict
 
+SUBJECT = Subject.of(problem)
 PLACE = Place(address="sqlite:///mlflow.db", name="local.diabetes", experiment="7")
 LINEAGE = Lineage(
     stage="local",
@@ -46,7 +47,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_deciding_metric_comes_first_beside_the_naive_guess() -> None:
-    text = run_text(problem, PLACE, TRAINED)
+    text = run_text(SUBJECT, PLACE, TRAINED)
     assert text.splitlines()[0].endswith("rmse 56.73, where a naive guess has 79.93.")
     assert rows(text) == [
         ["metric", "model", "naive guess"],
@@ -54,33 +55,33 @@ def test_the_deciding_metric_comes_first_beside_the_naive_guess() -> None:
         ["mae (less is better)", "46.4", "67.33"],
         ["r2 (more is better)", "0.48", ""],
     ]
-    by_mae = rows(run_text(replace(problem, metric="mae"), PLACE, TRAINED))
+    by_mae = rows(run_text(Subject.of(replace(problem, metric="mae")), PLACE, TRAINED))
     assert by_mae[1] == ["**mae** (decides; less is better)", "46.4", "67.33"]
 
 
 def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
-    text = run_text(problem, PLACE, TRAINED)
+    text = run_text(SUBJECT, PLACE, TRAINED)
     assert "1,442 rows of data/diabetes.csv, 98 of them held out" in text
     assert "commit `abcdef0123`." in text
     assert 'mlflow.set_tracking_uri("sqlite:///mlflow.db")\nmodel = mlflow.pyfunc.load_model("models:/m-1")' in text
     assert "`starterkit register --run 0123` comes next" in text
     lineage = replace(LINEAGE, dirty=True, policy={"age": "generalise", "sex": "generalise"})
     changed = replace(TRAINED, lineage=lineage, model="")
-    text = run_text(problem, PLACE, changed)
+    text = run_text(SUBJECT, PLACE, changed)
     assert "commit `abcdef0123`, with changes." in text
     assert "In bands: age, sex." in text
     assert "load_model" not in text
     assert "`starterkit export --run 0123` comes next" in text
-    assert "in no commit" in run_text(problem, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
+    assert "in no commit" in run_text(SUBJECT, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
 
 
 def test_pages_lead_to_each_other() -> None:
-    run, version = run_text(problem, PLACE, TRAINED, [3]), version_text(problem, PLACE, 3, TRAINED)
-    model = model_text(problem, PLACE, 3, TRAINED)
+    run, version = run_text(SUBJECT, PLACE, TRAINED, [3]), version_text(SUBJECT, PLACE, 3, TRAINED)
+    model = model_text(SUBJECT, PLACE, 3, TRAINED)
     mode = "?workflowType=machine_learning"
     assert f"[version 3](#/models/local.diabetes/versions/3{mode})" in run
     assert "comes next" not in run
-    for text in (run, version, experiment_text(problem, PLACE)):
+    for text in (run, version, experiment_text(SUBJECT, PLACE)):
         assert f"[registered model local.diabetes](#/models/local.diabetes{mode})" in text
     for text in (version, model):
         assert f"[run diabetes 2026-11-25](#/experiments/7/runs/0123{mode})" in text
@@ -89,7 +90,7 @@ def test_pages_lead_to_each_other() -> None:
 
 
 def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
-    text = version_text(problem, PLACE, 3, TRAINED, VERDICTS)
+    text = version_text(SUBJECT, PLACE, 3, TRAINED, VERDICTS)
     assert "The gate: refused by 1 of 3 checks" in text
     assert rows(text)[-3:] == [
         ["passed", "parity", "3e-15", "1e-05"],
@@ -98,34 +99,34 @@ def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
     ]
     assert "sex=1" not in text  # a reason may name a value
     assert 'load_model("models:/local.diabetes/3")' in text
-    assert "The gate: passed all 2 checks" in version_text(problem, PLACE, 3, TRAINED, VERDICTS[::2])
-    assert "The gate has not spoken yet" in version_text(problem, PLACE, 3, TRAINED)
+    assert "The gate: passed all 2 checks" in version_text(SUBJECT, PLACE, 3, TRAINED, VERDICTS[::2])
+    assert "The gate has not spoken yet" in version_text(SUBJECT, PLACE, 3, TRAINED)
 
 
 def test_a_version_from_elsewhere_is_described_without_its_run() -> None:
-    text = version_text(problem, PLACE, 3, None, VERDICTS)
+    text = version_text(SUBJECT, PLACE, 3, None, VERDICTS)
     assert "/runs/" not in text
     assert "slices" in text
-    assert "/runs/" not in model_text(problem, replace(PLACE, experiment=""), 3, None)
+    assert "/runs/" not in model_text(SUBJECT, replace(PLACE, experiment=""), 3, None)
 
 
 def test_a_model_says_what_serves() -> None:
-    text = model_text(problem, PLACE, 3, TRAINED)
+    text = model_text(SUBJECT, PLACE, 3, TRAINED)
     assert "Serves now: [version 3]" in text
     assert 'load_model("models:/local.diabetes@champion")' in text
     assert ["bmi", "a number in kg/m²", "body mass index"] in rows(text)
-    none = model_text(problem, PLACE, None, None)
+    none = model_text(SUBJECT, PLACE, None, None)
     assert "No version serves yet" in none
     assert "load_model" not in none
 
 
 def test_bounds_and_categories_stay_out() -> None:
-    shown = {row[0]: row[1:] for row in rows(experiment_text(problem, PLACE))}
+    shown = {row[0]: row[1:] for row in rows(experiment_text(SUBJECT, PLACE))}
     assert shown["sex"] == ["a whole number", "the source does not say which is which"]
     assert shown["age"] == ["a whole number in years", ""]
 
 
 @pytest.mark.parametrize("title", ["a|b", "<script>", "*b*", "[x](y)", "`c`", "two\nlines", "@nobody", "# h"])
 def test_a_projects_words_are_no_markup(title: str) -> None:
-    first = experiment_text(replace(problem, title=title), PLACE).split(": regression")[0]
+    first = experiment_text(Subject.of(replace(problem, title=title)), PLACE).split(": regression")[0]
     assert not set(first.replace("&#", "")) & set("|<>*[]`\n@")

@@ -22,6 +22,7 @@ import os, signal, sys
 from pathlib import Path
 from example_project import problem
 from starterkit.pipeline import Pipeline
+from starterkit.release.alias import ChampionAlias
 from starterkit.release.evaluation import Judge
 from starterkit.release.history import HEAD, Ledger
 from starterkit.tracking.registry import ModelRegistry
@@ -60,7 +61,7 @@ pipeline = Pipeline(problem, load_settings(root, {}))
 if act == "promote":
     pipeline.promote(pipeline.read(), 3)
 else:
-    pipeline.promoter.rollback(reason="too slow")
+    ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="too slow")
 """
 
 SETTLED = {

@@ -8,8 +8,8 @@ import pytest
 from starterkit.data.dataset import Dataset
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
+from starterkit.release.alias import ChampionAlias, unfinished
 from starterkit.release.history import Entry, Ledger
-from starterkit.release.promoter import unfinished
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 
@@ -73,7 +73,7 @@ def test_who_comes_second_is_told_and_changes_nothing(pipeline: Pipeline, datase
         with pytest.raises(Locked, match="is being promoted by eve"):
             pipeline.promote(dataset)
         with pytest.raises(Locked, match="is being promoted by eve"):
-            pipeline.promoter.rollback(reason="why not")
+            ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="why not")
     assert moves(pipeline) == before
     assert "gate" not in pipeline.registry.version(3).tags
 
@@ -118,7 +118,7 @@ def test_who_loses_the_lock_after_the_intent_moves_nothing(pipeline: Pipeline, m
 
     monkeypatch.setattr(Ledger, "append", and_lose)
     with pytest.raises(Locked, match="took longer"):
-        pipeline.promoter.rollback(reason="too slow")
+        ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="too slow")
     assert champion(pipeline) == 2
     assert Ledger(pipeline.registry).entries()[-1].phase == "intent"  # eve, who settles it, undoes it
 
@@ -133,22 +133,22 @@ def test_a_refused_rollback_that_lost_its_lock_writes_nothing(
     monkeypatch.setattr(ModelRegistry, "open", gone)
     before = moves(pipeline)
     with pytest.raises(Locked, match="took longer"):
-        pipeline.promoter.rollback(reason="too slow")
+        ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="too slow")
     assert moves(pipeline) == before
 
 
 def test_rollback_goes_one_back_and_then_further(pipeline: Pipeline, dataset: Dataset) -> None:
     assert pipeline.promote(dataset, 3).decision.passed
-    done = pipeline.promoter.rollback(reason="  answers too\nlate ")
+    done = ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="  answers too\nlate ")
     assert (done.version.number, done.earlier and done.earlier.number) == (2, 3)
     assert champion(pipeline) == 2
-    pipeline.promoter.rollback(reason="so does this one")  # not forward again to 3
+    ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="so does this one")  # not forward again to 3
     assert champion(pipeline) == 1
     assert moves(pipeline)[-2:] == [("rollback", "done", 2, 3), ("rollback", "done", 1, 2)]
     assert entries(pipeline)[-3].reason == "answers too late"
     with pytest.raises(UnknownVersion, match="no earlier champion"):
-        pipeline.promoter.rollback(reason="further")
-    pipeline.promoter.rollback(3, reason="it was not the model")
+        ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="further")
+    ChampionAlias(pipeline.registry, pipeline.settings).rollback(3, reason="it was not the model")
     assert champion(pipeline) == 3
     page = pipeline.registry.connection.client.get_registered_model(pipeline.registry.model).description
     assert page is not None
@@ -169,7 +169,7 @@ def test_rollback_to_none_that_served_is_a_mistake(
 ) -> None:
     before = moves(pipeline)
     with pytest.raises(kind, match=said) as raised:
-        pipeline.promoter.rollback(number, reason=reason)
+        ChampionAlias(pipeline.registry, pipeline.settings).rollback(number, reason=reason)
     assert raised.value.exit_code == 2
     assert (champion(pipeline), moves(pipeline)) == (2, before)
 
@@ -178,7 +178,7 @@ def test_rollback_to_one_that_does_not_answer_is_refused(pipeline: Pipeline) -> 
     (graph,) = pipeline.settings.root.rglob("model.onnx")
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
     with pytest.raises(Refused, match="version 1 cannot serve again"):
-        pipeline.promoter.rollback(reason="x")
+        ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="x")
     assert champion(pipeline) == 2
     assert moves(pipeline)[-1] == ("rollback", "refused", 1, 2)
 
@@ -193,7 +193,7 @@ def test_rollback_brings_a_champion_back_where_there_is_none(
 ) -> None:
     loss(pipeline)
     assert champion(pipeline) is None
-    assert pipeline.promoter.rollback(1, reason="it was deleted").version.number == 1
+    assert ChampionAlias(pipeline.registry, pipeline.settings).rollback(1, reason="it was deleted").version.number == 1
     assert champion(pipeline) == 1
 
 
@@ -205,7 +205,7 @@ def test_versions_from_before_the_history_can_be_gone_back_to(pipeline: Pipeline
     for number in "12":
         client.delete_model_version_tag(registry.model, number, "history.head")
     assert entries(pipeline) == []
-    assert pipeline.promoter.rollback(reason="x").version.number == 1
+    assert ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="x").version.number == 1
 
 
 def test_stages_below_prod_take_no_copy(pipeline: Pipeline, dataset: Dataset) -> None:
@@ -216,8 +216,8 @@ def test_stages_below_prod_take_no_copy(pipeline: Pipeline, dataset: Dataset) ->
 def test_two_pipelines_in_turn_keep_one_chain(pipeline: Pipeline, dataset: Dataset) -> None:
     other = Pipeline(pipeline.promoter._problem, pipeline.settings)
     pipeline.promote(dataset, 3)
-    other.promoter.rollback(reason="x")
-    pipeline.promoter.rollback(reason="y")
+    ChampionAlias(other.registry, other.settings).rollback(reason="x")
+    ChampionAlias(pipeline.registry, pipeline.settings).rollback(reason="y")
     assert [one.number for one in entries(pipeline)] == list(range(1, 11))
 
 
@@ -249,6 +249,6 @@ def test_what_somebody_changed_in_mlflow_is_seen_and_stops_nobody(
     broken = ledger.find_break()
     assert broken is not None
     assert broken.text == said
-    assert pipeline.promoter.rollback(1, reason="in a bad hour").version.number == 1
+    assert ChampionAlias(pipeline.registry, pipeline.settings).rollback(1, reason="in a bad hour").version.number == 1
     broken = ledger.find_break()
     assert broken is not None

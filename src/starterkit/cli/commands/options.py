@@ -13,7 +13,7 @@ import typer
 from starterkit.errors import UserError
 
 if TYPE_CHECKING:
-    from starterkit.pipeline import Judgement, Pipeline
+    from starterkit.pipeline import Judgement, Need, Pipeline
     from starterkit.settings import Settings
     from starterkit.tracking.registry import ModelRegistry
 
@@ -31,8 +31,8 @@ VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The
 VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
 
 
-def open_pipeline(stage: str | None = None, trains: bool = True) -> "Pipeline":
-    """The pipeline of a stage, by default of the one that KIT_STAGE names. One that does not train may be prod's."""
+def open_pipeline(*needs: "Need", stage: str | None = None) -> "Pipeline":
+    """The pipeline of a stage, by default of the one that KIT_STAGE names; what the command needs of it is checked."""
     from starterkit.cli.console import ProgressView, show_warnings
     from starterkit.progress import step
     from starterkit.settings import read_layers
@@ -47,8 +47,7 @@ def open_pipeline(stage: str | None = None, trains: bool = True) -> "Pipeline":
         problem = find_problem()
         note.text = f"{problem.title}, stage {layers.settings.stage}"
     pipeline = Pipeline(problem, layers.settings, view)
-    if trains:
-        pipeline.require_own_models()
+    pipeline.check(*needs)
     return pipeline
 
 
@@ -58,17 +57,18 @@ def environ_of(stage: str | None) -> Mapping[str, str]:
 
 
 def open_registry() -> "tuple[ModelRegistry, Settings]":
+    """The stage's versions, without the project's code where its entry point bears the problem's name."""
     from starterkit.cli.console import ProgressView
     from starterkit.progress import step
     from starterkit.settings import load_settings
 
     settings = load_settings()
     with step(ProgressView(), "connect to MLflow") as note:
-        from starterkit.problem import find_problem
+        from starterkit.cli.champion import name_of_problem
         from starterkit.tracking.connection import connect
         from starterkit.tracking.registry import ModelRegistry
 
-        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, name_of_problem())
         note.text = registry.connection.name
     return registry, settings
 

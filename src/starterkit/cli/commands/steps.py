@@ -83,7 +83,7 @@ RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the new
 @app.command()
 def run(as_json: Json = False) -> None:
     """Do every step: read, train, export, register, pass the gate, score."""
-    pipeline = open_pipeline()
+    pipeline = open_pipeline("training", "gate")
     from starterkit.cli.summary import show_summary, summary_as_json
 
     summary = pipeline.run()
@@ -94,7 +94,7 @@ def run(as_json: Json = False) -> None:
 @app.command()
 def train(as_json: Json = False) -> None:
     """Train, evaluate on the holdout, and log a run."""
-    pipeline = open_pipeline()
+    pipeline = open_pipeline("training")
     from starterkit.cli.summary import show_scores
 
     trained = pipeline.train(pipeline.read())
@@ -110,7 +110,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Convert a run's estimator to ONNX and prove that both answer alike."""
-    pipeline = open_pipeline()
+    pipeline = open_pipeline("training")
     dataset = pipeline.read()
     exported = pipeline.export(pipeline.trained(dataset, run), dataset, to)
     kept = f"; kept in {to}" if to else ""
@@ -137,7 +137,7 @@ def gate(
 ) -> None:
     """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
     require_folder(report, evidence)
-    pipeline = open_pipeline(trains=False)
+    pipeline = open_pipeline("gate")
     from starterkit.cli.summary import judgement_as_json, show_judgement, what_next
 
     judged = pipeline.judge(pipeline.read(), version)

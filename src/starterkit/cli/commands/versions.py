@@ -37,7 +37,7 @@ def promote(
     """Ask the gate about a version and make it champion if every check passes; to prod, copy staging's first."""
     if bundle and version is not None:
         raise UserError("--from and --version are one too many: a bundle holds one version", "Leave --version out")
-    pipeline = open_pipeline(to, trains=False)
+    pipeline = open_pipeline("gate", stage=to)
     from starterkit.cli.summary import judgement_as_json, show_promotion
 
     with pipeline.open_bundle(bundle) if bundle else nullcontext() as found:  # before the server hears of it
@@ -60,8 +60,11 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Let an earlier champion serve again, after a look at whether it answers."""
-    pipeline = open_pipeline(trains=False)
-    done = pipeline.promoter.rollback(to, reason=reason, approver=approver)
+    registry, settings = open_registry()
+    from starterkit.cli.console import ProgressView
+    from starterkit.release.alias import ChampionAlias
+
+    done = ChampionAlias(registry, settings, ProgressView()).rollback(to, reason=reason, approver=approver)
     before = f"was {done.earlier}" if done.earlier else "there was none"
     earlier = done.earlier.number if done.earlier else None
     document = {"model": done.version.model, "version": done.version.number, "earlier_champion": earlier}

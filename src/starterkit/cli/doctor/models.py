@@ -6,8 +6,8 @@ from starterkit.cli.doctor.environment import Finding, warning, well
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import ContractError, TrackingError
 from starterkit.problem import find_problem
+from starterkit.release.alias import in_words, lock_of, recover, unfinished, who_is_here
 from starterkit.release.history import Ledger, champions, serving
-from starterkit.release.promoter import in_words, lock_of, recover, unfinished, who_is_here
 from starterkit.settings import Layers
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
