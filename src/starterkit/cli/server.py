@@ -267,7 +267,10 @@ def _reload(starter: _Starter, root: Path) -> None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             code = processes[0].exitcode
             if code is not None and first:
-                _end_as(code)
+                if code < 0:  # it could not say why
+                    what = f"the process that answers was ended by signal {-code}"
+                    raise KitError(what, "Give the command again; signal 9 may mean that the memory ran out")
+                sys.exit(code)
             if code is not None and not told:
                 typer.echo("Not answering until that is mended")
                 told = True
@@ -279,21 +282,6 @@ def _reload(starter: _Starter, root: Path) -> None:
         pass
     finally:
         _end(processes)
-
-
-def _end_as(code: int) -> None:
-    """
-    Raises
-    ------
-    SystemExit
-        The process was refused, and has said why.
-    KitError
-        A signal ended it, so it could not say why.
-    """
-    if code >= 0:
-        sys.exit(code)
-    what = f"the process that answers was ended by signal {-code}"
-    raise KitError(what, "Give the command again; signal 9 may mean that the memory ran out")
 
 
 def _stamps(root: Path) -> dict[Path, int]:
