@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from starterkit.contract import Column, Lineage, Treatment
+from starterkit.contract import Column, Lineage, by_treatment
 from starterkit.metrics import metrics_for
 from starterkit.problem import Problem
 from starterkit.tracking.queries import describe_experiment, describe_run, look_up
@@ -19,13 +19,6 @@ from starterkit.verdict import Verdict
 _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
-_TREATED: Mapping[Treatment, str] = {
-    "raw": "Raw",
-    "drop": "Dropped",
-    "pseudonymise": "Under pseudonyms",
-    "generalise": "In bands",
-    "mock": "Made up",
-}
 _NO_COMMIT = "unknown"  # what a lineage says outside of git
 
 
@@ -153,10 +146,8 @@ def _data(trained: Trained) -> str:
 
 def _treated(lineage: Lineage) -> str:
     """What became of the columns that the stage does not see raw."""
-    by_treatment: dict[str, list[str]] = {}
-    for column, treatment in lineage.policy.items():
-        by_treatment.setdefault(_TREATED[treatment], []).append(column)
-    return "".join(f" {words}: {_plain(', '.join(columns))}." for words, columns in by_treatment.items())
+    treated = by_treatment(lineage.policy).items()
+    return "".join(f" {words.capitalize()}: {_plain(', '.join(columns))}." for words, columns in treated)
 
 
 def _scores(problem: Problem, trained: Trained) -> str:

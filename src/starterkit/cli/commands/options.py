@@ -65,10 +65,9 @@ def open_registry() -> "tuple[ModelRegistry, Settings]":
     settings = load_settings()
     with step(ProgressView(), "connect to MLflow") as note:
         from starterkit.problem import find_problem
-        from starterkit.tracking.connection import connect
         from starterkit.tracking.registry import ModelRegistry
 
-        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+        registry = ModelRegistry.of(settings, find_problem().name)
         note.text = registry.connection.name
     return registry, settings
 
