@@ -14,6 +14,15 @@ from starterkit.errors import ContractError
 Role = Literal["identifier", "group", "time", "feature", "target"]
 Sensitivity = Literal["identifier", "sensitive", "plain"]
 Treatment = Literal["raw", "drop", "pseudonymise", "generalise", "mock"]
+TREATED: Mapping[Treatment, str] = {
+    "raw": "raw",
+    "drop": "dropped",
+    "pseudonymise": "under pseudonyms",
+    "generalise": "in bands",
+    "mock": "made up",
+}
+"""What became of a column, in words."""
+
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]
@@ -26,6 +35,15 @@ _IN_WORDS: Mapping[ColumnType, str] = {
     "string": "a text",
     "datetime": "a date",
 }
+
+
+def by_treatment(treatments: Mapping[str, Treatment]) -> dict[str, list[str]]:
+    """The columns by what became of them: ``{"in bands": ["age", "sex"]}``."""
+    found: dict[str, list[str]] = {}
+    for column, treatment in treatments.items():
+        found.setdefault(TREATED[treatment], []).append(column)
+    return found
+
 
 FORMAT = 1
 """Version of `contract.json`. A folder of another version is refused, never guessed at."""

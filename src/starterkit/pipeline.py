@@ -12,9 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starterkit.contract import Contract, Lineage, Scalar
+from starterkit.contract import Contract, Lineage, Scalar, by_treatment
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
-from starterkit.data.privacy.policy import in_words
 from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import typical_row
 from starterkit.errors import DataError, Refused, TrackingError
@@ -29,7 +28,6 @@ from starterkit.release.lineage.provenance import LOCK, beside_lock, describe
 from starterkit.release.promoter import Promoter
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, Stage
-from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
 from starterkit.training.trainer import TrainedModel, Trainer, evaluate
@@ -190,7 +188,7 @@ class Pipeline:
 
     @cached_property
     def registry(self) -> ModelRegistry:
-        return ModelRegistry(self._connection, self.settings.stage, self._problem.name)
+        return ModelRegistry.of(self.settings, self._problem.name)
 
     @cached_property
     def promoter(self) -> Promoter:
@@ -216,13 +214,12 @@ class Pipeline:
 
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
-        settings = self.settings
         with step(self._progress, "read data") as note:
-            dataset = DatasetReader(
-                self._problem, settings.data, settings.root, settings.stage, settings.privacy
-            ).read()
+            dataset = DatasetReader.of(self._problem, self.settings).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
-            note.text += "".join(f"; {words}: {', '.join(names)}" for words, names in in_words(dataset.policy).items())
+            note.text += "".join(
+                f"; {words}: {', '.join(names)}" for words, names in by_treatment(dataset.policy).items()
+            )
         return dataset
 
     def train(self, dataset: Dataset) -> TrainedRun:
@@ -236,7 +233,7 @@ class Pipeline:
         self.check("training")
         with step(self._progress, "connect to MLflow") as note:
             tracker = self._tracker
-            note.text = self._connection.name
+            note.text = self.registry.connection.name
         with step(self._progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self._problem.name} {began}") as run:
@@ -340,16 +337,12 @@ class Pipeline:
         return Judge(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
 
     @cached_property
-    def _connection(self) -> Connection:
-        return connect(self.settings.tracking, self.settings.root)
-
-    @cached_property
     def _describer(self) -> Describer:
         return Describer(Subject.of(self._problem), self.registry)
 
     @cached_property
     def _tracker(self) -> Tracker:
-        tracker = Tracker(self._connection, f"{self.settings.stage}.{self._problem.name}")
+        tracker = Tracker(self.registry.connection, f"{self.settings.stage}.{self._problem.name}")
         for dead in tracker.end_dead_runs():
             with step(self._progress, "mend a run") as note:
                 note.text = f"run {dead.id} was killed half-way; it counts as {dead.status_before.lower()} now"

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starterkit.contract import Column, Contract, Lineage, Parity
+from starterkit.contract import TREATED, Column, Contract, Lineage, Parity, Treatment, by_treatment
 from starterkit.errors import ContractError
 
 LINEAGE = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
@@ -142,3 +142,11 @@ def test_lineage_of_an_earlier_kit_is_read_and_one_that_lacks_a_word_is_not() ->
         Lineage.from_tags({"dirty": "False"})
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         Lineage.from_tags({**earlier, "parameters": '{"a": '})
+
+
+def test_columns_are_told_by_what_became_of_them() -> None:
+    assert by_treatment({"age": "generalise", "id": "drop", "sex": "generalise"}) == {
+        "in bands": ["age", "sex"],
+        "dropped": ["id"],
+    }
+    assert set(TREATED) == set(get_args(Treatment))

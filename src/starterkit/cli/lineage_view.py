@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from starterkit.cli.console import console
-from starterkit.release.lineage.origin import Origin, in_words
+from starterkit.release.lineage.origin import Origin, first_files
 from starterkit.release.lineage.reproducer import Reproduction
 
 _SHORT = 12
@@ -42,7 +42,7 @@ def _code(origin: Origin) -> Iterator[Line]:
     if origin.date:
         yield "", f"{origin.date:%Y-%m-%d %H:%M}"
     if lineage.dirty:
-        changed = in_words(lineage.changed_files) or "files that git did not name"
+        changed = first_files(lineage.changed_files) or "files that git did not name"
         yield "", Text(f"dirty: {changed} differed from it", "yellow")
     yield from (*_here(origin, "commit"), *_here(origin, "files"))
     yield "lock", lineage.lock_digest[:_SHORT]

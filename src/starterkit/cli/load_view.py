@@ -29,7 +29,7 @@ def read_records(settings: Settings, view: ProgressView) -> list[dict[str, Any]]
         from starterkit.data.reader import DatasetReader
         from starterkit.problem import find_problem
 
-        dataset = DatasetReader(find_problem(), settings.data, settings.root, settings.stage, settings.privacy).read()
+        dataset = DatasetReader.of(find_problem(), settings).read()
         records = as_records(dataset.holdout.features)
         note.text = f"{len(records)} rows of the holdout"
     return records

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from starterkit.data.split import hashes_of, held_out, keys_among
 from starterkit.data.synthetic import require_rows
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem
-from starterkit.settings import DataSettings, PrivacySettings, Stage, mask
+from starterkit.settings import DataSettings, PrivacySettings, Settings, Stage, mask
 
 # --- A data file that was prepared for a stage: the treated rows with their sides, and the proof beside them.
 
@@ -130,6 +131,11 @@ class DatasetReader:
         self._stage = stage
         self._privacy = privacy or PrivacySettings()
         self._keep_key = keep_key
+
+    @classmethod
+    def of(cls, problem: Problem, settings: Settings, *, keep_key: bool = True) -> Self:
+        """The reader of the stage that the settings are of."""
+        return cls(problem, settings.data, settings.root, settings.stage, settings.privacy, keep_key=keep_key)
 
     def read(self) -> Dataset:
         """

@@ -96,7 +96,7 @@ def alone(
             with step(progress, "settle") as note:
                 lock.require()
                 outcome = recover(registry, ledger, who)
-                note.text = f"{in_words(outcome)} was killed half-way; it is {outcome.result} now" if outcome else ""
+                note.text = f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else ""
         yield lock
 
 
@@ -109,7 +109,7 @@ def unfinished(ledger: Ledger) -> Entry | None:
     return entries[-1] if entries and entries[-1].phase == "intent" else None
 
 
-def in_words(entry: Entry) -> str:
+def move_of(entry: Entry) -> str:
     """``the promotion of version 3``."""
     return f"{_OF[entry.act]} version {entry.version}"
 

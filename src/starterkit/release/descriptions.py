@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from starterkit.contract import Column, Contract, Lineage, Task, Treatment
+from starterkit.contract import Column, Contract, Lineage, Task, by_treatment
 from starterkit.metrics import metrics_for
 from starterkit.tracking.queries import describe_experiment, describe_run, look_up
 from starterkit.tracking.registry import ModelRegistry, Version
@@ -23,13 +23,6 @@ _FEW = 40
 _MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 _VIEW = "&viewStateShareKey=starterkit"  # the table of runs with the deciding metric
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
-_TREATED: Mapping[Treatment, str] = {
-    "raw": "Raw",
-    "drop": "Dropped",
-    "pseudonymise": "Under pseudonyms",
-    "generalise": "In bands",
-    "mock": "Made up",
-}
 _NO_COMMIT = "unknown"  # what a lineage says outside of git
 
 
@@ -197,10 +190,8 @@ def _data(trained: Trained) -> str:
 
 def _treated(lineage: Lineage) -> str:
     """What became of the columns that the stage does not see raw."""
-    by_treatment: dict[str, list[str]] = {}
-    for column, treatment in lineage.policy.items():
-        by_treatment.setdefault(_TREATED[treatment], []).append(column)
-    return "".join(f" {words}: {_plain(', '.join(columns))}." for words, columns in by_treatment.items())
+    treated = by_treatment(lineage.policy).items()
+    return "".join(f" {words.capitalize()}: {_plain(', '.join(columns))}." for words, columns in treated)
 
 
 def _scores(subject: Subject, trained: Trained) -> str:

@@ -205,7 +205,8 @@ def read_secrets(root: Path, name: str) -> Layer:
                 reading = f"{name}/{file.name}"
                 texts[file.name] = file.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{reading} cannot be read", "Make it a UTF-8 file that you may read") from None
+        kind = "folder" if reading == name else "UTF-8 file"
+        raise SettingsError(f"{reading} cannot be read", f"Make it a {kind} that you may read") from None
     return read_environment(texts, f"{name}/")
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from starterkit.errors import ContractError, TrackingError
 from starterkit.files import scratch_folder
 from starterkit.serving.graph import Compute
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor
-from starterkit.settings import Stage
-from starterkit.tracking.connection import Connection, explained
+from starterkit.settings import Settings, Stage
+from starterkit.tracking.connection import Connection, connect, explained
 from starterkit.tracking.store import LocalStore
 
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ class ModelRegistry:
         self._client = connection.client
         self.stage = stage
         self.model = f"{stage}.{name}"
+
+    @classmethod
+    def of(cls, settings: Settings, name: str) -> Self:
+        """A problem's registry in the stage that the settings are of.
+
+        Raises
+        ------
+        TrackingError
+            There is no MLflow where the settings say.
+        """
+        return cls(connect(settings.tracking, settings.root), settings.stage, name)
 
     def register(self, run: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
         """A new version of the exported model that a run logged, with its lineage as tags."""

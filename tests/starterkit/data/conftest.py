@@ -53,7 +53,7 @@ class House:
     def read(self, stage: str = "test", source: str | None = None, **environ: str) -> Dataset:
         place = {"KIT_STAGE": stage, "KIT_DATA__SOURCE": source or str(self.file.relative_to(self.root))}
         settings = load_settings(self.root, place | environ)
-        return DatasetReader(self.problem, settings.data, self.root, settings.stage, settings.privacy).read()
+        return DatasetReader.of(self.problem, settings).read()
 
     def table(self) -> pd.DataFrame:
         return pd.read_parquet(self.file)

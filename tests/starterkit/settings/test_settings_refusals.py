@@ -1,6 +1,7 @@
 """Everything that the settings refuse, and that each message names the place, the key and never a secret."""
 
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -193,6 +194,23 @@ def test_a_secret_file_that_cannot_be_read_is_refused(repository, content):
     else:
         repository.write("secrets/KIT_SERVING__API_KEY", content)
     assert "secrets/KIT_SERVING__API_KEY cannot be read" in refusal(repository)
+
+
+def test_a_folder_of_secrets_that_cannot_be_read_is_refused(repository, monkeypatch):
+    def refuse(_: Path) -> None:
+        raise PermissionError
+
+    repository.write("secrets/KIT_SERVING__API_KEY", SECRET)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert refusal(repository) == "secrets cannot be read. Make it a folder that you may read."
+
+
+def test_what_is_not_the_kits_among_the_secrets_is_let_be(repository, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("vault") / "key"
+    elsewhere.write_text(SECRET)
+    repository.write("secrets/other.der", b"\xff")
+    (repository.root / "secrets" / "KIT_SERVING__API_KEY").symlink_to(elsewhere)
+    assert repository.read().settings.serving.api_key.get_secret_value() == SECRET
 
 
 def test_the_stage_cannot_come_from_a_secret_file(repository):

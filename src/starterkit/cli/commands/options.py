@@ -65,10 +65,9 @@ def open_registry() -> "tuple[ModelRegistry, Settings]":
     settings = load_settings()
     with step(ProgressView(), "connect to MLflow") as note:
         from starterkit.cli.champion import name_of_problem
-        from starterkit.tracking.connection import connect
         from starterkit.tracking.registry import ModelRegistry
 
-        registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, name_of_problem())
+        registry = ModelRegistry.of(settings, name_of_problem())
         note.text = registry.connection.name
     return registry, settings
 

@@ -6,7 +6,7 @@ from starterkit.cli.doctor.environment import Finding, warning, well
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import ContractError, TrackingError
 from starterkit.problem import find_problem
-from starterkit.release.alias import in_words, lock_of, recover, unfinished, who_is_here
+from starterkit.release.alias import lock_of, move_of, recover, unfinished, who_is_here
 from starterkit.release.history import Ledger, champions, serving
 from starterkit.settings import Layers
 from starterkit.tracking.connection import connect, local_store
@@ -72,9 +72,7 @@ def problem(layers: Layers) -> Iterator[Finding]:
 
 
 def data(layers: Layers) -> Iterator[Finding]:
-    settings = layers.settings
-    place = settings.data, settings.root, settings.stage, settings.privacy
-    dataset = DatasetReader(find_problem(), *place, keep_key=False).read()
+    dataset = DatasetReader.of(find_problem(), layers.settings, keep_key=False).read()
     require_contrast(dataset)
     yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")
 
@@ -127,8 +125,7 @@ def champion(layers: Layers) -> Iterator[Finding]:
 
 
 def registry_of(layers: Layers) -> ModelRegistry:
-    settings = layers.settings
-    return ModelRegistry(connect(settings.tracking, settings.root), settings.stage, find_problem().name)
+    return ModelRegistry.of(layers.settings, find_problem().name)
 
 
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
@@ -151,7 +148,7 @@ def promotion(layers: Layers) -> Iterator[Finding]:
     elif lock:
         yield warning(item, f"a lock was left behind: {lock}", _UNLOCK)
     if intent and (lock is None or lock.over):
-        yield warning(item, f"{in_words(intent)} was killed half-way", _MEND)
+        yield warning(item, f"{move_of(intent)} was killed half-way", _MEND)
     if broken := ledger.find_break():
         yield Finding(
             item, "failing", f"the history is broken: {broken.text}", "`starterkit history` shows what is left"
@@ -176,6 +173,4 @@ def mend(layers: Layers) -> str:
     with lock.held():
         outcome = recover(registry, Ledger(registry), who)
     lock.clear()
-    return (
-        f"{in_words(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"
-    )
+    return f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"

@@ -15,17 +15,10 @@ from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
 if TYPE_CHECKING:
     import pandas as pd
 
-# --- Which stages see rows as they are, and the treatments in words.
+# --- Which stages see rows as they are.
 
 ELSEWHERE = "Work in stage local with data that everyone may see"
 _ON_THE_FLY = frozenset(Stage) - {Stage.TEST}
-_WORDS: Mapping[Treatment, str] = {
-    "raw": "raw",
-    "pseudonymise": "under pseudonyms",
-    "generalise": "in bands",
-    "mock": "made up",
-    "drop": "dropped",
-}
 
 
 def require_sight(stage: Stage, columns: Iterable[Column]) -> None:
@@ -49,14 +42,6 @@ def sees_raw(stage: Stage) -> bool:
 def treats_as_it_reads(stage: Stage, columns: Iterable[Column]) -> bool:
     """Whether a stage may be given raw rows to treat; `test` wants proof that it was done before."""
     return stage in _ON_THE_FLY or not any(column.sensitivity == "sensitive" for column in columns)
-
-
-def in_words(treatments: Mapping[str, Treatment]) -> dict[str, list[str]]:
-    """The columns by what became of them: ``{"in bands": ["age", "sex"]}``."""
-    found: dict[str, list[str]] = {}
-    for column, treatment in treatments.items():
-        found.setdefault(_WORDS[treatment], []).append(column)
-    return found
 
 
 # --- Generalising: a number becomes the middle of its band, what has no bands becomes one and the same value.

@@ -1,9 +1,9 @@
 """Checks on whether the figures can be believed at all, and on what the champion's clients would notice."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from starterkit.contract import Column, Contract, Treatment
+from starterkit.contract import TREATED, Column, Contract
 from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 # --- Checks on whether the figures can be believed at all. A comparison with NaN is never a pass.
@@ -72,23 +72,14 @@ class PolicyKept(Check):
             return Verdict(check=self.name, passed=False, reason=reason, mend=f"Train it in stage {origin}")
         names = dict.fromkeys([*evidence.policy, *lineage.policy])
         pairs = {name: (lineage.policy.get(name, "raw"), evidence.policy.get(name, "raw")) for name in names}
-        others = [f"'{name}' {_DONE[was]}, now {_DONE[now]}" for name, (was, now) in pairs.items() if was != now]
+        others = [f"'{name}' {TREATED[was]}, now {TREATED[now]}" for name, (was, now) in pairs.items() if was != now]
         if others:
             reason = f"the stage shows other data now: {', '.join(others)}"
             return Verdict(check=self.name, passed=False, reason=reason, mend="Train it again under today's policy")
-        treated = ", ".join(f"'{name}' {_DONE[treatment]}" for name, treatment in lineage.policy.items())
+        treated = ", ".join(f"'{name}' {TREATED[treatment]}" for name, treatment in lineage.policy.items())
         return Verdict(
             check=self.name, passed=True, reason=f"trained in stage {origin}, {treated or 'every column raw'}"
         )
-
-
-_DONE: Mapping[Treatment, str] = {
-    "raw": "raw",
-    "drop": "dropped",
-    "pseudonymise": "under pseudonyms",
-    "generalise": "in bands",
-    "mock": "made up",
-}
 
 
 class NoFeatureAlone(Check):

@@ -46,7 +46,7 @@ def _commit(lineage: Lineage) -> Cause:
     changed = [name for name in lineage.changed_files if not f"/{name}".endswith(others)]
     if not changed and (lineage.changed_files or not lineage.dirty):
         return Cause("commit", True, lineage.commit[:12])
-    text = f"{lineage.commit[:12]}, but {in_words(changed) or 'files'} differed from it when it was trained"
+    text = f"{lineage.commit[:12]}, but {first_files(changed) or 'files'} differed from it when it was trained"
     return Cause("commit", False, text, "Commit what belongs to it, and train a new version")
 
 
@@ -106,7 +106,7 @@ def other_parameters(then: Mapping[str, object], now: Mapping[str, object]) -> l
     return [name for name, (was, has) in pairs.items() if was != has and not (was != was and has != has)]
 
 
-def in_words(changed: Collection[str]) -> str:
+def first_files(changed: Collection[str]) -> str:
     """The first few files, and how many there are."""
     more = len(changed) - _NAMED
     return ", ".join(list(changed)[:_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -172,7 +172,7 @@ def _here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[str, s
     }
     here = {name: now for name, (then, now) in pairs.items() if then and then != now}
     if tree.changed:
-        here["files"] = f"{in_words(tree.changed)} changed"
+        here["files"] = f"{first_files(tree.changed)} changed"
     if "stage" in here:
         return here  # with data and parameters of its own
     now = plain(problem.parameters(settings.training.params, settings.training.seed))
@@ -189,8 +189,7 @@ def _data_here(lineage: Lineage, problem: Problem, settings: Settings) -> dict[s
     if settings.data.is_database:
         return {}
     try:
-        place = settings.data, settings.root, settings.stage, settings.privacy
-        dataset = DatasetReader(problem, *place, keep_key=False).read()
+        dataset = DatasetReader.of(problem, settings, keep_key=False).read()
     except KitError as error:
         return {"data": error.what}
     same = dataset.digest == lineage.data_digest

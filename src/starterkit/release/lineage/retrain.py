@@ -37,7 +37,7 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
     asked = json.loads((folder / "parameters.json").read_text("utf-8"))
     trainer = Trainer(problem, _training(problem, settings, asked))
     facts["parameters"] = plain(trainer.parameters)
-    dataset = DatasetReader(problem, settings.data, settings.root, settings.stage, settings.privacy).read()
+    dataset = DatasetReader.of(problem, settings).read()
     facts |= {"data_digest": dataset.digest, "holdout_digest": dataset.holdout.digest, "rows": len(dataset)}
     kept = folder / ROWS_FILE
     record = RowRecord.from_bytes(kept.read_bytes() if kept.exists() else None, "the version's run")
