@@ -117,6 +117,7 @@ def test_probabilities_are_those_of_the_second_of_two_classes() -> None:
             "none that the kit or scikit-learn knows .did you mean bal",
         ),
         ("regression", "f1", 0, "'f1' is not one for regression"),
+        ("regression", "v_measure_score", 0, "is not one for regression"),  # judges clusters
         ("classification", "neg_max_error", 2, "is not one for classification"),
         ("classification", "v_measure_score", 2, "is not one for classification"),  # judges clusters
         ("classification", "f1", 3, "is not one for classification of 3 classes"),

@@ -124,18 +124,6 @@ def test_signature(evidence: Any, contract: Any) -> None:
     )
 
 
-def test_the_same_categories_are_no_fewer(evidence: Any, contract: Any) -> None:
-    same = contract(columns=(LABEL,))
-    assert SignatureKept().judge(evidence(contract=same, champion_contract=same)).passed
-
-
-def test_a_missing_value_that_is_no_longer_taken_is_named(evidence: Any, contract: Any) -> None:
-    before, after = contract(columns=(replace(LABEL, nullable=True),)), contract(columns=(LABEL,))
-    said = "column 'x' no longer takes a missing value. A model with another signature gets another name"
-    shown = evidence(contract=after, champion_contract=before)
-    assert SignatureKept().judge(shown) == verdict("signature", False, said)
-
-
 @pytest.mark.parametrize(
     ("one_row", "many_rows", "expected"),
     [

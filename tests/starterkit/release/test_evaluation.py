@@ -1,16 +1,24 @@
-"""What a run's record of its rows says about a holdout."""
+"""What the gate is told: which rows a version knew, what it answers today, and what that costs."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from starterkit.data.dataset import Dataset, RowRecord
+from starterkit.data.dataset import Dataset, RowRecord, Rows
 from starterkit.data.reader import DatasetReader
+from starterkit.errors import ContractError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
-from starterkit.release.evaluation import contamination_of
+from starterkit.release.evaluation import contamination_of, evaluate_version, measure_costs
+from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import DataSettings, Stage
 
 
@@ -115,3 +123,55 @@ def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> 
     training.features.loc[10:19, "size"] = 7.0
     found = contamination_of(RowRecord.of(dataset), dataset)
     assert found.usual == pytest.approx(10 / len(training))
+
+
+# --- Every candidate is asked what the API would ask it, also where today's data is not what it was made for.
+
+
+def without(rows: Rows, label: str) -> Rows:
+    kept = (rows.target != label).to_numpy()
+    return replace(rows, features=rows.features[kept], target=rows.target[kept])
+
+
+def test_a_class_that_todays_data_lacks_has_a_guess_of_zero(iris: Any, tmp_path: Path) -> None:
+    exported, dataset = iris.export(LogisticRegression(), tmp_path / "exported")
+    problem = iris.problem(LogisticRegression)
+    sides = (without(rows, "setosa") for rows in (dataset.training, dataset.holdout))
+    fewer = Dataset(dataset.source, dataset.digest, *sides)
+    guess = evaluate_version(problem, fewer, ("new", Predictor(exported.folder)), None).baseline
+    assert exported.contract.classes[0] == "setosa"
+    assert guess.prediction.probabilities[:, 0].max() == 0
+    assert guess.scores["log_loss"] == pytest.approx(np.log(2), abs=0.01)
+
+
+def test_a_whole_number_is_never_made_of_a_missing_value_or_a_fraction(visits: Any, tmp_path: Path) -> None:
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), ("passthrough", ["insured"]))
+    exported, dataset = visits.export(make_pipeline(columns, Ridge()), tmp_path / "exported")
+    predictor, rows = Predictor(exported.folder), dataset.holdout.columns
+    for value in (np.nan, 0.5):
+        with pytest.raises(ContractError, match="as 'insured' in every row"):
+            predictor.predict({**rows, "insured": np.full(len(dataset.holdout), value)})
+
+
+def test_a_champion_without_an_answer_is_not_compared(diabetes: Any, tmp_path: Path) -> None:
+    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
+    predictor, features = Predictor(exported.folder), dataset.holdout.features.copy()
+    features.loc[:4, "bmi"] = np.nan
+    gaps = replace(dataset, holdout=replace(dataset.holdout, features=features))
+    evidence = evaluate_version(diabetes.problem(Ridge), gaps, ("new", predictor), ("old", predictor))
+    assert evidence.champion is None
+    assert "old serves, but cannot be compared: it has no answer for 5 of" in evidence.champion_fault.what
+
+
+# --- Costs are measured, not made up: a really larger graph is found slower.
+
+
+def test_a_larger_graph_costs_more(diabetes: Any, tmp_path: Path) -> None:
+    small, dataset = diabetes.export(LinearRegression(), tmp_path / "small", rows=200)
+    chain = make_pipeline(*(StandardScaler() for _ in range(60)), LinearRegression())
+    large, _ = diabetes.export(chain, tmp_path / "large", rows=200)
+    ours, theirs = measure_costs(Predictor(large.folder), Predictor(small.folder), dataset.holdout.columns)
+    assert ours.one_row > 2 * theirs.one_row > 0
+    assert ours.many_rows > 2 * theirs.many_rows > 0
+    assert ours.rows == theirs.rows == len(dataset.holdout)
+    assert ours.size == (large.folder / GRAPH_FILE).stat().st_size > theirs.size
