@@ -16,29 +16,18 @@ from starterkit.contract import Scalar
 
 # --- Headers as people write them, and the names that Python, pandera and the API can carry.
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _LONGEST = 40
 _LETTERS = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "o", "µ": "u"})
 # What the written module means by them; a column of that name would hide it from the columns after it.
-_TAKEN = frozenset(
-    {
-        "feature",
-        "target",
-        "identifier",
-        "group",
-        "time",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "record",
-        "self",
-        "cls",
-        "split",
-    }
-)
-_CLASSES = frozenset({"Problem", "Holdout", "Source", "Pipeline"})
+_TAKEN = _words("feature target identifier group time int float str bool record self cls split")
+_CLASSES = _words("Problem Holdout Source Pipeline")
 # pandera's own attributes of a `DataFrameModel`.
-_OF_PANDERA = frozenset({"config", "empty", "example", "strategy", "validate", "to_schema", "to_yaml", "get_metadata"})
+_OF_PANDERA = _words("config empty example strategy validate to_schema to_yaml get_metadata")
 
 
 def plain(text: str) -> str:
@@ -95,10 +84,6 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 
 # --- What a column's name, and the form of its values, say of its meaning. Each is a guess that somebody has to review.
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 # Who somebody is. Such a column is left out: its values never reach the model, the code or a log.

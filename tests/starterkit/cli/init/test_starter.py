@@ -166,18 +166,6 @@ def test_what_somebody_else_wrote_there_stays(write: Write, project: Path, start
     assert not (project / ".vscode/launch.json").exists()
 
 
-def test_settings_that_are_not_committed_stay_beside_the_new_ones(
-    write: Write, project: Path, starter: ProblemStarter
-) -> None:
-    settings = project / "config/test.yaml"
-    settings.write_text(settings.read_text() + "# mine\n")
-    with pytest.raises(UserError, match=r"config/test\.yaml is not committed"):
-        starter.start(write(table()), "y")
-    starter.start(write(table()), "y", force=True)
-    assert "diabetes" in (project / "config/test.yaml.before").read_text()
-    assert settings.read_text().endswith("# mine\n")
-
-
 def test_the_template_itself_says_that_its_own_tests_need_the_example(
     write: Write, project: Path, starter: ProblemStarter
 ) -> None:

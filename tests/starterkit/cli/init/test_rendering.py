@@ -1,4 +1,4 @@
-"""The written code: imported, clean, true of the data, and without a person's value in it."""
+"""The written code: clean, true of the data, and without a person's value in it. Settings keep their comments."""
 
 import shutil
 import subprocess
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
 from starterkit.cli.init.decisions import plan_for, read_table
 from starterkit.cli.init.draft import Plan
-from starterkit.cli.init.rendering import literal, problem_source, source_of_tests
+from starterkit.cli.init.rendering import literal, problem_source, source_of_tests, with_problem
 from starterkit.cli.init.starter import imported, read
+from starterkit.errors import SettingsError
 
 ROOT = Path(__file__).parents[4]
 
@@ -97,11 +99,9 @@ def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> 
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
 
 
-@pytest.mark.parametrize("length", [44, 60, 66, 67, 68, 110])
-@pytest.mark.parametrize("space", ["", " x"])
-def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(length: int, space: str, messy: Path) -> None:
-    plan = plan_of(messy, "Kosten (€)")
-    tests = source_of_tests(plan, "example_project", f"data/{'m' * length}{space}.parquet")
+@pytest.mark.parametrize("name", ["m" * 66, "m" * 67, "m" * 110, "m" * 110 + " x"])
+def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(name: str, messy: Path) -> None:
+    tests = source_of_tests(plan_of(messy, "Kosten (€)"), "example_project", f"data/{name}.parquet")
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
 
 
@@ -212,4 +212,58 @@ def test_parquet_is_read_with_its_own_types(tmp_path: Path, messy: Path) -> None
 def test_a_literal_is_what_ruff_would_write(value: Any, source: str) -> None:
     assert literal(value) == source
     assert eval(source) == value
-    assert ruff(f"x = {literal(value)}\n", "src/example_project/x.py") == ""
+
+
+# --- config/base.yaml says what the new problem needs, and keeps everything else.
+
+BASE = (ROOT / "config" / "base.yaml").read_text("utf-8")
+LIMITS = {"log_loss": ("max", 0.4), "roc_auc": ("min", 0.75)}
+
+
+def test_the_three_places_change_and_the_rest_stays() -> None:
+    text = with_problem(BASE, "data/churn.csv", {"regularization": 1.0}, LIMITS)
+    before, after = yaml.safe_load(BASE), yaml.safe_load(text)
+    assert after["data"].pop("source") == "data/churn.csv"
+    assert after["training"].pop("params") == {"regularization": 1.0}
+    assert after["gate"].pop("limits") == {"log_loss": {"max": 0.4}, "roc_auc": {"min": 0.75}}
+    said = before["data"].pop("source"), before["training"].pop("params"), before["gate"].pop("limits")
+    assert after == before
+    limits = {name: next(iter(limit.items())) for name, limit in said[2].items()}
+    assert with_problem(text, said[0], said[1], limits) == BASE
+
+
+def test_what_stands_behind_the_old_values_stands_behind_the_new() -> None:
+    text = "training:\n    params: # ours\n        a: 1 # why\n\n# next\ngate:\n    tolerance: 1\n"
+    written = with_problem(text, "data/churn.csv", {"b": 2}, {})
+    assert written.startswith(text.replace("a: 1 # why", "b: 2"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "data:\n  source: a.csv\n",
+        "# mine\ngate:\n  tolerance: 0.1\n",
+        "data: {source: a.csv}\ntraining:\n",
+        "training:\n    seed: 3\n    params:\n        a: 1\n\n# next\ngate:\n    limits: {}\n",
+        "gate:\n  limits:\n    rmse: {max: 3}\n    # why\n    r2:\n      min: 0\n  tolerance: 1\ndata:\n source: a.csv",
+    ],
+)
+def test_whatever_the_file_said_before(text: str) -> None:
+    written = yaml.safe_load(with_problem(text, "data/my data é.csv", {"max_iter": 5}, LIMITS))
+    assert written["data"]["source"] == "data/my data é.csv"
+    assert written["training"]["params"] == {"max_iter": 5}
+    assert list(written["gate"]["limits"]) == ["log_loss", "roc_auc"]
+    for section, values in (yaml.safe_load(text) or {}).items():
+        kept = {key: value for key, value in (values or {}).items() if key not in ("source", "params", "limits")}
+        assert kept.items() <= written[section].items()
+
+
+def test_a_fit_whose_figures_are_not_finite_sets_no_limit() -> None:
+    assert yaml.safe_load(with_problem(BASE, "data/churn.csv", {"max_iter": 5}, {}))["gate"]["limits"] == {}
+
+
+@pytest.mark.parametrize("text", ["data:\n  source: sqlite:///a.db\n  query: SELECT\n", "[1", "data: 3\n", "- 1\n"])
+def test_a_file_that_cannot_say_it_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="cannot say where the new data is"):
+        with_problem(text, "data/churn.csv", {}, LIMITS)
