@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError, UserError
-from starterkit.files import scratch_folder
+from starterkit.files import scratch_folder, whole_folder
 
 if TYPE_CHECKING:
     from starterkit.serving.predictor import ServedModel
@@ -70,21 +70,15 @@ def keep_champion(to: Path) -> Fetched:
     """
     from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 
-    files, place = (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE), to.resolve()  # a link to a folder stays one
+    files = CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
     if to.exists() and not (to.is_dir() and {file.name for file in to.iterdir()} <= {*files, VERSION_FILE}):
         raise UserError(f"{to} holds something else than a model's exported folder", "Name a new folder")
-    made = place.with_name(f".{place.name}.new")
-    with fetched_champion() as fetched:
+    with fetched_champion() as fetched, whole_folder(to) as made:
         Predictor(fetched.folder)
-        shutil.rmtree(made, ignore_errors=True)  # what a killed one left
-        made.mkdir(parents=True)
         for name in files:
             shutil.copyfile(fetched.folder / name, made / name)
-    note = {"model": fetched.model, "version": fetched.version}
-    (made / VERSION_FILE).write_text(json.dumps(note) + "\n", "utf-8")
-    if place.exists():
-        shutil.rmtree(place)
-    made.rename(place)
+        note = {"model": fetched.model, "version": fetched.version}
+        (made / VERSION_FILE).write_text(json.dumps(note) + "\n", "utf-8")
     return fetched._replace(folder=to)
 
 
@@ -143,10 +137,9 @@ def _at_hand() -> Fetched | None:
 
 
 def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]":
-    from starterkit.tracking.connection import connect
     from starterkit.tracking.registry import ModelRegistry
 
-    registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, name)
+    registry = ModelRegistry.of(settings, name)
     champion = registry.champion()
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")

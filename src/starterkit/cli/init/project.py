@@ -1,10 +1,7 @@
 """The project's own files: where they are, which of them nobody committed, and the moment in which all change."""
 
 import json
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -15,6 +12,7 @@ import yaml
 
 from starterkit.entry import project_entry
 from starterkit.errors import ProblemError, UserError
+from starterkit.files import write_together
 from starterkit.release.lineage.provenance import git
 
 # --- Where the files are.
@@ -142,13 +140,8 @@ class Project:
             raise UserError(what, "Commit first, or add --force, which keeps the earlier files as <name>.before")
 
 
-# --- Several files change at once, or none does.
-
-
 def replace_all(written: Mapping[Path, bytes | Path], removed: Sequence[Path], kept: Sequence[Path]) -> None:
-    """Write all files, or leave everything as it was: also at a Ctrl-C, or where the disk is full.
-
-    Each file is complete beside its place before the first is moved there.
+    """Write all files and remove others, or leave everything as it was: `write_together` says what that promises.
 
     Parameters
     ----------
@@ -159,35 +152,6 @@ def replace_all(written: Mapping[Path, bytes | Path], removed: Sequence[Path], k
     kept
         Files whose earlier content stays beside them as ``<name>.before``.
     """
-    mark = secrets.token_hex(4)
-    contents = {**written, **{path.with_name(f"{path.name}.before"): path for path in kept if path.exists()}}
-    new = {path: path.with_name(f".{path.name}.{mark}.new") for path in contents}
-    old = {path: path.with_name(f".{path.name}.{mark}.old") for path in (*contents, *removed) if path.exists()}
-    try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, Path):
-                shutil.copyfile(content, new[path])
-            else:
-                new[path].write_bytes(content)
-        for path, backup in old.items():
-            shutil.copy2(path, backup)
-        _move(new, removed, old)
-    finally:
-        for path in (*new.values(), *old.values()):
-            path.unlink(missing_ok=True)
-
-
-def _move(new: Mapping[Path, Path], removed: Sequence[Path], old: Mapping[Path, Path]) -> None:
-    try:
-        for path, ready in new.items():
-            os.replace(ready, path)  # noqa: PTH105  # a test lets this one fail
-        for path in removed:
-            path.unlink()
-    except BaseException:
-        for path in (*new, *removed):
-            if path in old:
-                shutil.copy2(old[path], path)
-            else:
-                path.unlink(missing_ok=True)
-        raise
+    write_together(
+        {**written, **{path.with_name(f"{path.name}.before"): path for path in kept if path.exists()}}, removed
+    )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from starterkit.cli.init import project as replacing
 from starterkit.cli.init.project import replace_all
 
 
@@ -31,30 +30,3 @@ def test_all_is_written_and_what_was_asked_for_is_kept(root: Path) -> None:
         "given": "copied",
         "gone.before": "old gone",
     }
-
-
-@pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_a_stop_at_any_move_leaves_what_was_there(
-    root: Path, monkeypatch: pytest.MonkeyPatch, at: int, stop: type[BaseException]
-) -> None:
-    before, moved = files(root), []
-
-    def move(new: Path, path: Path) -> None:
-        if len(moved) == at:
-            raise stop
-        moved.append(path)
-        new.rename(path)
-
-    monkeypatch.setattr(replacing.os, "replace", move)
-    with pytest.raises(stop):
-        replace_all({root / "a": b"new a", root / "c": b"new c"}, [root / "gone"], [root / "a"])
-    monkeypatch.undo()
-    assert files(root) == before
-
-
-def test_a_file_that_cannot_be_copied_leaves_what_was_there(root: Path) -> None:
-    before = files(root)
-    with pytest.raises(FileNotFoundError):
-        replace_all({root / "a": b"new a", root / "b": root / "nowhere"}, [root / "gone"], [root / "a"])
-    assert files(root) == before
