@@ -42,9 +42,9 @@ def visits_rows(visits: Any) -> pa.Table:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Morsels of about 20 rows and parts of 40, so that 400 rows are many of them."""
-    monkeypatch.setattr(csv_source, "MORSEL_BYTES", 800)
-    monkeypatch.setattr(arrow_source, "MORSEL_ROWS", 20)
+    """Chunks of about 20 rows and parts of 40, so that 400 rows are many of them."""
+    monkeypatch.setattr(csv_source, "CHUNK_BYTES", 800)
+    monkeypatch.setattr(arrow_source, "CHUNK_ROWS", 20)
     monkeypatch.setattr(arrow_source, "FEWEST_ROWS", 20)
     monkeypatch.setattr(scorer, "PART_ROWS", 40)
 

@@ -13,9 +13,9 @@ import pytest
 
 from starterkit.errors import DataError
 from starterkit.progress import Event
+from starterkit.serving.batch.journal import PartialFolder
 from starterkit.serving.batch.plan import plan_files
 from starterkit.serving.batch.scorer import BatchScorer
-from starterkit.serving.batch.work import Work
 from starterkit.serving.predictor import Predictor
 
 
@@ -93,9 +93,9 @@ def test_the_last_moments_can_be_done_again(
 ) -> None:
     source, destination = files.write(visits_rows, f"in.{kind}"), files.folder / f"out.{kind}"
     BatchScorer(visits_predictor).score(source, files.folder / f"whole.{kind}")
-    keep, remove = Work.keep, Work.remove
+    keep, remove = PartialFolder.keep, PartialFolder.remove
 
-    def interrupt(work: Work, kept: Any = None) -> None:
+    def interrupt(work: PartialFolder, kept: Any = None) -> None:
         if moment == "after a file was finished" and kept and kept.file == 1:
             raise Interrupted
         if moment == "while it is published" and kept is None:
@@ -105,10 +105,10 @@ def test_the_last_moments_can_be_done_again(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(Work, "remove" if moment == "while it is published" else "keep", interrupt)
+        patch.setattr(PartialFolder, "remove" if moment == "while it is published" else "keep", interrupt)
         with pytest.raises(Interrupted):
             BatchScorer(visits_predictor).score(source, destination)
-    assert Work.remove is remove
+    assert PartialFolder.remove is remove
     seen = Seen()
     outcome = BatchScorer(visits_predictor, seen).score(source, destination)
     assert "anew" not in seen.text
@@ -163,7 +163,7 @@ def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(
 
 def test_two_at_once_are_told_apart(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    first = Work(plan_files(source, destination))
+    first = PartialFolder(plan_files(source, destination))
     with pytest.raises(DataError, match=r"another process is writing .*out\.csv\. Wait"):
         BatchScorer(visits_predictor).score(source, destination)
     first.close()
@@ -175,7 +175,7 @@ def test_a_destination_that_appears_meanwhile_stays(
     visits_predictor: Predictor, visits_rows: pa.Table, files: Any
 ) -> None:
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    Work(plan_files(source, destination)).close()
+    PartialFolder(plan_files(source, destination)).close()
     destination.write_text("mine")
     with pytest.raises(DataError, match="exists already"):
         BatchScorer(visits_predictor).score(source, destination)
@@ -219,7 +219,7 @@ from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.errors import KitError
 from starterkit.serving.predictor import Predictor
 
-csv_source.MORSEL_BYTES, scorer.PART_ROWS = 800, 40
+csv_source.CHUNK_BYTES, scorer.PART_ROWS = 800, 40
 how, folder, source, destination = sys.argv[1:]
 
 def progress(event):
