@@ -29,6 +29,13 @@ def visits_predictor(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
+def other_model(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a smaller model of the same rows."""
+    chosen = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
+    return visits.export(chosen, tmp_path_factory.mktemp("other-model") / "exported")[0].folder
+
+
+@pytest.fixture(scope="session")
 def iris_predictor(iris: Any, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     exported, _ = iris.export(LogisticRegression(), tmp_path_factory.mktemp("iris-model") / "exported")
     return Predictor(exported.folder)
