@@ -11,7 +11,7 @@ from pyarrow import ipc, parquet
 
 from starterkit.contract import Column
 from starterkit.errors import DataError
-from starterkit.serving.batch.csv_source import MORSEL_BYTES, MORSEL_ROWS, Morsel, Rows, filled, missing_in
+from starterkit.serving.batch.csv_source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Rows, filled, missing_in
 from starterkit.serving.batch.plan import Kind
 from starterkit.serving.validation import Values
 
@@ -27,7 +27,7 @@ class ArrowSource:
     def __init__(self, path: Path, kind: Kind) -> None:
         self._path = path
         self.name = str(path)
-        self._batches: Callable[[int], Iterator[pa.RecordBatch]]
+        self._pieces: Callable[[], Iterator[pa.RecordBatch]]
         self.rows: int | None
         try:
             if kind == "parquet":
@@ -40,21 +40,22 @@ class ArrowSource:
             raise DataError(f"{path} has no rows", "Name another file, or take it out of the folder")
         self.names = self._stored.names
         self._written = pa.schema([_plain(field) for field in self._stored], self._stored.metadata)
-        for field in self._written:
+        for field in self._written:  # whose values do not travel with the rows
             if pa.types.is_nested(field.type) and "dictionary<" in str(field.type):
                 raise DataError(f"{path} has a column '{field.name}' of nested dictionaries", "Leave it out")
 
-    def morsels(self, position: int) -> Iterator[Morsel]:
-        begin = position
+    def chunks(self, position: int) -> Iterator[Chunk]:
+        end = 0
         try:
-            for piece in self._batches(position):
-                begin += piece.num_rows
-                yield Morsel(piece, begin, begin / self.rows if self.rows else None)
+            for piece in self._pieces():
+                begin, end = end, end + piece.num_rows
+                if end > position:
+                    yield Chunk(piece.slice(max(position - begin, 0)), end, end / self.rows if self.rows else None)
         except (pa.ArrowException, OSError) as error:
             raise self._unsound(error) from None
 
-    def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
-        batch: pa.RecordBatch = morsel.data
+    def read(self, chunk: Chunk, names: Sequence[str]) -> Rows:
+        batch: pa.RecordBatch = chunk.data
         columns = [batch.column(name) for name in names]
         plain = [_decoded(column) for column in columns]
         schema = pa.schema([self._written.field(name) for name in names], self._written.metadata)
@@ -83,13 +84,13 @@ class ArrowSource:
         # Read through small buffers: a memory map would count as memory, and a row group can be the whole file.
         file = parquet.ParquetFile(self._path, buffer_size=_READ_BYTES, pre_buffer=False)
         self._stored, self.rows = file.schema_arrow, file.metadata.num_rows
-        self._batches = lambda position: _rest_of_parquet(file, position)
+        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+        size = _rows_a_chunk(sum(group.total_byte_size for group in groups), self.rows)
+        self._pieces = lambda: file.iter_batches(size)
 
     def _open_arrow(self) -> None:
         with self._path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if content[:4] == b"FEA1":
-            raise DataError(f"{self._path} is in Feather's first format", "Write it again with today's pyarrow")
         buffer = pa.py_buffer(content)
         if content[:6] == b"ARROW1":  # suffixes say little: both forms go by all of them
             reader = ipc.open_file(buffer)
@@ -99,47 +100,26 @@ class ArrowSource:
             self._stored = ipc.open_stream(buffer).schema
             stored = lambda: iter(ipc.open_stream(buffer))  # noqa: E731
         self.rows = None if any(batch.num_rows for batch in stored()) else 0
-        self._batches = lambda position: _rest_of_arrow(stored(), content, position)
+        self._pieces = lambda: _pieces(stored(), content)
 
     def _unsound(self, error: Exception) -> DataError:
         reason = getattr(error, "strerror", None) or "it is not what its name says, or incomplete"
         return DataError(f"{self._path} cannot be read: {reason}", "Repair or replace it")
 
 
-def _rest_of_parquet(file: parquet.ParquetFile, position: int) -> Iterator[pa.RecordBatch]:
-    """Batches from a row on, without reading the row groups before it."""
-    sizes = [file.metadata.row_group(place).num_rows for place in range(file.metadata.num_row_groups)]
-    first = 0
-    while first < len(sizes) and position >= sizes[first]:
-        position -= sizes[first]
-        first += 1
-    if first == len(sizes):
-        return
-    bytes_a_row = sum(file.metadata.row_group(place).total_byte_size for place in range(len(sizes))) / sum(sizes)
-    size = max(FEWEST_ROWS, min(MORSEL_ROWS, int(MORSEL_BYTES / max(bytes_a_row, 1))))
-    for place in range(first, len(sizes)):  # together, batches would not end where they ended the first time
-        for batch in file.iter_batches(size, row_groups=[place]):
-            yield from _pieces(batch, position)
-            position = max(0, position - batch.num_rows)
-
-
-def _rest_of_arrow(batches: Iterator[pa.RecordBatch], content: mmap.mmap, position: int) -> Iterator[pa.RecordBatch]:
+def _pieces(batches: Iterator[pa.RecordBatch], content: mmap.mmap) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        if position < batch.num_rows:
-            batch.validate()
-            for piece in _pieces(batch, position):
-                yield piece
-                if hasattr(mmap, "MADV_DONTNEED"):
-                    content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
-        position = max(0, position - batch.num_rows)
-
-
-def _pieces(batch: pa.RecordBatch, position: int) -> Iterator[pa.RecordBatch]:
-    """A batch from a row on, cut where it is always cut, however far an earlier run came."""
-    size = max(FEWEST_ROWS, min(MORSEL_ROWS, MORSEL_BYTES * batch.num_rows // max(batch.nbytes, 1)))
-    for first in range(0, batch.num_rows, size):
-        if first >= position:
+        batch.validate()
+        size = _rows_a_chunk(batch.nbytes, len(batch))
+        for first in range(0, len(batch), size):
             yield batch.slice(first, size)
+            if hasattr(mmap, "MADV_DONTNEED"):
+                content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
+
+
+def _rows_a_chunk(size: int, rows: int) -> int:
+    """The same for the same file, however far an earlier run came."""
+    return max(FEWEST_ROWS, min(CHUNK_ROWS, CHUNK_BYTES * rows // max(size, 1)))
 
 
 def _plain(field: pa.Field) -> pa.Field:

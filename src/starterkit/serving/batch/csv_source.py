@@ -1,8 +1,9 @@
-"""CSV files in morsels: commas, a header line, UTF-8 with or without a byte order mark."""
+"""CSV files in chunks: commas, a header line, UTF-8 with or without a byte order mark."""
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,17 +19,17 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.serving.validation import Fault, Values
 
-# --- What the kinds of sources share: a source gives morsels from any position on, and a morsel gives a table.
+# --- What the kinds of sources share: a source gives chunks from any position on, and a chunk gives a table.
 
-MORSEL_ROWS = 8_192
+CHUNK_ROWS = 8_192
 """Rows that one thread scores at once: few enough for flat memory, and trees answer no faster with more."""
 
-MORSEL_BYTES = 1_000_000
-"""Wide rows come in smaller morsels."""
+CHUNK_BYTES = 1_000_000
+"""Wide rows come in smaller chunks."""
 
 
 @dataclass(frozen=True)
-class Morsel:
+class Chunk:
     """A few rows in the source's own form.
 
     `end` is the position behind them, where a later run can go on: a byte of a CSV file, a row of another one.
@@ -42,7 +43,7 @@ class Morsel:
 
 @dataclass(frozen=True)
 class Rows:
-    """A morsel, read. `table` lacks the rows that are `torn`: those that have too many fields or too few.
+    """A chunk, read. `table` lacks the rows that are `torn`: those that have too many fields or too few.
 
     `count` counts all rows, `kept` gives each row of the table its number among them, and `lines` are the rows of a
     CSV file as they stand there.
@@ -93,7 +94,7 @@ def require_columns(name: str, present: Sequence[str], needed: Sequence[str], ad
 
 # --- CSV files: commas, a header line, UTF-8 with or without a byte order mark.
 #
-# A file is cut into morsels of whole lines without being parsed, so that threads can parse them beside each other, and
+# A file is cut into chunks of whole lines without being parsed, so that threads can parse them beside each other, and
 # so that a line can be copied as it stands.
 
 _MARK = b"\xef\xbb\xbf"
@@ -111,26 +112,21 @@ class CsvSource:
     ----------
     needed
         The columns that the model takes.
-    numbers
-        Those of them that are numbers, if nothing but their values matters: they are parsed as floats at once.
     """
 
     rows: int | None = None
 
-    def __init__(self, path: Path, needed: Sequence[str], numbers: Collection[str] = ()) -> None:
+    def __init__(self, path: Path, needed: Sequence[str]) -> None:
         self._path = path
-        self._numbers = numbers
         self._size = path.stat().st_size
         self.name = str(path)
         with path.open("rb") as file:
-            first = file.read(MORSEL_BYTES)
+            first = file.read(CHUNK_BYTES)
         _refuse_encoding(self.name, first, whole=len(first) == self._size)
         end = _end_of_lines(first, only_first=True) or len(first)
         self.header = first[:end]
         """The first line as it stands in the file, with its byte order mark and its end."""
         line = self.header.removeprefix(_MARK).decode().rstrip("\r\n")
-        if "\r" in line:
-            raise DataError(f"{path} ends its lines as old Macintoshes did", "Save it with today's line ends")
         self.names = _fields_of(line, ",")
         _refuse_delimiter(self.name, line, self.names, needed)
         if not first[end:].strip(b"\r\n"):
@@ -140,31 +136,31 @@ class CsvSource:
     def line_end(self) -> bytes:
         return b"\r\n" if self.header.endswith(b"\r\n") else b"\n"
 
-    def morsels(self, position: int) -> Iterator[Morsel]:
+    def chunks(self, position: int) -> Iterator[Chunk]:
         """The rows from a position on; 0 is the first. Called by one thread."""
         begin = max(position, len(self.header))
         with self._path.open("rb") as file:
             file.seek(begin)
             rest = b""
-            while block := file.read(max(MORSEL_BYTES - len(rest), MORSEL_BYTES // 4)):
+            while block := file.read(max(CHUNK_BYTES - len(rest), CHUNK_BYTES // 4)):
                 rest += block
                 if not (end := _end_of_lines(rest)):
                     if len(rest) > _LONGEST:
                         raise self._unclosed()
                     continue
                 begin += end
-                yield Morsel(rest[:end], begin, begin / self._size)
+                yield Chunk(rest[:end], begin, begin / self._size)
                 rest = rest[end:]
         if rest.strip(b"\r\n"):
             if rest.count(b'"') % 2:
                 raise self._unclosed()
-            yield Morsel(rest, begin + len(rest), 1.0)
+            yield Chunk(rest, begin + len(rest), 1.0)
 
-    def read(self, morsel: Morsel, names: Sequence[str]) -> Rows:
-        """A morsel's columns of these names. Called by many threads."""
-        data: bytes = morsel.data
+    def read(self, chunk: Chunk, names: Sequence[str]) -> Rows:
+        """A chunk's columns of these names. Called by many threads."""
+        data: bytes = chunk.data
         _refuse_encoding(self.name, data, whole=True)
-        table, torn = self._parse(data, names, self._numbers)
+        table, torn = self._parse(data, names)
         lines = _lines(data)
         if len(lines) != len(table) + len(torn):
             raise self._unsound()
@@ -177,10 +173,7 @@ class CsvSource:
         missing = missing_in(array)
         if column.type == "string":
             return Values(array.to_numpy(zero_copy_only=False), missing, np.zeros_like(missing))
-        try:
-            numbers = _flags(array) if column.type == "boolean" else pc.cast(array, pa.float64())
-        except pa.ArrowInvalid:  # one text among them, or a number as people write it
-            numbers = pa.array([_number(text) for text in array.to_pylist()], pa.float64())
+        numbers = _flags(array) if column.type == "boolean" else _floats(array)
         empty = False if column.type == "boolean" else 0.0
         return Values(filled(numbers, empty), missing, missing_in(numbers) & ~missing)
 
@@ -189,8 +182,8 @@ class CsvSource:
         types = {column.name: _TYPES[column.type] for column in columns}
         return pa.schema([(name, types.get(name, pa.string())) for name in self.names])
 
-    def _parse(self, data: bytes, names: Sequence[str], numbers: Collection[str]) -> tuple[pa.Table, list[Fault]]:
-        """These columns, those of `numbers` as floats and the others as texts, and the lines that do not fit."""
+    def _parse(self, data: bytes, names: Sequence[str]) -> tuple[pa.Table, list[Fault]]:
+        """These columns as texts, and the lines that do not fit."""
         torn: list[Fault] = []
 
         def put_aside(row: arrow_csv.InvalidRow) -> str:
@@ -205,15 +198,13 @@ class CsvSource:
                 arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
                 arrow_csv.ConvertOptions(
                     include_columns=names,
-                    column_types={name: pa.float64() if name in numbers else pa.string() for name in names},
+                    column_types=dict.fromkeys(names, pa.string()),
                     null_values=[""],
                     strings_can_be_null=True,
                 ),
             )
         except pa.ArrowException:  # its message repeats the row
-            if not numbers:
-                raise self._unsound() from None
-            return self._parse(data, names, ())  # one text among the numbers, or a number as people write it
+            raise self._unsound() from None
         return table, torn
 
     def _unclosed(self) -> DataError:
@@ -286,6 +277,14 @@ def _flags(texts: pa.Array) -> pa.Array:
     encoded = texts.dictionary_encode()
     flags = [_FLAGS.get(text.lower()) for text in encoded.dictionary.to_pylist()]
     return pa.array(flags, pa.bool_()).take(encoded.indices)
+
+
+def _floats(texts: pa.Array) -> pa.Array:
+    with suppress(pa.ArrowInvalid):
+        return pc.cast(texts, pa.float64())
+    with suppress(pa.ArrowInvalid):
+        return pc.cast(pc.call_function("ascii_trim_whitespace", [texts]), pa.float64())
+    return pa.array([_number(text) for text in texts.to_pylist()], pa.float64())  # one text, or a plus, among them
 
 
 def _number(text: str | None) -> float | None:

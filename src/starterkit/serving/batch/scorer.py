@@ -14,9 +14,9 @@ from typing import Any
 from starterkit.errors import DataError
 from starterkit.machine import this_machine
 from starterkit.progress import Note, Progress, silent, step
+from starterkit.serving.batch.journal import AppendFile, Checkpoint, PartialFolder
 from starterkit.serving.batch.plan import BadRows, Plan, kind_of, plan_files
 from starterkit.serving.batch.scoring import FileScoring, Scored, finish, open_scoring
-from starterkit.serving.batch.work import Growing, Kept, Work
 from starterkit.serving.predictor import Predictor, sha256
 from starterkit.serving.validation import Fault
 
@@ -85,10 +85,10 @@ class BatchScorer:
         with _explained(plan.destination):
             for path, name in zip(plan.sources, plan.names, strict=True):
                 open_scoring(path, Path(name), self._predictor)  # to see what is wrong before any work
-            with closing(Work(plan)) as work:
+            with closing(PartialFolder(plan)) as work:
                 return self._work(plan, work, bad_rows)
 
-    def _work(self, plan: Plan, work: Work, bad_rows: BadRows) -> Outcome:
+    def _work(self, plan: Plan, work: PartialFolder, bad_rows: BadRows) -> Outcome:
         kept, reason = work.resume(self._identity(plan), none_bad=bad_rows == "stop")
         run = _Run(plan, work, self._predictor, bad_rows)
         name = f"score, anew: {reason}" if reason else "score"
@@ -120,26 +120,26 @@ class BatchScorer:
 class _Run:
     """One call: what it reads, and the folder it writes to."""
 
-    def __init__(self, plan: Plan, work: Work, predictor: Predictor, bad_rows: BadRows) -> None:
+    def __init__(self, plan: Plan, work: PartialFolder, predictor: Predictor, bad_rows: BadRows) -> None:
         self._plan, self._work, self._predictor, self._bad_rows = plan, work, predictor, bad_rows
         self._looks = [_look(path) for path in plan.sources]
         sizes = [look[1] for look in self._looks]
         self._shares = [sum(sizes[:place]) / sum(sizes) for place in range(len(sizes) + 1)]
-        self._kept = Kept()
+        self._kept = Checkpoint()
 
-    def score_file(self, kept: Kept, note: Note, pool: ThreadPoolExecutor, ahead: int) -> Kept:
+    def score_file(self, kept: Checkpoint, note: Note, pool: ThreadPoolExecutor, ahead: int) -> Checkpoint:
         """Score the file that `kept` names, from where it says on."""
         path, name = self._plan.sources[kept.file], self._plan.names[kept.file]
         scoring = open_scoring(path, Path(name), self._predictor)
         self._kept = kept
         with (
-            closing(Growing(self._work.rows, kept.written)) as rows,
-            closing(Growing(self._work.reasons, kept.reasons)) as reasons,
+            closing(AppendFile(self._work.rows, kept.written)) as rows,
+            closing(AppendFile(self._work.reasons, kept.reasons)) as reasons,
         ):
             if not kept.written:
                 rows.write(scoring.beginning)
-            morsels = scoring.source.morsels(kept.position)
-            for scored in _in_order(pool, scoring.score, morsels, ahead):
+            chunks = scoring.source.chunks(kept.position)
+            for scored in _in_order(pool, scoring.score, chunks, ahead):
                 kept = self._append(kept, scored, scoring, rows, reasons)
                 since = kept.rows - self._kept.rows
                 if since >= PART_ROWS or kept.written - self._kept.written >= PART_BYTES:
@@ -150,7 +150,7 @@ class _Run:
             raise DataError(f"{path} changed while it was read", "Give the command again when it is done")
         finish(self._work.rows, self._work.output / name, kind_of(Path(name)))
         all_rows, all_bad = kept.all_rows + kept.rows, kept.all_bad + kept.bad
-        kept = Kept(file=kept.file + 1, reasons=kept.reasons, all_rows=all_rows, all_bad=all_bad)
+        kept = Checkpoint(file=kept.file + 1, reasons=kept.reasons, all_rows=all_rows, all_bad=all_bad)
         self._work.keep(kept)
         self._kept = kept
         self._work.rows.unlink(missing_ok=True)
@@ -158,17 +158,19 @@ class _Run:
 
     def forget_if_nothing_is_kept(self) -> None:
         """A run that failed before anything was whole leaves no folder."""
-        if self._kept == Kept():
+        if self._kept == Checkpoint():
             self._work.remove()
 
-    def refuse_all(self, kept: Kept) -> None:
+    def refuse_all(self, kept: Checkpoint) -> None:
         """An output without a row helps nobody; the reasons do."""
         self._work.reasons.replace(self._plan.bad_rows)
         self._work.remove()
         what = f"none of the {kept.all_rows:,} rows can be scored"
         raise DataError(what, f"{self._plan.bad_rows} says why")
 
-    def _append(self, kept: Kept, scored: Scored, scoring: FileScoring, rows: Growing, reasons: Growing) -> Kept:
+    def _append(
+        self, kept: Checkpoint, scored: Scored, scoring: FileScoring, rows: AppendFile, reasons: AppendFile
+    ) -> Checkpoint:
         faults = [replace(fault, row=fault.row + kept.rows) for fault in scored.faults]
         if faults and self._bad_rows == "stop":
             raise _refusal(scoring.source.name, faults[0])
@@ -185,14 +187,14 @@ class _Run:
             reasons=reasons.size,
         )
 
-    def _keep(self, kept: Kept, rows: Growing, reasons: Growing) -> None:
+    def _keep(self, kept: Checkpoint, rows: AppendFile, reasons: AppendFile) -> None:
         rows.flush()
         reasons.flush()
         kept = replace(kept, written=rows.size, reasons=reasons.size)
         self._work.keep(kept)
         self._kept = kept
 
-    def _tell(self, kept: Kept, scored: Scored, note: Note) -> None:
+    def _tell(self, kept: Checkpoint, scored: Scored, note: Note) -> None:
         first, last = self._shares[kept.file : kept.file + 2]
         share = None if scored.share is None else first + (last - first) * scored.share
         bad = f", {kept.all_bad + kept.bad:,} aside" if kept.all_bad + kept.bad else ""

@@ -1,6 +1,5 @@
 """One file's rows to bytes of another: read, check, answer, encode. Any number of threads do this beside each other."""
 
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call
 from starterkit.contract import Contract, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
-from starterkit.serving.batch.csv_source import CsvSource, Morsel, Rows, require_columns
+from starterkit.serving.batch.csv_source import Chunk, CsvSource, Rows, require_columns
 from starterkit.serving.batch.plan import Kind, kind_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
@@ -103,31 +102,29 @@ def finish(stream: Path, destination: Path, kind: Kind) -> None:
             file.write(_END_OF_STREAM)
         stream.rename(destination)
         return
-    with stream.open("rb") as file:
-        _convert(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), destination, kind)
+    _convert(stream, destination, kind)
 
 
-def _convert(content: mmap.mmap, destination: Path, kind: Kind) -> None:
+def _convert(stream: Path, destination: Path, kind: Kind) -> None:
     """Write the stream's rows once more, a row group at a time."""
-    reader = ipc.open_stream(pa.py_buffer(content))
-    if kind == "arrow file":
-        with ipc.new_file(destination, reader.schema) as writer:
+    with pa.OSFile(str(stream)) as file:
+        reader = ipc.open_stream(file)
+        if kind == "arrow file":
+            with ipc.new_file(destination, reader.schema) as writer:
+                for batch in reader:
+                    writer.write_batch(batch)
+            return
+        # A dictionary of numbers costs more time than the space that it saves.
+        texts = [field.name for field in reader.schema if pa.types.is_string(field.type)]
+        with parquet.ParquetWriter(destination, reader.schema, use_dictionary=texts) as writer:
+            waiting: list[pa.RecordBatch] = []
             for batch in reader:
-                writer.write_batch(batch)
-                _forget(content)
-        return
-    # A dictionary of numbers costs more time than the space that it saves.
-    texts = [field.name for field in reader.schema if pa.types.is_string(field.type)]
-    with parquet.ParquetWriter(destination, reader.schema, use_dictionary=texts) as writer:
-        waiting: list[pa.RecordBatch] = []
-        for batch in reader:
-            waiting.append(batch)
-            if sum(map(len, waiting)) >= _ROW_GROUP:
+                waiting.append(batch)
+                if sum(map(len, waiting)) >= _ROW_GROUP:
+                    writer.write_table(pa.Table.from_batches(waiting))
+                    waiting.clear()
+            if waiting:
                 writer.write_table(pa.Table.from_batches(waiting))
-                waiting.clear()
-                _forget(content)
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
 
 
 def _concatenated(parts: Sequence[pa.Array | bytes | str], between: bytes | str) -> pa.Array:
@@ -142,14 +139,9 @@ def _fields(column: pa.Array) -> pa.Array:
     return texts.cast(pa.binary())
 
 
-def _forget(content: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):
-        content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
-
-
 @dataclass(frozen=True)
 class Scored:
-    """A morsel after all of it: its good rows as bytes, and the faults of the others. Rows count from the morsel's."""
+    """A chunk after all of it: its good rows as bytes, and the faults of the others. Rows count from the chunk's."""
 
     content: bytes | pa.Buffer
     rows: int
@@ -163,7 +155,7 @@ class Scored:
 
 
 class FileScoring:
-    """How the morsels of one file become another file of some kind.
+    """How the chunks of one file become another file of some kind.
 
     Raises
     ------
@@ -184,7 +176,7 @@ class FileScoring:
         self._schema = _joined(source.schema(contract.columns), added)
         self.beginning = self._begin(added)
 
-    def score(self, morsel: Morsel) -> Scored:
+    def score(self, chunk: Chunk) -> Scored:
         """Read, check, answer and encode.
 
         Raises
@@ -195,7 +187,7 @@ class FileScoring:
             The graph failed.
         """
         contract = self._predictor.contract
-        rows = self.source.read(morsel, self._names)
+        rows = self.source.read(chunk, self._names)
         given = {one.name: self.source.values(one, rows.table.column(one.name)) for one in contract.columns}
         checked = check_columns(contract, given)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
@@ -211,7 +203,7 @@ class FileScoring:
             prediction = Prediction(prediction.values[some], None if shares is None else shares[some])
         content = self._encode(rows, good, columns, prediction) if prediction and len(good) else b""
         together = sorted([*rows.torn, *faults], key=lambda fault: fault.row)
-        return Scored(content, rows.count, together, morsel.end, morsel.share)
+        return Scored(content, rows.count, together, chunk.end, chunk.share)
 
     def _answer(self, columns: Columns) -> Prediction:
         try:
@@ -262,14 +254,11 @@ class FileScoring:
             raise DataError(what, "Write an Arrow file, or leave them out") from None
 
 
-def open_scoring(path: Any, destination: Any, predictor: Predictor) -> FileScoring:
+def open_scoring(path: Path, destination: Path, predictor: Predictor) -> FileScoring:
     """The way from one file to another, by their suffixes."""
-    kind, made, contract = kind_of(path), kind_of(destination), predictor.contract
-    if kind != "csv":
-        return FileScoring(ArrowSource(path, kind), made, predictor)
-    # A typed file gets its numbers from their texts: a float holds whole ones up to 2 ** 53 only.
-    numbers = [one.name for one in contract.columns if one.type in ("integer", "float") and made == "csv"]
-    return FileScoring(CsvSource(path, contract.names, numbers), made, predictor)
+    kind = kind_of(path)
+    source = CsvSource(path, predictor.contract.names) if kind == "csv" else ArrowSource(path, kind)
+    return FileScoring(source, kind_of(destination), predictor)
 
 
 def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:

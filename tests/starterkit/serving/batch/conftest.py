@@ -29,6 +29,13 @@ def visits_predictor(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
+def other_model(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a smaller model of the same rows."""
+    chosen = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
+    return visits.export(chosen, tmp_path_factory.mktemp("other-model") / "exported")[0].folder
+
+
+@pytest.fixture(scope="session")
 def iris_predictor(iris: Any, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     exported, _ = iris.export(LogisticRegression(), tmp_path_factory.mktemp("iris-model") / "exported")
     return Predictor(exported.folder)
@@ -42,9 +49,9 @@ def visits_rows(visits: Any) -> pa.Table:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Morsels of about 20 rows and parts of 40, so that 400 rows are many of them."""
-    monkeypatch.setattr(csv_source, "MORSEL_BYTES", 800)
-    monkeypatch.setattr(arrow_source, "MORSEL_ROWS", 20)
+    """Chunks of about 20 rows and parts of 40, so that 400 rows are many of them."""
+    monkeypatch.setattr(csv_source, "CHUNK_BYTES", 800)
+    monkeypatch.setattr(arrow_source, "CHUNK_ROWS", 20)
     monkeypatch.setattr(arrow_source, "FEWEST_ROWS", 20)
     monkeypatch.setattr(scorer, "PART_ROWS", 40)
 

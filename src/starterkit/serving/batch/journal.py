@@ -19,7 +19,7 @@ from starterkit.serving.batch.plan import Plan
 
 
 @dataclass(frozen=True)
-class Kept:
+class Checkpoint:
     """How far a run came: `file` files are finished, and of the next one so much is read and written.
 
     `position` is the source's, `written` and `reasons` are bytes of the rows and of the side file, `rows` and `bad`
@@ -37,7 +37,7 @@ class Kept:
     is_whole: bool = False
 
 
-class Work:
+class PartialFolder:
     """The folder of a run, held by one process at a time.
 
     Raises
@@ -90,13 +90,13 @@ class Work:
         """The folder of the files that are finished."""
         return self.folder / "output"
 
-    def resume(self, identity: Mapping[str, Any], *, none_bad: bool) -> tuple[Kept, str]:
+    def resume(self, identity: Mapping[str, Any], *, none_bad: bool) -> tuple[Checkpoint, str]:
         """How far an earlier run came that did the same work; where it did not, why this one begins anew.
 
         With `none_bad`, a run that put rows aside did other work.
         """
         stored = dict(self._database.execute("SELECT name, value FROM kept"))
-        earlier, kept = json.loads(stored.get("identity", "{}")), Kept(**json.loads(stored.get("kept", "{}")))
+        earlier, kept = json.loads(stored.get("identity", "{}")), Checkpoint(**json.loads(stored.get("kept", "{}")))
         changed = [name for name in identity if earlier and earlier.get(name) != identity[name]]
         changed += ["what to do with bad rows"] if none_bad and kept.bad + kept.all_bad else []
         is_same = bool(earlier) and not changed
@@ -107,12 +107,12 @@ class Work:
             return kept, ""
         self._clear()
         self.output.mkdir()
-        self.keep(Kept())
+        self.keep(Checkpoint())
         self._set("identity", identity)
         lost = "what an earlier run left is incomplete" if is_same else ""
-        return Kept(), f"{' and '.join(changed)} changed" if changed else lost
+        return Checkpoint(), f"{' and '.join(changed)} changed" if changed else lost
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: Checkpoint) -> None:
         """Commit how far the run is. What it says to be written must be on the disk by now."""
         self._set("kept", asdict(kept))
 
@@ -145,7 +145,7 @@ class Work:
         """Let go of the folder; a run that comes later goes on."""
         self._database.close()
 
-    def _has(self, kept: Kept) -> bool:
+    def _has(self, kept: Checkpoint) -> bool:
         """Whether the disk holds what the journal says. After the machine itself went down it may not."""
         pairs = [(self.rows, kept.written), (self.reasons, kept.reasons)]
         finished = self.output / self._plan.names[kept.file] if kept.file < len(self._plan.names) else None
@@ -163,7 +163,7 @@ class Work:
         self._database.execute("REPLACE INTO kept VALUES (?, ?)", (name, json.dumps(value)))
 
 
-class Growing:
+class AppendFile:
     """A file that grows from a size that was kept. What stands behind it was written by a run that was ended."""
 
     def __init__(self, path: Path, size: int) -> None:
