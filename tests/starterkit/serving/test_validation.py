@@ -111,8 +111,8 @@ def test_the_first_thing_that_does_not_hold_is_named(said: dict[str, Any], value
 
 
 def test_a_category_is_compared_with_its_type() -> None:
-    sizes = contract(column("size", type="integer", categories=(1, 2)))
-    assert read_records(sizes, [{"size": 2.0}])["size"].tolist() == [2.0]
+    sizes = contract(column("size", type="integer", categories=(1, 2, 2**60 + 1)))
+    assert read_records(sizes, [{"size": 2.0}, {"size": 2**60 + 1}])["size"].tolist() == [2.0, 2.0**60]
 
 
 def test_the_message_counts_what_it_does_not_show() -> None:
