@@ -49,8 +49,8 @@ ROOMS = {
         "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "families/lightgbm", "families/preprocessing", "families/scikit", "families/trees", "families/xgboost",
-            "layout", "parity", "probe",
+            "families/boosting", "families/preprocessing", "families/scikit", "families/trees",
+            "parity", "probe",
         ),
     ),
     "settings": Room("settings"),

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from starterkit.data.dataset import Table, digest
 from starterkit.data.privacy.k_anonymity import measure
-from starterkit.data.privacy.masking import StageKey, find_key, make_key, pseudonyms
+from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, pseudonyms
 from starterkit.data.privacy.policy import Policy, sees_raw
-from starterkit.data.privacy.proof import Proof
 from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, proof_of, read_raw, schema_digest, treated
 from starterkit.data.split import hashed, hashes_of, held_out
 from starterkit.errors import UserError

@@ -12,9 +12,8 @@ import pandas as pd
 from starterkit.contract import Treatment
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Hashes, Table
-from starterkit.data.privacy.masking import StageKey, find_key, make_key, throwaway_key, treat
+from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, throwaway_key, treat
 from starterkit.data.privacy.policy import Policy, treats_as_it_reads
-from starterkit.data.privacy.proof import Proof
 from starterkit.data.sources import open_source
 from starterkit.data.split import hashes_of, held_out, keys_among
 from starterkit.data.synthetic import require_rows

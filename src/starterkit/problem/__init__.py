@@ -2,9 +2,8 @@
 
 from starterkit.metrics import Metric
 from starterkit.problem.columns import feature, group, identifier, target, time
-from starterkit.problem.discovery import find_problem
 from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
-from starterkit.problem.problem import Holdout, Problem, Source
+from starterkit.problem.problem import Holdout, Problem, Source, find_problem
 from starterkit.verdict import Check, Evidence, Verdict
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
 from starterkit.settings.layers import mask
-from starterkit.settings.load import Layers, Origin, load_settings, read_layers
+from starterkit.settings.load import Layers, Origin, ShownSetting, load_settings, read_layers, show
 from starterkit.settings.model import Settings, schema_text, settings_schema
 from starterkit.settings.sections import (
     FLOORS,
@@ -17,7 +17,6 @@ from starterkit.settings.sections import (
     TrackingSettings,
     TrainingSettings,
 )
-from starterkit.settings.show import ShownSetting, show
 from starterkit.settings.stage import Stage
 
 __all__ = [

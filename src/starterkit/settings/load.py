@@ -1,19 +1,21 @@
 """Loading the settings: find the repository, lay the layers over each other, refuse what may not be."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from starterkit.errors import SettingsError
 from starterkit.settings import layers
-from starterkit.settings.layers import has_password, leaves, merge
-from starterkit.settings.model import Key, Settings, fields, may_stand_in_yaml, model_at
+from starterkit.settings.layers import has_password, leaves, mask, merge
+from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
 from starterkit.settings.sections import weaker
 from starterkit.settings.stage import Stage, read_stage
 
@@ -217,3 +219,28 @@ def find_root(start: Path) -> Path:
             return folder
     what = "Neither the working directory nor any folder above it holds config/base.yaml"
     raise SettingsError(what, "Run this inside the repository")
+
+
+# --- The settings as plain data for `config show`, with secrets hidden.
+
+
+class ShownSetting(NamedTuple):
+    """One line of `config show`: the dotted key, its value as text, and where it came from."""
+
+    key: str
+    value: str
+    origin: Origin
+
+
+def show(layers: Layers) -> list[ShownSetting]:
+    """List every value with its origin. A secret is only said to be set or not; passwords in addresses are masked."""
+    secret = {key for key, field in fields().items() if is_secret(field)}
+    shown: list[ShownSetting] = []
+    for key, value in leaves(layers.settings.model_dump()):
+        dotted = ".".join(key)
+        if key in secret:
+            text = "(not set)" if value is None else "(set)"
+        else:
+            text = mask(value) if isinstance(value, str) else json.dumps(value)
+        shown.append(ShownSetting(dotted, text, layers.origins[dotted]))
+    return shown

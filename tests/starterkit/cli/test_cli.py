@@ -188,7 +188,7 @@ def test_broken_project_code_is_named_with_its_line(tmp_path: Path) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-project\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[starterkit.problem]\nother = broken_project:problem\n")
     done = subprocess.run(
-        [sys.executable, "-c", "from starterkit.problem.discovery import _load; from importlib.metadata import *;"
+        [sys.executable, "-c", "from starterkit.problem.problem import _load; from importlib.metadata import *;"
          "_load(next(e for e in entry_points(group='starterkit.problem') if e.name == 'other'))"],
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from starterkit.cli import lineage_view as origins
+from starterkit.cli import views as origins
 from starterkit.contract import Lineage
 from starterkit.pipeline import Summary
 from starterkit.release.lineage.origin import compare

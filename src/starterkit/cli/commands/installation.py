@@ -14,7 +14,7 @@ from starterkit.errors import Refused
 def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
     """Show where a version comes from, and what is other here and now."""
     registry, settings = open_registry()
-    from starterkit.cli.lineage_view import origin_as_json, show_origin
+    from starterkit.cli.views import origin_as_json, show_origin
     from starterkit.problem import find_problem
     from starterkit.release.lineage.origin import trace
     from starterkit.tracking.queries import look_up
@@ -34,7 +34,7 @@ def reproduce(
     """Train a version again from its own commit, lock, data and parameters, and compare the predictions."""
     registry, settings = open_registry()
     from starterkit.cli.console import ProgressView
-    from starterkit.cli.lineage_view import reason, reproduction_as_json, show_reproduction
+    from starterkit.cli.views import reason, reproduction_as_json, show_reproduction
     from starterkit.problem import find_problem
     from starterkit.release.lineage.reproducer import Reproducer
 

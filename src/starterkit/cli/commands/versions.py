@@ -75,7 +75,7 @@ def rollback(
 def history(as_json: Json = False) -> None:
     """Show who made which version champion, the newest first; exit with 1 if the record was changed."""
     registry, _ = open_registry()
-    from starterkit.cli.history_view import history_as_json, show_history
+    from starterkit.cli.views import history_as_json, show_history
     from starterkit.errors import Refused
     from starterkit.release.history import Ledger
 
@@ -97,7 +97,7 @@ def prune(
     """Say which old versions may go and why the others stay; delete them with --yes."""
     registry, settings = open_registry()
     from starterkit.cli.console import ProgressView
-    from starterkit.cli.history_view import pruning_as_json, show_pruning
+    from starterkit.cli.views import pruning_as_json, show_pruning
     from starterkit.release.prune import KEEP, Pruner
 
     pruner = Pruner(settings, registry, keep_days, KEEP if keep is None else keep, ProgressView())

@@ -14,8 +14,7 @@ from starterkit.errors import ExportError
 from starterkit.files import whole_folder
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, sha256
 from starterkit.settings import ExportSettings
-from starterkit.training.export.conversion import to_graph
-from starterkit.training.export.layout import layout_of
+from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.parity import ParityProof
 from starterkit.training.trainer import TrainedModel, predict
 

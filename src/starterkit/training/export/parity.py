@@ -14,8 +14,7 @@ from starterkit.errors import ContractError, ExportError
 from starterkit.serving.graph import Graph, Session, as_prediction
 from starterkit.serving.predictor import compare
 from starterkit.settings import ExportSettings
-from starterkit.training.export.conversion import Converted, Placed, bare, refusal
-from starterkit.training.export.layout import layout_of
+from starterkit.training.export.conversion import Converted, Placed, bare, layout_of, refusal
 from starterkit.training.export.probe import cut_after, cut_before, flipped_leaves, plant
 from starterkit.training.trainer import TrainedModel, predict, unquoted
 

@@ -41,8 +41,7 @@ from starterkit.problem import feature, target
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
-from starterkit.training.export.conversion import to_graph
-from starterkit.training.export.layout import layout_of
+from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.probe import cut_before
 
 REGRESSORS = [

@@ -13,8 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from starterkit.contract import Column
 from starterkit.serving.graph import Session
-from starterkit.training.export.conversion import to_graph
-from starterkit.training.export.layout import layout_of
+from starterkit.training.export.conversion import layout_of, to_graph
 
 KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "integer", "text": "string"}
 

@@ -24,8 +24,10 @@ from starterkit.contract import Column
 from starterkit.errors import ExportError
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import Placed, to_graph
-from starterkit.training.export.families import family_of, lightgbm, xgboost
-from starterkit.training.export.families.lightgbm import _beyond_zero
+from starterkit.training.export.families import boosting as lightgbm
+from starterkit.training.export.families import boosting as xgboost
+from starterkit.training.export.families import family_of
+from starterkit.training.export.families.boosting import _beyond_zero
 from starterkit.training.export.families.trees import TreeFamily
 from starterkit.training.export.probe import flipped_leaves
 

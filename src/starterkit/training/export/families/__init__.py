@@ -3,12 +3,11 @@
 from functools import cache
 from importlib.metadata import entry_points
 
+from starterkit.training.export.families.boosting import LightGBM, XGBoost
 from starterkit.training.export.families.family import Family, Nodes
-from starterkit.training.export.families.lightgbm import LightGBM
 from starterkit.training.export.families.preprocessing import Encoding, Imputation
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting, Logistic
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
-from starterkit.training.export.families.xgboost import XGBoost
 
 ENTRY_POINTS = "starterkit.families"
 
