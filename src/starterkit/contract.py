@@ -221,13 +221,13 @@ class Contract:
         ContractError
             The text is no contract, was altered, or is of another format.
         """
-        mend = "Export the model again with this version of the kit"
+        hint = "Export the model again with this version of the kit"
         try:
             raw: dict[str, Any] = json.loads(text)
             if raw.get("format") != FORMAT:
-                raise ContractError(f"contract.json has format {raw.get('format')}, this kit reads {FORMAT}", mend)
+                raise ContractError(f"contract.json has format {raw.get('format')}, this kit reads {FORMAT}", hint)
             if raw.pop("seal", None) != _seal(raw):
-                raise ContractError("contract.json was altered after it was written", mend)
+                raise ContractError("contract.json was altered after it was written", hint)
             raw["columns"] = tuple(map(_column, raw["columns"]))
             raw["target"] = _column(raw["target"])
             raw["classes"] = tuple(raw["classes"])
@@ -235,7 +235,7 @@ class Contract:
             raw["lineage"] = Lineage(**raw["lineage"])
             return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ContractError(f"contract.json cannot be read: {error}", mend) from error
+            raise ContractError(f"contract.json cannot be read: {error}", hint) from error
 
 
 def _seal(written: dict[str, Any]) -> str:

@@ -28,8 +28,8 @@ def project_entry() -> EntryPoint:
     found = [declared for entry in entry_points(group=GROUP) for declared in _as_written(entry)]
     if len(found) != 1:
         names = ", ".join(entry.value for entry in found) or "none"
-        mend = f'Declare one in pyproject.toml under [project.entry-points."{GROUP}"] and run `make env`'
-        raise ProblemError(f"the kit needs one entry point '{GROUP}' and finds {names}", mend)
+        hint = f'Declare one in pyproject.toml under [project.entry-points."{GROUP}"] and run `make env`'
+        raise ProblemError(f"the kit needs one entry point '{GROUP}' and finds {names}", hint)
     return found[0]
 
 

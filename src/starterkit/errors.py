@@ -18,10 +18,10 @@ class KitError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, hint: str = "") -> None:
         self.what = what.rstrip(".")
-        self.mend = mend.rstrip(".")
-        super().__init__(f"{self.what}. {self.mend}." if mend else f"{self.what}.")
+        self.hint = hint.rstrip(".")
+        super().__init__(f"{self.what}. {self.hint}." if hint else f"{self.what}.")
 
 
 class UserError(KitError):
@@ -58,7 +58,7 @@ class Refused(KitError):
     """The gate refused a version, or the stage refuses the work."""
 
 
-_MENDS = {
+_HINTS = {
     errno.ENOSPC: "Free space on the disk, then give the command again",
     errno.EDQUOT: "Free space within your quota, then give the command again",
     errno.EROFS: "The disk is read-only: work on another one",
@@ -75,10 +75,10 @@ _MENDS = {
 
 def of_machine(error: OSError) -> KitError | None:
     """What the machine refuses anywhere (a full disk, a missing right) in one line; None for anything else."""
-    mend = _MENDS.get(error.errno or 0)
-    if mend is None:
+    hint = _HINTS.get(error.errno or 0)
+    if hint is None:
         return None
-    return KitError(": ".join(map(str, filter(None, (error.strerror, error.filename)))), mend)
+    return KitError(": ".join(map(str, filter(None, (error.strerror, error.filename)))), hint)
 
 
 def first_line(error: BaseException | str) -> str:

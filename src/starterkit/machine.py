@@ -177,8 +177,8 @@ def _refusals(host: str, port: int, otherwise: str) -> Iterator[None]:
             f"'{host}' is no host name", "Name an address of this machine with KIT_SERVING__HOST"
         ) from error
     except OSError as error:
-        mend = f"End the program that has it, or {otherwise}"
-        raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", mend) from error
+        hint = f"End the program that has it, or {otherwise}"
+        raise SettingsError(f"{host} port {port} cannot be had: {error.strerror or error}", hint) from error
 
 
 # --- A program beside this one.

@@ -94,7 +94,7 @@ class Metric:
         """
         figure = float(self.weighted(actual, prediction, classes)(np.ones((1, len(actual))))[0])
         if np.isnan(figure) and not is_broken(prediction):
-            raise ProblemError(f"metric '{self.name}' gives NaN for these {len(actual):,} rows ({self._place})", _MEND)
+            raise ProblemError(f"metric '{self.name}' gives NaN for these {len(actual):,} rows ({self._place})", _HINT)
         return figure
 
     def weighted(self, actual: NDArray[Any], prediction: Prediction, classes: Sequence[Scalar]) -> WeightedFigure:
@@ -146,12 +146,12 @@ class Metric:
             raise
         except Exception as error:  # the project's own code may fail in any way, and its words could repeat a value
             what = f"metric '{self.name}' fails with {type(error).__name__} ({place_of(error)})"
-            raise ProblemError(what, _MEND) from error
+            raise ProblemError(what, _HINT) from error
         try:
             return float(figure)
         except (TypeError, ValueError):
             what = f"metric '{self.name}' gives a {type(figure).__name__}, not a number ({self._place})"
-            raise ProblemError(what, _MEND) from None
+            raise ProblemError(what, _HINT) from None
 
     @property
     def _place(self) -> str:
@@ -159,7 +159,7 @@ class Metric:
         return f"{code.co_filename}, line {code.co_firstlineno}" if code else repr(type(self.function).__name__)
 
 
-_MEND = "Mend the project's code"
+_HINT = "Mend the project's code"
 
 
 def is_broken(prediction: Prediction) -> bool:

@@ -81,7 +81,7 @@ class Evidence:
     challenger, baseline, champion
         The version, a naive guess and what serves now; `champion` is None where nothing does, or it cannot answer.
     champion_fault
-        Why a champion that does serve cannot answer for these rows, with the mend; None where it can.
+        Why a champion that does serve cannot answer for these rows, with the hint; None where it can.
     origin, policy
         The stage whose versions may come here, and what became of each column that its data does not show raw; the
         first is None where nobody said it.
@@ -156,7 +156,7 @@ class Comparison:
 class Verdict:
     """What one check found. `figure` and `limit` are what it compared, where it compared two numbers.
 
-    `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage. `mend` says
+    `undecided` says that there were not enough rows to tell; `passed` says what that means in this stage. `hint` says
     what to do about a refusal that a better model would not change. A check that is `off` in this stage was not asked.
     """
 
@@ -166,20 +166,20 @@ class Verdict:
     figure: float | None = None
     limit: float | None = None
     undecided: bool = False
-    mend: str = ""
+    hint: str = ""
     off: bool = False
     comparisons: Mapping[str, Comparison] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def content(self) -> dict[str, Any]:
-        """Everything but the comparisons, with the outcome in words."""
-        told = {key: value for key, value in vars(self).items() if key != "comparisons"}
+        """For evidence and scripts: all but the comparisons, and the outcome in words. Its key for `hint` is ``mend``."""
+        told = {"mend" if key == "hint" else key: value for key, value in vars(self).items() if key != "comparisons"}
         return {**told, "outcome": self.outcome}
 
     @property
     def told(self) -> str:
-        """The reason, and the mend where there is one."""
-        return f"{self.reason}. {self.mend}" if self.mend else self.reason
+        """The reason, and the hint where there is one."""
+        return f"{self.reason}. {self.hint}" if self.hint else self.reason
 
     @property
     def outcome(self) -> str:

@@ -82,6 +82,6 @@ def test_database_that_cannot_start_on_a_full_disk_is_named(
         found = doctor(small, repository)
         assert "No space left" in found["stack"]["text"], found
         assert "Free space" in found["stack"]["mend"]
-    small("restart")  # what the mend says
+    small("restart")  # what the hint says
     small.up()
     assert doctor(small, repository)["champion"]["state"] == "well"

@@ -197,7 +197,7 @@ def test_an_altered_model_ends_in_one_line(
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str) -> None:
-    """An error with its mend, and nothing else."""
+    """An error with its hint, and nothing else."""
     lines = done.stderr.splitlines()
     assert done.returncode == code, done.stderr
     assert lines[0].startswith("error: "), done.stderr

@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """What a person is told at the end: the error with its mend, or the last line."""
+        """What a person is told at the end: the error with its hint, or the last line."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
         return " ".join(lines[errors[0] :]) if errors else next(iter(lines[-1:]), "")

@@ -102,7 +102,7 @@ def alter(text: str, **changes: Any) -> str:
 def test_a_broken_contract_is_refused(contract: Contract, broken: Any, named: str) -> None:
     with pytest.raises(ContractError, match=named) as refusal:
         Contract.from_json(broken(contract.to_json()))
-    assert "Export the model again" in refusal.value.mend
+    assert "Export the model again" in refusal.value.hint
 
 
 def test_spaces_and_order_are_no_alteration(contract: Contract) -> None:

@@ -291,7 +291,7 @@ def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Setti
     champion, signature = summary.promotion.decision.refusals
     assert (champion.check, signature.check) == ("champion", "signature")
     assert "column 'age'" in champion.reason
-    assert "give the problem a new name" in champion.mend
+    assert "give the problem a new name" in champion.hint
     assert "column 'age' is gone" in signature.reason
 
 

@@ -190,7 +190,7 @@ if __name__ == "__main__":  # the process that `fetched_champion` starts
     try:
         print(json.dumps(_fetch(Path(sys.argv[1]))))
     except KitError as error:
-        print(json.dumps({"what": error.what, "mend": error.mend}))
+        print(json.dumps({"what": error.what, "mend": error.hint}))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

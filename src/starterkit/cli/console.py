@@ -87,5 +87,5 @@ def show_error(error: KitError) -> None:
         rows = [(failure.column, failure.check, str(failure.count), failure.rows_in_words) for failure in failures]
         out.print(table(rows, header=("column", "check", "rows", "row numbers, from 0"), right=(2,)))
     out.print(f"[bold red]error:[/] {escape(error.what)}.", soft_wrap=True)
-    if error.mend:
-        out.print(f"       {escape(error.mend)}.", soft_wrap=True)
+    if error.hint:
+        out.print(f"       {escape(error.hint)}.", soft_wrap=True)

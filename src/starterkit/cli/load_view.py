@@ -77,8 +77,8 @@ def _api(settings: Settings) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
             _, found, told = said.read().decode("utf-8", "replace").rpartition("error: ")
             if not found or process.poll() is None:
                 raise
-            what, mend, *_ = [*map(str.strip, told.splitlines()), ""]  # as `show_error` writes them
-            raise KitError(f"the API did not start: {what}", mend or error.mend) from error
+            what, hint, *_ = [*map(str.strip, told.splitlines()), ""]  # as `show_error` writes them
+            raise KitError(f"the API did not start: {what}", hint or error.hint) from error
 
 
 def keep(

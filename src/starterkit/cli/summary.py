@@ -52,8 +52,8 @@ def show_prepared(prepared: Prepared, root: Path) -> None:
     out.print(f"Stage {proof.stage} reads it where config/{proof.stage}.yaml says: data.source: {escape(str(shown))}")
 
 
-_MEND_OF_ONE = "Improve the model, or change the limits in config if they are wrong"
-_MEND_OF_MANY = f"Do what the table's reasons say, {_MEND_OF_ONE[0].lower()}{_MEND_OF_ONE[1:]}"
+_HINT_OF_ONE = "Improve the model, or change the limits in config if they are wrong"
+_HINT_OF_MANY = f"Do what the table's reasons say, {_HINT_OF_ONE[0].lower()}{_HINT_OF_ONE[1:]}"
 
 
 def show_summary(summary: Summary, settings: Settings) -> None:
@@ -109,19 +109,19 @@ def show_promotion(promotion: Promotion) -> None:
 
 
 def refusal(judged: Judgement) -> Refused:
-    """The closing line. It gives the reason of a check that refused alone, or that knows its mend.
+    """The closing line. It gives the reason of a check that refused alone, or that knows its hint.
 
     Other reasons stand in the table above: four of them would be no line any more.
     """
     refusals = judged.decision.refusals
-    known = [verdict for verdict in refusals if verdict.mend or len(refusals) == 1]
+    known = [verdict for verdict in refusals if verdict.hint or len(refusals) == 1]
     what = f"the gate refused {judged.version} ({', '.join(verdict.check for verdict in refusals)})"
     if known:
         what += f": {'; '.join(verdict.reason for verdict in known)}"
-    mends = [verdict.mend for verdict in known if verdict.mend]
-    if len(mends) < len(refusals):
-        mends.append(_MEND_OF_ONE if len(refusals) == 1 else _MEND_OF_MANY)
-    return Refused(what, ". ".join(mends))
+    hints = [verdict.hint for verdict in known if verdict.hint]
+    if len(hints) < len(refusals):
+        hints.append(_HINT_OF_ONE if len(refusals) == 1 else _HINT_OF_MANY)
+    return Refused(what, ". ".join(hints))
 
 
 def judgement_as_json(judged: Judgement) -> dict[str, Any]:

@@ -207,21 +207,21 @@ def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
 
 
 def reason(done: Reproduction) -> tuple[str, str]:
-    """Why a version was not made again, and the mend, for the one line at the end."""
+    """Why a version was not made again, and the hint, for the one line at the end."""
     what = f"{done.version} was not reproduced: "
     if done.deterministic is False:
         also = f"; {_names(done)} too" if done.differing else ""
         what += f"two trainings here differ from each other{also}"
         return what, "Give the estimator a random_state argument and pass it on to everything random"
     if done.differing:
-        return what + _names(done), done.differing[0].mend
+        return what + _names(done), done.differing[0].hint
     if done.failure:
         return what + done.failure, "Add --keep to look at the folder in which it was tried"
     what += "none of the four differs, so it is "
     if done.machine:
         return what + f"Python or the machine ({done.machine})", "Try again on a machine like the first"
-    mend = "Look at what the estimator reads: an ignored file, a package outside the lock, an environment variable"
-    return what + "something that is not recorded", mend
+    hint = "Look at what the estimator reads: an ignored file, a package outside the lock, an environment variable"
+    return what + "something that is not recorded", hint
 
 
 def _outcome(done: Reproduction) -> Text:

@@ -138,8 +138,8 @@ class InvalidData(DataError):
         columns = len({failure.column for failure in failures})
         what = f"{where} does not fit the schema: {_many(len(failures), 'check')} failed in {_many(columns, 'column')}"
         telling = next((failure for failure in failures if "did you mean" in failure.check), failures[0])
-        mend = "Mend the rows, or the schema in the project's problem.py"
-        super().__init__(f"{what}; first, {telling.column} {telling.check.rstrip('?')}", mend)
+        hint = "Mend the rows, or the schema in the project's problem.py"
+        super().__init__(f"{what}; first, {telling.column} {telling.check.rstrip('?')}", hint)
 
 
 def check_frame(problem: Problem, frame: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -196,8 +196,8 @@ def _wrong_columns(problem: Problem, frame: pd.DataFrame, where: str) -> list[Fa
         raise DataError(f"{where} has one column, the schema has {len(expected)}", "Separate the columns with commas")
     if missing == expected and not any(_near(str(name), expected) for name in frame.columns):
         # Without a header the names would be somebody's values.
-        mend = f"Begin the file with a header line: {', '.join(expected)[:200]}"
-        raise DataError(f"{where} has none of the schema's columns", mend)
+        hint = f"Begin the file with a header line: {', '.join(expected)[:200]}"
+        raise DataError(f"{where} has none of the schema's columns", hint)
     names = list(map(str, frame.columns))
     repeated = [name for name in expected if names.count(name) > 1]
     extra = [name for name in names if name not in expected]

@@ -93,8 +93,8 @@ class Table:
         training = self.frame[~self.side]
         empty = [column.name for column in problem.features if training[column.name].isna().all()]
         if empty:
-            mend = "Leave the column out of the schema, or give rows that have it"
-            raise DataError(f"{where} has no value of '{empty[0]}' on the training side", mend)
+            hint = "Leave the column out of the schema, or give rows that have it"
+            raise DataError(f"{where} has no value of '{empty[0]}' on the training side", hint)
         sides = (self._rows(problem, side) for side in (~self.side, self.side))
         return Dataset(where, digest(self.frame), *sides, policy=self.policy)
 

@@ -158,10 +158,10 @@ class Prepared:
             return []
         people, names = alone[0]["after"]["alone"], ", ".join(alone[0]["columns"])
         who = "1 person is" if people == 1 else f"{people} people are"
-        mend = (
+        hint = (
             f"drop one of these in privacy.columns of config/{self.proof.stage}.yaml, or set privacy.sensitive to mock"
         )
-        return [f"{who} alone with their {names}, and could be known by them: {mend}"]
+        return [f"{who} alone with their {names}, and could be known by them: {hint}"]
 
 
 class Preparer:
@@ -248,8 +248,8 @@ class Preparer:
         if "://" not in source and path.resolve() == (self._settings.root / source).resolve():
             raise UserError(f"'{path.name}' is the source itself", "Name another file with --to")
         if find_prepared(self._settings.data, self._settings.root):
-            mend = "Let data.source name what that was made from, as in KIT_DATA__SOURCE=data/rows.csv"
-            raise UserError(f"the source '{source}' was prepared itself", mend)
+            hint = "Let data.source name what that was made from, as in KIT_DATA__SOURCE=data/rows.csv"
+            raise UserError(f"the source '{source}' was prepared itself", hint)
         if not 0 < fraction <= 1:
             raise UserError(f"a fraction of {fraction:g} is none", "Give --fraction a number above 0, up to 1")
         taken = [c.name for c in self._problem.columns if c.name == SPLIT or c.name.startswith(ROW_KEY)]

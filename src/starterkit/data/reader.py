@@ -63,17 +63,17 @@ def read_prepared(problem: Problem, path: Path, source: str, policy: Policy, key
     DataError
         The file cannot be read, or is not what the stage may load.
     """
-    mend = preparing(problem, policy.stage, source)
-    proof = _proof(path, mend)
+    hint = preparing(problem, policy.stage, source)
+    proof = _proof(path, hint)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path.name} cannot be read: {error.strerror}", mend) from error
-    proof.check(source, hashlib.sha256(content).hexdigest(), policy, schema_digest(problem), key, mend)
+        raise DataError(f"{path.name} cannot be read: {error.strerror}", hint) from error
+    proof.check(source, hashlib.sha256(content).hexdigest(), policy, schema_digest(problem), key, hint)
     try:
         frame = pd.read_parquet(io.BytesIO(content))
     except (OSError, ValueError) as error:  # its digest holds, so another version of the library wrote it
-        raise DataError(f"{path.name} cannot be read: {first_line(error)}", mend) from error
+        raise DataError(f"{path.name} cannot be read: {first_line(error)}", hint) from error
     hashes: dict[str, Hashes] = {
         name.removeprefix(ROW_KEY): frame[name].to_numpy() for name in map(str, frame) if name.startswith(ROW_KEY)
     }
@@ -96,12 +96,12 @@ def schema_digest(problem: Problem) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _proof(path: Path, mend: str) -> Proof:
+def _proof(path: Path, hint: str) -> Proof:
     place = proof_of(path)
     try:
-        return Proof.from_json(place.read_bytes(), place.name, mend)
+        return Proof.from_json(place.read_bytes(), place.name, hint)
     except OSError as error:
-        raise DataError(f"{place.name} cannot be read: {error.strerror}", mend) from error
+        raise DataError(f"{place.name} cannot be read: {error.strerror}", hint) from error
 
 
 # --- `DatasetReader`: a stage's source as the stage may see it.

@@ -180,7 +180,7 @@ class SqlQuery:
         from sqlalchemy.exc import DataError as DBAPIDataError
         from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-        mend = "Check the address and data.query"
+        hint = "Check the address and data.query"
         try:
             engine = create_engine(self._url())
             with engine.connect() as connection:
@@ -192,10 +192,10 @@ class SqlQuery:
             repeats = isinstance(inner, (DBAPIDataError, IntegrityError))
             cause = type(inner).__name__ if repeats else first_line(getattr(inner, "orig", None) or inner)
             if isinstance(error, ModuleNotFoundError):  # PostgreSQL's and others' drivers are no part of the kit
-                mend = "Add the database's driver, such as `make add PKG=psycopg2-binary` for postgresql+psycopg2://"
-            raise DataError(f"data.source cannot be queried: {cause}", mend) from None
+                hint = "Add the database's driver, such as `make add PKG=psycopg2-binary` for postgresql+psycopg2://"
+            raise DataError(f"data.source cannot be queried: {cause}", hint) from None
         except ValueError:  # repeats a part of the address, which may be the password's
-            raise DataError("data.source cannot be queried: the address is malformed", mend) from None
+            raise DataError("data.source cannot be queried: the address is malformed", hint) from None
 
     def _url(self) -> "URL":
         from sqlalchemy import make_url

@@ -82,7 +82,7 @@ def _most_frequent(column: Column, known: pd.Series) -> Scalar:
 LEAST_ROWS = 50
 _SHARED = 5
 _TRIES = 50
-_MEND = "set privacy.sensitive to generalise or drop"
+_HINT = "set privacy.sensitive to generalise or drop"
 
 Floats = NDArray[np.float64]
 
@@ -113,14 +113,14 @@ def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.Da
         again = _draw_jointly(names, marginals, root, int(copied.sum()), random)
         made = pd.concat([made[~copied], again], ignore_index=True)
     what = "made-up rows keep being equal to real ones, for the columns have too few values"
-    raise DataError(what, f"Declare columns that tell rows apart, or {_MEND}")
+    raise DataError(what, f"Declare columns that tell rows apart, or {_HINT}")
 
 
 def require_rows(count: int) -> None:
     """See that there are enough rows to hide one among them."""
     if count < LEAST_ROWS:
         what = f"made-up rows cannot be drawn from {count} rows, for each would show"
-        raise DataError(what, f"Give at least {LEAST_ROWS}, or {_MEND}")
+        raise DataError(what, f"Give at least {LEAST_ROWS}, or {_HINT}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
 
 def _too_few(column: Column) -> DataError:
     what = f"'{column.name}' has hardly a value that {_SHARED} rows share, and made-up ones would be somebody's"
-    return DataError(what, f"Leave the column out of the schema, or {_MEND}")
+    return DataError(what, f"Leave the column out of the schema, or {_HINT}")
 
 
 def _scores(values: pd.Series) -> Floats:

@@ -80,13 +80,13 @@ def read_columns(schema: type[pa.DataFrameModel]) -> tuple[Column, ...]:
 def _column(name: str, declared: Any) -> Column:
     said = (declared.metadata or {}).get(_KEY)
     if said is None:
-        mend = "Declare it with feature(), target(), identifier(), group() or time() from starterkit.problem"
-        raise ProblemError(f"column '{name}' of the schema has no role", mend)
+        hint = "Declare it with feature(), target(), identifier(), group() or time() from starterkit.problem"
+        raise ProblemError(f"column '{name}' of the schema has no role", hint)
     kind = _type(name, declared.dtype.type if declared.dtype else None, said["role"])
     _refuse_open_bounds(name, declared.checks)
     if kind in ("string", "boolean") and _bounds(declared.checks) != (None, None):
-        mend = "Declare it as float or int, or leave ge and le out"
-        raise ProblemError(f"column '{name}' of the schema is {_KINDS[kind]} and has a bound", mend)
+        hint = "Declare it as float or int, or leave ge and le out"
+        raise ProblemError(f"column '{name}' of the schema is {_KINDS[kind]} and has a bound", hint)
     minimum, maximum = _bounds(declared.checks) if kind in ("integer", "float") else (None, None)
     return Column(
         name=name,

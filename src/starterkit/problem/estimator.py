@@ -22,8 +22,8 @@ def complete_parameters(estimator: Factory, given: Mapping[str, Scalar | None], 
     accepted = inspect.signature(estimator).parameters
     unknown = sorted(set(given) - set(accepted))
     if unknown:
-        mend = f"The project's estimator takes {', '.join(accepted) or 'none'}"
-        raise ProblemError(f"training.params.{unknown[0]} is not a parameter of the estimator", mend)
+        hint = f"The project's estimator takes {', '.join(accepted) or 'none'}"
+        raise ProblemError(f"training.params.{unknown[0]} is not a parameter of the estimator", hint)
     values = {name: parameter.default for name, parameter in accepted.items()} | dict(given)
     if "random_state" in accepted and "random_state" not in given:
         values["random_state"] = seed
@@ -42,8 +42,8 @@ def build_estimator(estimator: Factory, task: Task, parameters: Mapping[str, Any
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         what = first["msg"].replace("Input should", "should").partition(", unable to ")[0]
-        mend = "Change it where `starterkit config show` says that it comes from"
-        raise ProblemError(f"training.params.{first['loc'][0]} {what}", mend) from None
+        hint = "Change it where `starterkit config show` says that it comes from"
+        raise ProblemError(f"training.params.{first['loc'][0]} {what}", hint) from None
     except Exception as error:  # the project's own code may fail in any way
         what = f"the project's estimator cannot be built: {type(error).__name__}: {error} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code, or the parameter in config") from error
@@ -67,14 +67,14 @@ def _strict(estimator: Factory) -> Factory:
 def _refuse_the_wrong_kind(task: Task, built: Any) -> None:
     from sklearn.base import is_classifier, is_regressor
 
-    mend = f"Return an unfitted scikit-learn estimator for {task}"
+    hint = f"Return an unfitted scikit-learn estimator for {task}"
     what = f"the project's estimator is a {type(built).__name__}"
     needed = ["fit", "predict", "get_params"] + (["predict_proba"] if task == "classification" else [])
     lacking = [method for method in needed if isinstance(built, type) or not _has(built, method)]
     if lacking:
-        raise ProblemError(f"{what}, which has no {lacking[0]}()", mend)
+        raise ProblemError(f"{what}, which has no {lacking[0]}()", hint)
     if (is_classifier if task == "regression" else is_regressor)(built):
-        raise ProblemError(f"{what}, which is not for {task}", mend)
+        raise ProblemError(f"{what}, which is not for {task}", hint)
 
 
 def _has(built: Any, method: str) -> bool:

@@ -276,8 +276,8 @@ def _load(entry: EntryPoint) -> object:
         what = f"{entry.value} cannot be imported: there is no module '{error.name}' ({place_of(error)})"
         package = (error.name or "").partition(".")[0]
         own = package == entry.module.partition(".")[0]
-        mend = "Mend the import" if own else f"Mend the import, or install the package: `make add PKG={package}`"
-        raise ProblemError(what, mend) from error
+        hint = "Mend the import" if own else f"Mend the import, or install the package: `make add PKG={package}`"
+        raise ProblemError(what, hint) from error
     except SyntaxError as error:  # its message holds the place already
         what = f"{entry.value} cannot be imported: {type(error).__name__}: {error.msg} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code") from error

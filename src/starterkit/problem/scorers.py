@@ -43,15 +43,15 @@ def _scorer(name: str, task: Task, classes: int) -> "Scorer":
     from sklearn.metrics import get_scorer_names
 
     own, known = [metric.name for metric in metrics_for(task)], get_scorer_names()
-    mend = f"Use one of {', '.join(own)}, a scorer of scikit-learn's by its name, or a Metric(…) of your own"
+    hint = f"Use one of {', '.join(own)}, a scorer of scikit-learn's by its name, or a Metric(…) of your own"
     if name not in known and name not in METRICS:
         near = get_close_matches(name, [*own, *known], n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ProblemError(f"metric '{name}' is none that the kit or scikit-learn knows{hint}", mend)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise ProblemError(f"metric '{name}' is none that the kit or scikit-learn knows{meant}", hint)
     found = _fitting(name, task, classes) if name in known else None
     if found is None:
         several = f" of {classes} classes" if classes > 2 else ""
-        raise ProblemError(f"metric '{name}' is not one for {task}{several}", mend)
+        raise ProblemError(f"metric '{name}' is not one for {task}{several}", hint)
     return found
 
 
@@ -81,8 +81,8 @@ class Scorer(Metric):
             return float(self.function(*self._given(actual, prediction, classes)))
         except ValueError as error:
             said = _QUOTED.split(first_line(error))[0].strip(" :,=.")  # the rest could be a row's value
-            mend = "Choose a metric that can judge them, or clip the answers in the estimator"
-            raise ProblemError(f"metric '{self.name}' cannot judge these answers: {said}", mend) from error
+            hint = "Choose a metric that can judge them, or clip the answers in the estimator"
+            raise ProblemError(f"metric '{self.name}' cannot judge these answers: {said}", hint) from error
 
     def _call(self, actual: NDArray[Any], answers: NDArray[Any], **weights: NDArray[np.float64]) -> float:
         try:

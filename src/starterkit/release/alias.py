@@ -186,8 +186,8 @@ class ChampionAlias:
                     contract = self._registry.open(target).contract
                 except ContractError as error:
                     self.refuse(lock, replace(entry, reason=f"{reason}. Its files do not answer"))
-                    mend = "Name another one; `starterkit history` shows them"
-                    raise Refused(f"{target} cannot serve again: {error.what}", mend) from error
+                    hint = "Name another one; `starterkit history` shows them"
+                    raise Refused(f"{target} cannot serve again: {error.what}", hint) from error
                 self.move(lock, target, entry)
                 record = look_up(self._registry.connection, target.run)
                 Describer(Subject.of_version(contract, record.tags if record else {}), self._registry).model()

@@ -281,7 +281,7 @@ def _guess(problem: Problem, dataset: Dataset, classes: Sequence[Scalar]) -> Pre
 
 
 def _not_compared(champion: str, error: ContractError) -> ContractError:
-    return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.mend)
+    return ContractError(f"{champion} serves, but cannot be compared: {error.what}", error.hint)
 
 
 def _answering(champion: Candidate) -> Candidate:

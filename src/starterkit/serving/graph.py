@@ -14,7 +14,7 @@ from starterkit.machine import send_nothing
 # --- What a session may use, and what it gets.
 
 _NAMES: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_MEND = "Install onnxruntime-gpu and its driver, set serving.providers to [cpu], or allow serving.provider_fallback"
+_HINT = "Install onnxruntime-gpu and its driver, set serving.providers to [cpu], or allow serving.provider_fallback"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Compute:
 
 
 def refusal(name: str, there: Sequence[str]) -> SettingsError:
-    return SettingsError(f"execution provider '{name}' is not there, only {', '.join(short(there))}", _MEND)
+    return SettingsError(f"execution provider '{name}' is not there, only {', '.join(short(there))}", _HINT)
 
 
 def short(names: Sequence[str]) -> list[str]:

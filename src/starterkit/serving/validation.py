@@ -136,7 +136,12 @@ class Fault:
     row: int
     column: str | None
     problem: str
-    mend: str
+    hint: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As clients are told. Its keys are a format: `hint` is ``mend`` there."""
+        return {"row": self.row, "column": self.column, "problem": self.problem, "mend": self.hint}
 
 
 class InvalidRecords(UserError):
@@ -148,7 +153,7 @@ class InvalidRecords(UserError):
         place = f"row {first.row}" + (f", column '{first.column}'" if first.column else "")
         others = "many" if len(faults) > _FAULTS_SHOWN else len(faults) - 1
         more = f" (and {others} more)" if others else ""
-        super().__init__(f"{place}: {first.problem}{more}", first.mend)
+        super().__init__(f"{place}: {first.problem}{more}", first.hint)
 
 
 def read_records(contract: Contract, records: Sequence[object]) -> Columns:
@@ -181,12 +186,12 @@ def _faults(contract: Contract, records: Sequence[object]) -> Iterator[Fault]:
         for name, column, needed in asked:
             problem = fault_of_value(column, record[name], needed) if name in record else "is missing"
             if problem:
-                yield Fault(row, name, problem, mend_of(column))
+                yield Fault(row, name, problem, hint_of(column))
         if not record.keys() <= names:
             yield from _unknown_columns(contract, row, record)
 
 
-def mend_of(column: Column) -> str:
+def hint_of(column: Column) -> str:
     """What a bad value of a column should be instead."""
     return f"Give {column.expected}{' or null' if column.nullable else ''}"
 
@@ -197,10 +202,10 @@ def _unknown_columns(contract: Contract, row: int, record: Mapping[str, Any]) ->
         if name not in contract.names:
             shown = name[:_NAME_SHOWN]
             near = get_close_matches(shown, missing, n=1, cutoff=0.6)
-            mend = (
+            hint = (
                 f"Did you mean '{near[0]}'?" if near else f"Leave it out. The model takes {', '.join(contract.names)}"
             )
-            yield Fault(row, shown, "is not a column of this model", mend)
+            yield Fault(row, shown, "is not a column of this model", hint)
 
 
 def _array(column: Column, records: Sequence[Any]) -> np.ndarray:
@@ -246,8 +251,8 @@ def check_columns(contract: Contract, given: Mapping[str, Values]) -> Checked:
             found += [(row, place, problem) for row in rows.tolist()]
         values[missing] = math.nan  # in text columns too, as in training
         columns[column.name] = values
-    names, mends = contract.names, [mend_of(column) for column in contract.columns]
-    return Checked(columns, bad, [Fault(row, names[at], problem, mends[at]) for row, at, problem in sorted(found)])
+    names, hints = contract.names, [hint_of(column) for column in contract.columns]
+    return Checked(columns, bad, [Fault(row, names[at], problem, hints[at]) for row, at, problem in sorted(found)])
 
 
 def _as_graphs(column: Column, given: Values) -> Values:
@@ -272,5 +277,5 @@ def faults_of_answers(prediction: Prediction) -> list[Fault]:
     """The rows that the model has no finite answer for."""
     numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
     rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
-    mend = "Give values nearer to those that the model was trained on"
-    return [Fault(row, None, "has no finite answer", mend) for row in rows]
+    hint = "Give values nearer to those that the model was trained on"
+    return [Fault(row, None, "has no finite answer", hint) for row in rows]

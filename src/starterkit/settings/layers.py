@@ -159,9 +159,9 @@ def _not_in_yaml(name: str, key: Key, value: object) -> Iterator[SettingsError]:
     setting = known.get(key[:2]) or known.get(key[:1])
     if setting and not may_stand_in_yaml(setting):
         variable = variable_of(key)
-        mend = f"Remove it and set {variable}" if variable in variables() else "Remove it"
-        mend += f", or write it to the file secrets/{variable}" if is_secret(setting) else ""
-        yield SettingsError(f"{name}: {dotted} may not be set in YAML", mend)
+        hint = f"Remove it and set {variable}" if variable in variables() else "Remove it"
+        hint += f", or write it to the file secrets/{variable}" if is_secret(setting) else ""
+        yield SettingsError(f"{name}: {dotted} may not be set in YAML", hint)
     elif isinstance(value, str) and has_password(value):
         what = f"{name}: {dotted} holds a password, and secrets never come from YAML"
         yield SettingsError(what, "Take the password out and give it as an environment variable")
@@ -218,12 +218,12 @@ def _is_ours(name: str) -> bool:
 def _unknown_name(name: str, folder: str, known: Iterable[str]) -> SettingsError:
     # All names of a section look alike, so only a slip of the pen counts as close.
     close = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    meant = f" (did you mean {close[0]}?)" if close else ""
     section = name.upper().partition("__")[0] + "__"
     sections = dict.fromkeys(one.partition("__")[0] + "__…" if "__" in one else one for one in known)
     allowed = [one for one in known if one.startswith(section)] or sections
-    mend = f"Remove or rename it; allowed are {', '.join(allowed)}"
-    return SettingsError(f"{folder}{name}: no setting has this name{hint}", mend)
+    hint = f"Remove or rename it; allowed are {', '.join(allowed)}"
+    return SettingsError(f"{folder}{name}: no setting has this name{meant}", hint)
 
 
 class _Texts(EnvSettingsSource):

@@ -47,8 +47,8 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
 
     def said(findings: Iterable[Finding]) -> list[SettingsError]:
         return [
-            SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", mend)
-            for key, what, mend in findings
+            SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", hint)
+            for key, what, hint in findings
         ]
 
     seen, loose = said(weaker(stage, settings.privacy)), said(_loose_ends(settings))
@@ -74,8 +74,8 @@ def _switched_off(settings: Settings) -> Iterator[Finding]:
     if settings.stage in (Stage.STAGING, Stage.PROD):
         for name, asked in settings.gate.checks.items():
             if not asked and name not in SWITCHABLE_CHECKS:
-                mend = f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}"
-                yield ("gate", "checks", name), "is false", mend
+                hint = f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}"
+                yield ("gate", "checks", name), "is false", hint
     if settings.stage is Stage.PROD and not settings.serving.require_api_key:
         yield ("serving", "require_api_key"), "is false", "Set it to true in config/prod.yaml"
 
@@ -123,8 +123,8 @@ def _unknown_key(key: Key, origin: str) -> SettingsError:
     model = model_at(tuple(above))
     known = [known for known, field in model.model_fields.items() if may_stand_in_yaml(field)] if model else []
     close = get_close_matches(name, known, n=1)
-    hint = f" (did you mean {'.'.join((*above, close[0]))}?)" if close else ""
-    what = f"{origin}: {'.'.join(key)} is not a setting{hint}"
+    meant = f" (did you mean {'.'.join((*above, close[0]))}?)" if close else ""
+    what = f"{origin}: {'.'.join(key)} is not a setting{meant}"
     return SettingsError(what, f"Remove or rename it; allowed are {', '.join(known)}")
 
 

@@ -27,8 +27,8 @@ def read_stage(environ: Mapping[str, str]) -> Stage:
     if name in list(Stage):
         return Stage(name)
     close = get_close_matches(name.strip().lower(), list(Stage), n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    meant = f" (did you mean {close[0]}?)" if close else ""
     raise SettingsError(
-        f"KIT_STAGE: this is not a stage{hint}",
+        f"KIT_STAGE: this is not a stage{meant}",
         f"Set it to one of {', '.join(Stage)}, or unset it for local",
     )

@@ -24,14 +24,14 @@ from starterkit.tracking.store import ADDRESS, LocalStore, address_of_database, 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# --- What MLflow and its store raise, in one line with the mend that fits.
+# --- What MLflow and its store raise, in one line with the hint that fits.
 
 NOT_MLFLOW = (
     "See which program has that port; the stack takes another by MLFLOW_PORT in .env, KIT_TRACKING__URI names it"
 )
 START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
 _AGAIN = "then give the command again"
-_MENDS = (
+_HINTS = (
     (r"Invalid Host header", "Add this name with its port to the server's --allowed-hosts, or change tracking.uri"),
     (
         r"error code 401\b|401 Client Error",
@@ -74,7 +74,7 @@ def explained(name: str) -> Generator[None, None, None]:
     except _failures(name) as error:
         reason = _TIMED_OUT.sub(r"no answer within \1 seconds", _RETRIED.sub(r"\1", _reason(error)))
         reason = mask(reason)[:300]
-        raise TrackingError(f"MLflow at {name} failed: {reason}", _mend(name, reason, error)) from error
+        raise TrackingError(f"MLflow at {name} failed: {reason}", _hint(name, reason, error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -96,12 +96,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _mend(name: str, reason: str, error: Exception) -> str:
+def _hint(name: str, reason: str, error: Exception) -> str:
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
         return "Name one that is there; `starterkit ui` shows them"
-    for sign, mend in _MENDS:
+    for sign, hint in _HINTS:
         if re.search(sign, reason, re.IGNORECASE):
-            return mend
+            return hint
     if name.startswith(ADDRESS):
         return "See that the file is whole and can be written, or move it away to begin with an empty store"
     return START

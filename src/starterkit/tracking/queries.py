@@ -151,6 +151,6 @@ def check_round_trip(connection: Connection) -> str:
     ours = version("mlflow")
     theirs = "" if connection.artifacts else ask_version(connection.uri, connection.name)
     if theirs[:1].isdigit() and theirs != ours:  # a gateway in front may answer with a page of its own
-        mend = "Install the same version on both sides; requirements.txt pins the client's"
-        raise TrackingError(f"the server runs MLflow {theirs}, the client {ours}", mend)
+        hint = "Install the same version on both sides; requirements.txt pins the client's"
+        raise TrackingError(f"the server runs MLflow {theirs}, the client {ours}", hint)
     return f"MLflow {ours}, an artifact was written and read back"

@@ -131,8 +131,8 @@ class ModelRegistry:
                 return candidate
         if not found:
             raise UnknownVersion(f"registered model '{self.model}' has no version", "Run `starterkit run` first")
-        mend = f"Name one of {', '.join(reversed([str(candidate.number) for candidate in found[:_NAMED]]))}"
-        raise UnknownVersion(f"registered model '{self.model}' has no version {number}", mend)
+        hint = f"Name one of {', '.join(reversed([str(candidate.number) for candidate in found[:_NAMED]]))}"
+        raise UnknownVersion(f"registered model '{self.model}' has no version {number}", hint)
 
     def find(self, name: str) -> Version:
         """A version by what a person calls it: a number, or ``champion``.
@@ -228,8 +228,8 @@ class ModelRegistry:
         with explained(self.connection.name):
             folder = Path(mlflow.artifacts.download_artifacts(address_of(version), dst_path=str(into)))
         if not (folder / CONTRACT_FILE).exists():
-            mend = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
-            raise ContractError(f"the files of {version} are gone from MLflow's artifacts", mend)
+            hint = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
+            raise ContractError(f"the files of {version} are gone from MLflow's artifacts", hint)
         return folder
 
 

@@ -168,8 +168,8 @@ class LocalStore:
                     behind.append(earlier)
                 elif not os.path.exists(before):  # noqa: PTH110  # Path.exists raises where it may not look
                     what = f"the artifacts of {self.database.name} are neither in {self.artifacts} nor in {before}"
-                    mend = f"Bring the folder {self.artifacts.name} back, or move {self.database.name} away to begin"
-                    raise TrackingError(what, f"{mend} with an empty store")
+                    hint = f"Bring the folder {self.artifacts.name} back, or move {self.database.name} away to begin"
+                    raise TrackingError(what, f"{hint} with an empty store")
         return behind
 
     def follow(self, earlier: list[str]) -> None:
@@ -204,8 +204,8 @@ class LocalStore:
             if "locked" not in str(error):
                 raise TrackingError(f"{self.database.name} cannot be opened: {error}", _EMPTY_OR_BACK) from error
             who = holder_of(self.database) or "another program"
-            mend = "Wait for it or end it, then give the command again"
-            raise TrackingError(f"{self.database.name} is locked by {who} for more than {wait:g} s", mend) from error
+            hint = "Wait for it or end it, then give the command again"
+            raise TrackingError(f"{self.database.name} is locked by {who} for more than {wait:g} s", hint) from error
         except sqlite3.DatabaseError as error:
             raise TrackingError(f"{self.database.name} is damaged: {error}", _EMPTY_OR_BACK) from error
 

@@ -61,8 +61,8 @@ def naive_baseline(task: Task, training: Rows) -> "BaseEstimator":
 
 _QUOTED = re.compile(r"(np\.\w+\()?['\"\[{]")
 
-_ANY_MEND = "Add an imputer or an encoder to the estimator, or change the schema"
-_MENDS = {
+_ANY_HINT = "Add an imputer or an encoder to the estimator, or change the schema"
+_HINTS = {
     "Invalid classes inferred": "XGBoost wants classes that are numbered from 0 on: let load() number them",
     "early stopping": "Leave early stopping out: the kit keeps no further rows for it",
 }
@@ -81,14 +81,14 @@ def refusals(what: str) -> Iterator[None]:
     except InvalidParameterError as error:
         raise ProblemError(f"the estimator refuses a parameter: {error}", "Change training.params in config") from error
     except (ValueError, TypeError) as error:
-        mend = next((mend for words, mend in _MENDS.items() if words in str(error)), _ANY_MEND)
-        raise DataError(f"{what}: {unquoted(error)}", mend) from error
+        hint = next((hint for words, hint in _HINTS.items() if words in str(error)), _ANY_HINT)
+        raise DataError(f"{what}: {unquoted(error)}", hint) from error
     except (KitError, OSError, MemoryError):
         raise
     except Exception as error:
         if type(error).__module__.startswith("lightgbm."):
-            mend = "Change the target, the columns' names or the estimator's parameters"
-            raise DataError(f"{what}: {unquoted(error)}", mend) from error
+            hint = "Change the target, the columns' names or the estimator's parameters"
+            raise DataError(f"{what}: {unquoted(error)}", hint) from error
         what = f"the project's estimator fails with {type(error).__name__} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code") from error
 

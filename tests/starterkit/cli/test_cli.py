@@ -74,10 +74,10 @@ def test_champion_whose_files_are_gone_is_named_in_the_last_line(run: Run, train
     shutil.rmtree(trained / "mlartifacts")
     done = run(trained, "run")
     assert done.returncode == 1
-    what, mend = done.stderr.splitlines()[-2:]
+    what, hint = done.stderr.splitlines()[-2:]
     assert what.startswith("error: the gate refused local.diabetes version 2 (champion): ")
     assert "the files of local.diabetes version 1 are gone" in what
-    assert "Bring them back" in mend
+    assert "Bring them back" in hint
 
 
 def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) -> None:

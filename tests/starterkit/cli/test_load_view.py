@@ -50,7 +50,7 @@ def test_a_limit_that_does_not_hold_is_refused_and_kept(trained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "what", "mend"),
+    ("environ", "what", "hint"),
     [
         ({"KIT_SERVING__PROVIDERS": '["cuda"]'}, "execution provider 'cuda' is not there", ""),
         (
@@ -60,11 +60,11 @@ def test_a_limit_that_does_not_hold_is_refused_and_kept(trained: Path) -> None:
         ),
     ],
 )
-def test_an_api_that_cannot_start_says_why(trained: Path, environ: dict[str, str], what: str, mend: str) -> None:
+def test_an_api_that_cannot_start_says_why(trained: Path, environ: dict[str, str], what: str, hint: str) -> None:
     done = loadtest(trained, **environ)
     assert done.returncode == 1
     assert f"error: the API did not start: {what}" in done.stderr
-    assert mend in done.stderr
+    assert hint in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -110,7 +110,7 @@ def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) 
 
 
 @pytest.mark.parametrize(
-    ("done", "what", "mend"),
+    ("done", "what", "hint"),
     [
         (outcome({"data_digest": "x"}, OTHER, deterministic=True), "not the same data", "data/rows.csv"),
         (
@@ -124,11 +124,11 @@ def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) 
         (outcome({}, None, failure="the estimator refuses"), "the estimator refuses", "--keep"),
     ],
 )
-def test_reason_names_the_cause_and_the_mend(done: Reproduction, what: str, mend: str) -> None:
+def test_reason_names_the_cause_and_the_hint(done: Reproduction, what: str, hint: str) -> None:
     said = origins.reason(done)
     assert what in said[0]
     assert said[0].startswith("local.x version 3 was not reproduced: ")
-    assert mend in said[1]
+    assert hint in said[1]
 
 
 @pytest.mark.parametrize(

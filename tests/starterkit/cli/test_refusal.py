@@ -17,7 +17,7 @@ VERSION = Version(model="local.p", number=2, run="r", tags={}, created=datetime.
 PASSED = Verdict(check="parity", passed=True, reason="all alike")
 WORSE = Verdict(check="limit rmse", passed=False, reason="rmse 70, at most 65 allowed")
 HEAVY = Verdict(check="size", passed=False, reason="9 MB, the champion 1 MB")
-GONE = Verdict(check="champion", passed=False, reason="its files are gone", mend="Bring them back")
+GONE = Verdict(check="champion", passed=False, reason="its files are gone", hint="Bring them back")
 IMPROVE = "mprove the model, or change the limits in config if they are wrong."
 
 
@@ -33,7 +33,7 @@ IMPROVE = "mprove the model, or change the limits in config if they are wrong."
         ),
     ],
 )
-def test_lone_reason_and_known_mend_stand_in_the_closing_line(refused: list[Verdict], said: str) -> None:
+def test_lone_reason_and_known_hint_stand_in_the_closing_line(refused: list[Verdict], said: str) -> None:
     told = refusal(Judgement(VERSION, Decision((PASSED, *refused)), None, EvidenceRecord({})))
     assert str(told) == f"the gate refused local.p version 2 {said}"
 

@@ -17,10 +17,10 @@ def test_a_taken_port_is_told_with_the_option_that_names_another(run, repository
         other.listen()
         done = run(repository, "ui", "--port", str(port))
     assert done.returncode == 2
-    what, mend = done.stderr.splitlines()[-2:]
+    what, hint = done.stderr.splitlines()[-2:]
     assert what == f"error: 127.0.0.1 port {port} cannot be had: Address already in use."
-    assert "--port" in mend
-    assert "KIT_SERVING__PORT" not in mend  # which is the API's
+    assert "--port" in hint
+    assert "KIT_SERVING__PORT" not in hint  # which is the API's
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
 LINES = 2
-"""An error, and its mend."""
+"""An error, and its hint."""
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_file_that_was_edited_by_hand_is_refused(prepared: Any) -> None:
     edit(prepared.file)
     error = refused(prepared)
     assert error.what == "data/test/diabetes.parquet is not the file that was prepared: it was altered"
-    assert error.mend == f"Run {COMMAND}"
+    assert error.hint == f"Run {COMMAND}"
 
 
 def test_proof_that_was_edited_to_fit_is_refused_too(prepared: Any) -> None:
@@ -49,7 +49,7 @@ def test_proof_that_was_edited_to_fit_is_refused_too(prepared: Any) -> None:
     forge(prepared)
     error = refused(prepared)
     assert "was altered: its signature is not the key's" in error.what
-    assert COMMAND in error.mend
+    assert COMMAND in error.hint
 
 
 def forge(house: Any, **changes: Any) -> None:
@@ -70,8 +70,8 @@ def test_lost_key_is_named(prepared: Any) -> None:
     prepared.key.unlink()
     error = refused(prepared)
     assert error.what == "data/test/diabetes.parquet cannot be checked: the masking key is not here"
-    assert "Set KIT_PRIVACY__KEY, or the file secrets/KIT_PRIVACY__KEY, to the key it was prepared with" in error.mend
-    assert COMMAND in error.mend
+    assert "Set KIT_PRIVACY__KEY, or the file secrets/KIT_PRIVACY__KEY, to the key it was prepared with" in error.hint
+    assert COMMAND in error.hint
     assert not prepared.key.exists()  # a new one would hide the loss
     assert len(prepared.read(KIT_PRIVACY__KEY=key)) == 442
 
@@ -79,7 +79,7 @@ def test_lost_key_is_named(prepared: Any) -> None:
 def test_wrong_key_is_named(prepared: Any) -> None:
     error = refused(prepared, KIT_PRIVACY__KEY=secrets.token_hex(32))
     assert error.what == "data/test/diabetes.parquet was prepared with another masking key"
-    assert "KIT_PRIVACY__KEY" in error.mend
+    assert "KIT_PRIVACY__KEY" in error.hint
 
 
 def test_new_key_and_new_data_go_together(prepared: Any) -> None:
@@ -105,7 +105,7 @@ def test_stricter_stage_refuses_a_weaker_policy(prepared: Any) -> None:
 def test_another_stage_refuses_it(prepared: Any, stage: str) -> None:
     error = refused(prepared, stage)
     assert error.what == f"data/test/diabetes.parquet was prepared for stage test, and this is {stage}"
-    assert f"--for {stage} --to data/test/diabetes.parquet" in error.mend
+    assert f"--for {stage} --to data/test/diabetes.parquet" in error.hint
 
 
 class Older(Patients):
@@ -141,24 +141,24 @@ def test_proof_that_is_none_is_named(prepared: Any, text: str) -> None:
     prepared.proof.write_text(text)
     error = refused(prepared)
     assert error.what == "the proof diabetes.proof.json is not one that this kit wrote"
-    assert COMMAND in error.mend
+    assert COMMAND in error.hint
 
 
 def test_without_a_proof_it_is_not_loaded(prepared: Any) -> None:
     prepared.proof.unlink()
     error = refused(prepared)
     assert error.what.endswith("raw, and data/test/diabetes.parquet has no proof that they are treated")
-    assert COMMAND in error.mend
+    assert COMMAND in error.hint
 
 
 def test_missing_file_is_mended_by_the_command(house: Any) -> None:
     error = refused(house)
     assert error.what.endswith("data/test/diabetes.parquet does not exist")
-    assert error.mend == f"Run {COMMAND}"
+    assert error.hint == f"Run {COMMAND}"
     error = refused(house, "test", "data/elsewhere.parquet")
-    assert error.mend == "Run `KIT_STAGE=local starterkit data prepare --for test --to data/elsewhere.parquet`"
+    assert error.hint == "Run `KIT_STAGE=local starterkit data prepare --for test --to data/elsewhere.parquet`"
     error = refused(house, "test", "data/diabetes.csv")
-    assert error.mend == f"Run {COMMAND}, and set data.source to data/test/diabetes.parquet in config/test.yaml"
+    assert error.hint == f"Run {COMMAND}, and set data.source to data/test/diabetes.parquet in config/test.yaml"
 
 
 def test_sample_for_staging_is_checked_too(house: Any) -> None:

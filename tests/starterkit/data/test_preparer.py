@@ -111,7 +111,7 @@ def test_three_rows_are_not_mocked_and_nothing_is_left(house: Any) -> None:
     source.write_text("".join(lines[:4]))
     with pytest.raises(DataError, match="made-up rows cannot be drawn from 3 rows") as raised:
         house.prepare(sensitive="mock")
-    assert "at least 50" in raised.value.mend
+    assert "at least 50" in raised.value.hint
     assert not house.file.parent.exists()
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house: Any, 
     (house.root / "data" / "diabetes.csv").unlink()
     with pytest.raises(UserError, match=words) as raised:
         house.prepare(**given)
-    assert raised.value.mend
+    assert raised.value.hint
 
 
 def test_the_source_is_never_overwritten(house: Any) -> None:

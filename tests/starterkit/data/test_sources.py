@@ -126,7 +126,7 @@ def test_a_broken_file_is_one_clear_error(
     with pytest.raises(DataError) as refusal:
         DatasetReader(problem, settings(name), tmp_path, Stage.LOCAL).read()
     assert named in refusal.value.what
-    assert refusal.value.mend
+    assert refusal.value.hint
     assert "\n" not in str(refusal.value)
     assert "Miller" not in str(refusal.value)
 
@@ -171,7 +171,7 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(
     with pytest.raises(DataError) as refusal:
         DatasetReader(diabetes.problem(lambda: None), settings(address, query), warehouse, Stage.LOCAL).read()
     assert named in str(refusal.value)
-    assert refusal.value.mend
+    assert refusal.value.hint
     for secret in (PASSWORD, "hidden", "correct", "SELECT hidden"):
         assert secret not in str(refusal.value)
     assert not (warehouse / "gone.db").exists()

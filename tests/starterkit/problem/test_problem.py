@@ -1,4 +1,4 @@
-"""A `Problem` that contradicts itself is refused when it is made, by name and with a mend."""
+"""A `Problem` that contradicts itself is refused when it is made, by name and with a hint."""
 
 import functools
 from typing import Any, Literal
@@ -103,7 +103,7 @@ def test_a_contradiction_is_refused_by_name(changes: dict[str, Any], named: str)
     with pytest.raises(ProblemError) as refusal:
         make(**changes)
     assert named in refusal.value.what
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @pytest.mark.parametrize("wrong", [{"fraction": 0.0}, {"fraction": 1.0}, {"fraction": -1.0}, {"cutoff": "31.1.2026"}])
@@ -139,7 +139,7 @@ def test_a_wrong_parameter_is_refused_by_name(given: dict[str, Any], named: str)
     with pytest.raises(ProblemError) as refusal:
         problem.build(problem.parameters(given, seed=0))
     assert named in refusal.value.what
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_a_whole_number_is_a_number() -> None:

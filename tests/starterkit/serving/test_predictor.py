@@ -65,7 +65,7 @@ def test_a_damaged_file_is_refused_by_name(folder: Path, name: str, damage: str)
         path.write_bytes(path.read_bytes()[: 100 if damage == "cut" else 0])
     with pytest.raises(ContractError, match=name) as refusal:
         Predictor(folder)
-    assert refusal.value.mend
+    assert refusal.value.hint
     assert "\n" not in str(refusal.value)
 
 

@@ -56,7 +56,7 @@ ALL = contract(NUMBER, COUNT, FLAG, TEXT)
 def faults(columns: Contract, *records: object) -> list[tuple[int, str | None, str, str]]:
     with pytest.raises(InvalidRecords) as refusal:
         read_records(columns, records)
-    return [(fault.row, fault.column, fault.problem, fault.mend) for fault in refusal.value.faults]
+    return [(fault.row, fault.column, fault.problem, fault.hint) for fault in refusal.value.faults]
 
 
 def test_values_become_one_array_a_column() -> None:

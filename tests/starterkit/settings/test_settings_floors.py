@@ -107,7 +107,7 @@ def test_every_loose_end_is_found(repository):
 
 
 @pytest.mark.parametrize(
-    ("stage", "said", "finding", "mend"),
+    ("stage", "said", "finding", "hint"),
     [
         ("dev", "sensitive: raw", "privacy.sensitive is raw, which dev", "generalise, mock or drop"),
         ("dev", "identifiers: pseudonymise", "privacy.identifiers is pseudonymise, which dev", "drop"),
@@ -116,13 +116,13 @@ def test_every_loose_end_is_found(repository):
         ("test", "columns: {age: raw}", "privacy.columns.age is raw, which test", "generalise or drop"),
     ],
 )
-def test_weaker_policy_is_refused_with_file_and_key(repository, stage, said, finding, mend):
+def test_weaker_policy_is_refused_with_file_and_key(repository, stage, said, finding, hint):
     path = f"config/{stage}.yaml"
     repository.write(path, (repository.root / path).read_text() + f"privacy: {{{said}}}\n")
     with pytest.raises(SettingsError) as caught:
         repository.read(KIT_STAGE=stage)
     assert str(caught.value).startswith(f"{path}: {finding}")
-    assert f"Set it to {mend}, or leave it out" in caught.value.mend
+    assert f"Set it to {hint}, or leave it out" in caught.value.hint
 
 
 def test_variable_is_named_where_it_says_so(repository):
@@ -157,7 +157,7 @@ def test_key_may_not_stand_in_yaml(repository):
     with pytest.raises(SettingsError) as caught:
         repository.read(KIT_STAGE="test")
     assert caught.value.what == "config/test.yaml: privacy.key may not be set in YAML"
-    mend = "Remove it and set KIT_PRIVACY__KEY, or write it to the file secrets/KIT_PRIVACY__KEY"
-    assert caught.value.mend == mend
+    hint = "Remove it and set KIT_PRIVACY__KEY, or write it to the file secrets/KIT_PRIVACY__KEY"
+    assert caught.value.hint == hint
     assert key not in str(caught.value)
     assert "key" not in json.loads(schema_text())["$defs"]["PrivacySettings"]["properties"]

@@ -114,7 +114,7 @@ def test_outside_a_repository_the_message_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"config/base.yaml") as caught:
         load_settings(environ={})
-    assert caught.value.mend == "Run this inside the repository"
+    assert caught.value.hint == "Run this inside the repository"
     assert str(tmp_path) not in str(caught.value)
 
 

@@ -257,7 +257,7 @@ def test_a_public_key_is_taken(repository):
 
 
 @pytest.mark.parametrize(
-    ("written", "environ", "mend"),
+    ("written", "environ", "hint"),
     [
         ({"config/local.yaml": None}, {}, "Bring it back"),
         ({"config/local.yaml": b"\xff"}, {}, "UTF-8"),
@@ -281,22 +281,22 @@ def test_a_public_key_is_taken(repository):
         ({}, {"KIT_STAGE": "prod", "KIT_SERVING__REQUIRE_API_KEY": "0"}, "config/prod.yaml"),
     ],
 )
-def test_a_refusal_says_what_to_do(repository, written, environ, mend):
+def test_a_refusal_says_what_to_do(repository, written, environ, hint):
     for name, text in written.items():
         if text is None:
             (repository.root / name).unlink()
         else:
             repository.write(name, text)
     found = refused(repository, **environ)
-    assert mend in found.mend
+    assert hint in found.hint
     assert "None" not in str(found)
 
 
 def test_a_secret_in_yaml_may_also_stand_in_a_file_and_the_stage_may_not(repository):
     repository.write("config/local.yaml", "tracking: {uri: 'http://t', token: x}")
-    assert refused(repository).mend.endswith("or write it to the file secrets/KIT_TRACKING__TOKEN")
+    assert refused(repository).hint.endswith("or write it to the file secrets/KIT_TRACKING__TOKEN")
     repository.write("config/local.yaml", "tracking: {uri: 'http://t'}\nstage: dev")
-    assert "secrets/" not in refused(repository).mend
+    assert "secrets/" not in refused(repository).hint
 
 
 def test_a_key_that_resembles_none_is_not_guessed(repository):
@@ -305,15 +305,15 @@ def test_a_key_that_resembles_none_is_not_guessed(repository):
 
 
 def test_a_name_of_no_section_is_told_the_sections_once(repository):
-    mend = refused(repository, KIT_FOO="1").mend
-    assert mend.count("KIT_SERVING__…") == 1
-    assert "KIT_SERVING__PORT" not in mend
+    hint = refused(repository, KIT_FOO="1").hint
+    assert hint.count("KIT_SERVING__…") == 1
+    assert "KIT_SERVING__PORT" not in hint
 
 
 def test_a_name_of_a_section_is_told_that_sections_names_alone(repository):
-    mend = refused(repository, kit_serving__prt="1").mend
-    assert "KIT_SERVING__PORT" in mend
-    assert "KIT_DATA__SOURCE" not in mend
+    hint = refused(repository, kit_serving__prt="1").hint
+    assert "KIT_SERVING__PORT" in hint
+    assert "KIT_DATA__SOURCE" not in hint
 
 
 def test_a_problem_alone_stands_alone():

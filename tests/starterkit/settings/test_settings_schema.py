@@ -19,8 +19,8 @@ def errors(values: object) -> list[str]:
 
 def test_the_schema_file_is_current():
     written = (CONFIG / "settings.schema.json").read_text(encoding="utf-8")
-    mend = "write starterkit.settings.schema_text() to config/settings.schema.json"
-    assert written == schema_text(), mend
+    hint = "write starterkit.settings.schema_text() to config/settings.schema.json"
+    assert written == schema_text(), hint
 
 
 def test_the_schema_itself_is_valid():

@@ -1,4 +1,4 @@
-"""What MLflow and the drivers raise becomes one line: the driver's words, no statement, and the mend that fits."""
+"""What MLflow and the drivers raise becomes one line: the driver's words, no statement, and the hint that fits."""
 
 import sqlite3
 
@@ -21,7 +21,7 @@ def of_mlflow(words: str) -> Exception:
 
 @pytest.mark.parametrize("wrapped", [of_driver, of_mlflow])
 @pytest.mark.parametrize(
-    ("words", "mend"),
+    ("words", "hint"),
     [
         ("database or disk is full", "Free space on the disk"),
         ("attempt to write a readonly database", "See that you may write it"),
@@ -31,33 +31,33 @@ def of_mlflow(words: str) -> Exception:
         ("something new", "See that the file is whole"),
     ],
 )
-def test_drivers_words_and_the_mend_that_fits(wrapped, words, mend):
+def test_drivers_words_and_the_hint_that_fits(wrapped, words, hint):
     with pytest.raises(TrackingError) as raised, explained("sqlite:///mlflow.db"):
         raise wrapped(words)
     assert raised.value.what == f"MLflow at sqlite:///mlflow.db failed: {words}"
-    assert mend in raised.value.mend
+    assert hint in raised.value.hint
     assert "Rumpelstilzchen" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "mend"),
+    ("answer", "hint"),
     [
         ("401 != 200. Response body: 'You are not authenticated. Please see …'", "KIT_TRACKING__PASSWORD"),
         ("403 != 200. Response body: 'Permission denied'", "This user may not do that"),
         ("x. 403 Client Error: Forbidden for url: http://s/artifacts/x. Response text: Permission denied", "This user"),
     ],
 )
-def test_a_user_whom_the_server_refuses_is_told_so(answer, mend):
+def test_a_user_whom_the_server_refuses_is_told_so(answer, hint):
     from mlflow.exceptions import MlflowException
 
     with pytest.raises(TrackingError) as raised, explained("http://localhost:5000"):
         raise MlflowException(
             f"API request to endpoint /api/2.0/mlflow/experiments/search failed with error code {answer}"
         )
-    assert mend in raised.value.mend
+    assert hint in raised.value.hint
 
 
-def test_a_name_that_the_server_was_not_told_has_its_own_mend():
+def test_a_name_that_the_server_was_not_told_has_its_own_hint():
     from mlflow.exceptions import MlflowException
 
     said = "Add this name with its port to the server's --allowed-hosts"
@@ -73,7 +73,7 @@ def test_server_that_fails_by_itself_is_told_in_short():
     with pytest.raises(TrackingError) as raised, explained("http://s:5000"):
         raise MlflowException(f"{long}Max retries exceeded with url: /api/{'x' * 300} {answer}")
     assert raised.value.what == "MLflow at http://s:5000 failed: too many 500 error responses"
-    assert "its disk may be full" in raised.value.mend
+    assert "its disk may be full" in raised.value.hint
 
 
 def test_machines_refusal_names_the_file():

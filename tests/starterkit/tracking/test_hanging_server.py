@@ -45,5 +45,5 @@ def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked:
     with pytest.raises(TrackingError) as raised, tracker.start("first"):
         pass
     assert raised.value.what == f"MLflow at {address} failed: no answer within 1 seconds"
-    assert "Start the server" in raised.value.mend
+    assert "Start the server" in raised.value.hint
     assert asked[1:] == ["GET /api/2.0/mlflow/experiments/get-by-name", "GET /version"]

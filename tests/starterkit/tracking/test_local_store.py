@@ -63,7 +63,7 @@ def test_damaged_database_is_named_and_left_alone(
     with pytest.raises(TrackingError, match=said) as raised:
         store.require_sound(1)
     assert "\n" not in str(raised.value)
-    assert "empty store" in raised.value.mend
+    assert "empty store" in raised.value.hint
     assert store.database.read_bytes() == spoiled
 
 
@@ -231,7 +231,7 @@ def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> N
         connect(load_settings(moved, {}).tracking, moved)
     for place in (moved, moved.with_name("earlier näme")):
         assert str(place / "mlartifacts") in raised.value.what
-    assert "Bring the folder mlartifacts back" in raised.value.mend
+    assert "Bring the folder mlartifacts back" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"])

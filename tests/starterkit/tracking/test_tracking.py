@@ -87,7 +87,7 @@ def test_dead_server_is_one_line_with_its_address(settings: Settings) -> None:
         with pytest.raises(TrackingError) as raised:
             connect(TrackingSettings(uri=address), settings.root)
     assert raised.value.what == f"MLflow at {address} does not answer: Connection refused"
-    assert "Start the server" in raised.value.mend
+    assert "Start the server" in raised.value.hint
 
 
 def test_password_in_an_address_is_never_shown(settings: Settings) -> None:

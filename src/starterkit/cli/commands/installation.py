@@ -88,7 +88,7 @@ def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="First settle a promotion that was killed half-way.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check the whole installation and name what fails, with its mend."""
+    """Check the whole installation and name what fails, with its hint."""
     from starterkit.cli.console import ProgressView, console, table
     from starterkit.progress import step
 
@@ -102,10 +102,10 @@ def doctor(
         examiner.mend()
     findings = examiner.examine()
     if as_json:
-        print_json([vars(finding) for finding in findings])
+        print_json([finding.content for finding in findings])
     else:
         words = {"well": Text("well", "green"), "warning": Text("look", "yellow"), "failing": Text("fails", "red")}
-        rows = [(words[f.state], f.item, f.text if f.state == "well" else f"{f.text}. {f.mend}.") for f in findings]
+        rows = [(words[f.state], f.item, f.text if f.state == "well" else f"{f.text}. {f.hint}.") for f in findings]
         console().print(table(rows))
     if any(finding.state == "failing" for finding in findings):
         raise typer.Exit(1)

@@ -83,8 +83,8 @@ def history(as_json: Json = False) -> None:
     entries, broken = ledger.entries(), ledger.find_break()
     print_json(history_as_json(registry.model, entries, broken)) if as_json else show_history(registry.model, entries)
     if broken:
-        mend = "Find out who changed MLflow's tags; docs/promotion.md says what can be told and what cannot"
-        raise Refused(f"the history of {registry.model} is broken: {broken.text}", mend)
+        hint = "Find out who changed MLflow's tags; docs/promotion.md says what can be told and what cannot"
+        raise Refused(f"the history of {registry.model} is broken: {broken.text}", hint)
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""Looks at the whole installation, changes nothing, and says what fails, with its mend."""
+"""Looks at the whole installation, changes nothing, and says what fails, with its hint."""

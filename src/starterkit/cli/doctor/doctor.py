@@ -49,7 +49,7 @@ class Doctor:
         try:
             layers = read_layers(self._root, self._environ)
         except SettingsError as error:
-            return (Finding("settings", "failing", error.what, error.mend),)
+            return (Finding("settings", "failing", error.what, error.hint),)
         findings = [well("settings", f"stage {layers.settings.stage}")]
         findings += [warning("settings", text, "Mend it before the next stage") for text in layers.warnings]
         failed: set[str] = set()
@@ -83,9 +83,9 @@ def _examine(examination: Examination, layers: Layers, failed: set[str]) -> Iter
     try:
         yield from examination.look(layers)
     except KitError as error:
-        yield Finding(item, "failing", error.what, error.mend)
+        yield Finding(item, "failing", error.what, error.hint)
     except OSError as error:
         foreseen = of_machine(error)
         if foreseen is None:
             raise
-        yield Finding(item, "failing", foreseen.what, foreseen.mend)
+        yield Finding(item, "failing", foreseen.what, foreseen.hint)

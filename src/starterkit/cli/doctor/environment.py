@@ -27,7 +27,12 @@ class Finding:
     item: str
     state: Literal["well", "warning", "failing"]
     text: str
-    mend: str = ""
+    hint: str = ""
+
+    @property
+    def content(self) -> dict[str, str]:
+        """For a script. Its keys are a format: `hint` is ``mend`` there."""
+        return {"item": self.item, "state": self.state, "text": self.text, "mend": self.hint}
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def well(item: str, text: str) -> Finding:
     return Finding(item, "well", text)
 
 
-def warning(item: str, text: str, mend: str) -> Finding:
-    return Finding(item, "warning", text, mend)
+def warning(item: str, text: str, hint: str) -> Finding:
+    return Finding(item, "warning", text, hint)
 
 
 # --- What the machine gives: space, the right to write, a port.
@@ -77,11 +82,11 @@ def disk(layers: Layers) -> Iterator[Finding]:
         if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             name = "the repository" if folder == root else f"{folder.name}/"
             what = f"{name} cannot be written: it {owner_of(folder)}"
-            mend = "Run this as its owner, or give yourself the right to write it"
+            hint = "Run this as its owner, or give yourself the right to write it"
             if folder.name == "data":  # it is only read
-                yield warning("disk", what, f"{mend}, if you mean to put data there")
+                yield warning("disk", what, f"{hint}, if you mean to put data there")
             else:
-                raise SettingsError(what, mend)
+                raise SettingsError(what, hint)
     yield well("disk", f"{shutil.disk_usage(root).free / 1e9:.0f} GB free, the repository can be written")
 
 
@@ -89,14 +94,14 @@ def api(layers: Layers) -> Iterator[Finding]:
     """The API has what the stage asks for, and a port to listen on."""
     serving = layers.settings.serving
     if serving.require_api_key and serving.api_key is None:
-        mend = "Set KIT_SERVING__API_KEY, or put it into secrets/KIT_SERVING__API_KEY"
-        raise SettingsError("the stage requires an API key and has none", mend)
+        hint = "Set KIT_SERVING__API_KEY, or put it into secrets/KIT_SERVING__API_KEY"
+        raise SettingsError("the stage requires an API key and has none", hint)
     try:
         require_port(serving.host, serving.port)
     except SettingsError as error:
         if "in use" not in error.what:
             raise
-        yield warning("API", error.what, error.mend)  # no fault where the one who has it is the API itself
+        yield warning("API", error.what, error.hint)  # no fault where the one who has it is the API itself
         return
     yield well("API", f"port {serving.port} is free")
 
@@ -122,9 +127,9 @@ def stack(layers: Layers) -> Iterator[Finding]:
     try:
         ask_version(uri, mask(uri))
     except TrackingError as error:
-        if error.mend == START:
-            what, mend = _reason(root)
-            raise TrackingError(f"{error.what}; {what}", mend) from error
+        if error.hint == START:
+            what, hint = _reason(root)
+            raise TrackingError(f"{error.what}; {what}", hint) from error
         if failing := _behind(root):  # Docker itself answers for a service that ends again and again
             raise TrackingError(*failing) from error
         raise
@@ -160,8 +165,8 @@ def _reason(root: Path) -> tuple[str, str]:
         if re.search("not a docker command|unknown (shorthand )?flag|unknown command", listed.stderr):
             return "Docker has no Compose here", f"Install its plugin, `docker compose`, 2.24 or newer, {_ELSEWHERE}"
         if "daemon" in said or "permission denied" in said:
-            mend = f"Start Docker (on Linux: `systemctl start docker`), and see that your user may use it, {_ELSEWHERE}"
-            return f"Docker does not answer: {said}", mend
+            hint = f"Start Docker (on Linux: `systemctl start docker`), and see that your user may use it, {_ELSEWHERE}"
+            return f"Docker does not answer: {said}", hint
         return f"`docker compose` fails: {said}", "See that docker-compose.yml and .env are whole"
     if failing := _failing(root, listed):
         return failing
@@ -181,8 +186,8 @@ def _failing(root: Path, listed: "subprocess.CompletedProcess[str]") -> tuple[st
         if name == "secrets" and state == "exited" and services[name].get("ExitCode") == 0:
             continue
         if state == "created" and name == "mlflow":
-            mend = "Free it, or set MLFLOW_PORT in .env and the same port in KIT_TRACKING__URI, then up again"
-            return "the service mlflow was never started: its port may be taken", mend
+            hint = "Free it, or set MLFLOW_PORT in .env and the same port in KIT_TRACKING__URI, then up again"
+            return "the service mlflow was never started: its port may be taken", hint
         failing = state != "running" or health == "unhealthy"
         if failing or (health != "healthy" and _told(root, name)):  # one that ends again and again is starting, too
             return _said(root, name, "failing" if state == "running" else state)

@@ -50,8 +50,8 @@ def runs(layers: Layers) -> Iterator[Finding]:
         if run.state == "dead":
             yield warning("runs", f"{named} was killed half-way", "The next `starterkit run` marks it")
         elif run.state == "unknown":
-            mend = f"If nobody works on it, end it: `mlflow runs delete --run-id {run.id}`"
-            yield warning("runs", f"{named} says it works, on another machine or before the last start", mend)
+            hint = f"If nobody works on it, end it: `mlflow runs delete --run-id {run.id}`"
+            yield warning("runs", f"{named} says it works, on another machine or before the last start", hint)
         working += run.state == "alive"
     yield well("runs", f"{working} at work now")
 
@@ -91,11 +91,11 @@ def versions(layers: Layers) -> Iterator[Finding]:
     for version in found:
         if version.number in former:  # one that was rolled back from is newer than the champion
             continue
-        mend = f"`starterkit promote --version {version.number}` asks the gate"
+        hint = f"`starterkit promote --version {version.number}` asks the gate"
         if version.number > now and "gate" not in version.tags:
-            yield warning("versions", f"{version} was registered and never judged", mend)
+            yield warning("versions", f"{version} was registered and never judged", hint)
         elif version.number > now and version.tags["gate"] == "passed":
-            yield warning("versions", f"{version} passed the gate and did not become champion", mend)
+            yield warning("versions", f"{version} passed the gate and did not become champion", hint)
     yield well("versions", f"{len(found)} registered" if found else _NONE_YET)
 
 
@@ -111,16 +111,16 @@ def champion(layers: Layers) -> Iterator[Finding]:
         yield well("champion", _NONE_YET)
         return
     if number not in {version.number for version in registry.versions()}:
-        mend = "`starterkit rollback --reason …` gives it to an earlier one, `promote --version …` to one that is there"
-        raise TrackingError(f"the alias '{CHAMPION}' points at version {number}, which is gone", mend)
+        hint = "`starterkit rollback --reason …` gives it to an earlier one, `promote --version …` to one that is there"
+        raise TrackingError(f"the alias '{CHAMPION}' points at version {number}, which is gone", hint)
     version = registry.version(number)
     try:
         registry.open(version)
     except ContractError as error:
-        raise TrackingError(f"{version} serves, but cannot be opened: {error.what}", error.mend) from error
+        raise TrackingError(f"{version} serves, but cannot be opened: {error.what}", error.hint) from error
     if told is not None and told != number:
-        mend = "If that was meant, `starterkit promote --version …` writes it down"
-        yield warning("champion", f"{version} serves, and the history says version {told}: the alias was moved", mend)
+        hint = "If that was meant, `starterkit promote --version …` writes it down"
+        yield warning("champion", f"{version} serves, and the history says version {told}: the alias was moved", hint)
     yield well("champion", f"{version} opens and gives its sample's answers")
 
 
@@ -130,7 +130,7 @@ def registry_of(layers: Layers) -> ModelRegistry:
 
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
 
-_MEND = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
+_HINT = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
 _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
 
 
@@ -148,7 +148,7 @@ def promotion(layers: Layers) -> Iterator[Finding]:
     elif lock:
         yield warning(item, f"a lock was left behind: {lock}", _UNLOCK)
     if intent and (lock is None or lock.over):
-        yield warning(item, f"{move_of(intent)} was killed half-way", _MEND)
+        yield warning(item, f"{move_of(intent)} was killed half-way", _HINT)
     if broken := ledger.find_break():
         yield Finding(
             item, "failing", f"the history is broken: {broken.text}", "`starterkit history` shows what is left"

@@ -70,8 +70,8 @@ def find_header(frame: pd.DataFrame, target: str, names: dict[str, str], where: 
     alike = {header.casefold(): header for header in headers}
     near = get_close_matches(target.casefold(), alike, n=1, cutoff=0.6)
     few = ", ".join(f"'{header[:40]}'" for header in headers[:8]) + (" …" if len(headers) > 8 else "")
-    mend = f"Did you mean '{alike[near[0]]}'?" if near else f"Name one of {few}"
-    raise DataError(f"{where} has no column '{target}'", mend.rstrip("?"))
+    hint = f"Did you mean '{alike[near[0]]}'?" if near else f"Name one of {few}"
+    raise DataError(f"{where} has no column '{target}'", hint.rstrip("?"))
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -278,11 +278,11 @@ def require_target(target: Sight, task: Task, where: str) -> None:
     if names_somebody(target.header, target.values):
         raise DataError(f"{what} says who somebody is", "Name another column")
     if task == "classification" and target.distinct > _MOST_CLASSES:
-        mend = "Name another column, or merge classes" + (", or add --task regression" if target.is_number else "")
+        hint = "Name another column, or merge classes" + (", or add --task regression" if target.is_number else "")
         many = f"{target.distinct} different values, and {_MOST_CLASSES} classes are the most"
         if target.kind == "text" and target.known.str.fullmatch(_WRITTEN).mean() > 0.5:
-            many, mend = "numbers that are written as texts", "Write each as in 1234.5, and leave out what is no number"
-        raise DataError(f"{what} has {many}", mend)
+            many, hint = "numbers that are written as texts", "Write each as in 1234.5, and leave out what is no number"
+        raise DataError(f"{what} has {many}", hint)
 
 
 def rare_classes(target: Sight) -> int:

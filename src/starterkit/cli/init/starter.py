@@ -231,13 +231,13 @@ def _tried(plan: Plan, given: Path) -> tuple[Plan, Trial]:
         with imported(plan) as problem:
             return plan, try_out(problem, read(problem, given))
     except (DataError, ProblemError) as error:
-        raise Undecided(given.name, [f"{error.what}: {error.mend}"]) from error
+        raise Undecided(given.name, [f"{error.what}: {error.hint}"]) from error
 
 
 def _checked(name: str) -> str:
     if _named(name) != name:
-        mend = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{_named(name)}'"
-        raise UserError(f"the name '{name}' will not do", mend)
+        hint = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{_named(name)}'"
+        raise UserError(f"the name '{name}' will not do", hint)
     return name
 
 

@@ -179,7 +179,7 @@ class Proof:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, name: str, mend: str) -> "Proof":
+    def from_json(cls, text: str | bytes, name: str, hint: str) -> "Proof":
         """Read a proof back.
 
         Raises
@@ -194,11 +194,11 @@ class Proof:
         except (ValueError, AttributeError, TypeError):
             known, said = False, {}
         if not known:
-            raise DataError(f"the proof {name} is not one that this kit wrote", mend)
+            raise DataError(f"the proof {name} is not one that this kit wrote", hint)
         return cls(**said)
 
     def check(
-        self, name: str, digest: str, policy: Policy, schema_digest: str, key: StageKey | None, mend: str
+        self, name: str, digest: str, policy: Policy, schema_digest: str, key: StageKey | None, hint: str
     ) -> None:
         """See that the data file of this name and digest is what a stage with this policy may load.
 
@@ -211,25 +211,25 @@ class Proof:
         body, treated = self._body(), not policy.is_raw
         weak = policy.weakest_of(self.policy)
         if self.seal != hashlib.sha256(body).hexdigest():
-            raise DataError(f"the proof of {name} was altered", mend)
+            raise DataError(f"the proof of {name} was altered", hint)
         if self.file_digest != digest:
-            raise DataError(f"{name} is not the file that was prepared: it was altered", mend)
+            raise DataError(f"{name} is not the file that was prepared: it was altered", hint)
         if self.stage != policy.stage:
-            raise DataError(f"{name} was prepared for stage {self.stage}, and this is {policy.stage}", mend)
+            raise DataError(f"{name} was prepared for stage {self.stage}, and this is {policy.stage}", hint)
         if self.schema_digest != schema_digest:
-            raise DataError(f"{name} was prepared for another schema or holdout", mend)
+            raise DataError(f"{name} was prepared for another schema or holdout", hint)
         if weak:
             did, asked = self.policy.get(weak, "raw"), policy.treatments[weak]
-            raise DataError(f"{name} was prepared under a weaker policy: '{weak}' is {did}, not {asked}", mend)
+            raise DataError(f"{name} was prepared under a weaker policy: '{weak}' is {did}, not {asked}", hint)
         if treated and self.key and key is None:
-            restore = f"Set {KEY_NAME}, or the file {KEY_FILE}, to the key it was prepared with, or {_lower(mend)}"
+            restore = f"Set {KEY_NAME}, or the file {KEY_FILE}, to the key it was prepared with, or {_lower(hint)}"
             raise DataError(f"{name} cannot be checked: the masking key is not here", restore)
         if self.key and key and self.key != key.fingerprint:
-            restore = f"Set {KEY_NAME} to the key it was prepared with, or {_lower(mend)}"
+            restore = f"Set {KEY_NAME} to the key it was prepared with, or {_lower(hint)}"
             raise DataError(f"{name} was prepared with another masking key", restore)
         signed = key is not None and hmac.compare_digest(self.signature, key.signature(body))
         if not signed and (treated or (self.key and key)):
-            raise DataError(f"the proof of {name} was altered: its signature is not the key's", mend)
+            raise DataError(f"the proof of {name} was altered: its signature is not the key's", hint)
 
     def _body(self) -> bytes:
         said = asdict(self) | {"seal": "", "signature": ""}

@@ -168,8 +168,8 @@ class Policy:
             if column.role == "target" and not has_bands(column):
                 raise DataError(f"{unseen}, and a class has no bands", ELSEWHERE)
             if not (has_bands(column) or column.categories or column.type == "boolean"):
-                mend = "Give it `ge` and `le`, or `isin`, in the schema, or leave it out of it"
-                raise DataError(f"{unseen}, and without bounds it has no bands", mend)
+                hint = "Give it `ge` and `le`, or `isin`, in the schema, or leave it out of it"
+                raise DataError(f"{unseen}, and without bounds it has no bands", hint)
 
     def _refuse(self, column: Column) -> None:
         treatment, floor = self.treatments[column.name], FLOORS[self.stage]
@@ -203,6 +203,6 @@ def _refuse_unknown(asked: Mapping[str, Treatment], columns: tuple[Column, ...])
     for name in asked:
         if name not in names:
             close = get_close_matches(name, names, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            what = f"privacy.columns names '{name}', which the schema lacks{hint}"
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            what = f"privacy.columns names '{name}', which the schema lacks{meant}"
             raise SettingsError(what, f"Rename or remove it; the schema has {', '.join(names)[:300]}")

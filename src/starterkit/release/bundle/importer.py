@@ -91,7 +91,7 @@ def opened(file: Path, name: str, trusted: Iterable[str], progress: Progress = s
 
 
 def _open(file: Path, name: str, trusted: Iterable[str], folder: Path) -> Opened:
-    mend = "Name the file that `starterkit bundle` wrote"
+    hint = "Name the file that `starterkit bundle` wrote"
     try:
         with ZipFile(file) as bundle:
             entries = _entries(bundle)
@@ -103,11 +103,11 @@ def _open(file: Path, name: str, trusted: Iterable[str], folder: Path) -> Opened
             for path, sealed in manifest.files.items():
                 _unpack(bundle, entries[path], sealed, folder / path)
     except FileNotFoundError:
-        raise UserError(f"there is no file {file}", mend) from None
+        raise UserError(f"there is no file {file}", hint) from None
     except IsADirectoryError:
-        raise UserError(f"{file} is a folder", mend) from None
+        raise UserError(f"{file} is a folder", hint) from None
     except (BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError):
-        raise UserError(f"{file} is no bundle, or not a whole one", f"{mend}, or copy it again") from None
+        raise UserError(f"{file} is no bundle, or not a whole one", f"{hint}, or copy it again") from None
     return Opened(
         manifest=manifest,
         digest=hashlib.sha256(text).hexdigest(),

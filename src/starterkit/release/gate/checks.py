@@ -69,13 +69,13 @@ class PolicyKept(Check):
             return Verdict(check=self.name, passed=False, reason="nobody said which stage this is")
         if lineage.stage != origin:
             reason = f"it was trained in stage {lineage.stage}, and only versions of stage {origin} may come here"
-            return Verdict(check=self.name, passed=False, reason=reason, mend=f"Train it in stage {origin}")
+            return Verdict(check=self.name, passed=False, reason=reason, hint=f"Train it in stage {origin}")
         names = dict.fromkeys([*evidence.policy, *lineage.policy])
         pairs = {name: (lineage.policy.get(name, "raw"), evidence.policy.get(name, "raw")) for name in names}
         others = [f"'{name}' {TREATED[was]}, now {TREATED[now]}" for name, (was, now) in pairs.items() if was != now]
         if others:
             reason = f"the stage shows other data now: {', '.join(others)}"
-            return Verdict(check=self.name, passed=False, reason=reason, mend="Train it again under today's policy")
+            return Verdict(check=self.name, passed=False, reason=reason, hint="Train it again under today's policy")
         treated = ", ".join(f"'{name}' {TREATED[treatment]}" for name, treatment in lineage.policy.items())
         return Verdict(
             check=self.name, passed=True, reason=f"trained in stage {origin}, {treated or 'every column raw'}"

@@ -84,8 +84,8 @@ class Gate:
         for name in settings.checks:
             if name not in names:
                 near = get_close_matches(name, names, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                raise SettingsError(f"gate.checks.{name} is no check{hint}", f"Name one of {', '.join(names)}")
+                meant = f" (did you mean {near[0]}?)" if near else ""
+                raise SettingsError(f"gate.checks.{name} is no check{meant}", f"Name one of {', '.join(names)}")
         self._off = frozenset(name for name, asked in settings.checks.items() if not asked)
 
     def decide(self, evidence: Evidence) -> Decision:
@@ -108,7 +108,7 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
     try:
         verdict = check.judge(evidence)
     except KitError as error:  # a metric of the project's own that fails for some of the rows
-        return Verdict(check=name, passed=False, reason=error.what, mend=error.mend)
+        return Verdict(check=name, passed=False, reason=error.what, hint=error.hint)
     except Exception as error:  # a project's own check may fail in any way, and a check that fails refuses
         # Without its message, which could repeat a person's value.
         reason = f"the check itself failed: {type(error).__name__} ({place_of(error)})"

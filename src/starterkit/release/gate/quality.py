@@ -64,7 +64,7 @@ class BetterThanBaseline(Check):
         passed = sure or (found.outcome != "worse" and self._undecided == "pass")
         if not sure:
             reason += (
-                f" on {_units(evidence, found)}: {_in_words(found)}{_mend(found, self._rule, passed, 'Hold out more')}"
+                f" on {_units(evidence, found)}: {_in_words(found)}{_hint(found, self._rule, passed, 'Hold out more')}"
             )
         return Verdict(
             check=self.name,
@@ -96,7 +96,7 @@ class NotWorseThanChampion(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         fault = evidence.champion_fault
         if fault is not None:
-            return Verdict(check=self.name, passed=False, reason=fault.what, mend=fault.mend)
+            return Verdict(check=self.name, passed=False, reason=fault.what, hint=fault.hint)
         if evidence.champion is None:
             return Verdict(check=self.name, passed=True, reason="no champion yet: this is the first")
         found = compare_with_champion(evidence, self._rule)
@@ -107,7 +107,7 @@ class NotWorseThanChampion(Check):
         if evidence.champion_overlap is not None and evidence.champion_overlap.trained_on:
             reason += f". The champion was trained on {evidence.champion_overlap.trained_on} of them, which flatters it"
         if undecided:
-            reason += _mend(found, self._rule, passed)
+            reason += _hint(found, self._rule, passed)
         return Verdict(
             check=self.name,
             passed=passed,
@@ -200,7 +200,7 @@ def _in_words(found: Comparison) -> str:
     return f"{ends[0]} to {ends[1]}, at most {found.margin:.3g} worse allowed"
 
 
-def _mend(found: Comparison, rule: Rule, passed: bool, mend: str = "Hold out more, or raise gate.tolerance") -> str:
+def _hint(found: Comparison, rule: Rule, passed: bool, hint: str = "Hold out more, or raise gate.tolerance") -> str:
     if found.units < rule.min_rows:
         needed = f"at least {rule.min_rows} are needed (gate.min_rows)"
     elif found.differing < LEAST_DIFFERING:
@@ -209,4 +209,4 @@ def _mend(found: Comparison, rule: Rule, passed: bool, mend: str = "Hold out mor
         needed = f"about {found.needed:,} would tell"
     else:
         needed = "more would tell"
-    return f". Not enough rows: {needed}. " + ("Let pass by gate.undecided" if passed else mend)
+    return f". Not enough rows: {needed}. " + ("Let pass by gate.undecided" if passed else hint)

@@ -39,16 +39,16 @@ class Checkout:
             raise UserError(what, "Install git, and work in a clone of the repository")
         shallow = (git(settings.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
         if git(settings.root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-            mend = f"Run `git fetch {'--unshallow' if shallow else '--all'}`, or ask whoever trained it to push it"
-            raise UserError(f"commit {commit[:12]} is not in this clone", mend)
+            hint = f"Run `git fetch {'--unshallow' if shallow else '--all'}`, or ask whoever trained it to push it"
+            raise UserError(f"commit {commit[:12]} is not in this clone", hint)
         code = self._code = folder / "code"
         quiet = ("-c", f"core.hooksPath={os.devnull}", "-c", "advice.detachedHead=false")
         # A shared clone finds all objects of the other, also those that no branch leads to, and writes nothing there.
         cloned = git(folder, *quiet, "clone", "--quiet", "--shared", "--no-checkout", top.rstrip("\n"), str(code))
         if cloned is None or git(code, *quiet, "checkout", "--quiet", "--detach", commit) is None:
             # git clones nothing of a shallow repository but what a branch leads to.
-            mend = "Run `git fetch --unshallow`" if shallow else "Look for room on the disk"
-            raise Refused(f"git cannot check out commit {commit[:12]} in {folder}", mend)
+            hint = "Run `git fetch --unshallow`" if shallow else "Look for room on the disk"
+            raise Refused(f"git cannot check out commit {commit[:12]} in {folder}", hint)
         self.root = code / prefix.rstrip("\n")
         there = (name for name in _RETRAIN if (self.root / "src" / f"{name.replace('.', '/')}.py").is_file())
         retrain = next(there, None)

@@ -32,7 +32,7 @@ class Cause:
     name: str
     same: bool | None
     text: str
-    mend: str = ""
+    hint: str = ""
 
 
 def compare(lineage: Lineage, facts: Mapping[str, Any]) -> tuple[Cause, ...]:
@@ -51,28 +51,28 @@ def _commit(lineage: Lineage) -> Cause:
 
 
 def _lock(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
-    mend, then = "Run `make env`, commit the lock, and train a new version", lineage.beside_lock
+    hint, then = "Run `make env`, commit the lock, and train a new version", lineage.beside_lock
     digest, now = facts.get("lock_digest", lineage.lock_digest), facts.get("beside_lock", then)
     if lineage.off_lock:
         packages = ", ".join(f"{name} {version}" for name, version in list(lineage.off_lock.items())[:_NAMED])
-        return Cause("lock", False, f"the environment was not the lock's when it was trained: {packages}", mend)
+        return Cause("lock", False, f"the environment was not the lock's when it was trained: {packages}", hint)
     if digest != lineage.lock_digest:
-        return Cause("lock", False, f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {digest[:12]}", mend)
+        return Cause("lock", False, f"{LOCK} was {lineage.lock_digest[:12]}, the commit has {digest[:12]}", hint)
     if other := other_parameters(then, now):
         pairs = (f"{name} {then.get(name, 'not there')} then, {now.get(name, 'not there')} now" for name in other)
-        mend = "Put it into the lock, and train a new version"
-        return Cause("lock", False, f"{LOCK} does not name {', '.join(pairs)}", mend)
+        hint = "Put it into the lock, and train a new version"
+        return Cause("lock", False, f"{LOCK} does not name {', '.join(pairs)}", hint)
     if then and "lock_digest" in facts and "beside_lock" not in facts:
         return Cause("lock", None, f"{LOCK} does not name {', '.join(then)}, which it was trained with")
     return Cause("lock", True if "lock_digest" in facts else None, digest[:12])
 
 
 def _data(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
-    mend = f"Bring back the rows that {lineage.data_source} had, or train a new version"
+    hint = f"Bring back the rows that {lineage.data_source} had, or train a new version"
     if "parameters" not in facts:
         return Cause("data", None, lineage.data_source)
     if "data_digest" not in facts:
-        return Cause("data", False, f"{lineage.data_source} cannot be had as it was", mend)
+        return Cause("data", False, f"{lineage.data_source} cannot be had as it was", hint)
     if facts["data_digest"] == lineage.data_digest:
         return Cause("data", True, f"{lineage.rows} rows of {lineage.data_source}, {lineage.data_digest[:12]}")
     text = f"{lineage.data_source}, {lineage.rows:,} rows then, {facts['rows']:,} now: {_moves(facts)}"
@@ -80,7 +80,7 @@ def _data(lineage: Lineage, facts: Mapping[str, Any]) -> Cause:
         text += "; those held out are the same"
     if any(f"/{name}".endswith(f"/{lineage.data_source}") for name in lineage.changed_files):
         text += "; the file was not committed as it was"
-    return Cause("data", False, text, mend)
+    return Cause("data", False, text, hint)
 
 
 def _moves(facts: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
     try:
         train_again(folder, facts)
     except KitError as error:
-        facts["error"] = {"what": error.what, "mend": error.mend}
+        facts["error"] = {"what": error.what, "mend": error.hint}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
 
 

@@ -88,8 +88,8 @@ def require_columns(name: str, present: Sequence[str], needed: Sequence[str], ad
         near = get_close_matches(missing[0].lower(), [other.lower() for other in others], n=1)
         close = [other for other in others if near and other.lower() == near[0]]
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        mend = f"Did you mean '{close[0]}'?" if close else f"The model takes {', '.join(needed)}"
-        raise DataError(f"{name} lacks the column '{missing[0]}'{more}", mend)
+        hint = f"Did you mean '{close[0]}'?" if close else f"The model takes {', '.join(needed)}"
+        raise DataError(f"{name} lacks the column '{missing[0]}'{more}", hint)
 
 
 # --- CSV files: commas, a header line, UTF-8 with or without a byte order mark.

@@ -64,8 +64,8 @@ class PartialFolder:
         except sqlite3.OperationalError as error:
             self._database.close()
             if "locked" in str(error) or not self._journal.exists():
-                mend = "Wait until it is done, or name another destination"
-                raise DataError(f"another process is writing {plan.destination}", mend) from None
+                hint = "Wait until it is done, or name another destination"
+                raise DataError(f"another process is writing {plan.destination}", hint) from None
             raise
         except sqlite3.DatabaseError:
             self._database.close()

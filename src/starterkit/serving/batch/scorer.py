@@ -220,7 +220,7 @@ def _in_order(
 
 def _refusal(name: str, fault: Fault) -> DataError:
     place = f"{name}, row {fault.row} (the first is 0)" + (f", column '{fault.column}'" if fault.column else "")
-    return DataError(f"{place}: {fault.problem}", f"{fault.mend}, or leave bad rows out with --bad-rows aside")
+    return DataError(f"{place}: {fault.problem}", f"{fault.hint}, or leave bad rows out with --bad-rows aside")
 
 
 def _side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
@@ -228,7 +228,7 @@ def _side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
     lines = csv.writer(text, lineterminator="\n")
     if with_header:
         lines.writerow(_SIDE_HEADER)
-    lines.writerows((name, fault.row, fault.column or "", fault.problem, fault.mend) for fault in faults)
+    lines.writerows((name, fault.row, fault.column or "", fault.problem, fault.hint) for fault in faults)
     return text.getvalue().encode()
 
 
@@ -241,9 +241,9 @@ def _look(path: Path) -> list[Any]:
 @contextmanager
 def _explained(destination: Path) -> Generator[None, None, None]:
     """Turn what the disk says into one line."""
-    mend = "Free space or make it writable, and give the command again: it goes on where it ended"
+    hint = "Free space or make it writable, and give the command again: it goes on where it ended"
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{destination} cannot be written: {reason}", mend) from error
+        raise DataError(f"{destination} cannot be written: {reason}", hint) from error

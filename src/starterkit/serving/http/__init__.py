@@ -1,1 +1,1 @@
-"""A model behind HTTP: JSON in, JSON out, every refusal with its mend."""
+"""A model behind HTTP: JSON in, JSON out, every refusal with its hint."""

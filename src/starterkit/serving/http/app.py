@@ -1,4 +1,4 @@
-"""`create_app`: a model behind HTTP. JSON in, JSON out, and each refusal as RFC 9457 problem details with its mend.
+"""`create_app`: a model behind HTTP. JSON in, JSON out, and each refusal as RFC 9457 problem details with its hint.
 
 No refusal repeats a value. A key that a client sent is repeated, cut short.
 """
@@ -7,7 +7,6 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -100,8 +99,8 @@ def require_key(settings: ServingSettings) -> bytes | None:
     if not settings.require_api_key:
         return None
     if settings.api_key is None:
-        mend = "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
-        raise SettingsError("serving.require_api_key is true and serving.api_key is not set", mend)
+        hint = "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
+        raise SettingsError("serving.require_api_key is true and serving.api_key is not set", hint)
     return settings.api_key.get_secret_value().encode()
 
 
@@ -130,8 +129,8 @@ _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
 class InvalidRequest(UserError):
     """A request that gets no answer, and the status that says why."""
 
-    def __init__(self, status: HTTPStatus, what: str, mend: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(what, mend)
+    def __init__(self, status: HTTPStatus, what: str, hint: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(what, hint)
         self.status = status
         self.headers = headers
 
@@ -150,8 +149,8 @@ async def read_body(request: Request, limit: int) -> bytes:
         what = "the body is not said to be JSON"
         raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, "Send the header Content-Type: application/json")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        what, mend = "the body is compressed", "Send it as it is, without the header Content-Encoding"
-        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, mend, {"Accept-Encoding": "identity"})
+        what, hint = "the body is compressed", "Send it as it is, without the header Content-Encoding"
+        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint, {"Accept-Encoding": "identity"})
     too_long = InvalidRequest(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", "Send fewer rows in a request"
     )
@@ -216,8 +215,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
-def _unprocessable(what: str, mend: str) -> InvalidRequest:
-    return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, mend)
+def _unprocessable(what: str, hint: str) -> InvalidRequest:
+    return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, hint)
 
 
 # --- Answers as JSON: predictions, and refusals as problem details.
@@ -265,11 +264,11 @@ def problem(
 
 
 async def _invalid_records(_: Request, error: InvalidRecords) -> Response:
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [asdict(fault) for fault in error.faults])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [fault.content for fault in error.faults])
 
 
 async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
-    errors = [{"row": None, "column": None, "problem": error.what, "mend": error.mend}]
+    errors = [{"row": None, "column": None, "problem": error.what, "mend": error.hint}]
     return problem(error.status, str(error), errors, error.headers)
 
 

@@ -171,12 +171,12 @@ def parts(estimator: Any) -> Iterator[Any]:
 def refusal(estimator: Any, reason: str) -> ExportError:
     """Why there is no export, with the part to blame where it is known.
 
-    A reason may bring its own mend, after a semicolon.
+    A reason may bring its own hint, after a semicolon.
     """
     reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
-    said, _, mend = reason.partition("; ")
-    if mend and "; " not in mend and "labels changed" not in mend:
-        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{_capital(mend)}; {_PAGES}")
+    said, _, hint = reason.partition("; ")
+    if hint and "; " not in hint and "labels changed" not in hint:
+        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{_capital(hint)}; {_PAGES}")
     if "does not answer" in reason and _takes_zeros_for_missing(estimator):
         what = f"{_chain(estimator)} cannot be exported to ONNX: XGBoost takes the zeros of a sparse matrix for missing"
         return ExportError(
@@ -195,8 +195,8 @@ def refusal(estimator: Any, reason: str) -> ExportError:
     return ExportError(what, f"Use {_INSTEAD[known]} instead; {_PAGES}")
 
 
-def _capital(mend: str) -> str:
-    return f"{mend[:1].upper()}{mend[1:]}"
+def _capital(hint: str) -> str:
+    return f"{hint[:1].upper()}{hint[1:]}"
 
 
 def _takes_zeros_for_missing(estimator: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`Doctor` finds each standing condition, names it with its mend, and changes nothing."""
+"""`Doctor` finds each standing condition, names it with its hint, and changes nothing."""
 
 import hashlib
 import re
@@ -37,7 +37,7 @@ def examine(root: Path) -> dict[str, Finding]:
     before = contents(root)
     findings = Doctor(root, {}).examine()
     assert contents(root) == before
-    assert all(finding.mend for finding in findings if finding.state != "well")
+    assert all(finding.hint for finding in findings if finding.state != "well")
     order = ("well", "warning", "failing")
     return {finding.item: finding for finding in sorted(findings, key=lambda one: order.index(one.state))}
 

@@ -41,7 +41,7 @@ def test_machine_without_docker_is_named(repository: Path, closed: str, monkeypa
     assert found is not None
     assert found.state == "failing"
     assert "Docker is not installed here" in found.text
-    assert "KIT_TRACKING__URI" in found.mend
+    assert "KIT_TRACKING__URI" in found.hint
 
 
 def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +53,8 @@ def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkey
     found = stack(repository, closed)
     assert found is not None
     assert "Docker does not answer" in found.text
-    assert "Start Docker" in found.mend
-    assert found.mend.endswith("or name a server elsewhere in KIT_TRACKING__URI")
+    assert "Start Docker" in found.hint
+    assert found.hint.endswith("or name a server elsewhere in KIT_TRACKING__URI")
 
 
 def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypa
     found = stack(repository, closed)
     assert found is not None
     assert "Docker has no Compose here" in found.text
-    assert found.mend.endswith("or name a server elsewhere in KIT_TRACKING__URI")
+    assert found.hint.endswith("or name a server elsewhere in KIT_TRACKING__URI")
 
 
 class NoWebServer(BaseRequestHandler):
@@ -116,4 +116,4 @@ def test_another_program_on_the_port_is_named(repository: Path, taken: str) -> N
     found = Doctor(repository, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": taken}).examine()
     failing = [one for one in found if one.state == "failing"]
     assert [one.item for one in failing] in (["stack"], ["MLflow"])
-    assert "MLFLOW_PORT" in failing[0].mend
+    assert "MLFLOW_PORT" in failing[0].hint

@@ -89,7 +89,7 @@ def test_rare_texts_are_not_drawn_and_free_text_is_refused(visits: Any) -> None:
 def test_too_few_rows_are_refused(patients: pd.DataFrame, count: int) -> None:
     with pytest.raises(DataError, match=f"cannot be drawn from {count} rows") as raised:
         mock_rows(model_columns(problem), patients.head(count), 0)
-    assert "generalise or drop" in raised.value.mend
+    assert "generalise or drop" in raised.value.hint
 
 
 def test_dev_may_mock_as_it_reads(settings: Settings) -> None:

@@ -32,7 +32,7 @@ def read(settings: Settings, stage: Stage) -> Dataset:
 def test_test_cannot_load_the_example(settings: Settings) -> None:
     with pytest.raises(DataError, match="stage test may not see age, sex, progression raw") as raised:
         read(settings, Stage.TEST)
-    assert "`KIT_STAGE=local starterkit data prepare --for test`" in raised.value.mend
+    assert "`KIT_STAGE=local starterkit data prepare --for test`" in raised.value.hint
 
 
 @pytest.mark.parametrize("stage", [Stage.LOCAL, Stage.STAGING, Stage.PROD])
@@ -89,7 +89,7 @@ def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[An
 
 
 @pytest.mark.parametrize(
-    ("without", "mend"),
+    ("without", "hint"),
     [
         (column(minimum=0), "`ge` and `le`"),
         (column(type="string"), "`isin`"),
@@ -97,10 +97,10 @@ def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[An
         (column(role="target", type="boolean"), "local"),
     ],
 )
-def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column, mend: str) -> None:
+def test_what_cannot_be_generalised_is_refused_before_it_is_read(without: Column, hint: str) -> None:
     with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
         Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
-    assert mend in raised.value.mend
+    assert hint in raised.value.hint
 
 
 ID = column(name="patient", role="identifier", type="string", sensitivity="identifier", unit="")
@@ -154,7 +154,7 @@ def test_settings_may_hide_more(said: dict[str, Any], expected: list[str]) -> No
 def test_policy_that_cannot_be_is_refused_by_name(stage: str, said: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words) as raised:
         Policy.of(Stage(stage), SCHEMA, PrivacySettings(**said))
-    assert raised.value.mend
+    assert raised.value.hint
 
 
 def test_dropped_feature_is_there_and_says_nothing() -> None:

@@ -54,7 +54,7 @@ def test_the_first_test_vector_of_rfc_8032():
 def test_what_is_no_key_is_refused_without_repeating_it(secret):
     with pytest.raises(SettingsError) as raised:
         SigningKey(secret)
-    assert "starterkit keys" in raised.value.mend
+    assert "starterkit keys" in raised.value.hint
     assert "hunter2" not in str(raised.value)
     assert raised.value.__cause__ is None
 

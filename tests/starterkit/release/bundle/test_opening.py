@@ -20,7 +20,7 @@ def refusal(file, *keys, name="diabetes", kind=Refused) -> KitError:
     with pytest.raises(kind) as raised, opened(file, name, [key.public for key in keys]):
         pass
     assert "\n" not in str(raised.value)
-    assert raised.value.mend
+    assert raised.value.hint
     return raised.value
 
 
@@ -208,7 +208,7 @@ def test_a_bundle_of_a_key_that_is_trusted_no_more_is_refused(bundle, key, other
         pass
     found = refusal(bundle, other_key)
     assert f"signed with key {key.id}, which promotion.trusted_keys does not name" in found.what
-    assert other_key.id in found.mend
+    assert other_key.id in found.hint
     assert "trusted_keys is empty" in refusal(bundle).what
 
 
@@ -219,7 +219,7 @@ def test_what_is_no_bundle_is_the_users_mistake(tmp_path, key, content):
         file.write_bytes(content)
     found = refusal(file, key, kind=UserError)
     assert found.exit_code == 2
-    assert "starterkit bundle" in found.mend
+    assert "starterkit bundle" in found.hint
     assert "is a folder" in refusal(tmp_path, key, kind=UserError).what
 
 

@@ -117,7 +117,7 @@ def test_a_version_of_this_stage_passes(
     evidence: Any, contract: Any, trained_in: str, trained_under: Any, origin: str, shown: Any, said: str
 ) -> None:
     verdict = judged(evidence, contract, trained_in, trained_under, origin, shown)
-    assert (verdict.check, verdict.passed, verdict.mend) == ("policy", True, "")
+    assert (verdict.check, verdict.passed, verdict.hint) == ("policy", True, "")
     assert said in verdict.reason
 
 
@@ -138,8 +138,8 @@ def test_any_other_is_refused(
     verdict = judged(evidence, contract, trained_in, trained_under, origin, shown)
     assert (verdict.check, verdict.passed) == ("policy", False)
     assert said in verdict.reason
-    mends = {trained_in: "under today's policy", None: ""}
-    assert mends.get(origin, f"Train it in stage {origin}") in verdict.mend
+    hints = {trained_in: "under today's policy", None: ""}
+    assert hints.get(origin, f"Train it in stage {origin}") in verdict.hint
 
 
 def judged(evidence: Any, contract: Any, trained_in: str, trained_under: Any, origin: str, shown: Any) -> Verdict:

@@ -266,7 +266,7 @@ def test_a_champion_that_cannot_answer(evidence: Any) -> None:
     found = NotWorseThanChampion(RULE, "pass").judge(
         evidence(champion_fault=KitError("it cannot be opened", "Mend it"))
     )
-    assert found == verdict("champion", False, "it cannot be opened", mend="Mend it")
+    assert found == verdict("champion", False, "it cannot be opened", hint="Mend it")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_champion(evidence: Any, error: float, passed: bool, words: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "rows", "mend"),
+    ("error", "rows", "hint"),
     [
         (0.9, 29, "at least 30 are needed (gate.min_rows)"),
         (1.3, 30, "about {needed:,} would tell"),
@@ -294,13 +294,13 @@ def test_champion(evidence: Any, error: float, passed: bool, words: str) -> None
     ],
 )
 @pytest.mark.parametrize(("undecided", "end"), [("pass", "Let pass by gate.undecided"), ("refuse", FEW_TO_TELL)])
-def test_not_enough_rows(evidence: Any, error: float, rows: int, mend: str, undecided: Any, end: str) -> None:
+def test_not_enough_rows(evidence: Any, error: float, rows: int, hint: str, undecided: Any, end: str) -> None:
     shown = evidence(error=error, rows=rows)
     one = compare_with_champion(shown, RULE)
     assert one.low < 0 < one.high
     found = NotWorseThanChampion(RULE, undecided).judge(shown)
     words = f"{-one.low:.3g} better to {one.high:.3g} worse, at most {one.margin:.3g} worse allowed. Not enough rows: "
-    assert found.reason.endswith(words + f"{mend.format(needed=one.needed)}. {end}")
+    assert found.reason.endswith(words + f"{hint.format(needed=one.needed)}. {end}")
     assert (found.passed, found.undecided) == (undecided == "pass", True)
 
 
@@ -399,8 +399,8 @@ def slice_of(shown: Evidence, name: str) -> Comparison:
     return compare_with_champion(shown, rule, shown.slices[name])
 
 
-def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None, mend: str = "") -> Verdict:
-    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit, mend=mend)
+def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None, hint: str = "") -> Verdict:
+    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit, hint=hint)
 
 
 def scored(shown: Evidence, figure: float, naive: float) -> Evidence:

@@ -33,7 +33,7 @@ OTHER_ROWS = {"data_digest": "other", "holdout_digest": "other", "rows": 1450}
 def differing(facts: dict[str, Any], **changes: Any) -> dict[str, str]:
     found = compare(replace(LINEAGE, **changes), FACTS | facts)
     assert [cause.name for cause in found] == ["commit", "lock", "data", "parameters"]
-    assert all(cause.mend for cause in found if cause.same is False)
+    assert all(cause.hint for cause in found if cause.same is False)
     return {cause.name: cause.text for cause in found if not cause.same}
 
 

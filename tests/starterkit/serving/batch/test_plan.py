@@ -1,4 +1,4 @@
-"""Every mistake that can be seen before a row is scored is one line with its mend, and costs no file."""
+"""Every mistake that can be seen before a row is scored is one line with its hint, and costs no file."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def refusal(predictor: Predictor, source: Path, destination: Path, **how: Any) -
     with pytest.raises(DataError) as refused:
         BatchScorer(predictor).score(source, destination, **how)
     assert {path: path.read_bytes() for path in source.parent.rglob("*") if path.is_file()} == before
-    assert refused.value.mend
+    assert refused.value.hint
     assert "\n" not in str(refused.value)
     return str(refused.value)
 

@@ -108,7 +108,7 @@ def test_it_stops_at_a_bad_row_and_leaves_nothing(
         DataError, match=rf"in\.{kind}, row 7 \(the first is 0\), column 'income': is above 250\. Give"
     ) as refusal:
         BatchScorer(visits_predictor).score(source, files.folder / "out.csv")
-    assert "--bad-rows aside" in refusal.value.mend
+    assert "--bad-rows aside" in refusal.value.hint
     assert "7777" not in str(refusal.value)
     assert files.names == [source.name]
 

@@ -46,4 +46,4 @@ def test_a_key_that_is_not_required_is_not_asked_for(houses):
 def test_a_required_key_has_to_be_set(houses):
     with pytest.raises(SettingsError) as refusal:
         create_app(houses.model, ServingSettings.model_validate({"require_api_key": True}))
-    assert refusal.value.mend == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
+    assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"

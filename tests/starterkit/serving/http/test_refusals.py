@@ -82,7 +82,7 @@ def test_a_row_that_is_not_what_the_model_takes(houses_client, name):
     answer = houses_client.post("/predict", content=json.dumps({"records": [GOOD, row]}), headers=JSON)
     content = problem(answer, 422)
     found = [(error["row"], error["column"], error["problem"], error["mend"]) for error in content["errors"]]
-    assert found == [(1, column, fault, mend or found[0][3]) for column, fault, mend in expected]
+    assert found == [(1, column, fault, hint or found[0][3]) for column, fault, hint in expected]
     assert content["detail"].startswith("row 1")
 
 

@@ -251,7 +251,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     with pytest.raises(ExportError) as refusal:
         prove(diabetes, estimator, tmp_path, **({"load": load} if load else {}))
     assert named in refusal.value.what
-    assert instead in refusal.value.mend
+    assert instead in refusal.value.hint
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -310,7 +310,7 @@ def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tm
     with pytest.raises(ExportError, match="refuses made-up rows that the schema allows") as refusal:
         visits.export(make_pipeline(encoder, Ridge()), tmp_path / "exported", load=load)
     assert "Bonn" not in str(refusal.value)
-    assert "handle_unknown='ignore'" in refusal.value.mend
+    assert "handle_unknown='ignore'" in refusal.value.hint
 
 
 @pytest.mark.parametrize("column", ["features", "label", "variable", "probabilities", "Größe in m²", "a.b", "output"])

@@ -13,7 +13,7 @@ from skl2onnx.operator_converters.common import concatenate_variables
 
 
 class CannotExport(Exception):
-    """An estimator was fitted in a way that no graph can follow. After a semicolon the message has the mend."""
+    """An estimator was fitted in a way that no graph can follow. After a semicolon the message has the hint."""
 
 
 class Nodes:
