@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from starterkit.errors import TrackingError
-from starterkit.tracking.connection import Connection, connection
+from starterkit.tracking import connection
+from starterkit.tracking.connection import Connection
 from starterkit.tracking.runs import Tracker
 
 
