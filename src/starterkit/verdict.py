@@ -172,7 +172,7 @@ class Verdict:
 
     @property
     def content(self) -> dict[str, Any]:
-        """For evidence and scripts: all but the comparisons, and the outcome in words. Its key for `hint` is ``mend``."""
+        """For files and scripts: all but the comparisons, and the outcome in words. Its key for `hint` is ``mend``."""
         told = {"mend" if key == "hint" else key: value for key, value in vars(self).items() if key != "comparisons"}
         return {**told, "outcome": self.outcome}
 
