@@ -95,6 +95,8 @@ def test_a_project_from_before_the_move_becomes_one_of_today(
         {path: folder.read(path) for path in folder.git("ls-files", *others).splitlines()}
         for folder in (project, today)
     )
+    # What the entry point was called while the problem said its own name goes on working.
+    new["pyproject.toml"] = new["pyproject.toml"].replace('churn = "churn:problem"', 'default = "churn:problem"')
     (edited,) = (path for path in kept.keys() | new.keys() if kept.get(path) != new.get(path))
     assert kept[edited] == new[edited].replace(*OF_THE_KIT[1:])
     assert OF_THE_KIT[2] in kept[edited]

@@ -110,7 +110,7 @@ class Project:
             "config/test.yaml": lambda text: re.sub(
                 r"(?m)^( +source: +)data/test/[\w.-]+\.parquet(?=\s|$)", rf"\1data/test/{name}.parquet", text
             ),
-            ".vscode/launch.json": lambda text: text.replace(earlier, json.dumps(source, ensure_ascii=False)),
+            Path(".vscode", "launch.json"): lambda text: text.replace(earlier, json.dumps(source, ensure_ascii=False)),
         }
         changed = {}
         for path, change in changes.items():
