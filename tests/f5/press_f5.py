@@ -24,7 +24,7 @@ from workspace import Workspace, environments
 REPOSITORY = Path(__file__).parents[2]
 PROBLEM = "src/example_project/problem.py"
 TESTS = "tests/example_project"
-APP, ROUTES = "src/starterkit/serving/http/app.py", "src/starterkit/serving/http/app.py"
+APP = "src/starterkit/serving/http/app.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
 
@@ -43,10 +43,12 @@ STOPS = {
     "Run the pipeline": Stop("return make_pipeline(", "n_estimators", "20"),
     "Train": Stop("return make_pipeline(", "random_state", "7"),  # as .env says
     "Export": Stop("return source.read()", "source", r"CsvFile\(path=.*diabetes\.csv"),
-    "Serve the API": Stop("current.served = load()", "settings", "ServingSettings", APP),  # in the reloaded process
+    "Serve the API": Stop(
+        "app.include_router(health_routes(served))", "settings", "ServingSettings", APP
+    ),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
-    "Attach to an API or a notebook": Stop("served = current.get()", "settings", "ServingSettings", ROUTES),
+    "Attach to an API or a notebook": Stop("body = await read_body(", "settings", "ServingSettings", APP),
 }
 
 
