@@ -29,8 +29,8 @@ class Plain(BaseSettings):
 
 class Nested(Plain):
     @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings):
-        return init_settings, env_settings, NestedSecretsSettingsSource(file_secret_settings)
+    def settings_customise_sources(cls, settings_cls, **sources):
+        return sources["env_settings"], NestedSecretsSettingsSource(sources["file_secret_settings"])
 
 
 print("pydantic-settings", version("pydantic-settings"))
