@@ -120,7 +120,7 @@ def _failures(name: str) -> tuple[type[Exception], ...]:
 
 # --- Who a server takes us for.
 
-_SECONDS = 5
+_KNOCK_SECONDS = 5
 _ANYTHING = "/api/2.0/mlflow/experiments/search?max_results=1"
 _REFUSED = 401
 
@@ -133,10 +133,8 @@ def authenticated_user(settings: TrackingSettings) -> str:
     """
     if not (settings.username and settings.password and settings.uri.startswith("http")):
         return ""
-    parts = urlsplit(settings.uri)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/")).geturl()
     try:
-        urlopen(f"{address}{_ANYTHING}", timeout=_SECONDS).close()  # noqa: S310  # settings allow http(s) alone
+        urlopen(_address(settings.uri, _ANYTHING), timeout=_KNOCK_SECONDS).close()  # noqa: S310  # http(s) alone
     except HTTPError as error:
         return settings.username if error.code == _REFUSED else ""
     except OSError:
@@ -144,11 +142,10 @@ def authenticated_user(settings: TrackingSettings) -> str:
     return ""
 
 
-# --- How the kit reaches MLflow: the address, the credentials, and no word to anyone else.
+# --- The connection.
 
 _REQUEST_SECONDS = 20
 _REQUEST_RETRIES = 3
-_KNOCK_SECONDS = 5
 _LOCK_SECONDS = 20
 
 
@@ -241,10 +238,8 @@ def ask_version(uri: str, name: str) -> str:
 
     MLflow's own client tries again for a quarter of a minute before it says that nobody is there.
     """
-    parts = urlsplit(uri)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/version")
     try:
-        with urlopen(address.geturl(), timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # settings allow http(s) alone
+        with urlopen(_address(uri, "/version"), timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # http(s) alone
             return answer.read(100).decode("utf-8", "replace").strip()
     except HTTPError:
         return ""  # whoever refuses this address may still be the server; its API will tell
@@ -254,6 +249,12 @@ def ask_version(uri: str, name: str) -> str:
         reason = getattr(error, "reason", error)
         what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"
         raise TrackingError(what, START) from error
+
+
+def _address(uri: str, path: str) -> str:
+    """A page of the server, without the user and password that its address may hold."""
+    parts = urlsplit(uri)
+    return f"{parts._replace(netloc=parts.netloc.rpartition('@')[2], path=parts.path.rstrip('/')).geturl()}{path}"
 
 
 def _credentials(settings: TrackingSettings) -> dict[str, str]:

@@ -13,7 +13,7 @@ from starterkit.tracking.connection import Connection, ask_version, explained
 
 # --- What a run says of itself, for people who ask afterwards.
 
-_MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 VIEW = "starterkit"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 """Where MLflow's own "share this view" keeps what an address with `viewStateShareKey` shows."""
@@ -51,7 +51,7 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
         started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
         metrics=run.data.metrics,
         tags=run.data.tags,
-        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{_MODE}" if has_pages else "",
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{MODE}" if has_pages else "",
     )
 
 
@@ -60,9 +60,9 @@ def runs_page(connection: Connection, experiment: str) -> str:
     with explained(connection.name):
         found = connection.client.get_experiment_by_name(experiment)
     if found is None:
-        return f"#/experiments?{_MODE}"
+        return f"#/experiments?{MODE}"
     view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in found.tags else ""  # without it MLflow complains
-    return f"#/experiments/{found.experiment_id}/runs?{_MODE}{view}"
+    return f"#/experiments/{found.experiment_id}/runs?{MODE}{view}"
 
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:

@@ -17,10 +17,8 @@ from starterkit.tracking.connection import Connection, connect, explained
 from starterkit.tracking.store import LocalStore
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
-
-# --- `ModelRegistry`: a problem's versions in one stage, and which of them is the champion.
 
 CHAMPION = "champion"
 _NAMED = 20
@@ -159,9 +157,7 @@ class ModelRegistry:
 
     def aliases(self) -> Mapping[str, int]:
         """The number that each alias points at, whether there is such a version or not."""
-        with explained(self.connection.name):
-            found = self._client.search_registered_models(f"name = '{self.model}'")
-        return {alias: int(number) for model in found for alias, number in model.aliases.items()}
+        return {alias: int(number) for model in self._registered() for alias, number in model.aliases.items()}
 
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
@@ -187,9 +183,12 @@ class ModelRegistry:
 
     def tags(self) -> Mapping[str, str]:
         """The registered model's own tags; none where there is no such model yet."""
+        return {key: value for model in self._registered() for key, value in model.tags.items()}
+
+    def _registered(self) -> "list[RegisteredModel]":
+        """The registered model alone, or nothing."""
         with explained(self.connection.name):
-            found = self._client.search_registered_models(f"name = '{self.model}'")
-        return {key: value for model in found for key, value in model.tags.items()}
+            return list(self._client.search_registered_models(f"name = '{self.model}'"))
 
     def tag_model(self, tags: Mapping[str, str]) -> None:
         with explained(self.connection.name):

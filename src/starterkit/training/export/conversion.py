@@ -217,6 +217,8 @@ def _chain(estimator: Any) -> str:
     return type(estimator).__name__
 
 
+# --- The conversion.
+
 OPSET = {"": 18, "ai.onnx.ml": 3}
 
 
