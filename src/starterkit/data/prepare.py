@@ -110,7 +110,10 @@ def sampled(problem: Problem, frame: pd.DataFrame, fraction: float) -> NDArray[n
         return np.ones(len(frame), dtype=bool)
     salt = f"{problem.holdout.salt or problem.name}/sample"
     names = [column.name for column in problem.key_columns if column.role == "identifier"]
-    unit = frame[problem.group.name if problem.group else names[0]] if problem.group or names else _rows(frame)
+    if problem.group or names:
+        unit = frame[problem.group.name if problem.group else names[0]]
+    else:  # a row is known by all that it holds
+        unit = pd.util.hash_pandas_object(frame, index=False)
     units = pd.DataFrame(
         {
             "unit": unit.astype("str").to_numpy(),
@@ -129,11 +132,6 @@ def _classes(problem: Problem, target: pd.Series) -> pd.Series:
     if problem.task == "classification":
         return target.astype("str")
     return pd.qcut(target.rank(method="first"), min(_BINS, len(target)), labels=False)
-
-
-def _rows(frame: pd.DataFrame) -> pd.Series:
-    """Where the schema has neither id nor group, a row is known by all that it holds."""
-    return pd.util.hash_pandas_object(frame, index=False)
 
 
 # --- The preparation itself.

@@ -229,15 +229,14 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
 
 def _columns(subject: Subject) -> str:
     """The inputs in words. Bounds and categories stay out: those of a sensitive column are a person's."""
-    rows = [(_plain(column.name), _kind(column), _plain(column.description)) for column in subject.features[:_FEW]]
+    rows = [
+        (_plain(one.name), one.kind + (f" in {_plain(one.unit)}" if one.unit else ""), _plain(one.description))
+        for one in subject.features[:_FEW]
+    ]
     more = len(subject.features) - len(rows)
     return _paragraphs(
         _heading("Inputs"), _table(("column", "type", "meaning"), rows), f"… and {more} more." if more else ""
     )
-
-
-def _kind(column: Column) -> str:
-    return column.kind + (f" in {_plain(column.unit)}" if column.unit else "")
 
 
 def _loading(address: str, model: str) -> str:

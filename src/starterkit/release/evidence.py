@@ -10,7 +10,6 @@ from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
@@ -59,6 +58,7 @@ def make_record(
 ) -> EvidenceRecord:
     """The record of a decision; `judged` says when it was made."""
     contract = evidence.contract
+    groups = None if evidence.groups is None else len(np.unique(evidence.groups))
     content = {
         "format": FORMAT,
         "kit": version_of("mlflow-starter-kit"),
@@ -75,7 +75,7 @@ def make_record(
         "metric": {"name": evidence.metric.name, "greater_is_better": evidence.metric.greater_is_better},
         "lineage": asdict(contract.lineage),
         "columns": [{"name": one.name, "type": one.type, "sensitivity": one.sensitivity} for one in contract.columns],
-        "holdout": {"rows": len(evidence.actual), "groups": _count(evidence.groups)},
+        "holdout": {"rows": len(evidence.actual), "groups": groups},
         "policy": dict(evidence.policy),
         "scores": {
             "version": dict(evidence.challenger.scores),
@@ -130,10 +130,6 @@ def _fit(evidence: Evidence) -> dict[str, Any]:
 def _confusion(evidence: Evidence) -> list[list[int]]:
     classes, actual, answers = evidence.contract.classes, evidence.actual, evidence.challenger.prediction.values
     return [[int(((actual == true) & (answers == told)).sum()) for told in classes] for true in classes]
-
-
-def _count(groups: NDArray[Any] | None) -> int | None:
-    return None if groups is None else len(np.unique(groups))
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -30,6 +30,7 @@ NOT_MLFLOW = (
     "See which program has that port; the stack takes another by MLFLOW_PORT in .env, KIT_TRACKING__URI names it"
 )
 START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
 _AGAIN = "then give the command again"
 _HINTS = (
     (r"Invalid Host header", "Add this name with its port to the server's --allowed-hosts, or change tracking.uri"),
@@ -77,6 +78,19 @@ def explained(name: str) -> Generator[None, None, None]:
         raise TrackingError(f"MLflow at {name} failed: {reason}", _hint(name, reason, error)) from error
 
 
+def ask_for(name: str, call: Callable[..., Any], *given: object, absent: Sequence[str] = (ABSENT,)) -> Any:
+    """What MLflow answers to a call; None where it does not have what was asked for."""
+    from mlflow.exceptions import MlflowException
+
+    with explained(name):
+        try:
+            return call(*given)
+        except MlflowException as error:
+            if error.error_code in absent:
+                return None
+            raise
+
+
 def _reason(error: Exception) -> str:
     """The machine's or the driver's own words, where there are any.
 
@@ -97,7 +111,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _hint(name: str, reason: str, error: Exception) -> str:
-    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+    if getattr(error, "error_code", "") == ABSENT:
         return "Name one that is there; `starterkit ui` shows them"
     for sign, hint in _HINTS:
         if re.search(sign, reason, re.IGNORECASE):
@@ -212,8 +226,10 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with explained(name):
-        if store:
-            _prepare(store)
+        if store and not store.exists:
+            store.make()
+        elif store and (earlier := store.left_behind()):
+            store.follow(earlier)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return Connection(uri, name, store.artifacts.as_uri() if store else None, client)
@@ -224,13 +240,6 @@ def local_store(settings: TrackingSettings, root: Path) -> LocalStore | None:
     if not settings.uri.startswith(ADDRESS):
         return None
     return LocalStore(root / settings.uri.removeprefix(ADDRESS), root / "mlartifacts")
-
-
-def _prepare(store: LocalStore) -> None:
-    if not store.exists:
-        store.make()
-    elif earlier := store.left_behind():
-        store.follow(earlier)
 
 
 def ask_version(uri: str, name: str) -> str:

@@ -13,7 +13,7 @@ from starterkit.files import scratch_folder
 from starterkit.serving.graph import Compute
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor
 from starterkit.settings import Settings, Stage
-from starterkit.tracking.connection import Connection, connect, explained
+from starterkit.tracking.connection import ABSENT, Connection, ask_for, connect, explained
 from starterkit.tracking.store import LocalStore
 
 if TYPE_CHECKING:
@@ -161,15 +161,10 @@ class ModelRegistry:
 
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
-        from mlflow.exceptions import MlflowException
-
-        with explained(self.connection.name):
-            try:
-                return _version(self._client.get_model_version_by_alias(self.model, CHAMPION))
-            except MlflowException as error:
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None
-                raise
+        absent = ABSENT, "INVALID_PARAMETER_VALUE"
+        ask = self._client.get_model_version_by_alias
+        one = ask_for(self.connection.name, ask, self.model, CHAMPION, absent=absent)
+        return _version(one) if one else None
 
     def set_champion(self, version: Version) -> None:
         """Let the alias point at this version."""
@@ -326,15 +321,5 @@ def _repository(connection: Connection, files: str) -> "ArtifactRepository | Non
 
 def _logged(connection: Connection, files: str) -> tuple[str, str] | None:
     """Where a logged model's files are, and its run; None where it is deleted."""
-    from mlflow.exceptions import MlflowException
-
-    if not files:
-        return None
-    with explained(connection.name):
-        try:
-            model = connection.client.get_logged_model(files)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-    return model.artifact_location, model.source_run_id or ""
+    model = ask_for(connection.name, connection.client.get_logged_model, files) if files else None
+    return (model.artifact_location, model.source_run_id or "") if model else None

@@ -121,7 +121,7 @@ def place_columns(columns: Sequence[ColumnProfile], target: ColumnProfile, names
     for column in columns:
         if column.header in keys:
             continue
-        if reason := _unfit(column) or _repeated(column, [*kept, target], target):
+        if reason := next(_reasons(column), "") or _repeated(column, [*kept, target], target):
             left_out[column.header] = reason
             continue
         kept.append(column)
@@ -160,10 +160,6 @@ def _is_id(column: ColumnProfile) -> bool:
 def _is_group(column: ColumnProfile) -> bool:
     repeated = _FEWEST_GROUPS <= column.distinct <= len(column.values) / 1.5
     return says_id(column.header) and repeated and not column.missing and column.kind in ("integer", "text")
-
-
-def _unfit(column: ColumnProfile) -> str:
-    return next(_reasons(column), "")
 
 
 def _reasons(column: ColumnProfile) -> Iterator[str]:
@@ -357,7 +353,7 @@ def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Tas
         fields=tuple(fields[other] for other in kept),
         headers={other: name for other, name in kept.items() if other != name},
         left_out=left_out,
-        no_value=_no_value([*columns, goal], kept),
+        no_value={kept[one.header]: one.no_value for one in (*columns, goal) if one.no_value and one.header in kept},
         without_target=int((~rows).sum()),
         rows=len(goal.values),
         coarse=_is_coarse([one for one in columns if one.header in fields]),
@@ -381,7 +377,3 @@ def _decisions(target: ColumnProfile, task: Task, fields: Mapping[str, Field]) -
 def _is_coarse(columns: Sequence[ColumnProfile]) -> bool:
     said = pd.DataFrame({one.header: one.values for one in columns})
     return bool(said.duplicated().mean() > _MOST_ALIKE)
-
-
-def _no_value(columns: Sequence[ColumnProfile], kept: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    return {kept[one.header]: one.no_value for one in columns if one.no_value and one.header in kept}

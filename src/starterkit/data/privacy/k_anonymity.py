@@ -60,11 +60,8 @@ def shift(column: Column, before: pd.Series, after: pd.Series) -> Shift:
 def overlap(raw: pd.Series, table: pd.DataFrame) -> int:
     """How many cells of a masked table still hold one of the raw identifiers."""
     known = set(raw.astype("str"))
-    return sum(int(table[name].astype("str").isin(known).sum()) for name in _texts(table))
-
-
-def _texts(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    texts = [table[name] for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return sum(int(text.astype("str").isin(known).sum()) for text in texts)
 
 
 # --- As the proof and the report tell it.
