@@ -12,7 +12,7 @@ class KitError(Exception):
     ----------
     what
         The thing that is wrong and where it was found. Never a secret or a sensitive value.
-    mend
+    hint
         What to do about it, as an imperative sentence.
     """
 

@@ -101,7 +101,7 @@ def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
         roc_figure,
     )
 
-    problem: Problem = model.problem
+    problem = model.problem
     importances = permutation_importance(model, rows)
     run.log_figure(importance_figure(importances, problem.deciding_metric.name), "importance")
     if problem.task == "regression":
@@ -113,9 +113,7 @@ def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
         run.log_figure(confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")
 
 
-# --- `Pipeline`: train, export, register, promote.
-#
-# Each step can be run by itself on what the one before left in MLflow. How a champion is moved, `Promoter` knows.
+# --- The steps.
 
 Need = Literal["training", "gate"]
 """What a step uses of the settings beside the data and MLflow."""
@@ -267,9 +265,8 @@ class Pipeline:
         self.require_own_models()
         run_id = trained.lineage.run
         with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
-            from starterkit.training.export.exporter import (
-                OnnxExporter,  # slow, and not needed where the data or the training fail
-            )
+            # Slow, and not needed where the data or the training fail.
+            from starterkit.training.export.exporter import OnnxExporter
 
             exporter = OnnxExporter(self.settings.export)
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)

@@ -20,7 +20,10 @@ def main() -> None:
     collect_seldom()
     _write_anything()
     try:
-        _run()
+        with tell_failures():
+            from starterkit.cli.commands.options import app
+
+            app()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code
         _say_stopped()
         sys.exit(INTERRUPTED)
@@ -34,13 +37,6 @@ def _write_anything() -> None:
     """Show a sign that a terminal or pipe has not, such as ² in ASCII, as its code instead of stopping there."""
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _run() -> None:
-    with tell_failures():
-        from starterkit.cli.commands.options import app
-
-        app()
 
 
 @contextmanager

@@ -9,18 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from starterkit.cli.signals import INTERRUPTED
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError, UserError
 from starterkit.files import scratch_folder, whole_folder
 
 if TYPE_CHECKING:
     from starterkit.serving.predictor import ServedModel
     from starterkit.settings import Settings
-    from starterkit.tracking.registry import ModelRegistry, Version
 
 VERSION_FILE = "version.json"
 """Beside the exported folder's own files, in one that was kept: which version of which model it is."""
-
-_INTERRUPTED = 130
 
 
 class Fetched(NamedTuple):
@@ -136,16 +134,6 @@ def _at_hand() -> Fetched | None:
     return Fetched(found[1], f"{settings.stage}.{name}", str(found[0])) if found else None
 
 
-def _champion(settings: "Settings", name: str) -> "tuple[ModelRegistry, Version]":
-    from starterkit.tracking.registry import ModelRegistry
-
-    registry = ModelRegistry.of(settings, name)
-    champion = registry.champion()
-    if champion is None:
-        raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
-    return registry, champion
-
-
 def _fetched_by_another(scratch: Path) -> Fetched:
     """What another process fetches into a folder; what stops it is raised here."""
     command = [sys.executable, "-m", "starterkit.cli.champion", str(scratch)]
@@ -162,14 +150,13 @@ def _fetched_by_another(scratch: Path) -> Fetched:
 
 def _fetch(into: Path) -> dict[str, str]:
     from starterkit.settings import load_settings
+    from starterkit.tracking.registry import ModelRegistry
 
-    settings = load_settings()
-    registry, champion = _champion(settings, name_of_problem())
-    return {
-        "folder": str(registry.fetch(champion, into)),
-        "model": champion.model,
-        "version": str(champion.number),
-    }
+    registry = ModelRegistry.of(load_settings(), name_of_problem())
+    champion = registry.champion()
+    if champion is None:
+        raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
+    return {"folder": str(registry.fetch(champion, into)), "model": champion.model, "version": str(champion.number)}
 
 
 def name_of_problem() -> str:
@@ -193,4 +180,4 @@ if __name__ == "__main__":  # the process that `fetched_champion` starts
         print(json.dumps({"what": error.what, "mend": error.hint}))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import typer
 import uvicorn
 
-from starterkit.cli.champion import copy_folder, keep_champion
+from starterkit.cli.champion import copy_folder, find_champion, keep_champion
 from starterkit.cli.console import ProgressView
 from starterkit.cli.signals import ENDED, collect_usually
 from starterkit.errors import KitError
@@ -131,8 +131,6 @@ def _take_resources(settings: Settings) -> str:
 
 
 def _open_champion(settings: Settings, folder: Path | None, progress: Progress) -> ServedModel:
-    from starterkit.cli.champion import find_champion
-
     with step(progress, "open the model") as note:
         served = find_champion(settings, folder)
         got = served.predictor.providers

@@ -1,7 +1,6 @@
 """What a person, or a script, is told at the end of a run."""
 
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +50,8 @@ def show_prepared(prepared: Prepared, root: Path) -> None:
     out.print(f"\n[bold]Written[/]  {escape(str(shown))}, {rows} rows, with its proof and report beside it")
     out.print(f"Stage {proof.stage} reads it where config/{proof.stage}.yaml says: data.source: {escape(str(shown))}")
 
+
+# --- What a person, or a script, is told of a run and of the gate.
 
 _HINT_OF_ONE = "Improve the model, or change the limits in config if they are wrong"
 _HINT_OF_MANY = f"Do what the table's reasons say, {_HINT_OF_ONE[0].lower()}{_HINT_OF_ONE[1:]}"
@@ -125,15 +126,12 @@ def refusal(judged: Judgement) -> Refused:
 
 
 def judgement_as_json(judged: Judgement) -> dict[str, Any]:
-    """The decision for a script. A figure that is not a number is null, for JSON has none."""
-    verdicts = [
-        {**one.content, "figure": _finite(one.figure), "limit": _finite(one.limit)} for one in judged.decision.verdicts
-    ]
+    """The decision for a script."""
     return {
         "model": judged.version.model,
         "version": judged.version.number,
         "passed": judged.decision.passed,
-        "verdicts": verdicts,
+        "verdicts": [verdict.content for verdict in judged.decision.verdicts],
         "earlier_champion": judged.earlier.number if judged.earlier else None,
     }
 
@@ -186,10 +184,6 @@ def _mark(verdict: Verdict) -> Text:
         return Text("off", "dim")
     word, colour = ("pass", "green") if verdict.passed else ("REFUSE", "red")
     return Text(f"{word}, few rows" if verdict.undecided else word, "yellow" if verdict.undecided else colour)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _amount(value: float | None) -> str:

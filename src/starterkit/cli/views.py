@@ -147,9 +147,8 @@ def _rows(origin: Origin) -> Iterator[Line]:
 
 def _quality(origin: Origin) -> Iterator[Line]:
     metrics, parity = dict(origin.run.metrics) if origin.run else {}, origin.parity
-    naive = {name: metrics.get(f"baseline_{name}") for name in metrics}
     for name, value in metrics.items():
-        guess = naive[name]
+        guess = metrics.get(f"baseline_{name}")
         if not name.startswith("baseline_"):
             yield name, f"{value:.4g}" + (f"  (naive guess {guess:.4g})" if guess is not None else "")
     yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows"
@@ -197,7 +196,7 @@ def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
         "identical": done.identical,
         "difference": asdict(done.difference) if done.difference else None,
         "same_graph": done.same_graph,
-        "causes": [asdict(cause) for cause in done.causes],
+        "causes": [cause.content for cause in done.causes],
         "deterministic": done.deterministic,
         "failure": done.failure or None,
         "environment": done.environment,

@@ -109,6 +109,8 @@ def _none(values: pd.Series) -> NDArray[np.bool_]:
     return np.zeros(len(values), dtype=bool)
 
 
+# --- What does not fit the schema.
+
 _ROWS_SHOWN = 5
 _COLUMNS_SHOWN = 20
 _WHOLE_ROW = "(whole row)"

@@ -18,8 +18,6 @@ from starterkit.contract import Treatment
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Problem
 
-# --- `Dataset`: checked rows on their two sides, and the digests that say exactly which rows they were.
-
 Hashes = NDArray[np.uint64]
 
 
@@ -71,18 +69,18 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Table:
-    """n rows as a stage may see them, before the sides are taken apart.
+    """n rows as a stage may see them, before they are split.
 
-    `side` says which are held out, `keys` and `groups` are those of `Rows`, `policy` is that of `Dataset`.
+    `held_out` says which rows are, `keys` and `groups` are those of `Rows`, `policy` is that of `Dataset`.
     """
 
     frame: pd.DataFrame
-    side: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
     keys: Mapping[str, Hashes]
     groups: Hashes | None
     policy: Mapping[str, Treatment]
 
-    def apart(self, problem: Problem, where: str) -> Dataset:
+    def split(self, problem: Problem, where: str) -> Dataset:
         """The two sides.
 
         Raises
@@ -90,12 +88,12 @@ class Table:
         DataError
             A feature has no value on the training side.
         """
-        training = self.frame[~self.side]
+        training = self.frame[~self.held_out]
         empty = [column.name for column in problem.features if training[column.name].isna().all()]
         if empty:
             hint = "Leave the column out of the schema, or give rows that have it"
             raise DataError(f"{where} has no value of '{empty[0]}' on the training side", hint)
-        sides = (self._rows(problem, side) for side in (~self.side, self.side))
+        sides = (self._rows(problem, side) for side in (~self.held_out, self.held_out))
         return Dataset(where, digest(self.frame), *sides, policy=self.policy)
 
     def _rows(self, problem: Problem, side: NDArray[np.bool_]) -> Rows:

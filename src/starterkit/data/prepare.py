@@ -19,7 +19,7 @@ from starterkit.data.dataset import Table, digest
 from starterkit.data.privacy.k_anonymity import measure
 from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, pseudonyms
 from starterkit.data.privacy.policy import Policy, sees_raw
-from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, proof_of, read_raw, schema_digest, treated
+from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, masked, proof_of, read_raw, schema_digest
 from starterkit.data.split import hashed, hashes_of, held_out
 from starterkit.errors import UserError
 from starterkit.files import write_together
@@ -39,7 +39,7 @@ class Block(NamedTuple):
 
 
 def blocks(proof: Proof) -> list[Block]:
-    """What the treatment did: by column, to the smallest groups, and to the model."""
+    """What the masking did: by column, to the smallest groups, and to the model."""
     return [
         Block("Columns", ("column", "treatment", "moved", "measure", "raw ids left"), _columns(proof)),
         Block("People who look alike", ("known columns", "k before", "k after", "alone before", "alone after"), [
@@ -110,7 +110,10 @@ def sampled(problem: Problem, frame: pd.DataFrame, fraction: float) -> NDArray[n
         return np.ones(len(frame), dtype=bool)
     salt = f"{problem.holdout.salt or problem.name}/sample"
     names = [column.name for column in problem.key_columns if column.role == "identifier"]
-    unit = frame[problem.group.name if problem.group else names[0]] if problem.group or names else _rows(frame)
+    if problem.group or names:
+        unit = frame[problem.group.name if problem.group else names[0]]
+    else:  # a row is known by all that it holds
+        unit = pd.util.hash_pandas_object(frame, index=False)
     units = pd.DataFrame(
         {
             "unit": unit.astype("str").to_numpy(),
@@ -131,14 +134,7 @@ def _classes(problem: Problem, target: pd.Series) -> pd.Series:
     return pd.qcut(target.rank(method="first"), min(_BINS, len(target)), labels=False)
 
 
-def _rows(frame: pd.DataFrame) -> pd.Series:
-    """Where the schema has neither id nor group, a row is known by all that it holds."""
-    return pd.util.hash_pandas_object(frame, index=False)
-
-
-# --- `Preparer`: a source that may be seen here becomes the data set of a stage that may not see it.
-#
-# See docs/data-policy.md.
+# --- The preparation itself.
 
 
 @dataclass(frozen=True)
@@ -167,7 +163,7 @@ class Prepared:
 class Preparer:
     """Prepares data for `stage`, whose privacy settings are `privacy`, under the settings of the current stage.
 
-    `quality` says what a model of the raw rows and one of the treated rows are worth, as `compare_quality` does.
+    `quality` says what a model of the raw rows and one of the masked rows are worth, as `compare_quality` does.
     """
 
     def __init__(
@@ -187,14 +183,14 @@ class Preparer:
         self._progress = progress
 
     def prepare(self, path: Path, fraction: float = 1.0) -> Prepared:
-        """Read, sample, treat, measure, and write the file with its proof and its report.
+        """Read, sample, mask, measure, and write the file with its proof and its report.
 
         Raises
         ------
         UserError
             The current stage may not see the source, or the file would be written over it.
         DataError
-            The source cannot be read, or cannot be treated as the stage wants it.
+            The source cannot be read, or cannot be masked as the stage wants it.
         """
         problem, settings = self._problem, self._settings
         policy = Policy.of(self._stage, problem.columns, self._privacy)
@@ -205,8 +201,8 @@ class Preparer:
             note.text = f"{len(source)} rows" + (f", {len(raw)} of them sampled" if fraction < 1 else "")
         with step(self._progress, "treat") as note:
             key = self._key(policy)
-            after = treated(problem, raw, policy, key)
-            before = treated(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
+            after = masked(problem, raw, policy, key)
+            before = masked(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
             table = self._table(raw, after, policy, key)
             note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
         with step(self._progress, "measure") as note:
@@ -229,7 +225,11 @@ class Preparer:
             source=mask(settings.data.source),
             source_digest=digest(source),
             fraction=float(fraction),
-            rows={"source": len(source), "training": int((~after.side).sum()), "holdout": int(after.side.sum())},
+            rows={
+                "source": len(source),
+                "training": int((~after.held_out).sum()),
+                "holdout": int(after.held_out.sum()),
+            },
             **measured,
         ).sealed(key)
         report = path.with_name(f"{path.stem}.report.md")
@@ -270,6 +270,6 @@ class Preparer:
                 shown[column.name] = pseudonyms(raw[column.name], key)
             elif treatment != "drop" or column.role == "feature":
                 shown[column.name] = after.frame[column.name]
-        shown[SPLIT] = pd.Series(after.side).map({True: "holdout", False: "training"})
+        shown[SPLIT] = pd.Series(after.held_out).map({True: "holdout", False: "training"})
         hashes = hashes_of(self._problem, raw, policy, key)
         return pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})

@@ -12,8 +12,8 @@ import pandas as pd
 from starterkit.contract import Treatment
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Hashes, Table
-from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, throwaway_key, treat
-from starterkit.data.privacy.policy import Policy, treats_as_it_reads
+from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
+from starterkit.data.privacy.policy import Policy, masks_on_the_fly
 from starterkit.data.sources import open_source
 from starterkit.data.split import hashes_of, held_out, keys_among
 from starterkit.data.synthetic import require_rows
@@ -21,7 +21,7 @@ from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings, PrivacySettings, Settings, Stage, mask
 
-# --- A data file that was prepared for a stage: the treated rows with their sides, and the proof beside them.
+# --- A data file that was prepared for a stage: the masked rows with their sides, and the proof beside them.
 
 SPLIT = "split"
 ROW_KEY = "row_key."
@@ -81,7 +81,7 @@ def read_prepared(problem: Problem, path: Path, source: str, policy: Policy, key
     made = Policy(policy.stage, policy.columns, raw | dict(proof.policy))
     return Table(
         frame=frame[[column.name for column in problem.columns if column.name in frame]],
-        side=(frame[SPLIT] == "holdout").to_numpy(),
+        held_out=(frame[SPLIT] == "holdout").to_numpy(),
         keys=keys_among(problem, hashes, made, proof.key),
         groups=hashes[problem.group.name] if problem.group else None,
         policy=made.named,
@@ -104,11 +104,11 @@ def _proof(path: Path, hint: str) -> Proof:
         raise DataError(f"{place.name} cannot be read: {error.strerror}", hint) from error
 
 
-# --- `DatasetReader`: a stage's source as the stage may see it.
+# --- The reader.
 
 
 class DatasetReader:
-    """Reads a stage's source, checks it against the schema, treats it and takes the two sides apart.
+    """Reads a stage's source, checks it against the schema, masks it and splits it.
 
     A file that was prepared for the stage is recognised by the proof beside it. `keep_key` is False for who only
     looks: where the stage needs a key and has none, none is kept.
@@ -153,15 +153,15 @@ class DatasetReader:
         prepared = find_prepared(self._settings, self._root)
         if prepared:
             key = find_key(self._stage, self._privacy.key, self._root)
-            return read_prepared(problem, prepared, where, policy, key).apart(problem, where)
-        self._require_treatable(where)
+            return read_prepared(problem, prepared, where, policy, key).split(problem, where)
+        self._require_maskable(where)
         policy.require_possible()
         frame = read_raw(problem, self._settings, self._root)
-        return treated(problem, frame, policy, self._key(policy)).apart(problem, where)
+        return masked(problem, frame, policy, self._key(policy)).split(problem, where)
 
-    def _require_treatable(self, where: str) -> None:
+    def _require_maskable(self, where: str) -> None:
         columns = self._problem.columns
-        if treats_as_it_reads(self._stage, columns):
+        if masks_on_the_fly(self._stage, columns):
             return
         hidden = ", ".join(column.name for column in columns if column.sensitivity == "sensitive")
         lacking = f"{where} has no proof that they are treated"
@@ -191,15 +191,14 @@ def read_raw(problem: Problem, settings: DataSettings, root: Path) -> pd.DataFra
     return check_frame(problem, problem.read(source), where)
 
 
-def treated(problem: Problem, frame: pd.DataFrame, policy: Policy, key: StageKey | None) -> Table:
+def masked(problem: Problem, frame: pd.DataFrame, policy: Policy, key: StageKey | None) -> Table:
     """Checked rows as a stage may see them; the sides come from the raw ids and are the same in every stage."""
     if policy.mocks:
         require_rows(len(frame))
-    side = held_out(problem, frame)
     hashes = hashes_of(problem, frame, policy, key)
     return Table(
-        frame=treat(policy, frame, key),
-        side=side,
+        held_out=held_out(problem, frame),  # before anything is masked
+        frame=mask_rows(policy, frame, key),
         keys=keys_among(problem, hashes, policy, key.fingerprint if key else ""),
         groups=hashes[problem.group.name] if problem.group else None,
         policy=policy.named,

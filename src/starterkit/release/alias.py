@@ -190,7 +190,8 @@ class ChampionAlias:
                     raise Refused(f"{target} cannot serve again: {error.what}", hint) from error
                 self.move(lock, target, entry)
                 record = look_up(self._registry.connection, target.run)
-                Describer(Subject.of_version(contract, record.tags if record else {}), self._registry).model()
+                tags = record.tags if record else self._registry.tags()  # which name the metric, too
+                Describer(Subject.of_version(contract, tags), self._registry).model()
                 note.text = f"{target} answers and serves again"
         return Rollback(target, earlier)
 

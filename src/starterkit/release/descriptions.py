@@ -1,4 +1,9 @@
-"""What MLflow's pages say of an experiment, a run, a model and its versions, kept in step with what is there."""
+"""What MLflow's pages say of an experiment, a run, a model and its versions, kept in step with what is there.
+
+MLflow shows the first words in its lists as they are, so each text begins with a plain sentence. It takes every line
+break for one, and keeps links into its own pages. No column's values, and no reason of a check, which may repeat one,
+is ever written here. See docs/decisions/0008-mlflow.md.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,22 +11,18 @@ from typing import TYPE_CHECKING
 
 from starterkit.contract import Column, Contract, Lineage, Task, by_treatment
 from starterkit.metrics import metrics_for
-from starterkit.tracking.queries import describe_experiment, describe_run, look_up
+from starterkit.tracking.queries import MODE, VIEW, describe_experiment, describe_run, look_up
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.verdict import Verdict
-
-# --- What MLflow's pages say of an experiment, a run, a model and its versions, as Markdown.
-#
-# MLflow shows the first words in its lists as they are, so each text begins with a plain sentence. It takes every line
-# break for one, and keeps links into its own pages. No column's values, and no reason of a check, which may repeat one,
-# is ever written here. See docs/decisions/0008-mlflow.md.
 
 if TYPE_CHECKING:
     from starterkit.problem import Problem
 
+# --- The texts, as Markdown.
+
 _FEW = 40
-_MODE = "?workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
-_VIEW = "&viewStateShareKey=starterkit"  # the table of runs with the deciding metric
+_MODE = f"?{MODE}"
+_VIEW = f"&viewStateShareKey={VIEW}"  # the table of runs with the deciding metric
 _GAP = " &emsp;"  # MLflow draws tables without any space between the columns, and takes no alignment
 _NO_COMMIT = "unknown"  # what a lineage says outside of git
 
@@ -185,13 +186,13 @@ def _data(trained: Trained) -> str:
     if lineage.commit == _NO_COMMIT:
         code = "in no commit"
     rows = f"{lineage.rows:,} rows of {_plain(lineage.data_source)}, {trained.holdout_rows:,} of them held out"
-    return f"**Data:** {rows}.{_treated(lineage)} **Stage:** {lineage.stage}. **Code:** {code}."
+    return f"**Data:** {rows}.{_masked(lineage)} **Stage:** {lineage.stage}. **Code:** {code}."
 
 
-def _treated(lineage: Lineage) -> str:
+def _masked(lineage: Lineage) -> str:
     """What became of the columns that the stage does not see raw."""
-    treated = by_treatment(lineage.policy).items()
-    return "".join(f" {words.capitalize()}: {_plain(', '.join(columns))}." for words, columns in treated)
+    masked = by_treatment(lineage.policy).items()
+    return "".join(f" {words.capitalize()}: {_plain(', '.join(columns))}." for words, columns in masked)
 
 
 def _scores(subject: Subject, trained: Trained) -> str:
@@ -228,15 +229,14 @@ def _said(number: int, verdicts: Iterable[Verdict] | None) -> str:
 
 def _columns(subject: Subject) -> str:
     """The inputs in words. Bounds and categories stay out: those of a sensitive column are a person's."""
-    rows = [(_plain(column.name), _kind(column), _plain(column.description)) for column in subject.features[:_FEW]]
+    rows = [
+        (_plain(one.name), one.kind + (f" in {_plain(one.unit)}" if one.unit else ""), _plain(one.description))
+        for one in subject.features[:_FEW]
+    ]
     more = len(subject.features) - len(rows)
     return _paragraphs(
         _heading("Inputs"), _table(("column", "type", "meaning"), rows), f"… and {more} more." if more else ""
     )
-
-
-def _kind(column: Column) -> str:
-    return column.kind + (f" in {_plain(column.unit)}" if column.unit else "")
 
 
 def _loading(address: str, model: str) -> str:
@@ -274,7 +274,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).translate(marks)
 
 
-# --- `Describer` keeps what MLflow's pages say in step with what is there.
+# --- The texts, kept in step with what is there.
 
 
 class Describer:

@@ -36,7 +36,7 @@ _STILL = 1e-6
 
 
 def measure_robustness(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[RobustnessResult, ...]:
-    """One reaction for each expectation, over the holdout, the same each time."""
+    """One result for each expectation, over the holdout, the same each time."""
     observer = _Observer(problem, dataset, predictor)
     return tuple(observer.observe(expectation) for expectation in problem.robustness)
 
@@ -310,7 +310,7 @@ def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Datas
     return evaluate(name, problem.all_metrics, holdout, predictor.predict(holdout.columns), contract.classes)
 
 
-# --- `Judge` asks the gate about a version and changes nothing.
+# --- The judge.
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
@@ -18,7 +17,7 @@ from starterkit.release.gate.comparison import Rule, compare_with_champion
 from starterkit.release.gate.gate import Decision
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
-from starterkit.verdict import Candidate, Evidence
+from starterkit.verdict import Evidence
 
 if TYPE_CHECKING:
     from starterkit.settings import GateSettings, Stage
@@ -59,6 +58,7 @@ def make_record(
 ) -> EvidenceRecord:
     """The record of a decision; `judged` says when it was made."""
     contract = evidence.contract
+    groups = None if evidence.groups is None else len(np.unique(evidence.groups))
     content = {
         "format": FORMAT,
         "kit": version_of("mlflow-starter-kit"),
@@ -75,7 +75,7 @@ def make_record(
         "metric": {"name": evidence.metric.name, "greater_is_better": evidence.metric.greater_is_better},
         "lineage": asdict(contract.lineage),
         "columns": [{"name": one.name, "type": one.type, "sensitivity": one.sensitivity} for one in contract.columns],
-        "holdout": {"rows": len(evidence.actual), "groups": _count(evidence.groups)},
+        "holdout": {"rows": len(evidence.actual), "groups": groups},
         "policy": dict(evidence.policy),
         "scores": {
             "version": dict(evidence.challenger.scores),
@@ -120,21 +120,16 @@ def _comparison(evidence: Evidence, decision: Decision, settings: "GateSettings"
 def _fit(evidence: Evidence) -> dict[str, Any]:
     """How answers and truth lie to each other, in counts and means that show no single row."""
     if evidence.contract.classes:
-        return {"classes": list(evidence.contract.classes), "confusion": _confusion(evidence, evidence.challenger)}
+        return {"classes": list(evidence.contract.classes), "confusion": _confusion(evidence)}
     answers, actual = evidence.challenger.prediction.values.astype(float), evidence.actual.astype(float)
     bins = np.array_split(np.argsort(answers, kind="stable"), min(_BINS, max(1, len(answers) // 5)))
     means = [(float(answers[rows].mean()), float(actual[rows].mean()), len(rows)) for rows in bins]
     return {"bins": [{"answered": answered, "actual": true, "rows": rows} for answered, true, rows in means]}
 
 
-def _confusion(evidence: Evidence, candidate: Candidate) -> list[list[int]]:
-    classes = evidence.contract.classes
-    pairs = [(evidence.actual == true, candidate.prediction.values) for true in classes]
-    return [[int((here & (answers == told)).sum()) for told in classes] for here, answers in pairs]
-
-
-def _count(groups: NDArray[Any] | None) -> int | None:
-    return None if groups is None else len(np.unique(groups))
+def _confusion(evidence: Evidence) -> list[list[int]]:
+    classes, actual, answers = evidence.contract.classes, evidence.actual, evidence.challenger.prediction.values
+    return [[int(((actual == true) & (answers == told)).sum()) for told in classes] for true in classes]
 
 
 def _plain(value: Any) -> Any:
@@ -148,7 +143,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# --- The evidence of a decision, kept with the version for good.
+# --- The record, kept with the version.
 
 EVIDENCE_FILE = "evidence.json"
 PAGE_FILE = "gate.html"

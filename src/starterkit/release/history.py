@@ -13,9 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, Version
 
-# --- What is written down of a promotion: entries, each of which names the digest of the one before. Pure.
-#
-# See docs/decisions/0018-promotion.md for what this chain can show, and what it cannot.
+# --- Entries, each of which names the digest of the one before. Pure.
 
 Act = Literal["promote", "rollback", "prune"]
 Phase = Literal["intent", "outcome"]

@@ -172,8 +172,8 @@ def _origin(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "commit", f"{lineage['commit'][:_COMMIT_SHOWN]}{changes}"
     yield "run", lineage["run"]
     yield "data", f"{lineage['data_source']}, {lineage['rows']:,} rows, SHA-256 {lineage['data_digest']}"
-    treated = ", ".join(f"{name}: {treatment}" for name, treatment in record["policy"].items())
-    yield "data policy", treated or "every column raw"
+    masked = ", ".join(f"{name}: {treatment}" for name, treatment in record["policy"].items())
+    yield "data policy", masked or "every column raw"
     yield "lock", f"SHA-256 {lineage['lock_digest']}"
     yield "parity", f"{parity['measure']} {parity['largest']:.2g} over {parity['rows']:,} rows"
     yield "kit", record["kit"]

@@ -36,10 +36,8 @@ class Compute:
         SettingsError
             One is not, and no fall-back is allowed.
         """
+        self.require(available)
         wanted = [_NAMES[name] for name in self.providers]
-        missing = [name for name in self.providers if _NAMES[name] not in available]
-        if missing and not self.fallback:
-            raise refusal(missing[0], available)
         return [name for name in wanted if name in available] or [_NAMES["cpu"]]
 
     def require(self, got: Sequence[str]) -> None:
@@ -52,14 +50,11 @@ class Compute:
         """
         missing = [name for name in self.providers if _NAMES[name] not in got]
         if missing and not self.fallback:
-            raise refusal(missing[0], got)
+            what = f"execution provider '{missing[0]}' is not there, only {', '.join(_short(got))}"
+            raise SettingsError(what, _HINT)
 
 
-def refusal(name: str, there: Sequence[str]) -> SettingsError:
-    return SettingsError(f"execution provider '{name}' is not there, only {', '.join(short(there))}", _HINT)
-
-
-def short(names: Sequence[str]) -> list[str]:
+def _short(names: Sequence[str]) -> list[str]:
     """onnxruntime's names as the settings have them; those that the settings do not know stay out."""
     known = {long: name for name, long in _NAMES.items()}
     return [known[name] for name in names if name in known]
@@ -98,7 +93,7 @@ class Session:
             reason = str(error).splitlines()[0]
             raise ContractError(f"onnxruntime cannot load the graph: {reason}", "Export the model again") from error
         compute.require(self._session.get_providers())
-        self.providers = tuple(short(self._session.get_providers()))  # the CPU too, for what another cannot do
+        self.providers = tuple(_short(self._session.get_providers()))  # the CPU too, for what another cannot do
         self.inputs = tuple(given.name for given in self._session.get_inputs())
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -1,7 +1,7 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
 from starterkit.settings.layers import mask
-from starterkit.settings.load import Layers, Origin, ShownSetting, load_settings, read_layers, show
+from starterkit.settings.load import Layers, load_settings, read_layers, show
 from starterkit.settings.model import Settings, schema_text, settings_schema
 from starterkit.settings.sections import (
     FLOORS,
@@ -28,12 +28,10 @@ __all__ = [
     "Layers",
     "Limit",
     "LoadSettings",
-    "Origin",
     "PrivacySettings",
     "PromotionSettings",
     "ServingSettings",
     "Settings",
-    "ShownSetting",
     "Stage",
     "TrackingSettings",
     "TrainingSettings",

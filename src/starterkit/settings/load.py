@@ -144,9 +144,6 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
     return message.replace("Input should", "should").partition(", unable to ")[0]  # the rest says it twice
 
 
-Origin = str
-
-
 @dataclass(frozen=True)
 class Layers:
     """The settings, and where each of their values came from.
@@ -163,7 +160,7 @@ class Layers:
     """
 
     settings: Settings
-    origins: Mapping[str, Origin]
+    origins: Mapping[str, str]
     warnings: tuple[str, ...]
 
 
@@ -229,7 +226,7 @@ class ShownSetting(NamedTuple):
 
     key: str
     value: str
-    origin: Origin
+    origin: str
 
 
 def show(layers: Layers) -> list[ShownSetting]:

@@ -22,8 +22,6 @@ from starterkit.settings.sections import (
 )
 from starterkit.settings.stage import Stage
 
-# --- The settings as a whole, and what the model knows about its own fields.
-
 Key = tuple[str, ...]
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -30,6 +30,7 @@ NOT_MLFLOW = (
     "See which program has that port; the stack takes another by MLFLOW_PORT in .env, KIT_TRACKING__URI names it"
 )
 START = "Start the server, or change tracking.uri; `starterkit doctor` looks closer"
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
 _AGAIN = "then give the command again"
 _HINTS = (
     (r"Invalid Host header", "Add this name with its port to the server's --allowed-hosts, or change tracking.uri"),
@@ -77,6 +78,19 @@ def explained(name: str) -> Generator[None, None, None]:
         raise TrackingError(f"MLflow at {name} failed: {reason}", _hint(name, reason, error)) from error
 
 
+def ask_for(name: str, call: Callable[..., Any], *given: object, absent: Sequence[str] = (ABSENT,)) -> Any:
+    """What MLflow answers to a call; None where it does not have what was asked for."""
+    from mlflow.exceptions import MlflowException
+
+    with explained(name):
+        try:
+            return call(*given)
+        except MlflowException as error:
+            if error.error_code in absent:
+                return None
+            raise
+
+
 def _reason(error: Exception) -> str:
     """The machine's or the driver's own words, where there are any.
 
@@ -97,7 +111,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _hint(name: str, reason: str, error: Exception) -> str:
-    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+    if getattr(error, "error_code", "") == ABSENT:
         return "Name one that is there; `starterkit ui` shows them"
     for sign, hint in _HINTS:
         if re.search(sign, reason, re.IGNORECASE):
@@ -120,7 +134,7 @@ def _failures(name: str) -> tuple[type[Exception], ...]:
 
 # --- Who a server takes us for.
 
-_SECONDS = 5
+_KNOCK_SECONDS = 5
 _ANYTHING = "/api/2.0/mlflow/experiments/search?max_results=1"
 _REFUSED = 401
 
@@ -133,10 +147,8 @@ def authenticated_user(settings: TrackingSettings) -> str:
     """
     if not (settings.username and settings.password and settings.uri.startswith("http")):
         return ""
-    parts = urlsplit(settings.uri)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/")).geturl()
     try:
-        urlopen(f"{address}{_ANYTHING}", timeout=_SECONDS).close()  # noqa: S310  # settings allow http(s) alone
+        urlopen(_address(settings.uri, _ANYTHING), timeout=_KNOCK_SECONDS).close()  # noqa: S310  # http(s) alone
     except HTTPError as error:
         return settings.username if error.code == _REFUSED else ""
     except OSError:
@@ -144,11 +156,10 @@ def authenticated_user(settings: TrackingSettings) -> str:
     return ""
 
 
-# --- How the kit reaches MLflow: the address, the credentials, and no word to anyone else.
+# --- The connection.
 
 _REQUEST_SECONDS = 20
 _REQUEST_RETRIES = 3
-_KNOCK_SECONDS = 5
 _LOCK_SECONDS = 20
 
 
@@ -215,8 +226,10 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with explained(name):
-        if store:
-            _prepare(store)
+        if store and not store.exists:
+            store.make()
+        elif store and (earlier := store.left_behind()):
+            store.follow(earlier)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return Connection(uri, name, store.artifacts.as_uri() if store else None, client)
@@ -229,22 +242,13 @@ def local_store(settings: TrackingSettings, root: Path) -> LocalStore | None:
     return LocalStore(root / settings.uri.removeprefix(ADDRESS), root / "mlartifacts")
 
 
-def _prepare(store: LocalStore) -> None:
-    if not store.exists:
-        store.make()
-    elif earlier := store.left_behind():
-        store.follow(earlier)
-
-
 def ask_version(uri: str, name: str) -> str:
     """What a server says its version is; empty where it answers and does not say.
 
     MLflow's own client tries again for a quarter of a minute before it says that nobody is there.
     """
-    parts = urlsplit(uri)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/version")
     try:
-        with urlopen(address.geturl(), timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # settings allow http(s) alone
+        with urlopen(_address(uri, "/version"), timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # http(s) alone
             return answer.read(100).decode("utf-8", "replace").strip()
     except HTTPError:
         return ""  # whoever refuses this address may still be the server; its API will tell
@@ -254,6 +258,12 @@ def ask_version(uri: str, name: str) -> str:
         reason = getattr(error, "reason", error)
         what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"
         raise TrackingError(what, START) from error
+
+
+def _address(uri: str, path: str) -> str:
+    """A page of the server, without the user and password that its address may hold."""
+    parts = urlsplit(uri)
+    return f"{parts._replace(netloc=parts.netloc.rpartition('@')[2], path=parts.path.rstrip('/')).geturl()}{path}"
 
 
 def _credentials(settings: TrackingSettings) -> dict[str, str]:

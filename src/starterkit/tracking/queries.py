@@ -9,11 +9,11 @@ from pathlib import Path
 
 from starterkit.errors import TrackingError
 from starterkit.files import scratch_folder
-from starterkit.tracking.connection import Connection, ask_version, explained
+from starterkit.tracking.connection import Connection, ask_for, ask_version, explained
 
 # --- What a run says of itself, for people who ask afterwards.
 
-_MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
+MODE = "workflowType=machine_learning"  # MLflow opens on its pages for language models otherwise
 VIEW = "starterkit"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 """Where MLflow's own "share this view" keeps what an address with `viewStateShareKey` shows."""
@@ -34,15 +34,9 @@ class RunRecord:
 
 def look_up(connection: Connection, run_id: str) -> RunRecord | None:
     """A run by its id; None where this store does not have it: a version may have come from another server."""
-    from mlflow.exceptions import MlflowException
-
-    with explained(connection.name):
-        try:
-            run = connection.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
+    run = ask_for(connection.name, connection.client.get_run, run_id)
+    if run is None:
+        return None
     info, has_pages = run.info, connection.artifacts is None
     return RunRecord(
         name=info.run_name or "",
@@ -51,18 +45,18 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
         started=datetime.fromtimestamp((info.start_time or 0) / 1000, UTC),
         metrics=run.data.metrics,
         tags=run.data.tags,
-        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{_MODE}" if has_pages else "",
+        page=f"{connection.name}/#/experiments/{info.experiment_id}/runs/{run_id}?{MODE}" if has_pages else "",
     )
 
 
 def runs_page(connection: Connection, experiment: str) -> str:
     """Where MLflow's UI shows an experiment's runs, or all experiments if it is none, without the server's address."""
     with explained(connection.name):
-        found = connection.client.get_experiment_by_name(experiment)
-    if found is None:
-        return f"#/experiments?{_MODE}"
-    view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in found.tags else ""  # without it MLflow complains
-    return f"#/experiments/{found.experiment_id}/runs?{_MODE}{view}"
+        known = connection.client.get_experiment_by_name(experiment)
+    if known is None:
+        return f"#/experiments?{MODE}"
+    view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in known.tags else ""  # without it MLflow complains
+    return f"#/experiments/{known.experiment_id}/runs?{MODE}{view}"
 
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
@@ -138,8 +132,8 @@ def check_round_trip(connection: Connection) -> str:
 
     client = connection.client
     with explained(connection.name), scratch_folder() as scratch:
-        found = client.get_experiment_by_name(_EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(_EXPERIMENT, connection.artifacts)
+        known = client.get_experiment_by_name(_EXPERIMENT)
+        experiment = known.experiment_id if known else client.create_experiment(_EXPERIMENT, connection.artifacts)
         run = client.create_run(experiment).info
         try:
             client.log_text(run.run_id, "well", "proof.txt")

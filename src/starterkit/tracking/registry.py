@@ -13,14 +13,12 @@ from starterkit.files import scratch_folder
 from starterkit.serving.graph import Compute
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor
 from starterkit.settings import Settings, Stage
-from starterkit.tracking.connection import Connection, connect, explained
+from starterkit.tracking.connection import ABSENT, Connection, ask_for, connect, explained
 from starterkit.tracking.store import LocalStore
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
-
-# --- `ModelRegistry`: a problem's versions in one stage, and which of them is the champion.
 
 CHAMPION = "champion"
 _NAMED = 20
@@ -159,21 +157,14 @@ class ModelRegistry:
 
     def aliases(self) -> Mapping[str, int]:
         """The number that each alias points at, whether there is such a version or not."""
-        with explained(self.connection.name):
-            found = self._client.search_registered_models(f"name = '{self.model}'")
-        return {alias: int(number) for model in found for alias, number in model.aliases.items()}
+        return {alias: int(number) for model in self._registered() for alias, number in model.aliases.items()}
 
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
-        from mlflow.exceptions import MlflowException
-
-        with explained(self.connection.name):
-            try:
-                return _version(self._client.get_model_version_by_alias(self.model, CHAMPION))
-            except MlflowException as error:
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None
-                raise
+        absent = ABSENT, "INVALID_PARAMETER_VALUE"
+        ask = self._client.get_model_version_by_alias
+        one = ask_for(self.connection.name, ask, self.model, CHAMPION, absent=absent)
+        return _version(one) if one else None
 
     def set_champion(self, version: Version) -> None:
         """Let the alias point at this version."""
@@ -187,9 +178,12 @@ class ModelRegistry:
 
     def tags(self) -> Mapping[str, str]:
         """The registered model's own tags; none where there is no such model yet."""
+        return {key: value for model in self._registered() for key, value in model.tags.items()}
+
+    def _registered(self) -> "list[RegisteredModel]":
+        """The registered model alone, or nothing."""
         with explained(self.connection.name):
-            found = self._client.search_registered_models(f"name = '{self.model}'")
-        return {key: value for model in found for key, value in model.tags.items()}
+            return list(self._client.search_registered_models(f"name = '{self.model}'"))
 
     def tag_model(self, tags: Mapping[str, str]) -> None:
         with explained(self.connection.name):
@@ -327,15 +321,5 @@ def _repository(connection: Connection, files: str) -> "ArtifactRepository | Non
 
 def _logged(connection: Connection, files: str) -> tuple[str, str] | None:
     """Where a logged model's files are, and its run; None where it is deleted."""
-    from mlflow.exceptions import MlflowException
-
-    if not files:
-        return None
-    with explained(connection.name):
-        try:
-            model = connection.client.get_logged_model(files)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-    return model.artifact_location, model.source_run_id or ""
+    model = ask_for(connection.name, connection.client.get_logged_model, files) if files else None
+    return (model.artifact_location, model.source_run_id or "") if model else None

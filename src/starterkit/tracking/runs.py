@@ -75,6 +75,8 @@ class _Walk(pickle.Pickler):
         return NotImplemented
 
 
+# --- The runs.
+
 _STATUS_BEFORE = "status_before"
 _ESTIMATOR = "estimator"
 _EXPORTED = "exported"
@@ -169,7 +171,11 @@ class Tracker:
     def open_runs(self) -> list[OpenRun]:
         """The runs that say of themselves that they work."""
         with explained(self._connection.name):
-            return [_open_run(run.info.run_id, run.info.run_name, run.data.tags) for run in self._running()]
+            found = [(run.info, run.data.tags) for run in self._running()]
+        return [
+            OpenRun(info.run_id, info.run_name, state_of(tags), tags.get(_STATUS_BEFORE, "KILLED"))
+            for info, tags in found
+        ]
 
     def _running(self) -> "list[MlflowRun]":
         client = self._connection.client
@@ -319,10 +325,6 @@ class Run:
                     self._connection.client.log_model_artifact(model.model_id, str(file))
             mlflow.set_tags({"exported_model_id": model.model_id})
         return str(model.model_id)
-
-
-def _open_run(run_id: str, name: str, tags: Mapping[str, str]) -> OpenRun:
-    return OpenRun(run_id, name, state_of(tags), tags.get(_STATUS_BEFORE, "KILLED"))
 
 
 def _dataset(frame: "pd.DataFrame", *, name: str, source: str, digest: str, target: str) -> "PandasDataset":

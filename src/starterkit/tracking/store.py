@@ -55,6 +55,8 @@ def uninterrupted() -> Generator[None, None, None]:
             handlers[waiting[0]](waiting[0], None)
 
 
+# --- The store itself.
+
 ADDRESS = "sqlite:///"
 _HEADER = b"SQLite format 3\x00"
 _TABLES = frozenset({"alembic_version", "experiments", "runs", "logged_models", "registered_models", "model_versions"})

@@ -176,16 +176,16 @@ def require_contrast(dataset: Dataset) -> None:
         raise DataError(what, "Give rows with other values")
 
 
-# --- How good a model the treated rows make, beside one of the raw rows.
+# --- How good a model the masked rows make, beside one of the raw rows.
 
 
-def compare_quality(problem: Problem, training: TrainingSettings, raw: Table, treated: Table) -> dict[str, Any]:
-    """The deciding metric of the problem's estimator, trained and scored on raw rows and on treated ones, one seed."""
+def compare_quality(problem: Problem, training: TrainingSettings, raw: Table, masked: Table) -> dict[str, Any]:
+    """The deciding metric of the problem's estimator, trained and scored on raw rows and on masked ones, one seed."""
     trainer, metric = Trainer(problem, training), problem.deciding_metric.name
     found: dict[str, Any] = {"metric": metric}
-    for name, table in (("raw", raw), ("treated", treated)):
+    for name, table in (("raw", raw), ("treated", masked)):
         try:
-            model = trainer.fit(table.apart(problem, "the data"))
+            model = trainer.fit(table.split(problem, "the data"))
         except KitError as error:  # what the estimator cannot do is worth a word, and hinders nobody
             return {**found, "not_measured": f"{name} rows: {error.what}"}
         found[name] = model.evaluation.scores[metric]

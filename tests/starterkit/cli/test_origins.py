@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,6 +130,11 @@ def test_reason_names_the_cause_and_the_hint(done: Reproduction, what: str, hint
     assert what in said[0]
     assert said[0].startswith("local.x version 3 was not reproduced: ")
     assert hint in said[1]
+
+
+def test_a_cause_has_the_keys_that_scripts_know() -> None:
+    document = origins.reproduction_as_json(replace(outcome({}, None), version=SimpleNamespace(model="x", number=3)))
+    assert [set(cause) for cause in document["causes"]] == [{"name", "same", "text", "mend"}] * 4
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,15 @@ def test_rollback_brings_a_champion_back_where_there_is_none(
     assert champion(pipeline) == 1
 
 
+def test_a_version_whose_run_is_elsewhere_leaves_the_models_metric(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.registry.tag_model({"metric": "cost"})
+    monkeypatch.setattr("starterkit.release.alias.look_up", lambda *_: None)
+    ChampionAlias(pipeline.registry, pipeline.settings).rollback(1, reason="x")
+    assert pipeline.registry.tags()["metric"] == "cost"
+
+
 def test_versions_from_before_the_history_can_be_gone_back_to(pipeline: Pipeline) -> None:
     registry, client = pipeline.registry, pipeline.registry.connection.client
     for key in registry.tags():

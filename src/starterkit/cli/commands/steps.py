@@ -173,7 +173,7 @@ def prepare(
     fraction: Annotated[float, typer.Option("--fraction", help="The share of the rows, above 0, up to 1.")] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Turn the source into a stage's data set: sampled, treated by its policy, with a proof and a report."""
+    """Turn the source into a stage's data set: sampled, masked by its policy, with a proof and a report."""
     from starterkit.cli.console import ProgressView, show_warnings
     from starterkit.cli.summary import show_prepared, stage_named
     from starterkit.progress import step

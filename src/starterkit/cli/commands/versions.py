@@ -17,8 +17,6 @@ from starterkit.cli.commands.options import (
 )
 from starterkit.errors import UserError
 
-# --- Which version serves: moved on by the gate, moved back by a person, written down, and old ones cleared away.
-
 # As `Stage` has them. Importing it would make --help slower.
 To = Annotated[
     Literal["local", "dev", "test", "staging", "prod"] | None,

@@ -84,7 +84,7 @@ _NONE_YET = "none yet; `starterkit run` makes one"
 
 def versions(layers: Layers) -> Iterator[Finding]:
     """Versions on which an interrupted command left its last step undone."""
-    registry = registry_of(layers) if is_there(layers) else None
+    registry = _registry(layers)
     found = registry.versions() if registry else []
     now = registry.aliases().get(CHAMPION, 0) if registry else 0
     former = champions(Ledger(registry).entries()) if registry else ()
@@ -101,7 +101,7 @@ def versions(layers: Layers) -> Iterator[Finding]:
 
 def champion(layers: Layers) -> Iterator[Finding]:
     """The alias points at a version, and that version's files are there and answer."""
-    registry = registry_of(layers) if is_there(layers) else None
+    registry = _registry(layers)
     number = registry.aliases().get(CHAMPION) if registry else None
     told = serving(Ledger(registry).entries()) if registry else None
     if registry is not None and number is None and told is not None:
@@ -124,8 +124,8 @@ def champion(layers: Layers) -> Iterator[Finding]:
     yield well("champion", f"{version} opens and gives its sample's answers")
 
 
-def registry_of(layers: Layers) -> ModelRegistry:
-    return ModelRegistry.of(layers.settings, find_problem().name)
+def _registry(layers: Layers) -> ModelRegistry | None:
+    return ModelRegistry.of(layers.settings, find_problem().name) if is_there(layers) else None
 
 
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
@@ -136,7 +136,7 @@ _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `start
 
 def promotion(layers: Layers) -> Iterator[Finding]:
     """The lock and the history, as they stand."""
-    registry = registry_of(layers) if is_there(layers) else None
+    registry = _registry(layers)
     if registry is None:
         yield well("promotion", "none yet")
         return
@@ -166,9 +166,10 @@ def mend(layers: Layers) -> str:
     Locked
         Somebody promotes right now.
     """
-    if not is_there(layers):
+    registry = _registry(layers)
+    if registry is None:
         return "nothing to mend"
-    registry, who = registry_of(layers), who_is_here(layers.settings)
+    who = who_is_here(layers.settings)
     lock = lock_of(registry, layers.settings, who)
     with lock.held():
         outcome = recover(registry, Ledger(registry), who)

@@ -10,14 +10,14 @@ import pandas as pd
 
 from starterkit.cli.init.draft import Field, Plan, Undecided, holdout_fraction
 from starterkit.cli.init.profile import (
-    Sight,
+    ColumnProfile,
     bounds,
     categories,
     column_names,
     counts_rows,
     is_sensitive,
-    look,
     names_somebody,
+    profile,
     same_values,
     says_id,
     unit_of,
@@ -113,126 +113,122 @@ Placed = tuple[dict[str, Field], dict[str, str]]
 """Fields by header, and by header why a column is left out."""
 
 
-def place_columns(sights: Sequence[Sight], target: Sight, names: Mapping[str, str]) -> Placed:
+def place_columns(columns: Sequence[ColumnProfile], target: ColumnProfile, names: Mapping[str, str]) -> Placed:
     """A field for each column that is of use, and a reason for each that is not. The target is not among them."""
-    keys = _keys(sights, names)
+    keys = _keys(columns, names)
     fields, left_out = dict(keys), {}
-    kept: list[Sight] = []
-    for sight in sights:
-        if sight.header in keys:
+    kept: list[ColumnProfile] = []
+    for column in columns:
+        if column.header in keys:
             continue
-        if reason := _unfit(sight) or _repeated(sight, [*kept, target], target):
-            left_out[sight.header] = reason
+        if reason := next(_reasons(column), "") or _repeated(column, [*kept, target], target):
+            left_out[column.header] = reason
             continue
-        kept.append(sight)
-        fields[sight.header] = _feature(_as_code(sight), names[sight.header])
+        kept.append(column)
+        fields[column.header] = _feature(_as_code(column), names[column.header])
     return fields, left_out
 
 
-def _keys(sights: Sequence[Sight], names: Mapping[str, str]) -> dict[str, Field]:
+def _keys(columns: Sequence[ColumnProfile], names: Mapping[str, str]) -> dict[str, Field]:
     """The id of the rows and the group of repeated measures, where the table has them.
 
     The first of each kind; a column that is called an id goes before one that only looks like it.
     """
     found: dict[str, Field] = {}
-    for sight in sorted(sights, key=lambda sight: not says_id(sight.header)):
-        role = "identifier" if _is_id(sight) else "group" if _is_group(sight) else None
+    for column in sorted(columns, key=lambda column: not says_id(column.header)):
+        role = "identifier" if _is_id(column) else "group" if _is_group(column) else None
         if role and role not in [one.role for one in found.values()]:
             review = "rows with the same one are on the same side of the holdout" if role == "group" else ""
-            name = names[sight.header]
-            found[sight.header] = Field(name=name, header=sight.header, role=role, type="str", review=review)
+            name = names[column.header]
+            found[column.header] = Field(name=name, header=column.header, role=role, type="str", review=review)
     return found
 
 
-def _is_id(sight: Sight) -> bool:
+def _is_id(column: ColumnProfile) -> bool:
     """Complete, unique, and called an id or in the form of one."""
-    if sight.missing or sight.distinct < len(sight.values) or sight.kind not in ("integer", "text"):
+    if column.missing or column.distinct < len(column.values) or column.kind not in ("integer", "text"):
         return False
-    if names_somebody(sight.header, sight.values) or counts_rows(sight.header, sight.values):
+    if names_somebody(column.header, column.values) or counts_rows(column.header, column.values):
         return False
-    if says_id(sight.header):
+    if says_id(column.header):
         return True
-    if is_sensitive(sight.header) or _is_mixed(sight):  # a postcode, or measurements with an "inf" among them
+    if is_sensitive(column.header) or _is_mixed(column):  # a postcode, or measurements with an "inf" among them
         return False
-    return sight.kind == "text" and bool(sight.known.str.fullmatch(rf"[\w.:/-]{{1,{_LONGEST_ID}}}").all())
+    return column.kind == "text" and bool(column.known.str.fullmatch(rf"[\w.:/-]{{1,{_LONGEST_ID}}}").all())
 
 
-def _is_group(sight: Sight) -> bool:
-    repeated = _FEWEST_GROUPS <= sight.distinct <= len(sight.values) / 1.5
-    return says_id(sight.header) and repeated and not sight.missing and sight.kind in ("integer", "text")
+def _is_group(column: ColumnProfile) -> bool:
+    repeated = _FEWEST_GROUPS <= column.distinct <= len(column.values) / 1.5
+    return says_id(column.header) and repeated and not column.missing and column.kind in ("integer", "text")
 
 
-def _unfit(sight: Sight) -> str:
-    return next(_reasons(sight), "")
-
-
-def _reasons(sight: Sight) -> Iterator[str]:
-    if sight.kind == "nothing":
+def _reasons(column: ColumnProfile) -> Iterator[str]:
+    if column.kind == "nothing":
         yield "no value in any row"
-    if counts_rows(sight.header, sight.values):
+    if counts_rows(column.header, column.values):
         yield "the row's number, which says nothing of the record"
-    if names_somebody(sight.header, sight.values):
+    if names_somebody(column.header, column.values):
         yield "says who somebody is"
-    if sight.distinct <= 1:
+    if column.distinct <= 1:
         yield "the same value in every row"
-    if len(sight.known) < _FEWEST_KNOWN:
-        yield f"known in {len(sight.known)} rows only"
-    if sight.kind == "date":
+    if len(column.known) < _FEWEST_KNOWN:
+        yield f"known in {len(column.known)} rows only"
+    if column.kind == "date":
         yield "a date: derive what matters in load(), such as an age in days"
-    if _is_id(sight) or (says_id(sight.header) and sight.distinct >= _FEWEST_GROUPS):
+    if _is_id(column) or (says_id(column.header) and column.distinct >= _FEWEST_GROUPS):
         yield "an id beside the one that is used, or with gaps"
-    if len(sight.header) > _LONGEST_HEADER:
+    if len(column.header) > _LONGEST_HEADER:
         yield "a header of more than 80 characters: shorten it"
-    if sight.kind == "text" and not categories(sight, is_sensitive(sight.header)):
-        yield _why_no_categories(sight)
+    if column.kind == "text" and not categories(column, is_sensitive(column.header)):
+        yield _why_no_categories(column)
 
 
-def _is_mixed(sight: Sight) -> bool:
+def _is_mixed(column: ColumnProfile) -> bool:
     """Whether it is a text because of a few of its values: most are numbers."""
-    return sight.kind == "text" and 0.5 < sight.known.str.fullmatch(_NUMBER).mean() < 1
+    return column.kind == "text" and 0.5 < column.known.str.fullmatch(_NUMBER).mean() < 1
 
 
-def _why_no_categories(sight: Sight) -> str:
-    numeric = sight.known.str.fullmatch(_NUMBER)
-    if numeric.all() and sight.known.str.contains(",").any():
+def _why_no_categories(column: ColumnProfile) -> str:
+    numeric = column.known.str.fullmatch(_NUMBER)
+    if numeric.all() and column.known.str.contains(",").any():
         return "numbers with commas: convert them in load()"
-    if _is_mixed(sight):
+    if _is_mixed(column):
         return "numbers and texts mixed: convert it in load()"
-    return f"a text with {sight.distinct} values, or rare or long ones: derive categories in load()"
+    return f"a text with {column.distinct} values, or rare or long ones: derive categories in load()"
 
 
-def _repeated(sight: Sight, others: Sequence[Sight], target: Sight) -> str:
+def _repeated(column: ColumnProfile, others: Sequence[ColumnProfile], target: ColumnProfile) -> str:
     known = target.values.notna()
     for other in others:
         if other is target:
-            if same_values(sight.values[known], target.values[known]):
+            if same_values(column.values[known], target.values[known]):
                 return "the target by another name"
-        elif same_values(sight.values, other.values):
+        elif same_values(column.values, other.values):
             return f"says the same as '{other.header[:40]}'"
     return ""
 
 
-def _as_code(sight: Sight) -> Sight:
+def _as_code(column: ColumnProfile) -> ColumnProfile:
     """A ward's number is the ward's name: more of it means nothing."""
-    if sight.kind != "integer" or not says_id(sight.header):
-        return sight
-    texts = sight.values.map(lambda value: str(int(value)), na_action="ignore").astype("str")
-    return replace(sight, kind="text", values=texts)
+    if column.kind != "integer" or not says_id(column.header):
+        return column
+    texts = column.values.map(lambda value: str(int(value)), na_action="ignore").astype("str")
+    return replace(column, kind="text", values=texts)
 
 
-def _feature(sight: Sight, name: str) -> Field:
-    sensitive = is_sensitive(sight.header)
-    listed = categories(sight, sensitive)
+def _feature(column: ColumnProfile, name: str) -> Field:
+    sensitive = is_sensitive(column.header)
+    listed = categories(column, sensitive)
     return Field(
         name=name,
-        header=sight.header,
+        header=column.header,
         role="feature",
-        type=_TYPES[sight.kind],  # pyrefly: ignore[bad-argument-type]
+        type=_TYPES[column.kind],  # pyrefly: ignore[bad-argument-type]
         sensitive=sensitive,
-        unit=unit_of(sight.header),
-        bounds=bounds(sight) if sight.is_number and not listed else None,
+        unit=unit_of(column.header),
+        bounds=bounds(column) if column.is_number and not listed else None,
         categories=listed,
-        nullable=sight.missing > 0,
+        nullable=column.missing > 0,
         review="taken for sensitive by its name" if sensitive else "",
     )
 
@@ -247,7 +243,7 @@ FEWEST_ROWS_OF_A_CLASS = 10
 """With fewer, one side of the holdout may well have none."""
 
 
-def task_of(target: Sight) -> Task:
+def task_of(target: ColumnProfile) -> Task:
     """Classes are texts, true or false, or a few whole numbers; anything else is a number to predict."""
     if not target.is_number:
         return "classification"
@@ -256,7 +252,7 @@ def task_of(target: Sight) -> Task:
     return "classification" if whole and few else "regression"
 
 
-def require_target(target: Sight, task: Task, where: str) -> None:
+def require_target(target: ColumnProfile, task: Task, where: str) -> None:
     """
     Raises
     ------
@@ -285,12 +281,12 @@ def require_target(target: Sight, task: Task, where: str) -> None:
         raise DataError(f"{what} has {many}", hint)
 
 
-def rare_classes(target: Sight) -> int:
+def rare_classes(target: ColumnProfile) -> int:
     """How many classes have too few rows for both sides of the holdout."""
     return int((target.known.value_counts() < FEWEST_ROWS_OF_A_CLASS).sum())
 
 
-def target_field(target: Sight, name: str, task: Task, asked: bool) -> Field:
+def target_field(target: ColumnProfile, name: str, task: Task, asked: bool) -> Field:
     """The target's place in the schema. `asked` says that the task was not guessed."""
     sensitive, review = is_sensitive(target.header), ""
     if task == "regression":
@@ -314,7 +310,7 @@ def target_field(target: Sight, name: str, task: Task, asked: bool) -> Field:
     )
 
 
-def _classes(target: Sight) -> tuple[Scalar, ...]:
+def _classes(target: ColumnProfile) -> tuple[Scalar, ...]:
     values = target.known.unique()
     if target.kind == "boolean":
         return ()
@@ -339,13 +335,13 @@ def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Tas
     """
     names = column_names(map(str, frame.columns))
     header = find_header(frame, target, names, where)
-    goal = look(header, frame[header])
+    goal = profile(header, frame[header])
     task = asked or task_of(goal)
     require_target(goal, task, where)
     rows = goal.values.notna()
     goal = replace(goal, values=goal.values[rows].reset_index(drop=True))
-    sights = [look(other, frame.loc[rows, other].reset_index(drop=True)) for other in names if other != header]
-    fields, left_out = place_columns(sights, goal, names)
+    columns = [profile(other, frame.loc[rows, other].reset_index(drop=True)) for other in names if other != header]
+    fields, left_out = place_columns(columns, goal, names)
     fields[header] = target_field(goal, names[header], task, asked is not None)
     decisions = _decisions(goal, task, fields)
     if decisions:
@@ -357,15 +353,15 @@ def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Tas
         fields=tuple(fields[other] for other in kept),
         headers={other: name for other, name in kept.items() if other != name},
         left_out=left_out,
-        no_value=_no_value([*sights, goal], kept),
+        no_value={kept[one.header]: one.no_value for one in (*columns, goal) if one.no_value and one.header in kept},
         without_target=int((~rows).sum()),
         rows=len(goal.values),
-        coarse=_is_coarse([one for one in sights if one.header in fields]),
+        coarse=_is_coarse([one for one in columns if one.header in fields]),
         fraction=holdout_fraction(len(goal.values)),
     )
 
 
-def _decisions(target: Sight, task: Task, fields: Mapping[str, Field]) -> list[str]:
+def _decisions(target: ColumnProfile, task: Task, fields: Mapping[str, Field]) -> list[str]:
     found = []
     rare = rare_classes(target) if task == "classification" else 0
     if rare:
@@ -378,10 +374,6 @@ def _decisions(target: Sight, task: Task, fields: Mapping[str, Field]) -> list[s
     return found
 
 
-def _is_coarse(sights: Sequence[Sight]) -> bool:
-    said = pd.DataFrame({one.header: one.values for one in sights})
+def _is_coarse(columns: Sequence[ColumnProfile]) -> bool:
+    said = pd.DataFrame({one.header: one.values for one in columns})
     return bool(said.duplicated().mean() > _MOST_ALIKE)
-
-
-def _no_value(sights: Sequence[Sight], kept: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    return {kept[one.header]: one.no_value for one in sights if one.no_value and one.header in kept}

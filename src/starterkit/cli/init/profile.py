@@ -168,8 +168,8 @@ _DATE = r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T 
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One column, looked at.
+class ColumnProfile:
+    """What one column holds.
 
     Attributes
     ----------
@@ -201,10 +201,10 @@ class Sight:
         return self.kind in ("integer", "float")
 
 
-def look(header: str, values: pd.Series) -> Sight:
+def profile(header: str, values: pd.Series) -> ColumnProfile:
     """See what a column holds. Nothing is rounded: a column with one odd text in it is a column of texts."""
     if types.is_datetime64_any_dtype(values):
-        return Sight(header, "date", values)
+        return ColumnProfile(header, "date", values)
     if types.is_bool_dtype(values) or types.is_numeric_dtype(values):
         return _typed(header, values)
     texts = values.astype("str").where(values.notna())
@@ -215,8 +215,8 @@ def look(header: str, values: pd.Series) -> Sight:
     if kind == "integer":
         kind = _kind_of_whole(header, rest.dropna())
     if kind == "text":
-        return Sight(header, "text", texts.where(~blank), _told(texts[blank]))
-    return Sight(header, kind, _in_kind(rest, kind), _told(texts[empty]))
+        return ColumnProfile(header, "text", texts.where(~blank), _told(texts[blank]))
+    return ColumnProfile(header, kind, _in_kind(rest, kind), _told(texts[empty]))
 
 
 def _told(texts: pd.Series) -> tuple[str, ...]:
@@ -231,18 +231,18 @@ def _kind_of_whole(header: str, known: pd.Series) -> Kind:
     return "integer" if exact else "float"
 
 
-def _typed(header: str, values: pd.Series) -> Sight:
+def _typed(header: str, values: pd.Series) -> ColumnProfile:
     """A Parquet file's own types."""
     if types.is_bool_dtype(values):
-        return Sight(header, "boolean", values.astype("float64"))
+        return ColumnProfile(header, "boolean", values.astype("float64"))
     floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
     if floats.isna().all():
-        return Sight(header, "nothing", floats)
+        return ColumnProfile(header, "nothing", floats)
     if not types.is_integer_dtype(values):
-        return Sight(header, "float", floats)
+        return ColumnProfile(header, "float", floats)
     texts = values.astype("str").where(values.notna())
     kind = _kind_of_whole(header, texts.dropna())
-    return Sight(header, kind, texts if kind == "text" else floats)
+    return ColumnProfile(header, kind, texts if kind == "text" else floats)
 
 
 def _kind_of(known: pd.Series) -> Kind:
@@ -273,15 +273,15 @@ _FEWEST_ROWS_EACH = 5
 """A value that fewer rows share could point at somebody."""
 
 
-def bounds(sight: Sight) -> tuple[float, float]:
+def bounds(column: ColumnProfile) -> tuple[float, float]:
     """The smallest and the largest value, a tenth of their distance further out, rounded outwards to a digit or two.
 
     So no bound is a row's own value. What is never negative gets no negative bound.
     """
-    low, high = float(sight.known.min()), float(sight.known.max())
+    low, high = float(column.known.min()), float(column.known.max())
     span = (high - low) or abs(high) or 1.0
     exponent = math.floor(math.log10(span))
-    if sight.kind == "integer":
+    if column.kind == "integer":
         exponent = max(exponent, 0)
     wider = low - span / 10, high + span / 10
     lowest, highest = _down(wider[0], exponent), -_down(-wider[1], exponent)
@@ -297,17 +297,17 @@ def _down(value: float, exponent: int) -> float:
     return float(steps * 10**exponent) if exponent >= 0 else float(f"{steps}e{exponent}")
 
 
-def categories(sight: Sight, sensitive: bool) -> tuple[Scalar, ...]:
+def categories(column: ColumnProfile, sensitive: bool) -> tuple[Scalar, ...]:
     """The values of a text, or of a sensitive or two-valued whole number; empty where they are not to be listed.
 
     They are few and short, and several rows share each of them: a name or an address never is.
     """
-    counts = sight.known.value_counts()
-    if sight.kind == "integer":
+    counts = column.known.value_counts()
+    if column.kind == "integer":
         few = len(counts) == 2 or (sensitive and len(counts) <= 5)
         whole = counts.min() >= _FEWEST_ROWS_EACH and few
         return tuple(sorted(int(value) for value in counts.index)) if whole else ()
-    if sight.kind != "text" or len(counts) > _MOST_CATEGORIES:
+    if column.kind != "text" or len(counts) > _MOST_CATEGORIES:
         return ()
     longest = _LONGEST_SENSITIVE if sensitive else _LONGEST_CATEGORY
     short = all(len(str(value)) <= longest and str(value).isprintable() for value in counts.index)

@@ -13,11 +13,9 @@ from starterkit.data.privacy.policy import Policy
 from starterkit.errors import Refused
 from starterkit.problem import Problem
 
-# --- What treating rows did to them: how alone a person is among them, and how far the columns moved.
-
 
 @dataclass(frozen=True)
-class Crowd:
+class KAnonymity:
     """How many rows share their values: the smallest group (k), the number of groups, the groups of one row.
 
     k says how many people an outsider who knows these columns cannot tell apart (Sweeney, 2002).
@@ -28,14 +26,14 @@ class Crowd:
     alone: int
 
 
-def crowd(frame: pd.DataFrame, names: Sequence[str], people: pd.Series | None = None) -> Crowd:
+def k_anonymity(frame: pd.DataFrame, names: Sequence[str], people: pd.Series | None = None) -> KAnonymity:
     """The groups of rows with the same values in these columns; `people` says which rows are the same person's."""
     if not names:
-        return Crowd(len(frame), 1, 0)
+        return KAnonymity(len(frame), 1, 0)
     by = [frame[name].astype("str").fillna("") for name in names]
     groups = frame.index.to_series().groupby(by, sort=False)
     sizes = groups.size() if people is None else people.groupby(by, sort=False).nunique()
-    return Crowd(int(sizes.min()), len(sizes), int((sizes == 1).sum()))
+    return KAnonymity(int(sizes.min()), len(sizes), int((sizes == 1).sum()))
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,17 @@ def shift(column: Column, before: pd.Series, after: pd.Series) -> Shift:
 
 
 def overlap(raw: pd.Series, table: pd.DataFrame) -> int:
-    """How many cells of a treated table still hold one of the raw identifiers."""
+    """How many cells of a masked table still hold one of the raw identifiers."""
     known = set(raw.astype("str"))
-    return sum(int(table[name].astype("str").isin(known).sum()) for name in _texts(table))
+    texts = [table[name] for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return sum(int(text.astype("str").isin(known).sum()) for text in texts)
 
 
-def _texts(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-
-
-# --- What a treatment did to the rows, as the proof and the report tell it.
+# --- As the proof and the report tell it.
 
 
 def measure(problem: Problem, raw: pd.DataFrame, after: Table, table: pd.DataFrame, policy: Policy) -> dict[str, Any]:
-    """The crowds, the overlap of hidden identifiers with `table`, which is written, and how far the columns moved.
+    """How alone people are, what is left of hidden identifiers in `table`, which is written, and how columns moved.
 
     Raises
     ------
@@ -107,8 +102,8 @@ def _crowds(problem: Problem, before: pd.DataFrame, after: pd.DataFrame) -> list
         {
             "columns": names,
             "with_target": with_target,
-            "before": asdict(crowd(before, names, people)),
-            "after": asdict(crowd(after, names, people)),
+            "before": asdict(k_anonymity(before, names, people)),
+            "after": asdict(k_anonymity(after, names, people)),
         }
         for names, with_target in asked
     ]

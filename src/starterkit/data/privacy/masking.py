@@ -23,8 +23,6 @@ from starterkit.settings import STRENGTH, Stage
 if TYPE_CHECKING:
     import pandas as pd
 
-# --- A policy carried out: rows as a stage may see them, under pseudonyms that come from the stage's secret key.
-
 # --- `StageKey`: the secret from which a stage's pseudonyms come, and the file in which it is kept.
 
 KEY_NAME = "KIT_PRIVACY__KEY"
@@ -101,7 +99,7 @@ def row_keys(values: "pd.Series", key: StageKey, purpose: str = "row") -> NDArra
 # --- A policy carried out: rows as a stage may see them.
 
 
-def treat(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "pd.DataFrame":
+def mask_rows(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "pd.DataFrame":
     """The rows with features and target as the stage may see them; identifiers are left to whoever drops them.
 
     A dropped feature stays as one value in all rows, so that the same estimator can be fitted. Types stay.
@@ -118,7 +116,7 @@ def treat(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "pd.Da
         seed = int.from_bytes(key.digest("mock", "")[:8], "big") if key else 0
         made = mock_rows(model, frame, seed)
         frame = _with(frame, {column.name: made[column.name] for column in model})
-    return _with(frame, {column.name: _treated(policy, column, frame[column.name]) for column in model})
+    return _with(frame, {column.name: _masked(policy, column, frame[column.name]) for column in model})
 
 
 def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFrame":
@@ -129,21 +127,21 @@ def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFra
     return frame
 
 
-def _treated(policy: Policy, column: Column, values: "pd.Series") -> "pd.Series":
+def _masked(policy: Policy, column: Column, values: "pd.Series") -> "pd.Series":
     treatment = policy.treatments[column.name]
     if treatment == "generalise":
         return generalised(column, values)
     return emptied(column, values) if treatment == "drop" else values
 
 
-# --- `Proof`: what lies beside a prepared data file and says how it was treated, sealed against later hands.
+# --- `Proof`: what lies beside a prepared data file and says how it was masked, sealed against later hands.
 
 FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The data file's digest, the stage and policy that it was made for, and what the treatment did to it.
+    """The data file's digest, the stage and policy that it was made for, and what the masking did to it.
 
     `seal` is a digest over all else, `signature` an HMAC of the same with the key whose fingerprint is `key`; whoever
     edits both files can make a new seal, but no signature.
@@ -205,10 +203,10 @@ class Proof:
         Raises
         ------
         DataError
-            It was altered, or made for another stage, policy, schema or key. The mend is the command that makes it
+            It was altered, or made for another stage, policy, schema or key. The hint is the command that makes it
             anew. A stage that sees raw rows needs no key: it could as well be given the source.
         """
-        body, treated = self._body(), not policy.is_raw
+        body, masked = self._body(), not policy.is_raw
         weak = policy.weakest_of(self.policy)
         if self.seal != hashlib.sha256(body).hexdigest():
             raise DataError(f"the proof of {name} was altered", hint)
@@ -221,14 +219,14 @@ class Proof:
         if weak:
             did, asked = self.policy.get(weak, "raw"), policy.treatments[weak]
             raise DataError(f"{name} was prepared under a weaker policy: '{weak}' is {did}, not {asked}", hint)
-        if treated and self.key and key is None:
+        if masked and self.key and key is None:
             restore = f"Set {KEY_NAME}, or the file {KEY_FILE}, to the key it was prepared with, or {_lower(hint)}"
             raise DataError(f"{name} cannot be checked: the masking key is not here", restore)
         if self.key and key and self.key != key.fingerprint:
             restore = f"Set {KEY_NAME} to the key it was prepared with, or {_lower(hint)}"
             raise DataError(f"{name} was prepared with another masking key", restore)
         signed = key is not None and hmac.compare_digest(self.signature, key.signature(body))
-        if not signed and (treated or (self.key and key)):
+        if not signed and (masked or (self.key and key)):
             raise DataError(f"the proof of {name} was altered: its signature is not the key's", hint)
 
     def _body(self) -> bytes:

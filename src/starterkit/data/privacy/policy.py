@@ -21,7 +21,7 @@ ELSEWHERE = "Work in stage local with data that everyone may see"
 _ON_THE_FLY = frozenset(Stage) - {Stage.TEST}
 
 
-def require_sight(stage: Stage, columns: Iterable[Column]) -> None:
+def require_visible(stage: Stage, columns: Iterable[Column]) -> None:
     """Let a stage load these columns as they are, or refuse.
 
     Raises
@@ -39,8 +39,8 @@ def sees_raw(stage: Stage) -> bool:
     return set(FLOORS[stage]) == {"raw"}
 
 
-def treats_as_it_reads(stage: Stage, columns: Iterable[Column]) -> bool:
-    """Whether a stage may be given raw rows to treat; `test` wants proof that it was done before."""
+def masks_on_the_fly(stage: Stage, columns: Iterable[Column]) -> bool:
+    """Whether a stage may be given raw rows to mask; `test` wants proof that it was done before."""
     return stage in _ON_THE_FLY or not any(column.sensitivity == "sensitive" for column in columns)
 
 

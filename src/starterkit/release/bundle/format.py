@@ -1,4 +1,4 @@
-"""What a bundle is: its manifest, its record, and the keys that sign it. Pure data."""
+"""What a bundle is: its manifest, its record, and the keys that sign it."""
 
 import binascii
 import hashlib
@@ -19,7 +19,7 @@ from starterkit.files import keep_secret
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-# --- What a bundle holds, and what it is of: ``manifest.json``. Pure data.
+# --- What a bundle holds, and what it is of: ``manifest.json``.
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
@@ -115,7 +115,7 @@ def _seal(path: Path) -> Sealed:
         return Sealed(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-# --- What MLflow says of a version and its run, as far as it goes to another server: ``record.json``. Pure data.
+# --- What MLflow says of a version and its run, as far as it goes to another server: ``record.json``.
 
 _OF_A_RUN = ("task", "metric", "greater_is_better", "holdout_rows")
 EVIDENCE = "evidence"
@@ -263,9 +263,9 @@ def _read_signature(text: bytes) -> tuple[str, bytes]:
         said = json.loads(text)
         signer, signed = str(said["key"]), b64decode(said["signature"], validate=True)
     except (ValueError, TypeError, KeyError, binascii.Error, RecursionError):
-        raise Refused("the bundle's manifest.sig is no signature", "Bundle the version again") from None
+        raise Refused("the bundle's manifest.sig is no signature", _AGAIN) from None
     if len(signer) != _ID_LETTERS or not set(signer) <= set("0123456789abcdef"):  # it is shown to people
-        raise Refused("the bundle's manifest.sig names no key", "Bundle the version again")
+        raise Refused("the bundle's manifest.sig names no key", _AGAIN)
     return signer, signed
 
 

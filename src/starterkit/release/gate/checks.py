@@ -76,9 +76,9 @@ class PolicyKept(Check):
         if others:
             reason = f"the stage shows other data now: {', '.join(others)}"
             return Verdict(check=self.name, passed=False, reason=reason, hint="Train it again under today's policy")
-        treated = ", ".join(f"'{name}' {TREATED[treatment]}" for name, treatment in lineage.policy.items())
+        masked = ", ".join(f"'{name}' {TREATED[treatment]}" for name, treatment in lineage.policy.items())
         return Verdict(
-            check=self.name, passed=True, reason=f"trained in stage {origin}, {treated or 'every column raw'}"
+            check=self.name, passed=True, reason=f"trained in stage {origin}, {masked or 'every column raw'}"
         )
 
 

@@ -27,12 +27,17 @@ _NONE = "no such parameter"
 
 @dataclass(frozen=True)
 class Cause:
-    """One of the four: whether it was the same (None: nobody got that far), in words, and what would mend it."""
+    """One of the four: whether it was the same (None: nobody got that far), in words, and what to do about it."""
 
     name: str
     same: bool | None
     text: str
     hint: str = ""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """For a script. Its keys are a format: `hint` is ``mend`` there."""
+        return {"name": self.name, "same": self.same, "text": self.text, "mend": self.hint}
 
 
 def compare(lineage: Lineage, facts: Mapping[str, Any]) -> tuple[Cause, ...]:

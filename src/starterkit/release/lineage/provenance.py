@@ -73,6 +73,8 @@ def _normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+# --- The lineage of a training.
+
 UNKNOWN = "unknown"
 LOCK = "requirements.txt"
 HIDDEN = "hidden"

@@ -12,7 +12,7 @@ import numpy as np
 
 from starterkit.contract import Column, Contract, Lineage, Prediction
 from starterkit.data.dataset import ROWS_FILE
-from starterkit.data.privacy.policy import require_sight
+from starterkit.data.privacy.policy import require_visible
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.progress import Progress, silent, step
@@ -180,7 +180,7 @@ class Reproducer:
             raise Refused(what, "Rename the parameter if it is no secret, and train a new version")
         # The commit's code asks its own schema, which may have called a column plain that is sensitive today.
         masked = {column.name for column in (*contract.columns, contract.target) if column.sensitivity == "sensitive"}
-        require_sight(settings.stage, [column for column in self._columns if column.name not in masked])
+        require_visible(settings.stage, [column for column in self._columns if column.name not in masked])
 
     def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
         with step(self._progress, name) as note:

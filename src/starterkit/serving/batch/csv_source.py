@@ -27,6 +27,9 @@ CHUNK_ROWS = 8_192
 CHUNK_BYTES = 1_000_000
 """Wide rows come in smaller chunks."""
 
+ARROW_TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
+"""By the contract's types, Arrow's."""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -92,17 +95,16 @@ def require_columns(name: str, present: Sequence[str], needed: Sequence[str], ad
         raise DataError(f"{name} lacks the column '{missing[0]}'{more}", hint)
 
 
-# --- CSV files: commas, a header line, UTF-8 with or without a byte order mark.
+# --- A CSV file.
 #
-# A file is cut into chunks of whole lines without being parsed, so that threads can parse them beside each other, and
-# so that a line can be copied as it stands.
+# It is cut into chunks of whole lines without being parsed, so that threads can parse them beside each other, and so
+# that a line can be copied as it stands.
 
 _MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST = 64_000_000
 _UTF8 = "Save it as UTF-8"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
-_TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
 
 
 class CsvSource:
@@ -179,7 +181,7 @@ class CsvSource:
 
     def schema(self, columns: Sequence[Column]) -> pa.Schema:
         """The model's columns get the contract's types. The others stay texts: 007 is not 7."""
-        types = {column.name: _TYPES[column.type] for column in columns}
+        types = {column.name: ARROW_TYPES[column.type] for column in columns}
         return pa.schema([(name, types.get(name, pa.string())) for name in self.names])
 
     def _parse(self, data: bytes, names: Sequence[str]) -> tuple[pa.Table, list[Fault]]:

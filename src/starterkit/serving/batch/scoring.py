@@ -15,7 +15,7 @@ from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call
 from starterkit.contract import Contract, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
-from starterkit.serving.batch.csv_source import Chunk, CsvSource, Rows, require_columns
+from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
 from starterkit.serving.batch.plan import Kind, kind_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
@@ -25,12 +25,11 @@ from starterkit.serving.validation import Fault, check_columns, faults_of_answer
 
 PREDICTION = "prediction"
 _PROBABILITY = "probability_of_"
-_TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
 
 
 def answer_schema(contract: Contract) -> pa.Schema:
     """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
-    kind = pa.float64() if contract.task == "regression" else _TYPES[contract.target.type]
+    kind = pa.float64() if contract.task == "regression" else ARROW_TYPES[contract.target.type]
     words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
     probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
     return pa.schema([(PREDICTION, kind), *probabilities])
@@ -173,7 +172,8 @@ class FileScoring:
         # Between two CSV files the lines are copied, and nothing but the model's columns is parsed.
         self._copies_lines = isinstance(source, CsvSource) and kind == "csv"
         self._names = contract.names if self._copies_lines else source.names
-        self._schema = _joined(source.schema(contract.columns), added)
+        stored = source.schema(contract.columns)
+        self._schema = pa.schema([*stored, *added], stored.metadata)
         self.beginning = self._begin(added)
 
     def score(self, chunk: Chunk) -> Scored:
@@ -259,10 +259,6 @@ def open_scoring(path: Path, destination: Path, predictor: Predictor) -> FileSco
     kind = kind_of(path)
     source = CsvSource(path, predictor.contract.names) if kind == "csv" else ArrowSource(path, kind)
     return FileScoring(source, kind_of(destination), predictor)
-
-
-def _joined(stored: pa.Schema, added: pa.Schema) -> pa.Schema:
-    return pa.schema([*stored, *added], stored.metadata)
 
 
 def _taken(columns: Columns, rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:

@@ -52,7 +52,8 @@ def describe(app: FastAPI, contract: Contract, max_rows: int) -> None:
     app.title = escape(contract.title)  # of the page's tab, whose HTML FastAPI puts together as it is
     document = app.openapi()
     document["info"].update(title=contract.title, description=f"Predicts {contract.target.name}: {contract.task}.")
-    schemas = {"Record": _record(contract), "Prediction": _prediction(contract), "Problem": _problem()}
+    record = _object({column.name: _column(column) for column in contract.columns})
+    schemas = {"Record": record, "Prediction": _prediction(contract), "Problem": _problem()}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     predict = document["paths"]["/predict"]["post"]
     predict["requestBody"] = {"required": True, "content": {"application/json": _request(contract, max_rows)}}
@@ -62,10 +63,6 @@ def describe(app: FastAPI, contract: Contract, max_rows: int) -> None:
 def _request(contract: Contract, max_rows: int) -> dict[str, Any]:
     rows = {"type": "array", "items": _reference("Record"), "minItems": 1, "maxItems": max_rows}
     return {"schema": _object({"records": rows}), "example": {"records": [dict(contract.example)]}}
-
-
-def _record(contract: Contract) -> dict[str, Any]:
-    return _object({column.name: _column(column) for column in contract.columns})
 
 
 def _column(column: Column) -> dict[str, Any]:

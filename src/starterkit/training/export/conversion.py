@@ -148,18 +148,6 @@ _OTHERWISE = ("TunedThresholdClassifierCV",)
 """What skl2onnx converts, but into a graph that decides otherwise; among ties the proof would not see it."""
 
 
-def refuse_what_decides_otherwise(estimator: Any) -> None:
-    """
-    Raises
-    ------
-    ExportError
-        A part of it is converted into something else.
-    """
-    for part in parts(estimator):
-        if type(part).__name__ in _OTHERWISE:
-            raise refusal(estimator, "skl2onnx leaves out the threshold that it found")
-
-
 def parts(estimator: Any) -> Iterator[Any]:
     """The estimator and every estimator in it."""
     yield estimator
@@ -176,13 +164,15 @@ def refusal(estimator: Any, reason: str) -> ExportError:
     reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason)
     said, _, hint = reason.partition("; ")
     if hint and "; " not in hint and "labels changed" not in hint:
-        return ExportError(f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{_capital(hint)}; {_PAGES}")
+        return ExportError(
+            f"{_chain(estimator)} cannot be exported to ONNX: {said}", f"{hint[:1].upper()}{hint[1:]}; {_PAGES}"
+        )
     if "does not answer" in reason and _takes_zeros_for_missing(estimator):
         what = f"{_chain(estimator)} cannot be exported to ONNX: XGBoost takes the zeros of a sparse matrix for missing"
         return ExportError(
             what, f"Give OneHotEncoder sparse_output=False, and ColumnTransformer sparse_threshold=0; {_PAGES}"
         )
-    inner = next((type(part).__name__ for part in parts(estimator) if _is_of_others(part)), None)
+    inner = next((type(part).__name__ for part in parts(estimator) if _library(part) in ("lightgbm", "xgboost")), None)
     if inner and (inner in reason or "Unable to find" in reason):
         what = f"{_chain(estimator)} cannot be exported to ONNX with {inner} inside"
         return ExportError(what, f"Use {inner} by itself or at the end of a Pipeline; {_PAGES}")
@@ -195,20 +185,15 @@ def refusal(estimator: Any, reason: str) -> ExportError:
     return ExportError(what, f"Use {_INSTEAD[known]} instead; {_PAGES}")
 
 
-def _capital(hint: str) -> str:
-    return f"{hint[:1].upper()}{hint[1:]}"
-
-
 def _takes_zeros_for_missing(estimator: Any) -> bool:
-    kinds = {type(part).__module__.partition(".")[0] for part in parts(estimator)}
     sparse = ("sparse_output_", "sparse_output")
-    return "xgboost" in kinds and any(
+    return any(_library(part) == "xgboost" for part in parts(estimator)) and any(
         getattr(part, name, False) is True for part in parts(estimator) for name in sparse
     )
 
 
-def _is_of_others(part: Any) -> bool:
-    return type(part).__module__.partition(".")[0] in ("lightgbm", "xgboost")
+def _library(part: Any) -> str:
+    return type(part).__module__.partition(".")[0]
 
 
 def _chain(estimator: Any) -> str:
@@ -216,6 +201,8 @@ def _chain(estimator: Any) -> str:
         return " → ".join(type(step).__name__ for _, step in estimator.steps)
     return type(estimator).__name__
 
+
+# --- The conversion.
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 
@@ -245,7 +232,8 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     ExportError
         A part of it cannot be converted.
     """
-    refuse_what_decides_otherwise(estimator)
+    if any(type(part).__name__ in _OTHERWISE for part in parts(estimator)):
+        raise refusal(estimator, "skl2onnx leaves out the threshold that it found")
     given, estimator = estimator, bare(estimator)
     by_name = _reads_by_name(estimator) or any(column.type == "string" for column in columns)
     classifies = hasattr(estimator, "predict_proba")

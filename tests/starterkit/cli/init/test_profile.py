@@ -17,10 +17,10 @@ from starterkit.cli.init.profile import (
     column_names,
     counts_rows,
     is_sensitive,
-    look,
     names_somebody,
     plain,
     problem_name,
+    profile,
     same_values,
     says_id,
     unit_of,
@@ -158,13 +158,13 @@ def test_ids_and_row_numbers_are_told_apart() -> None:
     ],
 )
 def test_a_column_of_texts_is_seen_for_what_it_is(texts: Any, kind: str, no_value: Any, missing: int) -> None:
-    sight = look("x", pd.Series(texts, dtype="str"))
-    assert (sight.kind, sight.no_value, sight.missing) == (kind, no_value, missing)
+    column = profile("x", pd.Series(texts, dtype="str"))
+    assert (column.kind, column.no_value, column.missing) == (kind, no_value, missing)
 
 
 def test_a_parquet_file_s_own_types_are_taken() -> None:
     def kind(values: Any, dtype: str) -> str:
-        return look("x", pd.Series(values, dtype=dtype)).kind
+        return profile("x", pd.Series(values, dtype=dtype)).kind
 
     assert kind([1, 2], "int32") == "integer"
     assert kind([1, None], "Int64") == "integer"
@@ -193,14 +193,14 @@ def test_a_parquet_file_s_own_types_are_taken() -> None:
     ],
 )
 def test_bounds_are_rounded_outwards(values: list[float], low: float, high: float) -> None:
-    assert bounds(look("x", pd.Series(values))) == (low, high)
+    assert bounds(profile("x", pd.Series(values))) == (low, high)
 
 
 def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
     random = np.random.default_rng(0)
     for scale in 10.0 ** np.arange(-6, 7):
         values = pd.Series(random.normal(size=50) * scale)
-        low, high = bounds(look("x", values))
+        low, high = bounds(profile("x", values))
         assert low < values.min() < values.max() < high
         assert high - low < 4 * (values.max() - values.min())
 
@@ -221,7 +221,7 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
     ],
 )
 def test_categories_are_few_short_and_shared(values: list[Any], sensitive: bool, listed: tuple[Any, ...]) -> None:
-    assert categories(look("x", pd.Series(values)), sensitive) == listed
+    assert categories(profile("x", pd.Series(values)), sensitive) == listed
 
 
 def test_columns_that_say_the_same_are_found_and_others_are_not() -> None:

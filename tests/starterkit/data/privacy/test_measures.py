@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from starterkit.contract import Column
-from starterkit.data.privacy.k_anonymity import crowd, overlap, shift
+from starterkit.data.privacy.k_anonymity import k_anonymity, overlap, shift
 
 NUMBER = Column(name="x", role="feature", type="float", unit="", sensitivity="plain")
 WORD = Column(name="x", role="feature", type="string", unit="", sensitivity="plain", categories=("a", "b"))
@@ -14,16 +14,16 @@ WORD = Column(name="x", role="feature", type="string", unit="", sensitivity="pla
 
 def test_smallest_group_is_found() -> None:
     rows = pd.DataFrame({"age": [40, 40, 40, 50, 50, 60], "sex": ["f", "f", "f", "m", "m", None]})
-    assert vars(crowd(rows, ["age", "sex"])) == {"smallest": 1, "groups": 3, "alone": 1}
-    assert vars(crowd(rows.head(5), ["age", "sex"])) == {"smallest": 2, "groups": 2, "alone": 0}
-    assert crowd(rows, ["sex"]).alone == 1  # whose value is missing is known by that
-    assert crowd(rows, []).smallest == 6
+    assert vars(k_anonymity(rows, ["age", "sex"])) == {"smallest": 1, "groups": 3, "alone": 1}
+    assert vars(k_anonymity(rows.head(5), ["age", "sex"])) == {"smallest": 2, "groups": 2, "alone": 0}
+    assert k_anonymity(rows, ["sex"]).alone == 1  # whose value is missing is known by that
+    assert k_anonymity(rows, []).smallest == 6
 
 
 def test_rows_of_one_person_are_no_crowd() -> None:
     rows = pd.DataFrame({"age": [40, 40, 40, 50, 50]})
     people = pd.Series(["Ada", "Ada", "Ada", "Bo", "Cy"])
-    assert vars(crowd(rows, ["age"], people)) == {"smallest": 1, "groups": 2, "alone": 1}
+    assert vars(k_anonymity(rows, ["age"], people)) == {"smallest": 1, "groups": 2, "alone": 1}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.dataset import Dataset
-from starterkit.data.privacy.masking import treat
-from starterkit.data.privacy.policy import Policy, require_sight
+from starterkit.data.privacy.masking import mask_rows
+from starterkit.data.privacy.policy import Policy, require_visible
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage
@@ -60,7 +60,7 @@ def test_dev_sees_bands_on_the_same_sides(settings: Settings) -> None:
 
 @pytest.mark.parametrize("stage", list(Stage))
 def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
-    require_sight(stage, [PLAIN])
+    require_visible(stage, [PLAIN])
     Policy.of(stage, [PLAIN]).require_possible()
 
 
@@ -81,7 +81,7 @@ def test_plain_features_may_be_loaded_everywhere(stage: Stage) -> None:
 def test_value_becomes_its_bands_middle(kept: Column, dtype: str, given: list[Any], expected: list[Any]) -> None:
     raw = pd.DataFrame({"age": pd.Series(given, dtype=dtype), "bmi": 1.0})
     policy = Policy.of(Stage.DEV, [kept, PLAIN])
-    seen = treat(policy, raw, None)
+    seen = mask_rows(policy, raw, None)
     assert policy.named == {"age": "generalise"}
     assert seen.age.dtype == raw.age.dtype
     pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
@@ -169,7 +169,7 @@ def test_dropped_feature_is_there_and_says_nothing() -> None:
     raw = pd.DataFrame(
         {"age": [1, 5], "a": ["q", "r"], "b": [True, False], "c": [3.5, 9.0], "d": ["y", None], "e": [None, 0.25]}
     )
-    seen = treat(Policy.of(Stage.DEV, columns, PrivacySettings(sensitive="drop")), raw, None)
+    seen = mask_rows(Policy.of(Stage.DEV, columns, PrivacySettings(sensitive="drop")), raw, None)
     assert seen.iloc[0].to_dict() == {"age": 2, "a": "dropped", "b": False, "c": 3.0, "d": "x", "e": 0.0}
     assert (seen.nunique(dropna=False) == 1).all()
     assert seen.dtypes.equals(raw.dtypes)
@@ -177,7 +177,7 @@ def test_dropped_feature_is_there_and_says_nothing() -> None:
 
 def test_a_column_called_self_is_treated_as_any_other() -> None:
     mine = column(name="self", minimum=0, maximum=120)
-    assert treat(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
+    assert mask_rows(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
 
 
 def test_local_may_try_what_another_stage_will_see(settings: Settings) -> None:

@@ -24,10 +24,8 @@ from starterkit.contract import Column
 from starterkit.errors import ExportError
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import Placed, to_graph
-from starterkit.training.export.families import boosting as lightgbm
-from starterkit.training.export.families import boosting as xgboost
 from starterkit.training.export.families import family_of
-from starterkit.training.export.families.boosting import _beyond_zero
+from starterkit.training.export.families.boosting import _LIGHTGBM_LINKS, _XGBOOST_LINKS, _beyond_zero
 from starterkit.training.export.families.trees import TreeFamily
 from starterkit.training.export.probe import flipped_leaves
 
@@ -37,10 +35,10 @@ XGBOOST = {"n_estimators": 3, "max_depth": 3, "n_jobs": 1}
 LIGHTGBM = {"n_estimators": 3, "n_jobs": 1, "verbose": -1}
 SMALL = {"n_estimators": 3, "max_depth": 3, "random_state": 0}
 REGRESSORS = [
-    *(XGBRegressor(objective=name, **XGBOOST) for name in xgboost._LINKS if name.startswith(("reg:", "count:"))),
+    *(XGBRegressor(objective=name, **XGBOOST) for name in _XGBOOST_LINKS if name.startswith(("reg:", "count:"))),
     XGBRegressor(base_score=0.25, **XGBOOST),
     XGBRFRegressor(**XGBOOST),
-    *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(lightgbm._LINKS)[:-2]),
+    *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
     LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
     *(
         HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)

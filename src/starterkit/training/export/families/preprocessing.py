@@ -39,8 +39,8 @@ class Encoding(Family):
             nodes.columns(), estimator.categories_, _tables(estimator), strict=True
         ):
             number = _number_of_text(nodes, column, categories) if is_text else _number_of(nodes, column, categories)
-            looked_up = nodes.add("Gather", nodes.constant(table), nodes.add("Reshape", number, _flat(nodes)), axis=0)
-            blocks.append(looked_up)
+            flat = nodes.add("Reshape", number, nodes.constant(np.array([-1])))
+            blocks.append(nodes.add("Gather", nodes.constant(table), flat, axis=0))
         nodes.add("Concat", *blocks, gives=gives[0], axis=1)
 
 
@@ -93,10 +93,6 @@ def _number_of(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
     # The first largest is the category's; a row with none has the half at the end.
     padded = nodes.add("Pad", found, nodes.constant(np.array([0, 0, 0, 1])), nodes.constant(np.array([0.5])))
     return nodes.add("ArgMax", padded, axis=1, keepdims=0)
-
-
-def _flat(nodes: Nodes) -> str:
-    return nodes.constant(np.array([-1]))
 
 
 # --- `SimpleImputer`, because onnxruntime's own operator takes neither float64 nor texts.
