@@ -138,6 +138,26 @@ def test_a_failed_install_leaves_what_was_there(environment: ModuleType, project
     assert calls(project) == []
 
 
+def test_a_project_that_cannot_be_built_is_not_taken_for_installed(
+    environment: ModuleType, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_build(*words: object) -> None:
+        if "install" in words:
+            raise environment.CannotMake("it cannot be built")
+
+    environment.make(Path(".venv"), with_tests=False)
+    written = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text("wrong")
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "call", no_build)
+        with pytest.raises(environment.CannotMake):
+            environment.make(Path(".venv"), with_tests=False)
+    (project / "pyproject.toml").write_text(written)
+    calls(project)
+    environment.make(Path(".venv"), with_tests=False)
+    assert calls(project) == ["venv", *RUN]
+
+
 def test_a_failed_install_into_a_new_environment_is_begun_afresh(environment: ModuleType, project: Path) -> None:
     environment.make(Path(".venv"), with_tests=False)
     (project / ".venv" / "bin" / "python").unlink()

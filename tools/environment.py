@@ -74,10 +74,10 @@ def install(venv: Path, uv: Path, with_tests: bool) -> None:
     try:
         # `sync` also removes what the lock no longer has, the project among it: hence two steps.
         call(uv, "pip", "sync", *target, "--require-hashes", "--compile-bytecode", lock)
-        call(uv, "pip", "install", "--quiet", *target, "--no-deps", "--editable", ".")
     except CannotMake:  # no network, say: nothing was touched, so what was there still holds
         write(stamp_path, stamp)
         raise
+    call(uv, "pip", "install", "--quiet", *target, "--no-deps", "--editable", ".")  # where it fails, the kit is missing
     write(stamp_path, fingerprint(lock))
 
 

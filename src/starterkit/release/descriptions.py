@@ -309,7 +309,6 @@ class Describer:
         """The registered model, and which version serves now."""
         champion = self._registry.champion()
         place, trained = self._look_up(champion.run if champion else "")
-        self._experiment(place)
         text = model_text(self._subject, place, champion.number if champion else None, trained)
         self._registry.describe(text, {"task": self._subject.task, "metric": self._subject.metric})
 

@@ -58,6 +58,8 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Let an earlier champion serve again, after a look at whether it answers."""
+    if not reason.strip():
+        raise UserError("a rollback needs a reason", "Say it with --reason")
     registry, settings = open_registry()
     from starterkit.cli.console import ProgressView
     from starterkit.release.alias import ChampionAlias

@@ -32,7 +32,7 @@ def mlflow(layers: Layers) -> Iterator[Finding]:
         yield well("MLflow", f"no {store.database.name} yet; `starterkit run` makes one")
     elif store.left_behind():
         what = "the repository was moved or copied: the store still points at its earlier place"
-        yield warning("MLflow", what, "The next `starterkit run` lets it follow")
+        yield warning("MLflow", what, "The next command that needs it, such as `starterkit history`, lets it follow")
     else:
         yield well("MLflow", f"{store.database.name} is whole and can be written")
 
@@ -40,7 +40,7 @@ def mlflow(layers: Layers) -> Iterator[Finding]:
 def runs(layers: Layers) -> Iterator[Finding]:
     """Runs that say that they work, and whose process does not."""
     if not is_there(layers):
-        yield well("runs", "none yet")
+        yield well("runs", _nothing(layers))
         return
     settings = layers.settings
     tracker = Tracker(connect(settings.tracking, settings.root), f"{settings.stage}.{find_problem().name}")
@@ -54,6 +54,12 @@ def runs(layers: Layers) -> Iterator[Finding]:
             yield warning("runs", f"{named} says it works, on another machine or before the last start", hint)
         working += run.state == "alive"
     yield well("runs", f"{working} at work now")
+
+
+def _nothing(layers: Layers, more: str = "") -> str:
+    store = local_store(layers.settings.tracking, layers.settings.root)
+    moved = store is not None and store.exists and store.left_behind()
+    return "not looked at before the store follows" if moved else f"none yet{more}"
 
 
 def is_there(layers: Layers) -> bool:
@@ -79,7 +85,7 @@ def data(layers: Layers) -> Iterator[Finding]:
 
 # --- What the registry holds: versions that were judged, and an alias that points at one that answers.
 
-_NONE_YET = "none yet; `starterkit run` makes one"
+_MAKES_ONE = "; `starterkit run` makes one"
 
 
 def versions(layers: Layers) -> Iterator[Finding]:
@@ -96,7 +102,7 @@ def versions(layers: Layers) -> Iterator[Finding]:
             yield warning("versions", f"{version} was registered and never judged", hint)
         elif version.number > now and version.tags["gate"] == "passed":
             yield warning("versions", f"{version} passed the gate and did not become champion", hint)
-    yield well("versions", f"{len(found)} registered" if found else _NONE_YET)
+    yield well("versions", f"{len(found)} registered" if found else _nothing(layers, _MAKES_ONE))
 
 
 def champion(layers: Layers) -> Iterator[Finding]:
@@ -108,7 +114,7 @@ def champion(layers: Layers) -> Iterator[Finding]:
         what = f"version {told} was champion, and the alias '{CHAMPION}' or the version was deleted"
         raise TrackingError(what, "`starterkit rollback --reason …` lets an earlier champion serve")
     if registry is None or number is None:
-        yield well("champion", _NONE_YET)
+        yield well("champion", _nothing(layers, _MAKES_ONE))
         return
     if number not in {version.number for version in registry.versions()}:
         hint = "`starterkit rollback --reason …` gives it to an earlier one, `promote --version …` to one that is there"
@@ -138,7 +144,7 @@ def promotion(layers: Layers) -> Iterator[Finding]:
     """The lock and the history, as they stand."""
     registry = _registry(layers)
     if registry is None:
-        yield well("promotion", "none yet")
+        yield well("promotion", _nothing(layers))
         return
     ledger, item = Ledger(registry), "promotion"
     lock = lock_of(registry, layers.settings, who_is_here(layers.settings)).look()

@@ -106,7 +106,9 @@ def test_sound_installation_has_nothing_to_mend(trained: Path) -> None:
 
 def test_moved_repository_is_named_and_not_moved_by_looking(trained: Path) -> None:
     moved = trained.rename(trained.with_name("moved"))
-    assert "moved or copied" in examine(moved)["MLflow"].text
+    found = examine(moved)
+    assert "moved or copied" in found["MLflow"].text
+    assert {found[item].text for item in ("runs", "versions", "champion")} == {"not looked at before the store follows"}
 
 
 def test_what_depends_on_a_failing_item_is_not_told_twice(trained: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from starterkit.errors import ExportError
+from starterkit.errors import ExportError, ProblemError
 from starterkit.training.export.families import families
 
 PACKAGE = '''
@@ -65,3 +65,13 @@ def test_a_family_of_another_package(diabetes: Any, network: Any, tmp_path: Path
     else:
         with pytest.raises(ExportError, match="does not answer as the estimator does"):
             diabetes.export(estimator, tmp_path / "exported")
+
+
+def test_a_misspelt_family_is_named(network: Any, tmp_path: Path) -> None:
+    name = network.__name__
+    (tmp_path / "site" / f"{name}-1.dist-info" / "entry_points.txt").write_text(
+        f"[starterkit.families]\nnetworks = {name}:Networkz\n"
+    )
+    families.cache_clear()
+    with pytest.raises(ProblemError, match=rf"family 'networks' \({name}:Networkz\) cannot be loaded: .*Networkz"):
+        families()

@@ -1,8 +1,9 @@
 """The kit's own converters, one class for each family of estimators."""
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
+from starterkit.errors import ProblemError, first_line
 from starterkit.training.export.families.boosting import LightGBM, XGBoost
 from starterkit.training.export.families.family import Family, Nodes
 from starterkit.training.export.families.preprocessing import Encoding, Imputation
@@ -16,8 +17,23 @@ _OWN = (Boosting(), Encoding(), Forests(), HistogramBoosting(), Imputation(), Li
 
 @cache
 def families() -> tuple[Family, ...]:
-    """Those that other packages bring, then the kit's own."""
-    return (*(entry.load()() for entry in entry_points(group=ENTRY_POINTS)), *_OWN)
+    """Those that other packages bring, then the kit's own.
+
+    Raises
+    ------
+    ProblemError
+        One cannot be loaded.
+    """
+    return (*map(_loaded, entry_points(group=ENTRY_POINTS)), *_OWN)
+
+
+def _loaded(entry: EntryPoint) -> Family:
+    try:
+        return entry.load()()
+    except Exception as error:
+        what = f"the estimator family '{entry.name}' ({entry.value}) cannot be loaded: {first_line(error)}"
+        place = f'pyproject.toml under [project.entry-points."{ENTRY_POINTS}"]'
+        raise ProblemError(what, f"Correct it, or its line in {place}, and run `make env`") from error
 
 
 def family_of(kind: type) -> Family | None:
