@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from starterkit.errors import Refused, SettingsError
 from starterkit.release.bundle.format import KEY_FILE, SigningKey, key_id, make_key, require_trust
-from starterkit.settings import load as show
-from starterkit.settings import load_settings, read_layers
+from starterkit.settings import load_settings, read_layers, show
 
 SEED = b64encode(bytes(range(32))).decode()
 
