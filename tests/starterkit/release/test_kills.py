@@ -104,7 +104,7 @@ def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> N
     assert ("was killed half-way" in named) == bool(result), named
     assert ("a lock was left behind" in named) == (point != "giving the lock back"), named
 
-    Doctor(settings.root, {}).hint()
+    Doctor(settings.root, {}).mend()
     told = Ledger(pipeline.registry)
     assert told.find_break() is None
     assert warnings(settings.root) == ""
