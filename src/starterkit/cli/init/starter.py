@@ -11,8 +11,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from starterkit.cli.init.decisions import plan_for, read_table
-from starterkit.cli.init.draft import Plan, Undecided
-from starterkit.cli.init.profile import problem_name
+from starterkit.cli.init.draft import BY_NAME, Plan, Undecided
+from starterkit.cli.init.headers import problem_name
 from starterkit.cli.init.project import Project, replace_all
 from starterkit.cli.init.rendering import (
     Limits,
@@ -90,7 +90,7 @@ def read(problem: Problem, data: Path) -> Dataset:
 def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
     """The features that the gate would take for the target in disguise, each with what it gives away."""
     shares = single_feature_shares(problem, dataset)
-    reason = "alone removes {:.1%} of the naive guess's loss: the target in disguise?"
+    reason = "alone removes {:.1%} of the naive guess's loss, as the target in disguise does"
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
 
@@ -127,9 +127,9 @@ def review(plan: Plan, learnt: bool, source: str, earlier: str, is_template: boo
     lines.append(f"sensitive by their names: {', '.join(sensitive) or 'none'}; only you know whether that is all")
     if plan.left_out:
         lines.append(f"left out: {', '.join(plan.left_out)}; problem.py says why")
-    if plan.key is None:
-        lines.append("the table has no id: rows are told apart by their content")
-    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and not one.sensitive]
+    lines += plan.notes
+    lines += [f"{row.what} and no record: load() leaves it out" for row in plan.odd_rows]
+    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and one.review != BY_NAME]
     lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
     if earlier:
         lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.profile import (
+XX
     bounds,
     categories,
     class_name,
