@@ -4,7 +4,7 @@ import hashlib
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,7 +23,15 @@ _TIE = 1e-12
 """Two probabilities that differ by less are equal but for the order in which the same numbers were summed."""
 
 
-def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> Parity:
+def compare(
+    expected: Prediction,
+    answered: Prediction,
+    *,
+    allowed: float,
+    scale: float,
+    tied: NDArray[np.bool_] | None = None,
+    left_out: NDArray[np.bool_] | None = None,
+) -> Parity:
     """The largest difference over n rows.
 
     Parameters
@@ -35,28 +43,42 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
     scale
         Regression: the target's standard deviation; a difference is |a − b| / max(|b|, scale).
         Probabilities are compared absolutely, for a small one may differ by half of itself and mean nothing.
+    tied
+        The rows at which another label is none, for the estimator's rule cannot choose there. Where nobody says, those
+        with two classes that are equally probable.
+    left_out
+        The rows whose difference does not count. A label that differs there does.
     """
-    if expected.probabilities is None or answered.probabilities is None:
-        difference = _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
-        return Parity(
-            rows=len(expected.values),
-            measure="relative difference",
-            largest=_largest(difference),
-            allowed=allowed,
-            scale=scale,
-        )
-    difference = _difference(expected.probabilities, answered.probabilities)
-    ordered = np.sort(expected.probabilities, axis=1)
-    tied = ordered[:, -1] - ordered[:, -2] <= _TIE
-    return Parity(
-        rows=len(expected.values),
-        measure="difference in probability",
-        largest=_largest(difference),
-        allowed=allowed,
-        scale=scale,
-        flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
-        ties=int(np.sum(tied)),
+    difference = _differences(expected, answered, scale)
+    if left_out is not None:
+        difference = difference[~left_out]
+    measured = "difference in probability" if _have_shares(expected, answered) else "relative difference"
+    found = Parity(
+        rows=len(expected.values), measure=measured, largest=_largest(difference), allowed=allowed, scale=scale
     )
+    if expected.probabilities is None:
+        return found
+    if tied is None:
+        ordered = np.sort(expected.probabilities, axis=1)
+        tied = ordered[:, -1] - ordered[:, -2] <= _TIE
+    others = answered.values != expected.values
+    return replace(found, flipped_labels=int(np.sum(others & ~tied)), ties=int(np.sum(others & tied)))
+
+
+def differing(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> NDArray[np.bool_]:
+    """At which of n rows two answers are not the same: by more than allowed, or by the label."""
+    far = ~(_differences(expected, answered, scale) <= allowed)
+    return far if expected.probabilities is None else far | (answered.values != expected.values)
+
+
+def _have_shares(expected: Prediction, answered: Prediction) -> bool:
+    return expected.probabilities is not None and answered.probabilities is not None
+
+
+def _differences(expected: Prediction, answered: Prediction, scale: float) -> NDArray[np.float64]:
+    if expected.probabilities is None or answered.probabilities is None:
+        return _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
+    return _difference(expected.probabilities, answered.probabilities).reshape(len(expected.values), -1).max(axis=1)
 
 
 def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
