@@ -26,6 +26,9 @@ TREATED: Mapping[Treatment, str] = {
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]
+Beyond = Literal["refuse", "mark"]
+"""What becomes of a row with a number beyond the range in which its column is proven."""
+
 Scalar = bool | int | float | str
 
 _IN_WORDS: Mapping[ColumnType, str] = {
@@ -50,8 +53,54 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """How a file writes a column, where that is not how the schema has it. See docs/decisions/0023-written.md.
+
+    Attributes
+    ----------
+    header
+        The file's name of the column; the schema's where it is empty.
+    missing
+        Texts that stand for a missing value, blanks at the ends aside. An empty field does so anyway.
+    flags
+        Texts that stand for true and false. The empty text is the empty field: ``{"Y": True, "": False}``.
+    decimal, thousands
+        The sign before the decimals, and the one between thousands: none, ``","``, ``"."``, ``"'"``, or ``" "`` for
+        a blank of any kind.
+    affixes
+        Texts around a number that are left off: ``"€"``, ``"%"``, ``"kg"``.
+    brackets
+        Whether (12.5) is -12.5.
+    trim
+        Whether blanks at the ends, case and Unicode's form make no other category.
+    """
+
+    header: str = ""
+    missing: tuple[str, ...] = ()
+    flags: Mapping[str, bool] = field(default_factory=dict, hash=False)
+    decimal: str = "."
+    thousands: str = ""
+    affixes: tuple[str, ...] = ()
+    brackets: bool = False
+    trim: bool = False
+
+
+AS_DECLARED = Written()
+"""What there is to say of a column that a file has as the schema does: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How a text file writes its table: the sign between its columns, its encoding and its quotes."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    quote: str = '"'
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of the data, as the schema declares it.
+    """One column of the data, as the schema declares it. `written` says how a raw file has it.
 
     `proven` is what an exported model adds: how far its proof went, the schema's bounds where there are some. A number
     beyond it gets no answer, or one that is marked. None where nobody said it, and for what is no number.
@@ -68,6 +117,7 @@ class Column:
     categories: tuple[Scalar, ...] = ()
     description: str = ""
     proven: tuple[float, float] | None = None
+    written: Written = AS_DECLARED
 
     @property
     def kind(self) -> str:
@@ -86,7 +136,14 @@ class Column:
             words += f", at least {self.minimum:g}"
         elif self.maximum is not None:
             words += f", at most {self.maximum:g}"
+        if open_range := self.open_range:
+            words += f"; the model is proven from {open_range[0]:g} to {open_range[1]:g}"
         return words
+
+    @property
+    def open_range(self) -> tuple[float, float] | None:
+        """The range in which the model is proven, where the schema's bounds do not say it."""
+        return self.proven if self.minimum is None or self.maximum is None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +273,7 @@ class Contract:
     `columns` are the features in the order in which the graph takes them. `layout` says how: one float64 matrix
     where every column is a number, or one array a column. `classes` are a classifier's labels in the order of its
     probabilities. `example` is a made-up row of typical values, never a person's. `digests` holds the SHA-256 of
-    each file beside the contract.
+    each file beside the contract. `dialect` is that of the text file that trained it.
     """
 
     problem: str
@@ -230,6 +287,7 @@ class Contract:
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
     digests: Mapping[str, str]
+    dialect: Dialect = Dialect()
     format: int = FORMAT
 
     @property
@@ -238,7 +296,10 @@ class Contract:
 
     def to_json(self) -> str:
         """The contract as text, with a seal that shows when somebody has changed it since."""
-        written = asdict(self)
+        columns = [column_words(column) for column in self.columns]
+        written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
+        if self.dialect == Dialect():
+            del written["dialect"]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -262,9 +323,15 @@ class Contract:
             raw["classes"] = tuple(raw["classes"])
             raw["parity"] = Parity(**raw["parity"])
             raw["lineage"] = Lineage(**raw["lineage"])
+            raw["dialect"] = Dialect(**raw.get("dialect", {}))
             return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"contract.json cannot be read: {error}", hint) from error
+
+
+def column_words(column: Column) -> dict[str, Any]:
+    """A column as plain data. What a file writes as the schema has it says nothing, as with kits that knew no more."""
+    return {name: value for name, value in asdict(column).items() if name != "written" or value != asdict(AS_DECLARED)}
 
 
 def _seal(written: dict[str, Any]) -> str:
@@ -274,4 +341,6 @@ def _seal(written: dict[str, Any]) -> str:
 def _column(raw: dict[str, Any]) -> Column:
     raw["categories"] = tuple(raw["categories"])
     raw["proven"] = tuple(raw["proven"]) if raw.get("proven") else None
-    return Column(**raw)
+    said = raw.get("written", {})
+    lists = {name: tuple(said[name]) for name in ("missing", "affixes") if name in said}
+    return Column(**raw | {"written": Written(**said | lists)})

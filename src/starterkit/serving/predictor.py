@@ -6,16 +6,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Contract, Parity, Prediction
+from starterkit.contract import Beyond, Contract, Parity, Prediction
 from starterkit.errors import ContractError, KitError
 from starterkit.serving.graph import Columns, Compute, Graph
-from starterkit.serving.validation import InvalidRecords, faults_of_answers, read_records
+from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, faults_of_answers, read_records
 
 # --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
 
@@ -107,6 +107,9 @@ class Predictor:
         The exported folder: the graph, its contract and the parity sample.
     compute
         How many threads one call may use, and on which execution providers; one thread of the CPU if not given.
+    beyond
+        What those who ask on behalf of clients do with numbers beyond the range in which the model is proven. `predict`
+        itself answers whatever it is given.
 
     Raises
     ------
@@ -116,7 +119,8 @@ class Predictor:
         An execution provider is not there, and no fall-back is allowed.
     """
 
-    def __init__(self, folder: Path, compute: Compute | None = None) -> None:
+    def __init__(self, folder: Path, compute: Compute | None = None, beyond: Beyond = "refuse") -> None:
+        self.beyond: Beyond = beyond
         self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         graph = _read_sealed(folder, GRAPH_FILE, self.contract)
@@ -175,6 +179,13 @@ def _read(folder: Path, name: str) -> bytes:
 # --- A model that is served.
 
 
+class Answered(NamedTuple):
+    """Answers for n records, and the numbers among these that lie beyond what the model is proven for."""
+
+    prediction: Prediction
+    beyond: Sequence[Fault]
+
+
 class ModelFailed(KitError):
     """The model did not answer rows that its contract allows."""
 
@@ -191,7 +202,7 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object]) -> Prediction:
+    def answer(self, records: Sequence[object]) -> Answered:
         """Answers for n records.
 
         Raises
@@ -201,7 +212,8 @@ class ServedModel:
         ModelFailed
             The graph stopped with an error.
         """
-        columns = read_records(self.contract, records)
+        beyond = self.predictor.beyond
+        columns = read_records(self.contract, records, beyond)
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log
@@ -209,4 +221,4 @@ class ServedModel:
             raise ModelFailed(what) from None
         if faults := faults_of_answers(prediction):
             raise InvalidRecords(faults)
-        return prediction
+        return Answered(prediction, faults_beyond(self.contract, columns) if beyond == "mark" else ())

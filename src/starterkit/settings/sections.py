@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from starterkit.contract import Treatment
+from starterkit.contract import Beyond, Treatment
 from starterkit.settings.stage import Stage
 
 
@@ -115,7 +115,8 @@ class ExportSettings(Section):
     parity_rows: int = Field(
         100_000,
         ge=100,
-        description="Drawn rows on which the two are compared; a hundredth of as many of the data's are asked one by one",
+        description="Drawn rows on which the two are compared; a hundredth of as many of the data's are also asked one "
+        "by one",
     )
     tolerance: FiniteFloat = Field(
         1e-5,
@@ -197,7 +198,7 @@ class ServingSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on")
-    beyond: Literal["refuse", "mark"] = Field(
+    beyond: Beyond = Field(
         "refuse",
         description="What becomes of a row with a number beyond the range in which the model was proven: refuse, or "
         "answer and mark it",
