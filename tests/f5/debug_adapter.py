@@ -214,13 +214,21 @@ class Debugger:
             inner = message["arguments"]["configuration"] | {"request": message["arguments"]["request"]}
             Thread(target=lambda: self._begin(self._connected(inner["connect"]), inner), daemon=True).start()
         elif kind == "stopped":
-            self._stops.put((connection, body))
             if body["reason"] not in ("breakpoint", "step") and not self._exit.done():
-                self._end(AssertionError(f"stopped at {body.get('description')}: {body.get('text')}\n{self.text}"))
+                Thread(target=self._end_at_exception, args=(connection, body), daemon=True).start()
+            else:
+                self._stops.put((connection, body))
         elif kind == "output" and body.get("category") in ("stdout", "stderr"):
             self.printed += body["output"]
         elif kind == "exited" and connection is self._main and not self._exit.done():
             self._end(body["exitCode"])
+
+    def _end_at_exception(self, connection: Connection, stop: Json) -> None:
+        """Nothing of the kit's may stop a person in the editor where they set no breakpoint."""
+        frames = connection.ask("stackTrace", {"threadId": stop["threadId"]}).result(SECONDS)["stackFrames"]
+        places = [f"{one.get('source', {}).get('path')}:{one['line']} {one['name']}" for one in reversed(frames)]
+        what = f"stopped at {stop.get('description')}: {stop.get('text')}"
+        self._end(AssertionError("\n".join([what, *places, self.text])))
 
     def _end(self, outcome: int | BaseException) -> None:
         self._stops.put(f"it ended with {outcome}")
