@@ -25,13 +25,13 @@ def test_an_app_says_that_it_runs_and_what_it_serves(houses_client):
 def test_the_model_says_what_a_client_needs(houses_client, days, days_client):
     model, contract = days_client.get("/model").json(), days.contract
     pressure = {"name": "pressure", "type": "float", "unit": "hPa", "nullable": False, "description": ""}
-    assert model["columns"][1] == {**pressure, "minimum": 900, "maximum": 1100, "categories": []}
+    assert model["columns"][1] == {**pressure, "minimum": 900, "maximum": 1100, "categories": [], "proven": [900, 1100]}
     assert model["columns"][0]["categories"] == ["Graz", "Linz", "Zürich"]
     assert (model["target"]["name"], model["classes"]) == ("weather", ["dry", "rain", "snow"])
     assert (model["title"], model["task"], model["example"]) == ("Weather", "classification", contract.example)
     assert model["parity"]["largest"] == contract.parity.largest
     digest = contract.lineage.data_digest
-    assert model["lineage"] == {"run": "0123456789abcdef", "commit": "fedcba", "data_digest": digest}
+    assert model["lineage"] == {"run": "0123", "commit": "abc", "data_digest": digest}
     assert "private.db" not in str(model)
     assert houses_client.get("/model").json()["name"] == "local.houses"  # apps share nothing
     assert "pressure" not in houses_client.get("/openapi.json").text
@@ -66,7 +66,7 @@ def test_columns_say_type_unit_and_range(houses_client, days_client):
     assert record["properties"] == {
         "area": {"type": "number", "description": "living area, in m²", "minimum": 10, "maximum": 500},
         "rooms": {"type": "integer", "minimum": 1, "maximum": 20},
-        "income": {"type": ["number", "null"], "description": "in €"},
+        "income": {"type": ["number", "null"], "description": "in €", "minimum": -480_000, "maximum": 580_000},
     }
     assert record["required"] == ["area", "rooms", "income"]
     record = days_client.get("/openapi.json").json()["components"]["schemas"]["Record"]
