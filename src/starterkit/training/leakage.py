@@ -25,10 +25,10 @@ Smaller leaves, for a rare class, lean less."""
 def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float]:
     """By feature, the share of the naive guess's loss over the holdout that a small model of it alone removes.
 
-    The loss is squared error, of the target or of its ranks, or log loss, or where a few cuts part the classes without a
-    mistake, their mistakes. The model is a tree, which finds any shape,
-    or for a regression a line where that is better, which follows the target beyond the rows that it saw. A feature
-    with gaps is also asked about the rows where it is known. 1 is a perfect model, 0 a guess.
+    The loss is squared error, of the target or of its ranks, or log loss, or where a few cuts part the classes without
+    a mistake, their mistakes. The model is a tree, which finds any shape, or for a regression a line where that is
+    better, which follows the target beyond the rows that it saw. A feature with gaps is also asked about the rows where
+    it is known. 1 is a perfect model, 0 a guess.
     """
     training, holdout = _at_most(dataset.training), _at_most(dataset.holdout)
     known, actual = training.target.to_numpy(), holdout.target.to_numpy()
