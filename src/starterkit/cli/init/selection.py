@@ -98,7 +98,7 @@ _BOTH_SIDES = 0.025
 
 
 def _choices(plan: Plan, rows: int) -> list[Choice]:
-    """A table that is wider than long is a line's, boosting stops early by a tenth of the rows, a forest grows large."""
+    """A table that is wider than long is a line's, boosting needs rows to stop by, and a forest grows large."""
     if rows < len(plan.features):
         return [choice for choice in CHOICES if choice.kind == "linear"]
     limits = {
