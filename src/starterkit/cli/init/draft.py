@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from starterkit.contract import Scalar, Task
+from starterkit.contract import AS_DECLARED, Scalar, Task, Written
 from starterkit.errors import KitError
 
 # --- What the written problem will say: a role for each column, or the reason why it is left out.
@@ -12,7 +12,10 @@ from starterkit.errors import KitError
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A column of the schema. `review` says what was guessed, for the comment above it."""
+    """A column of the schema. `review` says what was guessed, for the comment above it.
+
+    `header` is the file's, `written` how the file has the column where the schema does not.
+    """
 
     name: str
     header: str
@@ -23,6 +26,7 @@ class Field:
     bounds: tuple[float, float] | None = None
     categories: tuple[Scalar, ...] = ()
     nullable: bool = False
+    written: Written = AS_DECLARED
     review: str = ""
 
     @property
@@ -102,6 +106,11 @@ class Plan:
     def has_gaps(self) -> bool:
         """Whether a number may be missing."""
         return any(one.nullable and one.type != "str" for one in self.features)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the file has a column otherwise than the schema."""
+        return any(one.written != AS_DECLARED for one in self.fields)
 
     @property
     def key(self) -> Field | None:

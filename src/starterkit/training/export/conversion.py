@@ -135,7 +135,6 @@ _INSTEAD: Mapping[str, str] = {
     "PowerTransformer": "QuantileTransformer",
     "SplineTransformer": "trees, or columns made in load()",
     "SVR": "LinearSVR or HistGradientBoostingRegressor",
-    "TargetEncoder": "OneHotEncoder or OrdinalEncoder",
     "TransformedTargetRegressor": "a target that load() transforms, or HistGradientBoostingRegressor(loss='gamma')",
     "TunedThresholdClassifierCV": "the classifier in it, and hold its probability against the threshold",
     "VotingClassifier": "VotingClassifier(voting='soft', flatten_transform=False), with weights as a numpy array",

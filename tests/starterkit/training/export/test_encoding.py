@@ -8,12 +8,15 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
+from starterkit.data.dataset import as_columns
 from starterkit.errors import ContractError, ExportError
+from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
+from starterkit.training.export.conversion import layout_of, to_graph
 
 ENCODED = ["city", "ward", "smoker", "insured", "children"]
 
@@ -48,6 +51,26 @@ def test_the_graph_encodes_as_the_encoder_does(visits: Any, encoder: Any, tmp_pa
     asked["children"] = asked["children"].astype(dataset.training.features["children"].dtype)
     answers = Predictor(exported.folder).predict(columns).values
     np.testing.assert_allclose(answers, estimator.predict(asked), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("target", "classes"), [("income", 1), ("insured", 2), ("ward", 3)])
+@pytest.mark.parametrize("names", [["city", "ward"], ["smoker", "insured", "children"]], ids=["texts", "numbers"])
+def test_a_categorys_mean_target_stands_for_it(visits: Any, target: str, classes: int, names: list[str]) -> None:
+    _, dataset = visits.fit(behind(OneHotEncoder(handle_unknown="ignore"), Ridge()))
+    rows = dataset.training.features.dropna(subset=[target])
+    names, labels = [name for name in names if name != target], rows[target].astype(str if classes > 1 else float)
+    chosen = make_column_transformer((TargetEncoder(), names), (SimpleImputer(), ["income"]))
+    fitted = make_pipeline(chosen, LogisticRegression(max_iter=500) if classes > 1 else Ridge()).fit(rows, labels)
+    columns = [column for column in visits.problem(Ridge).features if column.name in (*names, "income")]
+    task = "classification" if classes > 1 else "regression"
+    graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task=task)
+    asked = dataset.holdout.features.copy()
+    asked["ward"], asked.loc[asked.index[::2], "children"] = "never seen", np.nan
+    answered = graph.answer(as_columns(asked))
+    if classes > 1:
+        np.testing.assert_allclose(answered.probabilities, fitted.predict_proba(asked), atol=1e-14)
+    else:
+        np.testing.assert_allclose(answered.values, fitted.predict(asked), rtol=1e-12)
 
 
 def test_missing_places_stay_missing_where_the_encoder_says_so(visits: Any, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_contract_says_what_the_model_takes(diabetes: Any, tmp_path: Path) -
     assert contract.names == tuple(dataset.training.features)
     assert contract.columns[0].sensitivity == "sensitive"
     assert contract.target.unit == "points"
-    assert contract.parity.rows == 500 + len(dataset.holdout)
+    assert (contract.parity.rows, contract.parity.data_rows) == (500 + len(dataset), len(dataset))
     assert contract.lineage.run == "0123"
 
 

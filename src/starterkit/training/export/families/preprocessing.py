@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from starterkit.training.export.families.family import CannotExport, Family, Nodes
 
-# --- `OneHotEncoder` and `OrdinalEncoder`: a table for each column, looked up by the category's number.
+# --- `OneHotEncoder`, `OrdinalEncoder`, `TargetEncoder`: a table for each column, looked up by the category's number.
 #
 # The tables are the fitted encoder's own answers, so dropped, rare, missing and unknown categories are encoded as it
 # encodes them. skl2onnx does that in float32, takes a missing text for an unknown one, and knows no fractions.
@@ -27,7 +27,7 @@ class Encoding(Family):
     answers = False
 
     def takes(self, kind: type) -> bool:
-        return kind in (OneHotEncoder, OrdinalEncoder)
+        return kind in (OneHotEncoder, OrdinalEncoder, TargetEncoder)
 
     def declare(self, operator: Any) -> None:
         width = len(operator.raw_operator.get_feature_names_out())
@@ -50,6 +50,9 @@ def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
     An encoder that refuses unknown ones has no such row, and neither has the graph: it fails as the encoder does.
     """
     each = [list(categories) for categories in estimator.categories_]
+    if isinstance(estimator, TargetEncoder):
+        yield from _target_tables(estimator)
+        return
     widths = getattr(estimator, "_n_features_outs", [1] * len(each))
     firsts = [categories[0] for categories in each]
     starts = accumulate(widths, initial=0)
@@ -57,6 +60,15 @@ def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
         asked = categories if estimator.handle_unknown == "error" else [*categories, _unknown(categories)]
         rows = [[*firsts[:place], category, *firsts[place + 1 :]] for category in asked]
         yield _encoded(estimator, rows)[:, start : start + width]
+
+
+def _target_tables(estimator: TargetEncoder) -> Iterator[NDArray[np.float64]]:
+    """One figure a category, or one for each class; a category that was never seen has the target's mean."""
+    means = np.atleast_1d(np.asarray(estimator.target_mean_, dtype=np.float64))
+    figures = iter(estimator.encodings_)
+    for _ in estimator.categories_:
+        seen = np.column_stack([np.asarray(next(figures), dtype=np.float64) for _ in means])
+        yield np.vstack([seen, means])
 
 
 def _encoded(estimator: Any, rows: list[list[Any]]) -> NDArray[np.float64]:
