@@ -1,6 +1,6 @@
 """What the written problem will say, and what somebody should look at in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,8 +18,7 @@ BY_NAME = "taken for sensitive by its name"
 class Field:
     """A column of the schema. `review` says what was guessed, for the comment above it.
 
-    `header` is the file's, `written` how the file has the column where the schema does not, `distinct` how many values
-    were seen.
+    `header` is the file's, `written` how the file has the column where the schema does not.
     """
 
     name: str
@@ -33,16 +32,27 @@ class Field:
     nullable: bool = False
     written: Written = AS_DECLARED
     review: str = ""
-    distinct: int = 0
-
-    @property
-    def many(self) -> bool:
-        """Whether it takes any text: its values are too many, too rare or too long to be listed."""
-        return self.role == "feature" and self.type == "str" and not self.categories
 
     @property
     def sensitivity(self) -> str:
         return "sensitive" if self.sensitive else "plain"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An estimator that the written problem may have: what it is called, its kind in the template, its arguments."""
+
+    name: str
+    kind: Literal["linear", "boosting", "forest"]
+    parameters: Mapping[str, Scalar]
+
+    @property
+    def signature(self) -> list[str]:
+        """The arguments with their defaults, as Python source."""
+        return [f"{name}: {type(value).__name__} = {value!r}" for name, value in self.parameters.items()]
+
+
+LINEAR = Choice("a linear model", "linear", {"regularization": 1.0})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +91,10 @@ class Plan:
         Rows that are no records: totals, a header that is repeated.
     notes
         What somebody should look at, and is no column's.
+    choice
+        The estimator.
+    many
+        The texts with so many values that each becomes the mean target of its rows.
     """
 
     name: str
@@ -96,6 +110,8 @@ class Plan:
     as_iso: str = ""
     odd_rows: tuple[OddRow, ...] = ()
     notes: tuple[str, ...] = ()
+    choice: Choice = LINEAR
+    many: tuple[str, ...] = ()
 
     @property
     def target(self) -> Field:
@@ -142,31 +158,17 @@ class Plan:
         return "rmse" if self.task == "regression" else "log_loss"
 
     @property
-    def is_linear(self) -> bool:
-        """Few rows are too few for many trees."""
-        return self.rows < _FEWEST_ROWS_FOR_TREES
-
-    @property
     def slices(self) -> tuple[str, ...]:
         """The sensitive features with few categories: a new version may be worse for none of them."""
         return tuple(one.name for one in self.features if one.sensitive and 2 <= len(one.categories) <= 5)[:3]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """By the file's header, the name in the schema, where the two differ."""
-        return {one.written.header: one.name for one in self.fields if one.written.header}
-
-    @property
-    def no_value(self) -> dict[str, tuple[str, ...]]:
-        """By name, the texts that stand for a missing value."""
-        return {one.name: one.written.missing for one in self.fields if one.written.missing}
 
     def without(self, reasons: dict[str, str]) -> "Plan":
         """The same plan with these features, which are given by their names, left out too."""
         kept = tuple(one for one in self.fields if one.name not in reasons)
         headers = {one.name: one.header for one in self.fields}
+        left_out = self.left_out | {headers[name]: why for name, why in reasons.items()}
         return replace(
-            self, fields=kept, left_out=self.left_out | {headers[name]: why for name, why in reasons.items()}
+            self, fields=kept, left_out=left_out, many=tuple(name for name in self.many if name not in reasons)
         )
 
 
@@ -180,7 +182,6 @@ class Undecided(KitError):
         super().__init__(what, "Decide, and give the command again")
 
 
-_FEWEST_ROWS_FOR_TREES = 2_000
 _FEWEST_HELD_OUT = 60
 
 

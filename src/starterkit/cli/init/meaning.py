@@ -64,17 +64,17 @@ def _share(texts: pd.Series, form: str) -> float:
 # --- What helps to single somebody out, or is special by law.
 
 _SENSITIVE = word_set("""
-    age ages aged mage fage agegroup alter sex gender geschlecht female male fem woman women man men girl boy
-    birth birthday birthdate dob born geburt geburtsdatum geburtstag
-    zip zipcode postcode postal plz latitude longitude lat lon lng
-    income incomes inc faminc hhinc salary salaries wage wages earnings earn pay hinc einkommen gehalt lohn lwage
-    race races racial black blck white hispanic hispan hisp latino latina asian nonwhite african caucasian amerindian
-    indigenous ethnicity ethnic ethn ethnics eth caste tribe nationality citizenship citizen immigrant foreign
-    foreigner migrant religion relig religious faith christian catholic protestant muslim islam jewish jew hindu buddhist atheist church
-    marital married marr evermarr yrsmarr marriage mar divorced spouse widowed widow familienstand
-    diagnosis disease diseases illness sick health healthy hlth disability disabilities disabled disab handicap
-    medication medical hiv pregnant pregnancy depression obese smoke smoker smokers smoking smokes cigs cigarettes
-    cigarette tobacco alcohol drinker senior seniors retired union political politics orientation
+    age ages aged mage fage agegroup alter sex gender geschlecht female male fem woman women man men girl boy birth
+    birthday birthdate dob born geburt geburtsdatum geburtstag zip zipcode postcode postal plz latitude longitude
+    lat lon lng income incomes inc faminc hhinc salary salaries wage wages earnings earn pay hinc einkommen gehalt
+    lohn lwage race races racial black blck white hispanic hispan hisp latino latina asian nonwhite african
+    caucasian amerindian indigenous ethnicity ethnic ethn ethnics eth caste tribe nationality citizenship citizen
+    immigrant foreign foreigner migrant religion relig religious faith christian catholic protestant muslim islam
+    jewish jew hindu buddhist atheist church marital married marr evermarr yrsmarr marriage mar divorced spouse
+    widowed widow familienstand diagnosis disease diseases illness sick health healthy hlth disability disabilities
+    disabled disab handicap medication medical hiv pregnant pregnancy depression obese smoke smoker smokers smoking
+    smokes cigs cigarettes cigarette tobacco alcohol drinker senior seniors retired union political politics
+    orientation
 """)
 
 _ENDINGS = ("wage", "income", "salary", "earnings", "faminc", "female", "married", "hlth", "hispanic")

@@ -311,7 +311,6 @@ def _feature(column: ColumnProfile, names: Mapping[str, str]) -> Field:
         nullable=column.missing > 0,
         written=_written(column, names),
         review="; ".join(column.review) or (BY_NAME if column.sensitive else ""),
-        distinct=column.distinct,
     )
 
 

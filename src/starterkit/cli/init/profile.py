@@ -250,6 +250,8 @@ def _typed(header: str, values: pd.Series) -> ColumnProfile:
     if types.is_bool_dtype(values):
         return ColumnProfile(header, "boolean", values.astype("float64"))
     floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
+    if floats.isna().any() and (floats.dropna() == 1).all() and floats.notna().any():
+        return ColumnProfile(header, "boolean", floats.fillna(0.0), Written(flags={"1": True, "": False}))
     if floats.isna().all():
         return ColumnProfile(header, "nothing", floats)
     if not types.is_integer_dtype(values):
@@ -312,7 +314,8 @@ def categories(column: ColumnProfile) -> tuple[Scalar, ...]:
 def repeats(column: ColumnProfile) -> bool:
     """Whether at least half of the rows have a value that others have too: there is something to learn of it."""
     counts = column.known.value_counts()
-    return bool(counts[counts >= _FEWEST_ROWS_COMMON].sum() * 2 >= len(column.known))
+    fewest = _FEWEST_ROWS_EACH if column.sensitive else _FEWEST_ROWS_COMMON
+    return bool(counts[counts >= fewest].sum() * 2 >= len(column.known))
 
 
 def signature(values: pd.Series) -> tuple[Any, ...]:

@@ -48,9 +48,11 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "no target anywhere": (table().assign(y=None), {}, "is missing in every row"),
     "a target that is known in three": (table().assign(y=[1, 2, 3] + [None] * 57), {}, "is known in 3 rows"),
     "too many classes": (table().assign(y=[f"c {row}" for row in range(60)]), {}, "60 different values"),
-    "commas": (table().assign(y=[f"{row},5" for row in range(60)]), {}, "has numbers that are written as texts"),
-    "signs": (table().assign(y=[f"-${row}.5" for row in range(60)]), {}, "has numbers that are written as texts"),
-    "an odd number": (table().assign(y=["inf", *(f"{row}.5" for row in range(59))]), {}, "written as texts"),
+    "units": (
+        table().assign(y=[f"{row} kg" if row % 2 else f"{row} g" for row in range(60)]),
+        {},
+        "numbers in several",
+    ),
     "a date": (table().assign(y=["2020-01-01", "2021-01-01"] * 30), {}, "is a date"),
     "emails": (table().assign(y=[f"p{row}@example.org" for row in range(60)]), {}, "says who somebody is"),
     "two columns of one name": (table().rename(columns={"b": "a"}), {}, "has the column 'a' more than once"),
@@ -239,13 +241,6 @@ def test_whole_numbers_are_classes_unless_the_user_says_otherwise(
     plan = starter.start(write(counts), "y", task=task).plan
     assert plan.target.categories == classes
     assert plan.task == (task or "classification")
-
-
-def test_many_rows_get_trees(write: Write, starter: ProblemStarter) -> None:
-    many = table(2500).assign(c=["x", "y", "z", None, "x"] * 500, d=[True, False] * 1250)
-    started = starter.start(write(many), "y")
-    assert started.trial.learnt
-    assert "HistGradientBoosting" in starter._project.problem.read_text()
 
 
 @pytest.mark.parametrize("said", ["diabetes", '"diabetes"', "default"])
