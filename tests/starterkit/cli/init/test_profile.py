@@ -160,7 +160,7 @@ def test_a_parquet_file_s_own_types_are_taken() -> None:
     assert kind([1, 2], "int32") == "integer"
     assert kind([1, 2, None], "Int64") == "integer"
     assert kind([1, None], "Int64") == "boolean"
-    assert kind([1.0, None], "float64") == "float"
+    assert kind([1.5, None], "float64") == "float"
     assert kind([True, None], "boolean") == "boolean"
     assert kind(["a", None], "str") == "text"
     assert kind(["a", "b"], "category") == "text"

@@ -125,7 +125,13 @@ def test_the_roles_of_a_messy_table(messy: Path) -> None:
     plan = plan_of(messy, "Kosten (€)")
     fields = {one.header: one for one in plan.fields}
     assert fields["CustomerID"].role == "identifier"  # it is called one, the other only looks like one
-    assert {header for header, one in fields.items() if one.sensitive} == {"income (€)", "age", "gender", "plz"}
+    assert {header for header, one in fields.items() if one.sensitive} == {
+        "income (€)",
+        "age",
+        "gender",
+        "plz",
+        "smoker",
+    }
     assert fields["plz"].categories == ("01067", "50667", "80331")
     assert (fields["visits"].type, fields["visits"].nullable) == ("int", True)
     assert fields["smoker"].type == "bool"
