@@ -15,6 +15,7 @@ from starterkit.contract import Lineage
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Holdout, feature, identifier, target
+from starterkit.progress import Event
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
@@ -123,15 +124,18 @@ def test_input_example_is_nobody(opened: tuple[Connection, Summary]) -> None:
     assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
 
 
-def test_second_run_is_compared_with_the_first(after_a_run: Settings) -> None:
-    second = Pipeline(problem, after_a_run).run()
+def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run: Settings) -> None:
+    events: list[Event] = []
+    second = Pipeline(problem, after_a_run, events.append).run()
     assert second.promotion.version.number == 2
     assert second.promotion.champion == second.promotion.version
     assert second.promotion.earlier is not None
     assert second.promotion.earlier.number == 1
-    verdict = verdicts(second)["champion"]
-    assert "version 1 on the same 98 rows: the same answers" in verdict.reason
+    assert "version 1 on the same 98 rows: the same answers" in verdicts(second)["champion"].reason
     assert verdicts(second)["latency"].limit is not None
+    steps = ["read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate", "score"]
+    assert [event.step for event in events if event.state == "ended"] == steps
+    assert all(event.note for event in events if event.state == "ended")
 
 
 def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:

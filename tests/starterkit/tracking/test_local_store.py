@@ -145,11 +145,16 @@ def addresses(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def moved(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+def copy(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+
+
+@pytest.fixture
+def moved(copy: Path, tmp_path: Path) -> Path:
     """A repository that ran under another name, which is gone."""
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "earlier näme"))
-    connect(load_settings(copy, {}).tracking, copy)
-    return copy.rename(tmp_path / "later 100% näme")
+    earlier = copy.rename(tmp_path / "earlier näme")
+    connect(load_settings(earlier, {}).tracking, earlier)
+    return earlier.rename(tmp_path / "later 100% näme")
 
 
 def test_moved_repository_keeps_its_models(moved: Path) -> None:
@@ -164,12 +169,11 @@ def at_hand(root: Path) -> tuple[int, Path] | None:
     return champion_at_hand(store, Stage.LOCAL, "diabetes")
 
 
-def test_champion_at_hand_is_the_one_that_mlflow_finds(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    assert at_hand(root) is None  # its addresses are those of the first folder until MLflow is asked
-    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+def test_champion_at_hand_is_the_one_that_mlflow_finds(copy: Path, tmp_path: Path) -> None:
+    assert at_hand(copy) is None  # its addresses are those of the first folder until MLflow is asked
+    registry = ModelRegistry(connect(load_settings(copy, {}).tracking, copy), Stage.LOCAL, "diabetes")
     for _ in range(2):
-        champion, found = registry.champion(), at_hand(root)
+        champion, found = registry.champion(), at_hand(copy)
         assert champion is not None
         assert found is not None
         assert found[0] == champion.number
@@ -190,15 +194,12 @@ def test_champion_at_hand_is_the_one_that_mlflow_finds(first_run: tuple[Path, Su
         "ALTER TABLE model_versions RENAME COLUMN storage_location TO somewhere",
     ],
 )
-def test_what_is_not_plainly_at_hand_is_left_to_mlflow(
-    first_run: tuple[Path, Summary], tmp_path: Path, change: str
-) -> None:
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    connect(load_settings(root, {}).tracking, root)
-    assert at_hand(root) is not None
-    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy: Path, change: str) -> None:
+    connect(load_settings(copy, {}).tracking, copy)
+    assert at_hand(copy) is not None
+    with closing(sqlite3.connect(copy / "mlflow.db")) as database, database:
         database.execute(change)
-    assert at_hand(root) is None
+    assert at_hand(copy) is None
 
 
 def test_champion_without_files_is_left_to_mlflow(moved: Path) -> None:
@@ -209,8 +210,7 @@ def test_champion_without_files_is_left_to_mlflow(moved: Path) -> None:
     assert at_hand(moved) is None
 
 
-def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], copy: Path) -> None:
     assert champion_opens(copy)
     assert all("copy" in address for address in addresses(copy))
     assert not any("copy" in address for address in addresses(first_run[0]))
