@@ -140,9 +140,7 @@ def test_lost_secrets_are_made_anew(stack: Stack, champion: dict[str, Any], repo
     assert doctor(stack, repository)["champion"]["state"] == "well"
 
 
-def test_backup_moves_into_an_empty_stack(
-    stack: Stack, champion: dict[str, Any], repository: Path, tmp_path: Path
-) -> None:
+def test_backup_moves_into_an_empty_stack(stack: Stack, champion: Any, repository: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept ü"
     done = stack.make("backup", f"TO={kept}")
     assert done.returncode == 0, done.stderr

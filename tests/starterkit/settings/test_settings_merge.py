@@ -117,8 +117,8 @@ def variables(said: Mapping[tuple[str, ...], object]) -> dict[str, str]:
         else:
             inner = given.setdefault(key[:2], {})
             for name in key[2:-1]:
-                inner = inner.setdefault(name, {})  # type: ignore[attr-defined]
-            inner[key[-1]] = value  # type: ignore[index]
+                inner = inner.setdefault(name, {})
+            inner[key[-1]] = value
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
     return {"KIT_" + "__".join(key).upper(): text for key, text in texts.items()}
 

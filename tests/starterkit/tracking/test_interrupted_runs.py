@@ -42,7 +42,6 @@ def interrupted_before(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -
 
 def statuses(connection: Connection) -> list[str]:
     experiment = connection.client.get_experiment_by_name("local.trial")
-    assert experiment is not None
     assert mlflow.active_run() is None  # at the end of the process MLflow would call it finished
     return [run.info.status for run in connection.client.search_runs([experiment.experiment_id])]
 
@@ -57,17 +56,13 @@ def test_run_whose_opening_was_interrupted_has_failed(
     assert statuses(connection) == ["FAILED"]
 
 
-def test_run_whose_ending_was_interrupted_has_failed(
-    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_whose_ending_was_interrupted_has_failed(connection: Any, tracker: Any, monkeypatch: Any) -> None:
     with pytest.raises(KeyboardInterrupt), tracker.start("first"):
         interrupted_before(MlflowClient, "set_terminated", monkeypatch)
     assert statuses(connection) == ["FAILED"]
 
 
-def test_run_that_was_about_to_get_more_is_finished_as_before(
-    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_that_was_about_to_get_more_is_finished_as_before(connection: Any, tracker: Any, monkeypatch: Any) -> None:
     with tracker.start("first") as run:
         pass
     interrupted_after(mlflow, "start_run", monkeypatch)
@@ -76,9 +71,7 @@ def test_run_that_was_about_to_get_more_is_finished_as_before(
     assert statuses(connection) == ["FINISHED"]
 
 
-def test_interruption_ends_no_run_of_another_process(
-    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interruption_ends_no_run_of_another_process(connection: Any, tracker: Any, monkeypatch: Any) -> None:
     with tracker.start("first") as run:
         experiment = connection.client.get_run(run.id).info.experiment_id
     other = connection.client.create_run(experiment).info.run_id

@@ -21,13 +21,11 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
 def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
     connection, run = opened
     record = look_up(connection, run)
-    assert record is not None
     assert record.user
     assert timedelta() < datetime.now(UTC) - record.started < timedelta(hours=1)
     assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
     assert (record.page, record.tags["metric"], record.name[:9]) == ("", "rmse", "diabetes ")
     remote = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
-    assert remote is not None
     assert remote.page.startswith("https://mlflow.example/#/experiments/")
     assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
 
