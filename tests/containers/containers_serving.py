@@ -177,25 +177,6 @@ def test_stopping_is_a_good_end(docker: Docker, baked: str, until: Until, figure
     assert [line for line in container.said().splitlines() if not line.startswith(foreseen)] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "says"),
-    [
-        ("model.onnx", lambda content: content[:-1] + b"?", "model.onnx is not the file that its contract was written"),
-        ("contract.json", lambda content: content.replace(b"bmi", b"bim"), "contract"),
-        ("parity.npz", lambda _: b"", "parity.npz is not the file that its contract was written for"),
-    ],
-    ids=["graph", "contract", "sample"],
-)
-def test_an_altered_model_ends_in_one_line(
-    docker: Docker, baked: str, scratch: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes], says: str
-) -> None:
-    (tmp_path / name).write_bytes(change((scratch / "build" / "model" / name).read_bytes()))
-    container = docker("create", "--label", docker.label, baked)
-    docker("cp", str(tmp_path / name), f"{container}:/app/model/{name}")
-    done = docker.ask("start", "--attach", container)
-    assert_one_line(done, code=1, says=says)
-
-
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str) -> None:
     """An error with its hint, and nothing else."""
     lines = done.stderr.splitlines()

@@ -268,19 +268,6 @@ def test_server_that_dies_in_the_middle_of_a_run_is_one_line(stack: Stack, repos
     stack.up()
 
 
-def test_taken_port_is_named(docker: Docker, stack: Stack, champion: Any, repository: Path) -> None:
-    second = Stack(docker, docker.name("second"), stack.port, stack.api_port)
-    try:
-        done = second.ask("up", "--detach", "--wait", seconds=600)
-        assert done.returncode != 0
-        assert re.search(r"port is already allocated|address already in use", done.stderr)
-        found = doctor(second, repository)["stack"]
-        assert "its port may be taken" in found["text"]
-        assert "MLFLOW_PORT" in found["mend"]
-    finally:
-        second.remove()
-
-
 def test_step_runs_as_a_project_in_the_repositorys_own_image(
     stack: Stack, docker: Docker, champion: Any, tmp_path: Path
 ) -> None:

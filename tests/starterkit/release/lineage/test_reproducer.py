@@ -168,15 +168,6 @@ def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> Non
 
 
 @pytest.mark.slow
-def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
-    project = type(new_project())(repository)
-    os.environ.pop("GIT_DIR", None)
-    project.train(KIT_EXPORT__PARITY_ROWS="500", KIT_TRAINING__PARAMS='{"n_estimators": 50}')
-    with pytest.raises(Refused, match="trained outside of git"):
-        project.reproduce(1)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
     with subprocess.Popen(
