@@ -1,4 +1,4 @@
-"""What commands print: progress in a pipe, the closing lines about a version, what a pipe can take; and how they end."""
+"""What commands print: progress in a pipe, the closing lines about a version, what a pipe can take; how they end."""
 
 import json
 import math
