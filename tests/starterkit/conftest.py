@@ -140,15 +140,25 @@ class MlflowServer:
 
 
 @pytest.fixture
-def server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
-    """A server that runs, ended after the test."""
-    (tmp_path / "server.db").write_bytes(empty_store.read_bytes())
-    made = MlflowServer(tmp_path)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.end()
+def new_server(empty_store: Path) -> Iterator[Callable[[Path], MlflowServer]]:
+    """Starts a server in a folder. All are ended after the test."""
+    made: list[MlflowServer] = []
+
+    def start(folder: Path) -> MlflowServer:
+        folder.mkdir(exist_ok=True)
+        (folder / "server.db").write_bytes(empty_store.read_bytes())
+        made.append(MlflowServer(folder))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def server(tmp_path: Path, new_server: Callable[[Path], MlflowServer]) -> MlflowServer:
+    return new_server(tmp_path)
 
 
 LINEAGE = Lineage(
