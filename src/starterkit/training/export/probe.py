@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import OPSET, Placed
-from starterkit.training.export.families.trees import DOMAIN, VERSION, Trees
+from starterkit.training.export.families.nodes import DOMAIN, VERSION
+from starterkit.training.export.families.trees import Trees
 
 _LEAVES_AT_ONCE = 4_000_000
 _MISSING_SHARE = 0.2

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.training.export.families.family import CannotExport
+from starterkit.training.export.families.nodes import CannotExport
 from starterkit.training.export.families.trees import Link, Scoring, TreeFamily, Trees
 
 # --- LightGBM's scikit-learn estimators. LightGBM compares float64 values and sums its leaves in float64.

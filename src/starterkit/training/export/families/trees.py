@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from starterkit.training.export.families.family import Family, Nodes, attribute, labels_of
-
-DOMAIN, VERSION = "ai.onnx.ml", 5
-_SAID = 3  # skl2onnx knows versions up to 3; `conversion` raises the graph to 5 when it is done
+from starterkit.training.export.families.family import Family
+from starterkit.training.export.families.nodes import DOMAIN, Answer, Nodes, Placed, attribute
 
 Link = Literal["identity", "exponential", "logistic", "softmax", "votes"]
 _MODES = {"at most": 0, "below": 1}  # BRANCH_LEQ, BRANCH_LT
@@ -136,41 +134,42 @@ class TreeFamily(Family):
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         """The library's own word: in which node of each tree (n × t) each of n rows of the trees' input ends."""
 
-    def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         matrix = nodes.matrix()
+        nodes.canvas.placed.append(Placed(estimator, self, matrix))
         trees, scoring = self.describe(estimator)
+        score = self.sums(trees, scoring, nodes, matrix)
+        return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
+
+    def sums(self, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
+        """The trees' sums over the rows of a matrix, with the base and divided, before the link."""
         if trees.single:
-            matrix = nodes.add("Cast", nodes.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
-        sums = nodes.add("TreeEnsemble", matrix, domain=DOMAIN, version=_SAID, **trees.operator(len(scoring.base)))
-        score = nodes.add("Add", sums, nodes.constant(scoring.base[None, :]), version=14)
-        if scoring.divisor != 1.0:
-            score = nodes.add("Div", score, nodes.constant(np.array([scoring.divisor])), version=14)
-        if len(gives) == 1:
-            _regress(nodes, scoring.link, score, gives[0])
-        else:
-            classify(nodes, scoring, score, labels_of(np.asarray(estimator.classes_)), gives)
+            matrix = nodes.double(nodes.add("Cast", matrix, to=TensorProto.FLOAT))
+        score = nodes.add("TreeEnsemble", matrix, domain=DOMAIN, **trees.operator(len(scoring.base)))
+        if scoring.base.any():
+            score = nodes.add("Add", score, nodes.row(scoring.base))
+        return score if scoring.divisor == 1.0 else nodes.add("Div", score, nodes.number(scoring.divisor))
 
 
-def _regress(nodes: Nodes, link: Link, score: str, gives: str) -> None:
-    operators: dict[Link, str] = {"identity": "Identity", "exponential": "Exp", "logistic": "Sigmoid"}
-    nodes.add(operators[link], score, gives=gives)
+def regress(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
+    """Values from n × 1 scores."""
+    operators: dict[Link, str] = {"exponential": "Exp", "logistic": "Sigmoid"}
+    link = scoring.link
+    return Answer(values=nodes.add(operators[link], score) if link in operators else score)
 
 
-def classify(nodes: Nodes, scoring: Scoring, score: str, labels: NDArray[Any], gives: Sequence[str]) -> None:
-    """Label and probabilities from n × k scores, or n × 1 where there are two classes."""
+def classify(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
+    """Place and probabilities from n × k scores, or n × 1 where there are two classes."""
     binary = len(scoring.base) == 1
-    share = {"logistic": "Sigmoid", "softmax": "Softmax", "votes": "Identity"}[scoring.link]
-    probability = nodes.add(share, score, axis=1) if share == "Softmax" else nodes.add(share, score)
+    share = {"logistic": "Sigmoid", "softmax": "Softmax", "votes": ""}[scoring.link]
+    probability = nodes.add(share, score, **({"axis": 1} if share == "Softmax" else {})) if share else score
+    if scoring.link == "logistic" and not binary:
+        probability = nodes.shares(probability)
     if binary:
-        other = nodes.add("Sub", nodes.constant(np.array([1.0])), probability, version=14)
-        probability = nodes.add("Concat", other, probability, axis=1)
-    nodes.add("Identity", probability, gives=gives[1])
+        probability = nodes.both(probability)
     if binary and scoring.link == "logistic":
         # By the score and not by the probability, which is 0.5 for all scores that are nearly zero.
-        beyond = "GreaterOrEqual" if scoring.second_at_zero else "Greater"
-        chosen = nodes.add(beyond, score, nodes.constant(np.array([0.0])), version=16 if scoring.second_at_zero else 13)
-        chosen = nodes.add("Reshape", nodes.add("Cast", chosen, to=TensorProto.INT64), nodes.constant(np.array([-1])))
+        chosen = nodes.beyond(score, also_at=scoring.second_at_zero)
     else:
-        ranked = probability if scoring.link == "votes" else score
-        chosen = nodes.add("ArgMax", ranked, axis=1, keepdims=0)
-    nodes.add("Gather", nodes.constant(labels), chosen, gives=gives[0], axis=0)
+        chosen = nodes.largest(probability if scoring.link == "votes" else score)
+    return Answer(place=chosen, probabilities=probability, scores="" if scoring.link == "votes" else score)
