@@ -26,6 +26,9 @@ TREATED: Mapping[Treatment, str] = {
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]
+Beyond = Literal["refuse", "mark"]
+"""What becomes of a row with a number beyond the range in which its column is proven."""
+
 Scalar = bool | int | float | str
 
 _IN_WORDS: Mapping[ColumnType, str] = {
@@ -50,8 +53,58 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """How a file writes a column, where that is not how the schema has it. See docs/decisions/0023-written.md.
+
+    Attributes
+    ----------
+    header
+        The file's name of the column; the schema's where it is empty.
+    missing
+        Texts that stand for a missing value, blanks at the ends aside. An empty field does so anyway.
+    flags
+        Texts that stand for true and false. The empty text is the empty field: ``{"Y": True, "": False}``.
+    decimal, thousands
+        The sign before the decimals, and the one between thousands: none, ``","``, ``"."``, ``"'"``, or ``" "`` for
+        a blank of any kind.
+    affixes
+        Texts around a number that are left off: ``"€"``, ``"%"``, ``"kg"``.
+    brackets
+        Whether (12.5) is -12.5.
+    trim
+        Whether blanks at the ends, case and Unicode's form make no other category.
+    """
+
+    header: str = ""
+    missing: tuple[str, ...] = ()
+    flags: Mapping[str, bool] = field(default_factory=dict, hash=False)
+    decimal: str = "."
+    thousands: str = ""
+    affixes: tuple[str, ...] = ()
+    brackets: bool = False
+    trim: bool = False
+
+
+AS_DECLARED = Written()
+"""What there is to say of a column that a file has as the schema does: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How a text file writes its table: the sign between its columns, its encoding and its quotes."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    quote: str = '"'
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of the data, as the schema declares it."""
+    """One column of the data, as the schema declares it. `written` says how a raw file has it.
+
+    `proven` is what an exported model adds: how far its proof went, the schema's bounds where there are some. A number
+    beyond it gets no answer, or one that is marked. None where nobody said it, and for what is no number.
+    """
 
     name: str
     role: Role
@@ -63,6 +116,8 @@ class Column:
     maximum: float | None = None
     categories: tuple[Scalar, ...] = ()
     description: str = ""
+    proven: tuple[float, float] | None = None
+    written: Written = AS_DECLARED
 
     @property
     def kind(self) -> str:
@@ -81,17 +136,30 @@ class Column:
             words += f", at least {self.minimum:g}"
         elif self.maximum is not None:
             words += f", at most {self.maximum:g}"
+        if open_range := self.open_range:
+            words += f"; the model is proven from {open_range[0]:g} to {open_range[1]:g}"
         return words
+
+    @property
+    def open_range(self) -> tuple[float, float] | None:
+        """The range in which the model is proven, where the schema's bounds do not say it."""
+        return self.proven if self.minimum is None or self.maximum is None else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
     """How closely the graph answers as the estimator does.
 
-    `largest` is the largest difference over `rows`. A row at which two classes are equally probable is one of the
-    `ties`, and no flipped label. `probed` rows were given to the trees themselves, a third of them right at a
-    threshold on their way; `splits_met` of the trees' `splits` were met so. `flipped_leaves` rows ended in another
-    leaf.
+    `largest` is the largest difference over `rows`. `data_rows` of these are the training side's and the holdout's,
+    the others are drawn. A drawn row with another label is one of the `ties`, and no flipped label, where the
+    estimator's own rule cannot choose between its classes; a row of the data always is a flipped one.
+
+    Of the data `alone` rows were given to the estimator one by one, too, and `unstable` ones got another answer than
+    among the others: there it is no function of its row, and `largest` leaves them out. At most `unstable_allowed` of
+    the rows asked alone may be so.
+
+    `probed` rows were given to the trees themselves, a third of them right at a threshold on their way; `splits_met` of
+    the trees' `splits` were met so. `flipped_leaves` rows ended in another leaf.
     """
 
     rows: int
@@ -105,18 +173,36 @@ class Parity:
     splits: int = 0
     splits_met: int = 0
     flipped_leaves: int = 0
+    data_rows: int = 0
+    alone: int = 0
+    unstable: int = 0
+    unstable_allowed: float = 0.0
 
     @property
     def proven(self) -> bool:
-        return self.largest <= self.allowed and self.flipped_labels == 0 and self.flipped_leaves == 0
+        alike = self.largest <= self.allowed and self.flipped_labels == 0 and self.flipped_leaves == 0
+        return alike and self.is_function
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the estimator's answer for a row depends on the row alone, but for the share that is allowed."""
+        return self.unstable <= self.unstable_allowed * self.alone
+
+    @property
+    def on_instability(self) -> str:
+        """In words, at how many rows the estimator contradicts itself; empty where it does at none."""
+        if not self.unstable:
+            return ""
+        rows = f"{self.unstable:,} of {self.alone:,} rows"
+        return f"the estimator answers {rows} otherwise when it is asked for them one by one"
 
     def with_more(self, other: "Parity") -> "Parity":
         """This one and another, over other rows, as one."""
-        sums = {
-            name: getattr(self, name) + getattr(other, name)
-            for name in ("rows", "flipped_labels", "ties", "probed", "splits", "splits_met", "flipped_leaves")
-        }
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
         return replace(self, largest=max(self.largest, other.largest), **sums)
+
+
+_COUNTS = tuple(one.name for one in fields(Parity) if one.type is int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +273,7 @@ class Contract:
     `columns` are the features in the order in which the graph takes them. `layout` says how: one float64 matrix
     where every column is a number, or one array a column. `classes` are a classifier's labels in the order of its
     probabilities. `example` is a made-up row of typical values, never a person's. `digests` holds the SHA-256 of
-    each file beside the contract.
+    each file beside the contract. `dialect` is that of the text file that trained it.
     """
 
     problem: str
@@ -201,6 +287,7 @@ class Contract:
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
     digests: Mapping[str, str]
+    dialect: Dialect = Dialect()
     format: int = FORMAT
 
     @property
@@ -209,7 +296,10 @@ class Contract:
 
     def to_json(self) -> str:
         """The contract as text, with a seal that shows when somebody has changed it since."""
-        written = asdict(self)
+        columns = [column_words(column) for column in self.columns]
+        written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
+        if self.dialect == Dialect():
+            del written["dialect"]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -233,9 +323,15 @@ class Contract:
             raw["classes"] = tuple(raw["classes"])
             raw["parity"] = Parity(**raw["parity"])
             raw["lineage"] = Lineage(**raw["lineage"])
+            raw["dialect"] = Dialect(**raw.get("dialect", {}))
             return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"contract.json cannot be read: {error}", hint) from error
+
+
+def column_words(column: Column) -> dict[str, Any]:
+    """A column as plain data. What a file writes as the schema has it says nothing, as with kits that knew no more."""
+    return {name: value for name, value in asdict(column).items() if name != "written" or value != asdict(AS_DECLARED)}
 
 
 def _seal(written: dict[str, Any]) -> str:
@@ -244,4 +340,7 @@ def _seal(written: dict[str, Any]) -> str:
 
 def _column(raw: dict[str, Any]) -> Column:
     raw["categories"] = tuple(raw["categories"])
-    return Column(**raw)
+    raw["proven"] = tuple(raw["proven"]) if raw.get("proven") else None
+    said = raw.get("written", {})
+    lists = {name: tuple(said[name]) for name in ("missing", "affixes") if name in said}
+    return Column(**raw | {"written": Written(**said | lists)})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starterkit.contract import TREATED, Column, Contract, Lineage, Parity, Treatment, by_treatment
+from starterkit.contract import TREATED, Column, Contract, Dialect, Lineage, Parity, Treatment, Written, by_treatment
 from starterkit.errors import ContractError
 
 LINEAGE = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
@@ -28,6 +28,15 @@ columns = st.builds(
     maximum=st.none() | numbers,
     categories=st.lists(scalars, max_size=3).map(tuple),
     description=texts,
+    written=st.builds(
+        Written,
+        header=texts,
+        missing=st.lists(texts, max_size=2).map(tuple),
+        flags=st.dictionaries(texts, st.booleans(), max_size=2),
+        decimal=st.sampled_from([".", ","]),
+        affixes=st.lists(texts, max_size=2).map(tuple),
+        trim=st.booleans(),
+    ),
 )
 contracts = st.builds(
     Contract,
@@ -50,6 +59,7 @@ contracts = st.builds(
     lineage=st.builds(Lineage),
     classes=st.lists(scalars, max_size=3).map(tuple),
     digests=st.dictionaries(texts, texts, max_size=3),
+    dialect=st.builds(Dialect, delimiter=st.sampled_from([",", ";"]), encoding=texts),
     format=st.just(1),
 )
 

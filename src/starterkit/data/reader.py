@@ -9,7 +9,7 @@ from typing import Self
 
 import pandas as pd
 
-from starterkit.contract import Treatment
+from starterkit.contract import Treatment, column_words
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Hashes, Table
 from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
@@ -91,7 +91,7 @@ def read_prepared(problem: Problem, path: Path, source: str, policy: Policy, key
 def schema_digest(problem: Problem) -> str:
     """SHA-256 over what the schema and the holdout say of the rows; words for people do not count."""
     spoken = ("description", "unit")
-    columns = [{k: v for k, v in asdict(column).items() if k not in spoken} for column in problem.columns]
+    columns = [{k: v for k, v in column_words(column).items() if k not in spoken} for column in problem.columns]
     said = {"problem": problem.name, "columns": columns, "holdout": asdict(problem.holdout)}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -1,5 +1,6 @@
 """The contract between the user's code and the kit. The one module of the kit that a project imports."""
 
+from starterkit.contract import Written
 from starterkit.metrics import Metric
 from starterkit.problem.columns import feature, group, identifier, target, time
 from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
@@ -18,6 +19,7 @@ __all__ = [
     "Problem",
     "Source",
     "Verdict",
+    "Written",
     "feature",
     "find_problem",
     "group",

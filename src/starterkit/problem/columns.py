@@ -1,20 +1,27 @@
 """How a pandera schema says what a column is for: its role, unit and sensitivity travel in the field's metadata."""
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaInitError
 
-from starterkit.contract import Column, ColumnType, Role, Scalar, Sensitivity
+from starterkit.contract import AS_DECLARED, Column, ColumnType, Role, Scalar, Sensitivity, Written
 from starterkit.errors import ProblemError, first_line
 
 _KEY = "starterkit"
 _KINDS = {"string": "text", "boolean": "true or false"}
 
 
-def feature(*, sensitivity: Literal["plain", "sensitive"], unit: str = "", **field: Any) -> Any:
+def feature(
+    *,
+    sensitivity: Literal["plain", "sensitive"],
+    unit: str = "",
+    written: Written = AS_DECLARED,
+    **field: Any,
+) -> Any:
     """A column that the model sees.
 
     Parameters
@@ -24,30 +31,38 @@ def feature(*, sensitivity: Literal["plain", "sensitive"], unit: str = "", **fie
         ``"plain"`` otherwise. It has no default: somebody has to think about it.
     unit
         The unit of the values, as people write it: ``"kg/m²"``.
+    written
+        How a file writes the column, where that is not how the schema has it.
     **field
         What `pandera.Field` takes: ``ge``, ``le``, ``isin``, ``nullable``, ``description`` …
     """
-    return _field("feature", _known(sensitivity), unit, field)
+    return _field("feature", _known(sensitivity), unit, written, field)
 
 
-def target(*, sensitivity: Literal["plain", "sensitive"] = "sensitive", unit: str = "", **field: Any) -> Any:
+def target(
+    *,
+    sensitivity: Literal["plain", "sensitive"] = "sensitive",
+    unit: str = "",
+    written: Written = AS_DECLARED,
+    **field: Any,
+) -> Any:
     """The column that the model predicts. Takes what `feature` takes."""
-    return _field("target", _known(sensitivity), unit, field)
+    return _field("target", _known(sensitivity), unit, written, field)
 
 
-def identifier(**field: Any) -> Any:
+def identifier(*, written: Written = AS_DECLARED, **field: Any) -> Any:
     """The record's stable, unique id. It decides the side of the holdout and is never a model input."""
-    return _field("identifier", "identifier", "", {"unique": True, **field})
+    return _field("identifier", "identifier", "", written, {"unique": True, **field})
 
 
-def group(**field: Any) -> Any:
+def group(*, written: Written = AS_DECLARED, **field: Any) -> Any:
     """What repeated measures share (a patient, a machine): all its rows fall on the same side of the holdout."""
-    return _field("group", "identifier", "", field)
+    return _field("group", "identifier", "", written, field)
 
 
-def time(**field: Any) -> Any:
+def time(*, written: Written = AS_DECLARED, **field: Any) -> Any:
     """When the row was recorded. With `Holdout(cutoff=…)` the rows from the cut-off on are the holdout."""
-    return _field("time", "plain", "", field)
+    return _field("time", "plain", "", written, field)
 
 
 def _known(sensitivity: Literal["plain", "sensitive"]) -> Literal["plain", "sensitive"]:
@@ -56,8 +71,23 @@ def _known(sensitivity: Literal["plain", "sensitive"]) -> Literal["plain", "sens
     return sensitivity
 
 
-def _field(role: Role, sensitivity: Sensitivity, unit: str, field: dict[str, Any]) -> Any:
-    return pa.Field(metadata={_KEY: {"role": role, "sensitivity": sensitivity, "unit": unit}}, **field)
+def _field(role: Role, sensitivity: Sensitivity, unit: str, written: Written, field: dict[str, Any]) -> Any:
+    said = {"role": role, "sensitivity": sensitivity, "unit": unit, "written": _sound(written)}
+    return pa.Field(metadata={_KEY: said}, **field)
+
+
+_DECIMALS = (".", ",")
+_THOUSANDS = ("", ",", ".", " ", "'")
+
+
+def _sound(written: Written) -> Written:
+    if isinstance(written.missing, str) or isinstance(written.affixes, str):
+        raise ProblemError("missing= or affixes= of a Written is one text", 'Give several: missing=("NA",)')
+    if written.decimal not in _DECIMALS or written.thousands not in _THOUSANDS:
+        raise ProblemError("decimal= or thousands= of a Written is a sign that no number has", "Say '.' or ','")
+    if written.decimal == written.thousands:
+        raise ProblemError(f"decimal= and thousands= of a Written are both '{written.decimal}'", "Change one of them")
+    return replace(written, missing=tuple(written.missing), affixes=tuple(written.affixes))
 
 
 def read_columns(schema: type[pa.DataFrameModel]) -> tuple[Column, ...]:
@@ -99,6 +129,7 @@ def _column(name: str, declared: Any) -> Column:
         maximum=maximum,
         categories=_categories(declared.checks),
         description=declared.description or "",
+        written=said["written"],
     )
 
 

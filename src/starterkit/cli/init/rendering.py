@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ruamel.yaml.util import load_yaml_guess_indent
 
 from starterkit.cli.init.draft import Field, Plan
 from starterkit.cli.init.profile import class_name
-from starterkit.contract import Scalar
+from starterkit.contract import AS_DECLARED, Scalar, Written
 from starterkit.errors import SettingsError
 from starterkit.settings import DataSettings
 
@@ -47,13 +48,6 @@ def source_of_tests(plan: Plan, module: str, source: str) -> str:
     sensitive = [one.name for one in plan.fields if one.role in ("feature", "target") and one.sensitive]
     imports = [f"from {module} import problem", *_OF_THE_KIT]
     return _render("test_problem.py.jinja", plan=plan, source=source, sensitive=sensitive, imports=imports)
-
-
-def parameters(plan: Plan) -> dict[str, Scalar]:
-    """What `training.params` says."""
-    if plan.is_linear:
-        return {"regularization": 1.0}
-    return {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 20}
 
 
 def formatted(source: str, path: Path) -> str:
@@ -106,6 +100,24 @@ def _arguments(one: Field) -> Iterator[str]:
         yield fitted("isin=[", map(literal, one.categories), "]", 8).strip()
     if one.nullable:
         yield "nullable=True"
+    if said := list(_differing(one.written)):
+        yield fitted("written=Written(", said, ")", 8).strip()
+
+
+def _differing(written: Written) -> Iterator[str]:
+    """What a file's form of a column has to say."""
+    for part in fields(written):
+        if (value := getattr(written, part.name)) != getattr(AS_DECLARED, part.name):
+            yield f"{part.name}={_source(value)}"
+
+
+def _source(value: object) -> str:
+    """Texts, tuples and mappings of them as Python source."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{literal(text)}: {flag}' for text, flag in value.items())}}}"
+    return literal(value) if isinstance(value, str) else repr(value)
 
 
 def _number(value: float, is_whole: bool) -> str:
