@@ -19,6 +19,7 @@ from starterkit.training.export.families import family_for
 from starterkit.training.export.families.composition import bare
 from starterkit.training.export.families.nodes import (
     OPSET,
+    OWN_DOMAIN,
     Answer,
     Block,
     CannotExport,
@@ -77,7 +78,9 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     except CannotExport as error:
         raise refusal(estimator, str(error), part=error.part, steps=error.steps) from error
     graph = helper.make_graph(canvas.nodes, "model", inputs, outputs, initializer=canvas.constants)
-    versions = [helper.make_opsetid(domain, version) for domain, version in OPSET.items()]
+    domains = {node.domain for node in canvas.nodes}
+    opset = {**OPSET, OWN_DOMAIN: 1} if OWN_DOMAIN in domains else OPSET
+    versions = [helper.make_opsetid(domain, version) for domain, version in opset.items()]
     model = helper.make_model(graph, opset_imports=versions, ir_version=_IR_VERSION, producer_name=_PRODUCER)
     kept = _used(model)
     return Converted(model.SerializeToString(), tuple(placed for placed in canvas.placed if placed.taken in kept))

@@ -11,7 +11,7 @@ from starterkit.training.export.families.composition import Chain, SideBySide
 from starterkit.training.export.families.encoding import Encoding
 from starterkit.training.export.families.ensembles import Bagged, Boosted, OneAgainst, Stacks, Votes, Wrapped
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.imputation import Imputation, Marks, NeighbourImputation
+from starterkit.training.export.families.imputation import Imputation, Marks, NeighbourImputation, RoundImputation
 from starterkit.training.export.families.kernels import KernelRidges, Neighbours, SupportVectors
 from starterkit.training.export.families.linear import (
     Guesses,
@@ -25,13 +25,14 @@ from starterkit.training.export.families.projection import Polynomials, Projecti
 from starterkit.training.export.families.scaling import Bins, Functions, Power, Quantiles, RowScaling, Scaling
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
+from starterkit.training.export.families.wording import Words
 from starterkit.training.export.refused import unknown
 
 ENTRY_POINTS = "starterkit.families"
 
 _OWN = (
-    *(Chain(), SideBySide(), Encoding(), Imputation(), Marks(), NeighbourImputation()),
-    *(Bins(), Functions(), Power(), Quantiles(), RowScaling(), Scaling()),
+    *(Chain(), SideBySide(), Encoding(), Imputation(), Marks(), NeighbourImputation(), RoundImputation()),
+    *(Bins(), Words(), Functions(), Power(), Quantiles(), RowScaling(), Scaling()),
     *(Polynomials(), Projections(), Selections(), Splines()),
     *(Boosting(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
     *(Guesses(), Likelihoods(), LinearClassifiers(), LinearRegressors(), Networks()),

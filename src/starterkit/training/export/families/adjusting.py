@@ -40,6 +40,8 @@ class Isotonic(Family):
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         if nodes.width != 1:
             raise CannotExport("it takes one column; choose one in front of it")
+        if estimator.out_of_bounds == "nan":
+            raise CannotExport("it has no answer beyond what it has seen; use out_of_bounds='clip'")
         return Answer(values=isotonic(estimator, nodes, nodes.matrix()))
 
 

@@ -192,15 +192,16 @@ class OneAgainst(Family):
         return kind in kinds
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
-        if any(not hasattr(one, "classes_") for one in estimator.estimators_):
-            raise CannotExport("one of its classifiers saw one class alone; give it rows of each class")
         if isinstance(estimator, multiclass.OneVsOneClassifier):
             return self._pairs(estimator, nodes)
-        answers = [nodes.answer(one, nodes.blocks, "estimator") for one in estimator.estimators_]
-        said = [
-            response_of(one, nodes, answer, "decision_function", "predict_proba")
-            for one, answer in zip(estimator.estimators_, answers, strict=True)
-        ]
+        answers, said = [], []
+        for one in estimator.estimators_:
+            if hasattr(one, "y_"):  # it saw one class alone, and says so to every row
+                said.append(self._always(nodes, float(one.y_[0])))
+                answers.append(Answer(probabilities=nodes.both(said[-1])))
+                continue
+            answers.append(nodes.answer(one, nodes.blocks, "estimator"))
+            said.append(response_of(one, nodes, answers[-1], "decision_function", "predict_proba"))
         scores = nodes.join(said)
         if isinstance(estimator, multiclass.OutputCodeClassifier):
             return Answer(place=self._nearest(nodes, scores, estimator.code_book_))
@@ -222,6 +223,10 @@ class OneAgainst(Family):
             probabilities = nodes.add("Div", probabilities, nodes.add("Where", none, nodes.number(1.0), total))
         place = nodes.largest(scores)
         return Answer(place=place, scores=scores if decides else "", probabilities=probabilities)
+
+    def _always(self, nodes: Nodes, value: float) -> str:
+        column = next(name for name, is_text in nodes.columns() if not is_text)
+        return nodes.add("Where", nodes.add("IsNaN", column), nodes.number(value), nodes.number(value))
 
     def _nearest(self, nodes: Nodes, scores: str, book: Any) -> str:
         from starterkit.training.export.families.projection import squared_distances

@@ -63,10 +63,18 @@ class Column(np.lib.mixins.NDArrayOperatorsMixin):
             filled = self.nodes.add("Where", gone, self.nodes.number(float(more.get("nan", 0.0))), self.name)
             top = np.finfo(np.float64).max
             return np.clip(Column(self.nodes, filled, self.width), -top, top)  # type: ignore[call-overload]
+        if function is np.round and len(given) <= 2:
+            return self.round(*given[1:], **more)
         raise CannotExport(f"numpy.{function.__name__} is not element-wise arithmetic; {_HINT}")
 
     def clip(self, low: Any = None, high: Any = None) -> Any:
         return np.clip(self, low, high)  # type: ignore[call-overload]
+
+    def round(self, decimals: int = 0, out: None = None) -> Any:
+        if decimals == 0:
+            return np.rint(self)
+        power = 10.0 ** abs(decimals)
+        return np.rint(self * power) / power if decimals > 0 else np.rint(self / power) * power
 
     def astype(self, kind: Any, **_: Any) -> "Column":
         if self.truth and np.dtype(kind).kind in "fiu":

@@ -122,3 +122,29 @@ class NeighbourImputation(Family):
         alone = nodes.add("Equal", found, nodes.number(0.0))
         mean = nodes.add("Where", alone, nodes.number(float(values[donors].mean())), mean)
         return nodes.add("Where", nodes.add("IsNaN", mine), mean, mine)
+
+
+class RoundImputation(Family):
+    """`IterativeImputer`: each column from the others, in the rounds that were fitted, written down one by one."""
+
+    def takes(self, kind: type) -> bool:
+        return kind.__name__ == "IterativeImputer" and kind.__module__.startswith("sklearn.")
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        if estimator.sample_posterior:
+            raise CannotExport("sample_posterior draws its values; leave it out")
+        matrix = nodes.matrix()
+        (first,) = nodes.turn(estimator.initial_imputer_, nodes.blocks, "initial_imputer")
+        if first.width != nodes.width:
+            raise CannotExport("one of its columns had no value; leave the column out")
+        gone = where_missing(nodes, matrix, False, estimator.missing_values)
+        lost = [nodes.add("Gather", gone, nodes.constant(np.array([place])), axis=1) for place in range(nodes.width)]
+        columns = [nodes.pick(first.name, [place]) for place in range(nodes.width)]
+        for step in estimator.imputation_sequence_ if estimator.n_iter_ else ():
+            others = [Block(columns[place], 1) for place in step.neighbor_feat_idx]
+            values = nodes.answer(step.estimator, others, "estimator").values
+            low, high = (float(one[step.feat_idx]) for one in (estimator._min_value, estimator._max_value))
+            values = nodes.add("Clip", values, nodes.number(low), nodes.number(high))
+            columns[step.feat_idx] = nodes.add("Where", lost[step.feat_idx], values, columns[step.feat_idx])
+        made = [Block(nodes.join(columns), len(columns))]
+        return made if estimator.indicator_ is None else [*made, *_marks(estimator.indicator_, nodes)]

@@ -47,7 +47,7 @@ class SupportVectors(Family):
         weights = weights.toarray() if hasattr(weights, "toarray") else np.asarray(weights)
         if not hasattr(estimator, "classes_"):
             return Answer(values=nodes.linear(near, weights.T, estimator._intercept_))
-        if estimator.probability:
+        if estimator.probability is True:  # by default it is the word "deprecated"
             hint = "leave probability out, and put CalibratedClassifierCV around it"
             raise CannotExport(f"probability=True makes probabilities that are not those of its labels; {hint}")
         return self._classes(estimator, nodes, near, weights)

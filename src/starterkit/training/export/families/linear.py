@@ -129,8 +129,13 @@ class Likelihoods(Family):
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         joint = _JOINT[type(estimator)](estimator, nodes, nodes.matrix())
         place, probabilities = nodes.largest(joint), nodes.add("Softmax", joint, axis=1)
-        if isinstance(estimator, NearestCentroid) and not hasattr(estimator, "predict_proba"):
-            return Answer(place=place)
+        if (
+            isinstance(estimator, NearestCentroid)
+            and np.isclose(estimator.class_prior_, 1 / len(estimator.classes_)).all()
+        ):
+            # Where all classes are as frequent, its label is the nearest centre's, and not that of its probabilities.
+            plain = np.ones(estimator.centroids_.shape[1])
+            place = nodes.largest(_nearness(estimator, nodes, nodes.taken, plain))
         discriminates = isinstance(estimator, QuadraticDiscriminantAnalysis | NearestCentroid)
         binary = len(estimator.classes_) == 2
         scores = joint if discriminates and not binary else ""
@@ -179,16 +184,15 @@ def _complement(estimator: Any, nodes: Nodes, matrix: str) -> str:
 def _centroid(estimator: Any, nodes: Nodes, matrix: str) -> str:
     if estimator.metric != "euclidean":
         raise CannotExport(f"its metric is '{estimator.metric}'; use metric='euclidean'")
-    scale = estimator.within_class_std_dev_ if hasattr(estimator, "within_class_std_dev_") else 1.0
-    return _centroid_scores(estimator, nodes, matrix, scale)
+    scale = np.asarray(estimator.within_class_std_dev_)
+    return _nearness(estimator, nodes, matrix, np.where(scale == 0, 1.0, scale))
 
 
-def _centroid_scores(estimator: Any, nodes: Nodes, matrix: str, scale: Any) -> str:
-    scale = np.where(np.asarray(scale) == 0, 1.0, scale) * np.ones(estimator.centroids_.shape[1])
+def _nearness(estimator: Any, nodes: Nodes, matrix: str, scale: Any) -> str:
     each = []
     for centre, prior in zip(estimator.centroids_, estimator.class_prior_, strict=True):
         away = nodes.add("Div", nodes.add("Sub", matrix, nodes.row(centre)), nodes.row(scale))
-        squares = nodes.add("Mul", nodes.total(nodes.add("Mul", away, away)), nodes.number(-1.0))
+        squares = nodes.add("Neg", nodes.total(nodes.add("Mul", away, away)))
         each.append(nodes.add("Add", squares, nodes.number(2.0 * np.log(prior))))
     return nodes.join(each)
 

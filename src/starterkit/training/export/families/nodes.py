@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DOMAIN, VERSION = "ai.onnx.ml", 5
 OPSET = {"": 18, DOMAIN: VERSION}
+OWN_DOMAIN = "com.microsoft"
+"""onnxruntime's own operators; a graph that has some says so."""
 
 
 class CannotExport(Exception):

@@ -210,9 +210,10 @@ class Splines(Family):
 
 def _pieces(spline: BSpline, low: float, high: float) -> tuple[Any, Any]:
     """The knots between the ends, and the pieces' coefficients: powers × pieces × splines, the highest power first."""
-    found = PPoly.from_spline(spline)
-    inside = np.flatnonzero((found.x[:-1] >= low) & (found.x[:-1] < high) & (np.diff(found.x) > 0))
-    return np.append(found.x[inside], high), found.c[:, inside]
+    each = [PPoly.from_spline(BSpline(spline.t, column, spline.k)) for column in spline.c.T]
+    ends = each[0].x
+    inside = np.flatnonzero((ends[:-1] >= low) & (ends[:-1] < high) & (np.diff(ends) > 0))
+    return np.append(ends[inside], high), np.stack([one.c[:, inside] for one in each], axis=2)
 
 
 def _with_lines(spline: BSpline, degree: int, knots: Any, pieces: Any, low: float, high: float) -> tuple[Any, Any]:
