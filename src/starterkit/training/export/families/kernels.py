@@ -64,8 +64,7 @@ class SupportVectors(Family):
         decisions = nodes.linear(near, columns, estimator._intercept_)  # positive for the pair's first class
         against = nodes.add("Neg", decisions)
         if classes == 2:
-            # libsvm lets a pair's first class win above zero alone; in front of scikit-learn the signs are turned.
-            return Answer(place=self._binary(nodes, decisions), scores=decisions)
+            return Answer(place=nodes.beyond(against, also_at=True), scores=against)
         second = nodes.double(nodes.add("LessOrEqual", decisions, nodes.number(0.0)))
         scores = pair_scores(nodes, nodes.double(nodes.add("Less", decisions, nodes.number(0.0))), against, classes)
         signs, firsts = np.zeros((len(pairs), classes)), np.zeros(classes)
@@ -76,9 +75,6 @@ class SupportVectors(Family):
         ranked = scores if estimator.break_ties else votes
         said = scores if estimator.decision_function_shape == "ovr" else ""
         return Answer(place=nodes.largest(ranked), scores=said)
-
-    def _binary(self, nodes: Nodes, decisions: str) -> str:
-        return nodes.beyond(decisions)
 
 
 class KernelRidges(Family):
