@@ -70,6 +70,8 @@ _ONE_THREAD = Compute()
 class Session:
     """An ONNX graph in onnxruntime. `providers` names where it really runs: `cpu`, `cuda`.
 
+    `inputs` are those that have to be given, `set` the shapes of those that have a value of their own.
+
     Raises
     ------
     ContractError
@@ -95,6 +97,7 @@ class Session:
         compute.require(self._session.get_providers())
         self.providers = tuple(_short(self._session.get_providers()))  # the CPU too, for what another cannot do
         self.inputs = tuple(given.name for given in self._session.get_inputs())
+        self.set = {one.name: tuple(one.shape) for one in self._session.get_overridable_initializers()}
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One array for each output of the graph.
@@ -111,8 +114,12 @@ class Session:
             raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
 
 
+LOWEST, HIGHEST = "kit.lowest", "kit.highest"
+"""Inputs with a value of their own: the ranges that a graph refuses to leave. See `training.export.guard`."""
+
+
 class Graph:
-    """A graph in memory, ready to answer for columns.
+    """A graph in memory, ready to answer for columns, for numbers too beyond the range in which it is proven.
 
     Raises
     ------
@@ -127,6 +134,8 @@ class Graph:
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
+        ends = {LOWEST: -np.inf, HIGHEST: np.inf}
+        self._open = {name: np.full(shape, ends[name]) for name, shape in self._session.set.items() if name in ends}
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -140,7 +149,7 @@ class Graph:
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
-        return as_prediction(self._session.run(self.feed(columns)), self._task)
+        return as_prediction(self._session.run(self.feed(columns) | self._open), self._task)
 
     def feed(self, columns: Columns) -> dict[str, NDArray[Any]]:
         """What the graph's inputs get: one float64 matrix, or an array a column."""

@@ -163,7 +163,7 @@ def test_encoders(visits: Any, tmp_path: Path, first: Any) -> None:
 def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000 + len(visits.dataset(visits.problem(Ridge)).holdout)
+    assert predictor.contract.parity.probed == 2000
 
 
 def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def _within_one(source: Any) -> Any:
 def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed > 2000
+    assert predictor.contract.parity.probed >= 2000
 
 
 def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
