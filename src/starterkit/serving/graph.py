@@ -67,10 +67,14 @@ Columns = Mapping[str, NDArray[Any]]
 _ONE_THREAD = Compute()
 
 
+STRICT = "kit.guard.strict"
+"""The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.guard`."""
+
+
 class Session:
     """An ONNX graph in onnxruntime. `providers` names where it really runs: `cpu`, `cuda`.
 
-    `inputs` are those that have to be given, `set` the shapes of those that have a value of their own.
+    It answers also beyond the range in which it is proven: whoever asks has checked the rows, or wants to see.
 
     Raises
     ------
@@ -88,6 +92,8 @@ class Session:
         options.intra_op_num_threads = compute.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors reach us as exceptions
+        self._lenient = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))  # has to live as long as the session
+        options.add_initializer(STRICT, self._lenient)
         chosen = compute.choose(onnxruntime.get_available_providers())
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
@@ -97,7 +103,6 @@ class Session:
         compute.require(self._session.get_providers())
         self.providers = tuple(_short(self._session.get_providers()))  # the CPU too, for what another cannot do
         self.inputs = tuple(given.name for given in self._session.get_inputs())
-        self.set = {one.name: tuple(one.shape) for one in self._session.get_overridable_initializers()}
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One array for each output of the graph.
@@ -112,10 +117,6 @@ class Session:
         except Exception as error:  # as above
             reason = str(error).splitlines()[0]
             raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
-
-
-LOWEST, HIGHEST = "kit.lowest", "kit.highest"
-"""Inputs with a value of their own: the ranges that a graph refuses to leave. See `training.export.guard`."""
 
 
 class Graph:
@@ -134,8 +135,6 @@ class Graph:
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
-        ends = {LOWEST: -np.inf, HIGHEST: np.inf}
-        self._open = {name: np.full(shape, ends[name]) for name, shape in self._session.set.items() if name in ends}
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -149,7 +148,7 @@ class Graph:
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
-        return as_prediction(self._session.run(self.feed(columns) | self._open), self._task)
+        return as_prediction(self._session.run(self.feed(columns)), self._task)
 
     def feed(self, columns: Columns) -> dict[str, NDArray[Any]]:
         """What the graph's inputs get: one float64 matrix, or an array a column."""

@@ -71,12 +71,13 @@ class Asked:
         is known to look at a row by itself.
         """
         rows = self._rows.iloc[: measure.alone]
-        with _quietly():
-            alone = answers_alone(self._estimator, self._task, rows, rowwise)
-        values, shares = self.answers
-        first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
         unstable = np.zeros(len(self._rows), np.bool_)
-        unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
+        if len(rows):
+            with _quietly():
+                alone = answers_alone(self._estimator, self._task, rows, rowwise)
+            values, shares = self.answers
+            first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
+            unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
         never = np.zeros(len(self._rows), np.bool_)
         found = compare(
             self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=never, left_out=unstable

@@ -11,7 +11,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from starterkit.contract import Column
-from starterkit.serving.graph import HIGHEST, LOWEST
+from starterkit.serving.graph import STRICT
 
 _SAYS = "A number lies beyond the range in which this model is proven; contract.json has it for each column"
 """The name of the node that fails: onnxruntime repeats it, and can be told no other words."""
@@ -20,7 +20,8 @@ _SAYS = "A number lies beyond the range in which this model is proven; contract.
 def guarded(graph: bytes, columns: Sequence[Column]) -> bytes:
     """The graph, which fails for a number beyond its column's range. A missing one lies in every range.
 
-    The ranges are inputs with a value of their own, so that who checks the rows can open them.
+    What it counts is multiplied with a constant, for which a session can be given another: so who checks the rows
+    opens it. Two, for a product with one would be optimised away.
     """
     ranges = {column.name: found for column in columns if (found := _range(column))}
     if not ranges:
@@ -33,16 +34,17 @@ def guarded(graph: bytes, columns: Sequence[Column]) -> bytes:
     else:  # one matrix
         checked = [ranges.get(column.name, (-np.inf, np.inf)) for column in columns]
         nodes, numbers = [], model.graph.input[0].name
-    for name, place in ((LOWEST, 0), (HIGHEST, 1)):
+    for name, place in (("kit.guard.lowest", 0), ("kit.guard.highest", 1)):
         ends = np.array([[one[place] for one in checked]], np.float64)
         model.graph.initializer.append(numpy_helper.from_array(ends, name))
-        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ends.shape))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2), STRICT))
     nodes += [
-        helper.make_node("Less", [numbers, LOWEST], ["kit.guard.below"]),
-        helper.make_node("Greater", [numbers, HIGHEST], ["kit.guard.above"]),
+        helper.make_node("Less", [numbers, "kit.guard.lowest"], ["kit.guard.below"]),
+        helper.make_node("Greater", [numbers, "kit.guard.highest"], ["kit.guard.above"]),
         helper.make_node("Or", ["kit.guard.below", "kit.guard.above"], ["kit.guard.beyond"]),
         helper.make_node("Cast", ["kit.guard.beyond"], ["kit.guard.each"], to=TensorProto.INT64),
-        helper.make_node("ReduceSum", ["kit.guard.each"], ["kit.guard.count"], keepdims=0),
+        helper.make_node("ReduceSum", ["kit.guard.each"], ["kit.guard.all"], keepdims=0),
+        helper.make_node("Mul", ["kit.guard.all", STRICT], ["kit.guard.count"]),
     ]
     nodes += [*model.graph.node, *_held_back(model.graph)]
     del model.graph.node[:]
