@@ -73,16 +73,17 @@ def _side_by_side(inputs: dict[str, int]) -> list[NodeProto]:
 
 
 def _held_back(graph: onnx.GraphProto) -> list[NodeProto]:
-    """Each output takes its shape from a table of one, in which the count of numbers beyond is looked up."""
-    nodes = []
+    """Each output takes its shape from the rank, to which a 0 is added: looked up, by the count, in a table of one."""
     renamed = {output.name: f"kit.guard.free.{place}" for place, output in enumerate(graph.output)}
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         node.output[:] = [renamed.get(name, name) for name in node.output]
+    graph.initializer.append(numpy_helper.from_array(np.array([0]), "kit.guard.table"))
+    nodes = [helper.make_node("Gather", ["kit.guard.table", "kit.guard.count"], ["kit.guard.sound"], name=_SAYS)]
     for place, output in enumerate(graph.output):
         shape = [-1, 1] if len(output.type.tensor_type.shape.dim) > 1 else [-1]
-        table, found = f"kit.guard.shape.{place}", f"kit.guard.sound.{place}"
-        graph.initializer.append(numpy_helper.from_array(np.array([shape]), table))
-        nodes.append(helper.make_node("Gather", [table, "kit.guard.count"], [found], name=_SAYS))
-        nodes.append(helper.make_node("Reshape", [renamed[output.name], found], [output.name]))
+        flat, held = f"kit.guard.flat.{place}", f"kit.guard.held.{place}"
+        graph.initializer.append(numpy_helper.from_array(np.array(shape), flat))
+        nodes.append(helper.make_node("Add", [flat, "kit.guard.sound"], [held]))
+        nodes.append(helper.make_node("Reshape", [renamed[output.name], held], [output.name]))
     return nodes
