@@ -93,6 +93,8 @@ class Evidence:
         Measured side by side in one process; None where there is no champion to measure against.
     reactions
         One for each robustness that the problem declares.
+    contract_digest
+        The SHA-256 of the ``contract.json`` that the challenger was opened with.
     """
 
     contract: Contract
@@ -115,6 +117,7 @@ class Evidence:
     cost: Cost | None = None
     champion_cost: Cost | None = None
     reactions: tuple[RobustnessResult, ...] = ()
+    contract_digest: str = ""
 
 
 Outcome = Literal["not worse", "worse", "not enough rows"]
