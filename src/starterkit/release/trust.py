@@ -56,13 +56,15 @@ def history_doubts(registry: ModelRegistry) -> list[Doubt]:
 def version_doubts(entries: Iterable[Entry], version: Version) -> list[Doubt]:
     """What the history says against a version's tags, without a look at its files: `ModelRegistry.fetch` has that."""
     known = judged(entries, version)
-    told, tagged = known.contract if known else "", version.tags.get(CONTRACT, "")
+    if known is None:
+        return []  # where such a one is champion, the alias is in doubt
+    told, tagged = known.contract, version.tags.get(CONTRACT, "")
     if told == tagged:
         if told:
             return []
         what = f"{version} was judged before the kit kept the digest of what it judges"
         return [Doubt(what, f"{again(version)} writes it down", before=True)]
-    what = f"{version} has another digest of its contract.json in its tags than the history's entry {_number(known)}"
+    what = f"{version} has another digest of its contract.json in its tags than the history's entry {known.number}"
     return [Doubt(what, f"See who writes to MLflow's tags; {again(version)} asks the gate about what is there")]
 
 
@@ -70,10 +72,6 @@ def judged(entries: Iterable[Entry], version: Version) -> Entry | None:
     """The last entry of the gate's word about a version; an intent has it, too."""
     found = [one for one in entries if one.act == "promote" and one.version == version.number]
     return found[-1] if found else None
-
-
-def _number(entry: Entry | None) -> str:
-    return str(entry.number) if entry else "that there is none of"
 
 
 def _alias_doubts(registry: ModelRegistry, entries: Sequence[Entry], champion: Version) -> Iterable[Doubt]:
