@@ -15,11 +15,10 @@ from starterkit.contract import Lineage
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Holdout, feature, identifier, target
-from starterkit.progress import Event
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
-from starterkit.verdict import Check, Evidence, Verdict
+from starterkit.verdict import Verdict
 
 
 def changed(settings: Settings, **params: float) -> Settings:
@@ -160,47 +159,6 @@ def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> N
     assert pipeline.run().promotion.version.number == 1
 
 
-@pytest.mark.slow
-def test_projects_own_check_is_asked(settings: Settings) -> None:
-    class NeverOnMondays(Check):
-        name = "weekday"
-
-        def judge(self, evidence: Evidence) -> Verdict:
-            return Verdict(check=self.name, passed=False, reason=f"{len(evidence.actual)} rows, and it is Monday")
-
-    summary = Pipeline(replace(problem, checks=(NeverOnMondays(),)), settings).run()
-    assert [verdict.reason for verdict in summary.promotion.decision.refusals] == ["98 rows, and it is Monday"]
-    assert summary.promotion.champion is None
-    assert summary.samples == ()
-
-
-@pytest.mark.slow
-def test_steps_by_themselves_come_to_the_same(settings: Settings, tmp_path: Path) -> None:
-    trained = Pipeline(problem, settings).train(Pipeline(problem, settings).read())
-    later = Pipeline(problem, settings)
-    dataset = later.read()
-    loaded = later.trained(dataset)
-    assert loaded.lineage == trained.lineage
-    exported = later.export(loaded, dataset, tmp_path / "kept")
-    assert (tmp_path / "kept" / "contract.json").is_file()
-    assert Pipeline(problem, settings).register().number == 1
-    promotion = Pipeline(problem, settings).promote(dataset)
-    assert promotion.decision.passed
-    assert promotion.version.run == exported.run == trained.lineage.run
-    np.testing.assert_array_equal(loaded.model.evaluation.prediction.values, trained.model.evaluation.prediction.values)
-
-
-@pytest.mark.slow
-def test_events_tell_every_step(settings: Settings) -> None:
-    events: list[Event] = []
-    Pipeline(problem, settings, events.append).run()
-    ended = [event.step for event in events if event.state == "ended"]
-    assert ended == [
-        "read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate", "score",
-    ]  # fmt: skip
-    assert all(event.note for event in events if event.state == "ended")
-
-
 def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
     pipeline = Pipeline(problem, settings)
     run = pipeline.train(pipeline.read()).lineage.run
@@ -251,19 +209,6 @@ def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> N
     assert pipeline.export(pipeline.trained(dataset), dataset).run == run
 
 
-def test_judging_changes_nothing(after_a_run: Settings) -> None:
-    pipeline = Pipeline(problem, after_a_run)
-    judged = pipeline.judge(pipeline.read())
-    assert judged.decision.passed
-    exported = pipeline.export(pipeline.trained(pipeline.read()), pipeline.read())
-    second = pipeline.register(exported.run)
-    pipeline.judge(pipeline.read(), second.number)
-    assert "gate" not in pipeline.registry.version(second.number).tags
-    champion = pipeline.registry.champion()
-    assert champion is not None
-    assert champion.number == 1
-
-
 def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
     pipeline = Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
     dataset = pipeline.read()
@@ -293,19 +238,6 @@ def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Setti
     assert "column 'age'" in champion.reason
     assert "give the problem a new name" in champion.hint
     assert "column 'age' is gone" in signature.reason
-
-
-@pytest.mark.slow
-def test_retraining_with_another_seed_is_let_pass_and_told_what_it_lacks(after_a_run: Settings) -> None:
-    again = Pipeline(problem, seeded(after_a_run, 7)).run()
-    verdict = verdicts(again)["champion"]
-    assert again.promotion.decision.passed
-    assert verdict.undecided
-    assert "Not enough rows: about " in verdict.reason
-
-
-def seeded(settings: Settings, seed: int) -> Settings:
-    return settings.model_copy(update={"training": settings.training.model_copy(update={"seed": seed})})
 
 
 @pytest.mark.slow

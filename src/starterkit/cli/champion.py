@@ -49,11 +49,11 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
     if folder is not None:
-        predictor = Predictor(folder, compute)
+        predictor = Predictor(folder, compute, serving.beyond)
         kept = _kept(folder) or Fetched(folder, predictor.contract.problem, f"folder {folder.name}")
         return ServedModel(kept.model, kept.version, predictor)
     with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute))
+        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute, serving.beyond))
 
 
 def keep_champion(to: Path) -> Fetched:

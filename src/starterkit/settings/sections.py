@@ -1,6 +1,7 @@
 """The sections of the settings, one model each. A field's description is what VS Code shows in the YAML files."""
 
 import binascii
+import codecs
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, NamedTuple, Self
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from starterkit.contract import Treatment
+from starterkit.contract import Beyond, Treatment
 from starterkit.settings.stage import Stage
 
 
@@ -63,13 +64,34 @@ class Section(BaseModel):
         return value
 
 
+class DialectSettings(Section):
+    """How a text file writes its table. What is left out is found out from its first lines."""
+
+    delimiter: Literal[",", ";", "\t", "|"] | None = Field(None, description="The sign between its columns")
+    encoding: str | None = Field(None, description="Its encoding, such as utf-8, utf-16 or cp1252")
+    quote: Literal['"', "'"] | None = Field(None, description="The sign around a field that needs it")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        try:
+            return value and codecs.lookup(value).name.removesuffix("-sig")
+        except LookupError:
+            raise ValueError("should be an encoding that Python knows, such as utf-8 or cp1252") from None
+
+
 class DataSettings(Section):
     """Where the training data is."""
 
     source: str = Field(
-        pattern=r"^[^:]+\.(csv|parquet)$|^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.+$",
-        description="A .csv or .parquet file relative to the repository, or a database address such as "
-        "sqlite:///warehouse.db or postgresql+psycopg2://user@host/name",
+        pattern=r"^[^:]+\.([cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])(\.[gG][zZ])?$|^[^:]+/$"
+        r"|^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.+$",
+        description="A .csv, .tsv, .csv.gz or .parquet file relative to the repository, a folder of Parquet files "
+        "that ends in /, or a database address such as sqlite:///warehouse.db or "
+        "postgresql+psycopg2://user@host/name",
+    )
+    dialect: DialectSettings = Field(
+        DialectSettings(), description="How a .csv file writes its table, where that is not to be found out from it"
     )
     query: str | None = Field(None, min_length=1, description="The SELECT to run; for a database address only")
     password: Secret = Field(None, min_length=1, description="The password for the user in the database address")
@@ -112,7 +134,12 @@ class TrainingSettings(Section):
 class ExportSettings(Section):
     """How closely the exported graph has to agree with the estimator."""
 
-    parity_rows: int = Field(100_000, ge=100, description="Rows on which the two are compared")
+    parity_rows: int = Field(
+        100_000,
+        ge=100,
+        description="Drawn rows on which the two are compared; a hundredth of as many of the data's are also asked one "
+        "by one",
+    )
     tolerance: FiniteFloat = Field(
         1e-5,
         gt=0,
@@ -122,6 +149,19 @@ class ExportSettings(Section):
     )
     probability_tolerance: FiniteFloat = Field(
         1e-6, gt=0, le=1, description="Largest absolute difference of a probability"
+    )
+    reach: FiniteFloat = Field(
+        10,
+        ge=0,
+        le=1e6,
+        description="How far beyond the values seen the proof goes where the schema has no bound, as a multiple of "
+        "their range",
+    )
+    unstable: FiniteFloat = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest share of the data's rows that the estimator may answer otherwise when asked one by one",
     )
 
 
@@ -180,6 +220,11 @@ class ServingSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on")
+    beyond: Beyond = Field(
+        "refuse",
+        description="What becomes of a row with a number beyond the range in which the model was proven: refuse, or "
+        "answer and mark it",
+    )
     max_rows: int = Field(1000, ge=1, description="Most rows in one request")
     max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model")

@@ -1,7 +1,6 @@
 """A metric that the project names or brings decides, is limited, and is shown like the kit's own."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from starterkit.errors import ProblemError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Metric
 from starterkit.release.evidence import EVIDENCE_FILE
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import Limit, Settings
 from starterkit.tracking.queries import fetch_file, look_up
 
 SCORER = "neg_mean_absolute_percentage_error"
@@ -62,13 +61,11 @@ def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path, metric:
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(settings: Settings) -> None:
-    base = settings.root / "config" / "base.yaml"
-    base.write_text(re.sub(r"limits:.*", "limits:\n    cost:\n      max: 1", base.read_text(), count=1))
-    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), load_settings(settings.root, {}))
-    summary = pipeline.run()
-    assert [verdict.check for verdict in summary.promotion.decision.refusals] == ["limit cost"]
-    assert pipeline.registry.champion() is None
+def test_a_limit_by_its_name_refuses(after_a_run: Settings) -> None:
+    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
+    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
 def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:

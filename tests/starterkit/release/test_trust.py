@@ -1,4 +1,4 @@
-"""What somebody changes in MLflow's tags, files and alias is seen, refused by staging and prod, and settled by a word."""
+"""What somebody changes in MLflow's tags, files and alias is seen, refused by staging and prod, and settled."""
 
 import json
 from collections.abc import Callable

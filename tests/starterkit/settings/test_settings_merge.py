@@ -70,36 +70,8 @@ def test_the_layers_themselves_stay_as_they_were(layers):
     assert [repr(layer.values) for layer in layers] == before
 
 
-def test_a_mapping_is_merged_and_anything_else_is_replaced():
-    lower = layer("lower", {"a": {"x": 1, "y": 1}, "b": 1, "c": {"x": 1}})
-    upper = layer("upper", {"a": {"y": 2}, "b": {"x": 2}, "c": None})
-
-    values, origins = merge([lower, upper])
-
-    assert values == {"a": {"x": 1, "y": 2}, "b": {"x": 2}, "c": None}
-    assert origins == {
-        ("a",): "upper",
-        ("a", "x"): "lower",
-        ("a", "y"): "upper",
-        ("b",): "upper",
-        ("b", "x"): "upper",
-        ("c",): "upper",
-    }
-
-
 def test_an_empty_mapping_is_a_value_of_its_own():
     assert list(leaves({"a": {}, "b": {"c": {}, "d": 1}})) == [(("a",), {}), (("b", "c"), {}), (("b", "d"), 1)]
-
-
-def test_a_value_in_place_of_a_mapping_forgets_what_was_said_below_it_alone():
-    layers = [
-        layer("first", {"a": {"x": 1}, "b": {"x": 1}}),
-        layer("second", {"a": 1}),
-        layer("third", {"a": {"y": 1}}),
-    ]
-    values, origins = merge(layers)
-    assert values == {"a": {"y": 1}, "b": {"x": 1}}
-    assert origins == {("a",): "third", ("a", "y"): "third", ("b",): "first", ("b", "x"): "first"}
 
 
 # --- The layers as a whole, over real files: the last word holds and is known by name.

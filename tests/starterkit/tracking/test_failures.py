@@ -3,10 +3,13 @@
 import sqlite3
 
 import pytest
+from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from starterkit.errors import TrackingError
 from starterkit.tracking.connection import explained
+
+ENDED = "API request to endpoint /api/2.0/mlflow/experiments/search failed with error code"
 
 
 def of_driver(words: str) -> OperationalError:
@@ -14,8 +17,6 @@ def of_driver(words: str) -> OperationalError:
 
 
 def of_mlflow(words: str) -> Exception:
-    from mlflow.exceptions import MlflowException
-
     return MlflowException(f"(raised as a result of Query-invoked autoflush; consider …)\n{of_driver(words)}")
 
 
@@ -39,54 +40,33 @@ def test_drivers_words_and_the_hint_that_fits(wrapped, words, hint):
     assert "Rumpelstilzchen" not in str(raised.value)
 
 
+def mistaken() -> Exception:
+    """The machine's refusal, which MLflow takes for something else."""
+    error = MlflowException("The sklearn model could not be serialized")
+    error.__cause__ = OSError(28, "No space left on device")
+    return error
+
+
 @pytest.mark.parametrize(
-    ("answer", "hint"),
+    ("error", "said"),
     [
-        ("401 != 200. Response body: 'You are not authenticated. Please see …'", "KIT_TRACKING__PASSWORD"),
-        ("403 != 200. Response body: 'Permission denied'", "This user may not do that"),
-        ("x. 403 Client Error: Forbidden for url: http://s/artifacts/x. Response text: Permission denied", "This user"),
+        (MlflowException(f"{ENDED} 401 != 200. Response body: 'You are not authe…'"), "KIT_TRACKING__PASSWORD"),
+        (MlflowException(f"{ENDED} 403 != 200. Response body: 'Permission denied'"), "This user may not do that"),
+        (MlflowException("x. 403 Client Error: Forbidden for url: http://s/x. Response text: …"), "This user"),
+        (MlflowException(f"{ENDED} 403 != 200. Response body: 'Invalid Host header - …'"), "Add this name with"),
+        (OSError(28, "No space left on device", "/x/model.onnx"), r"on device: /x/model\.onnx\. Free space"),
+        (mistaken(), r"failed: No space left on device.*Free space"),
     ],
 )
-def test_a_user_whom_the_server_refuses_is_told_so(answer, hint):
-    from mlflow.exceptions import MlflowException
-
-    with pytest.raises(TrackingError) as raised, explained("http://localhost:5000"):
-        raise MlflowException(
-            f"API request to endpoint /api/2.0/mlflow/experiments/search failed with error code {answer}"
-        )
-    assert hint in raised.value.hint
-
-
-def test_a_name_that_the_server_was_not_told_has_its_own_hint():
-    from mlflow.exceptions import MlflowException
-
-    said = "Add this name with its port to the server's --allowed-hosts"
-    with pytest.raises(TrackingError, match=said), explained("http://stranger:5000"):
-        raise MlflowException("… error code 403 != 200. Response body: 'Invalid Host header - possible DNS …'")
+def test_a_refusal_has_its_own_hint(error: Exception, said: str) -> None:
+    with pytest.raises(TrackingError, match=said), explained("http://localhost:5000"):
+        raise error
 
 
 def test_server_that_fails_by_itself_is_told_in_short():
-    from mlflow.exceptions import MlflowException
-
     answer = "(Caused by ResponseError('too many 500 error responses'))"
     long = f"API request to http://s:5000/api/{'x' * 300} failed with HTTPConnectionPool(host='s', port=5000): "
     with pytest.raises(TrackingError) as raised, explained("http://s:5000"):
         raise MlflowException(f"{long}Max retries exceeded with url: /api/{'x' * 300} {answer}")
     assert raised.value.what == "MLflow at http://s:5000 failed: too many 500 error responses"
     assert "its disk may be full" in raised.value.hint
-
-
-def test_machines_refusal_names_the_file():
-    said = r"No space left on device: /x/model\.onnx\. Free space"
-    with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):
-        raise OSError(28, "No space left on device", "/x/model.onnx")
-
-
-def test_machines_refusal_is_told_where_mlflow_takes_it_for_something_else():
-    from mlflow.exceptions import MlflowException
-
-    mistaken = MlflowException("The sklearn model could not be serialized")
-    mistaken.__cause__ = OSError(28, "No space left on device")
-    said = r"failed: No space left on device.*Free space"
-    with pytest.raises(TrackingError, match=said), explained("sqlite:///mlflow.db"):
-        raise mistaken

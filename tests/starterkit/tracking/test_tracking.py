@@ -27,15 +27,12 @@ def test_artifacts_of_a_local_store_lie_beside_it(connection: Connection, tracke
     assert [file.read_text() for file in (repository / "mlartifacts").rglob("note.txt")] == ["here"]
 
 
-def test_failing_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
-    with pytest.raises(ZeroDivisionError), tracker.start("first") as run:
-        run.log_scores({"rmse": 1 / 0})
-    assert connection.client.get_run(run.id).info.status == "FAILED"
-
-
-def test_interrupted_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker) -> None:
-    with pytest.raises(KeyboardInterrupt), tracker.start("first") as run:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("failure", [ZeroDivisionError, KeyboardInterrupt])
+def test_failing_block_marks_the_run_as_failed(
+    connection: Connection, tracker: Tracker, failure: type[BaseException]
+) -> None:
+    with pytest.raises(failure), tracker.start("first") as run:
+        raise failure
     assert connection.client.get_run(run.id).info.status == "FAILED"
 
 
@@ -58,12 +55,9 @@ def test_resumed_run_gets_more(tracker: Tracker) -> None:
     assert (tags["a"], tags["b"]) == ("1", "2")
 
 
-def test_unknown_run_is_named(tracker: Tracker) -> None:
+def test_what_there_is_not_is_named(tracker: Tracker) -> None:
     with pytest.raises(TrackingError, match="nosuchrun"):
         tracker.tags("nosuchrun")
-
-
-def test_run_without_estimator_is_named(tracker: Tracker) -> None:
     with tracker.start("first") as run:
         pass
     with pytest.raises(TrackingError, match=f"run {run.id} has no estimator"):

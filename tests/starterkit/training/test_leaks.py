@@ -1,5 +1,6 @@
 """The limit stands between what real features know alone and what a copy of the target does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import Ridge
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import GateSettings
-from starterkit.training.leakage import single_feature_shares
+from starterkit.training.leakage import formula_of, single_feature_shares
 
 LIMIT = GateSettings().leak_limit
 SETS = {
@@ -128,3 +129,33 @@ def test_numbers_beyond_a_float32_are_asked_about_too() -> None:
     large = random.normal(size=200) * 1e300
     shares = single_feature_shares(*split(pd.DataFrame({"large": large}), pd.Series(random.normal(size=200)), 0))
     assert shares["large"] < LIMIT
+
+
+@pytest.mark.parametrize("rows", [60, 300, 2000])
+def test_a_threshold_of_a_feature_is_found_in_every_draw(rows: int) -> None:
+    random = np.random.default_rng(0)
+    for seed in range(20):
+        weight = random.normal(3200, 500, rows)
+        cuts = np.quantile(weight, [0.2, 0.7] if seed % 2 else [0.4])
+        answer = pd.Series(np.searchsorted(cuts, weight))
+        table = pd.DataFrame({"weight": weight, "noise": random.normal(0, 1, rows), "near": weight})
+        table["near"] += random.normal(0, 100, rows)
+        shares = single_feature_shares(*split(table, answer, seed))
+        assert shares["weight"] > LIMIT > max(shares["noise"], shares["near"] if rows > 60 else 0)
+
+
+FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
+    "a sum": (lambda x: x["a"] + x["b"] + x["c"], {"a", "b", "c"}),
+    "a difference in other units": (lambda x: 2.54 * x["a"] - x["d"] + 7, {"a", "d"}),
+    "a product": (lambda x: x["a"] * x["b"], {"a", "b"}),
+    "a ratio": (lambda x: x["c"] / x["d"] ** 2, {"c", "d"}),
+    "the middle of two": (lambda x: (x["b"] + x["e"]) / 2, {"b", "e"}),
+    "none": (lambda x: x["a"] + x["b"] + np.random.default_rng(1).normal(0, 1, len(x)), set()),
+}
+
+
+@pytest.mark.parametrize("made", FORMULAS)
+def test_columns_that_make_the_target_together_are_named(made: str) -> None:
+    function, expected = FORMULAS[made]
+    table = pd.DataFrame(np.random.default_rng(0).lognormal(1, 0.5, (300, 5)), columns=[*"abcde"])
+    assert set(formula_of(*split(table, function(table), 0))) == expected

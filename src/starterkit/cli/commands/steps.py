@@ -68,6 +68,7 @@ def _show(started: "Started") -> None:
     columns = f"{len(plan.features)} columns, {plan.rows} rows"
     typer.echo(f"\n{plan.task.capitalize()} of {plan.target.name} from {columns}: a first fit on most of them has")
     typer.echo(f"  {plan.metric} {tried.figure:.4g}, a naive guess {tried.naive:.4g}")
+    typer.echo(f"  {started.estimator}")
     typer.echo("\nReview")
     for line in started.review:
         typer.echo(f"  {line}")

@@ -23,8 +23,8 @@ from starterkit.cli.init.profile import (
     unit_of,
 )
 from starterkit.contract import Scalar, Task
-from starterkit.data.sources import read_parquet, require_text
-from starterkit.errors import DataError, first_line
+from starterkit.data.sources import CsvFile, ParquetFile, is_text_file
+from starterkit.errors import DataError
 
 # --- The user's file as it stands: CSV as text, so that 007 stays 007, or Parquet with its own types.
 
@@ -41,11 +41,9 @@ def read_table(path: Path) -> pd.DataFrame:
     DataError
         There is no such file, or it cannot be read, or holds too little to learn from.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"there is no file '{path}'", "Name a .csv or .parquet file")
-    if path.suffix not in (".csv", ".parquet"):
-        raise DataError(f"'{path.name}' is neither .csv nor .parquet", "Export it as .csv with commas, or as .parquet")
-    frame = _csv(path) if path.suffix == ".csv" else _parquet(path)
+    frame = CsvFile(path).texts() if is_text_file(path) else ParquetFile(path).table().rename(columns=str)
     if repeated := frame.columns[frame.columns.duplicated()].tolist():
         raise DataError(f"{path.name} has the column '{repeated[0]}' more than once", "Rename one of them")
     if len(frame.columns) < 2:
@@ -72,32 +70,6 @@ def find_header(frame: pd.DataFrame, target: str, names: dict[str, str], where: 
     few = ", ".join(f"'{header[:40]}'" for header in headers[:8]) + (" …" if len(headers) > 8 else "")
     hint = f"Did you mean '{alike[near[0]]}'?" if near else f"Name one of {few}"
     raise DataError(f"{where} has no column '{target}'", hint.rstrip("?"))
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    require_text(path)
-    try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        words = first_line(error).removeprefix("Error tokenizing data. C error: ")
-        raise DataError(f"{path.name} cannot be read: {words}", "Repair or replace it") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
-        raise DataError(f"{path.name} has rows with more fields than its header", "Repair or replace it")
-    return frame.set_axis(_headers(path), axis="columns")
-
-
-def _headers(path: Path) -> list[str]:
-    """The header line as it is written: pandas calls the second ``x`` ``x.1``. What has no header keeps pandas'."""
-    line = pd.read_csv(path, dtype="str", header=None, nrows=1, keep_default_na=False, encoding="utf-8-sig")
-    return [header or f"Unnamed: {place}" for place, header in enumerate(line.iloc[0])]
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        frame = read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
-    return frame.rename(columns=str)
 
 
 # --- Each column's place: the id, the group, a feature, or left out with the reason.

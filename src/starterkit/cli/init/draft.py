@@ -1,6 +1,6 @@
 """What the written problem will say, and what somebody should look at in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -34,6 +34,23 @@ class Field:
         return "sensitive" if self.sensitive else "plain"
 
 
+@dataclass(frozen=True)
+class Choice:
+    """An estimator that the written problem may have: what it is called, its kind in the template, its arguments."""
+
+    name: str
+    kind: Literal["linear", "boosting", "forest"]
+    parameters: Mapping[str, Scalar]
+
+    @property
+    def signature(self) -> list[str]:
+        """The arguments with their defaults, as Python source."""
+        return [f"{name}: {type(value).__name__} = {value!r}" for name, value in self.parameters.items()]
+
+
+LINEAR = Choice("a linear model", "linear", {"regularization": 1.0})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that the writers need.
@@ -54,6 +71,10 @@ class Plan:
         The holdout's share.
     coarse
         Whether most rows say the same as another one, though they are other records: there is little to say.
+    choice
+        The estimator.
+    many
+        The texts with so many values that each becomes the mean target of its rows.
     """
 
     name: str
@@ -66,6 +87,8 @@ class Plan:
     rows: int
     fraction: float
     coarse: bool = False
+    choice: Choice = LINEAR
+    many: tuple[str, ...] = ()
 
     @property
     def target(self) -> Field:
@@ -105,11 +128,6 @@ class Plan:
         return "rmse" if self.task == "regression" else "log_loss"
 
     @property
-    def is_linear(self) -> bool:
-        """Few rows are too few for many trees."""
-        return self.rows < _FEWEST_ROWS_FOR_TREES
-
-    @property
     def slices(self) -> tuple[str, ...]:
         """The sensitive features with few categories: a new version may be worse for none of them."""
         return tuple(one.name for one in self.features if one.sensitive and 2 <= len(one.categories) <= 5)[:3]
@@ -118,7 +136,8 @@ class Plan:
         """The same plan with these features left out too."""
         kept = tuple(one for one in self.fields if one.name not in reasons)
         no_value = {name: texts for name, texts in self.no_value.items() if name not in reasons}
-        return replace(self, fields=kept, left_out=self.left_out | reasons, no_value=no_value)
+        many = tuple(name for name in self.many if name not in reasons)
+        return replace(self, fields=kept, left_out=self.left_out | reasons, no_value=no_value, many=many)
 
 
 class Undecided(KitError):
@@ -131,7 +150,6 @@ class Undecided(KitError):
         super().__init__(what, "Decide, and give the command again")
 
 
-_FEWEST_ROWS_FOR_TREES = 2_000
 _FEWEST_HELD_OUT = 60
 
 

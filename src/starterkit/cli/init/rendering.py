@@ -50,13 +50,6 @@ def source_of_tests(plan: Plan, module: str, source: str) -> str:
     return _render("test_problem.py.jinja", plan=plan, source=source, sensitive=sensitive, imports=imports)
 
 
-def parameters(plan: Plan) -> dict[str, Scalar]:
-    """What `training.params` says."""
-    if plan.is_linear:
-        return {"regularization": 1.0}
-    return {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 20}
-
-
 def formatted(source: str, path: Path) -> str:
     """As the project's own ruff would have it, which may know another width. It is there where the test tools are."""
     if find_spec("ruff") is None:

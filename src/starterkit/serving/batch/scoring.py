@@ -12,37 +12,49 @@ from numpy.typing import NDArray
 from pyarrow import csv, ipc, parquet
 from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
 
-from starterkit.contract import Contract, Prediction
+from starterkit.contract import Beyond, Contract, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
 from starterkit.serving.batch.plan import Kind, kind_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
-from starterkit.serving.validation import Fault, check_columns, faults_of_answers
+from starterkit.serving.validation import Fault, check_columns, faults_beyond, faults_of_answers
 
 # --- A model's answers as columns of a file: the prediction and, from a classifier, each class's probability.
 
 PREDICTION = "prediction"
+BEYOND = "beyond"
+"""Where such rows are marked: the columns whose numbers lie beyond what the model is proven for, by comma."""
 _PROBABILITY = "probability_of_"
 
 
-def answer_schema(contract: Contract) -> pa.Schema:
+def answer_schema(contract: Contract, beyond: Beyond = "refuse") -> pa.Schema:
     """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
     kind = pa.float64() if contract.task == "regression" else ARROW_TYPES[contract.target.type]
     words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
     probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
-    return pa.schema([(PREDICTION, kind), *probabilities])
+    marks = [(BEYOND, pa.string())] if beyond == "mark" else []
+    return pa.schema([(PREDICTION, kind), *probabilities, *marks])
 
 
-def answer_columns(contract: Contract, prediction: Prediction) -> pa.RecordBatch:
+def answer_columns(contract: Contract, prediction: Prediction, marks: pa.Array | None = None) -> pa.RecordBatch:
     """n answers in these columns."""
-    schema = answer_schema(contract)
+    schema = answer_schema(contract, "refuse" if marks is None else "mark")
     numbers = (
         prediction.probabilities if prediction.probabilities is not None else np.empty((len(prediction.values), 0))
     )
     columns = [pa.array(prediction.values).cast(schema.field(0).type), *map(pa.array, np.ascontiguousarray(numbers.T))]
+    columns += [] if marks is None else [marks]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def marks_of(contract: Contract, columns: Columns, rows: int) -> pa.Array:
+    """For each of n rows the columns whose numbers lie beyond the proof; empty where none does."""
+    names: list[list[str]] = [[] for _ in range(rows)]
+    for fault in faults_beyond(contract, columns):
+        names[fault.row].append(str(fault.column))
+    return pa.array([", ".join(some) for some in names])
 
 
 # --- Scored rows as bytes that are appended to what is there: lines of CSV, or messages of an Arrow stream.
@@ -167,7 +179,7 @@ class FileScoring:
         self.source = source
         self._predictor = predictor
         self._kind = kind
-        added = answer_schema(contract)
+        added = answer_schema(contract, predictor.beyond)
         require_columns(source.name, list(source.names), contract.names, added.names)
         # Between two CSV files the lines are copied, and nothing but the model's columns is parsed.
         self._copies_lines = isinstance(source, CsvSource) and kind == "csv"
@@ -189,7 +201,7 @@ class FileScoring:
         contract = self._predictor.contract
         rows = self.source.read(chunk, self._names)
         given = {one.name: self.source.values(one, rows.table.column(one.name)) for one in contract.columns}
-        checked = check_columns(contract, given)
+        checked = check_columns(contract, given, self._predictor.beyond)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
         if len(good) < len(checked.bad):
             columns = _taken(columns, good)
@@ -215,7 +227,10 @@ class FileScoring:
     def _encode(
         self, rows: Rows, good: NDArray[np.int64], columns: Columns, prediction: Prediction
     ) -> bytes | pa.Buffer:
-        answers = answer_columns(self._predictor.contract, prediction)
+        contract = self._predictor.contract
+        marked = self._predictor.beyond == "mark"
+        marks = marks_of(contract, columns, len(prediction.values)) if marked else None
+        answers = answer_columns(contract, prediction, marks)
         whole = len(good) == len(rows.table)
         if self._copies_lines and isinstance(self.source, CsvSource) and rows.lines is not None:
             lines = rows.lines if whole else rows.lines.take(pa.array(good))

@@ -241,13 +241,6 @@ def test_whole_numbers_are_classes_unless_the_user_says_otherwise(
     assert plan.task == (task or "classification")
 
 
-def test_many_rows_get_trees(write: Write, starter: ProblemStarter) -> None:
-    many = table(2500).assign(c=["x", "y", "z", None, "x"] * 500, d=[True, False] * 1250)
-    started = starter.start(write(many), "y")
-    assert started.trial.learnt
-    assert "HistGradientBoosting" in starter._project.problem.read_text()
-
-
 @pytest.mark.parametrize("said", ["diabetes", '"diabetes"', "default"])
 def test_the_entry_point_is_called_as_the_problem(
     said: str, write: Write, project: Path, starter: ProblemStarter

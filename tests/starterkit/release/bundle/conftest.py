@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
@@ -141,8 +141,3 @@ def changed(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
         return made
 
     return change
-
-
-@pytest.fixture
-def compressed() -> int:
-    return ZIP_DEFLATED

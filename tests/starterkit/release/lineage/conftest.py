@@ -84,6 +84,18 @@ def new_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> 
     return make
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Project:
+    """A small repository with a file in a folder."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "sub").mkdir()
+    for name in ("code.py", "sub/grün.py"):
+        (tmp_path / name).write_text("1\n")
+    project = Project(tmp_path)
+    project.commit()
+    return project
+
+
 @pytest.fixture(scope="session")
 def traveller(new_project: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Version 1 had parameters of the environment's and data outside of git. The repository has moved on since.

@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from starterkit.contract import Column
 from starterkit.serving.graph import Session
-from starterkit.training.export.conversion import layout_of, to_graph
+from starterkit.training.export.conversion import to_graph
 
 KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "integer", "text": "string"}
 
@@ -51,18 +51,6 @@ DOUBLE, WHOLE, FLAG, TEXT = (
     onnx.TensorProto.BOOL,
     onnx.TensorProto.STRING,
 )
-
-
-def test_numbers_are_one_matrix_and_a_text_makes_columns() -> None:
-    assert layout_of(columns_of("whole", "flag", "number")) == "matrix"
-    assert layout_of(columns_of("whole", "text")) == "columns"
-
-
-def test_a_matrix_is_one_input() -> None:
-    columns, rows = columns_of("whole", "number"), table("whole", "number")
-    model = Ridge().fit(rows.to_numpy(), np.arange(40))
-    graph = onnx.load_from_string(to_graph(model, columns, "y").graph).graph
-    assert shapes(graph.input) == [("features", DOUBLE, ["n", 2])]
 
 
 def test_a_matrix_that_is_read_by_name_is_split() -> None:
