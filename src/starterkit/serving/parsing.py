@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,29 @@ def values_of(column: Column, texts: pa.Array) -> Values:
     numbers = _flags(texts) if column.type == "boolean" else floats(texts)
     empty = False if column.type == "boolean" else 0.0
     return Values(filled(numbers, empty), missing, missing_in(numbers) & ~missing)
+
+
+def texts_of(array: pa.Array) -> pa.Array:
+    """Values of any type as the texts that training has for them: 5 where a gap made it 5.0, a date without an hour."""
+    encoded = without_nan(array).dictionary_encode()
+    return pa.array(map(_text, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+
+
+def without_nan(array: pa.Array) -> pa.Array:
+    """Null for NaN, which other programs write where pandas writes null."""
+    if not pa.types.is_floating(array.type):
+        return array
+    return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | Decimal) and value % 1 == 0 and abs(value) <= _EXACT:
+        return str(int(value))
+    return str(value).removesuffix(" 00:00:00")
+
+
+_EXACT = 2**53
+"""Up to here every whole number is a float64 of its own."""
 
 
 def missing_in(array: pa.Array) -> Mask:

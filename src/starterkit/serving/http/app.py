@@ -59,6 +59,8 @@ def health_routes(served: ServedModel) -> APIRouter:
     async def ready() -> Response:
         return answer({"status": "ready", "model": identity(served)})
 
+    for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
+        router.head(path, include_in_schema=False)(route)
     return router
 
 
