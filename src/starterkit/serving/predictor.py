@@ -169,8 +169,8 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object]) -> Prediction:
-        """Answers for n records.
+    def answer(self, records: Sequence[object], *, raw: bool = False) -> Prediction:
+        """Answers for n records. Raw ones may have the names and texts of the file that trained the model.
 
         Raises
         ------
@@ -179,7 +179,12 @@ class ServedModel:
         ModelFailed
             The graph stopped with an error.
         """
-        columns = read_records(self.contract, records)
+        if raw:
+            from starterkit.serving.parsing import read_raw_records  # loads pyarrow
+
+            columns = read_raw_records(self.contract, records)
+        else:
+            columns = read_records(self.contract, records)
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log

@@ -40,7 +40,7 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     )
     app.include_router(health_routes(served))
     app.include_router(model_routes(served, settings), dependencies=_key_check(require_key(settings)))
-    describe(app, served.contract, settings.max_rows)
+    describe(app, served.contract, settings)
     return app
 
 
@@ -77,7 +77,7 @@ def model_routes(served: ServedModel, settings: ServingSettings) -> APIRouter:
         body = await read_body(request, settings.max_body_bytes)
 
         def respond() -> Response:
-            prediction = served.answer(decode_records(body, settings.max_rows))
+            prediction = served.answer(decode_records(body, settings.max_rows), raw=settings.raw_records)
             return answer(prediction_content(served, prediction))
 
         return await run_in_threadpool(respond)  # so that health is answered meanwhile

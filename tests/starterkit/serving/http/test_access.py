@@ -33,6 +33,11 @@ def test_with_the_key_there_is_one(houses, guarded):
     assert guarded.post("/predict", headers=headers, json={"records": [houses.example]}).status_code == 200
 
 
+@pytest.mark.parametrize("address", ["/health/live", "/health/ready"])
+def test_a_balancer_may_ask_for_the_head_alone(houses_client, address):
+    assert (houses_client.head(address).status_code, houses_client.head("/predict").status_code) == (200, 405)
+
+
 @pytest.mark.parametrize("address", ["/health/live", "/health/ready", "/docs", "/openapi.json"])
 def test_what_is_open_stays_open(guarded, address):
     assert guarded.get(address).status_code == 200
