@@ -90,8 +90,8 @@ class Table:
             A feature has no value on the training side.
         """
         training = self.frame[~self.held_out]
-        empty = [column.name for column in problem.features if training[column.name].isna().all()]
-        if empty:
+        known = training.notna().any().to_dict()
+        if empty := [column.name for column in problem.features if not known[column.name]]:
             hint = "Leave the column out of the schema, or give rows that have it"
             raise DataError(f"{where} has no value of '{empty[0]}' on the training side", hint)
         sides = (self._rows(problem, side) for side in (~self.held_out, self.held_out))
