@@ -44,8 +44,8 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-f5 test-browser test-containers test-template rehearse mutants measure bench-batch \
-  bench-parity new
+.PHONY: test-faults test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
+  bench-batch bench-parity new
 # </template>
 
 help: ## list the targets
@@ -122,6 +122,9 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
 	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
+
+test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
+	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

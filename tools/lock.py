@@ -28,7 +28,12 @@ IMAGES["requirements-server.txt"] = "server"
 # <image>
 IMAGES["requirements-serve.txt"] = "serve"
 # </image>
-FILES = (PROJECT, LOCK, TEST_LOCK, *IMAGES, BOOTSTRAP_LOCK)
+# The files of packages that nobody imports: without what the packages need.
+ALONE: dict[str, str] = {}
+# <template>
+ALONE["requirements-tables.txt"] = "tables"
+# </template>
+FILES = (PROJECT, LOCK, TEST_LOCK, *IMAGES, *ALONE, BOOTSTRAP_LOCK)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
 
@@ -57,6 +62,8 @@ class Resolver:
         (self.folder / "mlflow.txt").write_text(mlflow)
         for lock, group in IMAGES.items():
             self.compile(f"--group={group}", lock, "--constraint", "mlflow.txt", *flags)
+        for lock, group in ALONE.items():
+            self.compile(f"--group={group}", lock, "--no-deps", *flags)
 
     def lock_uv(self) -> None:
         self.compile("-", BOOTSTRAP_LOCK, "--upgrade", "--no-annotate", given="uv>=0.9,<1")

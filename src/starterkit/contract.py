@@ -26,6 +26,9 @@ TREATED: Mapping[Treatment, str] = {
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]
+Beyond = Literal["refuse", "mark"]
+"""What becomes of a row with a number beyond the range in which its column is proven."""
+
 Scalar = bool | int | float | str
 
 _IN_WORDS: Mapping[ColumnType, str] = {
@@ -101,7 +104,11 @@ COMMAS = Dialect()
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of the data, as the schema declares it. `written` says how a raw file has it."""
+    """One column of the data, as the schema declares it. `written` says how a raw file has it.
+
+    `proven` is what an exported model adds: how far its proof went, the schema's bounds where there are some. A number
+    beyond it gets no answer, or one that is marked. None where nobody said it, and for what is no number.
+    """
 
     name: str
     role: Role
@@ -113,6 +120,7 @@ class Column:
     maximum: float | None = None
     categories: tuple[Scalar, ...] = ()
     description: str = ""
+    proven: tuple[float, float] | None = None
     written: Written = AS_DECLARED
 
     @property
@@ -132,17 +140,30 @@ class Column:
             words += f", at least {self.minimum:g}"
         elif self.maximum is not None:
             words += f", at most {self.maximum:g}"
+        if open_range := self.open_range:
+            words += f"; the model is proven from {open_range[0]:g} to {open_range[1]:g}"
         return words
+
+    @property
+    def open_range(self) -> tuple[float, float] | None:
+        """The range in which the model is proven, where the schema's bounds do not say it."""
+        return self.proven if self.minimum is None or self.maximum is None else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
     """How closely the graph answers as the estimator does.
 
-    `largest` is the largest difference over `rows`. A row at which two classes are equally probable is one of the
-    `ties`, and no flipped label. `probed` rows were given to the trees themselves, a third of them right at a
-    threshold on their way; `splits_met` of the trees' `splits` were met so. `flipped_leaves` rows ended in another
-    leaf.
+    `largest` is the largest difference over `rows`. `data_rows` of these are the training side's and the holdout's,
+    the others are drawn. A drawn row with another label is one of the `ties`, and no flipped label, where the
+    estimator's own rule cannot choose between its classes; a row of the data always is a flipped one.
+
+    Of the data `alone` rows were given to the estimator one by one, too, and `unstable` ones got another answer than
+    among the others: there it is no function of its row, and `largest` leaves them out. At most `unstable_allowed` of
+    the rows asked alone may be so.
+
+    `probed` rows were given to the trees themselves, a third of them right at a threshold on their way; `splits_met` of
+    the trees' `splits` were met so. `flipped_leaves` rows ended in another leaf.
     """
 
     rows: int
@@ -156,18 +177,36 @@ class Parity:
     splits: int = 0
     splits_met: int = 0
     flipped_leaves: int = 0
+    data_rows: int = 0
+    alone: int = 0
+    unstable: int = 0
+    unstable_allowed: float = 0.0
 
     @property
     def proven(self) -> bool:
-        return self.largest <= self.allowed and self.flipped_labels == 0 and self.flipped_leaves == 0
+        alike = self.largest <= self.allowed and self.flipped_labels == 0 and self.flipped_leaves == 0
+        return alike and self.is_function
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the estimator's answer for a row depends on the row alone, but for the share that is allowed."""
+        return self.unstable <= self.unstable_allowed * self.alone
+
+    @property
+    def on_instability(self) -> str:
+        """In words, at how many rows the estimator contradicts itself; empty where it does at none."""
+        if not self.unstable:
+            return ""
+        rows = f"{self.unstable:,} of {self.alone:,} rows"
+        return f"the estimator answers {rows} otherwise when it is asked for them one by one"
 
     def with_more(self, other: "Parity") -> "Parity":
         """This one and another, over other rows, as one."""
-        sums = {
-            name: getattr(self, name) + getattr(other, name)
-            for name in ("rows", "flipped_labels", "ties", "probed", "splits", "splits_met", "flipped_leaves")
-        }
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
         return replace(self, largest=max(self.largest, other.largest), **sums)
+
+
+_COUNTS = tuple(one.name for one in fields(Parity) if one.type is int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +344,7 @@ def _seal(written: dict[str, Any]) -> str:
 
 def _column(raw: dict[str, Any]) -> Column:
     raw["categories"] = tuple(raw["categories"])
+    raw["proven"] = tuple(raw["proven"]) if raw.get("proven") else None
     said = raw.get("written", {})
     lists = {name: tuple(said[name]) for name in ("missing", "affixes") if name in said}
     return Column(**raw | {"written": Written(**said | lists)})

@@ -49,11 +49,11 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
     if folder is not None:
-        predictor = Predictor(folder, compute)
+        predictor = Predictor(folder, compute, serving.beyond)
         kept = _kept(folder) or Fetched(folder, predictor.contract.problem, f"folder {folder.name}")
         return ServedModel(kept.model, kept.version, predictor)
     with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute))
+        return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute, serving.beyond))
 
 
 def keep_champion(to: Path) -> Fetched:
@@ -149,6 +149,7 @@ def _fetched_by_another(scratch: Path) -> Fetched:
 
 
 def _fetch(into: Path) -> dict[str, str]:
+    from starterkit.release.trust import require_trust
     from starterkit.settings import load_settings
     from starterkit.tracking.registry import ModelRegistry
 
@@ -156,6 +157,8 @@ def _fetch(into: Path) -> dict[str, str]:
     champion = registry.champion()
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
+    for note in require_trust(registry, champion):
+        print(f"note: {note}", file=sys.stderr)
     return {"folder": str(registry.fetch(champion, into)), "model": champion.model, "version": str(champion.number)}
 
 

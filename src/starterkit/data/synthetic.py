@@ -1,5 +1,7 @@
 """Rows that are nobody's: of the kind that the schema allows, or with the real rows' distributions."""
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,7 @@ from starterkit.errors import DataError
 # --- Made-up rows: of the kind that the data holds and the schema allows, and nobody's.
 
 _MISSING_SHARE = 0.05
-_UNSEEN_SHARE = 0.02
+_ODD_SHARE = 0.25
 _FEW = 5
 _UNSEEN = "made up, and never seen"
 _PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
@@ -24,30 +26,89 @@ def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: 
     """Made-up rows with the features' names and types.
 
     Half of a numeric column's values are drawn from those seen, each column by itself, so that no person's row
-    is kept; the others are even over the schema's bounds, or those seen where it has none. Texts that the schema does
-    not list are now and then one that nobody has seen.
+    is kept; the others are even over the schema's bounds, or those seen where it has none. Where a column says how far
+    it is to be proven, three rows of five go there: with one column, with half of them, or with all at once. Texts that
+    the schema does not list are now and then what somebody else might write.
     """
     random = np.random.default_rng(seed)
-    drawn = {column.name: _draw(column, seen[column.name], rows, random) for column in columns}
+    far = _far_out(columns, rows, random)
+    drawn = {column.name: _draw(column, seen[column.name], far[:, at], random) for at, column in enumerate(columns)}
     return pd.DataFrame(drawn)
 
 
-def _draw(column: Column, seen: pd.Series, rows: int, random: np.random.Generator) -> pd.Series:
-    known = seen.dropna()
+def _far_out(columns: Sequence[Column], rows: int, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Which values (rows × columns) lie anywhere in the range that is to be proven."""
+    going = np.flatnonzero([column.proven is not None for column in columns])
+    far = np.zeros((rows, len(columns)), np.bool_)
+    if len(going):
+        share = random.choice([0, 0, 0.5, 1, -1], rows)  # -1: one column
+        far[:, going] = random.random((rows, len(going))) < share[:, None]
+        alone = np.flatnonzero(share < 0)
+        far[alone, random.choice(going, len(alone))] = True
+    return far
+
+
+def _draw(column: Column, seen: pd.Series, far: NDArray[np.bool_], random: np.random.Generator) -> pd.Series:
+    known, rows = seen.dropna(), len(far)
     values = known.sample(rows, replace=True, random_state=random).reset_index(drop=True)
     if column.type in ("float", "integer") and not column.categories:
         low = known.min() if column.minimum is None else column.minimum
         high = known.max() if column.maximum is None else column.maximum
-        even = pd.Series(random.uniform(low, high, rows))
-        even = even.round() if column.type == "integer" else even
-        values = values.where(random.random(rows) < 0.5, even.astype(values.dtype))
+        drawn = values.to_numpy(np.float64, copy=True)
+        even = random.random(rows) >= 0.5
+        drawn[even] = random.uniform(low, high, int(even.sum()))
+        drawn[far] = _far_numbers(column, int(far.sum()), random)
+        values = pd.Series(drawn.round() if column.type == "integer" else drawn).astype(values.dtype)
     elif column.categories:
         values = pd.Series(random.choice(np.array(column.categories), rows)).astype(values.dtype)
     elif column.type == "string":
-        values = values.where(random.random(rows) >= _UNSEEN_SHARE, _UNSEEN)
+        odd = pd.Series(random.choice(np.array(odd_texts(known, random), object), rows)).astype(values.dtype)
+        values = values.where(random.random(rows) >= _ODD_SHARE, odd)
     if column.nullable:
         values = values.where(random.random(rows) >= _MISSING_SHARE)
     return values
+
+
+def _far_numbers(column: Column, count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Numbers anywhere between the ends of what is to be proven: even, whole, of every size and sign, and the ends."""
+    low, high = column.proven or (0.0, 0.0)
+    even = random.uniform(low, high, count)
+    size = 10 ** random.uniform(-12, np.log10(max(abs(low), abs(high), 1e-11)), count)
+    marks = np.array([low, high, 0, 1, -1, 1e-300, -1e-300, 2.0**31, 2.0**53])
+    kinds = [even, even.round(), size * random.choice([-1, 1], count), random.choice(marks, count)]
+    return np.clip(np.choose(random.integers(len(kinds), size=count), kinds), low, high)
+
+
+# What people write beside what they wrote: a tokeniser that is not the library's shows in one of these.
+_ACCENTS = str.maketrans("aeiouncyAEIOUNCY", "áéïöûñçÿÁÉÏÖÛÑÇŸ")
+_TEXTS = 2000
+_WORDS = 5000
+
+
+_WAYS: Sequence[Callable[[list[str], str], str]] = (
+    lambda words, _: " ".join(words),
+    lambda words, _: " ".join(words * 2),
+    lambda words, _: " ".join(words).translate(_ACCENTS),
+    lambda words, text: unicodedata.normalize("NFD", text.translate(_ACCENTS)),
+    lambda words, text: text.title(),
+    lambda words, _: " ".join(words).upper(),
+    lambda words, _: ", ".join(f"{word}{at}" for at, word in enumerate(words)) + "!?",
+    lambda words, _: "-".join(words) + f" ({words[0]}'s) {words[0]}_{words[-1]} 12.5%",
+    lambda words, _: " a ".join(words) + " x",
+    lambda words, _: "\t".join(words) + "\n" + "  ".join(words) + "\u00a0" + words[0],
+    lambda words, text: f"{text} {_UNSEEN} {text[::-1]}",
+)
+
+
+def odd_texts(known: pd.Series, random: np.random.Generator) -> list[str]:
+    """Texts that nobody wrote: the known ones' words recombined, repeated, accented, with other signs and spaces."""
+    texts = known.unique()[:_WORDS].tolist()
+    words = sorted({word for text in texts for word in re.findall(r"\w+", text)})[:_WORDS] or [_UNSEEN]
+    made = [_UNSEEN, _UNSEEN.title(), " ", "a", "I", "7", "é", "a b c", "ß Straße", "1.5e3", "x\ty", "don't re-do it!"]
+    for number in range(_TEXTS):
+        some = random.choice(words, random.integers(1, 9)).tolist()
+        made.append(_WAYS[number % len(_WAYS)](some, texts[random.integers(len(texts))]))
+    return made
 
 
 def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Scalar]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from starterkit.contract import AS_DECLARED, Column, Contract, Written
+from starterkit.contract import AS_DECLARED, Beyond, Column, Contract, Written
 from starterkit.serving.graph import Columns
 from starterkit.serving.validation import Fault, InvalidRecords, Mask, Values, check_columns, hint_of, is_unicode
 
@@ -142,7 +142,7 @@ def _each(texts: pa.Array, change: Callable[[str], str]) -> pa.Array:
 # --- Records of a client that has them as its files do.
 
 
-def read_raw_records(contract: Contract, records: Sequence[object]) -> Columns:
+def read_raw_records(contract: Contract, records: Sequence[object], beyond: Beyond = "refuse") -> Columns:
     """One array for each of the contract's columns, from records that may have the file's names and texts.
 
     What is no column of the model is passed over.
@@ -170,7 +170,7 @@ def read_raw_records(contract: Contract, records: Sequence[object]) -> Columns:
         column.name: _of_json(column, [(found[column.name], record[found[column.name]]) for record, found in rows])
         for column in contract.columns
     }
-    checked = check_columns(contract, given)
+    checked = check_columns(contract, given, beyond)
     if checked.faults:
         raise InvalidRecords(checked.faults)
     return checked.columns

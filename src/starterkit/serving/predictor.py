@@ -4,18 +4,18 @@ import hashlib
 import io
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Contract, Parity, Prediction
+from starterkit.contract import Beyond, Contract, Parity, Prediction
 from starterkit.errors import ContractError, KitError
 from starterkit.serving.graph import Columns, Compute, Graph
-from starterkit.serving.validation import InvalidRecords, faults_of_answers, read_records
+from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, faults_of_answers, read_records
 
 # --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
 
@@ -23,7 +23,15 @@ _TIE = 1e-12
 """Two probabilities that differ by less are equal but for the order in which the same numbers were summed."""
 
 
-def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> Parity:
+def compare(
+    expected: Prediction,
+    answered: Prediction,
+    *,
+    allowed: float,
+    scale: float,
+    tied: NDArray[np.bool_] | None = None,
+    left_out: NDArray[np.bool_] | None = None,
+) -> Parity:
     """The largest difference over n rows.
 
     Parameters
@@ -35,28 +43,42 @@ def compare(expected: Prediction, answered: Prediction, *, allowed: float, scale
     scale
         Regression: the target's standard deviation; a difference is |a − b| / max(|b|, scale).
         Probabilities are compared absolutely, for a small one may differ by half of itself and mean nothing.
+    tied
+        The rows at which another label is none, for the estimator's rule cannot choose there. Where nobody says, those
+        with two classes that are equally probable.
+    left_out
+        The rows whose difference does not count. A label that differs there does.
     """
-    if expected.probabilities is None or answered.probabilities is None:
-        difference = _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
-        return Parity(
-            rows=len(expected.values),
-            measure="relative difference",
-            largest=_largest(difference),
-            allowed=allowed,
-            scale=scale,
-        )
-    difference = _difference(expected.probabilities, answered.probabilities)
-    ordered = np.sort(expected.probabilities, axis=1)
-    tied = ordered[:, -1] - ordered[:, -2] <= _TIE
-    return Parity(
-        rows=len(expected.values),
-        measure="difference in probability",
-        largest=_largest(difference),
-        allowed=allowed,
-        scale=scale,
-        flipped_labels=int(np.sum((answered.values != expected.values) & ~tied)),
-        ties=int(np.sum(tied)),
+    difference = _differences(expected, answered, scale)
+    if left_out is not None:
+        difference = difference[~left_out]
+    measured = "difference in probability" if _have_shares(expected, answered) else "relative difference"
+    found = Parity(
+        rows=len(expected.values), measure=measured, largest=_largest(difference), allowed=allowed, scale=scale
     )
+    if expected.probabilities is None:
+        return found
+    if tied is None:
+        ordered = np.sort(expected.probabilities, axis=1)
+        tied = ordered[:, -1] - ordered[:, -2] <= _TIE
+    others = answered.values != expected.values
+    return replace(found, flipped_labels=int(np.sum(others & ~tied)), ties=int(np.sum(others & tied)))
+
+
+def differing(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> NDArray[np.bool_]:
+    """At which of n rows two answers are not the same: by more than allowed, or by the label."""
+    far = ~(_differences(expected, answered, scale) <= allowed)
+    return far if expected.probabilities is None else far | (answered.values != expected.values)
+
+
+def _have_shares(expected: Prediction, answered: Prediction) -> bool:
+    return expected.probabilities is not None and answered.probabilities is not None
+
+
+def _differences(expected: Prediction, answered: Prediction, scale: float) -> NDArray[np.float64]:
+    if expected.probabilities is None or answered.probabilities is None:
+        return _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
+    return _difference(expected.probabilities, answered.probabilities).reshape(len(expected.values), -1).max(axis=1)
 
 
 def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
@@ -85,6 +107,9 @@ class Predictor:
         The exported folder: the graph, its contract and the parity sample.
     compute
         How many threads one call may use, and on which execution providers; one thread of the CPU if not given.
+    beyond
+        What those who ask on behalf of clients do with numbers beyond the range in which the model is proven. `predict`
+        itself answers whatever it is given.
 
     Raises
     ------
@@ -94,8 +119,11 @@ class Predictor:
         An execution provider is not there, and no fall-back is allowed.
     """
 
-    def __init__(self, folder: Path, compute: Compute | None = None) -> None:
-        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
+    def __init__(self, folder: Path, compute: Compute | None = None, beyond: Beyond = "refuse") -> None:
+        self.beyond: Beyond = beyond
+        written = _read(folder, CONTRACT_FILE)
+        self.contract = Contract.from_json(written)
+        self.digest = sha256(written)  # of the contract, which holds those of the other files
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         graph = _read_sealed(folder, GRAPH_FILE, self.contract)
         self.size = len(graph)  # in bytes
@@ -153,6 +181,13 @@ def _read(folder: Path, name: str) -> bytes:
 # --- A model that is served.
 
 
+class Answered(NamedTuple):
+    """Answers for n records, and the numbers among these that lie beyond what the model is proven for."""
+
+    prediction: Prediction
+    beyond: Sequence[Fault]
+
+
 class ModelFailed(KitError):
     """The model did not answer rows that its contract allows."""
 
@@ -169,7 +204,7 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object], *, raw: bool = False) -> Prediction:
+    def answer(self, records: Sequence[object], *, raw: bool = False) -> Answered:
         """Answers for n records. Raw ones may have the names and texts of the file that trained the model.
 
         Raises
@@ -179,12 +214,13 @@ class ServedModel:
         ModelFailed
             The graph stopped with an error.
         """
+        beyond = self.predictor.beyond
         if raw:
             from starterkit.serving.parsing import read_raw_records  # loads pyarrow
 
-            columns = read_raw_records(self.contract, records)
+            columns = read_raw_records(self.contract, records, beyond)
         else:
-            columns = read_records(self.contract, records)
+            columns = read_records(self.contract, records, beyond)
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log
@@ -192,4 +228,4 @@ class ServedModel:
             raise ModelFailed(what) from None
         if faults := faults_of_answers(prediction):
             raise InvalidRecords(faults)
-        return prediction
+        return Answered(prediction, faults_beyond(self.contract, columns) if beyond == "mark" else ())

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Column, Contract, Prediction, Scalar
+from starterkit.contract import Beyond, Column, Contract, Prediction, Scalar
 from starterkit.errors import UserError
 from starterkit.serving.graph import Columns
 
@@ -24,13 +24,16 @@ from starterkit.serving.graph import Columns
 BEYOND = 2**63
 """The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
 
-Kind = Literal["missing", "type", "range", "category"]
+Kind = Literal["missing", "type", "range", "category", "beyond"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 _MISSING = "has no value"
 _SCALARS = {"float": {int, float}, "integer": {int, float}, "boolean": {bool}, "string": {str}, "datetime": set()}
 _ARRAYS = {"float": "iuf", "integer": "iuf", "boolean": "b", "string": "O", "datetime": ""}
+
+
+Unmet = tuple[Kind, str, Rows]
 
 
 class Requirement(NamedTuple):
@@ -62,13 +65,22 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
     if column.categories and column.type != "datetime":
         known = frozenset(column.categories if column.type == "string" else map(float, column.categories))
         asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known)))
+    if proven := column.open_range:
+        first, last = proven
+        words = f"lies beyond {first:g} to {last:g}, as far as the model is proven"
+        asked.append(Requirement("beyond", words, lambda x: (x >= first) & (x <= last)))
     return tuple(asked)
 
 
-def unmet(column: Column, values: NDArray[Any], rows: Rows) -> Iterator[tuple[Kind, str, Rows]]:
+def asked_of(column: Column, beyond: Beyond) -> tuple[Requirement, ...]:
+    """The requirements that refuse a value: where rows beyond the proof are marked, that is none."""
+    return tuple(one for one in requirements(column) if beyond == "refuse" or one.kind != "beyond")
+
+
+def unmet(column: Column, values: NDArray[Any], rows: Rows, beyond: Beyond = "refuse") -> Iterator[Unmet]:
     """Which of these rows do not have what is asked of the column, and what that is. A row comes once at most."""
     values = values[rows]
-    for kind, problem, holds in requirements(column):
+    for kind, problem, holds in asked_of(column, beyond):
         sound = holds(values)
         if not sound.all():
             yield kind, problem, rows[~sound]
@@ -156,13 +168,15 @@ class InvalidRecords(UserError):
         super().__init__(f"{place}: {first.problem}{more}", first.hint)
 
 
-def read_records(contract: Contract, records: Sequence[object]) -> Columns:
+def read_records(contract: Contract, records: Sequence[object], beyond: Beyond = "refuse") -> Columns:
     """One array for each of the contract's columns.
 
     Parameters
     ----------
     records
         n mappings from column name to value, as JSON gives them.
+    beyond
+        Whether a number beyond what is proven is a fault.
 
     Raises
     ------
@@ -170,14 +184,14 @@ def read_records(contract: Contract, records: Sequence[object]) -> Columns:
         A column is missing, unknown or misspelt, or a value is of the wrong type, not finite or out of range.
     """
     # A client can send a million unknown columns: nobody looks further than the faults that are shown.
-    faults = list(islice(_faults(contract, records), _FAULTS_SHOWN + 1))
+    faults = list(islice(_faults(contract, records, beyond), _FAULTS_SHOWN + 1))
     if faults:
         raise InvalidRecords(faults)
     return {column.name: _array(column, records) for column in contract.columns}
 
 
-def _faults(contract: Contract, records: Sequence[object]) -> Iterator[Fault]:
-    asked = [(column.name, column, requirements(column)) for column in contract.columns]
+def _faults(contract: Contract, records: Sequence[object], beyond: Beyond) -> Iterator[Fault]:
+    asked = [(column.name, column, asked_of(column, beyond)) for column in contract.columns]
     names = frozenset(contract.names)
     for row, record in enumerate(records):
         if not isinstance(record, dict):
@@ -240,13 +254,13 @@ class Checked(NamedTuple):
     faults: Sequence[Fault]
 
 
-def check_columns(contract: Contract, given: Mapping[str, Values]) -> Checked:
+def check_columns(contract: Contract, given: Mapping[str, Values], beyond: Beyond = "refuse") -> Checked:
     """Every fault in n rows, and one array for each of the contract's columns. `given` has all of them."""
     bad = np.zeros(len(next(iter(given.values())).missing), np.bool_)
     columns, found = {}, []
     for place, column in enumerate(contract.columns):
         values, missing, wrong = _as_graphs(column, given[column.name])
-        for problem, rows in _problems(column, values, missing, wrong):
+        for problem, rows in _problems(column, values, missing, wrong, beyond):
             bad[rows] = True
             found += [(row, place, problem) for row in rows.tolist()]
         values[missing] = math.nan  # in text columns too, as in training
@@ -265,12 +279,26 @@ def _as_graphs(column: Column, given: Values) -> Values:
     return Values(values.astype(object if column.type == "string" else np.float64), missing, wrong & ~missing)
 
 
-def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask) -> Iterator[tuple[str, Rows]]:
+def _problems(
+    column: Column, values: NDArray[Any], missing: Mask, wrong: Mask, beyond: Beyond
+) -> Iterator[tuple[str, Rows]]:
     if not column.nullable:
         yield _MISSING, np.flatnonzero(missing)
     yield f"is not {column.kind}", np.flatnonzero(wrong)
-    for _, problem, rows in unmet(column, values, np.flatnonzero(~(missing | wrong))):
+    for _, problem, rows in unmet(column, values, np.flatnonzero(~(missing | wrong)), beyond):
         yield problem, rows
+
+
+def faults_beyond(contract: Contract, columns: Columns) -> list[Fault]:
+    """The numbers beyond the range in which the model is proven, in rows that are otherwise sound."""
+    found = []
+    for column in contract.columns:
+        if proven := column.open_range:
+            low, high = proven
+            (far,) = np.nonzero((columns[column.name] < low) | (columns[column.name] > high))
+            words = next(one.problem for one in requirements(column) if one.kind == "beyond")
+            found += [Fault(row, column.name, words, hint_of(column)) for row in far.tolist()]
+    return sorted(found, key=lambda fault: fault.row)
 
 
 def faults_of_answers(prediction: Prediction) -> list[Fault]:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from starterkit.contract import Treatment
+from starterkit.contract import Beyond, Treatment
 from starterkit.settings.stage import Stage
 
 
@@ -134,7 +134,12 @@ class TrainingSettings(Section):
 class ExportSettings(Section):
     """How closely the exported graph has to agree with the estimator."""
 
-    parity_rows: int = Field(100_000, ge=100, description="Rows on which the two are compared")
+    parity_rows: int = Field(
+        100_000,
+        ge=100,
+        description="Drawn rows on which the two are compared; a hundredth of as many of the data's are also asked one "
+        "by one",
+    )
     tolerance: FiniteFloat = Field(
         1e-5,
         gt=0,
@@ -144,6 +149,19 @@ class ExportSettings(Section):
     )
     probability_tolerance: FiniteFloat = Field(
         1e-6, gt=0, le=1, description="Largest absolute difference of a probability"
+    )
+    reach: FiniteFloat = Field(
+        10,
+        ge=0,
+        le=1e6,
+        description="How far beyond the values seen the proof goes where the schema has no bound, as a multiple of "
+        "their range",
+    )
+    unstable: FiniteFloat = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest share of the data's rows that the estimator may answer otherwise when asked one by one",
     )
 
 
@@ -202,6 +220,11 @@ class ServingSettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on")
+    beyond: Beyond = Field(
+        "refuse",
+        description="What becomes of a row with a number beyond the range in which the model was proven: refuse, or "
+        "answer and mark it",
+    )
     max_rows: int = Field(1000, ge=1, description="Most rows in one request")
     max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
     raw_records: bool = Field(

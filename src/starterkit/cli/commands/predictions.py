@@ -10,6 +10,7 @@ import typer
 from starterkit.cli.commands.options import Folder, Json, app, print_json
 
 BadRows = Literal["stop", "aside"]
+Beyond = Literal["refuse", "mark"]
 _MOST_NAMED = 8
 
 
@@ -106,6 +107,9 @@ def predict(
     destination: Annotated[Path, typer.Argument(help="The file or folder to write, with the answers added.")],
     folder: Folder = None,
     bad_rows: Annotated[BadRows, typer.Option("--bad-rows", help="Leave them out and say why, or stop.")] = "stop",
+    beyond: Annotated[
+        Beyond | None, typer.Option("--beyond", help="Rows further out than the proof; instead of serving.beyond.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a destination that exists.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -117,15 +121,17 @@ def predict(
     from starterkit.serving.batch.plan import plan_files
     from starterkit.serving.batch.scorer import BatchScorer
     from starterkit.serving.predictor import Predictor
+    from starterkit.settings import load_settings
 
     plan_files(source, destination, overwrite=overwrite)  # seen before the model is fetched
     view = ProgressView()
     with step(view, "open the model") as note:
         if folder is not None:
-            predictor, note.text = Predictor(folder), f"folder {folder.name}"
+            predictor, note.text = Predictor(folder, beyond=beyond or "refuse"), f"folder {folder.name}"
         else:
             with fetched_champion() as fetched:
-                predictor, note.text = Predictor(fetched.folder), fetched.title
+                predictor = Predictor(fetched.folder, beyond=beyond or load_settings().serving.beyond)
+                note.text = fetched.title
     outcome = BatchScorer(predictor, view).score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
     if as_json:
         print_json(vars(outcome))

@@ -28,6 +28,8 @@ _MOST_THREADS = 8
 _FORM = 1
 """Version of what is written. A run of another version is begun anew."""
 
+_MARKED = "rows beyond the proof are marked"
+
 _SIDE_HEADER = ("file", "row", "column", "problem", "mend")
 
 
@@ -121,7 +123,7 @@ class BatchScorer:
         return {
             "the source": [_look(path) for path in plan.sources],
             "the model": sha256(self._predictor.contract.to_json().encode()),
-            "the form of the output": [_FORM, *plan.names],
+            "the form of the output": [_FORM, *plan.names, *([_MARKED] if self._predictor.beyond == "mark" else [])],
         }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, ipc, parquet
 from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
 
-from starterkit.contract import Contract, Dialect, Prediction
+from starterkit.contract import Beyond, Contract, Dialect, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
@@ -21,30 +21,42 @@ from starterkit.serving.batch.plan import Kind, is_packed, kind_of
 from starterkit.serving.dialect import UTF8, encoded, mark_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
-from starterkit.serving.validation import Fault, check_columns, faults_of_answers
+from starterkit.serving.validation import Fault, check_columns, faults_beyond, faults_of_answers
 
 # --- A model's answers as columns of a file: the prediction and, from a classifier, each class's probability.
 
 PREDICTION = "prediction"
+BEYOND = "beyond"
+"""Where such rows are marked: the columns whose numbers lie beyond what the model is proven for, by comma."""
 _PROBABILITY = "probability_of_"
 
 
-def answer_schema(contract: Contract) -> pa.Schema:
+def answer_schema(contract: Contract, beyond: Beyond = "refuse") -> pa.Schema:
     """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
     kind = pa.float64() if contract.task == "regression" else ARROW_TYPES[contract.target.type]
     words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
     probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
-    return pa.schema([(PREDICTION, kind), *probabilities])
+    marks = [(BEYOND, pa.string())] if beyond == "mark" else []
+    return pa.schema([(PREDICTION, kind), *probabilities, *marks])
 
 
-def answer_columns(contract: Contract, prediction: Prediction) -> pa.RecordBatch:
+def answer_columns(contract: Contract, prediction: Prediction, marks: pa.Array | None = None) -> pa.RecordBatch:
     """n answers in these columns."""
-    schema = answer_schema(contract)
+    schema = answer_schema(contract, "refuse" if marks is None else "mark")
     numbers = (
         prediction.probabilities if prediction.probabilities is not None else np.empty((len(prediction.values), 0))
     )
     columns = [pa.array(prediction.values).cast(schema.field(0).type), *map(pa.array, np.ascontiguousarray(numbers.T))]
+    columns += [] if marks is None else [marks]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def marks_of(contract: Contract, columns: Columns, rows: int) -> pa.Array:
+    """For each of n rows the columns whose numbers lie beyond the proof; empty where none does."""
+    names: list[list[str]] = [[] for _ in range(rows)]
+    for fault in faults_beyond(contract, columns):
+        names[fault.row].append(str(fault.column))
+    return pa.array([", ".join(some) for some in names])
 
 
 # --- Scored rows as bytes that are appended to what is there: lines of CSV, or messages of an Arrow stream.
@@ -175,7 +187,7 @@ class FileScoring:
         if destination.name.lower().removesuffix(".gz").endswith(".tsv") and not isinstance(source, CsvSource):
             self._dialect = Dialect(delimiter="\t")
         self._is_packed = is_packed(destination)
-        added = answer_schema(contract)
+        added = answer_schema(contract, predictor.beyond)
         self._found = require_columns(source.name, list(source.names), contract.columns, added.names)
         taken = set(self._found.values())
         self.ignored = tuple(name for name in source.names if name not in taken)
@@ -202,7 +214,7 @@ class FileScoring:
         for one in contract.columns:
             header = self._found[one.name]
             given[one.name] = self.source.values(one, rows.table.column(header), header)
-        checked = check_columns(contract, given)
+        checked = check_columns(contract, given, self._predictor.beyond)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
         if len(good) < len(checked.bad):
             columns = _taken(columns, good)
@@ -242,7 +254,10 @@ class FileScoring:
     def _encode(
         self, rows: Rows, good: NDArray[np.int64], columns: Columns, prediction: Prediction
     ) -> bytes | pa.Buffer:
-        answers = answer_columns(self._predictor.contract, prediction)
+        contract = self._predictor.contract
+        marked = self._predictor.beyond == "mark"
+        marks = marks_of(contract, columns, len(prediction.values)) if marked else None
+        answers = answer_columns(contract, prediction, marks)
         whole = len(good) == len(rows.table)
         if self._copies_lines and isinstance(self.source, CsvSource) and rows.lines is not None:
             lines = rows.lines if whole else rows.lines.take(pa.array(good))

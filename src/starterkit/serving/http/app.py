@@ -19,10 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from starterkit.contract import Prediction
 from starterkit.errors import SettingsError, UserError
 from starterkit.serving.http.description import PROBLEM_TYPE, REFUSED, describe, identity, model_content
-from starterkit.serving.predictor import ServedModel
+from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
 from starterkit.settings import ServingSettings
 
@@ -40,7 +39,7 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     )
     app.include_router(health_routes(served))
     app.include_router(model_routes(served, settings), dependencies=_key_check(require_key(settings)))
-    describe(app, served.contract, settings)
+    describe(app, served.predictor, settings)
     return app
 
 
@@ -77,8 +76,8 @@ def model_routes(served: ServedModel, settings: ServingSettings) -> APIRouter:
         body = await read_body(request, settings.max_body_bytes)
 
         def respond() -> Response:
-            prediction = served.answer(decode_records(body, settings.max_rows), raw=settings.raw_records)
-            return answer(prediction_content(served, prediction))
+            answered = served.answer(decode_records(body, settings.max_rows), raw=settings.raw_records)
+            return answer(prediction_content(served, answered))
 
         return await run_in_threadpool(respond)  # so that health is answered meanwhile
 
@@ -240,14 +239,16 @@ def answer(
     return Response(body, status, headers, media_type)
 
 
-def prediction_content(served: ServedModel, prediction: Prediction) -> dict[str, Any]:
-    """Values and, from a classifier, each class's probability, row by row."""
-    classes = served.contract.classes
+def prediction_content(served: ServedModel, answered: Answered) -> dict[str, Any]:
+    """Values and, from a classifier, each class's probability, row by row; and what lies beyond the proof."""
+    classes, prediction = served.contract.classes, answered.prediction
     label = {value: value for value in classes}  # a graph knows no booleans: its 1 is the contract's true
     values = [label.get(value, value) for value in prediction.values.tolist()]
     content: dict[str, Any] = {"model": identity(served), "predictions": values}
     if prediction.probabilities is not None:
         content["probabilities"] = [dict(zip(classes, row, strict=True)) for row in prediction.probabilities.tolist()]
+    if answered.beyond:
+        content["beyond"] = [fault.content for fault in answered.beyond]
     return content
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from starterkit.contract import Column, Contract
-from starterkit.serving.predictor import ServedModel
+from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
 PROBLEM_TYPE = "application/problem+json"
@@ -32,7 +32,7 @@ def identity(served: ServedModel) -> dict[str, str]:
 def model_content(served: ServedModel) -> dict[str, Any]:
     """What a client needs to know of the model, and an operator of where it comes from."""
     contract = served.contract
-    shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "categories", "description")
+    shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "proven", "categories", "description")
     columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
     lineage = contract.lineage
     return {
@@ -48,16 +48,17 @@ def model_content(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def describe(app: FastAPI, contract: Contract, settings: ServingSettings) -> None:
+def describe(app: FastAPI, predictor: Predictor, settings: ServingSettings) -> None:
     """Write the model's contract into the app's OpenAPI document."""
+    contract, refuses = predictor.contract, predictor.beyond == "refuse"
     app.title = escape(contract.title)  # of the page's tab, whose HTML FastAPI puts together as it is
     document = app.openapi()
     document["info"].update(title=contract.title, description=f"Predicts {contract.target.name}: {contract.task}.")
-    record = _object({column.name: _column(column) for column in contract.columns})
+    record = _object({column.name: _column(column, refuses) for column in contract.columns})
     if settings.raw_records:
         names = ", ".join(column.written.header or column.name for column in contract.columns)
         record = {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
-    schemas = {"Record": record, "Prediction": _prediction(contract), "Problem": _problem()}
+    schemas = {"Record": record, "Prediction": _prediction(contract, refuses), "Problem": _problem()}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     predict = document["paths"]["/predict"]["post"]
     predict["requestBody"] = {"required": True, "content": {"application/json": _request(contract, settings.max_rows)}}
@@ -69,20 +70,21 @@ def _request(contract: Contract, max_rows: int) -> dict[str, Any]:
     return {"schema": _object({"records": rows}), "example": {"records": [dict(contract.example)]}}
 
 
-def _column(column: Column) -> dict[str, Any]:
-    """A column as JSON Schema, with its unit in the description."""
+def _column(column: Column, refuses: bool) -> dict[str, Any]:
+    """A column as JSON Schema, with its unit in the description. What is beyond the proof may be refused."""
+    low, high = (column.open_range if refuses else None) or (column.minimum, column.maximum)
     known = [*column.categories, None] if column.nullable else [*column.categories]
     said = {
         "type": [_TYPES[column.type], "null"] if column.nullable else _TYPES[column.type],
         "description": ", ".join(filter(None, (column.description, column.unit and f"in {column.unit}"))) or None,
-        "minimum": column.minimum,
-        "maximum": column.maximum,
+        "minimum": low,
+        "maximum": high,
         "enum": known if column.categories else None,
     }
     return {word: value for word, value in said.items() if value is not None}
 
 
-def _prediction(contract: Contract) -> dict[str, Any]:
+def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
     value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
     properties = {
         "model": _object({"name": _TEXT, "version": _TEXT}),
@@ -91,13 +93,19 @@ def _prediction(contract: Contract) -> dict[str, Any]:
     if contract.classes:
         shares = {"type": "object", "additionalProperties": {"type": "number"}}
         properties["probabilities"] = {"type": "array", "items": shares}
-    return _object(properties)
+    answered = _object(properties)
+    if not refuses:
+        answered["properties"] = {**properties, "beyond": _faults()}
+    return answered
+
+
+def _faults() -> dict[str, Any]:
+    place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
+    return {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
 
 
 def _problem() -> dict[str, Any]:
-    place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
-    errors = {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
-    told = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "errors": errors}
+    told = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "errors": _faults()}
     return {**_object(told), "required": ["type", "title", "status", "detail"]}
 
 

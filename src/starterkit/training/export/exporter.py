@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from starterkit.errors import ExportError
 from starterkit.files import whole_folder
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, sha256
 from starterkit.settings import ExportSettings
+from starterkit.training.agreement import has_answers
 from starterkit.training.export.conversion import layout_of, to_graph
+from starterkit.training.export.guard import guarded
 from starterkit.training.export.parity import ParityProof
+from starterkit.training.export.reach import Reach
 from starterkit.training.trainer import TrainedModel, predict
 
 _SAMPLE_ROWS = 64
@@ -46,16 +50,18 @@ class OnnxExporter:
         """
         problem = model.problem
         converted = to_graph(model.estimator, problem.features, problem.target.name)
-        graph = converted.graph
-        drawn = draw_rows(problem.features, dataset.training.features, self._settings.parity_rows, _SEED)
-        proof = ParityProof(self._settings, model, converted, dataset.training.target)
-        parity = proof.over(pd.concat([dataset.holdout.features, drawn], ignore_index=True))
+        data = pd.concat([dataset.holdout.features, dataset.training.features], ignore_index=True)
+        columns = Reach(problem.features, data, self._settings.reach).within(partial(has_answers, model))
+        drawn = draw_rows(columns, dataset.training.features, self._settings.parity_rows, _SEED)
+        graph = guarded(converted.graph, columns)
+        proof = ParityProof(self._settings, model, converted, dataset.training.target, graph)
+        parity = proof.over(data, drawn)
         sample = _sample(model, drawn.head(_SAMPLE_ROWS))
         contract = Contract(
             problem=problem.name,
             title=problem.title,
             task=problem.task,
-            columns=problem.features,
+            columns=columns,
             target=problem.target,
             layout=layout_of(problem.features),
             example=typical_row(problem.features, dataset.training.features),

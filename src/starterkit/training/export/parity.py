@@ -8,15 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from starterkit.contract import Parity, Prediction
+from starterkit.contract import Parity
 from starterkit.data.dataset import as_columns
 from starterkit.errors import ContractError, ExportError
 from starterkit.serving.graph import Graph, Session, as_prediction
-from starterkit.serving.predictor import compare
 from starterkit.settings import ExportSettings
+from starterkit.training.agreement import Asked, Measure
 from starterkit.training.export.conversion import Converted, Placed, bare, layout_of, refusal
-from starterkit.training.export.probe import cut_after, cut_before, flipped_leaves, plant
-from starterkit.training.trainer import TrainedModel, predict, unquoted
+from starterkit.training.export.probe import AT_THRESHOLD, cut_after, cut_before, flipped_leaves, plant
+from starterkit.training.trainer import TrainedModel, unquoted
 
 _SEED = 20041
 
@@ -28,49 +28,69 @@ class ParityProof:
     ----------
     settings
         The largest differences that still count as the same answer.
-    model, converted
-        The two that are compared.
+    model, converted, graph
+        What is compared: the model, what it was converted to, and the graph that is made of that at last.
     target
         The training side's target, whose standard deviation is the scale of a regression's differences.
     """
 
-    def __init__(self, settings: ExportSettings, model: TrainedModel, converted: Converted, target: pd.Series) -> None:
+    def __init__(
+        self,
+        settings: ExportSettings,
+        model: TrainedModel,
+        converted: Converted,
+        target: pd.Series,
+        graph: bytes | None = None,
+    ) -> None:
         self._task = model.problem.task
         classifies = self._task == "classification"
-        self._allowed = settings.probability_tolerance if classifies else settings.tolerance
-        self._scale = 1.0 if classifies else float(target.std())
+        self._measure = Measure(
+            allowed=settings.probability_tolerance if classifies else settings.tolerance,
+            scale=1.0 if classifies else float(target.std()),
+            alone=settings.parity_rows // 100,
+            unstable=settings.unstable,
+        )
         self._model = model
         self._converted = converted
         columns = model.problem.features
         try:
-            self._graph = Graph(converted.graph, columns=columns, layout=layout_of(columns), task=self._task)
+            self._graph = Graph(graph or converted.graph, columns=columns, layout=layout_of(columns), task=self._task)
         except ContractError as error:
             raise refusal(model.estimator, error.what) from error
 
-    def over(self, rows: pd.DataFrame) -> Parity:
-        """The proof over n raw rows, and over as many in each ensemble of trees that the graph holds.
+    def over(self, data: pd.DataFrame, drawn: pd.DataFrame) -> Parity:
+        """The proof over every row of the data and n drawn ones, and over these in each ensemble of trees, too.
 
         Raises
         ------
         ExportError
-            The two differ, or the estimator refuses the rows.
+            The two differ, the estimator is no function of its row, or it refuses the rows.
         """
         try:
-            expected = predict(self._model.estimator, self._task, rows)
+            asked, made_up = (Asked(self._model.estimator, self._task, rows) for rows in (data, drawn))
         except (ValueError, TypeError) as error:
             what = f"the estimator refuses made-up rows that the schema allows: {unquoted(error)}"
             raise ExportError(what, "Let it take such rows (handle_unknown='ignore'), or narrow the schema") from error
         try:
-            columns = as_columns(rows)
-            parity = self._compare(expected, self._graph.answer(columns))
-            for placed in self._converted.placed:
-                to_trees = Session(cut_before(self._converted.graph, placed.taken))
-                parity = parity.with_more(self._probe(placed, to_trees.run(self._graph.feed(columns))[0]))
+            columns = as_columns(drawn)
+            parity = asked.of_data(self._graph.answer(as_columns(data)), self._measure, self._last_trees())
+            if parity.is_function:
+                parity = parity.with_more(made_up.of_drawn(self._graph.answer(columns), self._measure))
+                for placed in self._converted.placed:
+                    to_trees = Session(cut_before(self._converted.graph, placed.taken))
+                    parity = parity.with_more(self._probe(placed, to_trees.run(self._graph.feed(columns))[0]))
         except ContractError as error:
             raise refusal(self._model.estimator, error.what) from error
+        if not parity.proven and parity.unstable:
+            raise _no_function(self._model.estimator, parity)
         if not parity.proven:
             raise refusal(self._model.estimator, _difference(parity))
         return parity
+
+    def _last_trees(self) -> Any:
+        """The last step, where it is trees that the kit wrote: these look at each row by itself."""
+        last = _last(bare(self._model.estimator))
+        return next((last for placed in self._converted.placed if placed.estimator is last), None)
 
     def _probe(self, placed: Placed, rows: NDArray[np.float64]) -> Parity:
         """The trees alone, over rows of which a third lie right at a threshold."""
@@ -83,14 +103,13 @@ class ParityProof:
             "splits": int((trees.feature >= 0).sum()),
             "flipped_leaves": flipped_leaves(placed, trees, rows),
         }
-        if placed.estimator is not _last(bare(self._model.estimator)):
-            return Parity(rows=0, measure="", largest=0.0, allowed=self._allowed, scale=self._scale, **leaves)
+        allowed, scale = self._measure.allowed, self._measure.scale
+        if placed.estimator is not self._last_trees():
+            return Parity(rows=0, measure="", largest=0.0, allowed=allowed, scale=scale, **leaves)
+        rows = rows[::AT_THRESHOLD]  # the others were compared from end to end
         answers = Session(cut_after(self._converted.graph, placed.taken)).run({placed.taken: rows})
-        expected = predict(placed.estimator, self._task, _as_fitted(placed, rows))
-        return replace(self._compare(expected, as_prediction(answers, self._task)), rows=0, **leaves)
-
-    def _compare(self, expected: Prediction, answered: Prediction) -> Parity:
-        return compare(expected, answered, allowed=self._allowed, scale=self._scale)
+        asked = Asked(placed.estimator, self._task, _as_fitted(placed, rows))
+        return replace(asked.of_drawn(as_prediction(answers, self._task), self._measure), rows=0, **leaves)
 
 
 def _difference(parity: Parity) -> str:
@@ -103,13 +122,21 @@ def _difference(parity: Parity) -> str:
     return what
 
 
+def _no_function(estimator: Any, parity: Parity) -> ExportError:
+    names = " → ".join(type(step).__name__ for _, step in estimator.steps) if hasattr(estimator, "steps") else ""
+    what = f"{names or type(estimator).__name__} is no function of its row, so no graph can answer as it does: "
+    what += f"{parity.on_instability} ({parity.unstable_allowed:.0%} allowed)"
+    hint = "A sum that is rounded otherwise falls on the other side of a threshold. Round in front of the trees "
+    hint += "(FunctionTransformer(np.round, kw_args={'decimals': 6})), or use a RandomForest or a smoother model"
+    return ExportError(what, hint)
+
+
 def _last(estimator: Any) -> Any:
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return estimator
 
 
-def _as_fitted(placed: Placed, rows: NDArray[np.float64]) -> Any:
+def _as_fitted(placed: Placed, rows: NDArray[np.float64]) -> pd.DataFrame:
     """With names where the trees were fitted with names: scikit-learn warns otherwise."""
-    names = getattr(placed.estimator, "feature_names_in_", None)
-    return rows if names is None else pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=getattr(placed.estimator, "feature_names_in_", None))

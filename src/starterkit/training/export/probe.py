@@ -14,8 +14,11 @@ from onnx import TensorProto, helper
 
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import OPSET, Placed
-from starterkit.training.export.families.trees import DOMAIN, VERSION, Trees
+from starterkit.training.export.families.nodes import DOMAIN, VERSION
+from starterkit.training.export.families.trees import Trees
 
+AT_THRESHOLD = 3
+"""Every third row is planted."""
 _LEAVES_AT_ONCE = 4_000_000
 _MISSING_SHARE = 0.2
 _DEEPER = 0.5
@@ -64,7 +67,7 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
     The threshold is one of a split that the row comes to, so that it decides. Where a column has missing values, some
     rows get one there instead.
     """
-    planted = np.arange(0, len(rows), 3)
+    planted = np.arange(0, len(rows), AT_THRESHOLD)
     split = _on_the_way(rows[planted], trees, random)
     planted, split = planted[split >= 0], split[split >= 0]
     exact = trees.threshold[split]

@@ -86,4 +86,4 @@ def commit(root: Path) -> None:
 def starter(project: Path) -> ProblemStarter:
     """For the files of `project`; the package that this process has imported is another one."""
     entry = EntryPoint("diabetes", "example_project:problem", GROUP)
-    return ProblemStarter(Project(project, entry, project / "src/example_project"), silent)
+    return ProblemStarter(Project(project, entry, project / "src/example_project"), silent, seconds=0)

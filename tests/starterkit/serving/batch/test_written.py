@@ -47,7 +47,7 @@ RAW = {
 def model(visits_predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     """The visits' model, with columns that its file writes otherwise; a gap may be anywhere."""
     columns = [
-        replace(one, nullable=True, minimum=None, maximum=None, written=WRITTEN.get(one.name, Written()))
+        replace(one, nullable=True, minimum=None, maximum=None, proven=None, written=WRITTEN.get(one.name, Written()))
         for one in visits_predictor.contract.columns
     ]
     monkeypatch.setattr(visits_predictor, "contract", replace(visits_predictor.contract, columns=tuple(columns)))

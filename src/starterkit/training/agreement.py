@@ -1,0 +1,166 @@
+"""`Asked`: what an estimator answers for rows, where its own rule ties, and whether it says so of each row alone.
+
+Imports no converter: the export compares a new graph so, and the gate a version that is registered.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from starterkit.contract import Parity, Prediction, Task
+from starterkit.data.dataset import Dataset, as_columns
+from starterkit.serving.predictor import Predictor, compare, differing
+from starterkit.training.trainer import TrainedModel, predict
+
+_TIE = 1e-12
+"""Relative to the values that the estimator chooses by: closer ones differ by the order of a sum."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What counts as the same answer: the largest difference, and the scale of a regression's.
+
+    Of the data `alone` rows at most are asked one by one, for an estimator takes a millisecond and more for each, and a
+    share of `unstable` may be answered otherwise then.
+    """
+
+    allowed: float
+    scale: float
+    alone: int
+    unstable: float
+
+
+class Asked:
+    """An estimator's answers for n rows, all asked at once.
+
+    Parameters
+    ----------
+    estimator, task
+        A fitted estimator.
+    rows
+        n rows with its features.
+    """
+
+    def __init__(self, estimator: Any, task: Task, rows: pd.DataFrame) -> None:
+        self._estimator, self._task, self._rows = estimator, task, rows
+        with _quietly():
+            self.answers = predict(estimator, task, rows)
+
+    def of_drawn(self, answered: Prediction, measure: Measure) -> Parity:
+        """How closely somebody else answers rows that are nobody's: a tie may go either way."""
+        tied = np.zeros(len(self._rows), np.bool_)
+        if self._task == "classification":
+            others = np.flatnonzero(answered.values != self.answers.values)
+            if len(others):
+                tied[others] = ties(self._estimator, self._rows.iloc[others])
+        return compare(self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=tied)
+
+    def of_data(self, answered: Prediction, measure: Measure, rowwise: Any = None) -> Parity:
+        """How closely somebody else answers rows of the data, where a label that differs is a failure, tie or not.
+
+        Of the first rows it is asked whether the estimator says the same of each alone; `rowwise` is a last step that
+        is known to look at a row by itself.
+        """
+        rows = self._rows.iloc[: measure.alone]
+        unstable = np.zeros(len(self._rows), np.bool_)
+        if len(rows):
+            with _quietly():
+                alone = answers_alone(self._estimator, self._task, rows, rowwise)
+            values, shares = self.answers
+            first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
+            unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
+        never = np.zeros(len(self._rows), np.bool_)
+        found = compare(
+            self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=never, left_out=unstable
+        )
+        counted = {"alone": len(rows), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
+        return replace(found, data_rows=len(self._rows), **counted)
+
+
+_SAMPLE = 1000
+_SEED = 20041
+
+
+def beside(estimator: Any, dataset: Dataset, predictor: Predictor) -> Parity:
+    """How closely a version answers the holdout, and a sample of the training side, as its estimator does.
+
+    What counts as the same is the contract's. Where the proof found rows at which the estimator is no function, each
+    row is asked alone, too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The estimator does not take these rows.
+    """
+    training = dataset.training.features
+    some = training.sample(min(_SAMPLE, len(training)), random_state=_SEED)
+    rows = pd.concat([dataset.holdout.features, some], ignore_index=True)
+    proof, task = predictor.contract.parity, predictor.contract.task
+    measure = Measure(proof.allowed, proof.scale, len(rows) if proof.unstable else 0, proof.unstable_allowed)
+    return Asked(estimator, task, rows).of_data(predictor.predict(as_columns(rows)), measure)
+
+
+def has_answers(model: TrainedModel, rows: pd.DataFrame) -> bool:
+    """Whether a model has a finite answer for each of some rows."""
+    try:
+        answers = Asked(model.estimator, model.problem.task, rows).answers
+    except (ValueError, TypeError):
+        return False
+    return bool(np.isfinite(answers.values if answers.probabilities is None else answers.probabilities).all())
+
+
+def ties(estimator: Any, rows: pd.DataFrame) -> Mask:
+    """The rows between whose classes the estimator's own rule cannot choose.
+
+    That is its decision function where it has one: probabilities that are both rounded to 1 hide what it chose by.
+    """
+    rule = next((rule for rule in ("decision_function", "predict_proba") if hasattr(estimator, rule)), "")
+    if not rule:
+        return np.zeros(len(rows), np.bool_)
+    with _quietly():
+        deciding = np.asarray(getattr(estimator, rule)(rows), np.float64)
+    if deciding.ndim == 1 or deciding.shape[1] == 1:  # of two classes, by the sign
+        return np.abs(deciding.ravel()) <= _TIE
+    ordered = np.sort(deciding, axis=1)
+    return ordered[:, -1] - ordered[:, -2] <= _TIE * np.maximum(1, np.abs(ordered[:, -1]))
+
+
+def answers_alone(estimator: Any, task: Task, rows: pd.DataFrame, rowwise: Any = None) -> Prediction:
+    """Answers for n rows, each asked by itself; where `rowwise` is the last step, the steps in front of it alone."""
+    single = [rows.iloc[at : at + 1] for at in range(len(rows))]
+    if rowwise is not None and isinstance(estimator, Pipeline) and estimator.steps[-1][1] is rowwise:
+        if len(estimator.steps) == 1:
+            return predict(estimator, task, rows)
+        front = estimator[:-1]
+        return predict(rowwise, task, _stacked([front.transform(row) for row in single]))
+    answers = [predict(estimator, task, row) for row in single]
+    values = np.concatenate([one.values for one in answers])
+    shares = [one.probabilities for one in answers if one.probabilities is not None]
+    return Prediction(values, np.concatenate(shares) if shares else None)
+
+
+def _stacked(parts: list[Any]) -> Any:
+    if isinstance(parts[0], pd.DataFrame):
+        return pd.concat(parts)
+    if hasattr(parts[0], "toarray"):
+        from scipy.sparse import vstack
+
+        return vstack(parts, format=parts[0].format)
+    return np.concatenate(parts)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Far out a logarithm or a power warns of what the comparison will see."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
