@@ -57,7 +57,7 @@ def sales() -> pd.DataFrame:
             "Promotion": random.choice(["Y", ""], rows),
             "Region": random.choice(["North", "north ", "South"], rows),
             "Temp": [".." if place % 9 == 0 else f"{place % 30}.5" for place in range(rows)],
-            "Umsatz": [f"€ {number:.2f}".replace(".", ",") for number in visits * 0.3 + random.normal(0, 90, rows)],
+            "Umsatz": [f"€ {number:.2f}".replace(".", ",") for number in visits * 0.3 + random.normal(0, 300, rows)],
         }
     )
 
