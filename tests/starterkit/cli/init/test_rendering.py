@@ -142,7 +142,8 @@ def test_the_roles_of_a_messy_table(messy):
     assert missing == {"income": ("n/a",), "visits": ("?",), "half_text": ("old",)}
     assert (plan.without_target, plan.rows, plan.task) == (37, 363, "regression")
     assert plan.left_out.keys() == {
-        "Unnamed: 0", "Kunden-Nr.", "religion", "E-Mail", "signup", "hospital", "leer", "notes", "class copy", "visits again",
+        "Unnamed: 0", "Kunden-Nr.", "religion", "E-Mail", "signup", "hospital", "leer", "notes", "class copy",
+        "visits again",
     }  # fmt: skip
 
 
