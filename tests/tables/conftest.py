@@ -48,7 +48,7 @@ def pytest_runtest_logreport(report: Any) -> None:
     cells = dict(report.user_properties)
     if report.when == "call" and "PYTEST_XDIST_WORKER" not in os.environ:
         shown = [f"{name}: {cells[name]}" for name in COLUMNS[5:] if name in cells and name != "left out"]
-        print(f"\n{cells.get('table')}  {'; '.join(shown)}", flush=True)
+        sys.stdout.write(f"\n{cells.get('table')}: {'; '.join(shown)}\n")
 
 
 def _rows(reporter: Any) -> list[dict[str, str]]:
