@@ -20,7 +20,7 @@ def lightgbm_loads() -> bool:
 
 
 WANTS_LIGHTGBM = [] if lightgbm_loads() else ["test_estimators.py", "test_scores.py", "test_trees.py"]
-collect_ignore = [f"starterkit/export/{name}" for name in WANTS_LIGHTGBM]
+collect_ignore = [f"starterkit/training/export/{name}" for name in WANTS_LIGHTGBM]
 
 
 def pytest_configure() -> None:

@@ -32,51 +32,42 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("promote_stage")
 
 
-def test_there_are_workflows() -> None:
+def test_nobody_may_do_anything_but_what_a_job_says():
     assert [path.stem for path in WORKFLOWS] == ["checks", "promote", "renew", "slow"]
+    for path in WORKFLOWS:
+        found = read(path)
+        assert (found["permissions"], bool(found["concurrency"]["group"])) == ({}, True), path
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_nobody_may_do_anything_but_what_a_job_says(path: Path) -> None:
-    found = read(path)
-    assert found["permissions"] == {}
-    assert found["concurrency"]["group"]
-
-
-def test_each_job_has_an_end_and_writes_only_where_it_has_to() -> None:
+def test_each_job_has_an_end_and_neither_writes_nor_keeps_what_it_need_not():
     for name, job in jobs():
         assert job["timeout-minutes"] <= 90, name
         writes = {scope for scope, may in job["permissions"].items() if may == "write"}
         assert writes == ({"contents", "pull-requests"} if name == "renew.propose" else set()), name
-
-
-def test_actions_are_pinned_with_their_version_beside() -> None:
-    for path in WORKFLOWS:
-        for line in path.read_text("utf-8").splitlines():
-            if "uses:" in line:
-                assert re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
-
-
-def test_nothing_is_written_into_a_script_and_no_credential_stays() -> None:
-    for name, job in jobs():
         for step in job["steps"]:
             assert "${{" not in step.get("run", ""), name
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False, name
 
 
-def test_checks_are_the_commands_of_the_readme() -> None:
+def test_actions_are_pinned_with_their_version_beside():
+    for path in WORKFLOWS:
+        for line in re.findall("^.*uses:.*$", path.read_text("utf-8"), re.MULTILINE):
+            assert re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+def test_checks_are_the_commands_of_the_readme():
     steps = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["checks"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make test", "make run"]
 
 
-def test_the_slow_checks_are_those_of_ci() -> None:
+def test_the_slow_checks_are_those_of_ci():
     matrix = read(ROOT / ".github" / "workflows" / "slow.yml")["jobs"]["slow"]["strategy"]["matrix"]
     of_ci = re.findall(r"step make (test-\S+|rehearse)", (ROOT / ".ci" / "run").read_text("utf-8"))
     assert sorted(matrix["target"]) == sorted(of_ci)
 
 
-def test_stages_follow_each_other_each_in_its_environment() -> None:
+def test_stages_follow_each_other_each_in_its_environment():
     found = read(ROOT / ".github" / "workflows" / "promote.yml")["jobs"]
     assert list(found) == STAGES
     for before, (stage, job) in zip([None, *STAGES], found.items(), strict=False):
@@ -89,11 +80,11 @@ def test_stages_follow_each_other_each_in_its_environment() -> None:
             assert text == f"${{{{ {kind}.{name} }}}}"
 
 
-def test_each_stage_has_its_commands(script: Any, tmp_path: Path) -> None:
+def test_each_stage_has_its_commands(script, tmp_path):
     bundle = tmp_path / "bundle.zip"
     bundle.touch()
 
-    def of(stage: str, same_server: bool = False, **environ: str) -> list[str]:
+    def of(stage, same_server=False, **environ):
         return [str(command) for command in script.commands(stage, environ, bundle, "ann", same_server)]
 
     assert of("local") == ["KIT_STAGE=local starterkit run"]
@@ -107,7 +98,7 @@ def test_each_stage_has_its_commands(script: Any, tmp_path: Path) -> None:
     assert of("prod", same_server=True) == ["KIT_STAGE=prod starterkit promote --to prod --approver ann"]
 
 
-def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script: Any) -> None:
+def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script):
     environ = {"KIT_TRACKING__TOKEN": "", "KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": ""}
     run = script.environment(script.Command("test", ("run",)), environ)
     assert run == {"KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "test"}
@@ -123,7 +114,7 @@ def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script: Any) -> None
         (["prod", "--approver", "ann"], "bundle.zip is not there: stage staging writes it, or add --same-server"),
     ],
 )
-def test_what_cannot_go_on_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_what_cannot_go_on_is_one_line(tmp_path, arguments, said):
     clean = {name: text for name, text in os.environ.items() if name not in ("KIT_APPROVER", "GITHUB_ACTOR")}
     done = subprocess.run(
         [sys.executable, SCRIPT, *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
@@ -131,7 +122,7 @@ def test_what_cannot_go_on_is_one_line(tmp_path: Path, arguments: list[str], sai
     assert (done.returncode, done.stderr) == (2, f"promote_stage: {said}\n")
 
 
-def test_a_command_that_fails_ends_the_stage(tmp_path: Path) -> None:
+def test_a_command_that_fails_ends_the_stage(tmp_path):
     environ = os.environ | {"KIT_APPROVER": "ann", "KIT_TRACKING__TOKEN": ""}
     done = subprocess.run(
         [sys.executable, SCRIPT, "staging"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False

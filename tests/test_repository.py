@@ -68,7 +68,7 @@ def modules() -> dict[str, list[str]]:
     return names
 
 
-def test_every_direct_dependency_imports() -> None:
+def test_every_direct_dependency_imports():
     # A resolution proves nothing: some sets resolve and then fail at import.
     names = modules()
     for name in DIRECT:
@@ -79,38 +79,26 @@ def test_every_direct_dependency_imports() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_every_pin_has_hashes(lock: str) -> None:
+def test_every_pin_has_hashes_and_no_lock_names_an_address(lock):
     pins = pinned(lock)
     assert pins
     assert [pin for pin, hashes in pins.items() if hashes == 0] == []
-
-
-def test_every_direct_dependency_is_locked() -> None:
-    assert set(DIRECT) <= {name for name, _ in pinned("requirements.txt")}
-    assert set(DIRECT + DIRECT_TEST) <= {name for name, _ in pinned("requirements-test.txt")}
-
-
-def test_both_locks_agree() -> None:
-    assert pinned("requirements.txt").items() <= pinned("requirements-test.txt").items()
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_no_lock_names_an_address(lock: str) -> None:
     assert re.findall(r"\S*(?:://|--\w*index|--find-links)\S*", (ROOT / lock).read_text("utf-8")) == []
 
 
-def test_the_data_is_the_original() -> None:
+def test_every_direct_dependency_is_locked_and_both_locks_agree():
+    assert set(DIRECT) <= {name for name, _ in pinned("requirements.txt")}
+    assert set(DIRECT + DIRECT_TEST) <= {name for name, _ in pinned("requirements-test.txt")}
+    assert pinned("requirements.txt").items() <= pinned("requirements-test.txt").items()
+
+
+def test_the_data_is_the_original_and_as_its_readme_says():
     frame = pd.read_csv(ROOT / "data" / "diabetes.csv")
     original = load_diabetes(scaled=False, as_frame=True).frame
     np.testing.assert_array_equal(frame.drop(columns="patient_id").to_numpy(float), original.to_numpy())
     assert list(frame["patient_id"]) == [f"P{number:03}" for number in range(1, 443)]
-
-
-def test_the_data_is_as_its_readme_says() -> None:
     readme = (ROOT / "data" / "README.md").read_text("utf-8")
-    content = (ROOT / "data" / "diabetes.csv").read_bytes()
-    frame = pd.read_csv(ROOT / "data" / "diabetes.csv")
-    assert hashlib.sha256(content).hexdigest() in readme
+    assert hashlib.sha256((ROOT / "data" / "diabetes.csv").read_bytes()).hexdigest() in readme
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", readme, re.MULTILINE))
     assert list(rows) == list(frame)
     for column in frame.columns.drop("patient_id"):
@@ -119,7 +107,7 @@ def test_the_data_is_as_its_readme_says() -> None:
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", ".devcontainer/docker-compose.yml"])
-def test_compose_is_valid(name: str, tmp_path: Path) -> None:
+def test_compose_is_valid(name, tmp_path):
     plain = (ROOT / name).read_text("utf-8").replace("!reset ", "")  # a tag of Compose's own
     assert "version" not in yaml.safe_load(plain)
     (tmp_path / "compose.yml").write_text(plain, "utf-8")
@@ -128,7 +116,7 @@ def test_compose_is_valid(name: str, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stdout
 
 
-def test_dev_container_fits_the_stack() -> None:
+def test_dev_container_fits_the_stack():
     """No schema of devcontainer.json is at hand without a network; `make test-containers` starts it for real."""
     found = read_json_with_comments(ROOT / ".devcontainer" / "devcontainer.json")
     assert found.keys() <= {
@@ -152,7 +140,7 @@ def test_dev_container_fits_the_stack() -> None:
     assert set(found["customizations"]["vscode"]["extensions"]) <= set(recommended)
 
 
-def test_compose_publishes_on_this_machine_alone() -> None:
+def test_compose_publishes_on_this_machine_alone():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
@@ -160,14 +148,10 @@ def test_compose_publishes_on_this_machine_alone() -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_dockerfiles_are_sound(path: Path) -> None:
+def test_dockerfiles_are_sound_and_their_base_images_may_come_from_a_mirror(path):
     hadolint = Path(sys.executable).with_name("hadolint")
     answer = subprocess.run([hadolint, "--no-color", path], cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
-
-
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_base_images_may_come_from_a_mirror(path: Path) -> None:
     lines = path.read_text("utf-8").splitlines()
     stages = {line.split()[-1] for line in lines if line.startswith("FROM ") and " AS " in line}
     bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
@@ -175,7 +159,7 @@ def test_base_images_may_come_from_a_mirror(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", JSON_WITH_COMMENTS, ids=lambda path: path.name)
-def test_editor_files_are_json_with_comments(path: Path) -> None:
+def test_editor_files_are_json_with_comments(path):
     assert read_json_with_comments(path)
 
 
@@ -192,14 +176,14 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("workspace").Workspace(ROOT, {"PATH": os.defpath}, file)
 
 
-def test_f5_starts_the_pipeline_and_asks_nothing(workspace: Any) -> None:
+def test_f5_starts_the_pipeline_and_asks_nothing(workspace):
     first = next(iter(workspace.configurations.values()))
     assert (first["type"], first["module"], first["args"]) == ("debugpy", "starterkit", ["run"])
     assert "${input:" not in json.dumps(first)
     assert not any("order" in one.get("presentation", {}) for one in workspace.configurations.values())
 
 
-def test_all_that_a_configuration_names_is_there(workspace: Any) -> None:
+def test_all_that_a_configuration_names_is_there(workspace):
     for name in workspace.configurations:
         configuration = workspace.configuration(name)  # raises where a variable or an input is unknown
         assert Path(configuration.get("cwd", ROOT)).is_dir()
@@ -209,7 +193,7 @@ def test_all_that_a_configuration_names_is_there(workspace: Any) -> None:
         assert set(compound["configurations"]) <= workspace.configurations.keys()
 
 
-def test_an_unknown_word_of_the_editors_is_told(workspace: Any) -> None:
+def test_an_unknown_word_of_the_editors_is_told(workspace):
     for word, said in {
         "${workspace}": "no variable 'workspace'",
         "${input:port}": "no input 'port'",
@@ -221,7 +205,7 @@ def test_an_unknown_word_of_the_editors_is_told(workspace: Any) -> None:
         workspace.task("build")
 
 
-def test_each_task_is_a_target_of_the_makefile(workspace: Any) -> None:
+def test_each_task_is_a_target_of_the_makefile(workspace):
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     for label in workspace.tasks:
         make, target, *_ = workspace.task(label)["command"].split()
@@ -229,40 +213,35 @@ def test_each_task_is_a_target_of_the_makefile(workspace: Any) -> None:
         assert target in targets
 
 
-def test_the_stages_to_choose_from_are_all_there_are() -> None:
+def test_the_editor_offers_all_stages_and_is_told_no_place_of_the_environment():
     (asked,) = [one for one in read_json_with_comments(LAUNCH)["inputs"] if one["id"] == "stage"]
     assert asked["options"] == [*Stage]
-
-
-def test_the_editor_is_told_no_place_of_the_environment() -> None:
     # The dev container's lies elsewhere, and a setting of the workspace would override the container's own.
     for name in ("launch.json", "tasks.json", "settings.json"):
         assert ".venv/bin" not in (ROOT / ".vscode" / name).read_text("utf-8")
     assert "python.defaultInterpreterPath" not in read_json_with_comments(ROOT / ".vscode" / "settings.json")
 
 
-def test_every_configuration_names_the_python_that_its_task_makes() -> None:
-    """VS Code chooses its own before the task has run."""
+def test_every_configuration_names_the_python_that_its_task_makes(workspace):
+    """VS Code chooses its own before the task has run; nobody is offered to debug without the environment."""
     launched = [one for one in read_json_with_comments(LAUNCH)["configurations"] if one["request"] == "launch"]
     windows = {"python": r"${workspaceFolder}\.venv\Scripts\python.exe"}
     for one in launched:
         assert (one["python"], one["windows"]) == ("${workspaceFolder}/tools/python", windows), one["name"]
         assert one["preLaunchTask"] == "environment"
     assert os.access(ROOT / "tools" / "python", os.X_OK)
-
-
-def test_nobody_is_offered_to_debug_without_the_environment(workspace: Any) -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert read_json_with_comments(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
     assert workspace.task("environment")["presentation"]["reveal"] == "always"
 
 
-def test_the_editor_finds_no_second_environment(workspace: Any) -> None:
+def test_the_editor_finds_no_second_environment(workspace):
     """It would take the first by name, such as the `.uv` that an old clone still has: delete that."""
     found = import_module("workspace").environments(ROOT)
     assert [folder.name for folder in found if folder != Path(sys.prefix)] == []
 
 
-def test_the_editor_chooses_as_its_extension_does(workspace: Any, tmp_path: Path) -> None:
+def test_the_editor_chooses_as_its_extension_does(workspace, tmp_path):
     """The newest Python first, then by name; not what lies deeper than two levels."""
     for place, version in {".venv": "3.11.2", ".uv": "3.11.2", "b/new": "3.13.1", "a/b/deep": "3.14.0"}.items():
         (tmp_path / place).mkdir(parents=True)
@@ -273,25 +252,21 @@ def test_the_editor_chooses_as_its_extension_does(workspace: Any, tmp_path: Path
     assert workspace.chosen == str(tmp_path / ".uv/bin/python")
 
 
-def test_the_stage_files_are_wired_to_their_schema() -> None:
+def test_the_stage_files_are_wired_to_their_schema():
     schemas = read_json_with_comments(ROOT / ".vscode" / "settings.json")["yaml.schemas"]
     ((schema, files),) = schemas.items()
     assert (ROOT / schema).is_file()
     assert {path.stem for path in ROOT.glob(files)} == {"base", "local", "dev", "test", "staging", "prod"}
 
 
-def test_every_entry_point_of_the_project_is_a_command() -> None:
+def test_every_entry_point_of_the_project_is_a_command():
     entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
     for name, entry in entries.items():
         step = "run" if name == "main" else name
         assert entry["command"].endswith(f"python -m starterkit {step}")
 
 
-def test_notebooks_hold_no_output() -> None:
+def test_notebooks_hold_no_output():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
-
-
-def test_ci_can_be_run() -> None:
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)

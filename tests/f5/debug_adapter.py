@@ -88,6 +88,10 @@ class Connection:
             answer.set_exception(EOFError("the adapter is gone"))
 
 
+class Stopped(AssertionError):
+    """At an exception that nobody catches, where a person is stopped too."""
+
+
 class Debugger:
     """One configuration, from F5 to its end, with the processes that it starts.
 
@@ -106,7 +110,7 @@ class Debugger:
         self.printed = ""  # in the debug console
         self._exit: Future[int] = Future()
         self._started: Future[Json] = Future()  # answered when the breakpoints are set
-        self._stops: Queue[tuple[Connection, Json] | str] = Queue()
+        self._stops: Queue[tuple[Connection, Json] | int | BaseException] = Queue()
         self._breakpoints, self._open_terminal = list(breakpoints), open_terminal
         self._connections: list[Connection] = []
         self._adapter: subprocess.Popen[bytes] | None = None
@@ -126,7 +130,9 @@ class Debugger:
     def locals_at_stop(self) -> dict[str, str]:
         """Wait for a breakpoint, read the local variables there, take all breakpoints away and go on."""
         stop = self._stops.get(timeout=SECONDS)
-        assert isinstance(stop, tuple), f"no breakpoint was hit: {stop}\n{self.text}"
+        if isinstance(stop, Stopped):
+            raise stop
+        assert isinstance(stop, tuple), f"no breakpoint was hit, and it ended with {stop}\n{self.text}"
         connection, event = stop
         thread = {"threadId": event["threadId"]}
         frame = connection.ask("stackTrace", thread | {"levels": 1}).result(SECONDS)["stackFrames"][0]
@@ -224,14 +230,13 @@ class Debugger:
             self._end(body["exitCode"])
 
     def _end_at_exception(self, connection: Connection, stop: Json) -> None:
-        """Nothing of the kit's may stop a person in the editor where they set no breakpoint."""
         frames = connection.ask("stackTrace", {"threadId": stop["threadId"]}).result(SECONDS)["stackFrames"]
         places = [f"{one.get('source', {}).get('path')}:{one['line']} {one['name']}" for one in reversed(frames)]
         what = f"stopped at {stop.get('description')}: {stop.get('text')}"
-        self._end(AssertionError("\n".join([what, *places, self.text])))
+        self._end(Stopped("\n".join([what, *places, self.text])))
 
     def _end(self, outcome: int | BaseException) -> None:
-        self._stops.put(f"it ended with {outcome}")
+        self._stops.put(outcome)
         self._exit.set_exception(outcome) if isinstance(outcome, BaseException) else self._exit.set_result(outcome)
 
     def _variables(self, connection: Connection, scope: Json) -> dict[str, str]:

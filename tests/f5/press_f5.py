@@ -10,13 +10,14 @@ import re
 import socket
 import subprocess
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from debug_adapter import SECONDS, Breakpoint, Debugger
+from debug_adapter import SECONDS, Breakpoint, Debugger, Stopped
 from editor import Editor, answers, example_of
 from terminal import Terminal
 from workspace import Workspace, environments
@@ -99,7 +100,23 @@ def servers_for(editor: Editor, name: str) -> list[str]:
 
 @pytest.mark.usefixtures("champion")
 @pytest.mark.parametrize("name", OPEN.configurations)
-def test_configuration(editor: Editor, name: str) -> None:
+def test_configuration(root: Path, environ: dict[str, str], name: str) -> None:
+    """A second try tells: with much beside it, debugpy 1.8.22 has stopped at a set that changed under an iteration."""
+    for last in (False, True):
+        editor = Editor(Workspace(root, environ, root / PROBLEM))
+        try:
+            press(editor, name)
+        except Stopped as stop:
+            if last:
+                raise
+            warnings.warn(str(stop), stacklevel=1)
+        else:
+            return
+        finally:
+            editor.close()
+
+
+def press(editor: Editor, name: str) -> None:
     if editor.workspace.configurations[name]["request"] == "attach":
         attach(editor, name)
         return

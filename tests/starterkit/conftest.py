@@ -61,6 +61,11 @@ def copy_repository(destination: Path, store: Path | None = None) -> Path:
 
 
 @pytest.fixture(scope="session")
+def copied() -> Callable[..., Path]:
+    return copy_repository
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them. Making one takes over a second, copying none."""
     root = copy_repository(tmp_path_factory.mktemp("store") / "made")
@@ -140,27 +145,30 @@ class MlflowServer:
 
 
 @pytest.fixture
-def server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
-    """A server that runs, ended after the test."""
-    (tmp_path / "server.db").write_bytes(empty_store.read_bytes())
-    made = MlflowServer(tmp_path)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.end()
+def new_server(empty_store: Path) -> Iterator[Callable[[Path], MlflowServer]]:
+    """Starts a server in a folder. All are ended after the test."""
+    made: list[MlflowServer] = []
+
+    def start(folder: Path) -> MlflowServer:
+        folder.mkdir(exist_ok=True)
+        (folder / "server.db").write_bytes(empty_store.read_bytes())
+        made.append(MlflowServer(folder))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.end()
 
 
-LINEAGE = Lineage(
-    stage="local",
-    run="0123",
-    commit="abc",
-    dirty=False,
-    lock_digest="lock",
-    data_source="data",
-    data_digest="digest",
-    holdout_digest="holdout",
-)
+@pytest.fixture
+def server(tmp_path: Path, new_server: Callable[[Path], MlflowServer]) -> MlflowServer:
+    return new_server(tmp_path)
+
+
+PRIVATE = "sqlite:///private.db"
+NAMES = ("commit", "lock_digest", "data_digest", "holdout_digest")
+LINEAGE = Lineage(**dict.fromkeys(NAMES, "x"), stage="local", run="0123", dirty=False, data_source=PRIVATE)
 
 
 @dataclass(frozen=True)
@@ -194,24 +202,34 @@ class Sample:
 
 
 @pytest.fixture(scope="session")
+def sample_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]:
+    """Makes a sample of a table, which is written as CSV and as Parquet."""
+
+    def make(table: pd.DataFrame, schema: type[pa.DataFrameModel], task: str, metric: str) -> Sample:
+        root = tmp_path_factory.mktemp(schema.__name__)
+        table.to_csv(root / "table.csv", index=False)
+        table.to_parquet(root / "table.parquet")
+        return Sample(root, "table.csv", schema, task, metric)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def diabetes() -> Sample:
     """Regression, ten numbers."""
     return Sample(REPOSITORY, "data/diabetes.csv", Patients, "regression", "rmse")
 
 
 @pytest.fixture(scope="session")
-def breast_cancer(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """Classification with two texts as labels, thirty numbers, as CSV and as Parquet."""
-    loaded = load_breast_cancer(as_frame=True)
-    return _measurements(tmp_path_factory.mktemp("breast"), loaded, ("malignant", "benign"))
+def breast_cancer(sample_of: Callable[..., Sample]) -> Sample:
+    """Classification with two texts as labels, thirty numbers."""
+    return _measurements(sample_of, load_breast_cancer(as_frame=True), ("malignant", "benign"))
 
 
 @pytest.fixture(scope="session")
-def iris(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+def iris(sample_of: Callable[..., Sample]) -> Sample:
     """Classification with three classes, four numbers."""
-    return _measurements(
-        tmp_path_factory.mktemp("iris"), load_iris(as_frame=True), ("setosa", "versicolor", "virginica")
-    )
+    return _measurements(sample_of, load_iris(as_frame=True), ("setosa", "versicolor", "virginica"))
 
 
 class Visits(pa.DataFrameModel):
@@ -228,8 +246,8 @@ class Visits(pa.DataFrameModel):
 
 
 @pytest.fixture(scope="session")
-def visits(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    """Regression over texts, booleans and numbers with missing values, as CSV and as Parquet. Ids are 000 to 399."""
+def visits(sample_of: Callable[..., Sample]) -> Sample:
+    """Regression over texts, booleans and numbers with missing values. Ids are 000 to 399."""
     random = np.random.default_rng(0)
     count = 400
     table = pd.DataFrame(
@@ -246,20 +264,15 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     table["cost"] = table.income * 2 + table.children * 10 + (table.city == "Bonn") * 50 + table.smoker * 30
     for name, dtype in (("ward", "str"), ("smoker", "boolean"), ("children", "Int64"), ("income", "float64")):
         table[name] = table[name].astype(dtype).where(random.random(count) > 0.1)
-    root = tmp_path_factory.mktemp("visits")
-    table.to_csv(root / "table.csv", index=False)
-    table.to_parquet(root / "table.parquet")
-    return Sample(root, "table.csv", Visits, "regression", "rmse")
+    return sample_of(table, Visits, "regression", "rmse")
 
 
-def _measurements(root: Path, loaded: Any, labels: tuple[str, ...]) -> Sample:
+def _measurements(sample_of: Callable[..., Sample], loaded: Any, labels: tuple[str, ...]) -> Sample:
     numbers = loaded.data.rename(columns=lambda name: name.removesuffix(" (cm)").replace(" ", "_"))
     table = numbers.assign(record=[f"T{row:04}" for row in range(len(numbers))])
     table["diagnosis"] = np.array(labels)[loaded.target]
-    table.to_csv(root / "table.csv", index=False)
-    table.to_parquet(root / "table.parquet")
     fields: dict[str, Any] = {name: feature(sensitivity="plain", ge=0) for name in numbers}
     fields |= {"record": identifier(), "diagnosis": target(isin=list(labels))}
     types = {**dict.fromkeys(numbers, float), "record": str, "diagnosis": str}
     schema = type("Measurements", (pa.DataFrameModel,), {**fields, "__annotations__": types})
-    return Sample(root, "table.csv", schema, "classification", "roc_auc")
+    return sample_of(table, schema, "classification", "roc_auc")

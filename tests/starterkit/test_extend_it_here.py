@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
 from starterkit.data.reader import DatasetReader
+from starterkit.errors import ExportError, ProblemError
 from starterkit.pipeline import Pipeline
 from starterkit.settings import Settings, load_settings
 from starterkit.training.export.families import ENTRY_POINTS, families
@@ -36,15 +37,16 @@ def run(section: str) -> dict[str, Any]:
     return names
 
 
-def test_a_metric_and_a_check_reach_a_champion(settings: Settings) -> None:
+def test_a_metric_and_a_check_judge_a_version(after_a_run: Settings) -> None:
     metric, check = run("A metric"), run("A check of the gate")
     limits = yaml.safe_load(block("A metric", "yaml"))["gate"]["limits"]
-    base = settings.root / "config" / "base.yaml"
+    base = after_a_run.root / "config" / "base.yaml"
     told = yaml.safe_load(base.read_text())
     told["gate"]["limits"] |= limits
     base.write_text(yaml.safe_dump(told))
     extended = replace(problem, metric=metric["METRIC"], metrics=metric["METRICS"], checks=check["CHECKS"])
-    decision = Pipeline(extended, load_settings(settings.root, {})).run().promotion.decision
+    pipeline = Pipeline(extended, load_settings(after_a_run.root, {}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
     assert decision.passed
     found = {verdict.check: verdict for verdict in decision.verdicts}
     assert found["limit cost"].limit == 80
@@ -64,20 +66,41 @@ def test_a_source_of_another_shape_joins_the_table(settings: Settings, monkeypat
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The family's block as an installed module with the entry point of the page."""
-    site, named = tmp_path / "site", tomllib.loads(block("An estimator family", "toml"))
-    ((key, value),) = named["project"]["entry-points"][ENTRY_POINTS].items()
-    (site / "ours-1.dist-info").mkdir(parents=True)
-    (site / f"{value.partition(':')[0]}.py").write_text(block("An estimator family"))
-    (site / "ours-1.dist-info" / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{key} = {value}\n")
-    (site / "ours-1.dist-info" / "METADATA").write_text("Name: ours\nVersion: 1\n")
-    monkeypatch.syspath_prepend(site)
-    families.cache_clear()
-    yield __import__(value.partition(":")[0])
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Installs the family's block as a module of some name, with the entry point of the page; some words are others."""
+    project = tomllib.loads(block("An estimator family", "toml"))["project"]
+    ((key, value),) = project["entry-points"][ENTRY_POINTS].items()
+    site, named = tmp_path / "site", value.partition(":")[0]
+
+    def install(name: str, old: str = "", new: str = "") -> Any:
+        info = site / f"{name}-1.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{name}.py").write_text(block("An estimator family").replace(old, new))
+        entry = f"[{ENTRY_POINTS}]\n{key} = {value.replace(named, name)}\n"
+        (info / "entry_points.txt").write_text(entry)
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: 1\n")
+        monkeypatch.syspath_prepend(site)
+        families.cache_clear()
+        return __import__(name)
+
+    yield install
     families.cache_clear()
 
 
 def test_a_family_is_exported_and_proven(diabetes: Any, installed: Any, tmp_path: Path) -> None:
-    exported, _ = diabetes.export(make_pipeline(StandardScaler(), installed.Network()), tmp_path / "exported")
+    network = installed("our_families").Network()
+    exported, _ = diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-12
+
+
+def test_a_family_whose_nodes_are_wrong_is_refused(diabetes: Any, installed: Any, tmp_path: Path) -> None:
+    network = installed("wrong_families", "second_[:, None]", "second_[:, None] * 1.1").Network()
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
+
+
+def test_a_family_that_is_not_there_is_named(installed: Any) -> None:
+    installed("other_families", "class Networks(", "class Others(")
+    said = r"family 'networks' \(other_families:Networks\) cannot be loaded: .*Networks"
+    with pytest.raises(ProblemError, match=said):
+        families()

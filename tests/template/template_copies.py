@@ -72,7 +72,7 @@ def made(oldest: Folder, place: Path) -> Folder:
     return Folder(place)
 
 
-def test_it_runs_and_passes_its_own_tests_at_once(repository: Folder, turn: Turn, timed: Timed) -> None:
+def test_it_runs_and_passes_its_own_tests_at_once(repository, turn, timed):
     with timed("make new"):
         project = turn.take(lambda place: repository.copy("all parts", place))
     model = f"local.{COMBINATIONS['all parts'][0].replace('_', '-')}"
@@ -84,9 +84,7 @@ def test_it_runs_and_passes_its_own_tests_at_once(repository: Folder, turn: Turn
     assert not (project.root / ".git" / "shallow").exists()
 
 
-def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(
-    repository: Folder, turn: Turn, timed: Timed, tmp_path: Path
-) -> None:
+def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(repository, turn, timed, tmp_path):
     """In a copy without containers, whose name comes behind the kit's."""
     from sklearn.datasets import load_breast_cancer  # here, for the other worker does without
 
@@ -128,9 +126,7 @@ def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(
     assert ('"default": "dev"' in launch, '"default": "data/breast-cancer.csv"' in launch) == (True, True)
 
 
-def test_without_any_part_it_passes_its_own_tests(
-    repository: Folder, turn: Turn, timed: Timed, request: pytest.FixtureRequest
-) -> None:
+def test_without_any_part_it_passes_its_own_tests(repository, turn, timed, request):
     combinations = ["no containers", "no parts"] if request.config.getoption("--whole") else ["no parts"]
     for combination in combinations:
         project = turn.take(lambda place, chosen=combination: repository.copy(chosen, place))
@@ -141,9 +137,7 @@ def test_without_any_part_it_passes_its_own_tests(
         assert project.changes == ""
 
 
-def test_a_project_of_the_oldest_version_takes_todays(
-    repository: Folder, turn: Turn, timed: Timed, tmp_path: Path
-) -> None:
+def test_a_project_of_the_oldest_version_takes_todays(repository, turn, timed, tmp_path):
     """The changelog names that version by its commit. What comes of the update passes its own tests."""
     named = re.search(r"from commit ([0-9a-f]{7,40})", (REPOSITORY / "CHANGELOG.md").read_text("utf-8"))
     assert named
@@ -164,9 +158,7 @@ def test_a_project_of_the_oldest_version_takes_todays(
         project.make("test")
 
 
-def test_a_project_from_before_the_move_passes_its_own_tests_with_todays_kit(
-    before_the_move: Callable[[Path], Folder], turn: Turn, timed: Timed, request: pytest.FixtureRequest
-) -> None:
+def test_a_project_from_before_the_move_passes_its_own_tests_with_todays_kit(before_the_move, turn, timed, request):
     """Its own tests are of then. What the update makes of its files, template_whole.py looks at."""
     if not request.config.getoption("--whole"):
         pytest.skip("not run: ARGS=--whole asks for it")

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from workshop import Folder
 
 GATE, OLD, NEW = "src/starterkit/gate.py", "src/starterkit/old.py", "src/starterkit/new.py"
+MINE, OWN = "src/starterkit/mine.py", "src/churn/mine.py"
 
 
 def conflicts(project: Folder) -> list[str]:
@@ -23,10 +23,29 @@ def take(project: Folder, template: Folder, *, commit: bool = True) -> str:
     return told.said
 
 
+Change = Callable[[Folder], object]
+
+
+def edit(path: str, old: str, new: str) -> Change:
+    return lambda folder: folder.edit(path, old, new)
+
+
+def write(path: str, text: str) -> Change:
+    return lambda folder: folder.write(path, text)
+
+
+def move(path: str) -> Change:
+    return lambda folder: folder.git("mv", OLD, path)
+
+
+def remove(folder: Folder) -> None:
+    (folder.root / OLD).unlink()
+
+
 # --- a kit file
 
 
-def test_what_the_template_changed_arrives_and_is_not_committed(template: Folder, project: Folder) -> None:
+def test_what_the_template_changed_arrives_and_is_not_committed(template, project):
     template.edit(GATE, "line 3\n", "line three of example_project\n")
     template.write("src/starterkit/added.py", "from example_project import problem\n")
     (template.root / "tools/run.sh").chmod(0o644)
@@ -41,17 +60,53 @@ def test_what_the_template_changed_arrives_and_is_not_committed(template: Folder
     assert project.changes == ""
 
 
-def test_edits_of_both_sides_at_different_places_merge(template: Folder, project: Folder) -> None:
-    project.edit(GATE, "line 25\n", "line twenty-five\n")
+@pytest.mark.parametrize(
+    ("mine", "theirs", "place"),
+    [
+        (edit(GATE, "line 25\n", "mine\n"), [edit(GATE, "line 3\n", "theirs\n")], GATE),
+        (edit(OLD, "old 25\n", "mine\n"), [move(NEW), edit(NEW, "old 3\n", "theirs\n")], NEW),
+        (move(MINE), [edit(OLD, "old 3\n", "theirs\n")], MINE),
+    ],
+    ids=["one file", "an edit follows a rename", "a rename meets an edit"],
+)
+def test_what_both_sides_changed_is_merged(template, project, mine, theirs, place):
+    project.git("config", "merge.renames", "false")  # a setting of one's own does not change what is promised
+    mine(project)
     project.commit()
-    template.edit(GATE, "line 3\n", "line three\n")
-    take(project, template)
-    text = project.read(GATE)
-    assert "line three\n" in text
-    assert "line twenty-five\n" in text
+    for change in theirs:
+        change(template)
+    assert "You deleted" not in take(project, template)
+    assert "theirs\n" in project.read(place)
+    assert ("mine\n" in project.read(place)) == (place != MINE)
+    assert (project.root / OLD).exists() == (place == GATE)
 
 
-def test_edits_of_both_sides_at_one_place_conflict_with_markers(template: Folder, project: Folder) -> None:
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said", "kept"),
+    [
+        (move(MINE), move(NEW), "CONFLICT (rename/rename)", {MINE: "old 3\n"}),
+        (edit(OLD, "old 3\n", "mine\n"), remove, f"{OLD} deleted in the template's and modified in", {OLD: "mine\n"}),
+        (remove, edit(OLD, "old 3\n", "theirs\n"), f"{OLD} deleted in HEAD and modified in the template's", {}),
+        (write(NEW, "mine\n"), write(NEW, "theirs\n"), NEW, {NEW: "mine\n"}),
+        # No edit follows a file of the kit into the project's own folder.
+        (move(OWN), edit(OLD, "old 3\n", "theirs\n"), f"{OLD} deleted in HEAD", {OWN: "old 3\n"}),
+    ],
+)
+def test_what_cannot_be_merged_is_a_conflict(template, project, mine, theirs, said, kept):
+    mine(project)
+    project.commit()
+    theirs(template)
+    template.commit()
+    told = project.update()
+    assert told.code == 1
+    assert "CONFLICT" in told.said
+    assert said in told.said
+    assert all(text in project.read(path) for path, text in kept.items())
+    project.git("reset", "--hard")
+    assert project.changes == ""
+
+
+def test_edits_of_both_sides_at_one_place_conflict_with_markers(template, project):
     project.edit(GATE, "line 3\n", "line mine\n")
     project.commit()
     template.edit(GATE, "line 3\n", "line three\n")
@@ -68,7 +123,7 @@ def test_edits_of_both_sides_at_one_place_conflict_with_markers(template: Folder
     assert "there are changes" in again.said
 
 
-def test_one_command_undoes_a_conflict_and_a_merge(template: Folder, project: Folder) -> None:
+def test_one_command_undoes_a_conflict_and_a_merge(template, project):
     project.edit(GATE, "line 3\n", "line mine\n")
     project.commit()
     template.edit(GATE, "line 3\n", "line three\n")
@@ -90,95 +145,22 @@ def test_one_command_undoes_a_conflict_and_a_merge(template: Folder, project: Fo
     assert "line three" in project.read(GATE)
 
 
-def test_an_edit_follows_the_templates_rename(template: Folder, project: Folder) -> None:
-    project.edit(OLD, "old 25\n", "old mine\n")
+def test_what_is_deleted_stays_so_and_is_told(template, project):
+    remove(project)
     project.commit()
-    template.git("mv", OLD, NEW)
-    template.edit(NEW, "old 3\n", "old three\n")
-    take(project, template)
-    assert not (project.root / OLD).exists()
-    assert "old three\n" in project.read(NEW)
-    assert "old mine\n" in project.read(NEW)
-
-
-def test_the_templates_edit_follows_the_projects_rename(template: Folder, project: Folder) -> None:
-    project.git("config", "merge.renames", "false")  # a setting of one's own does not change what is promised
-    project.git("mv", OLD, "src/starterkit/mine.py")
-    project.commit()
-    template.edit(OLD, "old 3\n", "old three\n")
-    said = take(project, template)
-    assert "old three\n" in project.read("src/starterkit/mine.py")
-    assert not (project.root / OLD).exists()
-    assert "You deleted" not in said
-
-
-def test_two_names_for_one_file_are_a_conflict(template: Folder, project: Folder) -> None:
-    project.git("mv", OLD, "src/starterkit/mine.py")
-    project.commit()
-    template.git("mv", OLD, NEW)
-    template.commit()
-    told = project.update()
-    assert told.code == 1
-    assert "CONFLICT (rename/rename)" in told.said
-    project.git("reset", "--hard")
-    assert project.changes == ""
-
-
-def test_the_templates_deletion_meets_an_edit_as_a_conflict(template: Folder, project: Folder) -> None:
-    project.edit(OLD, "old 3\n", "old mine\n")
-    project.commit()
-    (template.root / OLD).unlink()
-    template.commit()
-    told = project.update()
-    assert told.code == 1
-    assert f"CONFLICT (modify/delete): {OLD} deleted in the template's and modified in HEAD" in told.said
-    assert "old mine\n" in project.read(OLD)
-
-
-def test_the_templates_edit_meets_a_deletion_as_a_conflict(template: Folder, project: Folder) -> None:
-    (project.root / OLD).unlink()
-    project.commit()
-    template.edit(OLD, "old 3\n", "old three\n")
-    template.commit()
-    told = project.update()
-    assert told.code == 1
-    assert f"CONFLICT (modify/delete): {OLD} deleted in HEAD and modified in the template's" in told.said
-
-
-def test_what_both_deleted_is_no_conflict_and_what_only_the_template_had_goes(
-    template: Folder, project: Folder
-) -> None:
-    (project.root / OLD).unlink()
-    project.commit()
-    for path in (OLD, GATE):
+    template.edit(GATE, "line 3\n", "line three\n")
+    assert f"You deleted these, and they stay deleted: {OLD}" in take(project, template)
+    project.git("commit", "-q", "-m", "Update")
+    for path in (OLD, GATE):  # what both deleted is no conflict, and what only the template had goes
         (template.root / path).unlink()
     take(project, template)
     assert not {OLD, GATE} & {*project.files}
 
 
-def test_a_deleted_file_stays_deleted_and_is_told(template: Folder, project: Folder) -> None:
-    (project.root / OLD).unlink()
-    project.commit()
-    template.edit(GATE, "line 3\n", "line three\n")
-    said = take(project, template)
-    assert f"You deleted these, and they stay deleted: {OLD}" in said
-    assert OLD not in project.files
-
-
-def test_one_path_added_on_both_sides_is_a_conflict(template: Folder, project: Folder) -> None:
-    project.write(NEW, "mine\n")
-    project.commit()
-    template.write(NEW, "the template's\n")
-    template.commit()
-    told = project.update()
-    assert told.code == 1
-    assert conflicts(project) == [NEW]
-
-
 # --- what is the project's own
 
 
-def test_the_projects_own_folders_are_never_touched(template: Folder, project: Folder) -> None:
+def test_the_projects_own_folders_are_never_touched(template, project):
     own = ["src/churn/problem.py", "config/base.yaml", "data/table.csv", "tests/churn/test_it.py", "README.md"]
     project.edit("src/churn/problem.py", "Problem\n", "Problem, feature\n")
     project.commit()
@@ -197,19 +179,7 @@ def test_the_projects_own_folders_are_never_touched(template: Folder, project: F
     assert "+other\n" in project.git(*told.partition("git ")[2].split())
 
 
-def test_no_edit_follows_a_kit_file_into_the_projects_own_folder(template: Folder, project: Folder) -> None:
-    project.git("mv", OLD, "src/churn/mine.py")
-    project.commit()
-    before = project.read("src/churn/mine.py")
-    template.edit(OLD, "old 3\n", "old three\n")
-    template.commit()
-    told = project.update()
-    assert told.code == 1
-    assert f"CONFLICT (modify/delete): {OLD} deleted in HEAD" in told.said
-    assert project.read("src/churn/mine.py") == before
-
-
-def test_the_projects_version_and_the_templates_are_two(template: Folder, project: Folder) -> None:
+def test_the_projects_version_and_the_templates_are_two(template, project):
     project.edit("pyproject.toml", 'version = "0.1.0"', 'version = "3.2.1"')
     project.commit()
     template.edit("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"')
@@ -220,7 +190,7 @@ def test_the_projects_version_and_the_templates_are_two(template: Folder, projec
 
 
 @pytest.mark.parametrize("name", ["default", "churn-2"])
-def test_the_problems_name_is_the_projects(name: str, template: Folder, made: Callable[..., Folder]) -> None:
+def test_the_problems_name_is_the_projects(name, template, made):
     """``default`` is what projects had before the entry point's name was the problem's."""
     template.edit("pyproject.toml", "diabetes =", "default =")
     template.edit("tools/template/parts.toml", "'^diabetes = ", "'^nothing = ")
@@ -235,7 +205,7 @@ def test_the_problems_name_is_the_projects(name: str, template: Folder, made: Ca
     assert f'\n{name} = "churn:problem"\n' in project.read("pyproject.toml")
 
 
-def test_parts_that_were_left_out_stay_out(template: Folder, made: Callable[..., Folder]) -> None:
+def test_parts_that_were_left_out_stay_out(template, made):
     project = made(without="stack")
     template.write("docs/stack-more.md", "more\n")
     template.edit("docs/stack.md", "The stack", "The whole stack")
@@ -250,19 +220,17 @@ def test_parts_that_were_left_out_stay_out(template: Folder, made: Callable[...,
 # --- before it begins
 
 
-def test_changes_that_are_not_committed_are_refused(template: Folder, project: Folder) -> None:
+def test_changes_that_are_not_committed_are_refused(template, project):
     template.edit(GATE, "line 3\n", "line three\n")
     template.commit()
     for path, content in ((GATE, "mine\n"), ("notes.txt", "git does not track this\n")):
         project.write(path, content)
-        told = project.update()
-        assert (told.code, told.said.count("\n")) == (2, 1)
-        assert "git stash -u" in told.said
+        project.update().require_refusal("git stash -u")
         assert project.read(path) == content
         project.git("stash", "-u", "-q")
 
 
-def test_a_dry_run_shows_the_diff_and_changes_nothing(template: Folder, project: Folder) -> None:
+def test_a_dry_run_shows_the_diff_and_changes_nothing(template, project):
     template.edit(GATE, "line 3\n", "line three of example_project\n")
     template.commit()
     project.write("notes.txt", "a dry run minds no changes\n")
@@ -272,7 +240,7 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(template: Folder, project:
     assert project.changes == "?? notes.txt"
 
 
-def test_the_changelogs_entries_and_steps_come_first(template: Folder, project: Folder) -> None:
+def test_the_changelogs_entries_and_steps_come_first(template, project):
     template.write(
         "CHANGELOG.md",
         "# Changelog\n\n## [Unreleased]\n\n## [0.2.0]\n\n### To do after an update\n\n- Run `make lock`.\n\n"
@@ -286,33 +254,26 @@ def test_the_changelogs_entries_and_steps_come_first(template: Folder, project: 
     assert said.index("make lock") < said.index("Merged.")
 
 
-def test_nothing_new_is_said(template: Folder, project: Folder) -> None:
+def test_nothing_new_and_a_folder_that_is_no_project_are_told(template, project):
     told = project.update()
     assert (told.code, told.said.count("\n")) == (0, 1)
     assert told.said.startswith("Nothing new: this is the template's 0.1.0")
     assert project.changes == ""
+    template.update().require_refusal("no .starterkit.json at a repository's root here")
 
 
-def test_a_folder_that_is_no_project_is_told(template: Folder) -> None:
-    told = template.update()
-    assert (told.code, told.said.count("\n")) == (2, 1)
-    assert "no .starterkit.json at a repository's root here" in told.said
-
-
-def test_a_project_within_another_repository_is_told(template: Folder, project: Folder) -> None:
+def test_a_project_within_another_repository_is_told(template, project):
     template.edit(GATE, "line 3\n", "line three\n")
     template.commit()
     (project.root / ".git").rename(project.root / "elsewhere")
     Folder(project.root.parent).git("init", "-q")
-    told = project.update()
-    assert (told.code, told.said.count("\n")) == (2, 1)
-    assert "at a repository's root" in told.said
+    project.update().require_refusal("at a repository's root")
 
 
 # --- where the two versions come from
 
 
-def test_one_update_after_the_other(template: Folder, project: Folder) -> None:
+def test_one_update_after_the_other(template, project):
     project.edit(GATE, "line 25\n", "line mine\n")
     project.commit()
     for old, new in (("line 3\n", "line three\n"), ("line three\n", "line drei\n"), ("line 10\n", "line ten\n")):
@@ -325,7 +286,7 @@ def test_one_update_after_the_other(template: Folder, project: Folder) -> None:
     assert "line mine\n" in text
 
 
-def test_an_uncommitted_template_is_a_source_and_a_base(template: Folder, made: Callable[..., Folder]) -> None:
+def test_an_uncommitted_template_is_a_source_and_a_base(template, made):
     template.edit(GATE, "line 3\n", "line draft\n")
     project = made()
     template.edit(GATE, "line draft\n", "line draft two\n")
@@ -343,9 +304,7 @@ def test_an_uncommitted_template_is_a_source_and_a_base(template: Folder, made: 
     assert "line 25\n" in text
 
 
-def test_a_clone_of_the_project_finds_the_base_in_the_template(
-    template: Folder, project: Folder, tmp_path: Path
-) -> None:
+def test_a_clone_of_the_project_finds_the_base_in_the_template(template, project, tmp_path):
     project.edit(GATE, "line 25\n", "line mine\n")
     project.commit()
     clone = Folder(tmp_path / "clone")
@@ -356,20 +315,18 @@ def test_a_clone_of_the_project_finds_the_base_in_the_template(
     assert "line three\n" in clone.read(GATE)
 
 
-def test_a_base_that_is_nowhere_is_told(template: Folder, made: Callable[..., Folder], tmp_path: Path) -> None:
+def test_a_base_that_is_nowhere_is_told(template, made, tmp_path):
     template.edit(GATE, "line 3\n", "line draft\n")
     clone = Folder(tmp_path / "clone")
     template.git("clone", "-q", f"file://{made().root}", str(clone.root))
     template.git("checkout", "-q", ".")
     template.git("gc", "-q", "--prune=now")
-    told = clone.update()
-    assert (told.code, told.said.count("\n")) == (2, 1)
-    assert "lacks the version of this project" in told.said
+    clone.update().require_refusal("lacks the version of this project")
     assert clone.changes == ""
 
 
 @pytest.mark.parametrize("form", ["file://{}", "{}", "relative"])
-def test_the_source_may_be_an_address(template: Folder, project: Folder, tmp_path: Path, form: str) -> None:
+def test_the_source_may_be_an_address(template, project, tmp_path, form):
     bare = tmp_path / "bäre.git"
     template.edit(GATE, "line 3\n", "line three\n")
     template.commit()
@@ -381,7 +338,7 @@ def test_the_source_may_be_an_address(template: Folder, project: Folder, tmp_pat
     assert json.loads(project.read(".starterkit.json"))["template"] == source
 
 
-def test_an_address_is_recorded_and_told_without_its_secrets(template: Folder, project: Folder) -> None:
+def test_an_address_is_recorded_and_told_without_its_secrets(template, project):
     address = "https://someone:s3cret@example.org/kit.git"
     project.git("config", "--global", f"url.file://{template.root}.insteadOf", address)
     template.edit(GATE, "line 3\n", "line three\n")
@@ -395,20 +352,18 @@ def test_an_address_is_recorded_and_told_without_its_secrets(template: Folder, p
     assert "s3cret" not in told.said
 
 
-def test_what_is_no_template_is_told(project: Folder, tmp_path: Path) -> None:
+def test_what_is_no_template_is_told(project, tmp_path):
     other = Folder(tmp_path / "other")
     other.root.mkdir()
     other.git("init", "-q")
     other.write("a.txt", "a")
     other.commit()
-    told = project.update(other.root)
-    assert (told.code, told.said.count("\n")) == (2, 1)
-    assert "is no template, or an older one" in told.said
+    project.update(other.root).require_refusal("is no template, or an older one")
     told = project.update(tmp_path / "nowhere")
     assert (told.code, told.said.count("\n")) == (2, 1)
 
 
-def test_a_project_made_in_place_takes_updates(template: Folder, tmp_path: Path) -> None:
+def test_a_project_made_in_place_takes_updates(template, tmp_path):
     """ "Use this template" gives the files without the history; the tree's id is the same."""
     used = Folder(tmp_path / "used")
     template.git("clone", "-q", str(template.root), str(used.root))

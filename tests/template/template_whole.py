@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,14 @@ def texts(folder: Folder) -> dict[str, str]:
     return {path: content.decode() for path, content in contents.items() if b"\0" not in content}
 
 
-def test_no_trace_of_the_old_name_is_left(copy: Folder) -> None:
+def test_no_trace_of_the_old_name_is_left(copy):
     found = copy.run("git", "grep", "-inE", OLD_NAMES, "--", ".", ":!LICENSE", ":!.starterkit.json")
     assert found.said == ""
     assert not [path for path in copy.files if re.search(OLD_NAMES, path)]
     assert copy.read("README.md").startswith(f"# {name_of(copy)}\n")
 
 
-def test_every_command_that_is_named_is_there(copy: Folder) -> None:
+def test_every_command_that_is_named_is_there(copy):
     targets = set(re.findall(r"^([a-z0-9-]+):", copy.read("Makefile"), re.MULTILINE))
     for path, text in texts(copy).items():
         if not path.startswith("tools/template"):  # it speaks of `make new`, too
@@ -44,7 +43,7 @@ def test_every_command_that_is_named_is_there(copy: Folder) -> None:
             assert {*named} <= targets, path
 
 
-def test_no_file_speaks_of_one_that_was_left_out_or_behind(copy: Folder, repository: Folder) -> None:
+def test_no_file_speaks_of_one_that_was_left_out_or_behind(copy, repository):
     folders = r"bench|config|data|docker|docs|notebooks|src|tests|tools|\.ci|\.devcontainer|\.github|\.vscode"
     gone = [path for path in repository.files if "/" not in path and path not in copy.files]
     missing = set()
@@ -60,7 +59,7 @@ def test_no_file_speaks_of_one_that_was_left_out_or_behind(copy: Folder, reposit
     assert {one for one in missing if not one[0].startswith("tools/template/")} == set()
 
 
-def test_what_programs_read_is_sound(copy: Folder) -> None:
+def test_what_programs_read_is_sound(copy):
     for path in copy.files:
         if path.endswith((".yml", ".yaml")):
             assert yaml.safe_load(copy.read(path).replace("!reset ", "")), path
@@ -69,7 +68,7 @@ def test_what_programs_read_is_sound(copy: Folder) -> None:
     assert [line for line in copy.git("ls-files", "-s").splitlines() if line.startswith("120000")] == []
 
 
-def test_the_linters_find_nothing(copy: Folder) -> None:
+def test_the_linters_find_nothing(copy):
     """With the template's environment, before the copy has one."""
     tools = Path(sys.executable).parent
     environ = {**ENVIRON, "PYTHONPATH": str(copy.root / "src")}
@@ -80,9 +79,7 @@ def test_the_linters_find_nothing(copy: Folder) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_project_from_before_the_move_becomes_one_of_today(
-    before_the_move: Callable[[Path], Folder], repository: Folder, tmp_path: Path
-) -> None:
+def test_a_project_from_before_the_move_becomes_one_of_today(before_the_move, repository, tmp_path):
     """Nothing conflicts, what is its user's is as it was, an edit moved on with its lines, and all else is today's."""
     project, today = before_the_move(tmp_path / "my prøject ü"), Folder(tmp_path / "today")
     repository.make("new", "NAME=churn", f"DEST={today.root}")
@@ -102,7 +99,7 @@ def test_a_project_from_before_the_move_becomes_one_of_today(
     assert OF_THE_KIT[2] in kept[edited]
 
 
-def test_parts_that_are_left_out_are_not_there(copy: Folder) -> None:
+def test_parts_that_are_left_out_are_not_there(copy):
     without = json.loads(copy.read(".starterkit.json"))["without"]
     for part, paths in {
         "stack": ("docker-compose.yml", "docs/stack.md", "requirements-server.txt", ".devcontainer/devcontainer.json"),

@@ -28,6 +28,11 @@ class Told:
     code: int
     said: str
 
+    def require_refusal(self, *words: str) -> None:
+        """One line with these words, and the exit code of a mistake."""
+        assert (self.code, self.said.count("\n")) == (2, 1), self.said
+        assert [one for one in words if one not in self.said] == []
+
 
 class Folder:
     def __init__(self, root: Path) -> None:

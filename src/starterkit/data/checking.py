@@ -34,12 +34,12 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0
 def convert(column: Column, values: pd.Series) -> Converted:
     """n values in the column's type, and which of them are not of it. A missing value is not a wrong one."""
     if column.type == "string":
-        texts = _as_text(values)
+        texts = as_text(values)
         return texts, texts.notna().to_numpy() & to_dates(texts)[1] if column.role == "time" else _none(values)
     if column.type == "datetime":
         return to_dates(values)
     if column.type == "boolean":
-        flags = _as_text(values).str.lower().map(_FLAGS).astype("float64")
+        flags = as_text(values).str.lower().map(_FLAGS).astype("float64")
         return flags, values.notna().to_numpy() & flags.isna().to_numpy()
     return _numbers(column, values)
 
@@ -69,7 +69,7 @@ def to_dates(values: pd.Series) -> Converted:
     return dates, present & dates.isna().to_numpy()
 
 
-def _as_text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series) -> pd.Series:
     """An empty text is a missing one, as in a CSV file. Ids that were read as 1.0 because one is missing are 1.
 
     A value's text follows from the value alone, never from the rows beside it: the side of the holdout hangs on it.
@@ -97,6 +97,8 @@ def _numbers(column: Column, values: pd.Series) -> Converted:
     present = values.notna().to_numpy()
     if not (types.is_numeric_dtype(values) or types.is_string_dtype(values) or types.is_object_dtype(values)):
         return pd.Series(np.nan, index=values.index), present  # a date would become its nanoseconds
+    if types.is_string_dtype(values):
+        values = values.str.replace("−", "-", regex=False)
     numbers = pd.to_numeric(values, errors="coerce")
     if column.type == "integer" and types.is_integer_dtype(numbers) and present.all():
         return numbers.astype("int64"), _none(values)  # a float would round a long id

@@ -1,69 +1,45 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
+import gzip
 import os
-from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pandas.api import types
 from pandas.errors import DatabaseError
 
+from starterkit.contract import AS_DECLARED, Column, Dialect, Written
+from starterkit.data.checking import as_text, convert, typed
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem, Source
-from starterkit.settings import DataSettings
+from starterkit.serving.dialect import UTF8, find_dialect, is_compressed, unread
+from starterkit.serving.parsing import NOT_AS_DECLARED, as_found, find_columns, plain_texts
+from starterkit.settings import DataSettings, DialectSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-# --- What a CSV file is, before it is parsed: its encoding and the sign between its columns, said by name.
+# --- A text file that is not in its encoding throughout, with the line of the first wrong byte.
 
-_OTHER_KINDS = {
-    b"PK\x03\x04": "a ZIP or Excel file",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
-    b"SQLite format 3": "a SQLite database",
-}
-_WIDE = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_HEAD = 65_536
 _BLOCK = 1 << 20
 
 
-def require_text(path: Path) -> None:
-    """See that a file is UTF-8 text with commas between its columns. A byte-order mark is fine.
+def require_utf8(path: Path) -> None:
+    """A block at a time, so that the line of the first wrong byte can be named.
 
     Raises
     ------
     DataError
-        It is another kind of file, in another encoding, or has another delimiter.
+        The file is damaged, or in several encodings.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise DataError(f"{path.name} cannot be read: {error.strerror}", "Repair or replace it") from error
-    if not head.strip(b"\xef\xbb\xbf \r\n"):
-        raise DataError(f"{path.name} is empty", "Put data there, or name another file")
-    for signature, kind in _OTHER_KINDS.items():
-        if head.startswith(signature):
-            raise DataError(f"{path.name} is {kind} and not CSV", "Export it as CSV, or name a file of the right kind")
-    for mark, encoding in _WIDE.items():
-        if head.startswith(mark):
-            raise DataError(f"{path.name} is {encoding} text", "Save it as UTF-8")
-    if b"\x00" in head:
-        raise DataError(f"{path.name} holds zero bytes, as UTF-16 text does", "Save it as UTF-8")
-    _require_utf8(path)
-    header = head.decode("utf-8-sig", "replace").partition("\n")[0]
-    for sign, name in _DELIMITERS.items():
-        if sign in header and "," not in header:
-            raise DataError(f"{path.name} has {name} between its columns", "Save it with commas")
-
-
-def _require_utf8(path: Path) -> None:
-    """The whole file, a block at a time, so that the line of the first wrong byte can be named."""
-    with path.open("rb") as file:
+    with unread(path.name), gzip.open(path) if is_compressed(path) else path.open("rb") as file:
         line, rest = 1, b""
         while block := file.read(_BLOCK):
             block = rest + block
@@ -81,8 +57,11 @@ def _require_utf8(path: Path) -> None:
 
 
 def _refuse(path: Path, line: int) -> None:
-    what = f"{path.name} is not UTF-8 text in line {line}: it may be Latin-1 or Windows-1252"
-    raise DataError(what, "Save it as UTF-8")
+    what = f"{path.name} is UTF-8 text but for a damaged place in line {line}"
+    raise DataError(what, "Repair it, or save it as UTF-8 throughout")
+
+
+# --- Where the stage's data is.
 
 
 def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
@@ -93,77 +72,190 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
     DataError
         The file does not exist, or is of a kind that the kit does not read.
     """
-    text = {column.name for column in problem.columns if column.type == "string"}
     if "://" in settings.source:
         password = settings.password.get_secret_value() if settings.password else None
-        return SqlQuery(settings.source, settings.query or "", password, root)
+        return SqlQuery(settings.source, settings.query or "", password, root, problem.columns)
     path = root / settings.source
     try:
-        there = S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
+        there = S_ISREG(mode) or S_ISDIR(mode)
     except (FileNotFoundError, NotADirectoryError):
         there = False
     except PermissionError:
         there = True
-    if path.is_dir():
-        raise DataError(f"data.source '{settings.source}' is a folder", "Name the file in it")
     if not there:
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
     if not os.access(path, os.R_OK):
         raise DataError(f"data file '{settings.source}' may not be read by you", "Give yourself the right to read it")
-    if path.suffix == ".csv":
-        return CsvFile(path, text)
-    if path.suffix == ".parquet":
-        return ParquetFile(path)
-    raise DataError(f"data.source '{settings.source}' is of no known kind", "Use .csv, .parquet or a database address")
+    if is_text_file(path):
+        return CsvFile(path, problem.columns, settings.dialect)
+    return ParquetFile(path, problem.columns)
+
+
+def is_text_file(path: Path) -> bool:
+    """Whether a path is a CSV file by its name, and no Parquet file or a folder of such.
+
+    Raises
+    ------
+    DataError
+        It is of another kind.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if path.is_dir():
+        if not any(one.suffix.lower() == ".parquet" for one in path.rglob("*")):
+            raise DataError(f"data.source '{path.name}' is a folder without Parquet files", "Name the file in it")
+        return False
+    if name.endswith((".csv", ".tsv")):
+        return True
+    if name.endswith(".parquet"):
+        return False
+    hint = "Use .csv, .tsv, .csv.gz, .parquet, a folder of Parquet files or a database address"
+    raise DataError(f"data.source '{path.name}' is of no known kind", hint)
+
+
+# --- The rows that a source gives: what the schema declares of a file's columns is undone.
+
+
+def as_schema(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns under the schema's names, and what their `Written` declares in the schema's values.
+
+    A column of which the schema declares nothing stays as it was read.
+    """
+    found = find_columns(columns, list(map(str, frame.columns)))
+    frame = frame.rename(columns={header: name for name, header in found.items()})
+    changed = {
+        column.name: _in_schema(column, frame[column.name], as_found(column, found[column.name]))
+        for column in columns
+        if column.name in found and column.written != AS_DECLARED
+    }
+    return frame.assign(**changed) if changed else frame
+
+
+def _in_schema(column: Column, values: pd.Series, written: Written) -> pd.Series:
+    if isinstance(values, pd.DataFrame) or not (_is_text(values) or (column.type == "boolean" and written.flags)):
+        return values  # what is no text is what it is; two columns of a name are refused elsewhere
+    given = as_text(values)
+    texts = plain_texts(column, pa.array(given, pa.string(), from_pandas=True), written)
+    plain = pd.Series(texts.to_pandas(), index=values.index, dtype="str")
+    converted, wrong = convert(column, plain)
+    if not wrong.any():
+        return typed(replace(column, nullable=column.nullable or bool(converted.isna().any())), converted)
+    # Whoever checks the rows will say which; load() may know them by their words.
+    words = pd.to_numeric(given, errors="coerce").isna()
+    return plain.mask((plain == NOT_AS_DECLARED) & words, given)
+
+
+def _is_text(values: pd.Series) -> bool:
+    kind = values.dtype
+    return types.is_string_dtype(kind.categories if isinstance(kind, pd.CategoricalDtype) else values)
 
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A UTF-8 file with one header line and commas. Only an empty field is a missing value."""
+    """A text file with one header line. Only an empty field is a missing value, unless the schema says more."""
 
     path: Path
-    text_columns: Collection[str] = ()
+    columns: Sequence[Column] = ()
+    said: DialectSettings = DialectSettings()  # noqa: RUF009  # frozen
+
+    @property
+    def dialect(self) -> Dialect:
+        """How it is written: what the settings say, and what is found out of the rest."""
+        names = [name for column in self.columns for name in (column.written.header, column.name) if name]
+        found = find_dialect(self.path, names=names, encoding=self.said.encoding or "")
+        return replace(found, **self.said.model_dump(exclude_none=True))
 
     def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
         names = names or {}
-        require_text(self.path)
-        renamed = [header for header, name in names.items() if name in self.text_columns]
-        text: dict[Hashable, Any] = dict.fromkeys([*self.text_columns, *renamed], "str")
-        try:
-            # pandas would read the id 007 as 7 and the country NA as missing.
-            frame = pd.read_csv(
-                self.path,
-                dtype=text,
-                keep_default_na=False,
-                na_values=[""],
-                encoding="utf-8-sig",
-                low_memory=False,  # else it guesses a type a piece of the file, and warns
-            )
-        except (OSError, ValueError) as error:  # pandas' parser errors and decoding errors are ValueErrors
-            words = first_line(error).removeprefix("Error tokenizing data. C error: ")
-            raise DataError(f"{self.path.name} cannot be read: {words}", "Repair or replace it") from error
+        declared = {
+            header
+            for column in self.columns
+            if column.type == "string" or column.written != AS_DECLARED
+            for header in (column.written.header, column.name)
+        }
+        renamed = [header for header, name in names.items() if name in declared]
+        return as_schema(self.columns, self.table(dict.fromkeys([*declared, *renamed], "str"))).rename(columns=names)
+
+    def texts(self) -> pd.DataFrame:
+        """Each column as text, under its header as it is written: pandas calls the second ``x`` ``x.1``."""
+        frame, line = self.table("str"), self._parsed(dtype="str", header=None, nrows=1)
+        headers = [header if isinstance(header, str) else f"Unnamed: {at}" for at, header in enumerate(line.iloc[0])]
+        return frame.set_axis(headers, axis="columns")
+
+    def table(self, kinds: Any) -> pd.DataFrame:
+        """The rows as pandas reads them. It would read the id 007 as 7 and the country NA as missing.
+
+        Raises
+        ------
+        DataError
+            The file is damaged, or no table.
+        """
+        frame = self._parsed(dtype=kinds, low_memory=False)  # else it guesses a type a piece of the file, and warns
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
-        return frame.rename(columns=names)
+        return frame
+
+    def _parsed(self, **options: Any) -> pd.DataFrame:
+        dialect = self.dialect
+        if dialect.encoding == UTF8:
+            require_utf8(self.path)
+        try:
+            return pd.read_csv(
+                self.path,
+                keep_default_na=False,
+                na_values=[""],
+                sep=dialect.delimiter,
+                quotechar=dialect.quote,
+                encoding="utf-8-sig" if dialect.encoding == UTF8 else dialect.encoding,
+                compression="gzip" if is_compressed(self.path) else None,
+                **options,
+            )
+        except (OSError, ValueError, EOFError) as error:  # pandas' parser errors and decoding errors are ValueErrors
+            words = first_line(error).removeprefix("Error tokenizing data. C error: ")
+            raise DataError(f"{self.path.name} cannot be read: {words}", "Repair or replace it") from error
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A Parquet file."""
+    """A Parquet file, or a folder of such. A folder's name such as ``year=2026`` is a column of texts."""
 
     path: Path
+    columns: Sequence[Column] = ()
 
     def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+        return as_schema(self.columns, self.table()).rename(columns=names or {})
+
+    def table(self) -> pd.DataFrame:
+        """Its columns, with bytes that are texts as texts. What pandas wrote as a named index is one of them.
+
+        Raises
+        ------
+        DataError
+            It is damaged, or no Parquet file.
+        """
+        parts = {"partitioning": _partitions(self.path)} if self.path.is_dir() else {}
         try:
-            return read_parquet(self.path).rename(columns=names or {})
+            frame = pd.read_parquet(self.path, **parts)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path.name} cannot be read: {first_line(error)}", "Repair or replace it") from error
+        frame = frame if frame.index.names == [None] else frame.reset_index()
+        return frame.apply(_decoded) if (frame.dtypes == "object").any() else frame
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A file's columns. What pandas wrote as a named index is a column of the file like any other."""
-    frame = pd.read_parquet(path)
-    return frame if frame.index.names == [None] else frame.reset_index()
+def _decoded(values: pd.Series) -> pd.Series:
+    if isinstance(values.dtype, np.dtype) and types.infer_dtype(values, skipna=True) == "bytes":
+        with suppress(UnicodeDecodeError):
+            return values.map(bytes.decode, na_action="ignore").astype("str")
+    return values
+
+
+def _partitions(folder: Path) -> Any:
+    """The folders' names below it, as texts: 007 is not 7."""
+    from pyarrow import dataset
+
+    first = next((path for path in sorted(folder.rglob("*.parquet")) if path.is_file()), folder)
+    keys = [part.partition("=")[0] for part in first.relative_to(folder).parts[:-1] if "=" in part]
+    return dataset.partitioning(pa.schema([(key, pa.string()) for key in keys]), flavor="hive")
 
 
 @dataclass(frozen=True)
@@ -174,6 +266,7 @@ class SqlQuery:
     query: str
     password: str | None = None
     root: Path = Path()
+    columns: Sequence[Column] = ()
 
     def read(self, names: Mapping[str, str] | None = None) -> pd.DataFrame:
         from sqlalchemy import create_engine, text
@@ -184,7 +277,8 @@ class SqlQuery:
         try:
             engine = create_engine(self._url())
             with engine.connect() as connection:
-                return pd.read_sql_query(text(self.query), connection).rename(columns=names or {})
+                rows = pd.read_sql_query(text(self.query), connection)
+            return as_schema(self.columns, rows).rename(columns=names or {})
         except (SQLAlchemyError, DatabaseError, ImportError) as error:
             # pandas and SQLAlchemy repeat the address and the statement, so only the driver's words are shown.
             inner = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error

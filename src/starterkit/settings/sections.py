@@ -1,6 +1,7 @@
 """The sections of the settings, one model each. A field's description is what VS Code shows in the YAML files."""
 
 import binascii
+import codecs
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, NamedTuple, Self
@@ -63,13 +64,34 @@ class Section(BaseModel):
         return value
 
 
+class DialectSettings(Section):
+    """How a text file writes its table. What is left out is found out from its first lines."""
+
+    delimiter: Literal[",", ";", "\t", "|"] | None = Field(None, description="The sign between its columns")
+    encoding: str | None = Field(None, description="Its encoding, such as utf-8, utf-16 or cp1252")
+    quote: Literal['"', "'"] | None = Field(None, description="The sign around a field that needs it")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        try:
+            return value and codecs.lookup(value).name.removesuffix("-sig")
+        except LookupError:
+            raise ValueError("should be an encoding that Python knows, such as utf-8 or cp1252") from None
+
+
 class DataSettings(Section):
     """Where the training data is."""
 
     source: str = Field(
-        pattern=r"^[^:]+\.(csv|parquet)$|^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.+$",
-        description="A .csv or .parquet file relative to the repository, or a database address such as "
-        "sqlite:///warehouse.db or postgresql+psycopg2://user@host/name",
+        pattern=r"^[^:]+\.([cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])(\.[gG][zZ])?$|^[^:]+/$"
+        r"|^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.+$",
+        description="A .csv, .tsv, .csv.gz or .parquet file relative to the repository, a folder of Parquet files "
+        "that ends in /, or a database address such as sqlite:///warehouse.db or "
+        "postgresql+psycopg2://user@host/name",
+    )
+    dialect: DialectSettings = Field(
+        DialectSettings(), description="How a .csv file writes its table, where that is not to be found out from it"
     )
     query: str | None = Field(None, min_length=1, description="The SELECT to run; for a database address only")
     password: Secret = Field(None, min_length=1, description="The password for the user in the database address")

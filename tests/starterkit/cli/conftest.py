@@ -53,6 +53,14 @@ def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def unchanged(first_run: tuple[Path, Summary]) -> Path:
+    """The same without a copy, for commands that change nothing."""
+    root = first_run[0]
+    connect(load_settings(root, {}).tracking, root)
+    return root
+
+
 @pytest.fixture
 def port() -> int:
     """One that nobody has."""

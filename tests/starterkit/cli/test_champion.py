@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,20 +12,17 @@ from starterkit.errors import ContractError, ProblemError
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import load_settings
 
-COMMAND = [sys.executable, "-m", "starterkit"]
 HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture
-def kept(run: Run, trained: Path) -> Path:
+def kept(run, trained: Path) -> Path:
     done = run(trained, "fetch", "build/model")
     assert (done.returncode, done.stdout) == (0, "local.diabetes version 1 is in build/model\n")
     return trained / "build" / "model"
 
 
-def test_a_kept_folder_serves_as_the_version_that_it_is(run: Run, trained: Path, kept: Path) -> None:
+def test_a_kept_folder_serves_as_the_version_that_it_is(run, trained, kept):
     assert {file.name for file in kept.iterdir()} == {CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE}
     assert [file.name for file in kept.parent.iterdir()] == ["model"]
     served = find_champion(load_settings(trained, {}), kept)
@@ -37,7 +32,7 @@ def test_a_kept_folder_serves_as_the_version_that_it_is(run: Run, trained: Path,
     assert (served.name, served.version) == ("diabetes", "folder model")
 
 
-def test_an_earlier_copy_is_replaced_and_nothing_else_is(run: Run, trained: Path, kept: Path) -> None:
+def test_an_earlier_copy_is_replaced_and_nothing_else_is(run, trained, kept):
     (kept / GRAPH_FILE).write_bytes(b"an earlier one")
     done = run(trained, "fetch", "build/model", "--json")
     assert json.loads(done.stdout) == {"model": "local.diabetes", "version": "1", "folder": "build/model"}
@@ -52,22 +47,15 @@ def test_an_earlier_copy_is_replaced_and_nothing_else_is(run: Run, trained: Path
     assert (kept / "thesis.txt").exists()
 
 
-@pytest.mark.slow
-def test_without_a_champion_nothing_is_kept(run: Run, repository: Path) -> None:
-    done = run(repository, "fetch", "build/model")
-    assert done.returncode == 1
-    assert not (repository / "build").exists()
-
-
 @pytest.mark.parametrize("note", ["{", "[]", '{"model": "local.diabetes"}', "\udcff"])
-def test_a_note_that_says_nothing_is_refused(trained: Path, kept: Path, note: str) -> None:
+def test_a_note_that_says_nothing_is_refused(trained, kept, note):
     (kept / VERSION_FILE).write_bytes(note.encode("utf-8", "surrogateescape"))
     with pytest.raises(ContractError, match="does not say which version it is"):
         find_champion(load_settings(trained, {}), kept)
 
 
 @pytest.mark.parametrize("folder", [None, "build/model"], ids=["champion", "folder"])
-def test_serving_loads_nothing_heavy(trained: Path, kept: Path, folder: str | None) -> None:
+def test_serving_loads_nothing_heavy(trained, kept, folder):
     code = f"""
 import sys
 from pathlib import Path
@@ -84,7 +72,7 @@ print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
     assert done.stdout == "local.diabetes 1 []\n", done.stderr
 
 
-def test_a_link_to_a_folder_stays_one_and_its_folder_is_replaced(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_stays_one_and_its_folder_is_replaced(run, trained, tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "current").symlink_to("first", target_is_directory=True)
     done = run(trained, "fetch", str(tmp_path / "current"))
@@ -102,7 +90,7 @@ def test_a_link_to_a_folder_stays_one_and_its_folder_is_replaced(run: Run, train
         ("starterkit.data", "Traceback"),  # the kit's own fault, which nobody may hide
     ],
 )
-def test_a_command_without_its_packages_says_so(repository: Path, missing: str, says: str) -> None:
+def test_a_command_without_its_packages_says_so(repository, missing, says):
     code = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['', 'train']; import starterkit.cli as c; c.main()"
     )
@@ -111,7 +99,7 @@ def test_a_command_without_its_packages_says_so(repository: Path, missing: str, 
     assert done.stderr.startswith(says)
 
 
-def test_an_older_project_s_name_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_project_s_name_needs_its_packages(monkeypatch):
     monkeypatch.setattr("starterkit.entry.stated_name", lambda: None)
     assert name_of_problem() == "diabetes"
     monkeypatch.setitem(sys.modules, "starterkit.problem", None)

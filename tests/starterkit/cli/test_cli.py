@@ -4,16 +4,13 @@ A process of its own costs seconds of imports, so most commands are called in th
 """
 
 import json
-import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +22,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from starterkit.pipeline import Summary
-from starterkit.serving.batch.scorer import BatchScorer
-from starterkit.serving.predictor import Predictor
-from starterkit.settings import load_settings
-from starterkit.tracking.connection import connect
-
 COMMAND = [sys.executable, "-m", "starterkit"]
 
 
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    """A repository with a champion, whose artifacts are its own."""
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    connect(load_settings(root, {}).tracking, root)
-    return root
-
-
 @pytest.mark.slow
-def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path) -> None:
+def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository):
     done = subprocess.run([*COMMAND, "run"], cwd=repository, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     for words in (
@@ -59,7 +39,7 @@ def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository: Path)
     assert "Warning" not in done.stderr
 
 
-def test_refused_version_exits_with_1_and_says_by_how_much(run: Run, trained: Path) -> None:
+def test_refused_version_exits_with_1_and_says_by_how_much(run, trained):
     done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5, "learning_rate": 0.03}')
     assert done.returncode == 1
     assert "REFUSE" in done.stdout
@@ -70,7 +50,7 @@ def test_refused_version_exits_with_1_and_says_by_how_much(run: Run, trained: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_champion_whose_files_are_gone_is_named_in_the_last_line(run: Run, trained: Path) -> None:
+def test_champion_whose_files_are_gone_is_named_in_the_last_line(run, trained):
     shutil.rmtree(trained / "mlartifacts")
     done = run(trained, "run")
     assert done.returncode == 1
@@ -80,7 +60,7 @@ def test_champion_whose_files_are_gone_is_named_in_the_last_line(run: Run, train
     assert "Bring them back" in hint
 
 
-def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) -> None:
+def test_gate_shows_the_verdicts_and_changes_nothing(run, trained):
     before = state_of(trained)
     done = run(trained, "gate", "--version", "1")
     assert done.returncode == 0, done.stderr
@@ -91,7 +71,7 @@ def test_gate_shows_the_verdicts_and_changes_nothing(run: Run, trained: Path) ->
     assert state_of(trained) == before
 
 
-def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run, trained, tmp_path):
     page, evidence = tmp_path / "päge.html", tmp_path / "evidence.json"
     done = run(trained, "gate", "--report", str(page), "--evidence", str(evidence))
     assert done.returncode == 0, done.stderr
@@ -105,7 +85,7 @@ def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run: Run, tr
     assert re.fullmatch(r"error: .* is a folder\.\n +Name the file to write\.\n", done.stderr)
 
 
-def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> None:
+def test_gate_exits_with_1_where_it_would_refuse(run, trained):
     before = state_of(trained)
     done = run(trained, "gate", "--json", KIT_GATE__LIMITS='{"rmse": {"max": 1}}')
     assert done.returncode == 1
@@ -117,12 +97,6 @@ def test_gate_exits_with_1_where_it_would_refuse(run: Run, trained: Path) -> Non
     assert state_of(trained) == before
 
 
-def test_gate_without_a_version_says_what_comes_first(run: Run, repository: Path) -> None:
-    done = run(repository, "gate")
-    assert done.returncode == 2
-    assert "'local.diabetes' has no version. Run `starterkit run` first" in done.stderr.replace("\n      ", "")
-
-
 def state_of(root: Path) -> dict[str, list[Any]]:
     """Every row of every table of MLflow's."""
     with sqlite3.connect(root / "mlflow.db") as database:
@@ -130,41 +104,89 @@ def state_of(root: Path) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"'))) for name in tables}
 
 
+NOBODY = {"KIT_TRACKING__URI": "http://127.0.0.1:9"}
+PREPARE = "data prepare --for test"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "environ", "said"),
+    ("words", "environ", "code", "said"),
     [
-        (["run"], {"KIT_STAGE": "produktion"}, "KIT_STAGE"),
-        (["run"], {"KIT_SERVNG__PORT": "1"}, "KIT_SERVNG__PORT"),
-        (["run"], {"KIT_DATA__SOURCE": "data/none.csv"}, "data/none.csv"),
-        (["run"], {"KIT_TRAINING__PARAMS": '{"depth": 3}'}, "training.params.depth"),
-        (["export", "--run", "nosuchrun"], {}, "nosuchrun"),
-        (["promote", "--version", "7"], {}, "no version 7"),
-        (["gate", "--version", "7"], {}, "no version 7"),
-        (["gate", "--version", "0"], {}, "--version"),
-        (["train"], {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, "stage prod"),
-        (["predict", "nowhere.csv", "out.csv"], {}, "nowhere.csv"),
-        (["predict", "data/diabetes.csv", "out.csv", "--folder", "nowhere"], {}, "nowhere"),
-        (["predict", "data/diabetes.csv", "data"], {}, "data is a folder"),
-        (["serve", "--folder", "nowhere"], {}, "nowhere"),
-        (["nonsense"], {}, "nonsense"),
+        ("run", {"KIT_STAGE": "produktion"}, 2, "KIT_STAGE"),
+        ("run", {"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT"),
+        ("run", {"KIT_DATA__SOURCE": "data/none.csv"}, 2, "data/none.csv"),
+        ("run", {"KIT_TRAINING__PARAMS": '{"depth": 3}'}, 2, "training.params.depth"),
+        ("export --run nosuchrun", {}, 1, "nosuchrun"),
+        ("promote --version 7", {}, 2, "no version 7"),
+        ("promote --to production", {}, 2, "--to"),
+        ("gate --version 7", {}, 2, "no version 7"),
+        ("gate --version 0", {}, 2, "--version"),
+        ("train", {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, 1, "stage prod"),
+        ("predict nowhere.csv out.csv", {}, 2, "nowhere.csv"),
+        ("predict data/diabetes.csv out.csv --folder nowhere", {}, 1, "nowhere"),
+        ("predict data/diabetes.csv data", {}, 2, "data is a folder"),
+        ("serve --folder nowhere", {}, 1, "nowhere"),
+        ("nonsense", {}, 2, "nonsense"),
+        ("rollback", {}, 2, "a rollback needs a reason. Say it with --reason"),
+        ("rollback --reason x", {}, 2, "has no earlier champion"),
+        ("rollback --reason x --to 7", {}, 2, "version 7 of 'local.diabetes' is no earlier champion"),
+        ("rollback --reason x --to 1", {}, 2, "version 1 serves already"),
+        ("prune --keep-days -1", {}, 2, "--keep-days"),
+        ("serve", {"KIT_STAGE": "prod", **NOBODY}, 2, "serving.api_key is not set"),
+        ("serve", {"KIT_SERVING__HOST": "a..b"}, 2, "'a..b' is no host name"),
+        ("serve", {"KIT_SERVING__HOST": "a" * 70}, 2, f"'{'a' * 70}' is no host name"),
+        ("promote --from x.zip", NOBODY, 2, "a bundle goes to stage prod alone, and this is local"),
+        ("promote --from x.zip --to staging", NOBODY, 2, "a bundle goes to stage prod alone, and this is staging"),
+        ("promote --from x.zip --to prod --approver A", NOBODY, 2, "there is no file x.zip"),
+        ("promote --from x.zip --to prod --approver A --version 1", NOBODY, 2, "a bundle holds one version"),
+        ("data prepare --for prod", {}, 2, "no data is prepared for 'prod'. Name one of dev, test, staging with --for"),
+        ("data prepare --for tset", {}, 2, "no data is prepared for 'tset'"),
+        (PREPARE, {"KIT_STAGE": "dev"}, 2, "stage dev may not see the source raw"),
+        (PREPARE, {"KIT_PRIVACY__KEY": "hunter2"}, 2, "privacy.key should have at least 32 characters"),
+        (PREPARE, {"KIT_PRIVACY__SENSITIVE": "raw"}, 2, "KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw"),
+        (PREPARE, {"KIT_PRIVACY__COLUMNS": '{"aeg": "drop"}'}, 2, "(did you mean age?)"),
+        ("lineage 7", {}, 2, "no version 7"),
+        ("lineage -1", {}, 2, "-1"),
+        ("lineage 1.5", {}, 2, "'1.5' names no version"),
+        ("reproduce 7", {}, 2, "no version 7"),
+        ("reproduce 1.5", {}, 2, "'1.5' names no version"),
     ],
 )
-def test_mistakes_get_one_line_and_no_traceback(
-    run: Run, trained: Path, arguments: list[str], environ: dict[str, str], said: str
-) -> None:
-    done = run(trained, *arguments, **environ)
-    assert done.returncode in (1, 2)
-    assert said in done.stderr
+def test_a_mistake_is_one_line_and_no_traceback(run, unchanged, words, environ, code, said):
+    before = {*unchanged.rglob("*")}
+    done = run(unchanged, *words.split(), **environ)
+    assert done.returncode == code
+    assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert {*unchanged.rglob("*")} == before
 
 
-def test_outside_a_repository_it_says_so(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("gate", 2, "'local.diabetes' has no version. Run `starterkit run` first"),
+        ("lineage", 2, "has no champion"),
+        ("history", 0, "local.diabetes has no history yet: no version was promoted."),
+        pytest.param("fetch build/model", 1, "has no champion", marks=pytest.mark.slow),
+        pytest.param(
+            "predict data/diabetes.csv out.csv", 1, "error: registered model 'local.diabetes' has no champion. Run",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_before_the_first_run_it_says_what_comes_first(run, repository, words, code, said):
+    done = run(repository, *words.split())
+    assert done.returncode == code
+    assert said in " ".join((done.stdout + done.stderr).split())
+    assert not (repository / "build").exists()
+
+
+def test_outside_a_repository_it_says_so(run, tmp_path):
     done = run(tmp_path, "run")
     assert done.returncode == 2
     assert "config/base.yaml" in done.stderr
 
 
-def test_bad_data_gets_a_table_of_everything_and_no_values(run: Run, repository: Path) -> None:
+def test_bad_data_gets_a_table_of_everything_and_no_values(run, repository):
     data = repository / "data" / "diabetes.csv"
     lines = data.read_text().splitlines()
     broken = lines[3].split(",")
@@ -179,31 +201,14 @@ def test_bad_data_gets_a_table_of_everything_and_no_values(run: Run, repository:
     assert "P001" not in done.stderr
 
 
-def test_broken_project_code_is_named_with_its_line(tmp_path: Path) -> None:
-    package = tmp_path / "broken_project"
-    package.mkdir()
-    (package / "__init__.py").write_text("x = 1\ny = x.nothing\n")
-    metadata = tmp_path / "broken_project-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-project\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[starterkit.problem]\nother = broken_project:problem\n")
-    done = subprocess.run(
-        [sys.executable, "-c", "from starterkit.problem.problem import _load; from importlib.metadata import *;"
-         "_load(next(e for e in entry_points(group='starterkit.problem') if e.name == 'other'))"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert "cannot be imported: AttributeError" in done.stderr
-    assert "line 2" in done.stderr
-
-
-def test_steps_follow_each_other_through_mlflow(run: Run, repository: Path) -> None:
+def test_steps_follow_each_other_through_mlflow(run, repository):
     for arguments in (["train"], ["export"], ["register"], ["promote"]):
         done = run(repository, *arguments)
         assert done.returncode == 0, done.stderr
     assert "local.diabetes version 1 (there was none)" in done.stdout
 
 
-def test_predict_adds_a_column(run: Run, trained: Path) -> None:
+def test_predict_adds_a_column(run, trained):
     done = run(trained, "predict", "data/diabetes.csv", "out.csv")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "442 rows to out.csv\n"
@@ -214,7 +219,7 @@ def test_predict_adds_a_column(run: Run, trained: Path) -> None:
     assert "out.csv exists already" in run(trained, "predict", "data/diabetes.csv", "out.csv").stderr
 
 
-def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_path: Path, diabetes: Any) -> None:
+def test_predict_says_how_many_rows_it_left_out(run, trained, tmp_path, diabetes):
     folder = diabetes.export(LinearRegression(), tmp_path / "exported")[0].folder
     lines = (trained / "data" / "diabetes.csv").read_text().splitlines()
     (trained / "in.csv").write_text("\n".join([*lines, lines[5] + ",more"]) + "\n")
@@ -227,70 +232,40 @@ def test_predict_says_how_many_rows_it_left_out(run: Run, trained: Path, tmp_pat
     assert run(trained, "predict", "in.csv", "one.csv", *options).stdout == "1 row to one.csv\n"
 
 
-@pytest.mark.slow
-def test_predict_without_a_champion_says_what_the_process_that_fetches_it_says(run: Run, repository: Path) -> None:
-    done = run(repository, "predict", "data/diabetes.csv", "out.csv")
-    assert done.returncode == 1
-    assert (
-        "error: registered model 'local.diabetes' has no champion.\n       Run `starterkit run` first." in done.stderr
-    )
-    done = run(repository, "predict", "data/diabetes.csv", "out.csv", KIT_SERVING__PRT="1")
-    assert done.returncode == 2
-    assert "KIT_SERVING__PRT" in done.stderr
+HEAVY = {"sklearn", "pandera", "mlflow", "fastapi", "pandas.core"}
 
 
-def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(
-    diabetes: Any, trained: Path, tmp_path: Path
-) -> None:
-    folder = diabetes.export(LinearRegression(), tmp_path / "exported")[0].folder
-    arguments = ["starterkit", "predict", "data/diabetes.csv", "out.csv", "--folder", str(folder)]
-    probe = (
-        f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('loaded', {'sklearn', 'pandera', 'mlflow', 'fastapi', 'pandas.core'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], cwd=trained, capture_output=True, text=True, timeout=60)
-    assert done.stdout.endswith("442 rows to out.csv\nloaded set()\n")
-
-
-@pytest.mark.parametrize("kinds", [("csv", "parquet"), ("parquet", "csv"), ("parquet", "arrow")])
-def test_predict_needs_no_pandas_for_texts_and_gaps_either(
-    visits: Any, trained: Path, tmp_path: Path, kinds: tuple[str, str]
-) -> None:
-    chosen = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["city"])
-    )
-    folder = visits.export(make_pipeline(chosen, LinearRegression()), tmp_path / "exported")[0].folder
+@pytest.mark.parametrize("kinds", [("csv", "arrow"), ("parquet", "csv")])
+def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits, trained, tmp_path, kinds):
+    """Texts and gaps of every kind need no pandas either."""
+    chosen = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    estimator = make_pipeline(make_column_transformer((chosen, ["city"])), LinearRegression())
+    folder = visits.export(estimator, tmp_path / "exported")[0].folder
     table = pd.read_parquet(visits.root / "table.parquet")
     table.to_csv(trained / "in.csv", index=False)
     table.to_parquet(trained / "in.parquet", index=False)
-    source, destination = (f"{name}.{kind}" for name, kind in zip(("in", "out"), kinds, strict=True))
-    arguments = [*COMMAND, "predict", source, destination, "--folder", str(folder)]
-    done = subprocess.run(arguments, cwd=trained, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    BatchScorer(Predictor(folder)).score(trained / source, trained / f"again.{kinds[1]}")
-    assert (trained / destination).read_bytes() == (trained / f"again.{kinds[1]}").read_bytes()
+    arguments = ["starterkit", "predict", f"in.{kinds[0]}", f"out.{kinds[1]}", "--folder", str(folder)]
+    done = memory_of(arguments, HEAVY, trained)
+    assert done.stdout.endswith(f"400 rows to out.{kinds[1]}\nloaded set()\n"), done.stderr
 
 
-def test_a_message_is_shown_as_it_is(run: Run, repository: Path) -> None:
+def memory_of(arguments: list[str], of: set[str], root: Path) -> "subprocess.CompletedProcess[str]":
+    """A command that says at its end which of these modules it loaded."""
+    probe = (
+        f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
+        f"try:\n    main()\nexcept SystemExit:\n    pass\nprint('loaded', {of} & set(sys.modules))"
+    )
+    return subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, timeout=60)
+
+
+def test_a_message_is_shown_as_it_is(run, repository):
     done = run(repository, "doctor", KIT_DATA__SOURCE="data[/old]/x.csv")
     assert "data[/old]/x.csv" in done.stdout
     done = run(repository, "config", "show", KIT_TRAINING__PARAMS='{"a": "[/red]"}')
     assert "[/red]" in done.stdout
 
 
-def test_a_taken_port_is_named_before_serving(run: Run, trained: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        done = run(trained, "serve", "--port", port)
-    assert done.returncode == 2
-    assert f"127.0.0.1 port {port} cannot be had: Address already in use" in done.stderr
-    assert "Answering" not in done.stdout
-
-
-def test_config_show_names_origins_and_hides_secrets(run: Run, repository: Path) -> None:
+def test_config_show_names_origins_and_hides_secrets(run, repository):
     done = run(repository, "config", "show", KIT_SERVING__PORT="8123", KIT_SERVING__API_KEY="a-very-secret-key")
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
@@ -298,46 +273,29 @@ def test_config_show_names_origins_and_hides_secrets(run: Run, repository: Path)
     assert "KIT_SERVING__PORT" in rows["serving.port"]
     assert "config/local.yaml" in rows["tracking.uri"]
     assert "a-very-secret-key" not in done.stdout
-
-
-def test_config_schema_is_the_file(run: Run, repository: Path) -> None:
     assert run(repository, "config", "schema").stdout == (repository / "config" / "settings.schema.json").read_text()
 
 
-def test_doctor_finds_a_sound_installation(run: Run, trained: Path) -> None:
+def test_doctor_names_every_item_and_what_fails(run, trained):
+    found = json.loads(run(trained, "doctor", "--json").stdout)
+    items = ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "promotion", "API"]
+    assert {finding["item"]: finding["state"] for finding in found} == dict.fromkeys(items, "well")
+    (trained / "data" / "diabetes.csv").unlink()
     done = run(trained, "doctor", "--json")
-    found = {finding["item"]: finding["state"] for finding in json.loads(done.stdout)}
-    assert found == dict.fromkeys(
-        ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "promotion", "API"], "well"
-    )
-
-
-def test_doctor_names_what_fails_and_goes_on(run: Run, repository: Path) -> None:
-    (repository / "data" / "diabetes.csv").unlink()
-    (repository / "mlflow.db").write_bytes(b"no database" * 100)
-    done = run(repository, "doctor", "--json")
     assert done.returncode == 1
-    findings = {finding["item"]: finding for finding in json.loads(done.stdout)}
-    assert findings["data"]["state"] == "failing"
-    assert "does not exist" in findings["data"]["text"]
-    assert "not a database" in findings["MLflow"]["text"]
-    assert findings["problem"]["state"] == "well"
-    assert all(finding["mend"] for finding in findings.values() if finding["state"] == "failing")
+    (failing,) = [finding for finding in json.loads(done.stdout) if finding["state"] == "failing"]
+    assert (failing["item"], "does not exist" in failing["text"], bool(failing["mend"])) == ("data", True, True)
 
 
-def test_help_loads_nothing_heavy() -> None:
-    probe = (
-        "import sys\nfrom starterkit.cli import main\nsys.argv = ['starterkit', '--help']\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('loaded', {'pandas', 'sklearn', 'mlflow', 'pydantic', 'fastapi', 'onnxruntime'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+def test_help_loads_nothing_heavy(tmp_path):
+    heavy = {"pandas", "sklearn", "mlflow", "pydantic", "fastapi", "onnxruntime"}
+    done = memory_of(["starterkit", "--help"], heavy, tmp_path)
     assert done.stdout.endswith("loaded set()\n")
     assert "From raw data" in done.stdout
 
 
 @pytest.mark.slow
-def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository: Path) -> None:
+def test_interrupted_run_ends_clean_and_the_next_one_works(run, repository):
     with subprocess.Popen(
         [*COMMAND, "run"], cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -372,10 +330,8 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run: Run, repository:
         (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
     ],
 )
-def test_what_the_machine_refuses_anywhere_is_one_line(
-    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
-) -> None:
-    def fail(*_: object) -> None:
+def test_what_the_machine_refuses_anywhere_is_one_line(run, repository, monkeypatch, error, code, said):
+    def fail(*_):
         raise error
 
     monkeypatch.setattr("starterkit.settings.read_layers", fail)
@@ -389,8 +345,8 @@ def test_what_the_machine_refuses_anywhere_is_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_fault_of_the_kits_own_shows_where(run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+def test_a_fault_of_the_kits_own_shows_where(run, repository, monkeypatch):
+    def fail(*_):
         raise FileNotFoundError(2, "No such file", "bug")
 
     monkeypatch.setattr("starterkit.settings.read_layers", fail)

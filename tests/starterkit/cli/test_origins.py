@@ -1,13 +1,12 @@
 """`lineage` and `reproduce` as a person and a script meet them."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,17 +14,11 @@ from rich.console import Console
 
 from starterkit.cli import views as origins
 from starterkit.contract import Lineage
-from starterkit.pipeline import Summary
 from starterkit.release.lineage.origin import compare
 from starterkit.release.lineage.reproducer import Difference, Reproduction
+from starterkit.tracking.registry import Version
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    """A repository of the kit's, without git, with a champion."""
-    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -33,7 +26,7 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
 
 
-def test_lineage_is_one_screen_and_marks_what_is_other_here(run: Run, trained: Path, monkeypatch: Any) -> None:
+def test_lineage_is_one_screen_and_marks_what_is_other_here(run, trained, monkeypatch):
     monkeypatch.setattr(origins, "console", lambda: Console(width=80, highlight=False))
     (trained / "requirements.txt").open("a").write("# another lock\n")
     data = trained / "data" / "diabetes.csv"
@@ -59,7 +52,7 @@ def test_lineage_is_one_screen_and_marks_what_is_other_here(run: Run, trained: P
     assert "mlartifacts/models/" in said.replace(" ", "")
 
 
-def test_lineage_for_scripts_is_json_and_complete(run: Run, trained: Path) -> None:
+def test_lineage_for_scripts_is_json_and_complete(run, trained):
     found = json.loads(run(trained, "lineage", "1", "--json").stdout)
     assert (found["version"], found["alias"], found["gate"]) == (1, "champion", "passed")
     assert found["lineage"].keys() == Lineage.__dataclass_fields__.keys()
@@ -69,24 +62,7 @@ def test_lineage_for_scripts_is_json_and_complete(run: Run, trained: Path) -> No
     assert found["metrics"]["rmse"] < found["metrics"]["baseline_rmse"]
 
 
-@pytest.mark.parametrize("command", ["lineage", "reproduce"])
-@pytest.mark.parametrize(("name", "said"), [("7", "no version 7"), ("-1", "-1"), ("1.5", "'1.5' names no version")])
-def test_version_that_is_not_there_is_the_users_mistake(
-    run: Run, trained: Path, command: str, name: str, said: str
-) -> None:
-    done = run(trained, command, name)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_without_a_champion_lineage_says_what_comes_first(run: Run, repository: Path) -> None:
-    done = run(repository, "lineage")
-    assert done.returncode == 2
-    assert "has no champion" in done.stderr
-
-
-def test_outside_of_git_reproduce_refuses_and_leaves_nothing(run: Run, trained: Path, monkeypatch: Any) -> None:
+def test_outside_of_git_reproduce_refuses_and_leaves_nothing(run, trained, monkeypatch):
     scratch = trained.parent / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
@@ -101,13 +77,13 @@ LINEAGE = Lineage(
     data_digest="d", holdout_digest="h", rows=9, parameters={"depth": 2},
 )  # fmt: skip
 FACTS = {"lock_digest": "l", "data_digest": "d", "holdout_digest": "h", "rows": 9, "parameters": {"depth": 2}}
+VERSION = Version("local.x", 3, "r", {}, datetime.now(UTC))
 SAME, OTHER = Difference(98, 0, 0.0, 0), Difference(98, 97, 1.25, 0)
 
 
 def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) -> Reproduction:
-    version: Any = "local.x version 3"
     causes = compare(LINEAGE, FACTS | facts)
-    return Reproduction(version, LINEAGE, "this one", "the commit", causes, difference, **given)
+    return Reproduction(VERSION, LINEAGE, "this one", "the commit", causes, difference, **given)
 
 
 @pytest.mark.parametrize(
@@ -125,15 +101,15 @@ def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) 
         (outcome({}, None, failure="the estimator refuses"), "the estimator refuses", "--keep"),
     ],
 )
-def test_reason_names_the_cause_and_the_hint(done: Reproduction, what: str, hint: str) -> None:
+def test_reason_names_the_cause_and_the_hint(done, what, hint):
     said = origins.reason(done)
     assert what in said[0]
     assert said[0].startswith("local.x version 3 was not reproduced: ")
     assert hint in said[1]
 
 
-def test_a_cause_has_the_keys_that_scripts_know() -> None:
-    document = origins.reproduction_as_json(replace(outcome({}, None), version=SimpleNamespace(model="x", number=3)))
+def test_a_cause_has_the_keys_that_scripts_know():
+    document = origins.reproduction_as_json(outcome({}, None))
     assert [set(cause) for cause in document["causes"]] == [{"name", "same", "text", "mend"}] * 4
 
 
@@ -151,15 +127,11 @@ def test_a_cause_has_the_keys_that_scripts_know() -> None:
         (outcome({}, None, failure="no such file"), "none: no such file"),
     ],
 )
-def test_outcome_is_shown_in_80_columns(done: Reproduction, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outcome_is_shown_in_80_columns(done, said, monkeypatch):
     out = StringIO()
     monkeypatch.setattr(origins, "console", lambda: Console(file=out, width=80, highlight=False))
     origins.show_reproduction(done)
     assert said in " ".join(out.getvalue().split())
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "\x1b" not in out.getvalue()
-    assert json.loads(json.dumps(origins.reproduction_as_json(replace(done, version=VERSION))))["version"] == 3
-
-
-class VERSION:
-    model, number = "local.x", 3
+    assert json.loads(json.dumps(origins.reproduction_as_json(done)))["version"] == 3

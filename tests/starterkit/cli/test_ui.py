@@ -11,16 +11,17 @@ import psutil
 import pytest
 
 
-def test_a_taken_port_is_told_with_the_option_that_names_another(run, repository, port):
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_a_taken_port_is_told_with_what_names_another(run, unchanged, port, command):
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
-        done = run(repository, "ui", "--port", str(port))
+        done = run(unchanged, command, "--port", str(port))
     assert done.returncode == 2
     what, hint = done.stderr.splitlines()[-2:]
     assert what == f"error: 127.0.0.1 port {port} cannot be had: Address already in use."
-    assert "--port" in hint
-    assert "KIT_SERVING__PORT" not in hint  # which is the API's
+    assert ("KIT_SERVING__PORT" if command == "serve" else "--port") in hint
+    assert done.stdout == ""
 
 
 @pytest.mark.slow

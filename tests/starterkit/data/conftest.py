@@ -40,15 +40,12 @@ class House:
         return self.root / "secrets" / "KIT_PRIVACY__KEY"
 
     def prepare(self, stage: str = "test", fraction: float = 1.0, now: str = "local", **said: Any) -> Prepared:
-        path = self.root / "data" / stage / self.file.name
-        settings = load_settings(self.root, {"KIT_STAGE": now, "KIT_DATA__SOURCE": "data/diabetes.csv"})
-        return Preparer(
-            self.problem,
-            settings,
-            Stage(stage),
-            PrivacySettings(**said),
-            partial(compare_quality, self.problem, settings.training),
-        ).prepare(path, fraction)
+        """``source`` and ``path`` are where from and where to, all else is what the stage's YAML says of privacy."""
+        source = said.pop("source", "data/diabetes.csv")
+        path = self.root / said.pop("path", f"data/{stage}/{self.file.name}")
+        settings = load_settings(self.root, {"KIT_STAGE": now, "KIT_DATA__SOURCE": source})
+        compare = partial(compare_quality, self.problem, settings.training)
+        return Preparer(self.problem, settings, Stage(stage), PrivacySettings(**said), compare).prepare(path, fraction)
 
     def read(self, stage: str = "test", source: str | None = None, **environ: str) -> Dataset:
         place = {"KIT_STAGE": stage, "KIT_DATA__SOURCE": source or str(self.file.relative_to(self.root))}

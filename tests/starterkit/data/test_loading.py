@@ -13,11 +13,13 @@ import pytest
 
 from example_project import problem
 from example_project.problem import Patients
+from starterkit.cli.console import ProgressView
+from starterkit.cli.load_view import read_records
 from starterkit.data.dataset import RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, identifier, target
-from starterkit.settings import DataSettings, Stage
+from starterkit.settings import DataSettings, Stage, load_settings
 
 COMMAND = "`KIT_STAGE=local starterkit data prepare --for test`"
 
@@ -35,14 +37,14 @@ def edit(file: Path) -> None:
     table.to_parquet(file, index=False)
 
 
-def test_file_that_was_edited_by_hand_is_refused(prepared: Any) -> None:
+def test_file_that_was_edited_by_hand_is_refused(prepared):
     edit(prepared.file)
     error = refused(prepared)
     assert error.what == "data/test/diabetes.parquet is not the file that was prepared: it was altered"
     assert error.hint == f"Run {COMMAND}"
 
 
-def test_proof_that_was_edited_to_fit_is_refused_too(prepared: Any) -> None:
+def test_proof_that_was_edited_to_fit_is_refused_too(prepared):
     edit(prepared.file)
     prepared.rewrite(file_digest=hashlib.sha256(prepared.file.read_bytes()).hexdigest())
     assert refused(prepared).what == "the proof of data/test/diabetes.parquet was altered"
@@ -60,12 +62,12 @@ def forge(house: Any, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"key": "", "signature": ""}, {"signature": "0" * 64}])
-def test_signature_cannot_be_left_out(prepared: Any, changes: dict[str, str]) -> None:
+def test_signature_cannot_be_left_out(prepared, changes):
     forge(prepared, **changes)
     assert "its signature is not the key's" in refused(prepared).what
 
 
-def test_lost_key_is_named(prepared: Any) -> None:
+def test_lost_key_is_named(prepared):
     key = prepared.key.read_text().strip()
     prepared.key.unlink()
     error = refused(prepared)
@@ -76,13 +78,13 @@ def test_lost_key_is_named(prepared: Any) -> None:
     assert len(prepared.read(KIT_PRIVACY__KEY=key)) == 442
 
 
-def test_wrong_key_is_named(prepared: Any) -> None:
+def test_wrong_key_is_named(prepared):
     error = refused(prepared, KIT_PRIVACY__KEY=secrets.token_hex(32))
     assert error.what == "data/test/diabetes.parquet was prepared with another masking key"
     assert "KIT_PRIVACY__KEY" in error.hint
 
 
-def test_new_key_and_new_data_go_together(prepared: Any) -> None:
+def test_new_key_and_new_data_go_together(prepared):
     before = prepared.read()
     record = RowRecord.of(before)
     prepared.key.unlink()
@@ -94,7 +96,7 @@ def test_new_key_and_new_data_go_together(prepared: Any) -> None:
     assert record.trained_on(after.training) is None
 
 
-def test_stricter_stage_refuses_a_weaker_policy(prepared: Any) -> None:
+def test_stricter_stage_refuses_a_weaker_policy(prepared):
     error = refused(prepared, KIT_PRIVACY__SENSITIVE="mock")
     assert "prepared under a weaker policy: 'age' is generalise, not mock" in error.what
     error = refused(prepared, KIT_PRIVACY__COLUMNS='{"bmi": "drop"}')
@@ -102,7 +104,7 @@ def test_stricter_stage_refuses_a_weaker_policy(prepared: Any) -> None:
 
 
 @pytest.mark.parametrize("stage", ["local", "dev", "staging"])
-def test_another_stage_refuses_it(prepared: Any, stage: str) -> None:
+def test_another_stage_refuses_it(prepared, stage):
     error = refused(prepared, stage)
     assert error.what == f"data/test/diabetes.parquet was prepared for stage test, and this is {stage}"
     assert f"--for {stage} --to data/test/diabetes.parquet" in error.hint
@@ -116,20 +118,13 @@ class Franker(Patients):
     bmi: float = feature(sensitivity="sensitive", ge=10, le=80)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"schema": Older}, "another schema or holdout"),
-        ({"schema": Franker}, "another schema or holdout"),
-        ({"holdout": Holdout(fraction=0.3)}, "another schema or holdout"),
-    ],
-)
-def test_other_schema_refuses_it(prepared: Any, changes: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize("changes", [{"schema": Older}, {"schema": Franker}, {"holdout": Holdout(fraction=0.3)}])
+def test_other_schema_refuses_it(prepared, changes):
     house = type(prepared)(prepared.root, replace(problem, **changes))
-    assert words in refused(house).what
+    assert "another schema or holdout" in refused(house).what
 
 
-def test_words_for_people_change_nothing(prepared: Any) -> None:
+def test_words_for_people_change_nothing(prepared):
     class Said(Patients):
         bmi: float = feature(sensitivity="plain", unit="kg/m2", ge=10, le=80, description="Quetelet's index")
 
@@ -137,21 +132,21 @@ def test_words_for_people_change_nothing(prepared: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 2}', "no json"])
-def test_proof_that_is_none_is_named(prepared: Any, text: str) -> None:
+def test_proof_that_is_none_is_named(prepared, text):
     prepared.proof.write_text(text)
     error = refused(prepared)
     assert error.what == "the proof diabetes.proof.json is not one that this kit wrote"
     assert COMMAND in error.hint
 
 
-def test_without_a_proof_it_is_not_loaded(prepared: Any) -> None:
+def test_without_a_proof_it_is_not_loaded(prepared):
     prepared.proof.unlink()
     error = refused(prepared)
     assert error.what.endswith("raw, and data/test/diabetes.parquet has no proof that they are treated")
     assert COMMAND in error.hint
 
 
-def test_missing_file_is_mended_by_the_command(house: Any) -> None:
+def test_missing_file_is_mended_by_the_command(house):
     error = refused(house)
     assert error.what.endswith("data/test/diabetes.parquet does not exist")
     assert error.hint == f"Run {COMMAND}"
@@ -161,23 +156,18 @@ def test_missing_file_is_mended_by_the_command(house: Any) -> None:
     assert error.hint == f"Run {COMMAND}, and set data.source to data/test/diabetes.parquet in config/test.yaml"
 
 
-def test_sample_for_staging_is_checked_too(house: Any) -> None:
-    house.prepare("staging", 0.5)
-    file = house.root / "data" / "staging" / "diabetes.parquet"
-    assert len(house.read("staging", "data/staging/diabetes.parquet")) == 221
-    edit(file)
-    assert "it was altered" in refused(house, "staging", "data/staging/diabetes.parquet").what
-
-
-def test_staging_needs_no_key_and_uses_the_one_it_has(house: Any) -> None:
+def test_sample_for_staging_is_checked_too_and_needs_no_key(house):
     house.prepare()  # makes a key
     house.prepare("staging", 0.5)
     source = "data/staging/diabetes.parquet"
     key = house.key.read_text()
     house.key.unlink()
     assert len(house.read("staging", source)) == 221
-    house.key.write_text(key[::-1].strip())
+    house.key.write_text(key[::-1].strip())  # but it uses the one it has
     assert "another masking key" in refused(house, "staging", source).what
+    house.key.write_text(key)
+    edit(house.root / source)
+    assert "it was altered" in refused(house, "staging", source).what
 
 
 class Plain(pa.DataFrameModel):
@@ -186,7 +176,7 @@ class Plain(pa.DataFrameModel):
     length: float = target(sensitivity="plain")
 
 
-def test_data_without_sensitive_columns_needs_no_proof(house: Any) -> None:
+def test_data_without_sensitive_columns_needs_no_proof(house):
     one = Problem(name="p", title="P", task="regression", schema=Plain, estimator=lambda: None, metric="rmse")
     frame = pd.DataFrame({"record": [f"r{n}" for n in range(50)], "width": 1.0, "length": 2.0})
     frame.to_csv(house.root / "data" / "plain.csv", index=False)
@@ -195,11 +185,7 @@ def test_data_without_sensitive_columns_needs_no_proof(house: Any) -> None:
     assert all(name.startswith("record@") for name in seen.training.keys)  # the ids are known by the key alone
 
 
-def test_load_test_has_the_stages_key_and_policy(prepared: Any) -> None:
-    from starterkit.cli.console import ProgressView
-    from starterkit.cli.load_view import read_records
-    from starterkit.settings import load_settings
-
+def test_load_test_has_the_stages_key_and_policy(prepared):
     key = prepared.key.read_text().strip()
     prepared.key.unlink()
     settings = load_settings(prepared.root, {"KIT_STAGE": "test", "KIT_PRIVACY__KEY": key})

@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +17,12 @@ from sklearn.linear_model import LinearRegression
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, Refused, UserError
 from starterkit.problem import Problem, feature, group, identifier, target
-from starterkit.settings import DataSettings, PrivacySettings, Stage, load_settings
+from starterkit.settings import DataSettings, PrivacySettings, Stage
 
 TREATED = {"age": "generalise", "sex": "generalise", "progression": "generalise"}
 
 
-def test_test_sees_what_dev_sees_on_the_same_sides(prepared: Any) -> None:
+def test_test_sees_what_dev_sees_on_the_same_sides(prepared):
     test, dev, raw = prepared.read(), *(prepared.read(stage, "data/diabetes.csv") for stage in ("dev", "local"))
     assert test.policy == dev.policy == TREATED
     for side in ("training", "holdout"):
@@ -34,7 +32,7 @@ def test_test_sees_what_dev_sees_on_the_same_sides(prepared: Any) -> None:
         assert seen.features.bmi.equals(known.features.bmi)
 
 
-def test_ids_are_gone_and_rows_are_known_again(prepared: Any) -> None:
+def test_ids_are_gone_and_rows_are_known_again(prepared):
     table = prepared.table()
     assert "patient_id" not in table
     ids = pd.read_csv(prepared.root / "data" / "diabetes.csv").patient_id
@@ -45,34 +43,27 @@ def test_ids_are_gone_and_rows_are_known_again(prepared: Any) -> None:
     assert len(np.unique(keys)) == 442
 
 
-def test_the_proof_says_what_was_done(prepared: Any) -> None:
+def test_the_proof_says_what_was_done(prepared):
     said = json.loads(prepared.proof.read_text())
     assert said["file_digest"] == hashlib.sha256(prepared.file.read_bytes()).hexdigest()
     assert said["policy"] == {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
     assert said["rows"] == {"source": 442, "training": 344, "holdout": 98}
     assert said["overlap"] == {"patient_id": 0}
     features, with_target = said["crowds"]
-    assert (features["columns"], features["before"]["smallest"], features["after"]["smallest"]) == (
-        ["age", "sex"],
-        1,
-        3,
-    )
-    assert with_target["columns"] == ["age", "sex", "progression"]
+    assert [one["columns"] for one in (features, with_target)] == [["age", "sex"], ["age", "sex", "progression"]]
+    assert (features["before"]["smallest"], features["after"]["smallest"]) == (1, 3)
     assert said["shifts"]["bmi"] == {"measure": "Kolmogorov-Smirnov", "value": 0}
     assert 0 < said["shifts"]["age"]["value"] < 0.3
     quality = said["quality"]
     assert quality["raw"] < quality["treated"] < quality["naive_treated"]
     assert prepared.key.read_text().strip() not in prepared.proof.read_text()
+    report = prepared.file.with_name("diabetes.report.md").read_text("utf-8")
+    assert "Made for stage test from 442 rows of data/diabetes.csv" in report
+    assert "| age, sex | 1 | 3 | 13 | 0 |" in report
+    assert "| patient_id | drop |  |  | 0 |" in report
 
 
-def test_the_report_can_be_read(prepared: Any) -> None:
-    text = prepared.file.with_name("diabetes.report.md").read_text("utf-8")
-    assert "Made for stage test from 442 rows of data/diabetes.csv" in text
-    assert "| age, sex | 1 | 3 | 13 | 0 |" in text
-    assert "| patient_id | drop |  |  | 0 |" in text
-
-
-def test_preparing_again_gives_the_same_rows(prepared: Any) -> None:
+def test_preparing_again_gives_the_same_rows(prepared):
     before = prepared.read()
     prepared.prepare()
     after = prepared.read()
@@ -80,7 +71,7 @@ def test_preparing_again_gives_the_same_rows(prepared: Any) -> None:
     assert all(np.array_equal(after.holdout.keys[name], keys) for name, keys in before.holdout.keys.items())
 
 
-def test_identifiers_can_get_pseudonyms(house: Any) -> None:
+def test_identifiers_can_get_pseudonyms(house):
     made = house.prepare(identifiers="pseudonymise")
     names = house.table().patient_id
     assert names.str.fullmatch("[0-9a-f]{32}").all()
@@ -91,7 +82,7 @@ def test_identifiers_can_get_pseudonyms(house: Any) -> None:
         house.read()
 
 
-def test_mock_rows_are_nobodys(house: Any) -> None:
+def test_mock_rows_are_nobodys(house):
     made = house.prepare(sensitive="mock")
     raw = house.read("local", "data/diabetes.csv")
     table = house.table()
@@ -105,7 +96,7 @@ def test_mock_rows_are_nobodys(house: Any) -> None:
     assert house.read().policy == seen.policy  # more than the stage asks for is fine
 
 
-def test_three_rows_are_not_mocked_and_nothing_is_left(house: Any) -> None:
+def test_three_rows_are_not_mocked_and_nothing_is_left(house):
     source = house.root / "data" / "diabetes.csv"
     lines = source.read_text().splitlines(keepends=True)
     source.write_text("".join(lines[:4]))
@@ -115,7 +106,7 @@ def test_three_rows_are_not_mocked_and_nothing_is_left(house: Any) -> None:
     assert not house.file.parent.exists()
 
 
-def test_a_person_alone_is_warned_of(house: Any) -> None:
+def test_a_person_alone_is_warned_of(house):
     made = house.prepare()
     (warning,) = made.warnings
     assert warning.startswith("8 people are alone with their age, sex, progression")
@@ -129,7 +120,7 @@ def test_a_person_alone_is_warned_of(house: Any) -> None:
     assert house.prepare(columns={"age": "drop"}).proof.crowds[0]["after"]["smallest"] == 442
 
 
-def test_staging_gets_a_sample_as_it_is(house: Any) -> None:
+def test_staging_gets_a_sample_as_it_is(house):
     house.prepare("staging", 0.2)
     seen = house.read("staging", "data/staging/diabetes.parquet")
     raw = house.read("local", "data/diabetes.csv")
@@ -150,46 +141,25 @@ def test_staging_gets_a_sample_as_it_is(house: Any) -> None:
         ({"fraction": float("nan")}, "a fraction of nan is none"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house: Any, given: Any, words: str) -> None:
+def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house, given, words):
     (house.root / "data" / "diabetes.csv").unlink()
     with pytest.raises(UserError, match=words) as raised:
         house.prepare(**given)
     assert raised.value.hint
 
 
-def test_the_source_is_never_overwritten(house: Any) -> None:
-    from starterkit.data.prepare import Preparer
-    from starterkit.training.trainer import compare_quality
-
-    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
-    frame.to_parquet(house.root / "data" / "source.parquet")
-    settings = load_settings(house.root, {"KIT_DATA__SOURCE": "data/source.parquet"})
-    preparer = Preparer(
-        house.problem,
-        settings,
-        Stage.TEST,
-        PrivacySettings(),
-        partial(compare_quality, house.problem, settings.training),
-    )
-    with pytest.raises(UserError, match=r"'source\.parquet' is the source itself"):
-        preparer.prepare(house.root / "data" / ".." / "data" / "source.parquet")
-    with pytest.raises(UserError, match=r"'rows\.csv' is no Parquet file"):
-        preparer.prepare(house.root / "data" / "rows.csv")
-
-
-def test_prepared_data_is_not_prepared_again(prepared: Any) -> None:
-    from starterkit.data.prepare import Preparer
-    from starterkit.training.trainer import compare_quality
-
-    settings = load_settings(prepared.root, {"KIT_DATA__SOURCE": "data/test/diabetes.parquet"})
-    with pytest.raises(UserError, match=r"the source 'data/test/diabetes\.parquet' was prepared itself"):
-        Preparer(
-            prepared.problem,
-            settings,
-            Stage.TEST,
-            PrivacySettings(),
-            partial(compare_quality, prepared.problem, settings.training),
-        ).prepare(prepared.root / "more.parquet")
+@pytest.mark.parametrize(
+    ("source", "path", "words"),
+    [
+        ("data/source.parquet", "data/../data/source.parquet", r"'source\.parquet' is the source itself"),
+        ("data/source.parquet", "data/rows.csv", r"'rows\.csv' is no Parquet file"),
+        ("data/test/diabetes.parquet", "more.parquet", r"the source 'data/test/diabetes\.parquet' was prepared itself"),
+    ],
+)
+def test_neither_the_source_is_overwritten_nor_prepared_twice(prepared, source, path, words):
+    pd.read_csv(prepared.root / "data" / "diabetes.csv").to_parquet(prepared.root / "data" / "source.parquet")
+    with pytest.raises(UserError, match=words):
+        prepared.prepare(source=source, path=path)
 
 
 class Measures(pa.DataFrameModel):
@@ -217,20 +187,13 @@ def measures(note: str) -> pd.DataFrame:
     )
 
 
-def prepare_measures(root: Path, frame: pd.DataFrame, **said: Any) -> Any:
-    from starterkit.data.prepare import Preparer
-    from starterkit.training.trainer import compare_quality
-
-    frame.to_csv(root / "data" / "measures.csv", index=False)
-    settings = load_settings(root, {"KIT_DATA__SOURCE": "data/measures.csv"})
-    path = root / "data" / "test" / "measures.parquet"
-    return Preparer(
-        MEASURES, settings, Stage.TEST, PrivacySettings(**said), partial(compare_quality, MEASURES, settings.training)
-    ).prepare(path)
+def prepare_measures(house, frame, problem=MEASURES):
+    frame.to_csv(house.root / "data" / "measures.csv", index=False)
+    return type(house)(house.root, problem).prepare(source="data/measures.csv")
 
 
-def test_groups_stay_together_without_their_names(house: Any) -> None:
-    made = prepare_measures(house.root, measures("a"))
+def test_groups_stay_together_without_their_names(house):
+    made = prepare_measures(house, measures("a"))
     place = DataSettings(source="data/test/measures.parquet"), house.root, Stage.TEST
     seen = DatasetReader(MEASURES, *place, PrivacySettings()).read()
     raw = DatasetReader(MEASURES, DataSettings(source="data/measures.csv"), house.root, Stage.LOCAL).read()
@@ -240,23 +203,21 @@ def test_groups_stay_together_without_their_names(house: Any) -> None:
     assert "not_measured" in made.proof.quality  # a text is nothing for this estimator
 
 
-def test_identifier_in_another_column_is_refused(house: Any) -> None:
+def test_identifier_in_another_column_is_refused(house):
     frame = measures("a")
     frame.loc[7, "note"] = "person 30"
     with pytest.raises(Refused, match="1 values of 'person' are still in the data") as raised:
-        prepare_measures(house.root, frame)
+        prepare_measures(house, frame)
     assert "person 30" not in str(raised.value)
     assert not (house.root / "data" / "test").exists()
 
 
-def test_the_kits_own_column_names_are_refused(house: Any) -> None:
+def test_the_kits_own_column_names_are_refused(house):
     class Split(Measures):
         split: float = feature(sensitivity="plain")
 
-    taken = replace(MEASURES, schema=Split)
-    house = type(house)(house.root, taken)
     with pytest.raises(UserError, match="column 'split', which is the kit's own name"):
-        house.prepare()
+        prepare_measures(house, measures("a").assign(split=1.0), replace(MEASURES, schema=Split))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +228,7 @@ def test_the_kits_own_column_names_are_refused(house: Any) -> None:
         (signal.SIGKILL, -9),
     ],
 )
-def test_kill_while_preparing_leaves_the_earlier_files(prepared: Any, number: int, code: int) -> None:
+def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
     house = prepared
     before = {file.name: file.read_bytes() for file in house.file.parent.iterdir()}
     script = (

@@ -21,6 +21,7 @@ def warehouse(diabetes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The diabetes data three times, in a folder of its own."""
     root = tmp_path_factory.mktemp("warehouse")
     table = pd.read_csv(diabetes.root / diabetes.source)
+    table.loc[range(9), "patient_id"] = ["007", "7", "1.0", "1e3", "NA", "null", 'say "ü"', "a,b", "true"]
     table.to_csv(root / "patients.csv", index=False)
     table.to_parquet(root / "patients.parquet")
     with sqlite3.connect(root / "patients.db") as database:
@@ -37,7 +38,7 @@ def settings(source: str, query: str | None = None) -> DataSettings:
     return DataSettings(source=source, query=query, password=None if source.startswith("sqlite") else PASSWORD)
 
 
-def test_every_source_gives_the_same_dataset(diabetes: Any, warehouse: Path) -> None:
+def test_every_source_gives_the_same_dataset(diabetes, warehouse):
     problem = diabetes.problem(lambda: None)
     sources = (settings("patients.csv"), settings("patients.parquet"), settings("sqlite:///patients.db", QUERY))
     csv, parquet, sql = (DatasetReader(problem, source, warehouse, Stage.LOCAL).read() for source in sources)
@@ -47,9 +48,9 @@ def test_every_source_gives_the_same_dataset(diabetes: Any, warehouse: Path) -> 
     pd.testing.assert_frame_equal(csv.training.features, sql.training.features)
 
 
-def test_a_digest_tells_one_changed_value(diabetes: Any, warehouse: Path, tmp_path: Path) -> None:
+def test_a_digest_tells_one_changed_value(diabetes, warehouse, tmp_path):
     text = (warehouse / "patients.csv").read_text()
-    (tmp_path / "patients.csv").write_text(text.replace("P001,59", "P001,60"))
+    (tmp_path / "patients.csv").write_text(text.replace("007,59", "007,60"))
     problem = diabetes.problem(lambda: None)
     before = DatasetReader(problem, settings("patients.csv"), warehouse, Stage.LOCAL).read()
     after = DatasetReader(problem, settings("patients.csv"), tmp_path, Stage.LOCAL).read()
@@ -57,24 +58,15 @@ def test_a_digest_tells_one_changed_value(diabetes: Any, warehouse: Path, tmp_pa
     assert (before.training.digest == after.training.digest) != (before.holdout.digest == after.holdout.digest)
 
 
-def test_missing_values_are_the_same_in_csv_and_parquet(visits: Any, problem: Any) -> None:
+def test_missing_values_zeros_and_a_country_called_na_are_the_same_in_csv_and_parquet(visits, problem):
     csv, parquet = visits.dataset(problem, "table.csv"), visits.dataset(problem, "table.parquet")
     assert csv.digest == parquet.digest
     assert csv.training.features["ward"].isna().any()
     pd.testing.assert_frame_equal(csv.training.features, parquet.training.features)
-
-
-def test_an_id_keeps_its_zeros_and_a_country_called_na_is_there(visits: Any, problem: Any) -> None:
     table = open_source(DataSettings(source="table.csv"), visits.root, problem).read()
     assert table["visit"].iloc[7] == "007"
     assert "NA" in set(table["city"])
     assert not table["city"].isna().any()
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_name(visits: Any, problem: Any, tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + (visits.root / "table.csv").read_bytes())
-    marked = DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
-    assert visits.dataset(problem).digest == marked.digest
 
 
 HEADER = "visit,city,ward,smoker,insured,children,income,cost"
@@ -86,11 +78,7 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ("empty.csv", b"", "empty.csv is empty"),
         ("blank.csv", b"\xef\xbb\xbf\n \n", "blank.csv is empty"),
         ("header.csv", HEADER.encode(), "has no rows"),
-        (
-            "semicolons.csv",
-            HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8",
-            "has semicolons between its",
-        ),
+        ("semicolons.csv", HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8", "has semicolons between its"),
         ("tabs.csv", HEADER.replace(",", "\t").encode() + b"\n1\t2\t3\t4\t5\t6\t7\t8", "has tabs between"),
         ("spaces.csv", HEADER.replace(",", " ").encode() + b"\n1 2 3 4 5 6 7 8", "has one column"),
         ("utf16.csv", HEADER.encode("utf-16"), "is UTF-16 text"),
@@ -114,9 +102,7 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ("folder.csv", "folder", "is a folder"),
     ],
 )
-def test_a_broken_file_is_one_clear_error(
-    visits: Any, problem: Any, tmp_path: Path, name: str, content: bytes | str | None, named: str
-) -> None:
+def test_a_broken_file_is_one_clear_error(visits, problem, tmp_path, name, content, named):
     path = tmp_path / name
     if content == "folder":
         path.mkdir()
@@ -131,7 +117,7 @@ def test_a_broken_file_is_one_clear_error(
     assert "Miller" not in str(refusal.value)
 
 
-def test_a_damaged_page_of_parquet_is_one_clear_error(visits: Any, problem: Any, tmp_path: Path) -> None:
+def test_a_damaged_page_of_parquet_is_one_clear_error(visits, problem, tmp_path):
     whole = bytearray((visits.root / "table.parquet").read_bytes())
     whole[20:400] = bytes(380)
     (tmp_path / "table.parquet").write_bytes(whole)
@@ -139,12 +125,12 @@ def test_a_damaged_page_of_parquet_is_one_clear_error(visits: Any, problem: Any,
         DatasetReader(problem, settings("table.parquet"), tmp_path, Stage.LOCAL).read()
 
 
-def test_a_file_that_is_not_there_is_named(problem: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named(problem, tmp_path):
     with pytest.raises(DataError, match=r"data file 'gone\.csv' does not exist.*data\.source"):
         open_source(settings("gone.csv"), tmp_path, problem)
 
 
-def test_a_kind_that_the_kit_does_not_read_is_refused(problem: Any, tmp_path: Path) -> None:
+def test_a_kind_that_the_kit_does_not_read_is_refused(problem, tmp_path):
     (tmp_path / "table.xlsx").write_bytes(b"")
     with pytest.raises(DataError, match=r"Use \.csv, \.parquet or a database address"):
         open_source(DataSettings.model_construct(source="table.xlsx"), tmp_path, problem)
@@ -165,9 +151,7 @@ def test_a_kind_that_the_kit_does_not_read_is_refused(problem: Any, tmp_path: Pa
         (f"postgresql://user:{PASSWORD}@host:port/name", QUERY, "malformed"),
     ],
 )
-def test_a_query_that_fails_says_why_and_tells_no_secret(
-    diabetes: Any, warehouse: Path, address: str, query: str, named: str
-) -> None:
+def test_a_query_that_fails_says_why_and_tells_no_secret(diabetes, warehouse, address, query, named):
     with pytest.raises(DataError) as refusal:
         DatasetReader(diabetes.problem(lambda: None), settings(address, query), warehouse, Stage.LOCAL).read()
     assert named in str(refusal.value)
@@ -175,17 +159,11 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(
     for secret in (PASSWORD, "hidden", "correct", "SELECT hidden"):
         assert secret not in str(refusal.value)
     assert not (warehouse / "gone.db").exists()
-
-
-def test_a_query_deletes_nothing(diabetes: Any, warehouse: Path) -> None:
-    deletion = settings("sqlite:///patients.db", "DELETE FROM patients")
-    with pytest.raises(DataError):
-        open_source(deletion, warehouse, diabetes.problem(lambda: None)).read()
     with sqlite3.connect(warehouse / "patients.db") as database:
         assert database.execute("SELECT count(*) FROM patients").fetchone() == (442,)
 
 
-def test_two_columns_of_one_name_are_refused(diabetes: Any, warehouse: Path) -> None:
+def test_two_columns_of_one_name_are_refused(diabetes, warehouse):
     source = settings("sqlite:///patients.db", "SELECT *, age AS age FROM patients")
     with pytest.raises(DataError) as refusal:
         DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
@@ -193,20 +171,20 @@ def test_two_columns_of_one_name_are_refused(diabetes: Any, warehouse: Path) -> 
 
 
 @pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
-def test_a_password_in_the_address_is_not_recorded(diabetes: Any, warehouse: Path) -> None:
+def test_a_password_in_the_address_is_not_recorded(diabetes, warehouse):
     source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
     dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
     assert dataset.source == "sqlite:///patients.db?password=***"
 
 
-def test_a_byte_order_mark_makes_no_difference(visits: Any, problem: Any, tmp_path: Path) -> None:
+def test_a_byte_order_mark_makes_no_difference(visits, problem, tmp_path):
     plain = (visits.root / "table.csv").read_bytes()
     (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + plain)
     marked = DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
     assert marked.digest == visits.dataset(problem).digest
 
 
-def test_names_in_capitals_are_recognised(visits: Any, problem: Any, tmp_path: Path) -> None:
+def test_names_in_capitals_are_recognised(visits, problem, tmp_path):
     header, rest = (visits.root / "table.csv").read_text().split("\n", 1)
     (tmp_path / "table.csv").write_text(f"{header.upper()}\n{rest}")
     with pytest.raises(DataError) as refusal:
@@ -217,7 +195,7 @@ def test_names_in_capitals_are_recognised(visits: Any, problem: Any, tmp_path: P
     assert "first, VISIT is not in the schema; did you mean 'visit'." in str(refusal.value)
 
 
-def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path: Path) -> None:
+def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path):
     whole = pd.DataFrame({"id": ["007", "008"], "age": [1, 2]})
     (whole.set_index("id")).to_parquet(tmp_path / "named.parquet")
     (whole.set_index(pd.Index([5, 3]))).to_parquet(tmp_path / "bare.parquet")

@@ -1,27 +1,27 @@
 """What MLflow's pages say, for plain data."""
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from example_project import problem
 from starterkit.contract import Lineage
+from starterkit.pipeline import Pipeline, Summary
 from starterkit.release.descriptions import Place, Subject, Trained, experiment_text, model_text, run_text, version_text
+from starterkit.settings import Settings, load_settings
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.queries import runs_page
+from starterkit.tracking.registry import Version
 from starterkit.verdict import Verdict
 
 SUBJECT = Subject.of(problem)
 PLACE = Place(address="sqlite:///mlflow.db", name="local.diabetes", experiment="7")
-LINEAGE = Lineage(
-    stage="local",
-    run="0123",
-    commit="abcdef0123456789",
-    dirty=False,
-    lock_digest="lock",
-    data_source="data/diabetes.csv",
-    data_digest="digest",
-    holdout_digest="holdout",
-    rows=1442,
-)
+NAMES = ("stage", "lock_digest", "data_digest", "holdout_digest")
+WHAT = {"run": "0123", "commit": "abcdef0123456789", "dirty": False, "data_source": "data/diabetes.csv", "rows": 1442}
+LINEAGE = Lineage(**dict.fromkeys(NAMES, "x"), **WHAT)
 TRAINED = Trained(
     lineage=LINEAGE,
     name="diabetes 2026-11-25",
@@ -60,6 +60,7 @@ def test_the_deciding_metric_comes_first_beside_the_naive_guess() -> None:
 
 
 def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
+    assert "comes next" not in run_text(SUBJECT, PLACE, TRAINED, [3])
     text = run_text(SUBJECT, PLACE, TRAINED)
     assert "1,442 rows of data/diabetes.csv, 98 of them held out" in text
     assert "commit `abcdef0123`." in text
@@ -73,20 +74,6 @@ def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
     assert "load_model" not in text
     assert "`starterkit export --run 0123` comes next" in text
     assert "in no commit" in run_text(SUBJECT, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
-
-
-def test_pages_lead_to_each_other() -> None:
-    run, version = run_text(SUBJECT, PLACE, TRAINED, [3]), version_text(SUBJECT, PLACE, 3, TRAINED)
-    model = model_text(SUBJECT, PLACE, 3, TRAINED)
-    mode = "?workflowType=machine_learning"
-    assert f"[version 3](#/models/local.diabetes/versions/3{mode})" in run
-    assert "comes next" not in run
-    for text in (run, version, experiment_text(SUBJECT, PLACE)):
-        assert f"[registered model local.diabetes](#/models/local.diabetes{mode})" in text
-    for text in (version, model):
-        assert f"[run diabetes 2026-11-25](#/experiments/7/runs/0123{mode})" in text
-    for text in (run, model):
-        assert f"[experiment local.diabetes](#/experiments/7/runs{mode}&viewStateShareKey=starterkit)" in text
 
 
 def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
@@ -130,3 +117,101 @@ def test_bounds_and_categories_stay_out() -> None:
 def test_a_projects_words_are_no_markup(title: str) -> None:
     first = experiment_text(Subject.of(replace(problem, title=title)), PLACE).split(": regression")[0]
     assert not set(first.replace("&#", "")) & set("|<>*[]`\n@")
+
+
+# --- What a run of the pipeline leaves there, on a real store.
+
+
+NOTE = "mlflow.note.content"
+
+
+@pytest.fixture(scope="module")
+def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
+    root, summary = first_run
+    return connect(load_settings(root, {}).tracking, root), summary
+
+
+@pytest.fixture(scope="module")
+def notes(opened: tuple[Connection, Summary]) -> dict[str, str]:
+    connection, summary = opened
+    run = connection.client.get_run(summary.exported.run)
+    return {
+        "experiment": connection.client.get_experiment(run.info.experiment_id).tags[NOTE],
+        "run": run.data.tags[NOTE],
+        "model": connection.client.get_registered_model("local.diabetes").description or "",
+        "version": connection.client.get_model_version("local.diabetes", "1").description or "",
+    }
+
+
+def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    experiment = connection.client.get_run(summary.exported.run).info.experiment_id
+    there = {
+        f"#/experiments/{experiment}/runs",
+        f"#/experiments/{experiment}/runs/{summary.exported.run}",
+        "#/models/local.diabetes",
+        "#/models/local.diabetes/versions/1",
+    }
+    links = {page: set(re.findall(r"\]\((#[^)?]+)", text)) for page, text in notes.items()}
+    assert set.union(*links.values()) == there
+    assert all(links.values())
+
+
+def test_table_of_runs_shows_the_deciding_metric(opened: tuple[Connection, Summary], notes: dict[str, str]) -> None:
+    connection, summary = opened
+    experiment = connection.client.get_run(summary.exported.run).info.experiment_id
+    tags = connection.client.get_experiment(experiment).tags
+    shown = json.loads(tags["mlflow.sharedViewState.starterkit"])["selectedColumns"]
+    assert shown[-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
+    assert f"]({runs_page(connection, 'local.diabetes')})" in notes["run"]
+
+
+def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
+    from mlflow.models import get_model_info
+
+    exported = opened[1].exported.model_id
+    named = {match[1] for text in notes.values() for match in re.finditer(r'load_model\("([^"]+)"\)', text)}
+    assert named == {f"models:/{exported}", "models:/local.diabetes/1", "models:/local.diabetes@champion"}
+    assert {get_model_info(one).model_id for one in named} == {exported}
+
+
+def test_no_rows_value_is_told(notes: dict[str, str]) -> None:
+    text = "".join(notes.values())
+    assert "P001" not in text
+    assert not re.search(r"(age|sex)\s*=", text)
+
+
+def test_tags_are_few_and_say_something(opened: tuple[Connection, Summary]) -> None:
+    connection, summary = opened
+    tags = connection.client.get_run(summary.exported.run).data.tags
+    assert (tags["task"], tags["metric"], tags["holdout_rows"]) == ("regression", "rmse", "98")
+    assert "{}" not in tags.values()
+    model = connection.client.get_registered_model("local.diabetes")
+    own = {key: value for key, value in model.tags.items() if not key.startswith("history.")}
+    assert own == {"task": "regression", "metric": "rmse"}
+
+
+def test_pages_follow_a_version_through_the_gate(after_a_run: Settings) -> None:
+    pipeline = Pipeline(problem, after_a_run)
+    client = pipeline.registry.connection.client
+
+    def told(version: Version) -> str:
+        return client.get_model_version(version.model, str(version.number)).description or ""
+
+    def serves() -> str:
+        return client.get_registered_model("local.diabetes").description or ""
+
+    version = pipeline.register()
+    assert "The gate has not spoken yet" in told(version)
+    assert "Serves now: [version 1]" in serves()
+    assert "[version 1]" in (note := client.get_run(version.run).data.tags[NOTE])
+    assert "[version 2]" in note
+    limits = {"rmse": after_a_run.gate.limits["rmse"].model_copy(update={"max": 1.0})}
+    strict = after_a_run.model_copy(update={"gate": after_a_run.gate.model_copy(update={"limits": limits})})
+    refused = Pipeline(problem, strict)
+    refused.promote(refused.read(), version.number)
+    assert "The gate: refused by 1 of" in told(version)
+    assert "Serves now: [version 1]" in serves()
+    pipeline.promote(pipeline.read(), version.number)
+    assert "The gate: passed all" in told(version)
+    assert "Serves now: [version 2]" in serves()

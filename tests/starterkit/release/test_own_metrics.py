@@ -1,7 +1,6 @@
 """A metric that the project names or brings decides, is limited, and is shown like the kit's own."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from starterkit.errors import ProblemError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Metric
 from starterkit.release.evidence import EVIDENCE_FILE
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import Limit, Settings
 from starterkit.tracking.queries import fetch_file, look_up
 
 SCORER = "neg_mean_absolute_percentage_error"
@@ -39,36 +38,33 @@ def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str,
     return json.loads(files[0].read_text()), files[1].read_text()
 
 
-@pytest.mark.parametrize(("metric", "name"), [(SCORER, SCORER), (OWN, "cost")])
-def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path, metric: Any, name: str) -> None:
-    pipeline = Pipeline(replace(problem, metric=metric), settings)
+def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path) -> None:
+    pipeline = Pipeline(replace(problem, metric=SCORER, metrics=(OWN,)), settings)
     summary = pipeline.run()
     assert summary.promotion.decision.passed
     evidence, page = shown(pipeline, summary, tmp_path)
-    assert evidence["metric"] == {"name": name, "greater_is_better": name == SCORER}
-    assert set(evidence["scores"]["naive guess"]) == {"rmse", "mae", "r2", name}
-    assert f"<td>{name} (decides)</td>" in page
+    assert evidence["metric"] == {"name": SCORER, "greater_is_better": True}
+    assert set(evidence["scores"]["naive guess"]) == {"rmse", "mae", "r2", "cost", SCORER}
+    assert f"<td>{SCORER} (decides)</td>" in page
     run = look_up(pipeline.registry.connection, summary.promotion.version.run)
-    assert (run.tags["metric"], run.tags["greater_is_better"]) == (name, str(name == SCORER))
-    assert run.metrics[name] == pytest.approx(evidence["scores"]["version"][name])
-    assert run.metrics[f"baseline_{name}"] == pytest.approx(evidence["scores"]["naive guess"][name])
-    assert f"**{name}** (decides;" in run.tags["mlflow.note.content"]
+    assert (run.tags["metric"], run.tags["greater_is_better"]) == (SCORER, "True")
+    assert run.metrics[SCORER] == pytest.approx(evidence["scores"]["version"][SCORER])
+    assert run.metrics[f"baseline_{SCORER}"] == pytest.approx(evidence["scores"]["naive guess"][SCORER])
+    assert f"**{SCORER}** (decides;" in run.tags["mlflow.note.content"]
     baseline = next(one for one in summary.promotion.decision.verdicts if one.check == "baseline")
-    assert baseline.reason.startswith(f"{name} ")
+    assert baseline.reason.startswith(f"{SCORER} ")
 
     again = pipeline.promote(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
     against = next(one for one in again.decision.verdicts if one.check == "champion")
-    assert against.reason.startswith(f"{name} ")
+    assert against.reason.startswith(f"{SCORER} ")
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(settings: Settings) -> None:
-    base = settings.root / "config" / "base.yaml"
-    base.write_text(re.sub(r"limits:.*", "limits:\n    cost:\n      max: 1", base.read_text(), count=1))
-    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), load_settings(settings.root, {}))
-    summary = pipeline.run()
-    assert [verdict.check for verdict in summary.promotion.decision.refusals] == ["limit cost"]
-    assert pipeline.registry.champion() is None
+def test_a_limit_by_its_name_refuses(after_a_run: Settings) -> None:
+    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
+    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
 def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
@@ -80,22 +76,21 @@ def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
 
 
 def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run: Settings) -> None:
+    whole: list[float] = []
+
     def fragile(actual: Any, answers: Any) -> float:
-        if len(np.unique(actual)) < len(WHOLE):
+        if len(np.unique(actual)) < len(whole):
             raise ZeroDivisionError("a patient")
         return float(np.abs(actual - answers).mean())
 
     pipeline = Pipeline(replace(problem, metric=Metric("own", fragile, greater_is_better=False)), after_a_run)
     dataset = pipeline.read()
-    WHOLE[:] = np.unique(dataset.holdout.target).tolist()
-    decision = pipeline.judge(dataset, 1).decision
-    told = {verdict.check: verdict.told for verdict in decision.refusals}
-    assert "metric 'own' fails with ZeroDivisionError" in told["baseline"]
-    assert f"{Path(__file__)}, line " in told["baseline"]
-    assert "a patient" not in told["baseline"]
-
-
-WHOLE: list[float] = []
+    whole[:] = np.unique(dataset.holdout.target).tolist()
+    refusals = pipeline.judge(dataset, 1).decision.refusals
+    told = next(verdict.told for verdict in refusals if verdict.check == "baseline")
+    assert "metric 'own' fails with ZeroDivisionError" in told
+    assert f"{Path(__file__)}, line " in told
+    assert "a patient" not in told
 
 
 def test_a_function_that_fails_stops_the_training_in_one_line(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,14 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from starterkit.contract import Contract
-from starterkit.errors import ContractError
+from starterkit.contract import Column, Contract
+from starterkit.errors import ContractError, SettingsError
+from starterkit.serving.graph import Compute
 from starterkit.serving.predictor import Predictor, sha256
+from starterkit.serving.validation import read_records
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +65,7 @@ def plant(folder: Path, other: Path, *names: str) -> None:
 
 @pytest.mark.parametrize("name", ["model.onnx", "parity.npz", "contract.json"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "removed"])
-def test_a_damaged_file_is_refused_by_name(folder: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_is_refused_by_name(folder, name, damage):
     path = folder / name
     if damage == "flipped":
         flip_a_byte(path)
@@ -69,86 +79,68 @@ def test_a_damaged_file_is_refused_by_name(folder: Path, name: str, damage: str)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ContractError, match=r"contract\.json cannot be read from the exported folder 'gone'"):
         Predictor(tmp_path / "gone")
 
 
-def test_another_format_is_refused(folder: Path) -> None:
+def test_another_format_is_refused(folder):
     path = folder / "contract.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     with pytest.raises(ContractError, match="has format 2, this kit reads 1"):
         Predictor(folder)
 
 
-def test_a_file_without_a_digest_is_refused(folder: Path) -> None:
-    rewrite(folder, digests={})
-    with pytest.raises(ContractError, match="is not the file that its contract was written for"):
-        Predictor(folder)
-
-
-def test_another_estimators_graph_is_refused_by_its_answers(diabetes: Any, folder: Path, tmp_path: Path) -> None:
+def test_another_estimators_graph_is_refused_by_its_answers(diabetes, folder, tmp_path):
     other, _ = diabetes.export(make_pipeline(StandardScaler(), Ridge(100.0)), tmp_path / "other")
     plant(folder, other.folder, "model.onnx")
     with pytest.raises(ContractError, match="no longer gives its sample's answers"):
         Predictor(folder)
 
 
-@pytest.mark.parametrize("sample", ["visits", "iris"])
-def test_another_problems_graph_is_refused(
-    request: pytest.FixtureRequest, folder: Path, tmp_path: Path, sample: str
-) -> None:
-    from sklearn.compose import make_column_transformer
-
-    estimators = {
-        "visits": make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge()),
-        "iris": LogisticRegression(),
-    }
-    other, _ = request.getfixturevalue(sample).export(estimators[sample], tmp_path / "other")
+@pytest.mark.parametrize(
+    ("sample", "estimator"),
+    [
+        ("visits", make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())),
+        ("iris", LogisticRegression()),
+    ],
+)
+def test_another_problems_graph_is_refused(request, folder, tmp_path, sample, estimator):
+    other, _ = request.getfixturevalue(sample).export(estimator, tmp_path / "other")
     plant(folder, other.folder, "model.onnx")
     with pytest.raises(ContractError):
         Predictor(folder)
 
 
-def test_a_graph_that_is_none_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_graph_that_is_none_and_a_file_without_a_digest_are_refused(folder, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     plant(folder, tmp_path, "model.onnx")
     with pytest.raises(ContractError, match="onnxruntime cannot load the graph"):
         Predictor(folder)
-
-
-@pytest.mark.parametrize("content", [b"no sample", b""])
-def test_a_sample_that_is_none_is_refused(folder: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "parity.npz").write_bytes(content)
-    plant(folder, tmp_path, "parity.npz")
-    with pytest.raises(ContractError, match=r"parity\.npz"):
+    rewrite(folder, digests={})
+    with pytest.raises(ContractError, match="is not the file that its contract was written for"):
         Predictor(folder)
 
 
-def test_a_sample_of_another_kind_or_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
-    whole = (folder / "parity.npz").read_bytes()
-    damaged = (
-        whole[:100] + bytes(byte ^ 0xFF for byte in whole[100:130]) + whole[130:]
-    )  # in the first array's own bytes
-    array = io.BytesIO()
+def test_a_sample_of_another_kind_or_damaged_is_refused(folder, tmp_path):
+    whole, array = (folder / "parity.npz").read_bytes(), io.BytesIO()
     np.save(array, np.zeros(3))
-    for content in (damaged, array.getvalue()):
+    inside = whole[:100] + bytes(byte ^ 0xFF for byte in whole[100:130]) + whole[130:]  # the first array's own bytes
+    for content in (b"no sample", b"", inside, array.getvalue()):
         (tmp_path / "parity.npz").write_bytes(content)
         plant(folder, tmp_path, "parity.npz")
         with pytest.raises(ContractError, match=r"parity\.npz is no parity sample"):
             Predictor(folder)
 
 
-def test_columns_in_another_order_are_refused_by_their_answers(folder: Path) -> None:
+def test_columns_in_another_order_are_refused_by_their_answers(folder):
     columns = Contract.from_json((folder / "contract.json").read_text()).columns
     rewrite(folder, columns=columns[::-1])
     with pytest.raises(ContractError, match="no longer gives its sample's answers"):
         Predictor(folder)
 
 
-def test_it_answers_from_anywhere_and_without_its_folder(
-    diabetes: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_answers_from_anywhere_and_without_its_folder(diabetes, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder.parent)
     predictor = Predictor(Path("exported"))
     monkeypatch.chdir("/")
@@ -157,22 +149,6 @@ def test_it_answers_from_anywhere_and_without_its_folder(
     answered = predictor.predict(dataset.holdout.columns)
     assert answered.values == pytest.approx(model.evaluation.prediction.values)
     assert answered.probabilities is None
-
-
-def test_one_row_is_answered_as_it_is_among_many(diabetes: Any, original: Path) -> None:
-    dataset = diabetes.dataset(diabetes.problem(lambda: None))
-    columns, predictor = dataset.holdout.columns, Predictor(original)
-    together = predictor.predict(columns).values
-    for row in (0, 7, len(together) - 1):
-        alone = predictor.predict({name: values[row : row + 1] for name, values in columns.items()}).values
-        assert alone == pytest.approx(together[row : row + 1])
-
-
-def test_columns_are_taken_by_name_and_others_ignored(diabetes: Any, original: Path) -> None:
-    columns = diabetes.dataset(diabetes.problem(lambda: None)).holdout.columns
-    turned = {name: columns[name] for name in reversed(columns)} | {"extra": np.zeros(len(columns["age"]))}
-    predictor = Predictor(original)
-    assert predictor.predict(turned).values.tolist() == predictor.predict(columns).values.tolist()
 
 
 def loaded_by(module: str, *, then: str = "") -> set[str]:
@@ -185,20 +161,132 @@ def loaded_by(module: str, *, then: str = "") -> set[str]:
 HEAVY = {"pandas", "sklearn", "pandera", "mlflow", "skl2onnx", "onnx", "scipy", "matplotlib", "fastapi", "pyarrow"}
 
 
-def test_opening_a_model_loads_no_training_code(original: Path) -> None:
+def test_opening_a_model_loads_no_training_code(original):
     then = f"from pathlib import Path; starterkit.serving.Predictor(Path({str(original)!r}))"
     loaded = loaded_by("starterkit.serving", then=then)
     assert {"numpy", "onnxruntime"} <= loaded
     assert not HEAVY & loaded
 
 
-def test_the_gate_loads_nothing_heavier_than_numpy() -> None:
+def test_the_gate_loads_nothing_heavier_than_numpy():
     loaded = loaded_by("starterkit.release.gate.gate")
     assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded
 
 
-def test_opening_a_model_leaves_no_telemetry_behind(original: Path, tmp_path: Path) -> None:
+def test_opening_a_model_leaves_no_telemetry_behind(original, tmp_path):
     probe = f"from pathlib import Path; from starterkit.serving import Predictor; Predictor(Path({str(original)!r}))"
     quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", probe], env=quiet | {"HOME": str(tmp_path)}, check=True, timeout=60)
     assert list(tmp_path.rglob("*onnxruntime*")) == []
+
+
+# --- Whatever valid rows come: a row's answer depends on that row alone, and is the estimator's.
+
+Record = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def scored(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Any]:
+    """A model over texts, booleans and numbers with missing values, and the estimator it was made of."""
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["ward", "city"]),
+        ("passthrough", ["children", "income", "smoker", "insured"]),
+    )
+    estimator = make_pipeline(columns, HistGradientBoostingRegressor(max_iter=20, random_state=0))
+    model, dataset = visits.fit(estimator)
+    folder = visits.write(model, dataset, tmp_path_factory.mktemp("models") / "exported").folder
+    return Predictor(folder), model.estimator
+
+
+def values(column: Column) -> st.SearchStrategy[Any]:
+    """Every value that the contract allows in a column."""
+    if column.categories:
+        some: st.SearchStrategy[Any] = st.sampled_from(column.categories)
+    elif column.type == "boolean":
+        some = st.booleans()
+    elif column.type == "integer":
+        some = st.integers(int(column.minimum or 0), int(column.maximum or 0))
+    else:
+        some = st.floats(column.minimum, column.maximum)
+    return st.none() | some if column.nullable else some
+
+
+@st.composite
+def records(draw: st.DrawFn, predictor: Predictor) -> list[Record]:
+    row = st.fixed_dictionaries({column.name: values(column) for column in predictor.contract.columns})
+    return draw(st.lists(row, min_size=1, max_size=8))
+
+
+def answers(predictor: Predictor, rows: list[Record]) -> list[float]:
+    return predictor.predict(read_records(predictor.contract, rows)).values.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
+    """Whatever other rows and columns come with it, in whatever order."""
+    predictor, estimator = scored
+    rows = data.draw(records(predictor))
+    together = answers(predictor, rows)
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in predictor.contract.names})
+    kinds = {column.name: "str" if column.type == "string" else "float64" for column in predictor.contract.columns}
+    assert together == pytest.approx(estimator.predict(frame.astype(kinds)), rel=1e-12)
+    assert [answers(predictor, [row])[0] for row in rows] == together
+    assert answers(predictor, rows[::-1]) == together[::-1]
+    columns = read_records(predictor.contract, rows)
+    names = data.draw(st.permutations(predictor.contract.names))
+    shuffled = {name: columns[name] for name in names} | {"another": np.zeros(len(rows))}
+    assert predictor.predict(shuffled).values.tolist() == together
+
+
+def test_every_answer_is_finite_at_the_schemas_corners(scored):
+    predictor, _ = scored
+    for bound in ("minimum", "maximum"):
+        ends = {column.name: getattr(column, bound) for column in predictor.contract.columns}
+        row = dict(predictor.contract.example) | {name: end for name, end in ends.items() if end is not None}
+        assert math.isfinite(answers(predictor, [row])[0])
+
+
+# --- A session gets the execution providers that it is given, or says that it does not.
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+HAS_CUDA = CUDA in onnxruntime.get_available_providers()
+
+
+@pytest.mark.parametrize(
+    ("compute", "there", "chosen"),
+    [
+        (Compute(), [CPU], [CPU]),
+        (Compute(providers=("cuda", "cpu")), [CUDA, CPU], [CUDA, CPU]),
+        (Compute(providers=("cuda",), fallback=True), [CPU], [CPU]),
+        (Compute(providers=("cuda", "cpu"), fallback=True), [CPU], [CPU]),
+    ],
+)
+def test_providers_that_are_there_are_chosen_in_order(compute, there, chosen):
+    assert compute.choose(there) == chosen
+
+
+@pytest.mark.parametrize("providers", [("cuda",), ("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_provider_that_is_not_there_is_refused(providers):
+    with pytest.raises(SettingsError, match=r"execution provider 'cuda' is not there, only cpu\. .*provider_fallback"):
+        Compute(providers=providers).choose([CPU])
+
+
+def test_a_session_that_fell_back_without_a_word_is_refused():
+    """onnxruntime has the provider, but not its driver: the session is made, on the CPU."""
+    with pytest.raises(SettingsError, match="'cuda' is not there"):
+        Compute(providers=("cuda",)).require([CPU])
+    Compute(providers=("cuda",), fallback=True).require([CPU])
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="not run: this machine has CUDA")
+def test_a_real_session_without_the_provider(original):
+    with pytest.raises(SettingsError, match="'cuda' is not there"):
+        Predictor(original, Compute(providers=("cuda",)))
+    assert Predictor(original, Compute(threads=2, providers=("cuda",), fallback=True)).providers == ("cpu",)
+    assert Predictor(original).providers == ("cpu",)
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="not run: CUDA is not there")
+def test_a_real_session_on_cuda(original):
+    assert Predictor(original, Compute(providers=("cuda",))).providers[0] == "cuda"

@@ -1,57 +1,24 @@
 """The layers: which of them wins, what each value is read as, and what is remembered of its origin."""
 
+import json
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Settings, Stage, layers, load_settings, read_layers
+from starterkit.settings import Stage, layers, load_settings, read_layers, show
+from starterkit.settings.layers import Layer, has_password, leaves, mask, merge
 from starterkit.settings.load import find_root
+from starterkit.settings.model import fields, is_secret
 
 KEY = "sixteen-characters"
-
-
-def test_each_layer_overrides_the_ones_below(repository):
-    repository.write(
-        "config/base.yaml", "data: {source: a.csv}\nserving: {port: 1, threads: 1, max_rows: 1, host: base}"
-    )
-    repository.write(
-        "config/local.yaml", "tracking: {uri: 'sqlite:///a.db'}\nserving: {port: 2, threads: 2, max_rows: 2}"
-    )
-    repository.write("secrets/KIT_SERVING__PORT", "3\n")
-    repository.write("secrets/KIT_SERVING__THREADS", "3\n")
-
-    found = repository.read(KIT_SERVING__PORT="4")
-
-    serving = found.settings.serving
-    assert (serving.port, serving.threads, serving.max_rows, serving.host) == (4, 3, 2, "base")
-    assert found.origins["serving.port"] == "KIT_SERVING__PORT"
-    assert found.origins["serving.threads"] == "secrets/KIT_SERVING__THREADS"
-    assert found.origins["serving.max_rows"] == "config/local.yaml"
-    assert found.origins["serving.host"] == "config/base.yaml"
-    assert found.origins["serving.max_body_bytes"] == "default"
-
-
-def test_every_value_has_an_origin_even_within_mappings(repository):
-    repository.write("config/base.yaml", "data: {source: a.csv}\ngate: {limits: {rmse: {max: 65}}}")
-
-    origins = repository.read(KIT_STAGE="dev", KIT_GATE__LIMITS='{"rmse": {"min": 0}, "r2": {"min": 0.3}}').origins
-
-    assert origins["stage"] == "KIT_STAGE"
-    assert origins["gate.limits.rmse.max"] == "config/base.yaml"
-    assert origins["gate.limits.rmse.min"] == "KIT_GATE__LIMITS"
-    assert origins["gate.limits.r2.max"] == "default"
-    assert "root" not in origins
-
-
-def test_mappings_merge_by_key_in_the_environment_too(repository):
-    repository.write("config/base.yaml", "data: {source: a.csv}\ntraining: {params: {depth: 2, rate: 0.1}}")
-
-    params = repository.read(KIT_TRAINING__PARAMS='{"depth": 3}').settings.training.params
-
-    assert params == {"depth": 3, "rate": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -91,16 +58,6 @@ def test_the_stage_picks_its_file(repository, stage):
     assert settings.tracking.uri == f"http://{stage}"
 
 
-def test_the_stage_is_local_if_nothing_names_it(repository):
-    assert repository.read().settings.stage is Stage.LOCAL
-
-
-def test_an_empty_file_says_nothing(repository):
-    repository.write("config/local.yaml", "# nothing yet\n")
-
-    assert repository.read(KIT_TRACKING__URI="http://tracking").origins["tracking.uri"] == "KIT_TRACKING__URI"
-
-
 def test_the_root_is_found_from_a_folder_below(repository, monkeypatch):
     (repository.root / "src" / "deep").mkdir(parents=True)
     monkeypatch.chdir(repository.root / "src" / "deep")
@@ -118,22 +75,6 @@ def test_outside_a_repository_the_message_says_so(tmp_path, monkeypatch):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_the_process_environment_is_the_default(repository, monkeypatch):
-    for name in [name for name in os.environ if name.upper().startswith("KIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KIT_SERVING__PORT", "4321")
-
-    assert read_layers(repository.root).settings.serving.port == 4321
-
-
-def test_settings_are_made_of_what_is_passed_alone(monkeypatch):
-    monkeypatch.setenv("KIT_SERVING__PORT", "4321")
-
-    settings = Settings.model_validate({"root": Path(), "data": {"source": "a.csv"}, "tracking": {"uri": "http://t"}})
-
-    assert settings.serving.port == 8000
-
-
 def test_settings_cannot_be_changed(repository):
     found = repository.read()
     with pytest.raises(ValidationError):
@@ -146,15 +87,16 @@ def test_settings_cannot_be_changed(repository):
 
 def test_the_given_root_and_environment_are_read_and_no_others(repository, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
-    (elsewhere / "config").mkdir(parents=True)
-    for name in ("base", "local"):
-        (elsewhere / "config" / f"{name}.yaml").write_bytes((repository.root / f"config/{name}.yaml").read_bytes())
+    shutil.copytree(repository.root / "config", elsewhere / "config")
     monkeypatch.chdir(elsewhere)
+    for name in [name for name in os.environ if name.upper().startswith("KIT_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("KIT_SERVING__PORT", "4321")
 
     settings = load_settings(repository.root, {"KIT_SERVING__THREADS": "3"})
 
     assert (settings.root, settings.serving.port, settings.serving.threads) == (repository.root, 8000, 3)
+    assert read_layers(repository.root).settings.serving.port == 4321  # where none is given, the process's own
 
 
 def test_the_nearest_root_upwards_is_found_and_only_by_its_base_file(tmp_path):
@@ -190,3 +132,206 @@ def test_a_secrets_folder_that_is_a_file_says_nothing(repository):
 def test_one_end_of_line_is_no_part_of_a_secret(repository, text, read):
     repository.write("secrets/KIT_SERVING__API_KEY", text)
     assert repository.read().settings.serving.api_key.get_secret_value() == (text if read is None else read)
+
+
+# --- What `config show` is given: every value with its origin, and no secret.
+
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+def test_every_value_is_shown_with_its_origin(repository):
+    shown = {line.key: line for line in show(repository.read(KIT_SERVING__PORT="9000"))}
+
+    assert shown["serving.port"] == ("serving.port", "9000", "KIT_SERVING__PORT")
+    assert shown["data.source"] == ("data.source", "data/example.csv", "config/base.yaml")
+    assert shown["data.query"] == ("data.query", "null", "default")
+    assert shown["debug"] == ("debug", "false", "default")
+    assert shown["stage"] == ("stage", "local", "default")
+    assert set(shown) == set(repository.read(KIT_SERVING__PORT="9000").origins)
+
+
+def test_a_secret_is_only_said_to_be_set(repository):
+    repository.write("secrets/KIT_SERVING__API_KEY", SECRET)
+
+    lines = show(repository.read(KIT_TRACKING__URI=f"http://me:{SECRET}@host"))
+    shown = {line.key: (line.value, line.origin) for line in lines}
+
+    assert shown["serving.api_key"] == ("(set)", "secrets/KIT_SERVING__API_KEY")
+    assert shown["tracking.token"] == ("(not set)", "default")
+    assert shown["tracking.uri"] == ("http://me:***@host", "KIT_TRACKING__URI")
+    assert "hunter2" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [
+        ("postgresql+psycopg2://me:secret@host:5432/name", "postgresql+psycopg2://me:***@host:5432/name"),
+        ("http://me:se@cr/et@host", "http://me:***@host"),
+        ("http://:secret@host", "http://:***@host"),
+        ("db://host/name?user=me&password=secret&x=1", "db://host/name?user=me&password=***&x=1"),
+        ("db://host/name?PWD=secret", "db://host/name?PWD=***"),
+    ],
+)
+def test_a_password_in_an_address_is_found_and_masked(address, masked):
+    assert has_password(address)
+    assert mask(address) == masked
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:5000", "postgresql://me@host:5432/name", "sqlite:///a.db", "data/a.csv", "me@host"]
+)
+def test_an_address_without_a_password_stays_as_it_is(address):
+    assert not has_password(address)
+    assert mask(address) == address
+
+
+def test_every_secret_is_known():
+    names = {".".join(key) for key, field in fields().items() if is_secret(field)}
+    assert {"serving.api_key", "tracking.token", "tracking.password", "data.password", "promotion.signing_key"} <= names
+    assert not names & {"serving.port", "data.source", "stage"}
+
+
+# --- The deep merge, held to its promise with whatever mappings hypothesis can think of.
+
+
+NAMES = st.sampled_from("abc")
+TREES = st.recursive(
+    st.dictionaries(NAMES, st.integers(), max_size=3),
+    lambda trees: st.dictionaries(NAMES, trees | st.integers(), max_size=3),
+    max_leaves=8,
+)
+
+
+def layer(name: str, values: dict[str, object]) -> Layer:
+    return Layer(lambda _: name, values)
+
+
+LAYERS = st.lists(TREES, max_size=4).map(
+    lambda trees: [layer(f"layer {number}", tree) for number, tree in enumerate(trees)]
+)
+
+
+def said(layer: Layer) -> dict[tuple[str, ...], object]:
+    return {key: value for key, value in leaves(layer.values) if value != {}}
+
+
+def touches(key: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    shared = min(len(key), len(other))
+    return key[:shared] == other[:shared]
+
+
+@given(LAYERS)
+def test_each_value_is_the_last_that_was_said_and_names_who_said_it(layers):
+    values, origins = merge(layers)
+    for key, value in leaves(values):
+        if value != {}:
+            winner = [layer for layer in layers if key in said(layer)][-1]
+            assert said(winner)[key] == value
+            assert origins[key] == winner.origin(key)
+
+
+@given(LAYERS)
+def test_no_value_is_lost_unless_a_later_layer_replaces_it(layers):
+    kept = dict(leaves(merge(layers)[0]))
+    for position, layer in enumerate(layers):
+        for key in said(layer):
+            later = [other for above in layers[position + 1 :] for other, _ in leaves(above.values)]
+            assert key in kept or any(touches(key, other) for other in later)
+
+
+@given(LAYERS)
+def test_origins_name_exactly_the_keys_that_are_there(layers):
+    values, origins = merge(layers)
+    there = {key[:length] for key, _ in leaves(values) for length in range(1, len(key) + 1)}
+    assert set(origins) == there
+
+
+@given(LAYERS)
+def test_the_layers_themselves_stay_as_they_were(layers):
+    before = [repr(layer.values) for layer in layers]
+    merge(layers)
+    assert [repr(layer.values) for layer in layers] == before
+
+
+def test_an_empty_mapping_is_a_value_of_its_own():
+    assert list(leaves({"a": {}, "b": {"c": {}, "d": 1}})) == [(("a",), {}), (("b", "c"), {}), (("b", "d"), 1)]
+
+
+# --- The layers as a whole, over real files: the last word holds and is known by name.
+
+VALUES: dict[tuple[str, ...], st.SearchStrategy[object]] = {
+    ("serving", "port"): st.integers(1, 65535),
+    ("serving", "threads"): st.integers(1, 64),
+    ("serving", "host"): st.sampled_from(["127.0.0.1", "0.0.0.0", "localhost", "ü.example"]),
+    ("export", "tolerance"): st.floats(1e-9, 1),
+    ("training", "seed"): st.integers(0, 2**32 - 1),
+    ("debug",): st.booleans(),
+    ("training", "params", "depth"): st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.none(),
+    ("training", "params", "ra te"): st.booleans() | st.integers(),
+    ("gate", "limits", "rmse", "min"): st.floats(-1e6, 0),
+    ("gate", "limits", "rmse", "max"): st.floats(1, 1e6),
+}
+SAID = st.fixed_dictionaries({}, optional=VALUES)
+
+
+class Quoting(yaml.SafeDumper):
+    """Writes every text in quotes. PyYAML's own writer leaves 0E0 without, which the kit, as YAML 1.2, reads as 0."""
+
+
+Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def nested(said: Mapping[tuple[str, ...], object]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for key, value in said.items():
+        branch: dict = tree
+        for name in key[:-1]:
+            branch = branch.setdefault(name, {})
+        branch[key[-1]] = value
+    return tree
+
+
+def variables(said: Mapping[tuple[str, ...], object]) -> dict[str, str]:
+    """The same as environment variables or secret files; what is deeper than a section is JSON."""
+    given: dict[tuple[str, ...], object] = {}
+    for key, value in said.items():
+        if len(key) <= 2:
+            given[key] = value
+        else:
+            inner = given.setdefault(key[:2], {})
+            for name in key[2:-1]:
+                inner = inner.setdefault(name, {})
+            inner[key[-1]] = value
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    return {"KIT_" + "__".join(key).upper(): text for key, text in texts.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@example(base={}, stage={("training", "params", "depth"): "0E0"}, secret={}, environ={})
+@given(base=SAID, stage=SAID, secret=SAID, environ=SAID)
+def test_the_last_word_holds_and_is_known_by_name(tmp_path_factory, base, stage, secret, environ):
+    root: Path = tmp_path_factory.mktemp("layers")
+    for name, said, always in (
+        ("base", base, {"data": {"source": "data/x.csv"}}),
+        ("local", stage, {"tracking": {"uri": "sqlite:///mlflow.db"}}),
+    ):
+        (root / "config").mkdir(exist_ok=True)
+        text = yaml.dump({**nested(said), **always}, Dumper=Quoting, allow_unicode=True)
+        (root / "config" / f"{name}.yaml").write_text(text)
+    (root / "secrets").mkdir()
+    for name, text in variables(secret).items():
+        (root / "secrets" / name).write_text(text)
+
+    layers = read_layers(root, variables(environ))
+
+    found = dict(leaves(layers.settings.model_dump()))
+    origins = (("config/base.yaml", base), ("config/local.yaml", stage), ("secrets/", secret), ("KIT_", environ))
+    for key in VALUES:
+        said_by = [(origin, said[key]) for origin, said in origins if key in said]
+        if said_by:
+            origin, value = said_by[-1]
+            assert found[key] == value
+            assert layers.origins[".".join(key)].startswith(origin)
+        elif key in found:
+            assert layers.origins[".".join(key)] == "default"

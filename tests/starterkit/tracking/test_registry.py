@@ -24,10 +24,6 @@ def model_id(connection: Connection) -> str:
     return connection.client.finalize_logged_model(made.model_id, "READY").model_id
 
 
-def test_model_bears_the_stages_name(registry: ModelRegistry) -> None:
-    assert registry.model == "dev.trial"
-
-
 def test_versions_count_up_and_carry_their_tags(registry: ModelRegistry, model_id: str) -> None:
     registry.register("run1", model_id, {"commit": "abc"}, "first")
     second = registry.register("run2", model_id, {"commit": "def"}, "second")
@@ -46,32 +42,23 @@ def test_champion_is_none_until_one_is_set(registry: ModelRegistry, model_id: st
     assert registry.champion() == first
 
 
-def test_missing_version_is_named(registry: ModelRegistry, model_id: str) -> None:
-    with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
-        registry.version()
-    registry.register("run1", model_id, {}, "first")
-    with pytest.raises(TrackingError, match="has no version 7"):
-        registry.version(7)
-
-
 def test_version_is_found_by_number_or_alias(registry: ModelRegistry, model_id: str) -> None:
     with pytest.raises(UnknownVersion, match="has no champion"):
         registry.find("champion")
+    with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
+        registry.version()
     first = registry.register("run1", model_id, {}, "first")
     second = registry.register("run2", model_id, {}, "second")
     registry.set_champion(first)
     assert (registry.find("champion"), registry.find("2")) == (first, second)
-    with pytest.raises(UnknownVersion, match=r"no version 3.*Name one of 1, 2"):
-        registry.find("3")
+    for name in ("0", "3"):  # 0 is not the newest
+        with pytest.raises(UnknownVersion, match=rf"no version {name}.*Name one of 1, 2"):
+            registry.find(name)
     for name in ("", "two", "-1", "²", "0x2"):
         with pytest.raises(UnknownVersion, match="names no version"):
             registry.find(name)
-
-
-def test_version_0_is_not_the_newest(registry: ModelRegistry, model_id: str) -> None:
-    registry.register("run1", model_id, {}, "first")
-    with pytest.raises(UnknownVersion, match="no version 0"):
-        registry.find("0")
+    with pytest.raises(TrackingError, match="has no version 7"):
+        registry.version(7)
 
 
 def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
@@ -87,13 +74,3 @@ def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id
     with pytest.raises((TrackingError, ContractError)) as raised:
         registry.open(version)
     assert "\n" not in str(raised.value)
-
-
-def test_words_and_tags_reach_model_and_version(registry: ModelRegistry, model_id: str) -> None:
-    version = registry.register("run1", model_id, {}, "first")
-    registry.describe("**what**", {"task": "regression"})
-    registry.describe_version(version, "**which**")
-    client = registry.connection.client
-    model = client.get_registered_model(registry.model)
-    assert (model.description, model.tags) == ("**what**", {"task": "regression"})
-    assert client.get_model_version(registry.model, "1").description == "**which**"

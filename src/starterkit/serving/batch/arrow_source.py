@@ -11,8 +11,9 @@ from pyarrow import ipc, parquet
 
 from starterkit.contract import Column
 from starterkit.errors import DataError
-from starterkit.serving.batch.csv_source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Rows, filled, missing_in
+from starterkit.serving.batch.csv_source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Rows
 from starterkit.serving.batch.plan import Kind
+from starterkit.serving.parsing import filled, missing_in
 from starterkit.serving.validation import Values
 
 FEWEST_ROWS = 256

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from starterkit.contract import Column
 from starterkit.errors import DataError
+from starterkit.serving.parsing import plain_texts, values_of
 from starterkit.serving.validation import Fault, Values
 
 # --- What the kinds of sources share: a source gives chunks from any position on, and a chunk gives a table.
@@ -59,18 +58,6 @@ class Rows:
     lines: pa.Array | None = None
 
 
-def missing_in(array: pa.Array) -> NDArray[np.bool_]:
-    """Which values are null."""
-    if not array.null_count:
-        return np.zeros(len(array), dtype=np.bool_)
-    return array.is_null().to_numpy(zero_copy_only=False)
-
-
-def filled(array: pa.Array, value: float) -> NDArray[Any]:
-    """Numbers or flags, with a value where there is none."""
-    return (pc.fill_null(array, value) if array.null_count else array).to_numpy(zero_copy_only=False)
-
-
 def require_columns(name: str, present: Sequence[str], needed: Sequence[str], added: Sequence[str]) -> None:
     """See that a file has what the model takes, and not yet what it answers.
 
@@ -104,7 +91,6 @@ _MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST = 64_000_000
 _UTF8 = "Save it as UTF-8"
-_FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class CsvSource:
@@ -172,12 +158,7 @@ class CsvSource:
 
     def values(self, column: Column, array: pa.Array) -> Values:
         """One of the columns, ready to be checked."""
-        missing = missing_in(array)
-        if column.type == "string":
-            return Values(array.to_numpy(zero_copy_only=False), missing, np.zeros_like(missing))
-        numbers = _flags(array) if column.type == "boolean" else _floats(array)
-        empty = False if column.type == "boolean" else 0.0
-        return Values(filled(numbers, empty), missing, missing_in(numbers) & ~missing)
+        return values_of(column, plain_texts(column, array))
 
     def schema(self, columns: Sequence[Column]) -> pa.Schema:
         """The model's columns get the contract's types. The others stay texts: 007 is not 7."""
@@ -273,25 +254,3 @@ def _lines(data: bytes) -> pa.Array:
     offsets = np.append(np.column_stack([begins, ends]).ravel(), len(data)).astype(np.int32)
     pieces = pa.Array.from_buffers(pa.binary(), 2 * len(begins), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     return pieces.take(pa.array(2 * np.flatnonzero(ends > begins)))
-
-
-def _flags(texts: pa.Array) -> pa.Array:
-    encoded = texts.dictionary_encode()
-    flags = [_FLAGS.get(text.lower()) for text in encoded.dictionary.to_pylist()]
-    return pa.array(flags, pa.bool_()).take(encoded.indices)
-
-
-def _floats(texts: pa.Array) -> pa.Array:
-    with suppress(pa.ArrowInvalid):
-        return pc.cast(texts, pa.float64())
-    with suppress(pa.ArrowInvalid):
-        return pc.cast(pc.call_function("ascii_trim_whitespace", [texts]), pa.float64())
-    return pa.array([_number(text) for text in texts.to_pylist()], pa.float64())  # one text, or a plus, among them
-
-
-def _number(text: str | None) -> float | None:
-    """A number as JSON or people write it, with spaces around it or a plus before it."""
-    try:
-        return None if text is None or "_" in text else float(text)
-    except ValueError:
-        return None

@@ -13,18 +13,9 @@ import pytest
 from starterkit.cli.doctor.doctor import Doctor
 from starterkit.cli.doctor.environment import Finding
 from starterkit.machine import PROCESS, this_process
-from starterkit.pipeline import Summary
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
-
-
-@pytest.fixture
-def trained(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    """A repository with a champion, whose artifacts are its own."""
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    connect(load_settings(root, {}).tracking, root)
-    return root
 
 
 def contents(root: Path) -> dict[Path, str]:
@@ -93,25 +84,25 @@ def dead() -> str:
         (lambda root: (root / "config/local.yaml").write_text("x: ["), "settings", "failing", "local.yaml, line 1"),
     ],
 )
-def test_condition_is_named(trained: Path, change: Callable[[Path], object], item: str, state: str, said: str) -> None:
+def test_condition_is_named(trained, change, item, state, said):
     change(trained)
     found = examine(trained)[item]
     assert found.state == state
     assert re.search(said, found.text), found.text
 
 
-def test_sound_installation_has_nothing_to_mend(trained: Path) -> None:
+def test_sound_installation_has_nothing_to_mend(trained):
     assert {finding.state for finding in examine(trained).values() if finding.item != "API"} == {"well"}
 
 
-def test_moved_repository_is_named_and_not_moved_by_looking(trained: Path) -> None:
+def test_moved_repository_is_named_and_not_moved_by_looking(trained):
     moved = trained.rename(trained.with_name("moved"))
     found = examine(moved)
     assert "moved or copied" in found["MLflow"].text
     assert {found[item].text for item in ("runs", "versions", "champion")} == {"not looked at before the store follows"}
 
 
-def test_what_depends_on_a_failing_item_is_not_told_twice(trained: Path) -> None:
+def test_what_depends_on_a_failing_item_is_not_told_twice(trained):
     (trained / "mlflow.db").write_bytes(b"x" * 999)
     found = examine(trained)
     assert found["champion"].text == "not looked at, for MLflow fails"

@@ -1,10 +1,12 @@
 """A bundle becomes a version of prod's model in another store: the very files, once, whole or not at all."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -12,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.errors import Refused, TrackingError, UserError
+from starterkit.errors import Refused, TrackingError
 from starterkit.machine import PROCESS, this_process
-from starterkit.release.bundle.importer import Arrival, bring_in, opened, require_prod
+from starterkit.release.bundle.importer import Arrival, bring_in, opened
 from starterkit.tracking.queries import fetch_model
 from starterkit.tracking.registry import ModelRegistry
 
@@ -92,18 +94,14 @@ def test_the_answers_are_those_of_staging(answers, bring, prod):
     assert np.allclose(loaded.predict(frame).to_numpy()[:, 0], ours, rtol=1e-12)  # its session has other threads
 
 
-def test_the_same_bundle_makes_one_version(bring, prod, bundle, key, tmp_path):
+def test_the_same_bundle_makes_one_version(bring, prod, bundle, changed, key, other_key, tmp_path):
     first, second = bring(), bring()
     assert (first.new, second.new) == (True, False)
     assert first.version == second.version
+    signed_again = changed(lambda files: files.update({"manifest.sig": other_key.sign(files["manifest.json"])}))
+    with opened(signed_again, "diabetes", [other_key.public]) as found:
+        assert bring_in(prod, found).version == first.version
     require_whole(prod, bundle, key, tmp_path)
-
-
-def test_a_bundle_that_was_signed_again_is_the_same(bring, prod, bundle, changed, key, other_key):
-    first = bring().version
-    with opened(changed(lambda files: files.update({"manifest.sig": other_key.sign(files["manifest.json"])})),
-                "diabetes", [other_key.public]) as found:  # fmt: skip
-        assert bring_in(prod, found).version == first
 
 
 def test_a_version_whose_files_were_changed_since_is_told(bring, prod_root):
@@ -112,11 +110,6 @@ def test_a_version_whose_files_were_changed_since_is_told(bring, prod_root):
     model.write_bytes(model.read_bytes() + b" ")
     with pytest.raises(Refused, match=f"{version} has another model.onnx than the bundle"):
         bring()
-
-
-def test_prod_alone_takes_bundles(staged):
-    with pytest.raises(UserError, match="a bundle goes to stage prod alone, and this is staging"):
-        require_prod(staged.settings)
 
 
 @pytest.mark.parametrize("step", ["log_artifacts", "create_logged_model", "log_model_artifacts", "log_batch",
@@ -223,3 +216,83 @@ def test_killed_at_any_step_the_next_call_makes_it_whole(
     assert [prod.open(version).contract.problem for version in prod.versions()] == ["diabetes"] * versions
     assert bring().new is not bool(versions)
     require_whole(prod, bundle, key, tmp_path)
+
+
+# --- The whole way between two real MLflow servers, by the commands that a person gives: each a process of its own.
+
+
+ANSWERS = """
+import hashlib, json, sys
+from pathlib import Path
+import mlflow, numpy as np, pandas as pd
+from starterkit.tracking.registry import ModelRegistry
+from starterkit.files import scratch_folder
+from starterkit.settings import load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.queries import fetch_model
+
+settings = load_settings()
+registry = ModelRegistry(connect(settings.tracking, settings.root), settings.stage, "diabetes")
+version = registry.version(1)
+predictor = registry.open(version)
+types = {column.name: {"integer": "int64"}.get(column.type, "float64") for column in predictor.contract.columns}
+frame = pd.read_csv("data/diabetes.csv")[list(types)].astype(types)
+answers = predictor.predict({name: frame[name].to_numpy() for name in frame}).values
+loaded = mlflow.pyfunc.load_model(f"models:/{version.model}/1").predict(frame).to_numpy()[:, 0]
+assert np.allclose(answers, loaded, rtol=1e-12)  # its session has other threads, and so sums in another order
+with scratch_folder() as folder:
+    fetch_model(registry.connection, f"models:/{version.model}/1", folder)
+    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+print(json.dumps({"answers": answers.tolist(), "files": files}))
+"""
+
+
+class Repository:
+    """One repository, used with a server for each stage."""
+
+    def __init__(self, root: Path, addresses: dict[str, str]) -> None:
+        self.root = root
+        self._addresses = addresses
+
+    def run(self, stage: str, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KIT_"))}
+        given |= {"KIT_STAGE": stage, "KIT_TRACKING__URI": self._addresses[stage], "MLFLOW_DISABLE_TELEMETRY": "true"}
+        words = [sys.executable, *command]
+        done = subprocess.run(words, cwd=self.root, env=given, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def kit(self, stage: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.run(stage, "-m", "starterkit", *words, code=code)
+
+    def said(self, stage: str, *words: str) -> Any:
+        return json.loads(self.kit(stage, *words, "--json").stdout)
+
+
+@pytest.mark.slow
+def test_a_version_goes_from_one_server_to_the_other(repository: Path, tmp_path: Path, new_server: Any) -> None:
+    here = Repository(repository, {stage: new_server(tmp_path / stage).address for stage in ("staging", "prod")})
+    assert here.said("staging", "run")["champion"] == 1
+    made = here.said("staging", "keys")
+    written = here.said("staging", "bundle", "to prod.zip")
+    assert (written["model"], written["version"], written["key"]) == ("staging.diabetes", 1, made["key"])
+
+    to_prod = ("promote", "--to", "prod", "--from", "to prod.zip")
+    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1)
+    assert "promotion.trusted_keys is empty" in untrusted.stderr
+    assert "Ada" not in untrusted.stderr
+
+    config = repository / "config" / "prod.yaml"
+    config.write_text(config.read_text() + f"\npromotion:\n  trusted_keys: [{made['public']}]\n")
+    assert "--approver" in here.kit("prod", *to_prod, code=2).stderr
+    for _ in range(2):
+        moved = here.said("prod", *to_prod, "--approver", "Ada")
+        assert (moved["model"], moved["version"], moved["passed"]) == ("prod.diabetes", 1, True)
+    acts = here.said("prod", "history")["entries"]
+    assert {(entry["act"], entry["version"], entry["approver"]["name"]) for entry in acts} == {("promote", 1, "Ada")}
+
+    then, now = (json.loads(here.run(stage, "-c", ANSWERS).stdout) for stage in ("staging", "prod"))
+    assert len(then["answers"]) == 442
+    assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= then["files"].keys()
+    assert now == then

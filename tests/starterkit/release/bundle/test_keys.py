@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from starterkit.errors import Refused, SettingsError
-from starterkit.release.bundle.format import KEY_FILE, SigningKey, key_id, make_key, require_trust
-from starterkit.settings import load_settings, read_layers, show
+from starterkit.release.bundle.format import KEY_FILE, SigningKey, make_key, require_trust
+from starterkit.settings import read_layers, show
 
 SEED = b64encode(bytes(range(32))).decode()
 
@@ -72,19 +72,6 @@ def test_a_new_key_is_its_owners_alone_and_the_settings_read_it(repository):
     assert [one.name for one in file.parent.iterdir()] == [file.name]
 
 
-def test_a_signature_of_a_trusted_key_is_good_and_rotation_keeps_it(key, other_key):
-    signature = key.sign(b"content")
-    assert require_trust(b"content", signature, [key.public]) == key.id == key_id(key.public)
-    assert require_trust(b"content", signature, [other_key.public, key.public]) == key.id
-    with pytest.raises(Refused, match=f"signed with key {key.id}, which promotion.trusted_keys does not name"):
-        require_trust(b"content", signature, [other_key.public])
-
-
-def test_without_a_trusted_key_everything_is_refused(key):
-    with pytest.raises(Refused, match=r"trusted_keys is empty.*starterkit keys"):
-        require_trust(b"content", key.sign(b"content"), [])
-
-
 def test_a_key_cannot_sign_in_the_name_of_another(key, other_key):
     forged = json.loads(other_key.sign(b"content")) | {"key": key.id}
     with pytest.raises(Refused, match="is not what key"):
@@ -108,23 +95,3 @@ def test_what_is_no_signature_is_one_line(key, text):
     with pytest.raises(Refused, match=r"manifest\.sig (is no signature|names no key)") as raised:
         require_trust(b"content", text, [key.public])
     assert "\x1b" not in str(raised.value)
-
-
-@pytest.mark.parametrize("public", ["", "abc", b64encode(bytes(31)).decode(), "é" * 44])
-def test_settings_refuse_what_is_no_public_key(repository, public):
-    said = r"KIT_PROMOTION__TRUSTED_KEYS: promotion\.trusted_keys\.0 should be a public key"
-    with pytest.raises(SettingsError, match=said):
-        load_settings(repository, {"KIT_PROMOTION__TRUSTED_KEYS": json.dumps([public])})
-
-
-def test_settings_refuse_what_is_no_list(repository):
-    for text, said in (("abc", "should be a JSON list"), ('"abc"', "should be a list")):
-        with pytest.raises(SettingsError, match=said):
-            load_settings(repository, {"KIT_PROMOTION__TRUSTED_KEYS": text})
-
-
-def test_the_secret_half_never_comes_from_yaml(repository):
-    (repository / "config" / "staging.yaml").write_text(f"promotion:\n  signing_key: {SEED}\n")
-    with pytest.raises(SettingsError, match="KIT_PROMOTION__SIGNING_KEY") as raised:
-        load_settings(repository, {"KIT_STAGE": "staging", "KIT_TRACKING__URI": "http://localhost:1"})
-    assert SEED not in str(raised.value)

@@ -6,7 +6,7 @@ import re
 import shutil
 import warnings
 from dataclasses import replace
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -106,8 +106,8 @@ def test_a_file_that_is_there_twice_is_refused(bundle, key, tmp_path):
     assert refusal(file, key).what == "the bundle holds a file twice"
 
 
-def test_what_could_burst_is_refused(changed, key, compressed):
-    assert "compressed or encrypted" in refusal(changed(lambda files: None, compression=compressed), key).what
+def test_what_could_burst_is_refused(changed, key):
+    assert "compressed or encrypted" in refusal(changed(lambda files: None, compression=ZIP_DEFLATED), key).what
 
 
 def test_a_list_of_files_that_leads_before_the_file_is_no_bundle(bundle, key, tmp_path):
@@ -198,11 +198,6 @@ def test_another_problems_model_is_refused_though_its_contract_is_sealed(changed
     assert "different trainings" in refusal(other(lineage=replace(lineage, run="f" * 32)), key).what
 
 
-def test_another_problems_bundle_is_refused(bundle, key):
-    said = refusal(bundle, key, name="churn").what
-    assert said == "the bundle holds staging.diabetes version 1, and this project's model is staging.churn"
-
-
 def test_a_bundle_of_a_key_that_is_trusted_no_more_is_refused(bundle, key, other_key):
     with opened(bundle, "diabetes", [other_key.public, key.public]):
         pass
@@ -244,29 +239,12 @@ def test_no_single_byte_and_no_end_can_be_changed_unseen(bundle, key, tmp_path):
     assert refused > 100
 
 
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        ("model/MLmodel", True),
-        ("model/a/b.json", True),
-        ("run/gate/staging.x-1/gate.html", True),
-        ("record.json", True),
-        ("model", False),
-        ("model/", False),
-        ("model//x", False),
-        ("model/.", False),
-        ("model/..", False),
-        ("model/../x", False),
-        ("./model/x", False),
-        ("model/x.", False),
-        ("model/c:x", False),
-        ("model/x\0", False),
-        ("other/x", False),
-        ("", False),
-    ],
-)
-def test_names_that_stay_in_their_folder(name, safe):
-    assert is_safe(name) is safe
+def test_names_that_stay_in_their_folder():
+    for name in ("model/MLmodel", "model/a/b.json", "run/gate/staging.x-1/gate.html", "record.json"):
+        assert is_safe(name)
+    leading_out = "model model/ model//x model/. model/.. model/../x ./model/x model/x. model/c:x model/x\0 other/x"
+    for name in ("", *leading_out.split()):
+        assert not is_safe(name)
 
 
 def test_no_more_is_written_than_was_signed(tmp_path):

@@ -95,23 +95,34 @@ def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, 
     assert judged(answered(worse, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
 
 
-def test_for_the_accuracy_rows_differ_where_one_alone_is_right(answered: Any, contract: Any) -> None:
-    classes = (False, True)
-    shown = answered(
-        0.0, 0.0, "accuracy", contract=contract(classes=classes), champion_contract=contract(classes=classes)
-    )
-    sure, unsure = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
-    right = np.full(40, False)
+@pytest.fixture
+def classified(answered: Any, contract: Any) -> Any:
+    """The same with two classes, of which all rows are the first: made of labels and probabilities."""
 
+    def make(metric: str, ours: tuple[Any, Any], theirs: tuple[Any, Any]) -> Evidence:
+        known = contract(classes=(False, True))
+        shown = answered(0.0, 0.0, metric, contract=known, champion_contract=known)
+        return replace(
+            shown,
+            actual=FALSE,
+            challenger=replace(shown.challenger, prediction=Prediction(*ours)),
+            champion=replace(shown.champion, prediction=Prediction(*theirs)),
+        )
+
+    return make
+
+
+FALSE = np.full(40, False)
+SURE, UNSURE = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
+
+
+def test_for_the_accuracy_rows_differ_where_one_alone_is_right(classified: Any) -> None:
     def given(labels: Any, probabilities: Any) -> Evidence:
-        ours, theirs = Prediction(labels, probabilities), Prediction(right, unsure)
-        candidates = {"challenger": replace(shown.challenger, prediction=ours)}
-        candidates["champion"] = replace(shown.champion, prediction=theirs)
-        return replace(shown, actual=right, **candidates)
+        return classified("accuracy", (labels, probabilities), (FALSE, UNSURE))
 
-    assert judged(given(right, sure), min_rows=1000).outcome == "not worse"  # the same labels
-    assert judged(given(right, sure * np.nan)).outcome == "worse"
-    found = judged(given(np.arange(40) < 9, sure), tolerance=1.0)
+    assert judged(given(FALSE, SURE), min_rows=1000).outcome == "not worse"  # the same labels
+    assert judged(given(FALSE, SURE * np.nan)).outcome == "worse"
+    found = judged(given(np.arange(40) < 9, SURE), tolerance=1.0)
     assert (found.differing, found.outcome) == (9, "not enough rows")
 
 
@@ -147,30 +158,19 @@ def test_chosen_rows_alone_are_compared(answered: Any) -> None:
     assert judged(shown).units == 20
 
 
-def test_probabilities_are_compared_row_by_row(answered: Any, contract: Any) -> None:
-    classes = (False, True)
-    shown = answered(
-        0.0, 0.0, "log_loss", contract=contract(classes=classes), champion_contract=contract(classes=classes)
-    )
-    sure, unsure = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
-    actual, labels, half = np.full(40, False), np.full(40, False), np.arange(40) < 20
-
+def test_probabilities_are_compared_row_by_row(classified: Any) -> None:
     def given(ours: Any, theirs: Any) -> Evidence:
-        return replace(
-            shown,
-            actual=actual,
-            challenger=replace(shown.challenger, prediction=Prediction(labels, ours)),
-            champion=replace(shown.champion, prediction=Prediction(labels, theirs)),
-        )
+        return classified("log_loss", (FALSE, ours), (FALSE, theirs))
 
-    assert judged(given(sure, unsure)).outcome == "not worse"
-    assert judged(given(unsure, sure)).outcome == "worse"
-    assert not judged(given(sure, unsure), min_rows=1000).same  # the same labels are not the same answers
-    assert judged(given(sure, sure), min_rows=1000).same
-    mixed = np.where(half[:, None], sure, unsure)
-    assert judged(given(mixed, sure)).differing == 20
-    assert judged(given(mixed, sure), min_rows=20, rows=half).same
-    assert judged(given(mixed, sure), min_rows=20, rows=~half).outcome == "worse"
+    half = np.arange(40) < 20
+    assert judged(given(SURE, UNSURE)).outcome == "not worse"
+    assert judged(given(UNSURE, SURE)).outcome == "worse"
+    assert not judged(given(SURE, UNSURE), min_rows=1000).same  # the same labels are not the same answers
+    assert judged(given(SURE, SURE), min_rows=1000).same
+    mixed = np.where(half[:, None], SURE, UNSURE)
+    assert judged(given(mixed, SURE)).differing == 20
+    assert judged(given(mixed, SURE), min_rows=20, rows=half).same
+    assert judged(given(mixed, SURE), min_rows=20, rows=~half).outcome == "worse"
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,8 @@ def project(new_project: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    return folder
+def at_head(project: Any, scratch: Path) -> Checkout:
+    return Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
 
 
 def test_checkout_is_the_commit_and_not_the_tree(project: Any, scratch: Path) -> None:
@@ -77,14 +75,17 @@ def test_environment_is_made_where_the_commits_lock_is_not_held(project: Any, sc
     project.git("reset", "-q", "--hard", "HEAD~1")
 
 
-def test_data_come_from_the_commit_or_from_here(project: Any, scratch: Path) -> None:
-    checkout = Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
-    assert checkout.bring_data("data/diabetes.csv") == "the commit"
-    assert checkout.bring_data("postgresql://user@host/name") == "the database as it is now"
-    assert checkout.bring_data("elsewhere/none.csv").startswith("nowhere")
+def test_data_come_from_the_commit_or_from_here(project: Any, at_head: Checkout, tmp_path: Path) -> None:
+    assert at_head.bring_data("data/diabetes.csv") == "the commit"
+    assert at_head.bring_data("postgresql://user@host/name") == "the database as it is now"
+    assert at_head.bring_data("elsewhere/none.csv").startswith("nowhere")
     (project.root / "warehouse.db").write_text("tables")
-    assert checkout.bring_data("sqlite:///warehouse.db") == "outside of git, as it is now"
-    assert (checkout.root / "warehouse.db").read_text() == "tables"
+    assert at_head.bring_data("sqlite:///warehouse.db") == "outside of git, as it is now"
+    assert (at_head.root / "warehouse.db").read_text() == "tables"
+    absolute = tmp_path / "rows.csv"
+    absolute.write_text("rows")
+    assert at_head.bring_data(str(absolute)) == "outside of git, as it is now"
+    assert at_head._environ(str(absolute))["KIT_DATA__SOURCE"] == str(absolute)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,6 @@ def test_data_outside_of_the_repository_are_read_where_they_are(project: Any, tm
     assert checkout.bring_data(name) == "outside of git, as it is now"
     assert checkout._environ(name)["KIT_DATA__SOURCE"] == f"{prefix}{file}"
     assert [path for path in tmp_path.rglob("outside.*") if path != file] == []
-
-
-def test_data_of_an_absolute_path_are_not_the_commits(project: Any, scratch: Path, tmp_path: Path) -> None:
-    checkout = Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
-    file = tmp_path / "rows.csv"
-    file.write_text("rows")
-    assert checkout.bring_data(str(file)) == "outside of git, as it is now"
-    assert checkout._environ(str(file))["KIT_DATA__SOURCE"] == str(file)
 
 
 def test_training_again_sees_the_way_to_the_data_and_no_other_setting(

@@ -1,24 +1,28 @@
 """Versions trained again, by the code of their own commit."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
+from starterkit.contract import Prediction
 from starterkit.data.privacy import policy as sight
 from starterkit.errors import DataError, Refused, UserError
-from starterkit.release.lineage.reproducer import Reproducer
+from starterkit.release.lineage.reproducer import Reproducer, difference, read_answers, write_answers
 from starterkit.settings import load_settings
 from starterkit.tracking.registry import UnknownVersion
 
@@ -35,7 +39,6 @@ def test_version_is_made_again_though_everything_has_changed_since(
     done = traveller.reproduce(1)
     assert done.identical
     assert done.same_graph
-    assert done.difference is not None
     assert done.difference.rows == 98
     assert states(done) == dict.fromkeys(["commit", "lock", "data", "parameters"], True)
     assert "holds the commit's lock" in done.environment
@@ -130,9 +133,6 @@ def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: P
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
-    from starterkit.release.lineage.reproducer import Reproducer
-    from starterkit.settings import load_settings
-
     registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
     settings = load_settings(copy.root, {"KIT_STAGE": stage})
     with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
@@ -168,22 +168,12 @@ def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> Non
 
 
 @pytest.mark.slow
-def test_version_of_no_repository_is_refused(repository: Path, new_project: Any) -> None:
-    project = type(new_project())(repository)
-    os.environ.pop("GIT_DIR", None)
-    project.train(KIT_EXPORT__PARITY_ROWS="500", KIT_TRAINING__PARAMS='{"n_estimators": 50}')
-    with pytest.raises(Refused, match="trained outside of git"):
-        project.reproduce(1)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "starterkit", "reproduce", "1"],
         cwd=copy.root, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        assert process.stderr is not None
         for line in process.stderr:
             if "environment" in line:
                 break
@@ -192,4 +182,84 @@ def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: P
         said = process.stderr.read()
     assert process.returncode == code
     assert "Traceback" not in said
+    assert list(scratch.iterdir()) == []
+
+
+# --- Answers kept and compared, bit for bit.
+
+
+def of_numbers(*values: float) -> Prediction:
+    return Prediction(np.array(values))
+
+
+def of_classes(labels: str, probabilities: Any) -> Prediction:
+    return Prediction(np.array(list(labels), dtype=object), np.array(probabilities))
+
+
+def test_difference_is_bit_for_bit() -> None:
+    one = of_numbers(0.0, np.nan, 1.0, 2.0)
+    assert difference(one, of_numbers(0.0, np.nan, 1.0, 2.0)).identical
+    found = difference(one, of_numbers(-0.0, np.nan, 1.0, 2.5))
+    assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
+
+
+def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
+    one = of_classes("xy", [[0.5, 0.5], [0.2, 0.8]])
+    found = difference(one, of_classes("yy", [[0.25, 0.75], [0.2, 0.8]]))
+    assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
+    assert not difference(one, of_classes("yy", one.probabilities)).identical
+    assert difference(one, of_classes("xy", [[0.5, 0.4, 0.1], [0.2, 0.8, 0.0]])).differing == 2
+
+
+def test_answers_come_back_from_the_file(tmp_path: Path) -> None:
+    assert read_answers(tmp_path) is None
+    for one, other in (
+        (of_numbers(1.0, np.nan), of_numbers(2.0, np.nan)),
+        (of_classes("xy", [[0.5, 0.5], [0.2, 0.8]]), of_classes("yy", [[0.4, 0.6], [0.2, 0.8]])),
+    ):
+        write_answers(tmp_path, one, other)
+        kept = read_answers(tmp_path)
+        assert difference(kept[0], one).identical
+        assert difference(kept[1], other).identical
+        assert not difference(*kept).identical
+
+
+# --- A version of another environment, made again from its lock by the real tools.
+
+
+REPOSITORY = Path(__file__).parents[4]
+PACKAGE = "certifi"
+
+
+def with_an_older(package: str, lock: str) -> str:
+    """The lock with the release before the one that is installed here."""
+    found = [REPOSITORY / ".cache" / "uv" / "bin" / "uv", "uv"]
+    uv = next(str(one) for one in found if Path(one).exists() or one == "uv")
+    command = [uv, "pip", "compile", "-", "--generate-hashes", "--no-deps", "--no-header", "--no-annotate", "--quiet"]
+    command += ["--no-emit-index-url", "--python-version", "3.11"]
+    asked = f"{package}<{version(package)}\n"
+    pin = subprocess.run(command, input=asked, check=True, capture_output=True, text=True).stdout
+    changed, times = re.subn(rf"^{package}==[^\n]*\\\n(    --hash=[^\n]*\n)+", pin, lock, flags=re.MULTILINE)
+    assert times == 1
+    return changed
+
+
+@pytest.mark.slow
+def test_environment_is_made_from_the_commits_lock(new_project: Callable[[], Any], scratch: Path) -> None:
+    project = new_project()
+    lock = project.root / "requirements.txt"
+    lock.write_text(with_an_older(PACKAGE, lock.read_text()))
+    (project.root / ".gitignore").open("a").write("mlflow.db*\nmlartifacts/\n")
+    project.commit("An older package")
+    path = os.environ["PATH"] + os.pathsep + str(REPOSITORY / ".cache" / "uv" / "bin")
+    base = getattr(sys, "_base_executable", sys.executable)
+    environ = os.environ | {"PATH": path}
+    subprocess.run([base, "tools/environment.py", ".venv"], cwd=project.root, env=environ, check=True)
+    subprocess.run([".venv/bin/python", "-m", "starterkit", "run"], cwd=project.root, check=True)
+
+    done = project.reproduce(1)
+    assert done.environment == "made from the commit's lock"
+    assert done.identical
+    assert done.lineage.off_lock == {}
+    assert [cause.name for cause in done.causes if not cause.same] == []
     assert list(scratch.iterdir()) == []

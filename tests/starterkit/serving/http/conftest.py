@@ -12,20 +12,17 @@ import pytest
 from fastapi import FastAPI
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 from starlette.testclient import TestClient
 
-from starterkit.contract import Contract, Lineage, Prediction, Scalar
-from starterkit.data.reader import DatasetReader
-from starterkit.problem import Problem, feature, identifier, target
+from starterkit.contract import Contract, Prediction, Scalar
+from starterkit.problem import feature, identifier, target
 from starterkit.serving.graph import Columns
 from starterkit.serving.http.app import create_app
 from starterkit.serving.predictor import Predictor, ServedModel
-from starterkit.settings import DataSettings, ExportSettings, ServingSettings, Stage, TrainingSettings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import Trainer
+from starterkit.settings import ServingSettings
 
 
 class Houses(pa.DataFrameModel):
@@ -44,55 +41,21 @@ class Days(pa.DataFrameModel):
     weather: str = target(isin=["dry", "rain", "snow"])
 
 
-def _price() -> HistGradientBoostingRegressor:
-    return HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5, random_state=0)
-
-
-def _weather() -> Pipeline:
-    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return make_pipeline(
-        make_column_transformer((encoder, ["city"]), remainder="passthrough"), DecisionTreeClassifier(max_depth=4)
-    )
-
-
-def _houses() -> tuple[Problem, pd.DataFrame]:
+def _houses() -> pd.DataFrame:
     random = np.random.default_rng(1)
     area, rooms = random.uniform(20, 300, 80), random.integers(1, 9, 80)
     income = pd.Series(random.normal(50_000, 9_000, 80)).where(random.random(80) > 0.1)
     rows = {"house": [f"h{n}" for n in range(80)], "area": area, "rooms": rooms, "income": income}
-    problem = Problem(
-        name="houses", title="House prices", task="regression", schema=Houses, estimator=_price, metric="rmse"
-    )
-    return problem, pd.DataFrame({**rows, "price": area * 3 + rooms * 10 + random.normal(0, 5, 80)})
+    return pd.DataFrame({**rows, "price": area * 3 + rooms * 10 + random.normal(0, 5, 80)})
 
 
-def _days() -> tuple[Problem, pd.DataFrame]:
+def _days() -> pd.DataFrame:
     random = np.random.default_rng(2)
     city = pd.Series(random.choice(["Graz", "Linz", "Zürich"], 120)).where(random.random(120) > 0.1)
     pressure, windy = random.uniform(950, 1050, 120), random.random(120) > 0.5
     weather = np.where(pressure > 1000, "dry", np.where(city == "Linz", "snow", "rain"))
     rows = {"day": [f"d{n}" for n in range(120)], "city": city, "pressure": pressure, "windy": windy}
-    problem = Problem(
-        name="days", title="Weather", task="classification", schema=Days, estimator=_weather, metric="log_loss"
-    )
-    return problem, pd.DataFrame({**rows, "weather": weather})
-
-
-def _exported(root: Path, problem: Problem, rows: pd.DataFrame) -> Path:
-    rows.to_csv(root / "rows.csv", index=False)
-    dataset = DatasetReader(problem, DataSettings(source="rows.csv"), root, Stage.LOCAL).read()
-    model = Trainer(problem, TrainingSettings()).fit(dataset)
-    lineage = Lineage(
-        stage="local",
-        run="0123456789abcdef",
-        commit="fedcba",
-        dirty=False,
-        lock_digest="",
-        data_source="sqlite:///private.db",
-        data_digest=dataset.digest,
-        holdout_digest=dataset.holdout.digest,
-    )
-    return OnnxExporter(ExportSettings(parity_rows=200)).export(model, dataset, root / "exported", lineage).folder
+    return pd.DataFrame({**rows, "weather": weather})
 
 
 @dataclass(frozen=True)
@@ -115,16 +78,22 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def houses(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def houses(sample_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A regression: every column a number, one of them whole, one nullable and without bounds."""
-    folder = _exported(tmp_path_factory.mktemp("houses"), *_houses())
+    estimator = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5, random_state=0)
+    sample, place = sample_of(_houses(), Houses, "regression", "rmse"), tmp_path_factory.mktemp("models")
+    folder = sample.export(estimator, place / "houses", 200, name="houses", title="House prices")[0].folder
     return Exported(ServedModel("local.houses", "3", Predictor(folder)), folder)
 
 
 @pytest.fixture(scope="session")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def days(sample_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A classification: a nullable text, a number and a boolean."""
-    folder = _exported(tmp_path_factory.mktemp("days"), *_days())
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = make_column_transformer((encoder, ["city"]), remainder="passthrough")
+    estimator = make_pipeline(columns, DecisionTreeClassifier(max_depth=4))
+    sample, place = sample_of(_days(), Days, "classification", "log_loss"), tmp_path_factory.mktemp("models")
+    folder = sample.export(estimator, place / "days", 200, name="days", title="Weather")[0].folder
     return Exported(ServedModel("local.days", "1", Predictor(folder)), folder)
 
 
@@ -148,6 +117,7 @@ class FaultyPredictor:
     contract: Contract
     failure: Exception | None = None
     values: tuple[float, ...] = ()
+    beyond: str = "refuse"
 
     def predict(self, columns: Columns) -> Prediction:
         if self.failure:

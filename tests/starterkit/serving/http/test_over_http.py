@@ -48,19 +48,12 @@ def sent(address: tuple[str, int], text: str) -> str:
         return connection.recv(4096).decode().partition("\r\n")[0]
 
 
-def test_predict(houses, client):
-    answer = client.post("/predict", json={"records": [houses.example]})
-    assert answer.status_code == 200
-    assert len(answer.json()["predictions"]) == 1
-
-
-def test_a_chunked_body_that_is_too_long(houses, client):
+def test_a_body_that_is_too_long_costs_the_connection_nothing(houses, client):
     answer = client.post(
         "/predict", content=(b" " * 1000 for _ in range(2000)), headers={"content-type": "application/json"}
     )
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "the body has more than 2000 bytes. Send fewer rows in a request."
-    assert client.post("/predict", json={"records": [houses.example]}).status_code == 200
+    assert len(client.post("/predict", json={"records": [houses.example]}).json()["predictions"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,9 +77,9 @@ def test_a_client_that_leaves_is_no_error(address, client, caplog):
 
 
 def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
-    with running(faulty(failure=ValueError("income 7654321"))) as (host, port):
-        record = {"area": 100.0, "rooms": 3, "income": 7654321.0}
+    with running(faulty(failure=ValueError("income 54321.5"))) as (host, port):
+        record = {"area": 100.0, "rooms": 3, "income": 54321.5}
         answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]})
     assert answer.status_code == 500
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
-    assert "7654321" not in caplog.text
+    assert "54321.5" not in caplog.text

@@ -1,21 +1,27 @@
-"""What the API answers is what the predictor answers."""
+"""A request is answered, or refused with what is wrong, where, and what would do, and no value comes back."""
 
+import gzip
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from starterkit.contract import Prediction
 from starterkit.serving.http.app import answer, prediction_content
+from starterkit.serving.predictor import Answered
 from starterkit.serving.validation import read_records
 
 HOUSES = [
     {"area": 100.0, "rooms": 3, "income": 40000.0},
     {"area": 17, "rooms": 20.0, "income": None},
-    {"income": -1e300, "rooms": 1, "area": 500},
+    {"income": -100_000.0, "rooms": 1, "area": 500},
 ]
 DAYS = [
     {"city": "Zürich", "pressure": 960.5, "windy": True},
@@ -29,7 +35,7 @@ def test_a_regression_answers_as_its_predictor_does(houses, houses_client):
     columns = {
         "area": np.array([100.0, 17.0, 500.0]),
         "rooms": np.array([3.0, 20.0, 1.0]),
-        "income": np.array([40000.0, math.nan, -1e300]),
+        "income": np.array([40000.0, math.nan, -100_000.0]),
     }
     expected = houses.model.predictor.predict(columns).values.tolist()
     assert response.status_code == 200
@@ -50,7 +56,7 @@ def test_a_classification_answers_with_each_classs_probability(days, days_client
 def test_a_boolean_class_is_no_number(days):
     contract = replace(days.contract, classes=(False, True))
     served = replace(days.model, predictor=SimpleNamespace(contract=contract))
-    content = prediction_content(served, Prediction(np.array([1, 0]), np.array([[0.2, 0.8], [0.9, 0.1]])))
+    content = prediction_content(served, Answered(Prediction(np.array([1, 0]), np.array([[0.2, 0.8], [0.9, 0.1]])), ()))
     assert [value is True for value in json.loads(answer(content).body)["predictions"]] == [True, False]
     assert json.loads(answer(content).body)["probabilities"][0] == {"false": 0.2, "true": 0.8}
 
@@ -64,3 +70,187 @@ def test_json_is_utf8_whatever_the_header_adds(days_client, content_type, encode
     response = days_client.post("/predict", content=body, headers={"content-type": content_type})
     assert response.status_code == 200
     assert response.json()["predictions"] == ["rain", "dry", "snow"]
+
+
+# --- Refused.
+
+JSON = {"content-type": "application/json"}
+GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}
+AREA, ROOMS = "Give a number in m², 10 to 500", "Give a whole number, 1 to 20"
+INCOME = "Give a number in €; the model is proven from -480000 to 580000 or null"
+WHOLE, INFINITE = "is not a whole number", "is not a finite number"
+PRIVATE = 7654321
+
+UNKNOWN = "is not a column of this model"
+FAULTS = [  # what is sent instead, and each column's fault and hint
+    ({"area": None}, [("area", "has no value", AREA)]),
+    ({"area": 9.99, "rooms": PRIVATE}, [("area", "is below 10", AREA), ("rooms", "is above 20", ROOMS)]),
+    ({"area": f"{PRIVATE}", "rooms": 3.5}, [("area", "is not a number", AREA), ("rooms", WHOLE, ROOMS)]),
+    ({"rooms": True}, [("rooms", WHOLE, ROOMS)]),
+    ({"rooms": [PRIVATE]}, [("rooms", WHOLE, ROOMS)]),
+    ({"area": float("nan"), "income": float("-inf")}, [("area", INFINITE, AREA), ("income", INFINITE, INCOME)]),
+    ({"income": 10**400}, [("income", INFINITE, INCOME)]),
+    ({"colour": PRIVATE}, [("colour", UNKNOWN, "Leave it out. The model takes area, rooms, income")]),
+    ({"roms": PRIVATE, "rooms": ...}, [("rooms", "is missing", ROOMS), ("roms", UNKNOWN, "Did you mean 'rooms'?")]),
+    ([PRIVATE], [(None, "is not an object", "Give an object with area, rooms, income")]),
+]
+
+DEEP = "the body is nested too deeply, or has a number with too many digits"
+BODIES = [
+    (b"", "the body is empty"),
+    (b" \n", "the body is empty"),
+    (b'{"records": [\n {"area" 7654321}]}', "the body is not JSON at line 2, column 10"),
+    (b'{"records": []} {}', "the body is not JSON at line 1, column 17"),
+    (b'{"records": "\xff"}', "the body is not UTF-8 at byte 13"),
+    ('{"records": []}'.encode("utf-16"), "the body is not UTF-8 at byte 0"),
+    (b"[" * 200_000, DEEP),
+    (b"9" * 4400, DEEP),
+    (b'{"records": [{"area": 7654321, "area": 1}]}', "the key 'area' stands twice in one object"),
+    (b'{"records": [7654321], "records": []}', "the key 'records' stands twice in one object"),
+    (b'[{"area": 7654321}]', "the body is not an object"),
+    (b"null", "the body is not an object"),
+    (b'{"instances": [7654321]}', "the body has no 'records'"),
+    (b'{"records": [{}], "instances": 7654321}', "the body has the unknown key 'instances'"),
+    (b'{"records": {"area": 7654321}}', "'records' is not a list"),
+    (b'{"records": []}', "'records' is empty"),
+    (b'{"records": [{}, {}, {}, {}]}', "'records' has 4 rows. Send at most 3 in a request"),
+]
+
+
+def problem(answer, status: int) -> Mapping:
+    """The problem details in an answer, once it is proven to be some."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = answer.json()
+    assert (content["type"], content["status"]) == ("about:blank", status)
+    assert content["title"]
+    assert str(PRIVATE) not in answer.text
+    return content
+
+
+@pytest.mark.parametrize(("change", "expected"), FAULTS)
+def test_a_row_that_is_not_what_the_model_takes(houses_client, change, expected):
+    row = change
+    if isinstance(change, dict):
+        row = {name: value for name, value in {**GOOD, **change}.items() if value is not ...}
+    answer = houses_client.post("/predict", content=json.dumps({"records": [GOOD, row]}), headers=JSON)
+    content = problem(answer, 422)
+    found = [(error["row"], error["column"], error["problem"], error["mend"]) for error in content["errors"]]
+    assert found == [(1, *fault) for fault in expected]
+    assert content["detail"].startswith("row 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"city": "7654321"}, "is not one of the known values"),
+        ({"city": 7654321}, "is not a text"),
+        ({"city": "\ud800"}, "is not valid Unicode"),
+        ({"windy": 1}, "is not true or false"),
+        ({"windy": "true"}, "is not true or false"),
+    ],
+)
+def test_a_text_or_a_boolean_that_is_not_what_the_model_takes(days, days_client, change, fault):
+    body = json.dumps({"records": [{**days.example, **change}]})
+    content = problem(days_client.post("/predict", content=body, headers=JSON), 422)
+    assert [(error["column"], error["problem"]) for error in content["errors"]] == [(*change, fault)]
+
+
+@pytest.fixture(scope="module")
+def endless_client(houses):
+    """It reads 1 MB, and 3 rows."""
+    with TestClient(houses.app(max_rows=3)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES, ids=lambda value: value[:20] if isinstance(value, str) else "")
+def test_a_body_that_holds_no_records(endless_client, body, said):
+    content = problem(endless_client.post("/predict", content=body, headers=JSON), 422)
+    assert content["detail"].startswith(said)
+    (error,) = content["errors"]
+    assert (error["row"], error["column"], bool(error["mend"])) == (None, None, True)
+
+
+def test_a_name_that_a_client_sends_is_cut_short(houses_client):
+    long = "\ud800" + "x" * 1000
+    bodies = [{"records": [{**GOOD, long: 1}]}, {"records": [GOOD], long: 1}]
+    texts = [json.dumps(body) for body in bodies] + ['{"%s": 1, "%s": 1}' % (("y" * 900,) * 2)]
+    for text in texts:
+        answer = houses_client.post("/predict", content=text, headers=JSON)
+        problem(answer, 422)
+        assert "x" * 101 not in answer.text
+        assert "y" * 101 not in answer.text
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413)])
+def test_a_body_of_the_largest_size_is_read_and_one_byte_more_is_not(houses_client, chunked, size, status):
+    body = json.dumps({"records": [GOOD]}).encode().ljust(size)
+    content = (body[start : start + 999] for start in range(0, size, 999)) if chunked else body
+    answer = houses_client.post("/predict", content=content, headers=JSON)
+    assert answer.status_code == status
+    if status == 413:
+        detail = "the body has more than 2000 bytes. Send fewer rows in a request."
+        assert problem(answer, 413)["detail"] == detail
+
+
+def test_a_compressed_body_is_named_as_such(houses_client):
+    body = gzip.compress(json.dumps({"records": [GOOD]}).encode())
+    answer = houses_client.post("/predict", content=body, headers={**JSON, "content-encoding": "gzip"})
+    assert "without the header Content-Encoding" in problem(answer, 415)["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonl"]
+)
+def test_a_body_that_is_not_said_to_be_json(houses_client, content_type):
+    headers = {} if content_type is None else {"content-type": content_type}
+    answer = houses_client.post("/predict", content=json.dumps({"records": [GOOD]}), headers=headers)
+    assert "Content-Type: application/json" in problem(answer, 415)["detail"]
+
+
+def test_other_addresses_and_methods(houses_client):
+    problem(houses_client.get("/7654321"), 404)
+    problem(houses_client.post("/predict/", json={"records": [GOOD]}), 404)
+    answer = houses_client.get("/predict")
+    problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+def test_an_answer_that_is_not_finite_is_refused_by_row(faulty):
+    with TestClient(faulty(values=(1.0, float("inf"), float("nan")))) as client:
+        content = problem(client.post("/predict", json={"records": [GOOD] * 3}), 422)
+    assert [(error["row"], error["problem"]) for error in content["errors"]] == [
+        (1, "has no finite answer"),
+        (2, "has no finite answer"),
+    ]
+
+
+def test_a_failing_graph_tells_the_client_nothing(faulty):
+    with TestClient(faulty(failure=ValueError(f"income {PRIVATE}")), raise_server_exceptions=False) as client:
+        content = problem(client.post("/predict", json={"records": [GOOD]}), 500)
+    assert set(content) == {"type", "title", "status", "detail"}
+    assert "income" not in content["detail"]
+
+
+TEXT = st.text(st.characters(exclude_categories=()))  # with halves of surrogate pairs
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sampled_from(["Graz", 100, 990.0])
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
+NAMES = st.sampled_from(["area", "rooms", "income", "city", "pressure", "windy"])
+HOUSE = st.fixed_dictionaries({"area": SCALARS, "rooms": SCALARS, "income": SCALARS})
+PLAUSIBLE_HOUSE = st.fixed_dictionaries(
+    {"area": st.floats(10, 500), "rooms": st.integers(1, 20), "income": st.none() | st.floats()}
+)
+DAY = st.fixed_dictionaries({"city": SCALARS, "pressure": st.floats(890, 1110), "windy": st.booleans()})
+RECORD = HOUSE | PLAUSIBLE_HOUSE | DAY | st.dictionaries(NAMES | TEXT, SCALARS) | ANYTHING
+DOCUMENT = ANYTHING | st.fixed_dictionaries({"records": st.lists(RECORD, max_size=4)}) | st.dictionaries(TEXT, ANYTHING)
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=st.binary() | DOCUMENT.map(json.dumps).map(str.encode))
+def test_no_body_makes_the_server_fail(houses_client, days_client, body):
+    for client in (houses_client, days_client):
+        answer = client.post("/predict", content=body, headers=JSON)
+        assert answer.status_code in (200, 413, 422)
+        answer.json()

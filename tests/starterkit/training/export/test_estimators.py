@@ -1,6 +1,6 @@
 """Which estimators can be exported. Each is fitted, converted, proven, opened again and asked about the holdout."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
     OneHotEncoder,
-    OrdinalEncoder,
     PolynomialFeatures,
     RobustScaler,
     StandardScaler,
@@ -68,6 +67,7 @@ TAKE_MISSING = [
     XGBRegressor(n_estimators=10, n_jobs=1),
     LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
 ]
+LIGHTGBM = {"n_estimators": 2, "n_jobs": 1, "verbose": -1}
 FIRST = ["age", "sex", "bmi"]
 LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
 
@@ -91,25 +91,24 @@ def prove(sample: Any, estimator: Any, folder: Path, **changes: Any) -> Predicto
     return predictor
 
 
+def asking(sample: Any, column: str, kind: type, metric: str = "log_loss") -> Any:
+    """The same table with another target: of visits the cost is a feature then."""
+    fields = {column: target(), "__annotations__": {column: kind}}
+    if column != "diagnosis":
+        fields["cost"], fields["__annotations__"]["cost"] = feature(sensitivity="plain"), float
+    schema = type("Asked", (sample.schema,), fields)
+    return type(sample)(sample.root, sample.source, schema, "classification", metric)
+
+
 def _squares(actual: Any, predicted: Any) -> Any:
     return predicted - actual, np.ones_like(actual)
 
 
-def refusal_of(work: Callable[[], object]) -> ExportError | None:
-    """What the exporter refuses, for estimators that a later version may take."""
-    try:
-        work()
-    except ExportError as refusal:
-        return refusal
-    return None
-
-
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-@pytest.mark.parametrize("before", ["alone", "scaled", "imputed and scaled", "by column name"])
+@pytest.mark.parametrize("before", ["alone", "imputed and scaled", "by column name"])
 def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any, before: str) -> None:
     steps = {
         "alone": [],
-        "scaled": [StandardScaler()],
         "imputed and scaled": [make_pipeline(SimpleImputer(), StandardScaler())],
         "by column name": [make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))],
     }
@@ -118,8 +117,7 @@ def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any, before: str) 
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-@pytest.mark.parametrize("scaled", [False, True], ids=["alone", "scaled"])
-@pytest.mark.parametrize("name", ["breast_cancer", "iris"])
+@pytest.mark.parametrize(("name", "scaled"), [("breast_cancer", False), ("iris", True)])
 def test_classifiers(request: pytest.FixtureRequest, tmp_path: Path, name: str, estimator: Any, scaled: bool) -> None:
     sample = request.getfixturevalue(name)
     predictor = prove(sample, make_pipeline(StandardScaler(), estimator) if scaled else estimator, tmp_path)
@@ -142,54 +140,40 @@ def test_texts_booleans_and_missing_values(visits: Any, tmp_path: Path, estimato
     assert np.isfinite([*full, *sparse]).all()
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        make_column_transformer((OneHotEncoder(drop="first"), ["city"]), ("passthrough", ["insured"])),
-        make_column_transformer((OrdinalEncoder(), ["city"]), remainder="drop"),
-        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city", "insured"])),
-        make_column_transformer((SimpleImputer(strategy="constant", fill_value=-1.0), ["children", "smoker"])),
-        make_column_transformer(
-            (make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OneHotEncoder()), ["ward"])
-        ),
-    ],
-    ids=["drop first", "ordinal", "text and boolean", "constant number", "constant text"],
-)
-def test_encoders(visits: Any, tmp_path: Path, first: Any) -> None:
-    prove(visits, make_pipeline(first, Ridge()), tmp_path)
+CONSTANTS = [
+    (SimpleImputer(strategy="constant", fill_value=-1.0), ["children", "smoker"]),
+    (make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OneHotEncoder()), ["ward"]),
+]
+
+
+@pytest.mark.parametrize("first", CONSTANTS, ids=["number", "text"])
+def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, first: Any) -> None:
+    prove(visits, make_pipeline(make_column_transformer(first), Ridge()), tmp_path)
 
 
 @pytest.mark.parametrize("estimator", TAKE_MISSING, ids=named)
 def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000 + len(visits.dataset(visits.problem(Ridge)).holdout)
+    assert predictor.contract.parity.probed == 2000
 
 
 def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
-    schema = type("Wards", (visits.schema,), _which_ward())
-    sample = type(visits)(visits.root, visits.source, schema, "classification", "log_loss")
+    def load(source: Any) -> Any:
+        return source.read().dropna(subset=["ward"])
+
     columns = make_column_transformer((OneHotEncoder(), ["city"]), (SimpleImputer(), ["income", "cost"]))
     estimator = make_pipeline(columns, StandardScaler(), LogisticRegression())
-    assert prove(sample, estimator, tmp_path, load=_with_ward).contract.classes == ("a", "b", "c")
-
-
-def _with_ward(source: Any) -> Any:
-    return source.read().dropna(subset=["ward"])
-
-
-def _which_ward() -> dict[str, Any]:
-    types = {"ward": str, "cost": float}
-    return {"ward": target(), "cost": feature(sensitivity="plain"), "__annotations__": types}
+    predictor = prove(asking(visits, "ward", str), estimator, tmp_path, load=load)
+    assert predictor.contract.classes == ("a", "b", "c")
 
 
 def test_xgboost_classifies(breast_cancer: Any, iris: Any, tmp_path: Path) -> None:
     """It wants labels from 0 on."""
     for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):
-        schema = type("Numbered", (sample.schema,), {"diagnosis": target(), "__annotations__": {"diagnosis": int}})
-        numbered = type(sample)(sample.root, sample.source, schema, "classification", "log_loss")
         estimator = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=10, n_jobs=1))
-        assert prove(numbered, estimator, tmp_path, load=_with_numbers).contract.classes == classes
+        predictor = prove(asking(sample, "diagnosis", int), estimator, tmp_path, load=_with_numbers)
+        assert predictor.contract.classes == classes
 
 
 def _with_numbers(source: Any) -> Any:
@@ -198,58 +182,25 @@ def _with_numbers(source: Any) -> Any:
 
 
 def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -> None:
-    schema = type("Insured", (visits.schema,), _turned())
-    sample = type(visits)(visits.root, visits.source, schema, "classification", "roc_auc")
     columns = make_column_transformer((SimpleImputer(), ["income", "cost"]))
-    predictor = prove(sample, make_pipeline(columns, LogisticRegression()), tmp_path)
+    estimator = make_pipeline(columns, LogisticRegression())
+    predictor = prove(asking(visits, "insured", bool, "roc_auc"), estimator, tmp_path)
     answer = predictor.predict(read_records(predictor.contract, [predictor.contract.example]))
     assert predictor.contract.classes == (False, True)
     assert type(answer.values.tolist()[0]) is bool
 
 
-def _turned() -> dict[str, Any]:
-    """The same table, asked another question: who is insured?"""
-    types = {"insured": bool, "cost": float}
-    return {"insured": target(), "cost": feature(sensitivity="plain"), "__annotations__": types}
-
-
 @pytest.mark.parametrize(
     ("estimator", "named", "instead"),
     [
-        (TransformedTargetRegressor(Ridge(), transformer=StandardScaler()), "TransformedTargetRegressor", "load()"),
-        (make_pipeline(PolynomialFeatures(2), Ridge()), "PolynomialFeatures (in PolynomialFeatures → Ridge)", "trees"),
-        (make_pipeline(SimpleImputer(add_indicator=True), Ridge()), "add_indicator", "Leave these out"),
-        (make_pipeline(SimpleImputer(missing_values=-1), Ridge()), "missing_values other than NaN", "Leave these out"),
-        (HistGradientBoostingRegressor(categorical_features=["sex"]), "categorical_features", "Put a OneHotEncoder"),
-        (GradientBoostingRegressor(init=Ridge()), "starts from a Ridge", "Leave out init"),
-        (XGBRegressor(booster="dart", n_estimators=2, n_jobs=1), "booster='dart'", "Use booster='gbtree'"),
-        (
-            XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.5, n_estimators=2, n_jobs=1),
-            "reg:quantileerror",
-            "Use one of",
-        ),
-        (LGBMRegressor(zero_as_missing=True, verbose=-1, n_estimators=2, n_jobs=1), "zero_as_missing", "Leave it out"),
-        (LGBMRegressor(linear_tree=True, verbose=-1, n_estimators=2, n_jobs=1), "linear_tree", "Leave it out"),
-        (
-            LGBMRegressor(objective=_squares, verbose=-1, n_estimators=2, n_jobs=1),
-            "objective='custom'",
-            "Use regression",
-        ),
-        (XGBRegressor(missing=-1, n_estimators=2, n_jobs=1), "missing other than NaN", "Leave it out"),
-        (
-            VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1))]),
-            "with XGBRegressor inside",
-            "by itself or at the end",
-        ),
-        (LGBMRegressor(objective="xentropy", verbose=-1, n_estimators=2, n_jobs=1), "objective='", "Use "),
+        (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'", "Use regression"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     diabetes: Any, tmp_path: Path, estimator: Any, named: str, instead: str
 ) -> None:
-    load = _within_one if getattr(estimator, "objective", "") == "xentropy" else None
     with pytest.raises(ExportError) as refusal:
-        prove(diabetes, estimator, tmp_path, **({"load": load} if load else {}))
+        prove(diabetes, estimator, tmp_path)
     assert named in refusal.value.what
     assert instead in refusal.value.hint
     assert "\n" not in str(refusal.value)
@@ -276,28 +227,24 @@ def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
 
 
 def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
-    schema = type("Numbered", (iris.schema,), {"diagnosis": target(), "__annotations__": {"diagnosis": int}})
-    sample = type(iris)(iris.root, iris.source, schema, "classification", "log_loss")
     softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
     with pytest.raises(ProblemError, match="answers 2 values a row"):
-        sample.fit(softprob, load=lambda source: _with_numbers(source).query("diagnosis < 2"))
-
-
-def _within_one(source: Any) -> Any:
-    return source.read().assign(progression=lambda frame: frame.progression / 500)
+        asking(iris, "diagnosis", int).fit(softprob, load=lambda one: _with_numbers(one).query("diagnosis < 2"))
 
 
 def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed > 2000
+    assert predictor.contract.parity.probed >= 2000
 
 
 def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
-    """Equal distances are ordered differently; whichever it is, no wrong folder comes out."""
-    refusal = refusal_of(lambda: iris.export(KNeighborsClassifier(), tmp_path / "exported", rows=20_000))
-    assert refusal is None or "labels changed" in refusal.what
-    assert bool(refusal) == (list(tmp_path.iterdir()) == [])
+    """Equal distances are ordered differently; where a later version mends that, the folder may come out."""
+    with suppress(ExportError):
+        iris.export(KNeighborsClassifier(), tmp_path / "exported", rows=20_000)
+        assert Predictor(tmp_path / "exported").contract.parity.proven
+        return
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tmp_path: Path) -> None:
@@ -344,22 +291,28 @@ def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, t
     assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
 
 
-def test_a_tuned_threshold_is_refused_also_where_only_ties_would_show_it(breast_cancer: Any, tmp_path: Path) -> None:
-    tuned = TunedThresholdClassifierCV(RandomForestClassifier(4, random_state=0), thresholds=np.array([0.4, 0.45]))
-    with pytest.raises(ExportError, match=r"TunedThresholdClassifierCV.*threshold.*Use the classifier in it"):
-        breast_cancer.export(tuned, tmp_path / "exported")
+def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer: Any, tmp_path: Path) -> None:
+    prove(breast_cancer, TunedThresholdClassifierCV(LogisticRegression(solver="newton-cholesky")), tmp_path)
 
 
-def test_another_mark_for_missing_values_is_refused(diabetes: Any, tmp_path: Path) -> None:
-    marked = make_pipeline(SimpleImputer(missing_values=-999.0), Ridge())
-    with pytest.raises(ExportError, match="missing_values other than NaN"):
-        diabetes.export(marked, tmp_path / "exported")
-
-
-def test_sparse_columns_in_front_of_xgboost_are_named(visits: Any, tmp_path: Path) -> None:
+def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: Path) -> None:
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
-    with pytest.raises(ExportError, match=r"zeros of a sparse matrix.*sparse_output=False"):
-        visits.export(make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path / "exported")
+    prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),
+        make_pipeline(PolynomialFeatures(3), Ridge()),
+        make_pipeline(SimpleImputer(add_indicator=True), Ridge()),
+        make_pipeline(SimpleImputer(missing_values=-1), Ridge()),
+        VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+    ],
+    ids=named,
+)
+def test_other_parts(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+    prove(diabetes, estimator, tmp_path)
 
 
 def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:

@@ -27,20 +27,14 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_folder_holds_three_files_and_nothing_lies_beside_it(diabetes: Any, tmp_path: Path) -> None:
-    exported, _ = diabetes.export(Ridge(), tmp_path / "models" / "exported")
+def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diabetes: Any, tmp_path: Path) -> None:
+    exported, dataset = diabetes.export(Ridge(), tmp_path / "models" / "exported", rows=500)
     assert listing(exported.folder) == FILES
     assert listing(tmp_path / "models") == ["exported"]
-
-
-def test_the_contract_says_what_the_model_takes(diabetes: Any, tmp_path: Path) -> None:
-    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported", rows=500)
     contract = exported.contract
     assert contract.names == tuple(dataset.training.features)
-    assert contract.columns[0].sensitivity == "sensitive"
-    assert contract.target.unit == "points"
-    assert (contract.parity.rows, contract.parity.data_rows) == (500 + len(dataset), len(dataset))
-    assert contract.lineage.run == "0123"
+    assert (contract.columns[0].sensitivity, contract.target.unit) == ("sensitive", "points")
+    assert (contract.parity.rows, contract.lineage.run) == (500 + len(dataset), "0123")
 
 
 def test_neither_the_example_nor_the_sample_is_a_patient(diabetes: Any, tmp_path: Path) -> None:
@@ -96,11 +90,15 @@ def test_an_export_replaces_an_earlier_one(diabetes: Any, tmp_path: Path) -> Non
     assert listing(tmp_path) == ["exported"]
 
 
-def test_an_earlier_export_survives_one_that_fails(diabetes: Any, tmp_path: Path) -> None:
+def test_one_that_fails_leaves_nothing_and_an_earlier_export_as_it_was(diabetes: Any, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
-    first, _ = diabetes.export(Ridge(), folder)
     with pytest.raises(ExportError):
         diabetes.export(_Wrong(), folder)
+    assert listing(tmp_path) == []
+    first, _ = diabetes.export(Ridge(), folder)
+    with pytest.raises(ExportError) as refusal:
+        diabetes.export(_Wrong(), folder)
+    assert refusal.value.exit_code == 1
     assert Predictor(folder).contract == first.contract
     assert listing(tmp_path) == ["exported"]
 
@@ -110,13 +108,6 @@ class _Wrong(Ridge):
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         return super().predict(X) + 1
-
-
-def test_an_estimator_whose_graph_answers_otherwise_is_refused(diabetes: Any, tmp_path: Path) -> None:
-    with pytest.raises(ExportError) as refusal:
-        diabetes.export(_Wrong(), tmp_path / "exported")
-    assert refusal.value.exit_code == 1
-    assert listing(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["a file of the user's", None])
@@ -132,9 +123,7 @@ def test_what_is_no_export_is_never_overwritten(diabetes: Any, tmp_path: Path, c
     assert (place / "thesis.txt").read_text() == content if content else place.read_text() == "a file"
 
 
-def test_an_empty_folder_will_do_also_the_current_one(
-    diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_folder_will_do_also_the_current_one(diabetes: Any, tmp_path: Path, monkeypatch: Any) -> None:
     folder = tmp_path / "exported"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,0 +1,166 @@
+"""Made-up rows are of the data's kind, and nobody's."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from example_project import problem
+from starterkit.contract import Column
+from starterkit.data.checking import typed
+from starterkit.data.dataset import as_columns
+from starterkit.data.reader import DatasetReader
+from starterkit.data.synthetic import draw_rows, mock_rows, typical_row
+from starterkit.errors import DataError
+from starterkit.serving.validation import fault_of_value
+from starterkit.settings import DataSettings, PrivacySettings, Stage
+
+
+def test_drawn_rows_fit_the_schema_and_keep_its_types(visits):
+    problem = visits.problem(lambda: None)
+    seen = visits.dataset(problem).training.features
+    drawn = draw_rows(problem.features, seen, rows=2000, seed=1)
+    assert drawn.dtypes.tolist() == seen.dtypes.tolist()
+    for column in problem.features:
+        assert typed(column, drawn[column.name]).dtype == drawn[column.name].dtype
+        assert drawn[column.name].isna().any() == column.nullable
+        for value in drawn[column.name].dropna().head(200):
+            plain = bool(value) if column.type == "boolean" else value
+            assert fault_of_value(column, plain) == ""
+
+
+def test_drawn_rows_are_the_same_for_a_seed_and_no_patient(diabetes):
+    problem = diabetes.problem(lambda: None)
+    dataset = diabetes.dataset(problem)
+    seen = dataset.training.features
+    one, again, other = (draw_rows(problem.features, seen, 5000, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, again)
+    assert not one.equals(other)
+    patients = {tuple(row) for rows in (dataset.training, dataset.holdout) for row in rows.features.to_numpy()}
+    assert not patients & {tuple(row) for row in one.to_numpy()}
+
+
+def test_the_typical_row_is_one_that_a_client_could_send(visits):
+    problem = visits.problem(lambda: None)
+    row = typical_row(problem.features, visits.dataset(problem).training.features)
+    assert list(row) == [column.name for column in problem.features]
+    for column in problem.features:
+        assert fault_of_value(column, row[column.name]) == ""
+    assert {type(value) for value in row.values()} == {str, bool, int, float}
+
+
+def test_columns_are_numbers_or_texts(visits):
+    columns = as_columns(visits.dataset(visits.problem(lambda: None)).training.features)
+    texts, numbers = ("city", "ward"), ("smoker", "insured", "children", "income")
+    expected = dict.fromkeys(texts, object) | dict.fromkeys(numbers, np.float64)
+    assert {name: array.dtype for name, array in columns.items()} == expected
+    assert all(pd.isna(columns[name]).any() for name in ("ward", "income"))
+
+
+@pytest.mark.parametrize(("share", "shown"), [(4, False), (5, True)])
+def test_a_text_that_few_rows_share_is_in_no_example(share, shown):
+    note = Column(name="note", role="feature", type="string", unit="", sensitivity="sensitive")
+    seen = pd.DataFrame({"note": ["often told"] * share + [f"person {row} is ill" for row in range(50)]})
+    assert (typical_row((note,), seen)["note"] == "often told") is shown
+
+
+# --- A stage's mock rows.
+
+
+def model_columns(one: Any) -> list[Any]:
+    return [*one.features, one.target]
+
+
+def rows_of(dataset: Any, target: str) -> pd.DataFrame:
+    both = [rows.features.assign(**{target: rows.target}) for rows in (dataset.training, dataset.holdout)]
+    return pd.concat(both, ignore_index=True)
+
+
+@pytest.fixture
+def patients(diabetes: Any) -> pd.DataFrame:
+    return rows_of(diabetes.dataset(problem), "progression")
+
+
+def test_distributions_and_rank_correlations_are_kept(patients):
+    made = mock_rows(model_columns(problem), patients, 7)
+    assert made.shape == patients.shape
+    assert made.dtypes.equals(patients.dtypes)
+    for name in patients:
+        spread = patients[name].std()
+        assert made[name].mean() == pytest.approx(patients[name].mean(), abs=0.2 * spread), name
+        assert made[name].std() == pytest.approx(spread, rel=0.2), name
+    difference = (made.corr("spearman") - patients.corr("spearman")).abs()
+    assert difference.to_numpy().max() < 0.16
+    assert difference.to_numpy().mean() < 0.05
+
+
+def test_no_real_row_is_copied_and_no_extreme_is_shown(patients):
+    patients.loc[3, ["progression", "age"]] = [487.130571, 113]
+    made = mock_rows(model_columns(problem), patients, 7)
+    assert made.merge(patients, on=list(patients)).empty
+    assert made.age.max() < 113
+    assert made.progression.max() < 487
+    assert made.bmi.max() <= patients.bmi.nlargest(5).min()
+
+
+def test_real_rows_that_are_drawn_are_drawn_again():
+    sex, bmi = (column for column in problem.columns if column.name in ("sex", "bmi"))
+    with pytest.raises(DataError, match="too few values"):
+        mock_rows([sex], pd.DataFrame({"sex": [1, 2] * 100}), 0)
+    # Of eight combinations six are real: only two may be drawn, and most draws are one of the six.
+    kept = pd.DataFrame({"sex": [1, 1, 1, 2, 2, 2] * 20, "bmi": [20.0, 30.0, 40.0, 20.0, 30.0, 41.0] * 20})
+    assert mock_rows([sex, bmi], kept, 0).merge(kept, on=["sex", "bmi"]).empty
+
+
+def test_texts_booleans_and_missing_values_are_kept_in_share(visits):
+    one = visits.problem(lambda: None)
+    rows = rows_of(visits.dataset(one), "cost")
+    made = mock_rows(model_columns(one), rows, 1)
+    assert made.dtypes.equals(rows.dtypes)
+    for name in rows:
+        assert made[name].isna().mean() == pytest.approx(rows[name].isna().mean(), abs=0.02), name
+    for name in ("city", "ward", "insured"):
+        before, after = (table[name].value_counts(normalize=True) for table in (rows, made))
+        assert (before - after).abs().max() < 0.1, name
+    means = made.groupby("city").cost.mean() - made.cost.mean()
+    assert means["Bonn"] == max(means)  # as in the real rows: Bonn costs more
+    assert made.merge(rows, on=list(rows)).empty
+
+
+def test_rare_texts_are_not_drawn_and_free_text_is_refused(visits):
+    columns = [c for c in visits.problem(lambda: None).columns if c.name in ("city", "cost")]
+    open_text = [replace(columns[0], categories=()), columns[1]]
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"city": ["Köln"] * 60 + ["Bonn"] * 38 + ["Ötztal", "Zell"], "cost": random.normal(0, 1, 100)})
+    assert set(mock_rows(open_text, rows, 0).city) == {"Köln", "Bonn"}
+    with pytest.raises(DataError, match="'city' has hardly a value that 5 rows share"):
+        mock_rows(open_text, rows.assign(city=[f"street {n}" for n in range(100)]), 0)
+
+
+@pytest.mark.parametrize("count", [1, 3, 49])
+def test_too_few_rows_are_refused(patients, count):
+    with pytest.raises(DataError, match=f"cannot be drawn from {count} rows") as raised:
+        mock_rows(model_columns(problem), patients.head(count), 0)
+    assert "generalise or drop" in raised.value.hint
+
+
+def test_dev_may_mock_as_it_reads(settings):
+    privacy = PrivacySettings(sensitive="mock")
+    place = (DataSettings(source=settings.data.source), settings.root)
+    seen, again = (DatasetReader(problem, *place, Stage.DEV, privacy).read() for _ in range(2))
+    raw = DatasetReader(problem, *place, Stage.LOCAL).read()
+    assert seen.digest == again.digest  # drawn by the stage's key, so that a run can be done again
+    assert (len(seen.training), len(seen.holdout)) == (len(raw.training), len(raw.holdout))
+    assert seen.policy["bmi"] == "mock"
+    assert raw.training.features.merge(seen.training.features).empty
+
+
+def test_no_class_is_made_up_between_two_classes():
+    random = np.random.default_rng(0)
+    real = pd.DataFrame({"size": random.normal(size=200), "kind": random.choice([1, 3], 200)})
+    size = Column(name="size", role="feature", type="float", unit="", sensitivity="sensitive")
+    kind = Column(name="kind", role="target", type="integer", unit="", sensitivity="sensitive")
+    drawn = [mock_rows((size, kind), real, seed)["kind"] for seed in range(20)]
+    assert set(pd.concat(drawn)) == {1, 3}

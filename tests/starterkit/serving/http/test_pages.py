@@ -1,0 +1,126 @@
+"""What an app says of the model that it serves, in an OpenAPI document that is true, and who has to bring a key."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.testclient import TestClient
+
+from starterkit.errors import SettingsError
+
+KEY = "schlüssel-of-sixteen"
+
+
+# --- The model.
+
+
+def test_an_app_says_that_it_runs_and_what_it_serves(houses_client):
+    assert houses_client.get("/health/live").json() == {"status": "live"}
+    ready = {"status": "ready", "model": {"name": "local.houses", "version": "3"}}
+    assert houses_client.get("/health/ready").json() == ready
+
+
+def test_the_model_says_what_a_client_needs(houses_client, days, days_client):
+    model, contract = days_client.get("/model").json(), days.contract
+    pressure = {"name": "pressure", "type": "float", "unit": "hPa", "nullable": False, "description": ""}
+    assert model["columns"][1] == {**pressure, "minimum": 900, "maximum": 1100, "categories": [], "proven": [900, 1100]}
+    assert model["columns"][0]["categories"] == ["Graz", "Linz", "Zürich"]
+    assert (model["target"]["name"], model["classes"]) == ("weather", ["dry", "rain", "snow"])
+    assert (model["title"], model["task"], model["example"]) == ("Weather", "classification", contract.example)
+    assert model["parity"]["largest"] == contract.parity.largest
+    digest = contract.lineage.data_digest
+    assert model["lineage"] == {"run": "0123", "commit": "abc", "data_digest": digest}
+    assert "private.db" not in str(model)
+    assert houses_client.get("/model").json()["name"] == "local.houses"  # apps share nothing
+    assert "pressure" not in houses_client.get("/openapi.json").text
+
+
+# --- The OpenAPI document: what it allows is answered, what it promises comes.
+
+
+def valid(document: dict[str, Any], schema: dict[str, Any], value: object) -> bool:
+    return Draft202012Validator({**schema, "components": document["components"]}).is_valid(value)
+
+
+@pytest.mark.parametrize("name", ["houses", "days"])
+def test_try_it_out_works_with_the_example(request, name):
+    with TestClient(request.getfixturevalue(name).app(max_rows=2)) as client:
+        document = client.get("/openapi.json").json()
+        predict = document["paths"]["/predict"]["post"]
+        offered = predict["requestBody"]["content"]["application/json"]
+        assert valid(document, offered["schema"], offered["example"])
+        assert not valid(document, offered["schema"], {"records": offered["example"]["records"] * 3})
+        assert not valid(document, offered["schema"], {"records": [{}]})
+        answer = client.post("/predict", json=offered["example"])
+        promised = predict["responses"]["200"]["content"]["application/json"]["schema"]
+        assert valid(document, promised, answer.json())
+        refused = predict["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        assert valid(document, refused, client.post("/predict", json={"records": [{}]}).json())
+        assert not valid(document, refused, answer.json())
+
+
+def test_columns_say_type_unit_and_range(houses_client, days_client):
+    record = houses_client.get("/openapi.json").json()["components"]["schemas"]["Record"]
+    assert record["properties"] == {
+        "area": {"type": "number", "description": "living area, in m²", "minimum": 10, "maximum": 500},
+        "rooms": {"type": "integer", "minimum": 1, "maximum": 20},
+        "income": {"type": ["number", "null"], "description": "in €", "minimum": -480_000, "maximum": 580_000},
+    }
+    assert record["required"] == ["area", "rooms", "income"]
+    record = days_client.get("/openapi.json").json()["components"]["schemas"]["Record"]
+    assert record["properties"]["city"] == {"type": ["string", "null"], "enum": ["Graz", "Linz", "Zürich", None]}
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_pages_bear_the_models_title_and_load_nothing_from_elsewhere(houses_client, page):
+    text = houses_client.get(page).text
+    assert f"<title>{houses_client.get('/openapi.json').json()['info']['title']} - " in text
+    loaded = re.findall(r"""(?:src|href)=["'](?!data:)([^"']+)""", text)
+    assert {houses_client.get(address).status_code for address in loaded if address.startswith("/")} == {200}
+    assert all(address.startswith("/") for address in loaded)
+
+
+# --- The key guards the model and its answers.
+
+
+@pytest.fixture(scope="module")
+def guarded(houses):
+    with TestClient(houses.app(require_api_key=True, api_key=KEY)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("sent", [None, "", KEY[:-1], KEY + "x", "schlussel-of-sixteen", "ü", "\xff"])
+@pytest.mark.parametrize(("method", "address"), [("POST", "/predict"), ("GET", "/model")])
+def test_without_the_key_there_is_no_answer(guarded, method, address, sent):
+    headers = {} if sent is None else {"X-API-Key": sent.encode()}
+    answer = guarded.request(method, address, headers=headers, content=b"broken")
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "APIKey"
+    assert KEY not in answer.text
+
+
+def test_with_the_key_there_is_one_and_what_is_open_needs_none(houses, guarded):
+    headers = {"X-API-Key": KEY.encode()}
+    assert guarded.get("/model", headers=headers).status_code == 200
+    assert guarded.post("/predict", headers=headers, json={"records": [houses.example]}).status_code == 200
+    for address in ("/health/live", "/health/ready", "/docs", "/openapi.json"):
+        assert guarded.get(address).status_code == 200
+    with TestClient(houses.app(api_key=KEY)) as client:  # one that is not required is not asked for
+        assert client.get("/model").status_code == 200
+
+
+def test_the_key_is_described_where_it_is_asked_for(guarded):
+    document = guarded.get("/openapi.json").json()
+    assert document["paths"]["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]
+    assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
+    assert "security" not in document["paths"]["/health/ready"]["get"]
+    assert KEY not in json.dumps(document, ensure_ascii=False)
+
+
+def test_a_required_key_has_to_be_set(houses):
+    with pytest.raises(SettingsError) as refusal:
+        houses.app(require_api_key=True)
+    assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
