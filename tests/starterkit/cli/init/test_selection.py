@@ -87,6 +87,19 @@ def test_rows_of_one_group_share_a_fold(tmp_path: Path) -> None:
     assert select(plan, dataset).choice.kind == "linear"
 
 
+def test_what_comes_later_is_asked_of_models_that_saw_what_came_before(tmp_path: Path) -> None:
+    """A level that drifts: in folds by rows, trees know each month's level from its other days."""
+    random = np.random.default_rng(0)
+    day = np.arange(400)
+    level = 0.05 * day + random.normal(0, 0.1, 400)
+    frame = pd.DataFrame({"a": day + random.normal(0, 0.5, 400), "y": level})
+    plan, dataset = drafted(frame, tmp_path)
+    times = pd.Series(pd.date_range("2020-01-01", periods=len(dataset.training)).strftime("%Y-%m-%d"))
+    assert select(plan, dataset).choice.kind == "linear"
+    by_rows, forward = (float(select(plan, dataset, given).line.split()[-1]) for given in (None, times))
+    assert forward > 3 * by_rows
+
+
 def mixed(task: str, rows: int = 400) -> pd.DataFrame:
     random = np.random.default_rng(0)
     place, number = random.integers(0, 45, rows), random.normal(size=rows)
