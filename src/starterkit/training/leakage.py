@@ -136,7 +136,7 @@ def _share_of_cuts(
     known = ~np.isnan(fitted_on).ravel()
     if not known.all():  # the rows where it is known are asked about by themselves
         return 0.0
-    cuts = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
+    cuts: Any = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
     if (cuts.predict(fitted_on) != codes).any():
         return 0.0
     seen = np.unique(fitted_on)
