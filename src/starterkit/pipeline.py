@@ -327,8 +327,9 @@ class Pipeline:
 
     @cached_property
     def _gate(self) -> Gate:
-        problem = self._problem
-        return Gate(self.settings.gate, problem.task, problem.checks, problem.all_metrics)
+        problem, export = self._problem, self.settings.export
+        tolerance = export.tolerance if problem.task == "regression" else export.probability_tolerance
+        return Gate(self.settings.gate, problem.task, problem.checks, problem.all_metrics, tolerance)
 
     @cached_property
     def _judge(self) -> Judge:

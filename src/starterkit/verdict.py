@@ -96,6 +96,8 @@ class Evidence:
     beside, beside_fault
         How closely the version answers as its registered estimator, and why that could not be asked; without both,
         nobody asked it.
+    contract_digest
+        The SHA-256 of the ``contract.json`` that the challenger was opened with.
     """
 
     contract: Contract
@@ -120,6 +122,7 @@ class Evidence:
     reactions: tuple[RobustnessResult, ...] = ()
     beside: Parity | None = None
     beside_fault: str = ""
+    contract_digest: str = ""
 
 
 Outcome = Literal["not worse", "worse", "not enough rows"]

@@ -233,6 +233,7 @@ def collect_evidence(
         champion_fault=fault or evidence.champion_fault,
         origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
         policy=dataset.policy,
+        contract_digest=challenger.digest,
         overlap=find_contamination(tracker, version.run, dataset),
         champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
     )
@@ -332,12 +333,16 @@ def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Datas
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate decided about a version, the champion that it was compared with, and the evidence."""
+    """What the gate decided about a version, the champion that it was compared with, and the evidence.
+
+    `contract` is the SHA-256 of the ``contract.json`` that it judged.
+    """
 
     version: Version
     decision: Decision
     earlier: Version | None
     record: EvidenceRecord
+    contract: str = ""
 
 
 @dataclass(frozen=True)
@@ -388,4 +393,4 @@ class Judge:
             note.text = f"{passed} of {len(decision.asked)} checks passed"
         stage, gate = self._settings.stage, self._settings.gate
         record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
-        return Judgement(version, decision, champion, record)
+        return Judgement(version, decision, champion, record, evidence.contract_digest)

@@ -10,12 +10,27 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 
 class ParityProven(Check):
-    """The exported graph answers as the estimator does."""
+    """The exported graph answers as the estimator does, and was held to no looser tolerance than this stage's.
+
+    Parameters
+    ----------
+    tolerance
+        The largest difference that this stage allows; None for whatever the export was held to.
+    """
 
     name = "parity"
 
+    def __init__(self, tolerance: float | None = None) -> None:
+        self._tolerance = tolerance
+
     def judge(self, evidence: Evidence) -> Verdict:
         parity = evidence.contract.parity
+        if self._tolerance is not None and not parity.allowed <= self._tolerance:
+            reason = f"its graph was held to {parity.allowed:g}, and this stage allows {self._tolerance:g}"
+            hint = "Export it again here, or look at export.tolerance and export.probability_tolerance"
+            return Verdict(
+                check=self.name, passed=False, reason=reason, hint=hint, figure=parity.allowed, limit=self._tolerance
+            )
         reason = f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows, {parity.allowed:g} allowed"
         if parity.flipped_labels:
             reason += f"; {parity.flipped_labels:,} labels changed"

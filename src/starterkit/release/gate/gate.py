@@ -52,6 +52,8 @@ class Decision:
 class Gate:
     """The kit's checks with the stage's limits, then the project's own; limits are of the task's metrics or `metrics`.
 
+    `tolerance` is how closely a graph has to answer in this stage.
+
     Raises
     ------
     SettingsError
@@ -59,7 +61,12 @@ class Gate:
     """
 
     def __init__(
-        self, settings: "GateSettings", task: Task, checks: Iterable[Check] = (), metrics: Iterable[Metric] = ()
+        self,
+        settings: "GateSettings",
+        task: Task,
+        checks: Iterable[Check] = (),
+        metrics: Iterable[Metric] = (),
+        tolerance: float | None = None,
     ) -> None:
         known = dict.fromkeys(metric.name for metric in (*metrics_for(task), *metrics))
         for name in settings.limits:
@@ -68,7 +75,7 @@ class Gate:
         rule = Rule(settings.tolerance, settings.min_rows)
         self._checks: tuple[Check, ...] = (
             PolicyKept(),
-            ParityProven(),
+            ParityProven(tolerance),
             AgainstEstimator(),
             HoldoutUnseen(),
             NoFeatureAlone(settings.leak_limit),
