@@ -167,7 +167,7 @@ class Unsure:
     """A model without a finite answer for whoever has nine children, as no sound graph can be made to be."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.contract, self._predictor = predictor.contract, predictor
+        self.contract, self._predictor, self.beyond = predictor.contract, predictor, predictor.beyond
 
     def predict(self, columns: Any) -> Prediction:
         values = self._predictor.predict(columns).values
