@@ -170,7 +170,6 @@ def locked(scratch: Scratch) -> Iterator[None]:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER], cwd=scratch.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     yield
     holder.communicate()

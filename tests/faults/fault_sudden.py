@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
@@ -96,9 +97,7 @@ def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: 
 
 
 @pytest.mark.parametrize("after", STEPS[2:7])
-def test_disk_full_in_the_middle(
-    after: str, small_disk: Callable[[int], Path], untouched: Path, tmp_path: Path, tell: Tell
-) -> None:
+def test_disk_full_in_the_middle(after: Any, small_disk: Any, untouched: Any, tmp_path: Any, tell: Any) -> None:
     fresh = copied(untouched, small_disk(40) / "repository")
     fresh.temporary = tmp_path  # only the repository's disk is full
     filler = fresh.root.parent / "filler"
@@ -179,7 +178,6 @@ def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell
 def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> None:
     """A second run, and doctor, while the first one is in the middle of its work."""
     process = scratch.start("train")
-    assert process.stderr is not None
     for line in process.stderr:
         if "connect to MLflow" in line:
             break

@@ -121,7 +121,9 @@ class Predictor:
 
     def __init__(self, folder: Path, compute: Compute | None = None, beyond: Beyond = "refuse") -> None:
         self.beyond: Beyond = beyond
-        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
+        written = _read(folder, CONTRACT_FILE)
+        self.contract = Contract.from_json(written)
+        self.digest = sha256(written)  # of the contract, which holds those of the other files
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         graph = _read_sealed(folder, GRAPH_FILE, self.contract)
         self.size = len(graph)  # in bytes

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from starterkit.contract import Parity, Prediction, Task
-from starterkit.serving.predictor import compare, differing
+from starterkit.data.dataset import Dataset, as_columns
+from starterkit.serving.predictor import Predictor, compare, differing
 from starterkit.training.trainer import TrainedModel, predict
 
 _TIE = 1e-12
@@ -70,18 +71,42 @@ class Asked:
         is known to look at a row by itself.
         """
         rows = self._rows.iloc[: measure.alone]
-        with _quietly():
-            alone = answers_alone(self._estimator, self._task, rows, rowwise)
-        values, shares = self.answers
-        first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
         unstable = np.zeros(len(self._rows), np.bool_)
-        unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
+        if len(rows):
+            with _quietly():
+                alone = answers_alone(self._estimator, self._task, rows, rowwise)
+            values, shares = self.answers
+            first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
+            unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
         never = np.zeros(len(self._rows), np.bool_)
         found = compare(
             self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=never, left_out=unstable
         )
         counted = {"alone": len(rows), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
         return replace(found, data_rows=len(self._rows), **counted)
+
+
+_SAMPLE = 1000
+_SEED = 20041
+
+
+def beside(estimator: Any, dataset: Dataset, predictor: Predictor) -> Parity:
+    """How closely a version answers the holdout, and a sample of the training side, as its estimator does.
+
+    What counts as the same is the contract's. Where the proof found rows at which the estimator is no function, each
+    row is asked alone, too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The estimator does not take these rows.
+    """
+    training = dataset.training.features
+    some = training.sample(min(_SAMPLE, len(training)), random_state=_SEED)
+    rows = pd.concat([dataset.holdout.features, some], ignore_index=True)
+    proof, task = predictor.contract.parity, predictor.contract.task
+    measure = Measure(proof.allowed, proof.scale, len(rows) if proof.unstable else 0, proof.unstable_allowed)
+    return Asked(estimator, task, rows).of_data(predictor.predict(as_columns(rows)), measure)
 
 
 def has_answers(model: TrainedModel, rows: pd.DataFrame) -> bool:

@@ -33,8 +33,9 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
     """
     answering: Any = estimator
     values = np.asarray(answering.predict(features))
-    if values.size != len(features):
-        what = f"the project's estimator answers {values.size // len(features)} values a row"
+    count = features.shape[0]  # a sparse matrix, as some steps make, has no length
+    if values.size != count:
+        what = f"the project's estimator answers {values.size // count} values a row"
         raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
     values = values.ravel()
     probabilities = np.asarray(answering.predict_proba(features)) if task == "classification" else None

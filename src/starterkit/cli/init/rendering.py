@@ -16,7 +16,7 @@ from ruamel.yaml.tokens import CommentToken
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from starterkit.cli.init.draft import Field, Plan
-from starterkit.cli.init.profile import class_name
+from starterkit.cli.init.headers import class_name
 from starterkit.contract import AS_DECLARED, Scalar, Written
 from starterkit.errors import SettingsError
 from starterkit.settings import DataSettings
@@ -39,7 +39,7 @@ def problem_source(plan: Plan) -> str:
     """The whole of `problem.py`, as somebody would write it who knows the kit."""
     words = plan.name.replace("-", " ").capitalize()
     title = f"{words}: {plan.target.name} from {len(plan.features)} column{'s' * (len(plan.features) != 1)}"
-    roles = sorted({one.role for one in plan.fields} | (set() if plan.key else {plan.record_role}))
+    roles = sorted({one.role for one in plan.fields} | ({plan.record_role} if plan.by_content else set()))
     return _render("problem.py.jinja", plan=plan, title=title, schema=class_name(plan.name), roles=roles)
 
 

@@ -7,8 +7,8 @@ from filecmp import cmp
 from pathlib import Path
 
 from starterkit.cli.init.decisions import plan_for, read_table
-from starterkit.cli.init.draft import Plan, Undecided
-from starterkit.cli.init.profile import problem_name
+from starterkit.cli.init.draft import BY_NAME, Plan, Undecided
+from starterkit.cli.init.headers import problem_name
 from starterkit.cli.init.project import Project, replace_all
 from starterkit.cli.init.rendering import formatted, problem_source, source_of_tests, with_problem
 from starterkit.cli.init.selection import SECONDS, select, texts_of_many_values
@@ -35,9 +35,9 @@ def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: boo
     lines.append(f"sensitive by their names: {', '.join(sensitive) or 'none'}; only you know whether that is all")
     if plan.left_out:
         lines.append(f"left out: {', '.join(plan.left_out)}; problem.py says why")
-    if plan.key is None:
-        lines.append("the table has no id: rows are told apart by their content")
-    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and not one.sensitive]
+    lines += plan.notes
+    lines += [f"{row.what} and no record: load() leaves it out" for row in plan.odd_rows]
+    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and one.review != BY_NAME]
     lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
     if earlier:
         lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")

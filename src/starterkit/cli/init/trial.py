@@ -83,7 +83,7 @@ def read(problem: Problem, data: Path) -> Dataset:
 def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
     """The features that the gate would take for the target in disguise, each with what it gives away."""
     shares = single_feature_shares(problem, dataset)
-    reason = "alone removes {:.1%} of the naive guess's loss: the target in disguise?"
+    reason = "alone removes {:.1%} of the naive guess's loss, as the target in disguise does"
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
 
