@@ -66,7 +66,7 @@ def formula_of(problem: Problem, dataset: Dataset) -> tuple[str, ...]:
         columns = np.flatnonzero(usable)
         fitted_on, asked = (transform(side[:, columns]) for side in sides)
         if found := _terms(fitted_on, transform(targets[0]), asked, transform(targets[1])):
-            return tuple(names[columns[place]] for place in found)
+            return tuple(names[columns[place]] for place in sorted(found))
     return ()
 
 
