@@ -11,7 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier
 
@@ -90,7 +90,10 @@ def test_a_target_of_one_value_is_refused(diabetes: Any, tmp_path: Path) -> None
 
 def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes: Any) -> None:
     logarithm = FunctionTransformer(lambda rows: np.log(np.asarray(rows, float) - 1e3))
-    with pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"), np.errstate(invalid="ignore"):
+    with (
+        pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"),
+        np.errstate(invalid="ignore"),
+    ):
         diabetes.fit(make_pipeline(logarithm, Ridge()))
 
 
