@@ -1,7 +1,7 @@
 """Texts as files write them, put into the schema's own words: the same for training, for `predict` and for the API.
 
 What a column's `Written` declares is done here and nowhere else: names, markers for missing, flags, numbers as people
-write them. See docs/decisions/0023-written.md.
+write them. See docs/decisions/0024-written.md.
 """
 
 import re

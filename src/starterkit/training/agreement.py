@@ -22,6 +22,8 @@ from starterkit.training.trainer import TrainedModel, predict
 _TIE = 1e-12
 """Relative to the values that the estimator chooses by: closer ones differ by the order of a sum."""
 
+_MOST_OTHERS = 100
+
 Mask = NDArray[np.bool_]
 
 
@@ -67,23 +69,23 @@ class Asked:
     def of_data(self, answered: Prediction, measure: Measure, rowwise: Any = None) -> Parity:
         """How closely somebody else answers rows of the data, where a label that differs is a failure, tie or not.
 
-        Of the first rows it is asked whether the estimator says the same of each alone; `rowwise` is a last step that
-        is known to look at a row by itself.
+        Of the first rows, and of some that are answered otherwise, it is asked whether the estimator says the same of
+        each alone; `rowwise` is a last step that is known to look at a row by itself.
         """
-        rows = self._rows.iloc[: measure.alone]
-        unstable = np.zeros(len(self._rows), np.bool_)
-        if len(rows):
+        count, limits = len(self._rows), {"allowed": measure.allowed, "scale": measure.scale}
+        unstable = np.zeros(count, np.bool_)
+        others = np.flatnonzero(differing(self.answers, answered, **limits))[:_MOST_OTHERS] if measure.alone else []
+        asked = np.union1d(np.arange(min(measure.alone, count)), others).astype(np.intp)
+        if len(asked):
             with _quietly():
-                alone = answers_alone(self._estimator, self._task, rows, rowwise)
+                alone = answers_alone(self._estimator, self._task, self._rows.iloc[asked], rowwise)
             values, shares = self.answers
-            first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
-            unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
-        never = np.zeros(len(self._rows), np.bool_)
-        found = compare(
-            self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=never, left_out=unstable
-        )
-        counted = {"alone": len(rows), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
-        return replace(found, data_rows=len(self._rows), **counted)
+            together = Prediction(values[asked], None if shares is None else shares[asked])
+            unstable[asked] = differing(together, alone, **limits)
+        never = np.zeros(count, np.bool_)
+        found = compare(self.answers, answered, **limits, tied=never, left_out=unstable)
+        counted = {"alone": len(asked), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
+        return replace(found, data_rows=count, **counted)
 
 
 _SAMPLE = 1000

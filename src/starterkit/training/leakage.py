@@ -66,7 +66,7 @@ def formula_of(problem: Problem, dataset: Dataset) -> tuple[str, ...]:
         columns = np.flatnonzero(usable)
         fitted_on, asked = (transform(side[:, columns]) for side in sides)
         if found := _terms(fitted_on, transform(targets[0]), asked, transform(targets[1])):
-            return tuple(names[columns[place]] for place in found)
+            return tuple(names[columns[place]] for place in sorted(found))
     return ()
 
 
@@ -136,7 +136,7 @@ def _share_of_cuts(
     known = ~np.isnan(fitted_on).ravel()
     if not known.all():  # the rows where it is known are asked about by themselves
         return 0.0
-    cuts = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
+    cuts: Any = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
     if (cuts.predict(fitted_on) != codes).any():
         return 0.0
     seen = np.unique(fitted_on)
