@@ -1,9 +1,10 @@
 """Which files are read and written, and every reason against it that can be seen without reading them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from starterkit.errors import DataError
 
@@ -19,6 +20,7 @@ KINDS: Mapping[str, Kind] = {
     ".arrows": "arrow stream",
 }
 _PACKED = ".gz"
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _KNOWN = "Name a file that ends in " + ", ".join([*KINDS][:-1]) + f" or {[*KINDS][-1]}"
 
 
@@ -64,7 +66,8 @@ class Plan:
             kind = "file" if self.is_folder else "folder"
             raise DataError(f"{self.destination} is a {kind}", "Name another destination")
         if self.is_folder and self.destination.is_dir():
-            others = sorted({path.name for path in self.destination.iterdir()} - set(self.names))
+            own = {Path(name).parts[0] for name in self.names}
+            others = sorted({path.name for path in self.destination.iterdir()} - own)
             if others:
                 what = f"{self.destination} holds something else: '{others[0]}'"
                 raise DataError(what, "Name a new folder")
@@ -126,15 +129,31 @@ def _plan_folder(source: Path, destination: Path, overwrite: bool) -> Plan:
         raise DataError(f"{source} is a folder, and {destination} a file", "Name a folder to write to")
     if source.resolve() in destination.resolve().parents:
         raise DataError(f"{destination} is inside {source}", "Name a folder elsewhere")
-    # Other programs leave marks such as _SUCCESS and .part-0.crc in folders of data.
-    found = sorted(path for path in source.iterdir() if not path.name.startswith((".", "_")))
-    for path in found:
-        if path.is_dir():
-            raise DataError(f"{source} holds the folder '{path.name}'", "Score each folder by itself")
+    found = list(_files_in(source))
     kinds = {kind_of(path): path for path in found}
     if not kinds:
         raise DataError(f"{source} holds no files", f"{_KNOWN}, or a folder of such files")
     if len(kinds) > 1:
         names = " and ".join(f"'{path.name}'" for path in list(kinds.values())[:2])
         raise DataError(f"{source} holds files of several kinds: {names}", "Keep one kind in a folder")
-    return Plan(tuple(found), tuple(path.name for path in found), destination, is_folder=True, overwrite=overwrite)
+    names = tuple(str(path.relative_to(source)) for path in found)
+    return Plan(tuple(found), names, destination, is_folder=True, overwrite=overwrite)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """A folder's files, and those of Hive's partitions in it, in the order of their names."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):  # marks of other programs, such as _SUCCESS and .part-0.crc
+            continue
+        if not path.is_dir():
+            yield path
+        elif "=" in path.name:
+            yield from _files_in(path)
+        else:
+            raise DataError(f"{folder} holds the folder '{path.name}'", "Score each folder by itself")
+
+
+def partitions_of(name: str) -> dict[str, str | None]:
+    """What Hive's folders say of all rows of a file: ``country=AT/part-0.parquet`` is ``{"country": "AT"}``."""
+    said = dict(part.split("=", 1) for part in Path(name).parts[:-1])
+    return {column: None if value == _NO_VALUE else unquote(value) for column, value in said.items()}

@@ -90,8 +90,7 @@ class BatchScorer:
         plan = plan_files(source, destination, overwrite=overwrite)
         with _explained(plan.destination):
             opened = [  # to see what is wrong before any work
-                open_scoring(path, Path(name), self._predictor)
-                for path, name in zip(plan.sources, plan.names, strict=True)
+                open_scoring(path, name, self._predictor) for path, name in zip(plan.sources, plan.names, strict=True)
             ]
             ignored = tuple(dict.fromkeys(name for one in opened for name in one.ignored))
             del opened
@@ -140,7 +139,7 @@ class _Run:
     def score_file(self, kept: Checkpoint, note: Note, pool: ThreadPoolExecutor, ahead: int) -> Checkpoint:
         """Score the file that `kept` names, from where it says on."""
         path, name = self._plan.sources[kept.file], self._plan.names[kept.file]
-        scoring = open_scoring(path, Path(name), self._predictor)
+        scoring = open_scoring(path, name, self._predictor)
         self._kept = kept
         with (
             closing(AppendFile(self._work.rows, kept.written)) as rows,
@@ -158,6 +157,7 @@ class _Run:
             self._keep(kept, rows, reasons)
         if _look(path) != self._looks[kept.file]:
             raise DataError(f"{path} changed while it was read", "Give the command again when it is done")
+        (self._work.output / name).parent.mkdir(parents=True, exist_ok=True)
         finish(self._work.rows, self._work.output / name, kind_of(Path(name)))
         all_rows, all_bad = kept.all_rows + kept.rows, kept.all_bad + kept.bad
         kept = Checkpoint(file=kept.file + 1, reasons=kept.reasons, all_rows=all_rows, all_bad=all_bad)

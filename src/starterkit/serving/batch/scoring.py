@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from pyarrow import csv, ipc, parquet
 from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
 
-from starterkit.contract import Beyond, Contract, Dialect, Prediction
+from starterkit.contract import Beyond, Column, Contract, Dialect, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
-from starterkit.serving.batch.plan import Kind, is_packed, kind_of
+from starterkit.serving.batch.plan import Kind, is_packed, kind_of, partitions_of
 from starterkit.serving.dialect import UTF8, encoded, mark_of
 from starterkit.serving.graph import Columns
+from starterkit.serving.parsing import as_found, plain_texts, values_of
 from starterkit.serving.predictor import Predictor
-from starterkit.serving.validation import Fault, check_columns, faults_beyond, faults_of_answers
+from starterkit.serving.validation import Fault, Values, check_columns, faults_beyond, faults_of_answers
 
 # --- A model's answers as columns of a file: the prediction and, from a classifier, each class's probability.
 
@@ -178,7 +179,13 @@ class FileScoring:
         The file cannot be read, has no rows, or lacks a column that the model takes.
     """
 
-    def __init__(self, source: CsvSource | ArrowSource, destination: Path, predictor: Predictor) -> None:
+    def __init__(
+        self,
+        source: CsvSource | ArrowSource,
+        destination: Path,
+        predictor: Predictor,
+        partitions: Mapping[str, str | None],
+    ) -> None:
         contract = predictor.contract
         self.source = source
         self._predictor = predictor
@@ -188,12 +195,15 @@ class FileScoring:
             self._dialect = Dialect(delimiter="\t")
         self._is_packed = is_packed(destination)
         added = answer_schema(contract, predictor.beyond)
-        self._found = require_columns(source.name, list(source.names), contract.columns, added.names)
+        self._partitions = {name: value for name, value in partitions.items() if name not in source.names}
+        present = [*source.names, *self._partitions]
+        self._found = require_columns(source.name, present, contract.columns, added.names)
         taken = set(self._found.values())
         self.ignored = tuple(name for name in source.names if name not in taken)
         # Between two CSV files the lines are copied, and nothing but the model's columns is parsed.
         self._copies_lines = isinstance(source, CsvSource) and kind == "csv"
-        self._names = list(self._found.values()) if self._copies_lines else source.names
+        own = [header for header in self._found.values() if header not in self._partitions]
+        self._names = own if self._copies_lines else source.names
         stored = source.schema({self._found[column.name]: column for column in contract.columns})
         self._schema = pa.schema([*stored, *added], stored.metadata)
         self.beginning = self._stored(self._begin(added), mark_of(self._dialect.encoding))
@@ -210,10 +220,7 @@ class FileScoring:
         """
         contract = self._predictor.contract
         rows = self.source.read(chunk, self._names)
-        given = {}
-        for one in contract.columns:
-            header = self._found[one.name]
-            given[one.name] = self.source.values(one, rows.table.column(header), header)
+        given = {one.name: self._values(rows, one) for one in contract.columns}
         checked = check_columns(contract, given, self._predictor.beyond)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
         if len(good) < len(checked.bad):
@@ -231,6 +238,13 @@ class FileScoring:
             content = self._stored(self._encode(rows, good, columns, prediction))
         together = sorted([*rows.torn, *faults], key=lambda fault: fault.row)
         return Scored(content, rows.count, together, chunk.end, chunk.share)
+
+    def _values(self, rows: Rows, column: Column) -> Values:
+        header = self._found[column.name]
+        if header not in self._partitions:
+            return self.source.values(column, rows.table.column(header), header)
+        texts = pa.repeat(pa.scalar(self._partitions[header], pa.string()), len(rows.table))
+        return values_of(column, plain_texts(column, texts, as_found(column, header)))
 
     def _stored(self, content: bytes | pa.Buffer, mark: bytes = b"") -> bytes | pa.Buffer:
         """Text in the source's own encoding, compressed if the destination is."""
@@ -297,11 +311,11 @@ class FileScoring:
             raise DataError(what, "Write an Arrow file, or leave them out") from None
 
 
-def open_scoring(path: Path, destination: Path, predictor: Predictor) -> FileScoring:
-    """The way from one file to another, by their suffixes."""
+def open_scoring(path: Path, name: str, predictor: Predictor) -> FileScoring:
+    """The way from one file to another of this name, by their suffixes."""
     kind = kind_of(path)
     source = CsvSource(path, predictor.contract) if kind == "csv" else ArrowSource(path, kind)
-    return FileScoring(source, destination, predictor)
+    return FileScoring(source, Path(name), predictor, partitions_of(name))
 
 
 def _taken(columns: Columns, rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:

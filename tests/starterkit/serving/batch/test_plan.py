@@ -97,7 +97,7 @@ def test_a_typed_file_is_held_against_the_model(
         ("parts", "parts", "are the same"),
         ("parts", "held", "held exists already"),
         ("mixed", "out", "mixed holds files of several kinds: 'a.csv' and 'b.parquet'"),
-        ("deep", "out", "deep holds the folder 'year=2025'. Score each"),
+        ("deep", "out", "deep holds the folder 'year-2025'. Score each"),
         ("none", "out", "none holds no files"),
         ("some-empty", "out", "some-empty/b.csv is empty"),
     ],
@@ -106,7 +106,7 @@ def test_names_that_cannot_be(folder: Path, source: str, destination: str, said:
     for name in ("in.csv", "in.xlsx", "there.csv", "other.bad.csv", "parts/a.csv", "mixed/a.csv", "mixed/b.parquet"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
-    for name in ("deep/year=2025", "none", "some-empty", "held"):
+    for name in ("deep/year-2025", "none", "some-empty", "held"):
         (folder / name).mkdir(parents=True)
     (folder / "some-empty" / "a.csv").write_text("x")
     (folder / "some-empty" / "b.csv").touch()

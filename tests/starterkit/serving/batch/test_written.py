@@ -112,6 +112,21 @@ def test_a_typed_file_is_read_as_training_read_it(
     assert scored(model, files.write(table, f"in.{kind}"), files.folder / f"out.{kind}", files) == expected
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_partitions_of_hive_are_columns_of_their_files(
+    model: Predictor, expected: list[float], files: Any, kind: str
+) -> None:
+    for place, folder in enumerate(["Home City=bonn /ward=a", "Home City=__HIVE_DEFAULT_PARTITION__/ward=b"]):
+        (files.folder / "deep" / folder).mkdir(parents=True)
+        row = {name: values[place : place + 1] for name, values in RAW.items() if name not in ("Home City", "ward")}
+        files.write(pa.table(row), f"deep/{folder}/part-0.{kind}")
+    outcome = BatchScorer(model).score(files.folder / "deep", files.folder / "out")
+    made = sorted((files.folder / "out").rglob(f"part-0.{kind}"), key=lambda path: "ward=b" in str(path))
+    tables = [files.read(str(path.relative_to(files.folder))) for path in made]
+    assert [table["prediction"][0].as_py() for table in tables] == expected[:2]
+    assert (outcome.rows, outcome.ignored[1:], "ward" in tables[0].column_names) == (2, ("cost",), False)
+
+
 @pytest.mark.parametrize(
     ("values", "texts"),
     [
