@@ -286,6 +286,7 @@ class Contract:
     parity: Parity
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
+    probabilities: bool = True
     digests: Mapping[str, str]
     dialect: Dialect = Dialect()
     format: int = FORMAT

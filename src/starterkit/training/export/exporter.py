@@ -67,6 +67,7 @@ class OnnxExporter:
             parity=parity,
             lineage=lineage,
             classes=model.classes,
+            probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}
