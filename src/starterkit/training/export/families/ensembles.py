@@ -9,15 +9,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes
-
-
-def summed(nodes: Nodes, names: Sequence[str]) -> str:
-    """Their sum, added one after the other as the library does."""
-    total = names[0]
-    for name in names[1:]:
-        total = nodes.add("Add", total, name)
-    return total
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, summed
 
 
 def averaged(nodes: Nodes, names: Sequence[str]) -> str:

@@ -238,6 +238,14 @@ class _Inside:
             error.steps = [self._step, *error.steps] if self._step else error.steps
 
 
+def summed(nodes: Nodes, names: Sequence[str]) -> str:
+    """Their sum, added one after the other as the libraries do."""
+    total = names[0]
+    for name in names[1:]:
+        total = nodes.add("Add", total, name)
+    return total
+
+
 def labels_of(classes: NDArray[Any]) -> NDArray[Any]:
     """A classifier's labels as ONNX has them: whole numbers or texts."""
     if classes.dtype.kind in "biu":
