@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,13 @@ import sklearn
 from parity_lists import LISTS, NUMBERS, TEXTS, Case
 
 from starterkit.contract import Column
+from starterkit.data.synthetic import draw_rows
 from starterkit.errors import ContractError, KitError
 from starterkit.machine import send_nothing
 from starterkit.serving.graph import Session
+from starterkit.settings import ExportSettings
 from starterkit.training.export.conversion import layout_of, to_graph
+from starterkit.training.export.parity import ParityProof
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "parity.md"
@@ -141,12 +145,16 @@ def measure(rows: int, names: tuple[str, str], asked_of: tuple[str, ...] = WAYS)
     except Exception as error:  # as above
         return *names, {"kit": Found("unfit", why=f"refuses rows: {str(error).splitlines()[0][:100]}")}
     compared = partial(_compared, expected, shares, float(target.std()), case.task)
+    prove = partial(_proven, case, fitted, seen, target, rows)
     ways: dict[str, Callable[[], list[Any]]] = {
         "kit": lambda: _by_the_kit(case, fitted, seen, asked),
         "float32": lambda: _plainly(fitted, asked, np.float32),
         "float64": lambda: _plainly(fitted, asked, np.float64),
     }
-    return *names, {way: _found(ways[way], compared) for way in asked_of}
+    found = {way: _found(ways[way], compared) for way in asked_of}
+    if found["kit"].verdict == "wrong" and (refusal := prove()):  # the graph would not have left the export
+        found["kit"] = Found("refused", found["kit"].largest, refusal)
+    return *names, found
 
 
 def _found(run: Callable[[], list[Any]], compared: Callable[[list[Any]], Found]) -> Found:
@@ -161,12 +169,29 @@ def _found(run: Callable[[], list[Any]], compared: Callable[[list[Any]], Found])
 
 
 def _by_the_kit(case: Case, fitted: Any, seen: pd.DataFrame, asked: pd.DataFrame) -> list[Any]:
-    shape = {"role": "feature", "unit": "", "sensitivity": "plain", "nullable": case.gaps}
-    columns = [Column(name=name, type=_type_of(name), **shape) for name in seen]
+    columns = _columns_of(case, seen)
     session = Session(to_graph(fitted, columns, "answer").graph)
     if layout_of(columns) == "matrix":
         return session.run({session.inputs[0]: asked.to_numpy(dtype=np.float64)})
     return session.run({name: asked[name].to_numpy(object if _is_text(name) else np.float64) for name in asked})
+
+
+def _columns_of(case: Case, seen: pd.DataFrame) -> tuple[Column, ...]:
+    shape = {"role": "feature", "unit": "", "sensitivity": "plain", "nullable": case.gaps}
+    return tuple(Column(name=str(name), type=_type_of(str(name)), **shape) for name in seen)
+
+
+def _proven(case: Case, fitted: Any, seen: pd.DataFrame, target: pd.Series, rows: int) -> str:
+    """Why the proof refuses it; empty where it does not."""
+    task: Any = "regression" if case.task == "regression" else "classification"
+    columns = _columns_of(case, seen)
+    model: Any = SimpleNamespace(estimator=fitted, problem=SimpleNamespace(task=task, features=columns))
+    proof = ParityProof(ExportSettings(parity_rows=rows), model, to_graph(fitted, columns, "answer"), target)
+    try:
+        proof.over(seen, draw_rows(columns, seen, rows, 20041))
+    except KitError as error:
+        return str(error)
+    return ""
 
 
 def _plainly(fitted: Any, asked: pd.DataFrame, kind: Any) -> list[Any]:

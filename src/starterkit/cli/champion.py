@@ -149,6 +149,7 @@ def _fetched_by_another(scratch: Path) -> Fetched:
 
 
 def _fetch(into: Path) -> dict[str, str]:
+    from starterkit.release.trust import require_trust
     from starterkit.settings import load_settings
     from starterkit.tracking.registry import ModelRegistry
 
@@ -156,6 +157,8 @@ def _fetch(into: Path) -> dict[str, str]:
     champion = registry.champion()
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
+    for note in require_trust(registry, champion):
+        print(f"note: {note}", file=sys.stderr)
     return {"folder": str(registry.fetch(champion, into)), "model": champion.model, "version": str(champion.number)}
 
 

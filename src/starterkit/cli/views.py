@@ -13,6 +13,7 @@ from starterkit.release.history import Break, Entry
 from starterkit.release.lineage.origin import Origin, first_files
 from starterkit.release.lineage.reproducer import Reproduction
 from starterkit.release.prune import Kept, Leaving, Pruned
+from starterkit.release.trust import Doubt
 
 # --- How the history of promotions is shown, and what a pruning takes away.
 
@@ -38,10 +39,18 @@ def show_history(model: str, entries: Sequence[Entry]) -> None:
     out.print(table(rows, header=header, right=(0, 4, 5)))
 
 
-def history_as_json(model: str, entries: Sequence[Entry], broken: Break | None) -> dict[str, Any]:
-    """The whole history for a script, the newest first."""
-    told = [asdict(entry) | {"digest": entry.digest} for entry in reversed(entries)]
-    return {"model": model, "whole": broken is None, "broken": broken.text if broken else None, "entries": told}
+def history_as_json(
+    model: str, entries: Sequence[Entry], broken: Break | None, doubts: Sequence[Doubt] = ()
+) -> dict[str, Any]:
+    """The whole history for a script, the newest first. What an earlier kit did not write is not there."""
+    later = ("contract", "limits")
+    told = [
+        {key: value for key, value in asdict(entry).items() if value or key not in later} | {"digest": entry.digest}
+        for entry in reversed(entries)
+    ]
+    said = {"model": model, "whole": broken is None, "broken": broken.text if broken else None, "entries": told}
+    failing = [f"{doubt.what}. {doubt.hint}" for doubt in doubts if not doubt.before]
+    return said | ({"doubts": failing} if failing else {})
 
 
 def show_pruning(kept: Sequence[Kept], leaving: Sequence[Leaving], pruned: Sequence[Pruned] | None) -> None:
@@ -151,7 +160,8 @@ def _quality(origin: Origin) -> Iterator[Line]:
         guess = metrics.get(f"baseline_{name}")
         if not name.startswith("baseline_"):
             yield name, f"{value:.4g}" + (f"  (naive guess {guess:.4g})" if guess is not None else "")
-    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows"
+    unstable = f"; {parity.on_instability}" if parity.unstable else ""
+    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows{unstable}"
     yield "files", origin.files
 
 

@@ -10,11 +10,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.progress import Progress, silent, step
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.history import Act, Entry, Ledger, Person, Result, champions, way_here
+from starterkit.release.trust import version_doubts
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.connection import authenticated_user
 from starterkit.tracking.lock import PromotionLock
@@ -183,6 +185,7 @@ class ChampionAlias:
             entry = self.entry("rollback", target, earlier, approval, reason)
             with step(self._progress, "roll back") as note:
                 try:
+                    self._require_judged(target)
                     contract = self._registry.open(target).contract
                 except ContractError as error:
                     self.refuse(lock, replace(entry, reason=f"{reason}. Its files do not answer"))
@@ -194,6 +197,29 @@ class ChampionAlias:
                 Describer(Subject.of_version(contract, tags), self._registry).model()
                 note.text = f"{target} answers and serves again"
         return Rollback(target, earlier)
+
+    def settle(self, *, reason: str, approver: str = "") -> Entry:
+        """Go on after a history that somebody changed: what is left of it counts from now on as it stands.
+
+        Raises
+        ------
+        UserError
+            There is no reason, or nothing to settle.
+        Unapproved, Locked
+            As with a rollback.
+        """
+        if not reason.strip():
+            raise UserError("settling a history needs a reason", "Say it with --settle")
+        approval = approval_by(self._settings, approver)
+        with alone(self._registry, self._settings, approval.who, self._progress) as lock:
+            broken, champion = self._ledger.find_break(), self._registry.champion()
+            if broken is None:
+                raise UserError(f"the history of {self._registry.model} is whole", "Leave --settle out")
+            lock.require()
+            number = champion.number if champion else 0
+            why = f"{reason}. Before: {broken.text}"
+            entry = Entry(act="settle", phase="outcome", result="done", version=number, who=approval.who, reason=why)
+            return self._ledger.append(replace(entry, approver=approval.approver))
 
     def move(self, lock: PromotionLock, version: Version, entry: Entry) -> None:
         """Intent, alias, outcome. Killed anywhere, the old or the new version serves; `recover` writes what is missing.
@@ -212,8 +238,16 @@ class ChampionAlias:
         self._ledger.append(replace(entry, result="refused"))
 
     def entry(
-        self, act: Act, version: Version, earlier: Version | None, approval: Approval, reason: str, evidence: str = ""
+        self,
+        act: Act,
+        version: Version,
+        earlier: Version | None,
+        approval: Approval,
+        reason: str,
+        **judged: Any,
     ) -> Entry:
+        """An entry about a version; `judged` are its evidence, contract and limits where the gate was asked."""
+        written: dict[str, Any] = {"evidence": version.tags.get("evidence", "")} | judged
         return Entry(
             act=act,
             phase="outcome",
@@ -222,10 +256,18 @@ class ChampionAlias:
             who=approval.who,
             approver=approval.approver,
             reason=reason,
-            evidence=evidence or version.tags.get("evidence", ""),
             commit=version.tags.get("commit", ""),
             files=files_of(self._registry, version),
+            **written,
         )
+
+    def _require_judged(self, target: Version) -> None:
+        """An earlier champion is still what its gate passed, as tags and history have it."""
+        if target.tags.get("gate") != "passed":
+            raise ContractError(f"its gate has not passed it: {target.tags.get('gate', 'not asked')}")
+        for doubt in version_doubts(self._ledger.entries(), target):
+            if not doubt.before:
+                raise ContractError(doubt.what)
 
     def _earlier(self, number: int | None) -> Version:
         """The version to go back to."""

@@ -6,7 +6,7 @@ See docs/decisions/0018-promotion.md for what this chain can show, and what it c
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -15,13 +15,14 @@ from starterkit.tracking.registry import CHAMPION, ModelRegistry, Version
 
 # --- Entries, each of which names the digest of the one before. Pure.
 
-Act = Literal["promote", "rollback", "prune"]
+Act = Literal["promote", "rollback", "prune", "settle"]
 Phase = Literal["intent", "outcome"]
 Result = Literal["", "done", "refused", "finished", "undone"]
 How = Literal["authenticated", "claimed"]
 
 _MOST_WORDS = 800
 _MOST_NAME = 100
+_MOST_LIMITS = 1000
 """Characters. PostgreSQL keeps 5,000 of a registered model's tag."""
 
 
@@ -62,6 +63,8 @@ class Entry:
         In words, cut at 800 characters.
     evidence, commit, files
         The digest of the gate's evidence, the version's commit, and the id of MLflow's logged model.
+    contract, limits
+        The SHA-256 of the ``contract.json`` that was judged, which seals the other files, and the rules in force.
     previous, digest
         The SHA-256 of the entry before, and of this one.
     """
@@ -79,6 +82,8 @@ class Entry:
     evidence: str = ""
     commit: str = ""
     files: str = ""
+    contract: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict, hash=False)
     previous: str = ""
 
     @property
@@ -88,7 +93,9 @@ class Entry:
     def fitted(self) -> "Entry":
         """The same with texts that surely fit into a tag, without line breaks."""
         approver = self.approver.fitted() if self.approver else None
-        return replace(self, reason=_cut(self.reason, _MOST_WORDS), who=self.who.fitted(), approver=approver)
+        limits = self.limits if len(_compact(self.limits)) <= _MOST_LIMITS else {"digest": _digest(self.limits)}
+        reason = _cut(self.reason, _MOST_WORDS)
+        return replace(self, reason=reason, who=self.who.fitted(), approver=approver, limits=limits)
 
     def to_json(self) -> str:
         written = self._written()
@@ -96,7 +103,7 @@ class Entry:
 
     def _written(self) -> dict[str, Any]:
         """What has nothing to say is read back as its default. So a later word does not change an earlier digest."""
-        return {key: value for key, value in asdict(self).items() if value not in ("", None)}
+        return {key: value for key, value in asdict(self).items() if value not in ("", None, {})}
 
     @classmethod
     def from_json(cls, text: str) -> "Entry":
@@ -138,6 +145,8 @@ class Break(NamedTuple):
 def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> Break | None:
     """The first place at which the entries are not those that were written, or not all of them.
 
+    What somebody settled counts as it was then: the chain begins anew with the entry that says so.
+
     Parameters
     ----------
     kept
@@ -146,8 +155,8 @@ def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> Break | N
         What versions say about the end of the chain, which shows a tail that was cut off.
     """
     digests: dict[int, str] = {}
-    previous = ""
-    for number in range(1, max(kept, default=0) + 1):
+    first, previous = _settled(kept)
+    for number in range(first, max(kept, default=0) + 1):
         if number not in kept:
             return Break(number, f"entry {number} is missing")
         try:
@@ -157,16 +166,39 @@ def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> Break | N
         if entry.number != number:
             return Break(number, f"entry {number} is out of order: it was written as entry {entry.number}")
         if entry.previous != previous:
-            if number == 1:
-                return Break(1, "entry 1 is not the first that was written")
-            return Break(number - 1, f"entry {number - 1} was replaced: entry {number} was written after another one")
+            return _other_before(number, first)
         digests[number] = previous = entry.digest
-    for head in sorted(heads, key=lambda one: one.number):
+    for head in sorted((one for one in heads if one.number >= first), key=lambda one: one.number):
         if head.number not in digests:
             return Break(head.number, f"entry {head.number} is missing: version {head.version} knew one")
         if digests[head.number] != head.digest:
             return Break(head.number, f"entry {head.number} was replaced: version {head.version} knew another one")
     return None
+
+
+def _other_before(number: int, first: int) -> Break:
+    if number == 1:
+        return Break(1, "entry 1 is not the first that was written")
+    if number == first:
+        return Break(number, f"what entry {number} had settled was changed since")
+    return Break(number - 1, f"entry {number - 1} was replaced: entry {number} was written after another one")
+
+
+def _settled(kept: Mapping[int, str]) -> tuple[int, str]:
+    """The number of the last entry that settled a broken history, and what it has to name as the one before it."""
+    for number in sorted(kept, reverse=True):
+        try:
+            settles = Entry.from_json(kept[number]).act == "settle"
+        except Unreadable:
+            continue
+        if settles:
+            return number, _digest_of_all(kept, number)
+    return 1, ""
+
+
+def _digest_of_all(kept: Mapping[int, str], before: int) -> str:
+    """The SHA-256 of everything below a number, as it is kept."""
+    return _digest({str(number): text for number, text in kept.items() if number < before})
 
 
 def _digest(written: Mapping[str, Any]) -> str:
@@ -224,7 +256,10 @@ class Ledger:
         last = max(kept, default=0)
         number = max([last, *(head.number for head in self._heads())]) + 1
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        written = replace(entry, number=number, at=at, previous=_digest_in(kept[last]) if last else "").fitted()
+        previous = _digest_in(kept[last]) if last else ""
+        if entry.act == "settle":
+            previous = _digest_of_all(kept, number)
+        written = replace(entry, number=number, at=at, previous=previous).fitted()
         self._registry.tag_model({f"{_PREFIX}{written.number:06}": written.to_json()})
         witness = self._witness(written)
         if witness is not None:
@@ -234,7 +269,7 @@ class Ledger:
     def _witness(self, entry: Entry) -> Version | None:
         versions = {version.number: version for version in self._registry.versions()}
         serving = self._registry.aliases().get(CHAMPION, 0)
-        return versions.get(serving if entry.act == "prune" else entry.version)
+        return versions.get(serving if entry.act in ("prune", "settle") else entry.version)
 
     def _heads(self) -> list[Head]:
         heads = []
@@ -254,12 +289,13 @@ def _digest_in(text: str) -> str:
 
 # --- Which versions were champion, and until when, as the history tells it. Pure.
 
+_MOVES = ("promote", "rollback")
 _CAME_ABOUT = ("done", "finished")
 
 
 def came_about(entries: Iterable[Entry]) -> list[Entry]:
     """The promotions and rollbacks that moved the alias."""
-    return [entry for entry in entries if entry.act != "prune" and entry.result in _CAME_ABOUT]
+    return [entry for entry in entries if entry.act in _MOVES and entry.result in _CAME_ABOUT]
 
 
 def champions(entries: Iterable[Entry], versions: Iterable[Version] = ()) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from starterkit.data.dataset import Dataset
-from starterkit.errors import UserError
+from starterkit.errors import Refused, UserError
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.alias import ChampionAlias, alone, approval_by
@@ -11,9 +11,12 @@ from starterkit.release.bundle.importer import Opened, bring_in, require_prod
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
+from starterkit.release.history import Ledger
+from starterkit.release.limits import require_committed_rules, require_rules
 from starterkit.release.transfer import COPIED_FROM, copy_version
-from starterkit.settings import Settings, Stage
-from starterkit.tracking.registry import ModelRegistry
+from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
+from starterkit.settings import Settings, Stage, rules_of, rules_of_files
+from starterkit.tracking.registry import CONTRACT, ModelRegistry
 
 
 class Promoter:
@@ -88,6 +91,7 @@ class Promoter:
 
         def copied() -> int:
             with step(self._progress, "copy from staging") as note:
+                self._require_stagings_limits(number)
                 version = copy_version(self._registry, self._problem.name, number)
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
@@ -97,25 +101,48 @@ class Promoter:
     def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "") -> Promotion:
         """Make a version of a bundle's files, and do the same with it."""
         require_prod(self._settings)
+        self._require_limits(bundle.evidence, str(bundle.manifest))
         return self._promote(dataset, lambda: bring_in(self._registry, bundle, self._progress).version.number, approver)
 
     def _promote(
         self, dataset: Dataset, choose: Callable[[], int | None], approver: str, patience: float = 0
     ) -> Promotion:
         approval = approval_by(self._settings, approver)
+        require_committed_rules(self._settings)
         with alone(self._registry, self._settings, approval.who, self._progress, patience) as lock:
+            require_whole(Ledger(self._registry), self._registry.model)
             judged = self._judge.judge(dataset, choose())
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
-            self._registry.tag(version, {"gate": "passed" if passed else "refused"})
+            self._registry.tag(version, {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"})
             self._describer.version(version, judged.decision.verdicts)
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
-            entry = self._alias.entry("promote", version, judged.earlier, approval, reason, evidence)
+            limits = rules_of(self._settings.gate, self._settings.export)
+            told = {"evidence": evidence, "contract": judged.contract, "limits": limits}
+            entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
             if passed:
                 self._alias.move(lock, version, entry)
                 self._describer.model()
             else:
                 self._alias.refuse(lock, entry)
-        return Promotion(version, judged.decision, judged.earlier, judged.record)
+        return Promotion(version, judged.decision, judged.earlier, judged.record, judged.contract)
+
+    def _require_stagings_limits(self, number: int | None) -> None:
+        """What staging's version was judged by is in its evidence, which is the one that staging's history names."""
+        staging = ModelRegistry(self._registry.connection, Stage.STAGING, self._problem.name)
+        version = staging.champion() if number is None else staging.version(number)
+        if version is None or version.tags.get("gate") != "passed" or not version.tags.get("evidence"):
+            return  # `copy_version` says what is wrong
+        ledger = Ledger(staging)
+        require_whole(ledger, staging.model)
+        entries = ledger.entries()
+        for doubt in (*version_doubts(entries, version), *evidence_doubts(staging, entries, version)):
+            if not doubt.before:
+                raise Refused(doubt.what, doubt.hint)
+        self._require_limits(read_evidence(staging, version) or b"", str(version))
+
+    def _require_limits(self, evidence: bytes, version: str) -> None:
+        """Staging's gate was no looser than its committed files are."""
+        require_rules(evidence, rules_of_files(self._settings.root, Stage.STAGING), version)

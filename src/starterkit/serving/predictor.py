@@ -123,7 +123,9 @@ class Predictor:
 
     def __init__(self, folder: Path, compute: Compute | None = None, beyond: Beyond = "refuse") -> None:
         self.beyond: Beyond = beyond
-        self.contract = Contract.from_json(_read(folder, CONTRACT_FILE))
+        written = _read(folder, CONTRACT_FILE)
+        self.contract = Contract.from_json(written)
+        self.digest = sha256(written)  # of the contract, which holds those of the other files
         sample = _read_sealed(folder, SAMPLE_FILE, self.contract)
         graph = _read_sealed(folder, GRAPH_FILE, self.contract)
         self.size = len(graph)  # in bytes
@@ -204,8 +206,8 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object]) -> Answered:
-        """Answers for n records.
+    def answer(self, records: Sequence[object], *, raw: bool = False) -> Answered:
+        """Answers for n records. Raw ones may have the names and texts of the file that trained the model.
 
         Raises
         ------
@@ -215,7 +217,12 @@ class ServedModel:
             The graph stopped with an error.
         """
         beyond = self.predictor.beyond
-        columns = read_records(self.contract, records, beyond)
+        if raw:
+            from starterkit.serving.parsing import read_raw_records  # loads pyarrow
+
+            columns = read_raw_records(self.contract, records, beyond)
+        else:
+            columns = read_records(self.contract, records, beyond)
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log

@@ -124,7 +124,7 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
-def read_yaml(root: Path, name: str) -> Layer:
+def read_yaml(root: Path, name: str, text: str | None = None) -> Layer:
     """Read a YAML file as a layer. An empty file says nothing and is fine.
 
     Parameters
@@ -133,9 +133,12 @@ def read_yaml(root: Path, name: str) -> Layer:
         The repository's root.
     name
         The file, relative to the root. Messages show this and never the root.
+    text
+        What the file says in another commit, instead of what it says here.
     """
     try:
-        values = yaml.load((root / name).read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        text = (root / name).read_text(encoding="utf-8") if text is None else text
+        values = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except FileNotFoundError:
         raise SettingsError(f"{name} is missing", "Bring it back, or write it like another stage's") from None
     except OSError as error:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -14,14 +14,24 @@ from pydantic_core import ErrorDetails
 
 from starterkit.errors import SettingsError
 from starterkit.settings import layers
+from starterkit.settings.floors import (
+    GATEKEEPERS,
+    Rules,
+    below_floor,
+    files_of,
+    in_words,
+    looser,
+    rules_of,
+    rules_said,
+)
 from starterkit.settings.layers import has_password, leaves, mask, merge
 from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
-from starterkit.settings.sections import weaker
+from starterkit.settings.sections import ExportSettings, GateSettings, weaker
 from starterkit.settings.stage import Stage, read_stage
 
 # --- What a stage refuses, whatever YAML and environment say.
 
-SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
+SWITCHABLE_CHECKS = ("estimator", "baseline", "latency", "size", "robustness")
 """All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
 Finding = tuple[Key, str, str]
 """A key, what is wrong with its value, and what to do."""
@@ -29,12 +39,15 @@ Finding = tuple[Key, str, str]
 _PLACEHOLDERS = ("change-me", "changeme", "change_me", "placeholder")
 
 
-def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[SettingsError], tuple[str, ...]]:
+def check_floors(
+    settings: Settings, origins: Mapping[Key, str], committed: Rules
+) -> tuple[list[SettingsError], tuple[str, ...]]:
     """Hold the settings against what their stage must not do.
 
     Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
-    The API key cannot be turned off in `prod`, nor a core check of the gate in `staging` and `prod`. What hides less of
-    people's data than the stage has to is refused everywhere.
+    The API key cannot be turned off in `prod`, nor in `staging` without a word; nor can a core check of the gate in
+    both, whose rules the environment can only make stricter than `committed`. What hides less of people's data than
+    the stage has to is refused everywhere.
 
     Returns
     -------
@@ -56,7 +69,9 @@ def check_floors(settings: Settings, origins: Mapping[Key, str]) -> tuple[list[S
         return seen, ()
     if stage is Stage.DEV:
         return seen, tuple(str(finding) for finding in loose)
-    return [*loose, *said(_switched_off(settings)), *seen], ()
+    warned = said(_without_key(settings)) if stage is Stage.STAGING else []
+    refused = [*loose, *said(_switched_off(settings)), *said(_loosened(settings, committed)), *seen]
+    return refused, tuple(str(finding) for finding in warned)
 
 
 def _loose_ends(settings: Settings) -> Iterator[Finding]:
@@ -69,15 +84,35 @@ def _loose_ends(settings: Settings) -> Iterator[Finding]:
             yield key, "holds a placeholder secret", "Set a secret of your own"
 
 
+def _without_key(settings: Settings) -> Iterator[Finding]:
+    if not settings.serving.require_api_key:
+        yield ("serving", "require_api_key"), "is false", f"Set it to true in config/{settings.stage}.yaml"
+
+
+def _loosened(settings: Settings, committed: Rules) -> Iterator[Finding]:
+    """A gatekeeper's rules that are beyond what it may take, or that the environment makes looser than the files."""
+    if settings.stage not in GATEKEEPERS:
+        return
+    rules, files = rules_of(settings.gate, settings.export), " and ".join(files_of(settings.stage))
+    beyond = {key: (said, takes) for key, said, takes in below_floor(rules)}
+    for key, (said, takes) in beyond.items():
+        yield tuple(key.split(".")), f"is {in_words(said)}", f"{settings.stage} takes {takes}"
+    for key, said, theirs in looser(rules, committed):
+        is_core = said is False and key.rpartition(".")[2] not in SWITCHABLE_CHECKS  # refused whoever says it
+        if key not in beyond and not is_core:
+            hint = f"{files} say {in_words(theirs)}, and a variable can only be stricter: change it there by a commit"
+            yield tuple(key.split(".")), f"is {in_words(said)}", hint
+
+
 def _switched_off(settings: Settings) -> Iterator[Finding]:
     """Core checks of a gatekeeper, and those of the project; in prod, the API key."""
-    if settings.stage in (Stage.STAGING, Stage.PROD):
+    if settings.stage in GATEKEEPERS:
         for name, asked in settings.gate.checks.items():
             if not asked and name not in SWITCHABLE_CHECKS:
                 hint = f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}"
                 yield ("gate", "checks", name), "is false", hint
-    if settings.stage is Stage.PROD and not settings.serving.require_api_key:
-        yield ("serving", "require_api_key"), "is false", "Set it to true in config/prod.yaml"
+    if settings.stage is Stage.PROD:
+        yield from _without_key(settings)
 
 
 def _is_placeholder(value: object) -> bool:
@@ -157,11 +192,14 @@ class Layers:
         `secrets/KIT_SERVING__API_KEY`, or `default`.
     warnings
         What the stage lets pass, but should be mended.
+    committed
+        The rules of the gate that the files alone say.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     warnings: tuple[str, ...]
+    committed: Rules = field(default_factory=dict)
 
 
 def load_settings(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -202,11 +240,12 @@ def read_layers(root: Path | None = None, environ: Mapping[str, str] | None = No
         settings = Settings.model_validate(complete)
     except ValidationError as error:
         raise together([*problems, *explain(error, origins, stage)]) from None
-    refused, warnings = check_floors(settings, origins)
+    committed = rules_said(merge(found[:2])[0], stage)
+    refused, warnings = check_floors(settings, origins, committed)
     if problems or refused:
         raise together([*problems, *refused])
     shown = {".".join(key): origins.get(key, "default") for key, _ in leaves(settings.model_dump())}
-    return Layers(settings, MappingProxyType(shown), warnings)
+    return Layers(settings, MappingProxyType(shown), warnings, committed)
 
 
 def find_root(start: Path) -> Path:
@@ -241,3 +280,19 @@ def show(layers: Layers) -> list[ShownSetting]:
             text = mask(value) if isinstance(value, str) else json.dumps(value)
         shown.append(ShownSetting(dotted, text, layers.origins[dotted]))
     return shown
+
+
+def weakening(layers: Layers) -> dict[str, str]:
+    """What makes a stage weaker than the kit's defaults, or than its own files, in words by dotted key."""
+    settings = layers.settings
+    rules = rules_of(settings.gate, settings.export)
+    defaults = rules_of(GateSettings(), ExportSettings())
+    found = {key: f"the default is {in_words(theirs)}" for key, _, theirs in looser(rules, defaults)}
+    found |= {key: f"the files say {in_words(theirs)}" for key, _, theirs in looser(rules, layers.committed)}
+    if settings.export.parity_rows < ExportSettings().parity_rows:
+        found["export.parity_rows"] = f"the default is {ExportSettings().parity_rows}"
+    if settings.debug:
+        found["debug"] = "shows more than it should"
+    if settings.stage not in (Stage.LOCAL, Stage.DEV) and not settings.serving.require_api_key:
+        found["serving.require_api_key"] = "whoever reaches the port is answered"
+    return found

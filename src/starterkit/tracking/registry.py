@@ -1,5 +1,6 @@
 """`ModelRegistry`: a problem's versions in one stage, which of them is the champion, and their files."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from starterkit.errors import ContractError, TrackingError
 from starterkit.files import scratch_folder
 from starterkit.serving.graph import Compute
-from starterkit.serving.predictor import CONTRACT_FILE, Predictor
+from starterkit.serving.predictor import CONTRACT_FILE, Predictor, sha256
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.connection import ABSENT, Connection, ask_for, connect, explained
 from starterkit.tracking.store import LocalStore
@@ -55,8 +56,50 @@ def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, P
 
     None where that is not plain, and where there is no champion: `ModelRegistry` says why.
     """
-    found = store.aliased(f"{stage}.{name}", CHAMPION)
-    return found if found and os.access(found[1] / CONTRACT_FILE, os.R_OK) else None
+    model = f"{stage}.{name}"
+    found = store.aliased(model, CHAMPION)
+    if found is None or not os.access(found.folder / CONTRACT_FILE, os.R_OK):
+        return None
+    version = Version(model, found.number, found.run, found.tags, datetime.fromtimestamp(0, UTC))
+    return None if _other_files(version, found.folder) else (found.number, found.folder)
+
+
+# --- A version's files are those that its gate judged. See docs/decisions/0024-trust.md.
+
+CONTRACT = "contract"
+"""A version's tag: the SHA-256 of the ``contract.json`` that its gate judged, which holds those of the other files."""
+BUNDLE = "bundle"
+"""The tag of runs and versions that holds the SHA-256 of the manifest that they came with."""
+
+
+def require_judged(version: Version, folder: Path) -> None:
+    """See that an exported folder is the version's: made by its run and, where its gate has spoken, what that judged.
+
+    Raises
+    ------
+    ContractError
+        It is another one.
+    """
+    if fault := _other_files(version, folder):
+        hint = "See who writes to MLflow's artifacts and bring the files back; `starterkit rollback` lets an earlier"
+        raise ContractError(fault, f"{hint} champion serve")
+
+
+def _other_files(version: Version, folder: Path) -> str:
+    """In words, why the files are not the version's; nothing where they are. Whoever opens them sees the rest."""
+    if not (folder / CONTRACT_FILE).exists():
+        return ""
+    written = (folder / CONTRACT_FILE).read_bytes()
+    judged = version.tags.get(CONTRACT, "")
+    if judged and judged != sha256(written):
+        return f"the files of {version} are not those that its gate judged: contract.json is another one"
+    try:
+        run = str(json.loads(written)["lineage"]["run"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    # What came with a bundle was trained on another server, and its run here is another one.
+    known = version.tags.get("run", "") if BUNDLE in version.tags else version.run
+    return f"the files of {version} are of run {run[:40]}, and it was made by run {known}" if known != run else ""
 
 
 class ModelRegistry:
@@ -216,7 +259,7 @@ class ModelRegistry:
             return Predictor(self.fetch(version, folder), compute)
 
     def fetch(self, version: Version, into: Path) -> Path:
-        """Copy a version's exported folder to `into`."""
+        """Copy a version's exported folder to `into`, and see that it is the version's."""
         import mlflow.artifacts
 
         with explained(self.connection.name):
@@ -224,6 +267,7 @@ class ModelRegistry:
         if not (folder / CONTRACT_FILE).exists():
             hint = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
             raise ContractError(f"the files of {version} are gone from MLflow's artifacts", hint)
+        require_judged(version, folder)
         return folder
 
 

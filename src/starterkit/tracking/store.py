@@ -8,11 +8,12 @@ import shutil
 import signal
 import sqlite3
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from starterkit.errors import TrackingError
@@ -68,13 +69,23 @@ _PLACES = (
 )
 """Where MLflow keeps addresses of artifacts, all absolute."""
 _ALIASED = """
-    SELECT version, storage_location FROM model_versions JOIN registered_model_aliases USING (name, version)
+    SELECT version, storage_location, run_id FROM model_versions JOIN registered_model_aliases USING (name, version)
     WHERE name = ? AND alias = ? AND current_stage <> 'Deleted_Internal'
 """
+_TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
 _MAKING_SECONDS = 60
 _DISK_FLOOR = 20_000_000
 """Bytes; a first run of the example writes 8 MB."""
 _EMPTY = "or move it away to begin with an empty store"
+
+
+class Aliased(NamedTuple):
+    """The version that an alias points at, and the folder of its files."""
+
+    number: int
+    folder: Path
+    run: str
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -137,19 +148,21 @@ class LocalStore:
                 with whole_file(self.database) as new:
                     shutil.copyfile(made, new)
 
-    def aliased(self, model: str, alias: str) -> tuple[int, Path] | None:
-        """The number of the version that an alias points at, and the folder of its files, without loading MLflow.
+    def aliased(self, model: str, alias: str) -> Aliased | None:
+        """The version that an alias points at, without loading MLflow.
 
         None where the tables are not as we know them, or the files not in our folder: then MLflow has to be asked.
         """
         try:
             with closing(self._open()) as database:
                 found = database.execute(_ALIASED, (model, alias)).fetchall()
+                if len(found) != 1 or not str(found[0][1]).startswith(f"{self.artifacts.as_uri()}/"):
+                    return None
+                number, address, run = found[0]
+                tags = dict(database.execute(_TAGS, (model, number)).fetchall())
         except sqlite3.Error:
             return None
-        if len(found) != 1 or not str(found[0][1]).startswith(f"{self.artifacts.as_uri()}/"):
-            return None
-        return int(found[0][0]), path_of(found[0][1])
+        return Aliased(int(number), path_of(address), run or "", tags)
 
     def left_behind(self) -> list[str]:
         """The addresses of artifact folders that are other than ours, and whose files ours holds: the store was moved.

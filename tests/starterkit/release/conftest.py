@@ -18,10 +18,18 @@ def registered_again(pipeline: Pipeline) -> Version:
     return pipeline.registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
 
 
+def forget_places() -> None:
+    """MLflow's client keeps where a run's artifacts are, and a copied store has the same runs elsewhere."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
+
+
 @pytest.fixture(scope="session")
 def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read only: copy it to change it."""
     root = Path(shutil.copytree(first_run[0], tmp_path_factory.mktemp("three") / "versions"))
+    forget_places()
     pipeline = Pipeline(problem, load_settings(root, {}))
     second = registered_again(pipeline)
     assert pipeline.promote(pipeline.read(), second.number).decision.passed
@@ -32,6 +40,7 @@ def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.Tem
 @pytest.fixture
 def moved(three_versions: Path, tmp_path: Path) -> Settings:
     """The settings of a copy."""
+    forget_places()
     return load_settings(Path(shutil.copytree(three_versions, tmp_path / "three vërsions")), {})
 
 

@@ -62,16 +62,18 @@ def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The p
 
 @config.command("show")
 def config_show(as_json: Json = False) -> None:
-    """Print every setting with where its value comes from; secrets stay hidden."""
+    """Print every setting with where its value comes from, and what weakens the stage; secrets stay hidden."""
     from starterkit.cli.console import console, show_warnings, table
-    from starterkit.settings import read_layers, show
+    from starterkit.settings import read_layers, show, weakening
 
     layers = read_layers()
-    shown = show(layers)
+    shown, weak = show(layers), weakening(layers)
     if as_json:
-        print_json({item.key: {"value": item.value, "origin": item.origin} for item in shown})
+        weaker = {key: {"weaker": words} for key, words in weak.items()}
+        print_json({i.key: {"value": i.value, "origin": i.origin} | weaker.get(i.key, {}) for i in shown})
         return
-    console().print(table([(i.key, i.value, i.origin) for i in shown], header=("setting", "value", "from")))
+    rows = [(i.key, i.value, i.origin, f"weaker: {weak[i.key]}" if i.key in weak else "") for i in shown]
+    console().print(table(rows, header=("setting", "value", "from", "")))
     show_warnings(layers.warnings)
 
 

@@ -72,19 +72,40 @@ def rollback(
 
 
 @app.command()
-def history(as_json: Json = False) -> None:
-    """Show who made which version champion, the newest first; exit with 1 if the record was changed."""
-    registry, _ = open_registry()
+def history(
+    settle: Annotated[str, typer.Option("--settle", help="Go on after a broken history, for this reason.")] = "",
+    approver: Approver = "",
+    as_json: Json = False,
+) -> None:
+    """Show who made which version champion, the newest first; exit with 1 if the record or the champion was changed."""
+    registry, settings = open_registry()
     from starterkit.cli.views import history_as_json, show_history
     from starterkit.errors import Refused
+    from starterkit.release.alias import ChampionAlias
     from starterkit.release.history import Ledger
+    from starterkit.release.trust import history_doubts
 
+    if settle:
+        ChampionAlias(registry, settings).settle(reason=settle, approver=approver)
     ledger = Ledger(registry)
     entries, broken = ledger.entries(), ledger.find_break()
-    print_json(history_as_json(registry.model, entries, broken)) if as_json else show_history(registry.model, entries)
+    doubts = history_doubts(registry)
+    if as_json:
+        print_json(history_as_json(registry.model, entries, broken, doubts))
+    else:
+        show_history(registry.model, entries)
+    for doubt in doubts:
+        if doubt.before:
+            typer.echo(f"note: {doubt.what}. {doubt.hint}", err=True)
     if broken:
-        hint = "Find out who changed MLflow's tags; docs/promotion.md says what can be told and what cannot"
-        raise Refused(f"the history of {registry.model} is broken: {broken.text}", hint)
+        hint = "Find out who changed MLflow's tags; docs/promotion.md says what can be told and what cannot. Then"
+        raise Refused(
+            f"the history of {registry.model} is broken: {broken.text}",
+            f"{hint} `starterkit history --settle REASON` goes on with what is left",
+        )
+    if failing := [doubt for doubt in doubts if not doubt.before]:
+        more = f", and {len(failing) - 1} more: `starterkit doctor` names all" if len(failing) > 1 else ""
+        raise Refused(failing[0].what + more, failing[0].hint)
 
 
 @app.command()

@@ -8,7 +8,8 @@ from starterkit.errors import ContractError, TrackingError
 from starterkit.problem import find_problem
 from starterkit.release.alias import lock_of, move_of, recover, unfinished, who_is_here
 from starterkit.release.history import Ledger, champions, serving
-from starterkit.settings import Layers
+from starterkit.release.trust import history_doubts
+from starterkit.settings import GATEKEEPERS, Layers
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
 from starterkit.tracking.registry import CHAMPION, ModelRegistry
@@ -124,9 +125,11 @@ def champion(layers: Layers) -> Iterator[Finding]:
         registry.open(version)
     except ContractError as error:
         raise TrackingError(f"{version} serves, but cannot be opened: {error.what}", error.hint) from error
-    if told is not None and told != number:
-        hint = "If that was meant, `starterkit promote --version …` writes it down"
-        yield warning("champion", f"{version} serves, and the history says version {told}: the alias was moved", hint)
+    for doubt in history_doubts(registry):
+        if doubt.before and registry.stage not in GATEKEEPERS:
+            yield well("champion", doubt.what)
+        else:
+            yield Finding("champion", "warning" if doubt.before else "failing", doubt.what, doubt.hint)
     yield well("champion", f"{version} opens and gives its sample's answers")
 
 
@@ -137,6 +140,7 @@ def _registry(layers: Layers) -> ModelRegistry | None:
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
 
 _HINT = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
+_SETTLE = "; `starterkit history --settle REASON` goes on with it"
 _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
 
 
@@ -157,7 +161,10 @@ def promotion(layers: Layers) -> Iterator[Finding]:
         yield warning(item, f"{move_of(intent)} was killed half-way", _HINT)
     if broken := ledger.find_break():
         yield Finding(
-            item, "failing", f"the history is broken: {broken.text}", "`starterkit history` shows what is left"
+            item,
+            "failing",
+            f"the history is broken: {broken.text}",
+            f"`starterkit history` shows what is left{_SETTLE}",
         )
         return
     count = len(ledger.kept())

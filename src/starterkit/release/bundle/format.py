@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from starterkit.contract import Lineage
 from starterkit.errors import Refused, SettingsError
 from starterkit.files import keep_secret
+from starterkit.tracking.registry import CONTRACT
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -124,7 +125,7 @@ EVIDENCE = "evidence"
 EVIDENCE_PLACE = "evidence_place"
 """The tag that names the folder of its run in which the evidence is."""
 
-_OF_A_VERSION = ("gate", EVIDENCE, EVIDENCE_PLACE)
+_OF_A_VERSION = ("gate", EVIDENCE, EVIDENCE_PLACE, CONTRACT)
 
 
 @dataclass(frozen=True)

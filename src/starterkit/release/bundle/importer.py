@@ -32,7 +32,7 @@ from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE,
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_model
 from starterkit.tracking.receiver import Receiver, SentRun
-from starterkit.tracking.registry import ModelRegistry, Version, address_of
+from starterkit.tracking.registry import BUNDLE, CONTRACT, ModelRegistry, Version, address_of
 
 # --- Opening a bundle: nothing of it is believed before its signature, its digests and its contract agree.
 
@@ -58,6 +58,11 @@ class Opened:
     record: Record
     model: Path
     run: Path
+
+    @property
+    def evidence(self) -> bytes:
+        """The `evidence.json` on which staging's gate decided."""
+        return (self.run / self.record.version[EVIDENCE_PLACE] / "evidence.json").read_bytes()
 
 
 @contextmanager
@@ -189,7 +194,8 @@ def _require_plain(entry: ZipInfo) -> None:
 
 def _require_whole(found: Opened, name: str) -> None:
     """The parts are of one version, its gate has passed it, and it answers on this machine, too."""
-    contract: Contract = Predictor(found.model).contract
+    predictor = Predictor(found.model)
+    contract: Contract = predictor.contract
     manifest, again = found.manifest, "Bundle the version again"
     if contract.problem != name:
         raise Refused(f"the bundle's model is of problem '{contract.problem}', not '{name}'", again)
@@ -198,6 +204,8 @@ def _require_whole(found: Opened, name: str) -> None:
     tags = contract.lineage.to_tags()
     if any(found.record.version.get(key) != value for key, value in tags.items() if key in ("run", "data_digest")):
         raise Refused("the bundle's contract.json and its record.json tell of different trainings", again)
+    if found.record.version.get(CONTRACT, predictor.digest) != predictor.digest:
+        raise Refused("the bundle's contract.json is not the one that staging's gate judged", again)
     if found.record.version.get("gate") != "passed":
         raise Refused(f"{manifest} has not passed staging's gate", again)
     evidence = found.record.version.get(EVIDENCE)
@@ -212,9 +220,6 @@ def _digest_of_evidence(found: Opened) -> str:
 
 
 # --- Bringing a bundle in: its very files, as a version of prod's model on this process's server.
-
-BUNDLE = "bundle"
-"""The tag of runs and versions that holds the SHA-256 of the manifest that they came with."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from starterkit.release.bundle.format import (
 )
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor
 from starterkit.tracking.queries import fetch_file, fetch_model, look_up
-from starterkit.tracking.registry import ModelRegistry, Version, address_of
+from starterkit.tracking.registry import ModelRegistry, Version, address_of, require_judged
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
 
@@ -89,6 +89,7 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     model.mkdir()
     run.mkdir()
     fetch_model(connection, address_of(version), model)
+    require_judged(version, model)
     Predictor(model)  # it opens, and answers as it should
     contract = Contract.from_json((model / CONTRACT_FILE).read_bytes())
     record = look_up(connection, version.run)

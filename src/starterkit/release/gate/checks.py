@@ -10,20 +10,58 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 
 class ParityProven(Check):
-    """The exported graph answers as the estimator does."""
+    """The exported graph answers as the estimator does, and was held to no looser tolerance than this stage's.
+
+    Parameters
+    ----------
+    tolerance
+        The largest difference that this stage allows; None for whatever the export was held to.
+    """
 
     name = "parity"
 
+    def __init__(self, tolerance: float | None = None) -> None:
+        self._tolerance = tolerance
+
     def judge(self, evidence: Evidence) -> Verdict:
         parity = evidence.contract.parity
+        if self._tolerance is not None and not parity.allowed <= self._tolerance:
+            reason = f"its graph was held to {parity.allowed:g}, and this stage allows {self._tolerance:g}"
+            hint = "Export it again here, or look at export.tolerance and export.probability_tolerance"
+            return Verdict(
+                check=self.name, passed=False, reason=reason, hint=hint, figure=parity.allowed, limit=self._tolerance
+            )
         reason = f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows, {parity.allowed:g} allowed"
         if parity.flipped_labels:
             reason += f"; {parity.flipped_labels:,} labels changed"
         if parity.probed:
             reason += f"; {parity.flipped_leaves or 'no'} row{'s' * (parity.flipped_leaves != 1)} in another leaf"
+        if parity.unstable:
+            reason += f"; {parity.on_instability}"
         return Verdict(
             check=self.name, passed=parity.proven, reason=reason, figure=parity.largest, limit=parity.allowed
         )
+
+
+class AgainstEstimator(Check):
+    """The registered version answers the holdout and rows that it was trained on as its registered estimator does."""
+
+    name = "estimator"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        found = evidence.beside
+        if found is None and not evidence.beside_fault:
+            reason = "not asked in this stage; `starterkit gate --against-estimator` asks it"
+            return Verdict(check=self.name, passed=True, off=True, reason=reason)
+        if found is None:
+            hint = "Train it again with the project as it is now"
+            return Verdict(check=self.name, passed=False, reason=evidence.beside_fault, hint=hint)
+        reason = f"{found.measure} {found.largest:.2g} over {found.rows:,} rows of the data, {found.allowed:g} allowed"
+        if found.flipped_labels:
+            reason += f"; {found.flipped_labels:,} labels differ"
+        if found.unstable:
+            reason += f"; {found.on_instability}"
+        return Verdict(check=self.name, passed=found.proven, reason=reason, figure=found.largest, limit=found.allowed)
 
 
 class HoldoutUnseen(Check):

@@ -158,7 +158,7 @@ def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, fir
 def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000 + len(visits.dataset(visits.problem(Ridge)).holdout)
+    assert predictor.contract.parity.probed == 2000
 
 
 def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
 def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed > 2000
+    assert predictor.contract.parity.probed >= 2000
 
 
 def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:

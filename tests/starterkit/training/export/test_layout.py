@@ -20,7 +20,7 @@ KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "inte
 
 def columns_of(*names: str) -> list[Column]:
     return [
-        Column(name=name, role="feature", type=KINDS[name], unit="", sensitivity="plain", nullable=name == "gaps")  # type: ignore[arg-type]
+        Column(name=name, role="feature", type=KINDS[name], unit="", sensitivity="plain", nullable=name == "gaps")
         for name in names
     ]
 

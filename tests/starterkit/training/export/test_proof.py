@@ -123,9 +123,7 @@ def test_a_wrong_sum_is_refused_with_its_size(breast_cancer: Any, monkeypatch: p
         prove(breast_cancer, DecisionTreeClassifier(max_depth=3, random_state=0))
 
 
-def test_trees_that_were_fitted_with_names_are_asked_with_names(
-    diabetes: Any, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_trees_that_were_fitted_with_names_are_asked_with_names(diabetes: Any, recwarn: Any) -> None:
     """Else scikit-learn warns."""
     prove(diabetes, DecisionTreeRegressor())
     assert [str(one.message) for one in recwarn if "feature names" in str(one.message)] == []

@@ -1,0 +1,215 @@
+"""What somebody changes in MLflow's tags, files and alias is seen, refused by staging and prod, and settled."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from starterkit.contract import Contract
+from starterkit.errors import ContractError, Refused, UserError
+from starterkit.pipeline import Pipeline
+from starterkit.release.alias import ChampionAlias
+from starterkit.release.history import Ledger
+from starterkit.release.limits import require_committed_rules, require_rules
+from starterkit.release.trust import history_doubts, require_trust
+from starterkit.settings import Settings, Stage, rules_of
+from starterkit.tracking.registry import CONTRACT
+
+Change = Callable[[Pipeline], object]
+
+
+def other_contract(**lineage: str) -> Change:
+    """A contract with a good seal of its own over the same graph and sample."""
+
+    def change(pipeline: Pipeline) -> None:
+        (file,) = pipeline.settings.root.rglob("contract.json")
+        said = json.loads(file.read_text("utf-8"))
+        said["title"], said["lineage"] = "another", said["lineage"] | lineage
+        del said["seal"]
+        written = Contract.from_json(json.dumps(said | {"seal": _seal(said)}))
+        file.write_text(written.to_json(), "utf-8")
+
+    return change
+
+
+def _seal(said: dict[str, object]) -> str:
+    from starterkit.contract import _seal as seal
+
+    return seal(said)
+
+
+def tag(number: int, **tags: str) -> Change:
+    return lambda pipeline: pipeline.registry.tag(pipeline.registry.version(number), tags)
+
+
+def alias_to(number: int) -> Change:
+    return lambda pipeline: pipeline.registry.set_champion(pipeline.registry.version(number))
+
+
+def edit_evidence(pipeline: Pipeline) -> None:
+    place = pipeline.registry.version(2).tags["evidence_place"]
+    (file,) = pipeline.settings.root.rglob(f"{place}/evidence.json")
+    file.write_text(file.read_text("utf-8").replace("65", "66", 1), "utf-8")
+
+
+def both(*changes: Change) -> Change:
+    return lambda pipeline: [change(pipeline) for change in changes]
+
+
+MOVED = "the alias 'champion' points at local.diabetes version 3, and the history knows version 2"
+ATTACKS = {
+    "nothing": (lambda _: None, []),
+    "the alias, to one never judged": (alias_to(3), ["its gate has not passed it: not asked", MOVED]),
+    "the alias and the gate's word": (both(tag(3, gate="passed"), alias_to(3)), [MOVED]),
+    "the gate's word of the champion": (tag(2, gate="refused"), ["its gate has not passed it: refused"]),
+    "the digest in the tags": (
+        tag(2, contract="0" * 64),
+        ["another digest of its contract.json", "not those that its"],
+    ),
+    "the digest taken away": (tag(2, contract=""), ["another digest of its contract.json in its tags"]),
+    "the files, with a seal of their own": (other_contract(), ["are not those that its gate judged"]),
+    "the evidence": (edit_evidence, ["evidence.json of local.diabetes version 2 is not the one that the history's"]),
+    "the evidence's digest": (tag(2, evidence="0" * 64), ["names other evidence in its tags"]),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_somebody_changed_is_named_with_what_settles_it(pipeline: Pipeline, attack: str) -> None:
+    change, said = ATTACKS[attack]
+    change(pipeline)
+    found = history_doubts(pipeline.registry)
+    assert len(found) == len(said), found
+    assert all(words in doubt.what for words, doubt in zip(said, found, strict=True)), found
+    assert all(doubt.hint and not doubt.before for doubt in found)
+
+
+def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline: Pipeline) -> None:
+    registry = pipeline.registry
+    alias_to(3)(pipeline)
+    assert require_trust(registry, registry.version(3)) == []  # local tells it in `doctor` and `history`
+    registry.stage = Stage.STAGING
+    with pytest.raises(Refused, match="has not passed it: not asked") as refused:
+        require_trust(registry, registry.version(3))
+    for command in ("`starterkit promote --version 3` asks the gate", "`starterkit rollback --to 2 --reason"):
+        assert command in refused.value.hint
+    ChampionAlias(registry, pipeline.settings).rollback(2, reason="the alias was moved")
+    assert require_trust(registry, registry.version(2)) == []
+
+
+def test_the_files_of_another_run_are_nobodys(pipeline: Pipeline) -> None:
+    other_contract(run="f" * 32)(pipeline)
+    tag(2, contract="")(pipeline)  # as a kit left it that knew no digest
+    with pytest.raises(ContractError, match=r"are of run ffff.*it was made by run"):
+        pipeline.registry.open(pipeline.registry.version(2))
+
+
+def test_a_version_that_was_made_before_serves_with_a_word(pipeline: Pipeline) -> None:
+    registry = pipeline.registry
+    registry.tag_model(
+        {f"history.{number:06}": text for number, text in chain_without_digests(Ledger(registry).kept()).items()}
+    )
+    client = registry.connection.client
+    client.delete_model_version_tag(registry.model, "2", CONTRACT)
+    assert [(doubt.before, "before the kit kept" in doubt.what) for doubt in history_doubts(registry)] == [(True, True)]
+    registry.stage = Stage.STAGING
+    (note,) = require_trust(registry, registry.version(2))
+    assert "`starterkit promote --version 2` writes it down" in note
+
+
+def chain_without_digests(kept: "dict[int, str] | object") -> dict[int, str]:
+    from dataclasses import replace
+
+    from starterkit.release.history import Entry
+
+    previous, written = "", {}
+    for number, text in sorted(dict(kept).items()):  # type: ignore[call-overload]
+        entry = replace(Entry.from_json(text), contract="", limits={}, previous=previous)
+        previous, written[number] = entry.digest, entry.to_json()
+    return written
+
+
+def test_an_entry_says_what_was_judged_and_by_which_rules(pipeline: Pipeline) -> None:
+    entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
+    assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
+    assert entry.limits["gate.limits.rmse.max"] == 65
+    assert entry.limits["export.tolerance"] == 1e-5
+
+
+def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline: Pipeline) -> None:
+    registry, ledger, alias = (
+        pipeline.registry,
+        Ledger(pipeline.registry),
+        ChampionAlias(pipeline.registry, pipeline.settings),
+    )
+    with pytest.raises(UserError, match="is whole"):
+        alias.settle(reason="why not")
+    registry.tag_model({"history.000002": ledger.kept()[2].replace("passed", "loved")})
+    dataset = pipeline.read()
+    with pytest.raises(Refused, match="is broken: entry 2 was edited") as refused:
+        pipeline.promote(dataset, 3)
+    assert "`starterkit history --settle REASON`" in refused.value.hint
+    assert "gate" not in registry.version(3).tags
+    settled = alias.settle(reason="a slip of the pen")
+    assert (settled.act, settled.reason) == ("settle", "a slip of the pen. Before: entry 2 was edited")
+    assert ledger.find_break() is None
+    assert pipeline.promote(dataset, 3).decision.passed
+    registry.tag_model({"history.000002": ledger.kept()[2].replace("loved", "feared")})
+    broken = ledger.find_break()
+    assert broken is not None
+    assert broken.text == "what entry 5 had settled was changed since"
+
+
+# --- By which rules a version was judged.
+
+
+def judged_by(settings: Settings, **gate: object) -> bytes:
+    said = settings.gate.model_dump(mode="json") | gate
+    return json.dumps({"settings": said, "parity": {"allowed": 1e-5}, "problem": {"task": "regression"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({}, ""),
+        ({"limits": {"rmse": {"max": 50}, "r2": {"min": 0.5}}, "tolerance": 0}, ""),
+        ({"limits": {}}, "judged with gate.limits.rmse.max nothing, staging's committed files say 65"),
+        ({"limits": {"rmse": {"max": 500}, "r2": {"min": 0.3}}}, "gate.limits.rmse.max 500"),
+        ({"tolerance": 0.05}, "gate.tolerance 0.05, staging's committed files say 0.02"),
+        ({"tolerance": "all"}, "gate.tolerance all, and staging takes at most 0.1"),
+        ({"undecided": "pass"}, "gate.undecided pass, and staging takes refuse"),
+        ({"checks": {"baseline": False}}, "gate.checks.baseline false"),
+    ],
+)
+def test_what_was_judged_under_looser_limits_goes_nowhere(
+    after_a_run: Settings, gate: dict[str, object], said: str
+) -> None:
+    strict = after_a_run.gate.model_copy(update={"undecided": "refuse"})
+    committed = rules_of(strict, after_a_run.export)
+    evidence = judged_by(after_a_run.model_copy(update={"gate": strict}), **gate)
+    if not said:
+        require_rules(evidence, committed, "staging.diabetes version 7")
+        return
+    with pytest.raises(Refused, match="promote --version 7") as refused:
+        require_rules(evidence, committed, "staging.diabetes version 7")
+    assert said in refused.value.what
+
+
+@pytest.mark.parametrize("evidence", [b"", b"[]", b'{"passed": true}'])
+def test_evidence_that_says_no_limits_is_none(evidence: bytes) -> None:
+    with pytest.raises(Refused, match="does not say by which limits"):
+        require_rules(evidence, {}, "staging.diabetes version 7")
+
+
+def test_a_file_that_is_not_committed_is_no_reason(after_a_run: Settings) -> None:
+    from subprocess import run
+
+    root, settings = after_a_run.root, after_a_run.model_copy(update={"stage": Stage.STAGING})
+    rules = settings.gate.model_copy(update={"tolerance": 0.09, "undecided": "refuse"})
+    settings = settings.model_copy(update={"gate": rules})
+    require_committed_rules(settings)  # without git the files say it
+    git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "config"], ["commit", "-qm", "rules"]):
+        run([*git, *words], check=True)
+    with pytest.raises(Refused, match=r"gate.tolerance is 0.09, looser than the committed 0.02") as refused:
+        require_committed_rules(settings)
+    assert "Commit config/base.yaml and config/staging.yaml" in refused.value.hint
