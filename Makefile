@@ -156,8 +156,9 @@ restore: python ## a backup, into an empty stack: make restore FROM=backups/…
 bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=10000000 ARGS=--only-kit shows memory
 	$(VENV)/bin/python bench/batch.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-bench-parity: env-test ## every estimator's graph against it; ROWS=100000 is quicker
-	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py $(if $(ROWS),--rows $(ROWS),--write)
+bench-parity: env-test ## every estimator's graph against it, beside skl2onnx; LIST=boosters asks one list
+	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py \
+	  $(if $(LIST),--list $(LIST)) $(if $(ROWS),--rows $(ROWS)) $(if $(LIST)$(ROWS),,--write)
 
 # --- a project of its own (docs/decisions/0019-template.md)
 

@@ -68,7 +68,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
@@ -463,6 +463,10 @@ def boosters() -> Iterator[Case]:
             yield Case(f"{kind.__name__} gaps, {task}", task, partial(kind, **base, **more), gaps=True)
             behind = partial(_two_steps, lambda: mixed(StandardScaler()), partial(kind, **base, **more))
             yield Case(f"{kind.__name__} mixed, {task}", task, behind, (*NUMBERS, *TEXTS))
+    yield from _losses(base)
+
+
+def _losses(base: dict[str, Any]) -> Iterator[Case]:
     for name, given in _XGB_LOSSES.items():
         yield Case(f"XGBRegressor {name}", "regression", partial(XGBRegressor, **{**base, **given}))
     for name, given in _LGBM_LOSSES.items():

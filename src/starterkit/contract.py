@@ -290,6 +290,7 @@ class Contract:
     parity: Parity
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
+    probabilities: bool = True
     digests: Mapping[str, str]
     dialect: Dialect = COMMAS
     format: int = FORMAT

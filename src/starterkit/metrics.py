@@ -165,7 +165,7 @@ _HINT = "Mend the project's code"
 def is_broken(prediction: Prediction) -> bool:
     """Whether an answer is no number."""
     numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
-    return bool(np.isnan(numbers).any())
+    return numbers.dtype.kind == "f" and bool(np.isnan(numbers).any())
 
 
 def _alike(actual: NDArray[Any], answers: NDArray[Any]) -> tuple[NDArray[np.integer], NDArray[np.integer] | None]:
@@ -185,11 +185,15 @@ def _summed(weights: NDArray[np.float64], place: NDArray[np.integer] | None) -> 
 def compute_scores(
     metrics: Iterable[Metric], actual: NDArray[Any], prediction: Prediction, classes: Sequence[Scalar]
 ) -> Scores:
-    """Every metric over n actual values and the prediction for them.
+    """Every metric over n actual values and the prediction for them; without probabilities those that need none.
 
     `classes` are a classifier's labels in the order of its probabilities.
     """
-    return {metric.name: metric.score(actual, prediction, classes) for metric in metrics}
+    return {
+        metric.name: metric.score(actual, prediction, classes)
+        for metric in metrics
+        if prediction.probabilities is not None or not metric.probabilities
+    }
 
 
 # --- The kit's own metrics, for all resamples at once.

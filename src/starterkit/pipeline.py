@@ -109,7 +109,8 @@ def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
         figure = residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
         run.log_figure(figure, "residuals")
     else:
-        run.log_figure(roc_figure(roc_curves(model, rows)), "roc")
+        if model.evaluation.prediction.probabilities is not None:
+            run.log_figure(roc_figure(roc_curves(model, rows)), "roc")
         run.log_figure(confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")
 
 

@@ -11,15 +11,20 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
+from starterkit.contract import Column
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import ExportError, ProblemError
 from starterkit.pipeline import Pipeline
+from starterkit.serving.graph import Session
 from starterkit.settings import Settings, load_settings
-from starterkit.training.export.families import ENTRY_POINTS, families
+from starterkit.training.export import conversion
+from starterkit.training.export.conversion import to_graph
+from starterkit.training.export.families import ENTRY_POINTS, families, family_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extend-it-here.md").read_text("utf-8")
 
@@ -104,3 +109,16 @@ def test_a_family_that_is_not_there_is_named(installed: Any) -> None:
     said = r"family 'networks' \(other_families:Networks\) cannot be loaded: .*Networks"
     with pytest.raises(ProblemError, match=said):
         families()
+
+
+def test_a_transformer_of_ones_own_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run("A transformer")
+    rows = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [2.0, 1, 5, 3], "c": [4.0, 1, 2, 9]})
+    fitted = make_pipeline(names["Ratio"](), Ridge()).fit(rows, [1.0, 2, 4, 3])
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
+    with pytest.raises(ExportError, match=r"Ratio \(step 'ratio' of .*a class without a converter.*ten lines"):
+        to_graph(fitted, columns, "y")
+    known = lambda part: names["Ratios"]() if isinstance(part, names["Ratio"]) else family_for(part)  # noqa: E731
+    monkeypatch.setattr(conversion, "family_for", known)
+    (answered,) = Session(to_graph(fitted, columns, "y").graph).run({"features": rows.to_numpy()})
+    assert answered.ravel() == pytest.approx(fitted.predict(rows))

@@ -69,7 +69,7 @@ def _refuse_the_wrong_kind(task: Task, built: Any) -> None:
 
     hint = f"Return an unfitted scikit-learn estimator for {task}"
     what = f"the project's estimator is a {type(built).__name__}"
-    needed = ["fit", "predict", "get_params"] + (["predict_proba"] if task == "classification" else [])
+    needed = ["fit", "predict", "get_params"]
     lacking = [method for method in needed if isinstance(built, type) or not _has(built, method)]
     if lacking:
         raise ProblemError(f"{what}, which has no {lacking[0]}()", hint)

@@ -91,7 +91,9 @@ class _Observer:
     def _invariance(self, asked: Invariance) -> RobustnessResult:
         dealt = np.random.default_rng(_SEED).permutation(self._rows[asked.column])
         again, before = self._predictor.predict({**self._rows, asked.column: dealt}), self._answers
-        if before.probabilities is None or again.probabilities is None:
+        if self._problem.task == "classification" and before.probabilities is None:
+            change = (again.values != before.values).astype(np.float64)
+        elif before.probabilities is None or again.probabilities is None:
             change = np.abs(again.values - before.values) / self._scale
         else:
             change = np.abs(again.probabilities - before.probabilities).sum(axis=1) / 2
@@ -109,13 +111,15 @@ class _Observer:
 
     def _number(self, answers: Prediction, label: Scalar | None) -> NDArray[np.float64]:
         """One number a row: the value, or the probability of a class."""
-        if answers.probabilities is None:
-            return answers.values
         classes = self._predictor.contract.classes
+        if answers.probabilities is None and not classes:
+            return answers.values
         if label is None and len(classes) == 2:
             label = classes[1]
         if label not in classes:
             raise ProblemError("Direction(label=…) is none of the classes", "Name one of the target's classes")
+        if answers.probabilities is None:  # a label is all there is
+            return (answers.values == label).astype(np.float64)
         return answers.probabilities[:, classes.index(label)]
 
 
@@ -260,6 +264,7 @@ def evaluate_version(
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger
     guess = _guess(problem, dataset, predictor.contract.classes)
+    guess = guess if predictor.contract.probabilities else Prediction(guess.values)
     answered, fault, costs = None, None, (None, None)
     if champion is not None:
         try:

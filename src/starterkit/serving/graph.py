@@ -166,12 +166,14 @@ def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:
     ContractError
         They are not those of the task.
     """
-    if (len(answers) == 1) != (task == "regression"):
+    if len(answers) > 1 and task == "regression":
         raise ContractError(f"the graph does not answer as a {task} does", "Export the model again")
     if task == "regression":
         return Prediction(answers[0].astype(np.float64).ravel())
     labels = answers[0].ravel()
     values = labels if labels.dtype != object else labels.astype(str)
+    if len(answers) == 1:  # a classifier without probabilities
+        return Prediction(values)
     return Prediction(values, np.column_stack([one.astype(np.float64).ravel() for one in answers[1:]]))
 
 

@@ -76,6 +76,8 @@ def _have_shares(expected: Prediction, answered: Prediction) -> bool:
 
 
 def _differences(expected: Prediction, answered: Prediction, scale: float) -> NDArray[np.float64]:
+    if expected.values.dtype.kind not in "fiu" and expected.probabilities is None:  # a label differs, or it does not
+        return np.where(answered.values == expected.values, 0.0, np.inf)
     if expected.probabilities is None or answered.probabilities is None:
         return _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
     return _difference(expected.probabilities, answered.probabilities).reshape(len(expected.values), -1).max(axis=1)

@@ -304,6 +304,8 @@ def faults_beyond(contract: Contract, columns: Columns) -> list[Fault]:
 def faults_of_answers(prediction: Prediction) -> list[Fault]:
     """The rows that the model has no finite answer for."""
     numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    if numbers.dtype.kind not in "fiu":
+        return []  # labels
     rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
     hint = "Give values nearer to those that the model was trained on"
     return [Fault(row, None, "has no finite answer", hint) for row in rows]

@@ -117,7 +117,8 @@ def has_answers(model: TrainedModel, rows: pd.DataFrame) -> bool:
         answers = Asked(model.estimator, model.problem.task, rows).answers
     except (ValueError, TypeError):
         return False
-    return bool(np.isfinite(answers.values if answers.probabilities is None else answers.probabilities).all())
+    numbers = answers.values if answers.probabilities is None else answers.probabilities
+    return numbers.dtype.kind not in "fiu" or bool(np.isfinite(numbers).all())
 
 
 def ties(estimator: Any, rows: pd.DataFrame) -> Mask:

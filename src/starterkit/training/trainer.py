@@ -38,8 +38,8 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
         what = f"the project's estimator answers {values.size // count} values a row"
         raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
     values = values.ravel()
-    probabilities = np.asarray(answering.predict_proba(features)) if task == "classification" else None
-    return Prediction(values, probabilities)
+    shares = task == "classification" and hasattr(answering, "predict_proba")
+    return Prediction(values, np.asarray(answering.predict_proba(features)) if shares else None)
 
 
 def evaluate(
@@ -158,6 +158,9 @@ class Trainer:
         with refusals("the estimator refuses the holdout's rows"):
             prediction = predict(fitted, task, holdout.features)
         guess = predict(naive_baseline(task, dataset.training), task, holdout.features)
+        if prediction.probabilities is None:
+            guess = Prediction(guess.values)
+            require_labels_metric(task, self._problem.deciding_metric, type(fitted).__name__)
         return TrainedModel(
             problem=self._problem,
             estimator=fitted,
@@ -166,6 +169,20 @@ class Trainer:
             evaluation=evaluate("challenger", metrics, holdout, prediction, classes),
             baseline=evaluate("baseline", metrics, holdout, guess, classes),
         )
+
+
+def require_labels_metric(task: Task, metric: Metric, estimator: str) -> None:
+    """See that a classifier without probabilities is not judged by them.
+
+    Raises
+    ------
+    ProblemError
+        The deciding metric needs probabilities.
+    """
+    if task == "classification" and metric.probabilities:
+        what = f"metric '{metric.name}' needs probabilities, and the estimator ({estimator}) has none"
+        hint = "Let Problem(metric=…) be 'accuracy' or 'f1_macro', or put CalibratedClassifierCV around the estimator"
+        raise ProblemError(what, hint)
 
 
 def require_contrast(dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, ipc, parquet
 from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
 
-from starterkit.contract import Beyond, Column, Contract, Dialect, Prediction
+from starterkit.contract import Beyond, Column, Contract, Dialect, Prediction, Scalar
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
@@ -35,10 +35,15 @@ _PROBABILITY = "probability_of_"
 def answer_schema(contract: Contract, beyond: Beyond = "refuse") -> pa.Schema:
     """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
     kind = pa.float64() if contract.task == "regression" else ARROW_TYPES[contract.target.type]
-    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in contract.classes]
+    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in _told(contract)]
     probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
     marks = [(BEYOND, pa.string())] if beyond == "mark" else []
     return pa.schema([(PREDICTION, kind), *probabilities, *marks])
+
+
+def _told(contract: Contract) -> tuple[Scalar, ...]:
+    """The classes whose probabilities are answered."""
+    return contract.classes if contract.probabilities else ()
 
 
 def answer_columns(contract: Contract, prediction: Prediction, marks: pa.Array | None = None) -> pa.RecordBatch:

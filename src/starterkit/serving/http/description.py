@@ -90,7 +90,7 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
         "model": _object({"name": _TEXT, "version": _TEXT}),
         "predictions": {"type": "array", "items": value},
     }
-    if contract.classes:
+    if contract.classes and contract.probabilities:
         shares = {"type": "object", "additionalProperties": {"type": "number"}}
         properties["probabilities"] = {"type": "array", "items": shares}
     answered = _object(properties)

@@ -63,7 +63,7 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     ExportError
         A part of it cannot be converted.
     """
-    classes = getattr(estimator, "classes_", None)
+    classes: Any = getattr(estimator, "classes_", None)
     names = [target, *(probability_names(target, classes) if hasattr(estimator, "predict_proba") else [])]
     if target == MATRIX_INPUT:
         raise refusal(estimator, f"the target has the name of the input; rename '{target}'")

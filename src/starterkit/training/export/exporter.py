@@ -68,6 +68,7 @@ class OnnxExporter:
             parity=parity,
             lineage=lineage,
             classes=model.classes,
+            probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
             dialect=dataset.dialect,
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )

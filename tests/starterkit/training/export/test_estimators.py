@@ -1,6 +1,7 @@
 """Which estimators can be exported. Each is fitted, converted, proven, opened again and asked about the holdout."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
     StackingRegressor,
+    VotingClassifier,
     VotingRegressor,
 )
 from sklearn.impute import SimpleImputer
@@ -31,6 +33,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -317,3 +320,20 @@ def test_other_parts(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
 
 def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:
     prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)
+
+
+LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTreeClassifier(random_state=0))])]
+
+
+@pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)
+def test_a_classifier_without_probabilities_answers_labels(iris: Any, tmp_path: Path, estimator: Any) -> None:
+    sample = replace(iris, metric="accuracy")
+    model, dataset = sample.fit(make_pipeline(StandardScaler(), estimator))
+    predictor = Predictor(sample.write(model, dataset, tmp_path / "exported").folder)
+    answered = predictor.predict(dataset.holdout.columns)
+    assert answered.probabilities is None
+    assert not predictor.contract.probabilities
+    assert answered.values.tolist() == model.evaluation.prediction.values.tolist()
+    assert set(model.evaluation.scores) == set(model.baseline.scores) == {"accuracy"}
+    with pytest.raises(ProblemError, match=r"'roc_auc' needs probabilities.*CalibratedClassifierCV"):
+        iris.fit(estimator)

@@ -34,8 +34,10 @@ COLUMNS = [Column(name=name, role="feature", type="float", unit="", sensitivity=
 XGBOOST = {"n_estimators": 3, "max_depth": 3, "n_jobs": 1}
 LIGHTGBM = {"n_estimators": 3, "n_jobs": 1, "verbose": -1}
 SMALL = {"n_estimators": 3, "max_depth": 3, "random_state": 0}
+_WANTS_ANOTHER = ("reg:quantileerror",)  # the quantile
+XGBOOST_LOSSES = [name for name in _XGBOOST_LINKS if name.startswith(("reg:", "count:")) and name not in _WANTS_ANOTHER]
 REGRESSORS = [
-    *(XGBRegressor(objective=name, **XGBOOST) for name in _XGBOOST_LINKS if name.startswith(("reg:", "count:"))),
+    *(XGBRegressor(objective=name, **XGBOOST) for name in XGBOOST_LOSSES),
     XGBRegressor(base_score=0.25, **XGBOOST),
     XGBRFRegressor(**XGBOOST),
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
@@ -118,10 +120,7 @@ def test_adaboosts_loss(rows: NDArray[np.float64]) -> None:
     ("model", "said"),
     [
         (DecisionTreeClassifier().fit([[0.0] * 3], ["a"]), "fitted with one class; give it rows|Give it rows of two"),
-        (LGBMRegressor(reg_sqrt=True, **LIGHTGBM), "objective='regression sqrt'"),
         (LGBMRegressor(objective="cross_entropy", **LIGHTGBM), r"objective='cross_entropy'.*Use regression, "),
-        (XGBRegressor(objective="reg:squaredlogerror", **XGBOOST), r"'reg:squaredlogerror'.*Use one of reg:squared"),
-        (XGBRegressor(booster="gblinear"), r"booster='gblinear'.*Use booster='gbtree'"),
         (GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTreeRegressor"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
     ],

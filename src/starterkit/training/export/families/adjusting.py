@@ -12,7 +12,7 @@ from starterkit.training.export.families.curves import interpolated
 from starterkit.training.export.families.ensembles import averaged, response_of
 from starterkit.training.export.families.family import Family
 from starterkit.training.export.families.linear import even_shares
-from starterkit.training.export.families.nodes import Answer, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Answer, CannotExport, Nodes, is_a
 from starterkit.training.export.families.scaling import Turning
 
 
@@ -117,7 +117,7 @@ class Thresholds(Family):
         methods = [asked] if isinstance(asked, str) else list(asked)
         score = response_of(inner, nodes, answer, *methods)
         shares = next(one for one in methods if hasattr(inner, one)) == "predict_proba"
-        if isinstance(estimator, FixedThresholdClassifier):
+        if is_a(estimator, FixedThresholdClassifier):
             positive, limit = estimator.pos_label, estimator.threshold
             limit = (0.5 if shares else 0.0) if limit == "auto" else limit
         else:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes
+from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes, summed
 from starterkit.training.export.families.trees import (
     Link,
     Scoring,
@@ -75,9 +75,11 @@ class LightGBM(TreeFamily):
     def sums(self, estimator: Any, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
         if not estimator.get_params().get("linear_tree"):
             return super().sums(estimator, trees, scoring, nodes, matrix)
-        if scoring.divisor != 1.0 or scoring.link != "identity":
-            raise CannotExport("LightGBM's linear_tree for this objective or boosting; leave it out")
-        return linear_leaves(estimator.booster_.dump_model()["tree_info"], trees, nodes, matrix)
+        model = estimator.booster_.dump_model()
+        if scoring.divisor != 1.0 or "sigmoid:" in model["objective"].replace("sigmoid:1", ""):
+            raise CannotExport("LightGBM's linear_tree with this boosting; leave it out")
+        each = linear_leaves(model["tree_info"], trees, nodes, matrix)
+        return nodes.join([summed(nodes, each[place :: len(scoring.base)]) for place in range(len(scoring.base))])
 
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         ends = np.asarray(estimator.booster_.predict(rows, pred_leaf=True), dtype=np.int64).reshape(len(rows), -1)
@@ -140,13 +142,14 @@ def _missing_left(node: dict[str, Any]) -> bool:
     return node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
 
 
-def linear_leaves(described: list[dict[str, Any]], trees: Trees, nodes: Nodes, matrix: str) -> str:
+def linear_leaves(described: list[dict[str, Any]], trees: Trees, nodes: Nodes, matrix: str) -> list[str]:
     """Leaves that hold a line instead of a value; where one of its columns is missing, the leaf's value."""
     numbered = trees.leaf_numbers().operator(len(trees.roots))
     ends = nodes.add("Cast", nodes.add("TreeEnsemble", matrix, domain=DOMAIN, **numbered), to=TensorProto.INT64)
     gone = nodes.add("IsNaN", matrix)
     filled, lost = nodes.add("Where", gone, nodes.number(0.0), matrix), nodes.double(gone)
-    total, start = "", 0
+    values_of: list[str] = []
+    start = 0
     for place, one in enumerate(described):
         found = list(_nodes(one["tree_structure"]))
         lines, values = np.zeros((len(found), nodes.width)), np.zeros((len(found), 2))
@@ -160,10 +163,9 @@ def linear_leaves(described: list[dict[str, Any]], trees: Trees, nodes: Nodes, m
         used = nodes.add("Gather", nodes.constant((lines != 0).astype(np.float64)), leaf, axis=0)
         lacks = nodes.add("Greater", nodes.total(nodes.add("Mul", used, lost)), nodes.number(0.0))
         risen = nodes.add("Add", nodes.total(nodes.add("Mul", line, filled)), nodes.pick(both, [0]))
-        value = nodes.add("Where", lacks, nodes.pick(both, [1]), risen)
-        total = nodes.add("Add", total, value) if total else value
+        values_of.append(nodes.add("Where", lacks, nodes.pick(both, [1]), risen))
         start += len(found)
-    return total
+    return values_of
 
 
 # --- XGBoost's scikit-learn estimators. XGBoost rounds to float32 and sums its leaves in float32.

@@ -9,16 +9,16 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, Nodes
+from starterkit.training.export.families.nodes import Answer, Block, Nodes, is_a
 
 _NOTHING = (None, "passthrough")
 
 
 def bare(estimator: Any) -> Any:
     """The estimator without the search that found it, and without steps that do nothing."""
-    while hasattr(estimator, "best_estimator_") or isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator.best_estimator_
-    if isinstance(estimator, Pipeline):
+    while hasattr(estimator, "best_estimator_") or is_a(estimator, FrozenEstimator):
+        estimator = estimator.estimator if is_a(estimator, FrozenEstimator) else estimator.best_estimator_
+    if is_a(estimator, Pipeline):
         steps = [(name, bare(step)) for name, step in estimator.steps if step not in _NOTHING]
         return Pipeline(steps) if steps else estimator
     return estimator
@@ -32,7 +32,7 @@ class Chain(Family):
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         estimator = bare(estimator)
-        if not isinstance(estimator, Pipeline):
+        if not is_a(estimator, Pipeline):
             return nodes.answer(estimator, nodes.blocks)
         blocks = self._through(estimator.steps[:-1], nodes)
         name, last = estimator.steps[-1]
@@ -42,7 +42,7 @@ class Chain(Family):
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
         estimator = bare(estimator)
-        if not isinstance(estimator, Pipeline):
+        if not is_a(estimator, Pipeline):
             return nodes.turn(estimator, nodes.blocks)
         return self._through([step for step in estimator.steps if step[1] not in _NOTHING], nodes)
 
@@ -61,7 +61,7 @@ class SideBySide(Family):
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
         weights = estimator.transformer_weights or {}
-        if isinstance(estimator, FeatureUnion):
+        if is_a(estimator, FeatureUnion):
             parts = [(name, part, nodes.blocks) for name, part in estimator.transformer_list if part != "drop"]
         else:
             places = estimator._transformer_to_input_indices

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Block, CannotExport, Nodes, is_a
 
 # --- `OneHotEncoder`, `OrdinalEncoder`, `TargetEncoder`: a table for each column, looked up by the category's number.
 #
@@ -42,7 +42,7 @@ def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
     An encoder that refuses unknown ones has no such row, and neither has the graph: it fails as the encoder does.
     """
     each = [list(categories) for categories in estimator.categories_]
-    if isinstance(estimator, TargetEncoder):
+    if is_a(estimator, TargetEncoder):
         yield from _target_tables(estimator)
         return
     widths = getattr(estimator, "_n_features_outs", [1] * len(each))

@@ -9,15 +9,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes
-
-
-def summed(nodes: Nodes, names: Sequence[str]) -> str:
-    """Their sum, added one after the other as the library does."""
-    total = names[0]
-    for name in names[1:]:
-        total = nodes.add("Add", total, name)
-    return total
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a, summed
 
 
 def averaged(nodes: Nodes, names: Sequence[str]) -> str:
@@ -192,7 +184,7 @@ class OneAgainst(Family):
         return kind in kinds
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
-        if isinstance(estimator, multiclass.OneVsOneClassifier):
+        if is_a(estimator, multiclass.OneVsOneClassifier):
             return self._pairs(estimator, nodes)
         answers, said = [], []
         for one in estimator.estimators_:
@@ -203,7 +195,7 @@ class OneAgainst(Family):
             answers.append(nodes.answer(one, nodes.blocks, "estimator"))
             said.append(response_of(one, nodes, answers[-1], "decision_function", "predict_proba"))
         scores = nodes.join(said)
-        if isinstance(estimator, multiclass.OutputCodeClassifier):
+        if is_a(estimator, multiclass.OutputCodeClassifier):
             return Answer(place=self._nearest(nodes, scores, estimator.code_book_))
         decides = hasattr(estimator.estimators_[0], "decision_function")
         shares = [answer.probabilities for answer in answers]

@@ -9,7 +9,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from starterkit.training.export.families.ensembles import one_hot, pair_scores
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Answer, CannotExport, Nodes, is_a
 from starterkit.training.export.families.projection import squared_distances
 
 
@@ -85,7 +85,7 @@ class KernelRidges(Family):
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         matrix = nodes.matrix()
-        if isinstance(estimator, KernelRidge):
+        if is_a(estimator, KernelRidge):
             gamma = 1.0 / nodes.width if estimator.gamma is None else estimator.gamma
             near = kernel(nodes, matrix, estimator.X_fit_, estimator.kernel, gamma, estimator.degree, estimator.coef0)
             return Answer(values=nodes.linear(near, np.reshape(estimator.dual_coef_, (-1, 1)), 0.0))
@@ -95,14 +95,14 @@ class KernelRidges(Family):
         return Answer(values=nodes.add("Add", nodes.add("Mul", value, nodes.number(spread)), nodes.number(mean)))
 
     def _covariance(self, made: Any, nodes: Nodes, name: str, rows: Any) -> str:
-        if isinstance(made, kernels.Sum | kernels.Product):
+        if is_a(made, kernels.Sum | kernels.Product):
             parts = [self._covariance(one, nodes, name, rows) for one in (made.k1, made.k2)]
-            return nodes.add("Add" if isinstance(made, kernels.Sum) else "Mul", *parts)
-        if isinstance(made, kernels.ConstantKernel):
+            return nodes.add("Add" if is_a(made, kernels.Sum) else "Mul", *parts)
+        if is_a(made, kernels.ConstantKernel):
             return nodes.row(np.full(len(rows), made.constant_value))
-        if isinstance(made, kernels.WhiteKernel):
+        if is_a(made, kernels.WhiteKernel):
             return nodes.row(np.zeros(len(rows)))
-        if type(made) is not kernels.RBF:
+        if not is_a(made, kernels.RBF) or is_a(made, kernels.Matern):
             raise CannotExport(f"its kernel {type(made).__name__} has no graph; use RBF, alone or with constants")
         scale = np.asarray(made.length_scale, dtype=np.float64) * np.ones(rows.shape[1])
         away = squared_distances(nodes, nodes.add("Div", name, nodes.row(scale)), rows / scale)

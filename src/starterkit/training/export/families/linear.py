@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a
 
 
 def classes_of(module: Any, *names: str) -> tuple[type, ...]:
@@ -56,7 +56,7 @@ class LinearRegressors(Family):
         weights, matrix = _weights(estimator), nodes.matrix()
         if weights.shape[1] != 1:
             raise CannotExport("it answers several values a row; use one estimator for each")
-        if isinstance(estimator, _PROJECTED):
+        if is_a(estimator, _PROJECTED):
             matrix = nodes.add("Sub", matrix, nodes.row(estimator._x_mean))
         score = nodes.linear(matrix, weights, estimator.intercept_)
         loss = getattr(estimator, "_base_loss", None)
@@ -66,7 +66,7 @@ class LinearRegressors(Family):
         return Answer(values=nodes.add("Exp", score) if link == "LogLink" else score)
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
-        if not isinstance(estimator, _PROJECTED):
+        if not is_a(estimator, _PROJECTED):
             return super().turn(estimator, nodes)
         centred = nodes.add("Sub", nodes.matrix(), nodes.row(estimator._x_mean))
         scaled = nodes.add("Div", centred, nodes.row(estimator._x_std))
@@ -90,9 +90,9 @@ class LinearClassifiers(Family):
 
     def _probabilities(self, estimator: Any, nodes: Nodes, score: str, binary: bool) -> str:
         loss = getattr(estimator, "loss", "")
-        if isinstance(estimator, _SIGMOID):
+        if is_a(estimator, _SIGMOID):
             return nodes.both(nodes.add("Sigmoid", score)) if binary else nodes.add("Softmax", score, axis=1)
-        if not isinstance(estimator, linear_model.SGDClassifier) or loss not in ("log_loss", "modified_huber"):
+        if not is_a(estimator, linear_model.SGDClassifier) or loss not in ("log_loss", "modified_huber"):
             return ""
         if loss == "log_loss":
             share = nodes.add("Sigmoid", score)
@@ -102,7 +102,7 @@ class LinearClassifiers(Family):
         return nodes.both(share) if binary else even_shares(nodes, share, len(estimator.classes_))
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
-        if not isinstance(estimator, LinearDiscriminantAnalysis) or estimator.solver == "lsqr":
+        if not is_a(estimator, LinearDiscriminantAnalysis) or estimator.solver == "lsqr":
             return super().turn(estimator, nodes)
         scalings, matrix = estimator.scalings_[:, : estimator._max_components], nodes.matrix()
         if estimator.solver == "svd":
@@ -129,14 +129,11 @@ class Likelihoods(Family):
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         joint = _JOINT[type(estimator)](estimator, nodes, nodes.matrix())
         place, probabilities = nodes.largest(joint), nodes.add("Softmax", joint, axis=1)
-        if (
-            isinstance(estimator, NearestCentroid)
-            and np.isclose(estimator.class_prior_, 1 / len(estimator.classes_)).all()
-        ):
+        if is_a(estimator, NearestCentroid) and np.isclose(estimator.class_prior_, 1 / len(estimator.classes_)).all():
             # Where all classes are as frequent, its label is the nearest centre's, and not that of its probabilities.
             plain = np.ones(estimator.centroids_.shape[1])
             place = nodes.largest(_nearness(estimator, nodes, nodes.taken, plain))
-        discriminates = isinstance(estimator, QuadraticDiscriminantAnalysis | NearestCentroid)
+        discriminates = is_a(estimator, QuadraticDiscriminantAnalysis | NearestCentroid)
         binary = len(estimator.classes_) == 2
         scores = joint if discriminates and not binary else ""
         if discriminates and binary:
@@ -229,7 +226,7 @@ class Networks(Family):
                 value = nodes.add("Softmax", value, axis=1)
             elif _ACTIVATIONS[activation]:
                 value = nodes.add(_ACTIVATIONS[activation], value)
-        if isinstance(estimator, MLPRegressor):
+        if is_a(estimator, MLPRegressor):
             if estimator.n_outputs_ > 1:
                 raise CannotExport("it answers several values a row; use one estimator for each")
             return Answer(values=value)
@@ -250,7 +247,7 @@ class Guesses(Family):
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         column, is_text = next(nodes.columns())
         gone = nodes.add("Equal", column, nodes.number(0.0)) if not is_text else _any_text(nodes, column)
-        if isinstance(estimator, DummyRegressor):
+        if is_a(estimator, DummyRegressor):
             value = nodes.row(np.ravel(estimator.constant_)[:1])
             return Answer(values=nodes.add("Where", gone, value, value))
         if estimator.strategy not in ("prior", "most_frequent", "constant"):

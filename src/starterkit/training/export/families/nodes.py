@@ -102,7 +102,7 @@ class Nodes:
         values = np.asarray(values)
         name = self.canvas.name("constant")
         if values.dtype.kind in "OU":
-            texts = [str(one).encode() for one in values.ravel()]
+            texts: Any = [str(one).encode() for one in values.ravel()]
             self.canvas.constants.append(helper.make_tensor(name, TensorProto.STRING, list(values.shape), texts))
         else:
             self.canvas.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
@@ -236,6 +236,19 @@ class _Inside:
         if isinstance(error, CannotExport):
             error.part = error.part or self._part
             error.steps = [self._step, *error.steps] if self._step else error.steps
+
+
+def is_a(estimator: Any, kinds: Any) -> bool:
+    """`isinstance`, after which a type checker still lets every parameter be read: scikit-learn declares none."""
+    return isinstance(estimator, kinds)
+
+
+def summed(nodes: Nodes, names: Sequence[str]) -> str:
+    """Their sum, added one after the other as the libraries do."""
+    total = names[0]
+    for name in names[1:]:
+        total = nodes.add("Add", total, name)
+    return total
 
 
 def labels_of(classes: NDArray[Any]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from sklearn.preprocessing import (
 from starterkit.training.export.families.curves import interpolated, interval, looked_up, normal_quantile
 from starterkit.training.export.families.family import Family
 from starterkit.training.export.families.functions import applied, expm1, log1p
-from starterkit.training.export.families.nodes import Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Block, CannotExport, Nodes, is_a
 
 
 class Turning(Family):
@@ -43,11 +43,11 @@ class Scaling(Turning):
         return kind in (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
 
     def forth(self, estimator: Any, nodes: Nodes, name: str) -> str:
-        if isinstance(estimator, MinMaxScaler):
+        if is_a(estimator, MinMaxScaler):
             name = nodes.add("Add", nodes.add("Mul", name, nodes.row(estimator.scale_)), nodes.row(estimator.min_))
             low, high = estimator.feature_range
             return self._clipped(nodes, name, low, high) if estimator.clip else name
-        if isinstance(estimator, MaxAbsScaler):
+        if is_a(estimator, MaxAbsScaler):
             name = nodes.add("Div", name, nodes.row(estimator.scale_))
             return self._clipped(nodes, name, -1.0, 1.0) if getattr(estimator, "clip", False) else name
         shift, scale = self._shift_and_scale(estimator)
@@ -56,9 +56,9 @@ class Scaling(Turning):
         return name if scale is None else nodes.add("Div", name, nodes.row(scale))
 
     def back(self, estimator: Any, nodes: Nodes, name: str) -> str:
-        if isinstance(estimator, MinMaxScaler):
+        if is_a(estimator, MinMaxScaler):
             return nodes.add("Div", nodes.add("Sub", name, nodes.row(estimator.min_)), nodes.row(estimator.scale_))
-        if isinstance(estimator, MaxAbsScaler):
+        if is_a(estimator, MaxAbsScaler):
             return nodes.add("Mul", name, nodes.row(estimator.scale_))
         shift, scale = self._shift_and_scale(estimator)
         if scale is not None:
@@ -66,7 +66,7 @@ class Scaling(Turning):
         return name if shift is None else nodes.add("Add", name, nodes.row(shift))
 
     def _shift_and_scale(self, estimator: Any) -> tuple[Any, Any]:
-        if isinstance(estimator, RobustScaler):
+        if is_a(estimator, RobustScaler):
             centre = estimator.center_ if estimator.with_centering else None
             return centre, estimator.scale_ if estimator.with_scaling else None
         return estimator.mean_ if estimator.with_mean else None, estimator.scale_ if estimator.with_std else None
@@ -83,7 +83,7 @@ class RowScaling(Turning):
         return kind in (Binarizer, Normalizer)
 
     def forth(self, estimator: Any, nodes: Nodes, name: str) -> str:
-        if isinstance(estimator, Binarizer):
+        if is_a(estimator, Binarizer):
             return nodes.double(nodes.add("Greater", name, nodes.number(estimator.threshold)))
         size = nodes.add("Abs", name)
         if estimator.norm == "max":

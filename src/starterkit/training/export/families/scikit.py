@@ -18,7 +18,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from starterkit.training.export.families.nodes import CannotExport
+from starterkit.training.export.families.nodes import CannotExport, is_a
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 
 # --- scikit-learn's histogram gradient boosting: it compares float64 values as they are, and takes missing ones.
@@ -134,7 +134,7 @@ class Boosting(TreeFamily):
 
 
 def _members(estimator: Any) -> Sequence[Any]:
-    return estimator.estimators_ if isinstance(estimator, _FORESTS) else [estimator]
+    return estimator.estimators_ if is_a(estimator, _FORESTS) else [estimator]
 
 
 def _start(estimator: Any) -> NDArray[np.float64]:

@@ -191,7 +191,9 @@ def classify(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
     """Place and probabilities from n × k scores, or n × 1 where there are two classes."""
     binary = len(scoring.base) == 1
     share = {"logistic": "Sigmoid", "apart": "Sigmoid", "softmax": "Softmax", "votes": ""}[scoring.link]
-    probability = nodes.add(share, score, **({"axis": 1} if share == "Softmax" else {})) if share else score
+    probability = nodes.add("Softmax", score, axis=1) if share == "Softmax" else score
+    if share == "Sigmoid":
+        probability = nodes.add(share, score)
     if scoring.link == "logistic" and not binary:
         probability = nodes.shares(probability)
     if binary:

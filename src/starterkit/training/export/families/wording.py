@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import OWN_DOMAIN, Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import OWN_DOMAIN, Block, CannotExport, Nodes, is_a
 
 _WORD = r"[\p{L}\p{N}_]"
 """What Python's ``\\w`` is, in onnxruntime's regular expressions."""
@@ -50,7 +50,7 @@ class Words(Family):
         counts = nodes.double(nodes.add("TfIdfVectorizer", tokens, **_pool(places, estimator.ngram_range)))
         if estimator.binary:
             counts = nodes.add("Min", counts, nodes.number(1.0))
-        weighs = isinstance(estimator, TfidfVectorizer)
+        weighs = is_a(estimator, TfidfVectorizer)
         return [Block(self._weighed(estimator, nodes, counts) if weighs else counts, len(words))]
 
     def _pattern(self, estimator: Any) -> str:
