@@ -68,7 +68,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
