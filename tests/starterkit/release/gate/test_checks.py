@@ -77,9 +77,9 @@ def test_the_estimator_itself(evidence: Any, changes: dict[str, Any], passed: bo
 
 
 def test_an_estimator_that_cannot_be_asked_refuses_and_one_that_nobody_asked_is_off(evidence: Any) -> None:
-    lost = AgainstEstimator().judge(evidence(beside_fault="run 7 has no estimator"))
+    lost = AgainstEstimator().judge(evidence(beside=None, beside_fault="run 7 has no estimator"))
     assert (lost.passed, lost.reason, lost.outcome) == (False, "run 7 has no estimator", "refused")
-    assert AgainstEstimator().judge(evidence()).outcome == "off"
+    assert AgainstEstimator().judge(evidence(beside=None)).outcome == "off"
 
 
 @pytest.mark.parametrize(
