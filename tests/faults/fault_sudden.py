@@ -3,8 +3,8 @@
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,9 @@ LONG = '{"n_estimators": 20000}'
 WAYS = {"Ctrl-C": (interrupt, 130), "kill": (terminate, 143), "kill -9": (kill, -9)}
 
 
-@pytest.mark.parametrize("after", STEPS)
-@pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize(("way", "after"), [("kill", "connect to MLflow"), *product(("Ctrl-C", "kill -9"), STEPS)])
 def test_interrupted(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
     meet_interruption(way, after, fresh, tell)
-
-
-def test_ended_by_kill(fresh: Scratch, tell: Tell) -> None:
-    meet_interruption("kill", "connect to MLflow", fresh, tell)
 
 
 @pytest.mark.parametrize(("after", "inside"), [("connect to MLflow", "train"), ("train", "export")])
@@ -210,20 +205,3 @@ def test_disk_full_while_the_environment_is_made(small_disk: Callable[[int], Pat
     assert outcome.code == 1
     assert re.search(r"is full, \d+ MB are free.*free that much", outcome.line), outcome.stderr
     assert "Traceback" not in outcome.stderr
-
-
-@pytest.mark.parametrize("version", ["2.7", "3.8"])
-def test_python_too_old(version: str, tell: Tell) -> None:
-    candidates = [f"python{version}", *map(str, Path.home().glob(f".pyenv/versions/{version}*/bin/python"))]
-    python = next((found for found in candidates if works(found)), "")
-    if not python:
-        pytest.skip(f"not run: there is no Python {version} here")
-    done = subprocess.run(["make", "env", f"PYTHON={python}"], cwd=REPOSITORY, capture_output=True, text=True)
-    tell(f"make env PYTHON=python{version}", done.returncode, done.stderr.splitlines()[0], "nothing", "", "")
-    assert done.returncode == 2
-    assert "the kit needs 3.11, 3.12 or 3.13" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def works(python: str) -> bool:
-    return bool(shutil.which(python)) and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0

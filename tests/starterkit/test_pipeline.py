@@ -41,7 +41,7 @@ def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection,
     model = summary.trained.model
     assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
     assert summary.exported.contract.parity.proven
-    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset.holdout)
+    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset)
     assert len(summary.samples) == 3
 
 

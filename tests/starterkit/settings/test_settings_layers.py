@@ -221,6 +221,7 @@ def touches(key: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return key[:shared] == other[:shared]
 
 
+@settings(deadline=None)
 @given(LAYERS)
 def test_each_value_is_the_last_that_was_said_and_names_who_said_it(layers):
     values, origins = merge(layers)
@@ -231,6 +232,7 @@ def test_each_value_is_the_last_that_was_said_and_names_who_said_it(layers):
             assert origins[key] == winner.origin(key)
 
 
+@settings(deadline=None)
 @given(LAYERS)
 def test_no_value_is_lost_unless_a_later_layer_replaces_it(layers):
     kept = dict(leaves(merge(layers)[0]))
@@ -240,6 +242,7 @@ def test_no_value_is_lost_unless_a_later_layer_replaces_it(layers):
             assert key in kept or any(touches(key, other) for other in later)
 
 
+@settings(deadline=None)
 @given(LAYERS)
 def test_origins_name_exactly_the_keys_that_are_there(layers):
     values, origins = merge(layers)
@@ -247,6 +250,7 @@ def test_origins_name_exactly_the_keys_that_are_there(layers):
     assert set(origins) == there
 
 
+@settings(deadline=None)
 @given(LAYERS)
 def test_the_layers_themselves_stay_as_they_were(layers):
     before = [repr(layer.values) for layer in layers]

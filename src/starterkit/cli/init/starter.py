@@ -12,7 +12,7 @@ from starterkit.cli.init.headers import problem_name
 from starterkit.cli.init.project import Project, replace_all
 from starterkit.cli.init.rendering import formatted, problem_source, source_of_tests, with_problem
 from starterkit.cli.init.selection import SECONDS, select, texts_of_many_values
-from starterkit.cli.init.trial import Trial, imported, leaking, read, try_out
+from starterkit.cli.init.trial import Trial, imported, leaking, read, times_of, try_out
 from starterkit.contract import Task
 from starterkit.data.dataset import Dataset
 from starterkit.errors import DataError, ProblemError, UserError
@@ -108,7 +108,9 @@ class ProblemStarter:
                 plan, dataset = _without_leaks(plan, given)
             plan = replace(plan, many=texts_of_many_values(plan, dataset))
             with step(self._progress, "compare estimators") as note:
-                selection = select(plan, dataset, self._seconds)
+                with imported(plan) as problem:
+                    times = times_of(problem, given)
+                selection = select(plan, dataset, times, self._seconds)
                 plan = replace(plan, choice=selection.choice)
                 note.text = selection.choice.name
             with step(self._progress, "try the problem"), imported(plan) as problem:

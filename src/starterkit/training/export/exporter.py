@@ -68,6 +68,7 @@ class OnnxExporter:
             parity=parity,
             lineage=lineage,
             classes=model.classes,
+            dialect=dataset.dialect,
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}

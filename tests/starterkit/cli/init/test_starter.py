@@ -226,6 +226,19 @@ def test_a_leak_is_left_out_and_said(write: Write, starter: ProblemStarter) -> N
     assert "target in disguise" in plan.left_out["total"]
 
 
+def test_columns_that_each_give_the_target_away_are_named(write: Write, starter: ProblemStarter) -> None:
+    frame = table(200)[["y"]].assign(twice=lambda t: t["y"] * 2, cube=lambda t: t["y"] ** 3)
+    with pytest.raises(Undecided) as caught:
+        starter.start(write(frame), "y")
+    assert "'y' away: twice alone removes" in caught.value.decisions[0]
+    assert "; cube alone" in caught.value.decisions[0]
+
+
+def test_columns_that_make_the_target_together_are_named(write: Write, starter: ProblemStarter) -> None:
+    said = starter.start(write(table(200).assign(y=lambda t: t["a"] - t["b"], c=1.5)), "y").review[0]
+    assert said.startswith("y is a sum or product of a, b: leave out")
+
+
 def test_columns_that_tell_nothing_are_said(write: Write, starter: ProblemStarter) -> None:
     noise = table(200).assign(y=np.random.default_rng(9).normal(size=200))
     assert "naive guess" in starter.start(write(noise), "y").review[0]
