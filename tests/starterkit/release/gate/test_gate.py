@@ -15,8 +15,8 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 NAN = float("nan")
 CHECKS = [
-    "policy", "parity", "estimator", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature", "latency",
-    "size", "robustness",
+    "policy", "parity", "estimator", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature",
+    "latency", "size", "robustness",
 ]  # fmt: skip
 
 
