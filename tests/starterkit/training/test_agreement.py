@@ -54,7 +54,7 @@ def test_an_estimator_that_is_no_function_of_its_row_is_refused(
     """As histogram boosting behind a rotation is, on most machines: a product rounds otherwise for one row."""
     predict = Ridge.predict
     with monkeypatch.context() as wavering:
-        wavering.setattr(Ridge, "predict", lambda self, X: predict(self, X) + (len(X) == 1))
+        wavering.setattr(Ridge, "predict", lambda self, rows: predict(self, rows) + (len(rows) == 1))
         with pytest.raises(ExportError, match=r"answers 20 of 20 rows otherwise .* one by one \(1% allowed\)"):
             diabetes.export(Ridge(), tmp_path / "exported")
     smooth, _ = diabetes.export(make_pipeline(StandardScaler(), PCA(6), Ridge()), tmp_path / "exported")
