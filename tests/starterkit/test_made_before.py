@@ -222,7 +222,8 @@ def test_it_goes_on_with_a_run_that_is_judged_against_the_champion_of_then(old: 
     tags = version_tags(old)
     assert tags[3] == tags[2]
     contracts = [keys(json.loads(file.read_text("utf-8"))) for file in (old / "mlartifacts").rglob("contract.json")]
-    assert contracts == contracts[:1] * 3
+    newest = max(contracts, key=lambda one: len(one["parity"]))
+    assert [holds(newest, one) for one in contracts] == [True] * 3
 
 
 def version_tags(old: Old) -> dict[int, set[str]]:

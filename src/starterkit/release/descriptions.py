@@ -50,6 +50,10 @@ class Place:
         return f"[version {number}](#/models/{self.name}/versions/{number}{_MODE})"
 
 
+UNSTABLE = "unstable"
+"""The run's tag for rows at which its estimator contradicts itself, where there are any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """What a run holds.
@@ -62,6 +66,7 @@ class Trained:
     holdout_rows: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
+    unstable: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +191,8 @@ def _data(trained: Trained) -> str:
     if lineage.commit == _NO_COMMIT:
         code = "in no commit"
     rows = f"{lineage.rows:,} rows of {_plain(lineage.data_source)}, {trained.holdout_rows:,} of them held out"
-    return f"**Data:** {rows}.{_masked(lineage)} **Stage:** {lineage.stage}. **Code:** {code}."
+    careful = f" **Careful:** {_plain(trained.unstable)}." if trained.unstable else ""
+    return f"**Data:** {rows}.{_masked(lineage)} **Stage:** {lineage.stage}. **Code:** {code}.{careful}"
 
 
 def _masked(lineage: Lineage) -> str:
@@ -347,4 +353,5 @@ class Describer:
             holdout_rows=int(record.tags.get("holdout_rows", 0)),
             metrics=record.metrics,
             model=record.tags.get("exported_model_id", ""),
+            unstable=record.tags.get(UNSTABLE, ""),
         )

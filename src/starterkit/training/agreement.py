@@ -139,6 +139,8 @@ def ties(estimator: Any, rows: pd.DataFrame) -> Mask:
 
 def answers_alone(estimator: Any, task: Task, rows: pd.DataFrame, rowwise: Any = None) -> Prediction:
     """Answers for n rows, each asked by itself; where `rowwise` is the last step, the steps in front of it alone."""
+    if rowwise is not None and estimator is rowwise:
+        return predict(estimator, task, rows)
     single = [rows.iloc[at : at + 1] for at in range(len(rows))]
     if rowwise is not None and isinstance(estimator, Pipeline) and estimator.steps[-1][1] is rowwise:
         if len(estimator.steps) == 1:

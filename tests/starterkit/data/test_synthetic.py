@@ -1,5 +1,6 @@
 """Made-up rows are of the data's kind, and nobody's."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,25 @@ def test_drawn_rows_fit_the_schema_and_keep_its_types(visits):
         for value in drawn[column.name].dropna().head(200):
             plain = bool(value) if column.type == "boolean" else value
             assert fault_of_value(column, plain) == ""
+
+
+def test_drawn_texts_are_what_people_write_and_what_nobody_wrote():
+    seen = pd.DataFrame({"note": pd.Series(["late delivery", "good tea"] * 50, dtype="str")})
+    column = Column(name="note", role="feature", type="string", unit="", sensitivity="plain")
+    drawn = set(draw_rows((column,), seen, rows=4000, seed=1)["note"])
+    wanted = (
+        r"[áéïöû]",
+        r"e\u0301|o\u0308",
+        r"^[A-Z ]+$",
+        r"\t",
+        r"\b\w\b",
+        r"\d",
+        r"[,!(]",
+        r"\b(\w+ )\w*.*\1",
+        r"never seen",
+    )
+    assert [sign for sign in wanted if not any(re.search(sign, text) for text in drawn)] == []
+    assert {"late delivery", "Late Delivery"} <= drawn
 
 
 def test_drawn_rows_are_the_same_for_a_seed_and_no_patient(diabetes):

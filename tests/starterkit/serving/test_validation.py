@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
-from starterkit.serving.validation import InvalidRecords, Values, check_columns, faults_of_answers, read_records
+from starterkit.serving.validation import (
+    InvalidRecords,
+    Values,
+    check_columns,
+    faults_beyond,
+    faults_of_answers,
+    read_records,
+)
 
 
 def column(name: str, **said: Any) -> Column:
@@ -57,6 +64,22 @@ def faults(columns: Contract, *records: object) -> list[tuple[int, str | None, s
     with pytest.raises(InvalidRecords) as refusal:
         read_records(columns, records)
     return [(fault.row, fault.column, fault.problem, fault.hint) for fault in refusal.value.faults]
+
+
+def test_a_number_beyond_the_proof_is_refused_or_marked_in_rows_and_in_columns():
+    known = contract(column("free", proven=(-10.0, 20.0)), column("bound", minimum=0, maximum=5, proven=(0.0, 5.0)))
+    values = {"free": [20.0, 20.5, -11.0, 0.0], "bound": [5.0, 1.0, 0.0, 6.0]}
+    records = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    said = "lies beyond -10 to 20, as far as the model is proven"
+    hint = "Give a number; the model is proven from -10 to 20"
+    bound = (3, "bound", "is above 5", "Give a number, 0 to 5")
+    assert faults(known, *records) == [(1, "free", said, hint), (2, "free", said, hint), bound]
+    columns = read_records(known, records[:3], "mark")
+    assert [(one.row, one.problem) for one in faults_beyond(known, columns)] == [(1, said), (2, said)]
+    none = np.zeros(4, bool)
+    given = {name: Values(np.array(some), none, none) for name, some in values.items()}
+    assert check_columns(known, given).bad.tolist() == [False, True, True, True]
+    assert check_columns(known, given, "mark").bad.tolist() == [False, False, False, True]
 
 
 def test_values_become_one_array_a_column_and_a_missing_one_is_nan_as_in_training():

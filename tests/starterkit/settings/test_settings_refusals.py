@@ -308,7 +308,7 @@ def test_gatekeepers_keep_their_checks(repository, stage, name):
     with pytest.raises(SettingsError) as caught:
         repository.read(KIT_STAGE=stage, KIT_TRACKING__URI="http://host", KIT_SERVING__REQUIRE_API_KEY="true")
     assert f"config/{stage}.yaml: gate.checks.{name} is false, which {stage} does not allow" in str(caught.value)
-    assert "may leave out baseline, latency, size, robustness" in str(caught.value)
+    assert "may leave out estimator, baseline, latency, size, robustness" in str(caught.value)
 
 
 @pytest.mark.parametrize(("stage", "name"), [("test", "parity"), ("staging", "latency"), ("prod", "size")])

@@ -70,6 +70,7 @@ def evidence() -> Make:
             "champion": None if first else candidate("local.p version 1", actual + champion_error * (shared + other)),
             "champion_contract": None if first else contract_of(),
             "origin": "x",
+            "beside": contract_of().parity,
             "overlap": Contamination(trained_on=0),
             "leaks": {"age": 0.4},
             "cost": None if first else CHEAP,

@@ -8,6 +8,7 @@ import pytest
 
 from starterkit.contract import Column, Parity, Treatment
 from starterkit.release.gate.checks import (
+    AgainstEstimator,
     HoldoutUnseen,
     LatencyWithin,
     NoFeatureAlone,
@@ -49,6 +50,36 @@ def test_parity(evidence: Any, contract: Any, changes: dict[str, Any], passed: b
     reason = f"relative difference {parity.largest:.2g} over 1,000 rows, 1e-05 allowed{said}"
     shown = evidence(contract=contract(parity=parity))
     assert judged(ParityProven(), shown) == (passed, reason, parity.largest, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed", "said"),
+    [
+        ({}, True, ""),
+        ({"largest": 2e-5}, False, ""),
+        ({"flipped_labels": 1}, False, "; 1 labels differ"),
+        (
+            {"alone": 300, "unstable": 3, "unstable_allowed": 0.01},
+            True,
+            "; the estimator answers 3 of 300 rows otherwise when it is asked for them one by one",
+        ),
+        (
+            {"alone": 299, "unstable": 3, "unstable_allowed": 0.01},
+            False,
+            "; the estimator answers 3 of 299 rows otherwise when it is asked for them one by one",
+        ),
+    ],
+)
+def test_the_estimator_itself(evidence: Any, changes: dict[str, Any], passed: bool, said: str) -> None:
+    beside = replace(PARITY, **changes)
+    reason = f"relative difference {beside.largest:.2g} over 1,000 rows of the data, 1e-05 allowed{said}"
+    assert judged(AgainstEstimator(), evidence(beside=beside)) == (passed, reason, beside.largest, 1e-5)
+
+
+def test_an_estimator_that_cannot_be_asked_refuses_and_one_that_nobody_asked_is_off(evidence: Any) -> None:
+    lost = AgainstEstimator().judge(evidence(beside=None, beside_fault="run 7 has no estimator"))
+    assert (lost.passed, lost.reason, lost.outcome) == (False, "run 7 has no estimator", "refused")
+    assert AgainstEstimator().judge(evidence(beside=None)).outcome == "off"
 
 
 @pytest.mark.parametrize(

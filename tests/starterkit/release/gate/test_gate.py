@@ -15,8 +15,8 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 NAN = float("nan")
 CHECKS = [
-    "policy", "parity", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature", "latency",
-    "size", "robustness",
+    "policy", "parity", "estimator", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature",
+    "latency", "size", "robustness",
 ]  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_every_setting_reaches_its_check(evidence: Any) -> None:
     }
     whole, left = (compare_with_champion(shown, Rule(0.25, 50), rows) for rows in (None, half["left"]))
     assert limits == {
-        "policy": None, "parity": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
+        "policy": None, "parity": 1e-5, "estimator": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
         "baseline": shown.baseline.scores["rmse"],
         "champion": whole.margin, "slices": left.margin, "signature": None, "latency": pytest.approx(7),
         "size": pytest.approx(0.3), "robustness": None,

@@ -2,6 +2,8 @@
 
 import csv
 import math
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,26 @@ def test_an_answer_that_is_not_finite_is_a_bad_row(
     said = [int(line.split(",")[1]) for line in (files.folder / "out.bad.csv").read_text().splitlines()[1:]]
     assert said == rows
     assert len(files.read("out.csv")) == 400 - len(rows)
+
+
+def test_rows_beyond_the_proof_stop_the_scoring_or_are_marked(
+    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
+) -> None:
+    open_, contract = copy(visits_predictor), visits_predictor.contract
+    free = {"income": {"maximum": None, "proven": (0.0, 120.0)}, "children": {"maximum": None, "proven": (0.0, 7.0)}}
+    open_.contract = replace(
+        contract, columns=tuple(replace(one, **free.get(one.name, {})) for one in contract.columns)
+    )
+    source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
+    with pytest.raises(DataError, match="lies beyond 0 to"):
+        BatchScorer(open_).score(source, destination)
+    open_.beyond = "mark"
+    assert BatchScorer(open_).score(source, destination).bad == 0
+    scored = files.read("out.csv").to_pylist()
+    for row in scored:
+        far = [name for name, most in (("children", 7), ("income", 120)) if (row[name] or 0) > most]
+        assert (row["beyond"] or "") == ", ".join(far)
+    assert {None, "children", "income", "children, income"} == {row["beyond"] for row in scored}
 
 
 def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(

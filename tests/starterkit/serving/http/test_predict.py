@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from starterkit.contract import Prediction, Written
 from starterkit.serving.http.app import answer, prediction_content
-from starterkit.serving.predictor import Answered
+from starterkit.serving.predictor import Answered, Predictor
 from starterkit.serving.validation import read_records
 
 HOUSES = [
@@ -28,6 +28,22 @@ DAYS = [
     {"city": None, "pressure": 1049, "windy": False},
     {"windy": False, "pressure": 900, "city": "Linz"},
 ]
+
+
+def test_a_row_beyond_the_proof_is_refused_or_answered_and_marked(houses):
+    near, far = houses.example, houses.example | {"income": 1e12}
+    marking = replace(houses, model=replace(houses.model, predictor=Predictor(houses.folder, beyond="mark")))
+    for app, status in ((houses.app(), 422), (marking.app(), 200)):
+        with TestClient(app) as client:
+            assert "beyond" not in client.post("/predict", json={"records": [near]}).json()
+            response = client.post("/predict", json={"records": [near, far]})
+            described = client.get("/openapi.json").json()["components"]["schemas"]
+        assert response.status_code == status
+        ((fault),) = response.json()["errors" if status == 422 else "beyond"]
+        assert (fault["row"], fault["column"]) == (1, "income")
+        assert "as far as the model is proven" in fault["problem"]
+        assert ("maximum" in described["Record"]["properties"]["income"]) == (status == 422)
+        assert ("beyond" in described["Prediction"]["properties"]) == (status == 200)
 
 
 def test_a_regression_answers_as_its_predictor_does(houses, houses_client):
