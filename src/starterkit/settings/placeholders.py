@@ -14,9 +14,7 @@ _NO_SECRET = re.compile(
     r"world|todo|tbd|fixme"
 )
 _DOCUMENTATION = (".example", ".invalid", ".test", "example.com", "example.org", "example.net")
-_OF_A_HOST = frozenset(
-    {"host", "hostname", "server", "your-server", "yourserver", "mlflow-server", "address", "domain"}
-)
+_OF_A_HOST = frozenset({"hostname", "server", "your-server", "yourserver", "mlflow-server", "address", "domain"})
 
 
 def is_placeholder(text: str) -> bool:
