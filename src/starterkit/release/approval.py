@@ -52,10 +52,10 @@ def approval_by(settings: Settings, approver: str = "") -> Approval:
     if not named:
         what = "prod asks for somebody who approves, who is not the one who gives the command"
         raise Unapproved(what, "Name the approver with --approver")
-    _require_name(named)
     if any(_is(named, commander) for commander in (who.name, here(), os.environ.get("GITHUB_ACTOR", ""))):
         what = f"'{named}' gives this command, and nobody approves of their own in prod"
         raise Unapproved(what, "Name somebody else with --approver, who has looked at it")
+    _require_name(named)
     listed = settings.promotion.approvers
     if listed and named.casefold() not in {one.casefold() for one in listed}:
         raise Unapproved(f"'{named}' may not approve in prod", f"promotion.approvers names {', '.join(listed)}")

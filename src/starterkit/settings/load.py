@@ -69,7 +69,7 @@ def check_floors(
     if stage is Stage.DEV:
         return seen, tuple(str(finding) for finding in loose)
     warned = said(_without_key(settings)) if stage is Stage.STAGING else []
-    strict = (_switched_off(settings), _loosened(settings, committed), _of_nobody(settings, origins))
+    strict = _switched_off(settings), _loosened(settings, committed), _by_the_environment(settings, origins)
     refused = [*loose, *(finding for findings in strict for finding in said(findings)), *seen]
     return refused, tuple(str(finding) for finding in warned)
 
@@ -115,8 +115,14 @@ def _switched_off(settings: Settings) -> Iterator[Finding]:
         yield from _without_key(settings)
 
 
-def _of_nobody(settings: Settings, origins: Mapping[Key, str]) -> Iterator[Finding]:
-    """An address that stands for one that is still to be given: the one that the template's own file has, too."""
+def _by_the_environment(settings: Settings, origins: Mapping[Key, str]) -> Iterator[Finding]:
+    """What prod takes from its files alone; and an address that stands for one that is still to be given.
+
+    The address that the template's own file has is one, too.
+    """
+    approvers = "promotion", "approvers"
+    if settings.stage is Stage.PROD and not origins.get(approvers, "config/").startswith("config/"):
+        yield approvers, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
     key, uri = ("tracking", "uri"), settings.tracking.uri
     as_it_came = is_this_machine(uri) and origins.get(key, "").startswith("config/")
     if settings.stage is Stage.PROD and (as_it_came or is_placeholder_host(uri)) and uri.startswith("http"):
