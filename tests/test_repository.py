@@ -213,12 +213,9 @@ def test_each_task_is_a_target_of_the_makefile(workspace):
         assert target in targets
 
 
-def test_the_stages_to_choose_from_are_all_there_are():
+def test_the_editor_offers_all_stages_and_is_told_no_place_of_the_environment():
     (asked,) = [one for one in read_json_with_comments(LAUNCH)["inputs"] if one["id"] == "stage"]
     assert asked["options"] == [*Stage]
-
-
-def test_the_editor_is_told_no_place_of_the_environment():
     # The dev container's lies elsewhere, and a setting of the workspace would override the container's own.
     for name in ("launch.json", "tasks.json", "settings.json"):
         assert ".venv/bin" not in (ROOT / ".vscode" / name).read_text("utf-8")
@@ -233,6 +230,7 @@ def test_every_configuration_names_the_python_that_its_task_makes(workspace):
         assert (one["python"], one["windows"]) == ("${workspaceFolder}/tools/python", windows), one["name"]
         assert one["preLaunchTask"] == "environment"
     assert os.access(ROOT / "tools" / "python", os.X_OK)
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert read_json_with_comments(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
     assert workspace.task("environment")["presentation"]["reveal"] == "always"
 
@@ -272,7 +270,3 @@ def test_notebooks_hold_no_output():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
-
-
-def test_ci_can_be_run():
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -98,6 +98,10 @@ class Dialect:
     quote: str = '"'
 
 
+COMMAS = Dialect()
+"""What is likely where nothing is known."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column of the data, as the schema declares it. `written` says how a raw file has it.
@@ -287,7 +291,7 @@ class Contract:
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
     digests: Mapping[str, str]
-    dialect: Dialect = Dialect()
+    dialect: Dialect = COMMAS
     format: int = FORMAT
 
     @property
@@ -298,7 +302,7 @@ class Contract:
         """The contract as text, with a seal that shows when somebody has changed it since."""
         columns = [column_words(column) for column in self.columns]
         written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
-        if self.dialect == Dialect():
+        if self.dialect == COMMAS:
             del written["dialect"]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 

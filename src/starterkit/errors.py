@@ -21,7 +21,8 @@ class KitError(Exception):
     def __init__(self, what: str, hint: str = "") -> None:
         self.what = what.rstrip(".")
         self.hint = hint.rstrip(".")
-        super().__init__(f"{self.what}. {self.hint}." if hint else f"{self.what}.")
+        end = "" if self.hint.endswith("?") else "."
+        super().__init__(f"{self.what}. {self.hint}{end}" if hint else f"{self.what}.")
 
 
 class UserError(KitError):

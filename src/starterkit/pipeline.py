@@ -275,6 +275,7 @@ class Pipeline:
                 self._describer.run(run_id)
             parity = exported.contract.parity
             note.text = f"parity over {parity.rows:,} rows: {parity.measure} {parity.largest:.2g}"
+            note.text += f"; {parity.on_instability}" if parity.unstable else ""
         return ExportedRun(run_id, model_id, exported.contract)
 
     def register(self, run: str | None = None) -> Version:
@@ -293,9 +294,9 @@ class Pipeline:
             note.text = str(version)
         return version
 
-    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
+    def judge(self, dataset: Dataset, number: int | None = None, against_estimator: bool = False) -> Judgement:
         """Ask the gate about a version (the newest, if none is named) and change nothing."""
-        return self._judge.judge(dataset, number)
+        return self._judge.judge(dataset, number, against_estimator)
 
     def promote(self, dataset: Dataset, number: int | None = None) -> Promotion:
         """Ask the gate about a version and make it champion if all checks pass."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from starterkit.contract import Contract, Prediction, Treatment
+from starterkit.contract import Contract, Parity, Prediction, Treatment
 from starterkit.errors import KitError
 from starterkit.metrics import Metric, Scores
 
@@ -93,6 +93,9 @@ class Evidence:
         Measured side by side in one process; None where there is no champion to measure against.
     reactions
         One for each robustness that the problem declares.
+    beside, beside_fault
+        How closely the version answers as its registered estimator, and why that could not be asked; without both,
+        nobody asked it.
     contract_digest
         The SHA-256 of the ``contract.json`` that the challenger was opened with.
     """
@@ -117,6 +120,8 @@ class Evidence:
     cost: Cost | None = None
     champion_cost: Cost | None = None
     reactions: tuple[RobustnessResult, ...] = ()
+    beside: Parity | None = None
+    beside_fault: str = ""
     contract_digest: str = ""
 
 

@@ -87,12 +87,8 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
     try:
         yield made
     finally:
-        files = [
-            "--file",
-            str(root / "docker-compose.yml"),
-            "--file",
-            str(root / ".devcontainer" / "docker-compose.yml"),
-        ]
+        composed = (root / "docker-compose.yml", root / ".devcontainer" / "docker-compose.yml")
+        files = [word for file in composed for word in ("--file", str(file))]
         docker.ask("compose", "--project-name", project, *files, "down", "--volumes", "--timeout", "2", seconds=120)
         named = (f"{project}*", f"vsc-my{docker.token}*")  # the latter is the image with the user's id
         images = [one for name in named for one in docker("images", "--quiet", "--filter", f"reference={name}").split()]

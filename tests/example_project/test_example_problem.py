@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 from example_project import problem
 from starterkit.data import DatasetReader
 from starterkit.problem import find_problem
@@ -15,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "src/example_project/problem.py").read_text()
 
 
-def test_the_example_is_short() -> None:
+def test_the_example_is_short():
     assert len(SOURCE.splitlines()) < 120
 
 
-def test_the_example_knows_one_module_of_the_kit_and_nothing_of_its_servers() -> None:
+def test_the_example_knows_one_module_of_the_kit_and_nothing_of_its_servers():
     imports = [node for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {name.name for node in imports if isinstance(node, ast.Import) for name in node.names}
     modules |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
@@ -27,28 +25,19 @@ def test_the_example_knows_one_module_of_the_kit_and_nothing_of_its_servers() ->
     assert {name.split(".")[0] for name in modules} <= {"starterkit", "pandas", "pandera", "sklearn", "numpy"}
 
 
-def test_the_kit_finds_the_example() -> None:
+def test_the_kit_finds_the_example_and_knows_what_is_sensitive():
     assert find_problem() is problem
-
-
-def test_ages_and_sexes_are_sensitive_and_the_id_is_an_identifier() -> None:
     sensitivity = {column.name: column.sensitivity for column in problem.columns}
-    assert (sensitivity["age"], sensitivity["sex"]) == ("sensitive", "sensitive")
-    assert sensitivity["patient_id"] == "identifier"
+    assert [sensitivity[name] for name in ("age", "sex", "patient_id")] == ["sensitive", "sensitive", "identifier"]
     assert "patient_id" not in [column.name for column in problem.features]
 
 
-@pytest.mark.parametrize("metric", ["rmse", "mae"])
-def test_the_example_beats_a_naive_guess_by_a_fifth(metric: str) -> None:
+def test_the_example_beats_a_naive_guess_by_a_fifth_and_a_heavier_patient_does_not_fare_better():
     dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT, Stage.LOCAL).read()
     model = Trainer(problem, TrainingSettings()).fit(dataset)
     assert len(dataset) == 442
-    assert model.evaluation.scores[metric] < 0.8 * model.baseline.scores[metric]
-
-
-def test_a_heavier_patient_is_not_predicted_to_fare_better() -> None:
-    dataset = DatasetReader(problem, DataSettings(source="data/diabetes.csv"), ROOT, Stage.LOCAL).read()
-    fitted: object = Trainer(problem, TrainingSettings()).fit(dataset).estimator
-    features = dataset.holdout.features
+    for metric in ("rmse", "mae"):
+        assert model.evaluation.scores[metric] < 0.8 * model.baseline.scores[metric]
+    features, fitted = dataset.holdout.features, model.estimator
     heavier = features.assign(bmi=features["bmi"] + 8)
-    assert fitted.predict(heavier).mean() > fitted.predict(features).mean() + 5  # type: ignore[attr-defined]
+    assert fitted.predict(heavier).mean() > fitted.predict(features).mean() + 5

@@ -97,18 +97,8 @@ class Workspace:
             return self._answer(_named(name, self._inputs, "input"))
         known = {
             "workspaceFolder": str(self.root),
-            "workspaceFolderBasename": self.root.name,
-            "cwd": str(self.root),
             "file": str(self.file),
             "relativeFile": str(self.file.relative_to(self.root)),
-            "relativeFileDirname": str(self.file.parent.relative_to(self.root)),
-            "fileBasename": self.file.name,
-            "fileBasenameNoExtension": self.file.stem,
-            "fileExtname": self.file.suffix,
-            "fileDirname": str(self.file.parent),
-            "pathSeparator": "/",
-            "/": "/",
-            "command:python.interpreterPath": self.chosen,
         }
         return _named(variable, known, "variable")
 

@@ -79,26 +79,6 @@ def constant_target(lines: list[str]) -> list[str]:
     return [lines[0], *(line.rpartition(",")[0] + ",100" for line in lines[1:])]
 
 
-def one_class(scratch: Scratch) -> None:
-    """The example as a classification, whose rows are all of one class."""
-    scratch.edit(lambda text: "\n".join(constant_target(text.splitlines())) + "\n")
-    replacements = {
-        "GradientBoostingRegressor": "GradientBoostingClassifier",
-        'task="regression"': 'task="classification"',
-        'metric="rmse"': 'metric="accuracy"',
-        'progression: float = target(unit="points", ge=0, le=500,': "progression: int = target(isin=[0, 100],",
-    }
-
-    def classify(text: str) -> str:
-        for old, new in replacements.items():
-            assert old in text
-            text = text.replace(old, new)
-        return text
-
-    scratch.project(classify)
-    (scratch.root / "config" / "base.yaml").write_text("data:\n  source: data/diabetes.csv\n")
-
-
 @contextmanager
 def as_another_user(scratch: Scratch, change: Callable[[Scratch], None]) -> Iterator[None]:
     if os.geteuid():
@@ -170,7 +150,6 @@ def locked(scratch: Scratch) -> Iterator[None]:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER], cwd=scratch.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     yield
     holder.communicate()
@@ -227,7 +206,6 @@ FAULTS = (
     Fault("row with more fields than the header", rows(lambda lines: [*lines, lines[-1] + ",1"]), 2, "cannot be read: Expected 12 fields in line 444", "cannot be read"),
     Fault("duplicate ids", rows(lambda lines: [*lines, lines[1]]), 2, "first, patient_id is not unique", "patient_id is not unique"),
     Fault("all-constant target", rows(constant_target), 2, "has one value in all .* rows.*Give rows", "has one value"),
-    Fault("one class only", once(one_class), 2, "has one value in all .* rows.*Give rows", "has one value"),
     Fault("fewer rows than the split needs", rows(lambda lines: lines[:3]), 2, "side has none of the 2 rows.*Give more rows", "side has none"),
     Fault("store is no database", spoiled(lambda _: b"garbage " * 9000), 1, "mlflow.db is not a database.*move it away", "not a database"),
     Fault("store cut off", spoiled(lambda whole: whole[: len(whole) // 3]), 1, "mlflow.db is damaged.*Bring a copy", "damaged"),

@@ -3,9 +3,10 @@
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
@@ -19,14 +20,9 @@ LONG = '{"n_estimators": 20000}'
 WAYS = {"Ctrl-C": (interrupt, 130), "kill": (terminate, 143), "kill -9": (kill, -9)}
 
 
-@pytest.mark.parametrize("after", STEPS)
-@pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize(("way", "after"), [("kill", "connect to MLflow"), *product(("Ctrl-C", "kill -9"), STEPS)])
 def test_interrupted(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
     meet_interruption(way, after, fresh, tell)
-
-
-def test_ended_by_kill(fresh: Scratch, tell: Tell) -> None:
-    meet_interruption("kill", "connect to MLflow", fresh, tell)
 
 
 @pytest.mark.parametrize(("after", "inside"), [("connect to MLflow", "train"), ("train", "export")])
@@ -96,9 +92,7 @@ def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: 
 
 
 @pytest.mark.parametrize("after", STEPS[2:7])
-def test_disk_full_in_the_middle(
-    after: str, small_disk: Callable[[int], Path], untouched: Path, tmp_path: Path, tell: Tell
-) -> None:
+def test_disk_full_in_the_middle(after: Any, small_disk: Any, untouched: Any, tmp_path: Any, tell: Any) -> None:
     fresh = copied(untouched, small_disk(40) / "repository")
     fresh.temporary = tmp_path  # only the repository's disk is full
     filler = fresh.root.parent / "filler"
@@ -179,7 +173,6 @@ def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell
 def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> None:
     """A second run, and doctor, while the first one is in the middle of its work."""
     process = scratch.start("train")
-    assert process.stderr is not None
     for line in process.stderr:
         if "connect to MLflow" in line:
             break
@@ -212,20 +205,3 @@ def test_disk_full_while_the_environment_is_made(small_disk: Callable[[int], Pat
     assert outcome.code == 1
     assert re.search(r"is full, \d+ MB are free.*free that much", outcome.line), outcome.stderr
     assert "Traceback" not in outcome.stderr
-
-
-@pytest.mark.parametrize("version", ["2.7", "3.8"])
-def test_python_too_old(version: str, tell: Tell) -> None:
-    candidates = [f"python{version}", *map(str, Path.home().glob(f".pyenv/versions/{version}*/bin/python"))]
-    python = next((found for found in candidates if works(found)), "")
-    if not python:
-        pytest.skip(f"not run: there is no Python {version} here")
-    done = subprocess.run(["make", "env", f"PYTHON={python}"], cwd=REPOSITORY, capture_output=True, text=True)
-    tell(f"make env PYTHON=python{version}", done.returncode, done.stderr.splitlines()[0], "nothing", "", "")
-    assert done.returncode == 2
-    assert "the kit needs 3.11, 3.12 or 3.13" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def works(python: str) -> bool:
-    return bool(shutil.which(python)) and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0

@@ -109,7 +109,6 @@ class Scratch:
         With `run_is_open` it happens when the next step has opened its run in MLflow, and `pause` seconds later.
         """
         process = self.start("run")
-        assert process.stderr is not None
         said = ""
         if after:
             for line in process.stderr:

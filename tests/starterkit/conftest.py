@@ -61,6 +61,11 @@ def copy_repository(destination: Path, store: Path | None = None) -> Path:
 
 
 @pytest.fixture(scope="session")
+def copied() -> Callable[..., Path]:
+    return copy_repository
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them. Making one takes over a second, copying none."""
     root = copy_repository(tmp_path_factory.mktemp("store") / "made")
@@ -161,16 +166,9 @@ def server(tmp_path: Path, new_server: Callable[[Path], MlflowServer]) -> Mlflow
     return new_server(tmp_path)
 
 
-LINEAGE = Lineage(
-    stage="local",
-    run="0123",
-    commit="abc",
-    dirty=False,
-    lock_digest="lock",
-    data_source="sqlite:///private.db",
-    data_digest="digest",
-    holdout_digest="holdout",
-)
+PRIVATE = "sqlite:///private.db"
+NAMES = ("commit", "lock_digest", "data_digest", "holdout_digest")
+LINEAGE = Lineage(**dict.fromkeys(NAMES, "x"), stage="local", run="0123", dirty=False, data_source=PRIVATE)
 
 
 @dataclass(frozen=True)

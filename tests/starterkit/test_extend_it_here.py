@@ -37,15 +37,16 @@ def run(section: str) -> dict[str, Any]:
     return names
 
 
-def test_a_metric_and_a_check_reach_a_champion(settings: Settings) -> None:
+def test_a_metric_and_a_check_judge_a_version(after_a_run: Settings) -> None:
     metric, check = run("A metric"), run("A check of the gate")
     limits = yaml.safe_load(block("A metric", "yaml"))["gate"]["limits"]
-    base = settings.root / "config" / "base.yaml"
+    base = after_a_run.root / "config" / "base.yaml"
     told = yaml.safe_load(base.read_text())
     told["gate"]["limits"] |= limits
     base.write_text(yaml.safe_dump(told))
     extended = replace(problem, metric=metric["METRIC"], metrics=metric["METRICS"], checks=check["CHECKS"])
-    decision = Pipeline(extended, load_settings(settings.root, {})).run().promotion.decision
+    pipeline = Pipeline(extended, load_settings(after_a_run.root, {}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
     assert decision.passed
     found = {verdict.check: verdict for verdict in decision.verdicts}
     assert found["limit cost"].limit == 80

@@ -45,9 +45,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_a_file_whose_writing_stops_is_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
-) -> None:
+def test_a_file_whose_writing_stops_is_as_it_was(tmp_path: Path, monkeypatch: Any, stop: type[BaseException]) -> None:
     (tmp_path / "a").write_text("old")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(stop))
     with pytest.raises(stop), whole_file(tmp_path / "a") as new:
@@ -84,9 +82,7 @@ def test_files_change_together(three: Path, monkeypatch: pytest.MonkeyPatch, lin
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
 @pytest.mark.parametrize("number", range(3))
-def test_a_stop_while_writing_leaves_what_was_there(
-    three: Path, monkeypatch: pytest.MonkeyPatch, number: int, stop: type[BaseException]
-) -> None:
+def test_a_stop_while_writing_leaves_what_was_there(three: Path, monkeypatch: Any, number: int, stop: Any) -> None:
     before, calls = contents(three), iter(range(9))
 
     def fsync(_: int) -> None:
@@ -117,9 +113,7 @@ def test_a_stop_amid_the_renaming_gives_back_what_was_there(
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("number", [3, 4])
-def test_a_second_ctrl_c_while_giving_back_waits(
-    three: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
-) -> None:
+def test_a_second_ctrl_c_while_giving_back_waits(three: Path, monkeypatch: Any, number: int, after: bool) -> None:
     before = contents(three)
     stop_at(monkeypatch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
     stop_at(monkeypatch, "unlink", 0, KeyboardInterrupt(), after=True)
@@ -160,22 +154,20 @@ def test_a_folder_takes_its_place_when_it_is_whole(folder: Path) -> None:
     assert len(list(folder.parent.iterdir())) == 2
 
 
+@pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
+def test_a_folder_whose_placing_stops_is_as_it_was(folder: Path, monkeypatch: Any, number: int, after: bool) -> None:
+    stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
+    with pytest.raises(KeyboardInterrupt):
+        fill(folder)
+    assert contents(folder.parent) == {"model/old": "old"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError()])
 def test_a_folder_whose_filling_stops_is_as_it_was(folder: Path, stop: BaseException) -> None:
     for place in (folder, folder.parent / "other"):
         with pytest.raises(type(stop)):
             fill(place, stop)
-    assert contents(folder.parent) == {"model/old": "old"}
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
-def test_a_folder_whose_placing_stops_is_as_it_was(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
-) -> None:
-    stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
-    with pytest.raises(KeyboardInterrupt):
-        fill(folder)
     assert contents(folder.parent) == {"model/old": "old"}
     assert list(folder.parent.iterdir()) == [folder]
 
@@ -205,7 +197,6 @@ with whole_folder(Path(sys.argv[1])) as new:
 def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
         process.kill()
     assert contents(folder) == {"old": "old"}
@@ -214,18 +205,15 @@ def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder: P
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_what_was_killed_between_its_two_renamings_is_taken_back(folder: Path) -> None:
+def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(folder: Path) -> None:
     folder.rename(folder.parent / ".model.earlier")
     with pytest.raises(KeyboardInterrupt):
         fill(folder, KeyboardInterrupt())
     assert contents(folder.parent) == {"model/old": "old"}
-
-
-def test_what_was_killed_between_its_two_renamings_goes_on_when_done_again(folder: Path) -> None:
+    folder.rename(folder.parent / ".model.earlier")
     ready = folder.with_name("ready")
     ready.mkdir()
     (ready / "new").write_text("new")
-    folder.rename(folder.parent / ".model.earlier")
     put_folder(ready, folder)
     assert contents(folder.parent) == {"model/new": "new"}
     assert list(folder.parent.iterdir()) == [folder]
@@ -313,29 +301,19 @@ def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pyte
 # --- Folders that nobody keeps.
 
 
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def test_a_folder_is_the_users_own_and_goes_away_unless_it_is_to_be_kept(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("starterkit.files.gettempdir", lambda: str(tmp_path))
-    return tmp_path
-
-
-def test_folder_is_the_users_own_and_goes_away(temporary: Path) -> None:
     with scratch_folder("reproduce") as folder:
-        assert folder.parent == temporary.resolve()
+        assert folder.parent == tmp_path.resolve()
         assert folder.name.startswith("starterkit-reproduce-")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "deep" / "down").mkdir(parents=True)
-    assert not list(temporary.iterdir())
-
-
-def test_folder_stays_if_it_is_to_be_kept(temporary: Path) -> None:
+    assert not list(tmp_path.iterdir())
     with scratch_folder(keep=True) as folder:
         pass
-    assert list(temporary.iterdir()) == [folder]
-
-
-def test_interrupted_in_the_moment_in_which_it_is_made(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop_at(monkeypatch, "mkdir", 0, KeyboardInterrupt(), after=True)
+    assert list(tmp_path.iterdir()) == [folder]
+    folder.rmdir()
+    stop_at(monkeypatch, "mkdir", 0, KeyboardInterrupt(), after=True)  # in the moment in which it is made
     with pytest.raises(KeyboardInterrupt), scratch_folder():
         pass
-    assert not list(temporary.iterdir())
+    assert not list(tmp_path.iterdir())

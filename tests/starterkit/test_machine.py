@@ -148,14 +148,12 @@ def test_a_program_is_asked_to_end() -> None:
 
 def test_one_that_does_not_listen_is_killed() -> None:
     with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
         process.stdout.readline()
     assert process.returncode == -signal.SIGKILL
 
 
 def test_a_session_ends_as_a_whole_where_its_first_was_killed() -> None:
     with running([sys.executable, "-c", PARENT], session=True, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
         process.stdout.readline()
         (child,) = psutil.Process(process.pid).children()
         process.kill()

@@ -35,6 +35,14 @@ def settings_for(settings: Settings, source: Path, **limits: Limit) -> Settings:
     return settings.model_copy(update=changes)
 
 
+def small(name: str, fields: dict[str, tuple[type, Any]], estimator: Any) -> Problem:
+    """A regression over columns that are given with type and role."""
+    roles = {column: role for column, (_, role) in fields.items()}
+    types = {column: kind for column, (kind, _) in fields.items()}
+    schema = type("Small", (pa.DataFrameModel,), {**roles, "__annotations__": types})
+    return Problem(name=name, title="", task="regression", schema=schema, estimator=estimator, metric="rmse")
+
+
 def test_classifier_goes_all_the_way(settings: Settings, connection: Connection, breast_cancer: Any) -> None:
     problem = breast_cancer.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="breast-cancer")
     source = breast_cancer.root / "table.parquet"
@@ -86,16 +94,12 @@ def test_a_champion_that_takes_another_type_is_named(settings: Settings, tmp_pat
     numbers.assign(size=numbers["size"].map(words)).to_parquet(tmp_path / "words.parquet")
 
     def run(words: bool) -> Decision:
-        fields = {"row": identifier(), "size": feature(sensitivity="plain"), "answer": target()}
         taken = OneHotEncoder(handle_unknown="ignore") if words else StandardScaler()
-        types = {"row": str, "size": str if words else float, "answer": float}
-        problem = Problem(
-            name="sizes",
-            title="",
-            task="regression",
-            schema=type("Sizes", (pa.DataFrameModel,), {**fields, "__annotations__": types}),
-            estimator=lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
-            metric="rmse",
+        size = (str if words else float, feature(sensitivity="plain"))
+        problem = small(
+            "sizes",
+            {"row": (str, identifier()), "size": size, "answer": (float, target())},
+            lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
         )
         source = tmp_path / ("words.parquet" if words else "numbers.parquet")
         return Pipeline(problem, settings_for(settings, source)).run().promotion.decision
@@ -138,22 +142,7 @@ def test_columns_called_as_python_s_own_words_go_all_the_way(settings: Settings,
     x = random.normal(size=300)
     table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 2})
     table.to_csv(tmp_path / "words.csv", index=False)
-    problem = Problem(
-        name="words",
-        title="",
-        task="regression",
-        schema=type(
-            "Words",
-            (pa.DataFrameModel,),
-            {
-                "row": identifier(),
-                words[0]: feature(sensitivity="plain"),
-                words[1]: target(),
-                "__annotations__": {"row": int, words[0]: float, words[1]: float},
-            },
-        ),
-        estimator=LinearRegression,
-        metric="rmse",
-    )
+    named = {words[0]: (float, feature(sensitivity="plain")), words[1]: (float, target())}
+    problem = small("words", {"row": (int, identifier()), **named}, LinearRegression)
     summary = Pipeline(problem, settings_for(settings, tmp_path / "words.csv")).run()
     assert [verdict.check for verdict in summary.promotion.decision.refusals] == []

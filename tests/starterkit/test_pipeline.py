@@ -15,19 +15,15 @@ from starterkit.contract import Lineage
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Holdout, feature, identifier, target
+from starterkit.progress import Event
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
-from starterkit.verdict import Verdict
 
 
 def changed(settings: Settings, **params: float) -> Settings:
     training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
     return settings.model_copy(update={"training": training})
-
-
-def verdicts(summary: Summary) -> dict[str, Verdict]:
-    return {verdict.check: verdict for verdict in summary.promotion.decision.verdicts}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,7 @@ def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection,
     model = summary.trained.model
     assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
     assert summary.exported.contract.parity.proven
-    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset.holdout)
+    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset)
     assert len(summary.samples) == 3
 
 
@@ -123,31 +119,9 @@ def test_input_example_is_nobody(opened: tuple[Connection, Summary]) -> None:
     assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
 
 
-def test_second_run_is_compared_with_the_first(after_a_run: Settings) -> None:
-    second = Pipeline(problem, after_a_run).run()
-    assert second.promotion.version.number == 2
-    assert second.promotion.champion == second.promotion.version
-    assert second.promotion.earlier is not None
-    assert second.promotion.earlier.number == 1
-    verdict = verdicts(second)["champion"]
-    assert "version 1 on the same 98 rows: the same answers" in verdict.reason
-    assert verdicts(second)["latency"].limit is not None
-
-
-def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:
-    worse = Pipeline(problem, changed(after_a_run, n_estimators=5)).run()
-    assert not worse.promotion.decision.passed
-    assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
-    assert worse.promotion.version.number == 2
-    assert worse.promotion.champion is not None
-    assert worse.promotion.champion.number == 1
-    assert worse.samples == ()
-    pipeline = Pipeline(problem, after_a_run)
-    assert pipeline.registry.version(2).tags["gate"] == "refused"
-
-
-def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> None:
-    pipeline = Pipeline(problem, settings)
+def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run: Settings) -> None:
+    events: list[Event] = []
+    pipeline = Pipeline(problem, after_a_run, events.append)
     register = pipeline.register
 
     def register_and_be_overtaken(run: str | None = None) -> Version:
@@ -156,7 +130,22 @@ def test_run_judges_its_own_version_and_not_a_newer_one(settings: Settings) -> N
         return own
 
     pipeline.register = register_and_be_overtaken
-    assert pipeline.run().promotion.version.number == 1
+    promotion = pipeline.run().promotion
+    assert (promotion.version.number, promotion.earlier.number) == (2, 1)  # its own, and not the newer one
+    assert promotion.champion == promotion.version
+    found = {verdict.check: verdict for verdict in promotion.decision.verdicts}
+    assert "version 1 on the same 98 rows: the same answers" in found["champion"].reason
+    assert found["latency"].limit is not None
+    ended = list(dict.fromkeys(event.step for event in events if event.state == "ended"))
+    assert ended == ["read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate", "score"]
+    assert all(event.note for event in events if event.state == "ended")
+
+
+def test_worse_version_is_refused_and_the_champion_stays(after_a_run: Settings) -> None:
+    worse = Pipeline(problem, changed(after_a_run, n_estimators=5)).run()
+    assert "champion" in {verdict.check for verdict in worse.promotion.decision.refusals}
+    assert (worse.promotion.version.number, worse.promotion.champion.number, worse.samples) == (2, 1, ())
+    assert Pipeline(problem, after_a_run).registry.version(2).tags["gate"] == "refused"
 
 
 def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
@@ -193,7 +182,6 @@ def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, 
     with pytest.raises(ProblemError, match="subsample"):
         pipeline.run()
     experiment = connection.client.get_experiment_by_name("local.diabetes")
-    assert experiment is not None
     runs = connection.client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"]
     assert connection.client.search_registered_models() == []
@@ -274,7 +262,6 @@ def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: 
                 database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (champion.run,))
     again = Pipeline(problem, after_a_run).run()
     assert again.promotion.decision.passed
-    assert again.promotion.earlier is not None
     assert again.promotion.earlier.number == champion.number
 
 

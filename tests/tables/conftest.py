@@ -42,6 +42,15 @@ def tell(record_property: Callable[[str, Any], None]) -> Callable[[str, object],
     return lambda column, cell: record_property(column, str(cell).replace("|", "/").replace("\n", " "))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: Any) -> None:
+    """A line as each table is done: the whole takes minutes."""
+    cells = dict(report.user_properties)
+    if report.when == "call" and "PYTEST_XDIST_WORKER" not in os.environ:
+        shown = [f"{name}: {cells[name]}" for name in COLUMNS[5:] if name in cells and name != "left out"]
+        sys.stdout.write(f"\n{cells.get('table')}: {'; '.join(shown)}\n")
+
+
 def _rows(reporter: Any) -> list[dict[str, str]]:
     reports = [one for outcome in ("passed", "failed") for one in reporter.stats.get(outcome, []) if one.when == "call"]
     return sorted((dict(one.user_properties) for one in reports), key=lambda row: row.get("table", ""))

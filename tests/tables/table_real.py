@@ -36,7 +36,7 @@ from starterkit.settings import load_settings
 from starterkit.training.figures import permutation_importance
 from starterkit.training.trainer import TrainedModel, Trainer, predict
 
-SECONDS = 300
+SECONDS = 1_200
 MOST_SHUFFLED = 2_000
 
 Tell = Callable[[str, object], None]

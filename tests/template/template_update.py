@@ -145,22 +145,16 @@ def test_one_command_undoes_a_conflict_and_a_merge(template, project):
     assert "line three" in project.read(GATE)
 
 
-def test_what_both_deleted_is_no_conflict_and_what_only_the_template_had_goes(template, project):
-    (project.root / OLD).unlink()
+def test_what_is_deleted_stays_so_and_is_told(template, project):
+    remove(project)
     project.commit()
-    for path in (OLD, GATE):
+    template.edit(GATE, "line 3\n", "line three\n")
+    assert f"You deleted these, and they stay deleted: {OLD}" in take(project, template)
+    project.git("commit", "-q", "-m", "Update")
+    for path in (OLD, GATE):  # what both deleted is no conflict, and what only the template had goes
         (template.root / path).unlink()
     take(project, template)
     assert not {OLD, GATE} & {*project.files}
-
-
-def test_a_deleted_file_stays_deleted_and_is_told(template, project):
-    (project.root / OLD).unlink()
-    project.commit()
-    template.edit(GATE, "line 3\n", "line three\n")
-    said = take(project, template)
-    assert f"You deleted these, and they stay deleted: {OLD}" in said
-    assert OLD not in project.files
 
 
 # --- what is the project's own
@@ -260,14 +254,11 @@ def test_the_changelogs_entries_and_steps_come_first(template, project):
     assert said.index("make lock") < said.index("Merged.")
 
 
-def test_nothing_new_is_said(template, project):
+def test_nothing_new_and_a_folder_that_is_no_project_are_told(template, project):
     told = project.update()
     assert (told.code, told.said.count("\n")) == (0, 1)
     assert told.said.startswith("Nothing new: this is the template's 0.1.0")
     assert project.changes == ""
-
-
-def test_a_folder_that_is_no_project_is_told(template):
     template.update().require_refusal("no .starterkit.json at a repository's root here")
 
 

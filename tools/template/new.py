@@ -31,7 +31,8 @@ def new(name: str = "", dest: str = "", without: str = "") -> None:
             git = Git(Path(folder) / "project")
             git("reset", "-q", "--hard", project(git, name, parts))
             git.root.replace(target)  # whole or not at all
-    print(f"{name} is in {target}. Next, in that folder: make run, make test")
+    print(f"{name} is in {target}. Next, in that folder: make env")
+    print("Then .venv/bin/starterkit init-problem yours.csv --target y, or make run for the example")
 
 
 def project(git: Git, name: str, without: list[str], *parents: str) -> str:

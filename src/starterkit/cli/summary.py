@@ -62,7 +62,8 @@ def show_summary(summary: Summary, settings: Settings) -> None:
     out, parity = console(), summary.exported.contract.parity
     _show_scores(summary.trained.model, len(summary.dataset.holdout))
     out.print(f"\n[bold]Parity[/]  {parity.measure} {parity.largest:.2g} over {parity.rows:,} rows", end="")
-    out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does")
+    out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does", end="")
+    out.print(f", but {parity.on_instability}" if parity.unstable else "")
     show_promotion(summary.promotion)
     if summary.samples:
         target = summary.exported.contract.target

@@ -160,7 +160,8 @@ def _quality(origin: Origin) -> Iterator[Line]:
         guess = metrics.get(f"baseline_{name}")
         if not name.startswith("baseline_"):
             yield name, f"{value:.4g}" + (f"  (naive guess {guess:.4g})" if guess is not None else "")
-    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows"
+    unstable = f"; {parity.on_instability}" if parity.unstable else ""
+    yield "parity", f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows{unstable}"
     yield "files", origin.files
 
 

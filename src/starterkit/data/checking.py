@@ -233,20 +233,28 @@ def _schema_failures(problem: Problem, checked: Mapping[str, _Checked]) -> list[
     schema, failures = problem.schema.to_schema(), []
     for column in problem.columns:
         values, sound, _, out_of_range = checked[column.name]
-        rows = pd.DataFrame({column.name: typed(column, values[sound])})
-        failures += out_of_range + _failures_of(_rest_of(column, schema.columns[column.name]), rows)
+        failures += out_of_range
+        own = _own_checks(column, declared := schema.columns[column.name])
+        if own or declared.unique:  # asking pandera of nothing costs more than all the rest
+            rows = pd.DataFrame({column.name: typed(column, values[sound])})
+            failures += _failures_of(_rest_of(column, declared, own), rows)
+    if not (schema.checks or schema.unique):
+        return failures
     sound = np.logical_and.reduce([one.sound for one in checked.values()])
     whole = {column.name: typed(column, checked[column.name].values[sound]) for column in problem.columns}
     return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), pd.DataFrame(whole))
 
 
-def _rest_of(column: Column, declared: pa.Column) -> pa.DataFrameSchema:
+def _own_checks(column: Column, declared: pa.Column) -> list[Any]:
+    return [check for check in declared.checks or () if column.type == "datetime" or check.name not in _IN_CONTRACT]
+
+
+def _rest_of(column: Column, declared: pa.Column, own: list[Any]) -> pa.DataFrameSchema:
     """What pandera is asked: a column's uniqueness and the project's own checks.
 
     The types are known to fit by now, and a nullable whole number is a float; bounds and categories are asked of every
     value, here and where the model answers.
     """
-    own = [check for check in declared.checks or () if column.type == "datetime" or check.name not in _IN_CONTRACT]
     schema = pa.DataFrameSchema({column.name: declared})
     return schema.update_columns({column.name: {"dtype": None, "coerce": False, "checks": own}})
 

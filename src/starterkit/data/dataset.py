@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import Treatment
+from starterkit.contract import COMMAS, Dialect, Treatment
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Problem
 
@@ -54,7 +54,7 @@ class Rows:
 class Dataset:
     """A problem's data as a stage sees it. `digest` covers every column of every row, in order.
 
-    `policy` says what became of each column that the stage may not see raw.
+    `policy` says what became of each column that the stage may not see raw, `dialect` how the source's text is written.
     """
 
     source: str
@@ -62,6 +62,7 @@ class Dataset:
     training: Rows
     holdout: Rows
     policy: Mapping[str, Treatment] = field(default_factory=dict)
+    dialect: Dialect = COMMAS
 
     def __len__(self) -> int:
         return len(self.training) + len(self.holdout)
@@ -89,8 +90,8 @@ class Table:
             A feature has no value on the training side.
         """
         training = self.frame[~self.held_out]
-        empty = [column.name for column in problem.features if training[column.name].isna().all()]
-        if empty:
+        known = training.notna().any().to_dict()
+        if empty := [column.name for column in problem.features if not known[column.name]]:
             hint = "Leave the column out of the schema, or give rows that have it"
             raise DataError(f"{where} has no value of '{empty[0]}' on the training side", hint)
         sides = (self._rows(problem, side) for side in (~self.held_out, self.held_out))

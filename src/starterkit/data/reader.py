@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,7 @@ from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Hashes, Table
 from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
 from starterkit.data.privacy.policy import Policy, masks_on_the_fly
-from starterkit.data.sources import open_source
+from starterkit.data.sources import CsvFile, open_source
 from starterkit.data.split import hashes_of, held_out, keys_among
 from starterkit.data.synthetic import require_rows
 from starterkit.errors import DataError, first_line
@@ -157,7 +157,9 @@ class DatasetReader:
         self._require_maskable(where)
         policy.require_possible()
         frame = read_raw(problem, self._settings, self._root)
-        return masked(problem, frame, policy, self._key(policy)).split(problem, where)
+        dataset = masked(problem, frame, policy, self._key(policy)).split(problem, where)
+        source = open_source(self._settings, self._root, problem)
+        return replace(dataset, dialect=source.dialect) if isinstance(source, CsvFile) else dataset
 
     def _require_maskable(self, where: str) -> None:
         columns = self._problem.columns

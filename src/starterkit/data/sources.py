@@ -126,9 +126,14 @@ def as_schema(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
     changed = {
         column.name: _in_schema(column, frame[column.name], as_found(column, found[column.name]))
         for column in columns
-        if column.name in found and column.written != AS_DECLARED
+        if column.name in found and _is_rewritten(column)
     }
     return frame.assign(**changed) if changed else frame
+
+
+def _is_rewritten(column: Column) -> bool:
+    """Whether a file has the column's values otherwise, and not only its name."""
+    return replace(column.written, header="") != AS_DECLARED
 
 
 def _in_schema(column: Column, values: pd.Series, written: Written) -> pd.Series:
@@ -170,7 +175,7 @@ class CsvFile:
         declared = {
             header
             for column in self.columns
-            if column.type == "string" or column.written != AS_DECLARED
+            if column.type == "string" or _is_rewritten(column)
             for header in (column.written.header, column.name)
         }
         renamed = [header for header, name in names.items() if name in declared]

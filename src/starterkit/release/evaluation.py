@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import Column, Prediction, Scalar
+from starterkit.contract import Column, Parity, Prediction, Scalar
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord
 from starterkit.data.split import slices_of
-from starterkit.errors import ContractError, ProblemError, TrackingError
+from starterkit.errors import ContractError, KitError, ProblemError, TrackingError
 from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.evidence import EvidenceRecord, make_record
@@ -24,6 +24,7 @@ from starterkit.serving.predictor import Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
+from starterkit.training.agreement import beside
 from starterkit.training.leakage import single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Contamination, Cost, Evidence, RobustnessResult
@@ -213,6 +214,7 @@ def collect_evidence(
     tracker: Tracker,
     version: Version,
     champion: Version | None,
+    against_estimator: bool = False,
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and its run, not from memory."""
     challenger = registry.open(version)
@@ -223,8 +225,11 @@ def collect_evidence(
         except ContractError as error:
             fault = _not_compared(str(champion), error)
     evidence = evaluate_version(problem, dataset, (str(version), challenger), serving)
+    parity, unasked = _beside_estimator(dataset, tracker, version, challenger) if against_estimator else (None, "")
     return replace(
         evidence,
+        beside=parity,
+        beside_fault=unasked,
         champion_fault=fault or evidence.champion_fault,
         origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
         policy=dataset.policy,
@@ -232,6 +237,18 @@ def collect_evidence(
         overlap=find_contamination(tracker, version.run, dataset),
         champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
     )
+
+
+def _beside_estimator(
+    dataset: Dataset, tracker: Tracker, version: Version, predictor: Predictor
+) -> tuple[Parity | None, str]:
+    """How closely a version answers as the estimator of its run, or why that cannot be said."""
+    try:
+        return beside(tracker.load_estimator(version.run), dataset, predictor), ""
+    except KitError as error:
+        return None, error.what
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # a class that is gone, columns that are
+        return None, f"its estimator cannot be asked: {type(error).__name__}"
 
 
 def evaluate_version(
@@ -357,11 +374,20 @@ class Judge:
         self._tracker = tracker
         self._progress = progress
 
-    def judge(self, dataset: Dataset, number: int | None = None) -> Judgement:
-        """Ask about a version (the newest, if none is named)."""
+    def judge(self, dataset: Dataset, number: int | None = None, against_estimator: bool = False) -> Judgement:
+        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted."""
+        asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
         with step(self._progress, "ask the gate") as note:
             version, champion = self._registry.version(number), self._registry.champion()
-            evidence = collect_evidence(self._problem, dataset, self._registry, self._tracker, version, champion)
+            evidence = collect_evidence(
+                self._problem,
+                dataset,
+                self._registry,
+                self._tracker,
+                version,
+                champion,
+                against_estimator=asked or against_estimator,
+            )
             decision = self._gate.decide(evidence)
             passed = sum(verdict.passed for verdict in decision.asked)
             note.text = f"{passed} of {len(decision.asked)} checks passed"

@@ -89,6 +89,7 @@ def make_record(
         },
         "fit": _fit(evidence),
         "parity": asdict(contract.parity),
+        "beside": asdict(evidence.beside) if evidence.beside else None,
         "overlap": asdict(evidence.overlap) if evidence.overlap else None,
         "leaks": dict(evidence.leaks),
         "strong": list(evidence.strong),

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from starterkit.contract import Parity
 from starterkit.training.figures import INK, QUIET, confusion_figure, label, short
 
 # --- Plain data in, one HTML file out: no script, nothing fetched, one look for all pages.
@@ -175,8 +176,13 @@ def _origin(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     masked = ", ".join(f"{name}: {treatment}" for name, treatment in record["policy"].items())
     yield "data policy", masked or "every column raw"
     yield "lock", f"SHA-256 {lineage['lock_digest']}"
-    yield "parity", f"{parity['measure']} {parity['largest']:.2g} over {parity['rows']:,} rows"
+    yield "parity", f"{parity['measure']} {parity['largest']:.2g} over {parity['rows']:,} rows{_unstable(parity)}"
     yield "kit", record["kit"]
+
+
+def _unstable(parity: Mapping[str, Any]) -> str:
+    proof = Parity(**parity)
+    return f"; {proof.on_instability}" if proof.unstable else ""
 
 
 def _amount(value: float | None) -> str:

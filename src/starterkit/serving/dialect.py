@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from starterkit.contract import Dialect
+from starterkit.contract import COMMAS, Dialect
 from starterkit.errors import DataError
 
 UTF8 = "utf-8"
@@ -32,9 +32,6 @@ _HEAD = 65_536
 _BLOCK = 1 << 20
 _MOST_LINES = 100
 _SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-
-COMMAS = Dialect()
-"""What is likely where nothing is known."""
 
 
 def is_compressed(path: Path) -> bool:
@@ -135,9 +132,9 @@ def _encoding(path: Path, head: bytes, file: BinaryIO, likely: str) -> str:
 
 def _wide(path: Path, head: bytes) -> str:
     """UTF-16 without a mark: every second byte of its first line is zero."""
-    line = head[: head.find(b"\n") + 2 or len(head)][:200]
+    line = head.partition(b"\n")[0][:200]
     for encoding, zeros in (("utf-16-le", line[1::2]), ("utf-16-be", line[::2])):
-        if zeros.count(0) > 0.8 * len(zeros):
+        if len(line) > 3 and zeros.count(0) > 0.8 * len(zeros):
             return encoding
     raise DataError(f"{path.name} holds zero bytes, as no text does", "Name a file of text")
 

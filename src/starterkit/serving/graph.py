@@ -67,8 +67,14 @@ Columns = Mapping[str, NDArray[Any]]
 _ONE_THREAD = Compute()
 
 
+STRICT = "kit.guard.strict"
+"""The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.guard`."""
+
+
 class Session:
     """An ONNX graph in onnxruntime. `providers` names where it really runs: `cpu`, `cuda`.
+
+    It answers also beyond the range in which it is proven: whoever asks has checked the rows, or wants to see.
 
     Raises
     ------
@@ -86,6 +92,8 @@ class Session:
         options.intra_op_num_threads = compute.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors reach us as exceptions
+        self._lenient = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))  # has to live as long as the session
+        options.add_initializer(STRICT, self._lenient)
         chosen = compute.choose(onnxruntime.get_available_providers())
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
@@ -112,7 +120,7 @@ class Session:
 
 
 class Graph:
-    """A graph in memory, ready to answer for columns.
+    """A graph in memory, ready to answer for columns, for numbers too beyond the range in which it is proven.
 
     Raises
     ------

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from starterkit.contract import AS_DECLARED, Column, Written
-from starterkit.serving.validation import Mask, Values
+from starterkit.contract import AS_DECLARED, Beyond, Column, Contract, Written
+from starterkit.serving.graph import Columns
+from starterkit.serving.validation import Fault, InvalidRecords, Mask, Values, check_columns, hint_of, is_unicode
 
 pc: Any = pyarrow.compute
 """Its functions are made when it is imported, so that no type checker knows them."""
@@ -136,6 +139,58 @@ def _each(texts: pa.Array, change: Callable[[str], str]) -> pa.Array:
     return pa.array(map(change, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
 
 
+# --- Records of a client that has them as its files do.
+
+
+def read_raw_records(contract: Contract, records: Sequence[object], beyond: Beyond = "refuse") -> Columns:
+    """One array for each of the contract's columns, from records that may have the file's names and texts.
+
+    What is no column of the model is passed over.
+
+    Raises
+    ------
+    InvalidRecords
+        A column is missing, or a value is not what the contract says.
+    """
+    faults, rows = [], []
+    for row, record in enumerate(records):
+        if not isinstance(record, dict):
+            faults.append(Fault(row, None, "is not an object", f"Give an object with {', '.join(contract.names)}"))
+            continue
+        found = find_columns(contract.columns, list(record))
+        rows.append((record, found))
+        for column in contract.columns:
+            if column.name not in found:
+                name = column.written.header or column.name
+                near = get_close_matches(name, record.keys() - set(found.values()), n=1, cutoff=0.6)
+                faults.append(Fault(row, name, "is missing", f"Did you mean '{near[0]}'?" if near else hint_of(column)))
+    if faults:
+        raise InvalidRecords(faults)
+    given = {
+        column.name: _of_json(column, [(found[column.name], record[found[column.name]]) for record, found in rows])
+        for column in contract.columns
+    }
+    checked = check_columns(contract, given, beyond)
+    if checked.faults:
+        raise InvalidRecords(checked.faults)
+    return checked.columns
+
+
+def _of_json(column: Column, cells: Sequence[tuple[str, Any]]) -> Values:
+    """JSON's values of one column, each with its name there: texts are parsed, numbers and flags are what they are."""
+    given = pa.array([one if isinstance(one, str) and is_unicode(one) else None for _, one in cells], pa.string())
+    forms = {header: as_found(column, header) for header, _ in cells}
+    parsed = {header: plain_texts(column, given, written) for header, written in forms.items()}
+    texts = [
+        _text(one) if isinstance(one, bool | int | float) else parsed[header][row].as_py()
+        for row, (header, one) in enumerate(cells)
+    ]
+    values, missing, wrong = values_of(column, pa.array(texts, pa.string()))
+    odd = np.array([not (one is None or isinstance(one, bool | int | float | str)) for _, one in cells])
+    odd |= np.array([isinstance(one, str) and not is_unicode(one) for _, one in cells])
+    return Values(values, missing & ~odd, wrong | odd)
+
+
 # --- The schema's words to values.
 
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -149,6 +204,29 @@ def values_of(column: Column, texts: pa.Array) -> Values:
     numbers = _flags(texts) if column.type == "boolean" else floats(texts)
     empty = False if column.type == "boolean" else 0.0
     return Values(filled(numbers, empty), missing, missing_in(numbers) & ~missing)
+
+
+def texts_of(array: pa.Array) -> pa.Array:
+    """Values of any type as the texts that training has for them: 5 where a gap made it 5.0, a date without an hour."""
+    encoded = without_nan(array).dictionary_encode()
+    return pa.array(map(_text, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+
+
+def without_nan(array: pa.Array) -> pa.Array:
+    """Null for NaN, which other programs write where pandas writes null."""
+    if not pa.types.is_floating(array.type):
+        return array
+    return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float | Decimal) and value % 1 == 0 and abs(value) <= _EXACT:
+        return str(int(value))
+    return str(value).removesuffix(" 00:00:00")
+
+
+_EXACT = 2**53
+"""Up to here every whole number is a float64 of its own."""
 
 
 def missing_in(array: pa.Array) -> Mask:

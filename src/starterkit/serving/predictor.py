@@ -204,8 +204,8 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object]) -> Answered:
-        """Answers for n records.
+    def answer(self, records: Sequence[object], *, raw: bool = False) -> Answered:
+        """Answers for n records. Raw ones may have the names and texts of the file that trained the model.
 
         Raises
         ------
@@ -215,7 +215,12 @@ class ServedModel:
             The graph stopped with an error.
         """
         beyond = self.predictor.beyond
-        columns = read_records(self.contract, records, beyond)
+        if raw:
+            from starterkit.serving.parsing import read_raw_records  # loads pyarrow
+
+            columns = read_raw_records(self.contract, records, beyond)
+        else:
+            columns = read_records(self.contract, records, beyond)
         try:
             prediction = self.predictor.predict(columns)
         except Exception as error:  # its message may repeat a value, which must not reach the log

@@ -32,7 +32,7 @@ from starterkit.settings.stage import Stage, read_stage
 
 # --- What a stage refuses, whatever YAML and environment say.
 
-SWITCHABLE_CHECKS = ("baseline", "latency", "size", "robustness")
+SWITCHABLE_CHECKS = ("estimator", "baseline", "latency", "size", "robustness")
 """All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
 Finding = tuple[Key, str, str]
 """A key, what is wrong with its value, and what to do."""

@@ -227,6 +227,9 @@ class ServingSettings(Section):
     )
     max_rows: int = Field(1000, ge=1, description="Most rows in one request")
     max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
+    raw_records: bool = Field(
+        False, description="Whether records may have the names and texts of the file that trained the model"
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model")
     threads: int = Field(1, ge=1, description="Threads of one process's ONNX session")
     providers: tuple[Literal["cpu", "cuda"], ...] = Field(

@@ -179,8 +179,8 @@ class Tracker:
 
     def _running(self) -> "list[MlflowRun]":
         client = self._connection.client
-        found = client.get_experiment_by_name(self._experiment)
-        return list(client.search_runs([found.experiment_id], "status = 'RUNNING'")) if found else []
+        found = self._found()
+        return list(client.search_runs([found], "status = 'RUNNING'")) if found else []
 
     def end_dead_runs(self) -> list[OpenRun]:
         """Mark the runs whose process was killed. One that was opened again is what it was before, and whole."""
@@ -232,10 +232,14 @@ class Tracker:
 
     def _experiment_id(self) -> str:
         client = self._connection.client
-        found = client.get_experiment_by_name(self._experiment)
+        return self._found() or client.create_experiment(self._experiment, self._connection.artifacts)
+
+    def _found(self) -> str | None:
+        found = self._connection.client.get_experiment_by_name(self._experiment)
         if found is not None and found.lifecycle_stage == "deleted":
-            raise TrackingError(f"experiment '{self._experiment}' is deleted", "Restore it with `mlflow experiments`")
-        return found.experiment_id if found else client.create_experiment(self._experiment, self._connection.artifacts)
+            hint = f"Restore it: `mlflow experiments restore --experiment-id {found.experiment_id}`"
+            raise TrackingError(f"experiment '{self._experiment}' is deleted", hint)
+        return found.experiment_id if found else None
 
 
 class Run:

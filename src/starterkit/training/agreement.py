@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from starterkit.contract import Parity, Prediction, Task
-from starterkit.serving.predictor import compare, differing
+from starterkit.data.dataset import Dataset, as_columns
+from starterkit.serving.predictor import Predictor, compare, differing
 from starterkit.training.trainer import TrainedModel, predict
 
 _TIE = 1e-12
 """Relative to the values that the estimator chooses by: closer ones differ by the order of a sum."""
+
+_MOST_OTHERS = 100
 
 Mask = NDArray[np.bool_]
 
@@ -66,22 +69,46 @@ class Asked:
     def of_data(self, answered: Prediction, measure: Measure, rowwise: Any = None) -> Parity:
         """How closely somebody else answers rows of the data, where a label that differs is a failure, tie or not.
 
-        Of the first rows it is asked whether the estimator says the same of each alone; `rowwise` is a last step that
-        is known to look at a row by itself.
+        Of the first rows, and of some that are answered otherwise, it is asked whether the estimator says the same of
+        each alone; `rowwise` is a last step that is known to look at a row by itself.
         """
-        rows = self._rows.iloc[: measure.alone]
-        with _quietly():
-            alone = answers_alone(self._estimator, self._task, rows, rowwise)
-        values, shares = self.answers
-        first = Prediction(values[: len(rows)], None if shares is None else shares[: len(rows)])
-        unstable = np.zeros(len(self._rows), np.bool_)
-        unstable[: len(rows)] = differing(first, alone, allowed=measure.allowed, scale=measure.scale)
-        never = np.zeros(len(self._rows), np.bool_)
-        found = compare(
-            self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=never, left_out=unstable
-        )
-        counted = {"alone": len(rows), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
-        return replace(found, data_rows=len(self._rows), **counted)
+        count, limits = len(self._rows), {"allowed": measure.allowed, "scale": measure.scale}
+        unstable = np.zeros(count, np.bool_)
+        others = np.flatnonzero(differing(self.answers, answered, **limits))[:_MOST_OTHERS] if measure.alone else []
+        asked = np.union1d(np.arange(min(measure.alone, count)), others).astype(np.intp)
+        if len(asked):
+            with _quietly():
+                alone = answers_alone(self._estimator, self._task, self._rows.iloc[asked], rowwise)
+            values, shares = self.answers
+            together = Prediction(values[asked], None if shares is None else shares[asked])
+            unstable[asked] = differing(together, alone, **limits)
+        never = np.zeros(count, np.bool_)
+        found = compare(self.answers, answered, **limits, tied=never, left_out=unstable)
+        counted = {"alone": len(asked), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
+        return replace(found, data_rows=count, **counted)
+
+
+_SAMPLE = 1000
+_SEED = 20041
+
+
+def beside(estimator: Any, dataset: Dataset, predictor: Predictor) -> Parity:
+    """How closely a version answers the holdout, and a sample of the training side, as its estimator does.
+
+    What counts as the same is the contract's. Where the proof found rows at which the estimator is no function, each
+    row is asked alone, too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The estimator does not take these rows.
+    """
+    training = dataset.training.features
+    some = training.sample(min(_SAMPLE, len(training)), random_state=_SEED)
+    rows = pd.concat([dataset.holdout.features, some], ignore_index=True)
+    proof, task = predictor.contract.parity, predictor.contract.task
+    measure = Measure(proof.allowed, proof.scale, len(rows) if proof.unstable else 0, proof.unstable_allowed)
+    return Asked(estimator, task, rows).of_data(predictor.predict(as_columns(rows)), measure)
 
 
 def has_answers(model: TrainedModel, rows: pd.DataFrame) -> bool:

@@ -33,14 +33,18 @@ def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float
     training, holdout = _at_most(dataset.training), _at_most(dataset.holdout)
     known, actual = training.target.to_numpy(), holdout.target.to_numpy()
     share = _share_of_classes if problem.task == "classification" else _share_of_numbers
+    from sklearn import config_context
+
     shares = {}
-    for column in problem.features:
-        fitted_on, asked = _as_numbers(training, holdout, column.name)
-        shares[column.name] = share(fitted_on, known, asked, actual)
-        here, there = (~np.isnan(values).ravel() for values in (fitted_on, asked))
-        if min(here.sum(), there.sum()) >= _FEWEST_KNOWN and not here.all():
-            alone = share(fitted_on[here], known[here], asked[there], actual[there])
-            shares[column.name] = max(shares[column.name], alone)
+    # What is asked of each column's arrays is known to hold, and would cost more than the trees.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for column in problem.features:
+            fitted_on, asked = _as_numbers(training, holdout, column.name)
+            shares[column.name] = share(fitted_on, known, asked, actual)
+            here, there = (~np.isnan(values).ravel() for values in (fitted_on, asked))
+            if min(here.sum(), there.sum()) >= _FEWEST_KNOWN and not here.all():
+                alone = share(fitted_on[here], known[here], asked[there], actual[there])
+                shares[column.name] = max(shares[column.name], alone)
     return shares
 
 
@@ -62,7 +66,7 @@ def formula_of(problem: Problem, dataset: Dataset) -> tuple[str, ...]:
         columns = np.flatnonzero(usable)
         fitted_on, asked = (transform(side[:, columns]) for side in sides)
         if found := _terms(fitted_on, transform(targets[0]), asked, transform(targets[1])):
-            return tuple(names[columns[place]] for place in found)
+            return tuple(names[columns[place]] for place in sorted(found))
     return ()
 
 
@@ -132,7 +136,7 @@ def _share_of_cuts(
     known = ~np.isnan(fitted_on).ravel()
     if not known.all():  # the rows where it is known are asked about by themselves
         return 0.0
-    cuts = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
+    cuts: Any = DecisionTreeClassifier(max_leaf_nodes=len(np.unique(codes)) + 1, random_state=0).fit(fitted_on, codes)
     if (cuts.predict(fitted_on) != codes).any():
         return 0.0
     seen = np.unique(fitted_on)
@@ -146,13 +150,21 @@ def _share_of_cuts(
 def _regressions(
     fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    from sklearn.linear_model import LinearRegression
     from sklearn.tree import DecisionTreeRegressor
 
     tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0).fit(fitted_on, known)
+    return [tree.predict(asked), _line(fitted_on.ravel(), known, asked.ravel())]
+
+
+def _line(fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least squares through one feature, with its median where it is missing."""
     middle = np.nanmedian(fitted_on)
-    line = LinearRegression().fit(np.nan_to_num(fitted_on, nan=middle), known)
-    return [tree.predict(asked), line.predict(np.nan_to_num(asked, nan=middle))]
+    seen = np.nan_to_num(fitted_on, nan=middle)
+    centre = seen.mean()
+    away = seen - centre
+    spread = away @ away
+    slope = away @ (known - known.mean()) / spread if spread > 0 else 0.0
+    return known.mean() + slope * (np.nan_to_num(asked, nan=middle) - centre)
 
 
 def _probabilities(

@@ -33,8 +33,9 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
     """
     answering: Any = estimator
     values = np.asarray(answering.predict(features))
-    if values.size != len(features):
-        what = f"the project's estimator answers {values.size // len(features)} values a row"
+    count = features.shape[0]  # a sparse matrix, as some steps make, has no length
+    if values.size != count:
+        what = f"the project's estimator answers {values.size // count} values a row"
         raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
     values = values.ravel()
     probabilities = np.asarray(answering.predict_proba(features)) if task == "classification" else None
@@ -69,10 +70,11 @@ _HINTS = {
 
 
 @contextmanager
-def refusals(what: str) -> Iterator[None]:
+def refusals(what: str, *, is_whole: bool = False) -> Iterator[None]:
     """Raise scikit-learn's refusal of some rows as a `DataError`, and of a parameter as a `ProblemError`.
 
-    Other libraries raise classes of their own, and a project's own step may fail in any way.
+    Other libraries raise classes of their own, and a project's own step may fail in any way. Where the rows are whole
+    and a NaN is refused, a step of the estimator made it.
     """
     from sklearn.utils._param_validation import InvalidParameterError  # it has no public name
 
@@ -81,6 +83,9 @@ def refusals(what: str) -> Iterator[None]:
     except InvalidParameterError as error:
         raise ProblemError(f"the estimator refuses a parameter: {error}", "Change training.params in config") from error
     except (ValueError, TypeError) as error:
+        if is_whole and ("NaN" in str(error) or "infinity" in str(error)):
+            told = "a step of the estimator makes NaN or infinity of rows that have none"
+            raise ProblemError(told, "Mend the step, such as a logarithm of zero or a division by it") from error
         hint = next((hint for words, hint in _HINTS.items() if words in str(error)), _ANY_HINT)
         raise DataError(f"{what}: {unquoted(error)}", hint) from error
     except (KitError, OSError, MemoryError):
@@ -138,8 +143,9 @@ class Trainer:
         from sklearn.base import clone
 
         require_contrast(dataset)
-        with refusals("the estimator refuses the data"):
-            fitted: Any = clone(self._unfitted).fit(dataset.training.features, dataset.training.target)
+        features = dataset.training.features
+        with refusals("the estimator refuses the data", is_whole=not features.isna().to_numpy().any()):
+            fitted: Any = clone(self._unfitted).fit(features, dataset.training.target)
         return self.evaluate(fitted, dataset)
 
     def evaluate(self, fitted: Any, dataset: Dataset) -> TrainedModel:

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 
-import pytest
-
 TO_PROD = {"KIT_STAGE": "prod", "KIT_TRACKING__URI": "http://127.0.0.1:1"}
 
 
@@ -51,19 +49,3 @@ def test_a_bundle_that_prod_will_not_take_says_so(run, first_run, tmp_path):
     assert done.stdout.splitlines()[1:] == [
         "Prod will not take it: it takes staging's versions alone, and this is local's."
     ]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--from", "x.zip"], "a bundle goes to stage prod alone, and this is local"),
-        (["--from", "x.zip", "--to", "staging"], "a bundle goes to stage prod alone, and this is staging"),
-        (["--from", "x.zip", "--to", "prod"], "there is no file x.zip"),
-        (["--from", "x.zip", "--to", "prod", "--version", "1"], "a bundle holds one version"),
-    ],
-)
-def test_what_can_be_refused_without_a_server_is(run, repository, words, said):
-    done = run(repository, "promote", *words, "--approver", "Ada", KIT_TRACKING__URI="http://127.0.0.1:1")
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "MLflow" not in done.stderr

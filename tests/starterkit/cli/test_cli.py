@@ -104,6 +104,10 @@ def state_of(root: Path) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"'))) for name in tables}
 
 
+NOBODY = {"KIT_TRACKING__URI": "http://127.0.0.1:9"}
+PREPARE = "data prepare --for test"
+
+
 @pytest.mark.parametrize(
     ("words", "environ", "code", "said"),
     [
@@ -127,6 +131,19 @@ def state_of(root: Path) -> dict[str, list[Any]]:
         ("rollback --reason x --to 7", {}, 2, "version 7 of 'local.diabetes' is no earlier champion"),
         ("rollback --reason x --to 1", {}, 2, "version 1 serves already"),
         ("prune --keep-days -1", {}, 2, "--keep-days"),
+        ("serve", {"KIT_STAGE": "prod", **NOBODY}, 2, "serving.api_key is not set"),
+        ("serve", {"KIT_SERVING__HOST": "a..b"}, 2, "'a..b' is no host name"),
+        ("serve", {"KIT_SERVING__HOST": "a" * 70}, 2, f"'{'a' * 70}' is no host name"),
+        ("promote --from x.zip", NOBODY, 2, "a bundle goes to stage prod alone, and this is local"),
+        ("promote --from x.zip --to staging", NOBODY, 2, "a bundle goes to stage prod alone, and this is staging"),
+        ("promote --from x.zip --to prod --approver A", NOBODY, 2, "there is no file x.zip"),
+        ("promote --from x.zip --to prod --approver A --version 1", NOBODY, 2, "a bundle holds one version"),
+        ("data prepare --for prod", {}, 2, "no data is prepared for 'prod'. Name one of dev, test, staging with --for"),
+        ("data prepare --for tset", {}, 2, "no data is prepared for 'tset'"),
+        (PREPARE, {"KIT_STAGE": "dev"}, 2, "stage dev may not see the source raw"),
+        (PREPARE, {"KIT_PRIVACY__KEY": "hunter2"}, 2, "privacy.key should have at least 32 characters"),
+        (PREPARE, {"KIT_PRIVACY__SENSITIVE": "raw"}, 2, "KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw"),
+        (PREPARE, {"KIT_PRIVACY__COLUMNS": '{"aeg": "drop"}'}, 2, "(did you mean age?)"),
         ("lineage 7", {}, 2, "no version 7"),
         ("lineage -1", {}, 2, "-1"),
         ("lineage 1.5", {}, 2, "'1.5' names no version"),
@@ -135,10 +152,12 @@ def state_of(root: Path) -> dict[str, list[Any]]:
     ],
 )
 def test_a_mistake_is_one_line_and_no_traceback(run, unchanged, words, environ, code, said):
+    before = {*unchanged.rglob("*")}
     done = run(unchanged, *words.split(), **environ)
     assert done.returncode == code
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert {*unchanged.rglob("*")} == before
 
 
 @pytest.mark.parametrize(

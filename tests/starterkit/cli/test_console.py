@@ -1,22 +1,31 @@
-"""Progress in a pipe: a line now and then, for somebody reads it later. And what a pipe can take."""
+"""What commands print: progress in a pipe, the closing lines about a version, what a pipe can take; how they end."""
 
 import json
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from starterkit.cli.commands.options import print_json
 from starterkit.cli.console import ProgressView
-from starterkit.cli.summary import asking
+from starterkit.cli.signals import listen, stop_if_asked
+from starterkit.cli.summary import asking, refusal, show_summary, what_next
+from starterkit.pipeline import Judgement
 from starterkit.progress import Event
-from starterkit.settings import ServingSettings
+from starterkit.release.evidence import EvidenceRecord
+from starterkit.release.gate.gate import Decision
+from starterkit.settings import ServingSettings, Stage, load_settings
+from starterkit.tracking.registry import Version
+from starterkit.verdict import Verdict
 
 
-def test_a_pipe_gets_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_a_line_every_ten_seconds(capsys):
     view = ProgressView()
     view(Event("score", "began"))
     for second in range(35):
@@ -33,7 +42,7 @@ def test_a_pipe_gets_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_a_json_document_has_no_number_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_document_has_no_number_that_json_lacks(capsys):
     print_json({"limits": [{"figure": math.inf, "limit": 1.5}], "nan": (math.nan,), "unit": "kg/m²"})
     said = capsys.readouterr().out
     assert json.loads(said) == {"limits": [{"figure": None, "limit": 1.5}], "nan": [None], "unit": "kg/m²"}
@@ -51,14 +60,99 @@ print_json("m²") if sys.argv[1:] else print("m²")
 
 
 @pytest.mark.parametrize(("words", "said"), [([], "m\\xb2\n"), (["json"], '"m\\u00b2"\n')])
-def test_a_sign_that_the_pipe_does_not_take_stops_nothing(words: list[str], said: str) -> None:
+def test_a_sign_that_the_pipe_does_not_take_stops_nothing(words, said):
     environ = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", CODE, *words], env=environ, capture_output=True, text=True)
     assert done.stdout == said, done.stderr
 
 
-def test_the_request_to_try_survives_the_shell() -> None:
+def test_the_request_to_try_survives_the_shell():
     serving = ServingSettings.model_validate({"host": "::", "port": 8001, "require_api_key": True})
     words = shlex.split(asking(serving, {"county": "Queen's", "unit": "$HOME"}))
     assert words[1] == "http://[::1]:8001/predict"
     assert json.loads(words[-1]) == {"records": [{"county": "Queen's", "unit": "$HOME"}]}
+
+
+# --- The closing lines about a version: refused, or not.
+
+VERSION = Version(model="local.p", number=2, run="r", tags={}, created=datetime.now(UTC))
+PASSED = Verdict(check="parity", passed=True, reason="all alike")
+WORSE = Verdict(check="limit rmse", passed=False, reason="rmse 70, at most 65 allowed")
+HEAVY = Verdict(check="size", passed=False, reason="9 MB, the champion 1 MB")
+GONE = Verdict(check="champion", passed=False, reason="its files are gone", hint="Bring them back")
+IMPROVE = "mprove the model, or change the limits in config if they are wrong."
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ([WORSE], f"(limit rmse): rmse 70, at most 65 allowed. I{IMPROVE}"),
+        ([GONE], "(champion): its files are gone. Bring them back."),
+        ([WORSE, HEAVY], f"(limit rmse, size). Do what the table's reasons say, i{IMPROVE}"),
+        (
+            [WORSE, GONE],
+            f"(limit rmse, champion): its files are gone. Bring them back. Do what the table's reasons say, i{IMPROVE}",
+        ),
+    ],
+)
+def test_lone_reason_and_known_hint_stand_in_the_closing_line(refused, said):
+    told = refusal(Judgement(VERSION, Decision((PASSED, *refused)), None, EvidenceRecord({})))
+    assert str(told) == f"the gate refused local.p version 2 {said}"
+
+
+def test_what_is_next_for_a_version_that_may_pass():
+    first, second = Version("local.p", 1, "r", {}, datetime.now(UTC)), VERSION
+
+    def told(earlier, stage="local"):
+        return what_next(Judgement(second, Decision((PASSED,)), earlier, EvidenceRecord({})), stage)
+
+    assert told(None) == told(first) == "`starterkit promote --version 2` makes it champion."
+    assert told(second) == "It is champion already."
+    assert "--version" not in told(first, "prod")  # there it would be staging's version 2
+
+
+def test_the_next_commands_name_the_stage_where_it_is_not_local(first_run, capsys):
+    root, summary = first_run
+    settings = load_settings(root, {})
+    for stage, command in ((Stage.LOCAL, "\n  make ui "), (Stage.DEV, "\n  KIT_STAGE=dev make ui ")):
+        show_summary(summary, settings.model_copy(update={"stage": stage}))
+        assert command in capsys.readouterr().out
+
+
+# --- A signal that Python forgets ends the command all the same, at the next step.
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    listen()
+    yield
+    listen()  # forgets what the test asked for
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_python_forgot_is_met_at_the_next_step(number, kind):
+    class Callback:
+        def __del__(self) -> None:  # what is raised here, Python prints and forgets
+            os.kill(os.getpid(), number)
+
+    view = ProgressView()
+    view(Event("train", "began"))
+    Callback()
+    view(Event("train", "failed"))  # whoever is ending is not stopped once more
+    with pytest.raises(kind):
+        view(Event("train", "ended"))
+
+
+@pytest.mark.usefixtures("listening")
+def test_nothing_stops_where_nobody_asked_or_a_shell_lets_it_be_ignored():
+    stop_if_asked()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listen()
+    os.kill(os.getpid(), signal.SIGINT)
+    stop_if_asked()

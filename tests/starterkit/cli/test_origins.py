@@ -4,9 +4,9 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from starterkit.cli import views as origins
 from starterkit.contract import Lineage
 from starterkit.release.lineage.origin import compare
 from starterkit.release.lineage.reproducer import Difference, Reproduction
+from starterkit.tracking.registry import Version
 
 Run = Callable[..., Any]
 
@@ -76,13 +77,13 @@ LINEAGE = Lineage(
     data_digest="d", holdout_digest="h", rows=9, parameters={"depth": 2},
 )  # fmt: skip
 FACTS = {"lock_digest": "l", "data_digest": "d", "holdout_digest": "h", "rows": 9, "parameters": {"depth": 2}}
+VERSION = Version("local.x", 3, "r", {}, datetime.now(UTC))
 SAME, OTHER = Difference(98, 0, 0.0, 0), Difference(98, 97, 1.25, 0)
 
 
 def outcome(facts: dict[str, Any], difference: Difference | None, **given: Any) -> Reproduction:
-    version: Any = "local.x version 3"
     causes = compare(LINEAGE, FACTS | facts)
-    return Reproduction(version, LINEAGE, "this one", "the commit", causes, difference, **given)
+    return Reproduction(VERSION, LINEAGE, "this one", "the commit", causes, difference, **given)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_reason_names_the_cause_and_the_hint(done, what, hint):
 
 
 def test_a_cause_has_the_keys_that_scripts_know():
-    document = origins.reproduction_as_json(replace(outcome({}, None), version=SimpleNamespace(model="x", number=3)))
+    document = origins.reproduction_as_json(outcome({}, None))
     assert [set(cause) for cause in document["causes"]] == [{"name", "same", "text", "mend"}] * 4
 
 
@@ -133,8 +134,4 @@ def test_outcome_is_shown_in_80_columns(done, said, monkeypatch):
     assert said in " ".join(out.getvalue().split())
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "\x1b" not in out.getvalue()
-    assert json.loads(json.dumps(origins.reproduction_as_json(replace(done, version=VERSION))))["version"] == 3
-
-
-class VERSION:
-    model, number = "local.x", 3
+    assert json.loads(json.dumps(origins.reproduction_as_json(done)))["version"] == 3

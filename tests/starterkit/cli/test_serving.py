@@ -141,7 +141,7 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def test_an_answer_that_is_computed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
     monkeypatch.setattr(server, "_SECONDS_TO_SEND", 0.2)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -159,25 +159,10 @@ def test_an_answer_that_is_computed_is_waited_for(monkeypatch: pytest.MonkeyPatc
         assert not thread.is_alive()
 
 
-def test_a_missing_key_is_told_before_a_server_is_asked(run: Any, repository: Path) -> None:
-    done = run(repository, "serve", KIT_STAGE="prod", KIT_TRACKING__URI="http://127.0.0.1:9")
-    assert done.returncode == 2
-    assert "serving.api_key is not set" in done.stderr
-
-
-@pytest.mark.parametrize("host", ["a..b", "a" * 70])
-def test_a_host_that_can_be_none_is_one_line(run: Any, repository: Path, host: str) -> None:
-    done = run(repository, "serve", KIT_SERVING__HOST=host)
-    assert done.returncode == 2
-    assert f"'{host}' is no host name" in done.stderr
-
-
-def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(
-    run: Any, trained: Path, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained, port, monkeypatch):
     opened = server._open_champion
 
-    def open_slowly(*given: Any) -> Any:
+    def open_slowly(*given):
         rivals.enter_context(rival(port))
         return opened(*given)
 
@@ -188,7 +173,7 @@ def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
 
 
-def test_being_ended_is_a_good_end(serve: Serve) -> None:
+def test_being_ended_is_a_good_end(serve):
     api = serve()
     api.version()
     api.process.send_signal(signal.SIGTERM)
@@ -196,7 +181,7 @@ def test_being_ended_is_a_good_end(serve: Serve) -> None:
     assert "Stopped" not in api.said
 
 
-def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve: Serve, port: int) -> None:
+def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve, port):
     host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
     api = serve(KIT_SERVING__HOST=host)
     api.wait_for(f"Answering on http://{shown}:{port}, ")  # an address that can be opened, for IPv6 too
@@ -211,7 +196,7 @@ def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve: Serv
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_started_again_and_all_end_together(trained: Path, serve: Serve) -> None:
+def test_a_worker_that_dies_is_started_again_and_all_end_together(trained, serve):
     api = serve(KIT_SERVING__WORKERS="2")
     api.wait_for("Answering on ")
     first = api.answering
@@ -230,9 +215,7 @@ def test_a_worker_that_dies_is_started_again_and_all_end_together(trained: Path,
 
 
 @pytest.mark.slow
-def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(
-    run: Any, trained: Path, tmp_path: Path, serve: Serve
-) -> None:
+def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(run, trained, tmp_path, serve):
     model = tmp_path / "model"
     assert run(trained, "fetch", str(model)).returncode == 0
     api = serve("--folder", str(model), KIT_SERVING__WORKERS="2", TMPDIR=str(tmp_path))
@@ -259,7 +242,7 @@ def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(
 
 
 @pytest.mark.slow
-def test_who_comes_while_workers_end_is_refused_at_once(serve: Serve, port: int) -> None:
+def test_who_comes_while_workers_end_is_refused_at_once(serve, port):
     api = serve(KIT_SERVING__WORKERS="2")
     api.version()
     api.wait_for_workers(2)
@@ -286,7 +269,7 @@ def promote_another(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_starts_again_when_code_or_settings_change(run: Any, trained: Path, port: int, serve: Serve) -> None:
+def test_it_starts_again_when_code_or_settings_change(run, trained, port, serve):
     shutil.copytree(REPOSITORY / "src" / "example_project", trained / "src" / "example_project")
     api = serve("--reload")
     api.wait_for(f"Answering on http://127.0.0.1:{port}, ")
@@ -308,7 +291,7 @@ def test_it_starts_again_when_code_or_settings_change(run: Any, trained: Path, p
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_nothing_is_left_when_it_alone_is_ended(serve: Serve, number: int, code: int) -> None:
+def test_nothing_is_left_when_it_alone_is_ended(serve, number, code):
     api = serve("--reload")
     api.wait_for("Answering on")
     api.process.send_signal(number)
@@ -316,7 +299,7 @@ def test_nothing_is_left_when_it_alone_is_ended(serve: Serve, number: int, code:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_told(serve: Serve) -> None:
+def test_a_process_that_is_killed_is_told(serve):
     api = serve("--reload")
     api.wait_for("Answering on")
     os.kill(api.answering[0], signal.SIGKILL)
@@ -334,7 +317,7 @@ REFUSED = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("environ", "code", "said"), REFUSED)
-def test_a_first_start_that_is_refused_ends_it(serve: Serve, environ: dict[str, str], code: int, said: str) -> None:
+def test_a_first_start_that_is_refused_ends_it(serve, environ, code, said):
     api = serve("--reload", **environ)
     api.require_end(code)
     assert said in api.said
@@ -343,7 +326,7 @@ def test_a_first_start_that_is_refused_ends_it(serve: Serve, environ: dict[str, 
 
 
 @pytest.mark.slow
-def test_a_port_that_is_lost_before_the_process_listens_is_one_line(serve: Serve, port: int) -> None:
+def test_a_port_that_is_lost_before_the_process_listens_is_one_line(serve, port):
     api = serve("--reload")
     wait_until(lambda: bool(api.answering), lambda: api.said)  # the port is bound, and the model is not open yet
     with rival(port):

@@ -59,17 +59,13 @@ def failures(frame: pd.DataFrame, schema: type[pa.DataFrameModel] = People) -> l
     return [(failure.column, failure.check, failure.rows) for failure in refusal.value.failures]
 
 
-def test_sound_rows_come_back_in_the_schemas_order_and_types() -> None:
+def test_sound_rows_come_back_in_the_schemas_order_and_types():
     checked = check_frame(problem_of(People), people().iloc[::-1, ::-1].astype(object), "table")
     assert list(checked) == ["person", "age", "weight", "city", "smoker", "children", "score"]
     assert list(map(str, checked.dtypes)) == ["str", "int64", "float64", "str", "bool", "float64", "float64"]
     assert checked.index.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_types_of_nullable_columns_do_not_depend_on_the_rows() -> None:
-    missing = check_frame(problem_of(People), people(), "table")
     full = check_frame(problem_of(People), people(children=[1] * 6), "table")
-    assert missing.dtypes.tolist() == full.dtypes.tolist()
+    assert full.dtypes.tolist() == checked.dtypes.tolist()  # whether or not a value is missing
 
 
 @pytest.mark.parametrize(
@@ -91,18 +87,18 @@ def test_the_types_of_nullable_columns_do_not_depend_on_the_rows() -> None:
         ({"score": [None, 1, 1, 1, 1, 1]}, [("score", "is missing a value", (0,))]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_with_its_rows(columns: dict[str, Any], expected: list[Any]) -> None:
+def test_what_is_wrong_is_named_with_its_rows(columns, expected):
     assert failures(people(**columns)) == expected
 
 
-def test_a_date_is_not_read_as_its_nanoseconds() -> None:
+def test_a_date_is_not_read_as_its_nanoseconds():
     dates = pd.date_range("2026-01-01", periods=6)
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), people(weight=dates), "table")
     assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 1", (0, 1, 2, 3, 4), 6),)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(["age", "weight", "city", "smoker", "children", "score"]),
     value=st.none()
@@ -111,7 +107,7 @@ def test_a_date_is_not_read_as_its_nanoseconds() -> None:
     | st.floats(-2, 125)
     | st.sampled_from([math.inf, 1e300, 0.5, 120, 120.5, "Köln", "Ulm", ""]),
 )
-def test_a_table_is_refused_for_what_the_api_refuses(name: str, value: Any) -> None:
+def test_a_table_is_refused_for_what_the_api_refuses(name, value):
     problem = problem_of(People)
     column = next(one for one in problem.columns if one.name == name)
     if isinstance(value, bool) != (name == "smoker") or isinstance(value, str) != (name == "city"):
@@ -126,7 +122,7 @@ def test_a_table_is_refused_for_what_the_api_refuses(name: str, value: Any) -> N
     assert refused == ([(name, (3,))] if fault_of_value(column, value) else [])
 
 
-def test_everything_wrong_is_found_at_once() -> None:
+def test_everything_wrong_is_found_at_once():
     frame = people(
         person=list("aacdef"),
         age=["x"] * 6,
@@ -149,7 +145,7 @@ def test_everything_wrong_is_found_at_once() -> None:
     assert refusal.value.exit_code == 2
 
 
-def test_missing_extra_and_misspelt_columns_are_found_at_once() -> None:
+def test_missing_extra_and_misspelt_columns_are_found_at_once():
     frame = people().rename(columns={"weight": "Weigth"}).drop(columns="score").assign(shoe_size=42)
     assert failures(frame) == [
         ("weight", "is missing", ()),
@@ -159,7 +155,7 @@ def test_missing_extra_and_misspelt_columns_are_found_at_once() -> None:
     ]
 
 
-def test_a_thousand_unknown_columns_stay_a_short_list() -> None:
+def test_a_thousand_unknown_columns_stay_a_short_list():
     wide = pd.concat([people(), pd.DataFrame({f"x{i:03}" * 50: [0] * 6 for i in range(1000)})], axis=1)
     found = failures(wide)
     assert len(found) == 21
@@ -167,16 +163,13 @@ def test_a_thousand_unknown_columns_stay_a_short_list() -> None:
     assert max(len(column) for column, _, _ in found) <= 100
 
 
-def test_thousands_of_bad_rows_stay_five() -> None:
+def test_thousands_of_bad_rows_stay_five_and_none_at_all_are_refused():
     many = pd.concat([people(age=[-1] * 6)] * 5_000, ignore_index=True)
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), many, "table")
     by_column = {failure.column: failure for failure in refusal.value.failures}
     assert by_column["age"].count == by_column["person"].count == 30_000
     assert by_column["age"].rows == by_column["person"].rows == (0, 1, 2, 3, 4)
-
-
-def test_no_rows_are_refused() -> None:
     with pytest.raises(DataError, match="table has no rows"):
         check_frame(problem_of(People), people().head(0), "table")
 
@@ -206,7 +199,7 @@ class Checked(People):
         unique = ["age", "weight"]  # noqa: RUF012
 
 
-def test_the_users_own_checks_are_asked() -> None:
+def test_the_users_own_checks_are_asked():
     frame = people(age=[30, 41, 50, 30, 70, 80], weight=[50.0, 60, 70, 50, 4000, 9000], city=["Köln"] * 6)
     assert failures(frame, Checked) == [
         ("age", "fails even", (1,)),
@@ -215,14 +208,12 @@ def test_the_users_own_checks_are_asked() -> None:
         ("(whole row)", "is not unique", (0, 3)),
         ("(whole row)", "fails lighter_than_old", (4, 5)),
     ]
-
-
-def test_rows_that_are_wrong_in_one_column_are_not_asked_about_as_a_whole() -> None:
+    # A row that is wrong in one column is not asked about as a whole.
     frame = people(age=["x", 40, 50, 60, 70, 80], weight=[900, 60, 70, 80, 90, 99])
     assert failures(frame, Checked) == [("age", "is not a whole number, 0 to 120", (0,))]
 
 
-def test_long_ids_are_not_rounded() -> None:
+def test_long_ids_are_not_rounded():
     class Long(People):
         person: int = identifier()  # type: ignore[assignment]
 
@@ -233,7 +224,7 @@ def test_long_ids_are_not_rounded() -> None:
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5, 6], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], list("123456")])
-def test_an_id_reads_the_same_whatever_the_source_made_of_it(ids: list[Any]) -> None:
+def test_an_id_reads_the_same_whatever_the_source_made_of_it(ids):
     assert check_frame(problem_of(People), people(person=ids), "table")["person"].tolist() == list("123456")
 
 
@@ -248,7 +239,7 @@ SECRETS = ("Rumpelstilzchen", 424242.4242, -31337, "secret-id-7")
         min_size=1,
     )
 )
-def test_no_value_is_ever_repeated(planted: dict[str, list[tuple[int, Any]]]) -> None:
+def test_no_value_is_ever_repeated(planted):
     frame = people().astype(object)
     for column, cells in planted.items():
         for row, value in cells:
@@ -263,7 +254,7 @@ def test_no_value_is_ever_repeated(planted: dict[str, list[tuple[int, Any]]]) ->
             assert failure.column == "(whole row)" or failure.rows == () or set(failure.rows) <= rows
 
 
-def test_a_column_may_be_called_self() -> None:
+def test_a_column_may_be_called_self():
     fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
     types = {"person": str, "self": float, "cls": float}
     schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})

@@ -8,17 +8,14 @@ import gzip
 import io
 import os
 import shutil
-import socket
 import sqlite3
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -163,36 +160,7 @@ def everything(root: Path, **environ: str) -> str:
     return "\n".join([said, *told])
 
 
-@pytest.fixture
-def server(tmp_path: Path, empty_store: Path) -> Iterator[tuple[str, Path]]:
-    """An MLflow server, and the folder with all that it keeps."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    shutil.copy(empty_store, folder / "server.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    start += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    start += ["--artifacts-destination", str(folder / "artifacts")]
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(start, stdout=log, stderr=log, env=clean | quiet, cwd=folder, start_new_session=True)
-    try:
-        for _ in range(120):
-            try:
-                urlopen(f"http://127.0.0.1:{port}/version", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}", folder
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
-
-
-def test_the_search_finds_what_is_packed(tmp_path: Path) -> None:
+def test_the_search_finds_what_is_packed(tmp_path):
     frame = pd.DataFrame({"who": [NAMES[1], "x"], "income": [INCOME, 1], "progression": [PROGRESSION, 1.0]})
     frame[["who"]].to_parquet(tmp_path / "a.parquet", compression="gzip")
     frame[["income"]].astype("float64").to_parquet(tmp_path / "b.parquet", compression="gzip")
@@ -207,7 +175,7 @@ def test_the_search_finds_what_is_packed(tmp_path: Path) -> None:
         assert list(seen_in(file.read_bytes(), str(file))), file.name
 
 
-def test_dev_leaves_nothing_of_a_person(planted: Path) -> None:
+def test_dev_leaves_nothing_of_a_person(planted):
     said = everything(planted, KIT_STAGE="dev", KIT_TRACKING__URI="sqlite:///mlflow.db")
     assert "in bands: age, sex, income, progression" in said
     assert list(seen_in(said.encode(), "what the commands print")) == []
@@ -215,19 +183,18 @@ def test_dev_leaves_nothing_of_a_person(planted: Path) -> None:
 
 
 @pytest.mark.parametrize("sensitive", ["generalise", "mock"])
-def test_test_leaves_nothing_of_a_person(planted: Path, server: tuple[str, Path], sensitive: str) -> None:
-    address, folder = server
-    config = planted / "config" / "test.yaml"
+def test_test_leaves_nothing_of_a_person(planted, server, sensitive):
+    config, raw = planted / "config" / "test.yaml", server.folder / "raw.csv"
     config.write_text(config.read_text() + f"\nprivacy:\n  sensitive: {sensitive}\n")
     said = command(planted, "data", "prepare", "--for", "test")
-    (planted / "data" / "diabetes.csv").rename(folder.parent / "raw.csv")  # another machine has no source at all
-    said += everything(planted, KIT_STAGE="test", KIT_TRACKING__URI=address)
+    (planted / "data" / "diabetes.csv").rename(raw)  # another machine has no source at all
+    said += everything(planted, KIT_STAGE="test", KIT_TRACKING__URI=server.address)
     assert list(seen_in(said.encode(), "what the commands print")) == []
     assert seen_below(planted) == []
-    assert seen_below(folder) == []
+    assert seen_below(server.folder, [planted, raw]) == []
 
 
-def test_local_shows_that_the_search_would_find_it(planted: Path) -> None:
+def test_local_shows_that_the_search_would_find_it(planted):
     """Where raw rows may be seen, this estimator does leave one: else the other tests would prove nothing."""
     assert "Champion" in command(planted, "run")
     assert seen_below(planted, [planted / "data"])

@@ -49,16 +49,13 @@ def declare(project: Path, monkeypatch: pytest.MonkeyPatch) -> Declare:
 # --- One project, whose code can be imported.
 
 
-def test_a_second_project_is_refused(project: Path) -> None:
+def test_no_project_and_a_second_one_are_refused(project, monkeypatch):
     installed = project / "second-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: second\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text(f"[{GROUP}]\nsecond = second:problem\n")
     with pytest.raises(ProblemError, match="second:problem"):
         find_problem()
-
-
-def test_no_project_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [])
     with pytest.raises(ProblemError, match=r'finds none.*entry-points\."starterkit\.problem"'):
         find_problem()
@@ -70,58 +67,60 @@ def test_no_project_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatc
         ("problem = 7", "is a int"),
         ("problem = 1 / 0", "ZeroDivisionError"),
         ("import nowhere_at_all.inside", "there is no module 'nowhere_at_all'"),
+        ("x = 1\ny = x.nothing", "AttributeError"),
         ("x = 1\nproblem = (", "SyntaxError"),
-        ("other = 1", "AttributeError"),
+        ("other = 1", "no attribute"),
         ("from starterkit.problem import feature\nage = feature(ge=0)", "argument: 'sensitivity'"),
     ],
 )
-def test_code_that_fails_is_named_with_its_line(declare: Declare, code: str, named: str) -> None:
+def test_code_that_fails_is_named_with_its_line(declare, code, named):
     declare(code)
     module = f"declared_{abs(hash(code))}"
     with pytest.raises(ProblemError) as refusal:
         find_problem()
     assert named in refusal.value.what
-    if named not in ("is a int", "AttributeError"):
+    assert ("make add PKG=nowhere_at_all" in refusal.value.hint) == ("nowhere" in code)
+    if named not in ("is a int", "no attribute"):
         assert f"{module}.py, line" in refusal.value.what
         assert refusal.value.what.count(f"{module}.py") == 1
-
-
-def test_a_missing_package_is_added_by_its_name(declare: Declare) -> None:
-    declare("import nowhere_at_all.inside", module="wanting")
-    with pytest.raises(ProblemError, match="make add PKG=nowhere_at_all"):
-        find_problem()
 
 
 # --- The entry point's name is the problem's.
 
 
-def test_the_name_is_known_without_importing_the_project() -> None:
+def test_the_name_is_known_without_importing_the_project():
     code = "import sys, starterkit.entry as e; print(e.stated_name(), {'pandas', 'example_project'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "diabetes set()\n"
 
 
-def test_a_problem_that_says_no_name_has_the_entry_point_s(declare: Declare) -> None:
-    declare(PROBLEM.format(said=""), "houses", module="nameless")
-    assert (find_problem().name, stated_name()) == ("houses", "houses")
+@pytest.mark.parametrize(
+    ("entry", "said", "found", "stated"),
+    [
+        ("houses", "", "houses", "houses"),
+        ("default", ', name="flats"', "flats", None),  # a project from before says its name itself
+        ("flats", ', name="flats"', "flats", "flats"),
+    ],
+)
+def test_a_problem_has_the_entry_point_s_name_or_says_its_own(declare, entry, said, found, stated):
+    declare(PROBLEM.format(said=said), entry, module=f"named_{entry}")
+    assert (find_problem().name, stated_name()) == (found, stated)
 
 
-def test_a_project_from_before_says_its_name_itself(declare: Declare) -> None:
-    declare(PROBLEM.format(said=', name="flats"'), "default", module="older")
-    assert (find_problem().name, stated_name()) == ("flats", None)
-
-
-def test_two_names_for_one_problem_are_refused(declare: Declare) -> None:
-    declare(PROBLEM.format(said=', name="flats"'), "flats", module="twice")
-    assert find_problem().name == "flats"
-    declare(PROBLEM.format(said=', name="flats"'), "houses", module="twice")
-    with pytest.raises(ProblemError, match=r"calls the problem 'houses', and twice:problem says name='flats'\. Leave"):
-        find_problem()
-
-
-def test_an_entry_point_that_no_model_could_be_called_is_refused(declare: Declare) -> None:
-    declare(PROBLEM.format(said=""), "House prices", module="misnamed")
-    with pytest.raises(ProblemError, match="'House prices' has other signs"):
+@pytest.mark.parametrize(
+    ("entry", "said", "words"),
+    [
+        (
+            "houses",
+            ', name="flats"',
+            r"calls the problem 'houses', and misnamed_houses:problem says name='flats'\. Leave",
+        ),
+        ("House prices", "", "'House prices' has other signs"),
+    ],
+)
+def test_two_names_and_one_that_no_model_could_have_are_refused(declare, entry, said, words):
+    declare(PROBLEM.format(said=said), entry, module=f"misnamed_{entry.split()[0]}")
+    with pytest.raises(ProblemError, match=words):
         find_problem()
 
 
@@ -135,9 +134,7 @@ def test_an_entry_point_that_no_model_could_be_called_is_refused(declare: Declar
         (None, True, "installed"),
     ],
 )
-def test_a_renamed_problem_is_known_before_the_environment_is_made_anew(
-    project: Path, monkeypatch: pytest.MonkeyPatch, written: str | None, editable: bool, name: str
-) -> None:
+def test_a_renamed_problem_is_known_before_the_environment_is_made_anew(project, monkeypatch, written, editable, name):
     root, installed = project / "my prøject", project / "kit-1.dist-info"
     for folder in (root, installed):
         folder.mkdir()

@@ -34,7 +34,7 @@ def found(name: str, task: Any, classes: int = 0) -> Metric:
         ("neg_max_error", -judged_by.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
     ],
 )
-def test_a_scorer_of_a_regression_is_scikit_learns(name: str, figure: float, best: float) -> None:
+def test_a_scorer_of_a_regression_is_scikit_learns(name, figure, best):
     metric = found(name, "regression")
     assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
     assert metric.greater_is_better
@@ -49,12 +49,12 @@ def test_a_scorer_of_a_regression_is_scikit_learns(name: str, figure: float, bes
         ("average_precision", judged_by.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
     ],
 )
-def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are(name: str, figure: float) -> None:
+def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are(name, figure):
     assert found(name, "classification", 2).score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
 
 
 @pytest.mark.parametrize("name", ["balanced_accuracy", "average_precision", "neg_log_loss"])
-def test_a_row_that_counts_twice_is_one_that_is_there_twice(name: str) -> None:
+def test_a_row_that_counts_twice_is_one_that_is_there_twice(name):
     weights = RANDOM.integers(0, 4, 300)
     rows = np.repeat(np.arange(300), weights)
     metric = found(name, "classification", 2)
@@ -63,7 +63,7 @@ def test_a_row_that_counts_twice_is_one_that_is_there_twice(name: str) -> None:
     assert weighed == pytest.approx(again)
 
 
-def test_rows_without_a_class_have_no_figure_and_raise_nothing() -> None:
+def test_rows_without_a_class_have_no_figure_and_raise_nothing():
     only = (CLASSES == "no").astype(float)
     assert np.isnan(found("roc_auc_ovr", "classification", 2).weighted(CLASSES, ANSWERS, LABELS)(only[None])[0])
 
@@ -76,7 +76,7 @@ def weighed_error(actual: Any, answers: Any, sample_weight: Any = None) -> float
     return float(np.average(np.abs(actual - answers), weights=sample_weight))
 
 
-def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own() -> None:
+def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own():
     other = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
     shortfalls = [
         paired_shortfall(
@@ -92,30 +92,25 @@ def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_ow
         assert (one.low, one.high) == pytest.approx((shortfalls[0].low, shortfalls[0].high))
 
 
-def test_many_rows_are_resampled_less_often_by_a_function_of_rows() -> None:
+def test_many_rows_are_resampled_less_often_by_a_function_of_rows():
     metric = Metric("plain", mean_error, greater_is_better=False)
     assert [metric.resamples(rows) for rows in (100, 2_500, 5_000, 1_000_000)] == [2000, 2000, 1000, 500]
     assert METRICS["mae"].resamples(1_000_000) == 2000
 
 
-def test_probabilities_are_those_of_the_second_of_two_classes() -> None:
+def test_probabilities_are_those_of_the_second_of_two_classes():
     seen: list[Any] = []
     metric = Metric("own", lambda _, answers: seen.append(answers) or 1.0, greater_is_better=True, probabilities=True)
-    metric.score(CLASSES, ANSWERS, LABELS)
+    for labels in (LABELS, ["a", "b", "c"]):
+        metric.score(CLASSES, ANSWERS, labels)
     np.testing.assert_array_equal(seen[0], SHARES[:, 1])
-    metric.score(CLASSES, ANSWERS, ["a", "b", "c"])
     assert seen[1].shape == (300, 2)
 
 
 @pytest.mark.parametrize(
     ("task", "asked", "classes", "words"),
     [
-        (
-            "regression",
-            "balanced_acuracy",
-            0,
-            "none that the kit or scikit-learn knows .did you mean bal",
-        ),
+        ("regression", "balanced_acuracy", 0, "none that the kit or scikit-learn knows .did you mean bal"),
         ("regression", "f1", 0, "'f1' is not one for regression"),
         ("regression", "v_measure_score", 0, "is not one for regression"),  # judges clusters
         ("classification", "neg_max_error", 2, "is not one for classification"),
@@ -125,7 +120,7 @@ def test_probabilities_are_those_of_the_second_of_two_classes() -> None:
         ("regression", Metric("rmse", mean_error, greater_is_better=False), 0, "two metrics are called 'rmse'"),
     ],
 )
-def test_what_is_no_metric_of_the_task_is_refused_by_name(task: Any, asked: Any, classes: int, words: str) -> None:
+def test_what_is_no_metric_of_the_task_is_refused_by_name(task, asked, classes, words):
     with pytest.raises(ProblemError, match=words):
         all_metrics(task, [asked], classes)
 
@@ -142,24 +137,24 @@ def fails(actual: Any, answers: Any) -> float:
         (lambda *_: "much", rf"metric 'own' gives a str, not a number .{Path(__file__)}, line \d+."),
     ],
 )
-def test_a_function_that_fails_is_told_with_its_place_and_without_a_value(function: Any, words: str) -> None:
+def test_a_function_that_fails_is_told_with_its_place_and_without_a_value(function, words):
     with pytest.raises(ProblemError, match=words) as told:
         Metric("own", function, greater_is_better=True).score(ACTUAL, NUMBERS, [])
     assert "secret" not in str(told.value)
 
 
-def test_what_scikit_learn_refuses_is_told_without_a_value() -> None:
+def test_what_scikit_learn_refuses_is_told_without_a_value():
     with pytest.raises(ProblemError, match="'neg_mean_squared_log_error' cannot judge these answers: Mean Squared Log"):
         found("neg_mean_squared_log_error", "regression").score(-ACTUAL, NUMBERS, [])
 
 
-def test_answers_that_are_no_numbers_have_no_figure() -> None:
+def test_answers_that_are_no_numbers_have_no_figure():
     broken = Prediction(np.where(np.arange(300) == 7, np.nan, NUMBERS.values))
     for metric in all_metrics("regression", ["explained_variance", Metric("own", fails, greater_is_better=True)]):
         assert np.isnan(metric.score(ACTUAL, broken, []))
 
 
 @pytest.mark.parametrize("name", ["", "baseline_cost", "cost per case", "9lives"])
-def test_a_name_that_no_page_could_show_is_refused(name: str) -> None:
+def test_a_name_that_no_page_could_show_is_refused(name):
     with pytest.raises(ProblemError, match="has other signs"):
         Metric(name, mean_error, greater_is_better=False)

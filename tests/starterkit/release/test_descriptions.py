@@ -19,17 +19,9 @@ from starterkit.verdict import Verdict
 
 SUBJECT = Subject.of(problem)
 PLACE = Place(address="sqlite:///mlflow.db", name="local.diabetes", experiment="7")
-LINEAGE = Lineage(
-    stage="local",
-    run="0123",
-    commit="abcdef0123456789",
-    dirty=False,
-    lock_digest="lock",
-    data_source="data/diabetes.csv",
-    data_digest="digest",
-    holdout_digest="holdout",
-    rows=1442,
-)
+NAMES = ("stage", "lock_digest", "data_digest", "holdout_digest")
+WHAT = {"run": "0123", "commit": "abcdef0123456789", "dirty": False, "data_source": "data/diabetes.csv", "rows": 1442}
+LINEAGE = Lineage(**dict.fromkeys(NAMES, "x"), **WHAT)
 TRAINED = Trained(
     lineage=LINEAGE,
     name="diabetes 2026-11-25",

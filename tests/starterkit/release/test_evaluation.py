@@ -50,7 +50,7 @@ def read(tmp_path: Any) -> Any:
 
     def reading(schema: type[pa.DataFrameModel], rows: Any = slice(None), **holdout: Any) -> Dataset:
         problem = Problem(
-            name="m", title="", task="regression", schema=schema, estimator=lambda: None, metric="rmse",  # type: ignore[arg-type,return-value]
+            name="m", title="", task="regression", schema=schema, estimator=lambda: None, metric="rmse",
             holdout=Holdout(**holdout),
         )  # fmt: skip
         kept = [column.name for column in problem.columns]

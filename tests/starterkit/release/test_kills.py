@@ -96,7 +96,6 @@ def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> N
     result, moved_to = SETTLED[point]
     expected = 2 if moved_to == 2 else new
     serving = pipeline.registry.champion()
-    assert serving is not None
     assert serving.number == expected  # the old state or the new one, before anybody mends
     pipeline.registry.open(serving)
     assert pipeline.judge(pipeline.read(), 1).decision.passed  # the gate still works beside it

@@ -6,10 +6,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -25,9 +25,7 @@ from starterkit.tracking.store import LocalStore
 
 @pytest.fixture
 def store(repository: Path) -> LocalStore:
-    found = local_store(load_settings(repository, {}).tracking, repository)
-    assert found is not None
-    return found
+    return local_store(load_settings(repository, {}).tracking, repository)
 
 
 def cut(whole: bytes) -> bytes:
@@ -55,9 +53,7 @@ def another_program(_: bytes) -> bytes:
         (another_program, "not a whole one of MLflow's"),
     ],
 )
-def test_damaged_database_is_named_and_left_alone(
-    store: LocalStore, spoil: Callable[[bytes], bytes], said: str
-) -> None:
+def test_damaged_database_is_named_and_left_alone(store: LocalStore, spoil: Any, said: str) -> None:
     store.database.write_bytes(spoil(store.database.read_bytes()))
     spoiled = store.database.read_bytes()
     with pytest.raises(TrackingError, match=said) as raised:
@@ -82,7 +78,6 @@ def test_locked_database_is_named_with_its_holder(store: LocalStore) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(store.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
-        assert holder.stdout is not None
         holder.stdout.readline()
         began = time.monotonic()
         with pytest.raises(TrackingError, match=r"mlflow\.db is locked by .* for more than 0.2 s") as raised:
@@ -145,11 +140,16 @@ def addresses(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def moved(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+def copy(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+
+
+@pytest.fixture
+def moved(copy: Path, tmp_path: Path) -> Path:
     """A repository that ran under another name, which is gone."""
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "earlier näme"))
-    connect(load_settings(copy, {}).tracking, copy)
-    return copy.rename(tmp_path / "later 100% näme")
+    earlier = copy.rename(tmp_path / "earlier näme")
+    connect(load_settings(earlier, {}).tracking, earlier)
+    return earlier.rename(tmp_path / "later 100% näme")
 
 
 def test_moved_repository_keeps_its_models(moved: Path) -> None:
@@ -160,18 +160,14 @@ def test_moved_repository_keeps_its_models(moved: Path) -> None:
 
 def at_hand(root: Path) -> tuple[int, Path] | None:
     store = local_store(load_settings(root, {}).tracking, root)
-    assert store is not None
     return champion_at_hand(store, Stage.LOCAL, "diabetes")
 
 
-def test_champion_at_hand_is_the_one_that_mlflow_finds(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    assert at_hand(root) is None  # its addresses are those of the first folder until MLflow is asked
-    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+def test_champion_at_hand_is_the_one_that_mlflow_finds(copy: Path, tmp_path: Path) -> None:
+    assert at_hand(copy) is None  # its addresses are those of the first folder until MLflow is asked
+    registry = ModelRegistry(connect(load_settings(copy, {}).tracking, copy), Stage.LOCAL, "diabetes")
     for _ in range(2):
-        champion, found = registry.champion(), at_hand(root)
-        assert champion is not None
-        assert found is not None
+        champion, found = registry.champion(), at_hand(copy)
         assert found[0] == champion.number
         ours = registry.fetch(champion, Path(mkdtemp(dir=tmp_path)))
         for name in (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE):  # MLflow leaves notes of its own beside them
@@ -190,35 +186,28 @@ def test_champion_at_hand_is_the_one_that_mlflow_finds(first_run: tuple[Path, Su
         "ALTER TABLE model_versions RENAME COLUMN storage_location TO somewhere",
     ],
 )
-def test_what_is_not_plainly_at_hand_is_left_to_mlflow(
-    first_run: tuple[Path, Summary], tmp_path: Path, change: str
-) -> None:
-    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
-    connect(load_settings(root, {}).tracking, root)
-    assert at_hand(root) is not None
-    with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy: Path, change: str) -> None:
+    connect(load_settings(copy, {}).tracking, copy)
+    assert at_hand(copy) is not None
+    with closing(sqlite3.connect(copy / "mlflow.db")) as database, database:
         database.execute(change)
-    assert at_hand(root) is None
+    assert at_hand(copy) is None
 
 
 def test_champion_without_files_is_left_to_mlflow(moved: Path) -> None:
     connect(load_settings(moved, {}).tracking, moved)
     found = at_hand(moved)
-    assert found is not None
     (found[1] / "contract.json").unlink()
     assert at_hand(moved) is None
 
 
-def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], copy: Path) -> None:
     assert champion_opens(copy)
     assert all("copy" in address for address in addresses(copy))
     assert not any("copy" in address for address in addresses(first_run[0]))
 
 
-def test_database_that_was_taken_elsewhere_alone_still_finds_its_artifacts(
-    first_run: tuple[Path, Summary], tmp_path: Path
-) -> None:
+def test_database_that_was_taken_elsewhere_alone_still_finds_its_artifacts(first_run: Any, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(first_run[0], tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts")))
     (copy / "mlartifacts").mkdir()
     assert champion_opens(copy)

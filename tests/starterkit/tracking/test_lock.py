@@ -4,13 +4,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Store
 
 from starterkit.machine import PROCESS, this_process
 from starterkit.tracking.connection import Connection
-from starterkit.tracking.lock import Lock, Locked, PromotionLock
+from starterkit.tracking.lock import Locked, PromotionLock
 
 MODEL = "local.trial"
 NAME = "local.trial.lock"
@@ -33,16 +34,9 @@ def leave(connection: Connection, minutes: float, process: str = "elsewhere x 1 
     connection.client.create_registered_model(NAME, tags)
 
 
-def seen(one: PromotionLock) -> Lock:
-    found = one.look()
-    assert found is not None
-    return found
-
-
 def test_a_held_lock_names_its_holder(connection: Connection) -> None:
     with lock(connection).held():
         description = connection.client.get_registered_model(NAME).description
-        assert description is not None
         assert description.startswith("**Not a model.**")
         with pytest.raises(Locked, match=rf"{MODEL} is being promoted by ada since .* until .* at the latest"), \
                 lock(connection, "bob").held():  # fmt: skip
@@ -66,7 +60,7 @@ def test_a_lock_is_given_back_when_the_work_fails(connection: Connection, ending
 def test_a_lock_that_nobody_holds_is_taken_at_once(connection: Connection, minutes: float, process: str) -> None:
     leave(connection, minutes, process)
     with lock(connection).held():
-        assert seen(lock(connection)).who == "ada"
+        assert lock(connection).look().who == "ada"
         assert models(connection) == [NAME, f"{NAME}.ended.t1"]
     assert models(connection) == []
 
@@ -91,12 +85,12 @@ def test_a_lock_that_a_person_made_lasts_from_its_making_on(connection: Connecti
 def test_who_looked_too_early_cannot_take_the_next_lock_away(connection: Connection, cleared: bool) -> None:
     leave(connection, minutes=-1)
     slow = lock(connection, "slow")
-    before = seen(slow)
+    before = slow.look()
     with lock(connection).held():
         if cleared:
             connection.client.delete_registered_model(f"{NAME}.ended.t1")
         assert not slow.end(before)
-        assert seen(slow).who == "ada"
+        assert slow.look().who == "ada"
 
 
 def test_a_holder_notices_that_it_was_overtaken(connection: Connection) -> None:
@@ -118,9 +112,7 @@ def test_a_holder_whose_time_is_over_writes_nothing(connection: Connection) -> N
         short.require()
 
 
-def test_a_lock_that_goes_while_another_one_is_made_is_no_failure(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_goes_while_another_one_is_made_is_no_failure(connection: Connection, monkeypatch: Any) -> None:
     """MLflow looks at the model whose name is taken, and does not find it."""
     leave(connection, minutes=9)
     look = Store.get_registered_model
@@ -135,9 +127,7 @@ def test_a_lock_that_goes_while_another_one_is_made_is_no_failure(
         assert models(connection) == [NAME]
 
 
-def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(connection: Any, monkeypatch: Any) -> None:
     """Somebody who was slow renamed it, saw the mistake, and is about to put it back."""
     held, client = lock(connection), connection.client
 
@@ -164,13 +154,13 @@ def test_what_is_renamed_may_be_cleared_away_at_once(connection: Connection, mon
 
     monkeypatch.setattr(Store, "rename_registered_model", and_clear)
     slow = lock(connection)
-    assert slow.end(seen(slow))
+    assert slow.end(slow.look())
 
 
 def test_a_mistake_is_not_put_back_over_another_lock(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(connection, minutes=-1)
     slow = lock(connection, "slow")
-    before = seen(slow)
+    before = slow.look()
     connection.client.delete_registered_model(NAME)
     leave(connection, minutes=9, token="t2")
     rename = Store.rename_registered_model
@@ -212,7 +202,7 @@ def test_who_cannot_take_over_pauses_and_gives_up(connection: Connection, monkey
 def test_two_locks_that_a_person_made_are_two(connection: Connection) -> None:
     for _ in range(2):
         connection.client.create_registered_model(NAME)
-        assert lock(connection).end(seen(lock(connection)))
+        assert lock(connection).end(lock(connection).look())
 
 
 @pytest.mark.parametrize("left", [None, -1])

@@ -102,7 +102,6 @@ def test_a_figure_is_drawn_whole(name: str) -> None:
     edges = figure.bbox
     for axes in figure.axes:
         drawn = axes.get_tightbbox()
-        assert drawn is not None
         assert edges.x0 - 2 <= drawn.x0 < drawn.x1 <= edges.x1 + 2
         assert edges.y0 - 2 <= drawn.y0 < drawn.y1 <= edges.y1 + 2
         assert axes.get_window_extent().width > 0.3 * edges.width
@@ -136,5 +135,5 @@ def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns() -> None:
 
 def test_residuals_are_actual_less_predicted() -> None:
     right = residual_figure(np.array([10.0, 20.0]), np.array([7.0, 21.0]), "y").axes[1]
-    assert right.collections[0].get_offsets().tolist() == [[7.0, 3.0], [21.0, -1.0]]  # type: ignore[union-attr]
+    assert right.collections[0].get_offsets().tolist() == [[7.0, 3.0], [21.0, -1.0]]
     assert "mean 1" in right.get_title(loc="left")

@@ -161,8 +161,6 @@ SCALED = make_column_transformer((StandardScaler(), ["income", "children"]))
         ("breast_cancer", XGBClassifier(n_estimators=2, n_jobs=1), DataError, r"let load\(\) number them"),
     ],
 )
-def test_what_an_estimator_refuses_is_one_line(
-    request: pytest.FixtureRequest, name: str, estimator: Any, kind: type[Exception], said: str
-) -> None:
+def test_what_an_estimator_refuses_is_one_line(request: Any, name: str, estimator: Any, kind: Any, said: str) -> None:
     with pytest.raises(kind, match=said):
         request.getfixturevalue(name).fit(estimator)

@@ -11,6 +11,7 @@ from starterkit.cli.commands.options import Folder, Json, app, print_json
 
 BadRows = Literal["stop", "aside"]
 Beyond = Literal["refuse", "mark"]
+_MOST_NAMED = 8
 
 
 @app.command()
@@ -139,6 +140,9 @@ def predict(
         print_json(vars(outcome))
         return
     typer.echo(f"{_rows(outcome.rows - outcome.bad)} to {outcome.destination}")
+    if outcome.ignored:
+        more = f" and {len(outcome.ignored) - _MOST_NAMED} more" if len(outcome.ignored) > _MOST_NAMED else ""
+        typer.echo(f"ignored: {', '.join(outcome.ignored[:_MOST_NAMED])}{more}")
     if outcome.bad_rows is not None:
         typer.echo(f"{_rows(outcome.bad, 'bad ')} left out; {outcome.bad_rows} says why")
 

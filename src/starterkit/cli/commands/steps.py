@@ -134,6 +134,9 @@ def gate(
         Path | None, typer.Option("--report", help="Write the decision's page, an HTML file, here.")
     ] = None,
     evidence: Annotated[Path | None, typer.Option("--evidence", help="Write the evidence, a JSON file, here.")] = None,
+    against_estimator: Annotated[
+        bool, typer.Option("--against-estimator", help="Ask its estimator, too, also in prod.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the gate about a version and change nothing; exit with 1 if it would be refused."""
@@ -141,7 +144,7 @@ def gate(
     pipeline = open_pipeline("gate")
     from starterkit.cli.summary import judgement_as_json, show_judgement, what_next
 
-    judged = pipeline.judge(pipeline.read(), version)
+    judged = pipeline.judge(pipeline.read(), version, against_estimator)
     if evidence:
         evidence.write_text(judged.record.text, encoding="utf-8", newline="\n")
     if report:

@@ -10,6 +10,10 @@ from starterkit.errors import KitError
 # --- What the written problem will say: a role for each column, or the reason why it is left out.
 
 
+BY_NAME = "taken for sensitive by its name"
+"""The review of a column of which there is no more to say."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """A column of the schema. `review` says what was guessed, for the comment above it.
@@ -19,7 +23,7 @@ class Field:
 
     name: str
     header: str
-    role: Literal["identifier", "group", "feature", "target"]
+    role: Literal["identifier", "group", "time", "feature", "target"]
     type: Literal["int", "float", "bool", "str"]
     sensitive: bool = False
     unit: str = ""
@@ -52,17 +56,23 @@ LINEAR = Choice("a linear model", "linear", {"regularization": 1.0})
 
 
 @dataclass(frozen=True, kw_only=True)
+class OddRow:
+    """A row that is no record, by the text in one column that says so."""
+
+    name: str
+    text: str
+    what: str
+    is_text: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that the writers need.
 
     Attributes
     ----------
-    headers
-        By the file's header, the name in the schema, where the two differ.
     left_out
-        By name, why the model does not get the column.
-    no_value
-        By name, the texts that stand for a missing number.
+        By the file's header, why the model does not get the column.
     without_target
         How many of the file's rows have no target.
     rows
@@ -71,6 +81,16 @@ class Plan:
         The holdout's share.
     coarse
         Whether most rows say the same as another one, though they are other records: there is little to say.
+    by_content
+        Whether rows that say the same share a side of the holdout: there is no id, or one that only counts them.
+    cutoff
+        From this ISO date on the rows are the holdout, where they are in time.
+    as_iso
+        What `load` makes of the time's column, for which {} stands; nothing where the file has ISO dates.
+    odd_rows
+        Rows that are no records: totals, a header that is repeated.
+    notes
+        What somebody should look at, and is no column's.
     choice
         The estimator.
     many
@@ -80,13 +100,16 @@ class Plan:
     name: str
     task: Task
     fields: tuple[Field, ...]
-    headers: dict[str, str]
     left_out: dict[str, str]
-    no_value: dict[str, tuple[str, ...]]
     without_target: int
     rows: int
     fraction: float
     coarse: bool = False
+    by_content: bool = False
+    cutoff: str = ""
+    as_iso: str = ""
+    odd_rows: tuple[OddRow, ...] = ()
+    notes: tuple[str, ...] = ()
     choice: Choice = LINEAR
     many: tuple[str, ...] = ()
 
@@ -116,7 +139,14 @@ class Plan:
     def key(self) -> Field | None:
         """What decides the side of the holdout; None where a row's content does."""
         by_role = {one.role: one for one in self.fields}
-        return by_role.get("group") or by_role.get("identifier")
+        if self.by_content:
+            return None
+        return by_role.get("time" if self.cutoff else "group") or by_role.get("identifier")
+
+    @property
+    def no_content(self) -> list[str]:
+        """What of a row does not name it: the target, and an id that only counts."""
+        return sorted(one.name for one in self.fields if one.role in ("target", "identifier"))
 
     @property
     def record_role(self) -> Literal["identifier", "group"]:
@@ -133,11 +163,13 @@ class Plan:
         return tuple(one.name for one in self.features if one.sensitive and 2 <= len(one.categories) <= 5)[:3]
 
     def without(self, reasons: dict[str, str]) -> "Plan":
-        """The same plan with these features left out too."""
+        """The same plan with these features, which are given by their names, left out too."""
         kept = tuple(one for one in self.fields if one.name not in reasons)
-        no_value = {name: texts for name, texts in self.no_value.items() if name not in reasons}
-        many = tuple(name for name in self.many if name not in reasons)
-        return replace(self, fields=kept, left_out=self.left_out | reasons, no_value=no_value, many=many)
+        headers = {one.name: one.header for one in self.fields}
+        left_out = self.left_out | {headers[name]: why for name, why in reasons.items()}
+        return replace(
+            self, fields=kept, left_out=left_out, many=tuple(name for name in self.many if name not in reasons)
+        )
 
 
 class Undecided(KitError):

@@ -1,170 +1,35 @@
-"""What a column is: its name, what its name and its values say of its meaning, its kind, its range."""
+"""What a column holds: its kind, its values in that kind, how the file writes them, its range and its categories."""
 
-import keyword
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from starterkit.contract import Scalar
+from starterkit.cli.init.headers import word_set
+from starterkit.cli.init.meaning import says_id
+from starterkit.cli.init.moments import Moments, read_moments
+from starterkit.cli.init.numerals import looks_like_number, read_numbers, stands_for_none
+from starterkit.contract import AS_DECLARED, Scalar, Written
 
-# --- Headers as people write them, and the names that Python, pandera and the API can carry.
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_LONGEST = 40
-_LETTERS = str.maketrans({"ß": "ss", "ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "o", "µ": "u"})
-# What the written module means by them; a column of that name would hide it from the columns after it.
-_TAKEN = _words("feature target identifier group time int float str bool record self cls split")
-_CLASSES = _words("Problem Holdout Source Pipeline")
-# pandera's own attributes of a `DataFrameModel`.
-_OF_PANDERA = _words("config empty example strategy validate to_schema to_yaml get_metadata")
-
-
-def plain(text: str) -> str:
-    """Lower-case ASCII words with underscores between them: ``"Größe (cm)"`` becomes ``groesse_cm``."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", unicodedata.normalize("NFC", text))
-    letters = unicodedata.normalize("NFKD", words.casefold().translate(_LETTERS)).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
-
-
-def column_names(headers: Iterable[str]) -> dict[str, str]:
-    """By header, a name that the schema can carry. A header that is one already keeps it. No name comes twice."""
-    headers = list(headers)
-    names = {header: header for header in headers if _may_stay(header)}
-    for place, header in enumerate(headers, start=1):
-        if header not in names:
-            names[header] = _free(_name(header, place), names.values())
-    return {header: names[header] for header in headers}
-
-
-def problem_name(stem: str) -> str:
-    """``"Breast Cancer_v2"`` as the problem's name: ``breast-cancer-v2``."""
-    return plain(stem).replace("_", "-") or "my-problem"
-
-
-def class_name(name: str) -> str:
-    """``breast-cancer`` as the schema's: ``BreastCancer``."""
-    words = "".join(word.capitalize() for word in name.split("-"))
-    return words if words.isidentifier() and words not in _CLASSES else f"Rows{words}"
-
-
-def _may_stay(header: str) -> bool:
-    short = re.fullmatch(r"[a-z][a-z0-9_]*", header) is not None and len(header) <= _LONGEST
-    return short and not header.endswith("_") and not _is_taken(header)
-
-
-def _is_taken(name: str) -> bool:
-    return keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in _TAKEN | _OF_PANDERA
-
-
-def _name(header: str, place: int) -> str:
-    name = plain(header)[:_LONGEST].rstrip("_")
-    if not name:
-        return f"column_{place}"
-    if name[0].isdigit():
-        name = f"n{name}"
-    return f"{name}_value" if _is_taken(name) else name
-
-
-def _free(name: str, taken: Iterable[str]) -> str:
-    used, number, free = set(taken), 2, name
-    while free in used:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
-# --- What a column's name, and the form of its values, say of its meaning. Each is a guess that somebody has to review.
-
-
-# Who somebody is. Such a column is left out: its values never reach the model, the code or a log.
-_DIRECT = _words("""
-    firstname lastname surname forename fullname username nickname email mail phone telephone mobile fax cell
-    address street iban bic ssn passport ip imei vorname nachname telefon adresse strasse anschrift
-""")
-_NAME_OF = _words("""
-    first last full family given middle maiden user customer patient client employee person
-""")
-# What helps to single somebody out, or is special by law.
-_SENSITIVE = _words("""
-    age sex gender birth birthday birthdate dob born zip zipcode postcode postal plz latitude longitude lat lon
-    income salary wage race ethnicity ethnic religion nationality citizenship marital diagnosis disease disability
-    pregnant pregnancy medication hiv alter geschlecht geburt geburtsdatum geburtstag gehalt einkommen
-""")
-_IDS = _words("id uuid guid")
-_WHOSE = _words("patient customer user subject client machine device person household")
-_UNITS = {
-    "mm": "mm", "cm": "cm", "km": "km", "kg": "kg", "mg": "mg", "ml": "ml", "kmh": "km/h", "mph": "mph",
-    "mmhg": "mm Hg", "kw": "kW", "kwh": "kWh", "hz": "Hz", "ms": "ms", "seconds": "s", "minutes": "min", "hours": "h",
-    "days": "days", "months": "months", "years": "years", "eur": "€", "usd": "$", "percent": "%", "pct": "%",
-    "celsius": "°C",
-}  # fmt: skip
-_IN_BRACKETS = _UNITS | {"m": "m", "g": "g", "l": "l", "s": "s", "h": "h", "%": "%", "€": "€", "$": "$", "°c": "°C"}
-_EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
-_ADDRESS_OF_MACHINE = r"(\d{1,3}\.){3}\d{1,3}"
-_PHONE = r"\+\d[\d ()/-]{6,}"
-
-
-def names_somebody(header: str, values: pd.Series) -> bool:
-    """Whether the column says who a row is about: a name, an address, a number to call."""
-    words = plain(header).split("_")
-    named = "name" in words and (len(words) == 1 or not _NAME_OF.isdisjoint(words))
-    if named or not _DIRECT.isdisjoint(words):
-        return True
-    texts = values.dropna()
-    if not pd.api.types.is_string_dtype(texts) or texts.empty:
-        return False
-    forms = (_EMAIL, _ADDRESS_OF_MACHINE, _PHONE)
-    return any(bool(texts.str.fullmatch(form).mean() > 0.5) for form in forms)
-
-
-def is_sensitive(header: str) -> bool:
-    """Whether the name is one of those that speak of a person's own affairs."""
-    return not _SENSITIVE.isdisjoint(plain(header).split("_"))
-
-
-def says_id(header: str) -> bool:
-    """Whether the column is called an id: ``"CustomerID"``, ``"patient"``."""
-    words = plain(header).split("_")
-    return words[-1] in _IDS or words[0] in _IDS or (len(words) == 1 and words[0] in _WHOSE)
-
-
-def counts_rows(header: str, values: pd.Series) -> bool:
-    """Whether the column is the row's number, as pandas writes it beside a table: it says nothing of the record."""
-    called = plain(header) in ("", "unnamed_0", "index", "row", "row_number", "level_0")
-    numbers = pd.to_numeric(values, errors="coerce")
-    return called and bool((numbers.diff().dropna() > 0).all() and numbers.notna().all())
-
-
-def unit_of(header: str) -> str:
-    """The unit that the name ends with: ``"sepal length (cm)"``, ``weight_kg``. Empty where it says none."""
-    if bracketed := re.search(r"[(\[]([^)\]]+)[)\]]\s*$", header):
-        return _IN_BRACKETS.get(bracketed[1].strip().casefold(), "")
-    words = plain(header).split("_")
-    return _UNITS.get(words[-1], "") if len(words) > 1 else ""
-
-
-# --- What a column holds: its kind, its values in that kind, and the texts that stand for a missing value.
+# --- What a column holds.
 
 Kind = Literal["integer", "float", "boolean", "text", "date", "nothing"]
 
-_NO_VALUE = frozenset(
-    ["na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "k.a.", "keine"]
-)
 _EXACT = 2**53
 """Up to here every whole number is a float64 of its own."""
 _FLAGS = {"true": True, "false": False}
-_INTEGER = r"\s*[-+]?\d+\s*"
-_DATE = r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ].*)?"
+_TICKS = word_set("y yes x 1 1.0 t true j ja si oui on checked ✓ ✔ * +")
+_SMALL_DATE = re.compile(r"\s*\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?")
+_MOST_STRANGERS = 3
+_VALUES_A_STRANGER = 10
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -175,24 +40,33 @@ class ColumnProfile:
     ----------
     values
         In the column's kind; NaN where one is missing.
-    no_value
-        The texts that stand for a missing value: blanks in any column, and in one of numbers such as ``"?"``.
+    written
+        How the file writes it: texts that stand for a missing value, signs between a number's digits.
+    review
+        What is doubtful in it, a sentence for each thing.
+    moments
+        Of a date: what its texts are.
+    sensitive
+        Whether it speaks of a person's own affairs.
     """
 
     header: str
     kind: Kind
     values: pd.Series
-    no_value: tuple[str, ...] = ()
+    written: Written = AS_DECLARED
+    review: tuple[str, ...] = ()
+    moments: Moments | None = None
+    sensitive: bool = False
 
-    @property
+    @cached_property
     def known(self) -> pd.Series:
         return self.values.dropna()
 
-    @property
+    @cached_property
     def missing(self) -> int:
         return int(self.values.isna().sum())
 
-    @property
+    @cached_property
     def distinct(self) -> int:
         return int(self.values.nunique())
 
@@ -200,34 +74,174 @@ class ColumnProfile:
     def is_number(self) -> bool:
         return self.kind in ("integer", "float")
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether it is one of whole numbers, also where they are written as 1.0."""
+        return self.is_number and bool((self.known % 1 == 0).all())
 
-def profile(header: str, values: pd.Series) -> ColumnProfile:
-    """See what a column holds. Nothing is rounded: a column with one odd text in it is a column of texts."""
+    @cached_property
+    def is_unique(self) -> bool:
+        """Complete, and without repeats."""
+        return not self.missing and self.distinct == len(self.values)
+
+    def at(self, rows: pd.Series) -> "ColumnProfile":
+        """Some of its rows."""
+        return replace(self, values=self.values[rows].reset_index(drop=True))
+
+
+def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> ColumnProfile:
+    """See what a column holds. Nothing is rounded; what stands among numbers and is none is named for review.
+
+    Parameters
+    ----------
+    none
+        Words that stand for a missing value in texts too.
+    """
     if types.is_datetime64_any_dtype(values):
-        return ColumnProfile(header, "date", values)
+        return ColumnProfile(header, "date", values, moments=Moments({}))
     if types.is_bool_dtype(values) or types.is_numeric_dtype(values):
         return _typed(header, values)
     texts = values.astype("str").where(values.notna())
-    blank = texts.str.strip() == ""
-    empty = blank | texts.str.strip().str.casefold().isin(_NO_VALUE)
-    rest = texts.where(~empty)
-    kind = _kind_of(rest.dropna())
-    if kind == "integer":
-        kind = _kind_of_whole(header, rest.dropna())
+    distinct = [str(text) for text in texts.dropna().unique()]
+    filled = [text for text in distinct if text.strip()]
+    if tick := _tick(filled, texts):
+        flags = {tick: True, "": False}
+        return ColumnProfile(header, "boolean", (texts == filled[0]).astype("float64"), Written(flags=flags))
+    known = [text for text in filled if not stands_for_none(text)]
+    return (
+        _empty(header, texts, distinct, known)
+        or _numbers(header, texts, distinct, known)
+        or _dates(header, texts, distinct, known)
+        or _booleans(header, texts, distinct, known)
+        or _texts(header, texts, distinct, none)
+    )
+
+
+def _tick(filled: Sequence[str], texts: pd.Series) -> str:
+    """The one text of a column that says yes or nothing: ``Y`` or empty, 1 or empty."""
+    alone = len(filled) == 1 and filled[0].strip().casefold() in _TICKS
+    return filled[0].strip() if alone and (texts.isna() | (texts.str.strip() == "")).any() else ""
+
+
+def _missing(distinct: Sequence[str], values: Collection[str]) -> tuple[str, ...]:
+    """What stands for a missing value; an empty field does so anyway, and blanks have to be said."""
+    return tuple(sorted({text.strip() or text for text in distinct if text not in values and text}))
+
+
+def _empty(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequence[str]) -> ColumnProfile | None:
+    if known:
+        return None
+    nothing = pd.Series(np.nan, index=texts.index)
+    return ColumnProfile(header, "nothing", nothing, Written(missing=_missing(distinct, ())))
+
+
+def _strangers(texts: pd.Series, known: Sequence[str], odd: Sequence[str]) -> tuple[str, ...] | None:
+    """A sentence for each of the few texts that are no value of the column; None where they are too many."""
+    if len(odd) > _MOST_STRANGERS or len(odd) * _VALUES_A_STRANGER > len(known) - len(odd):
+        return None
+    if texts.isin(odd).sum() > texts.isin(known).sum() / 2:
+        return None
+    return tuple(f"{_place(texts, text)} is read as missing: write what it means in load()" for text in odd)
+
+
+def _place(texts: pd.Series, text: str) -> str:
+    rows = np.flatnonzero(texts == text)
+    count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+    shown = text.strip() if len(text.strip()) <= _SHOWN else f"{text.strip()[:_SHOWN]}…"
+    return f"'{shown}' in {count} (first in row {rows[0] + 1})"
+
+
+def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequence[str]) -> ColumnProfile | None:
+    if _looks_like_date(header, known):
+        return None
+    review: tuple[str, ...] | None = ()
+    if (numerals := read_numbers(known)) is None:
+        odd = [text for text in known if not looks_like_number(text)]
+        review = _strangers(texts, known, odd)
+        numerals = read_numbers([text for text in known if text not in odd]) if odd and review else None
+    if numerals is None or review is None:
+        return None
+    infinite = [text for text in distinct if "inf" in text.casefold() and text not in known]
+    review += tuple(f"{_place(texts, text)} is read as missing" for text in infinite)
+    review += (numerals.doubt,) if numerals.doubt else ()
+    written = replace(numerals.written, missing=_missing(distinct, numerals.values))
+    values = texts.map(numerals.values).astype("float64")
+    kind = _kind_of_whole(header, [*numerals.values]) if numerals.is_whole else "float"
     if kind == "text":
-        return ColumnProfile(header, "text", texts.where(~blank), _told(texts[blank]))
-    return ColumnProfile(header, kind, _in_kind(rest, kind), _told(texts[empty]))
+        written = Written(missing=written.missing)
+        return ColumnProfile(header, "text", texts.where(values.notna()), written, review)
+    return ColumnProfile(header, kind, values, written, review)
 
 
-def _told(texts: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted(texts.unique()))
+def _looks_like_date(header: str, known: Sequence[str]) -> bool:
+    """Eight digits that are days in every row, or six that are months in many."""
+    lengths = {len(text.strip()) for text in known}
+    if says_id(header) or lengths not in ({8}, {6}) or (lengths == {6} and len(known) < _FEWEST_MONTHS):
+        return False
+    return all(text.strip().isdigit() for text in known) and read_moments(known) is not None
 
 
-def _kind_of_whole(header: str, known: pd.Series) -> Kind:
+_FEWEST_MONTHS = 10
+
+
+def _dates(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequence[str]) -> ColumnProfile | None:
+    odd = [text for text in known if not any(map(str.isdigit, text))]
+    review = _strangers(texts, known, odd) if odd else ()
+    days = [text for text in known if text not in odd]
+    if review is None:
+        return None
+    moments = read_moments(days)
+    if moments is None and not all(map(_SMALL_DATE.fullmatch, days)):
+        return None
+    review += (moments.doubt,) if moments and moments.doubt else ()
+    written = Written(missing=_missing(distinct, days))
+    return ColumnProfile(header, "date", texts.where(texts.isin(days)), written, review, moments)
+
+
+def _booleans(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequence[str]) -> ColumnProfile | None:
+    if not all(text.casefold() in _FLAGS for text in known):
+        return None
+    flags = texts.str.casefold().map(_FLAGS).astype("float64")
+    return ColumnProfile(header, "boolean", flags, Written(missing=_missing(distinct, known)))
+
+
+def _texts(header: str, texts: pd.Series, distinct: Sequence[str], none: Collection[str]) -> ColumnProfile:
+    known = [text for text in distinct if text.strip() and text.strip() not in none]
+    values, written = texts.where(texts.isin(known)), Written(missing=_missing(distinct, known))
+    column = ColumnProfile(header, "text", values, written)
+    spellings = _spellings(column.known)
+    if spellings is None:
+        return column
+    told = f"{len(known)} spellings of {len(set(spellings.values()))} values: blanks, case and form make no other"
+    return replace(column, values=values.map(spellings), written=replace(written, trim=True), review=(told,))
+
+
+def _spellings(known: pd.Series) -> Mapping[str, str] | None:
+    """By text, the usual spelling of the same; None where all differ in more than blanks, case and form.
+
+    Texts that hardly repeat are no categories, and need none.
+    """
+    counts = known.value_counts()
+    if len(counts) > len(known) / 2:
+        return None
+    usual: dict[str, str] = {}
+    for text in counts.index:  # the most frequent first
+        usual.setdefault(_folded(text), unicodedata.normalize("NFC", text).strip())
+    if len(usual) == len(counts):
+        return None
+    listed = len(usual) <= _MOST_CATEGORIES
+    return {text: usual[_folded(text)] if listed else _folded(text) for text in counts.index}
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip().casefold()
+
+
+def _kind_of_whole(header: str, known: Sequence[str]) -> Kind:
     """An id that a float would round, or that is not written as a number is, stays as it is written."""
-    exact = bool((pd.to_numeric(known).abs() <= _EXACT).all())
+    exact = all(abs(float(text)) <= _EXACT for text in known if re.fullmatch(r"\s*[-+]?\d+\s*", text))
     if says_id(header):
-        return "integer" if exact and known.str.fullmatch(r"0|-?[1-9]\d*").all() else "text"
+        return "integer" if exact and all(re.fullmatch(r"0|-?[1-9]\d*", text) for text in known) else "text"
     return "integer" if exact else "float"
 
 
@@ -236,41 +250,24 @@ def _typed(header: str, values: pd.Series) -> ColumnProfile:
     if types.is_bool_dtype(values):
         return ColumnProfile(header, "boolean", values.astype("float64"))
     floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
+    if floats.isna().any() and (floats.dropna() == 1).all() and floats.notna().any():
+        return ColumnProfile(header, "boolean", floats.fillna(0.0), Written(flags={"1": True, "": False}))
     if floats.isna().all():
         return ColumnProfile(header, "nothing", floats)
     if not types.is_integer_dtype(values):
         return ColumnProfile(header, "float", floats)
     texts = values.astype("str").where(values.notna())
-    kind = _kind_of_whole(header, texts.dropna())
+    kind = _kind_of_whole(header, [str(text) for text in texts.dropna().unique()])
     return ColumnProfile(header, kind, texts if kind == "text" else floats)
-
-
-def _kind_of(known: pd.Series) -> Kind:
-    if known.empty:
-        return "nothing"
-    if known.str.casefold().isin(_FLAGS).all():
-        return "boolean"
-    numbers = pd.to_numeric(known, errors="coerce")
-    if np.isfinite(numbers.astype("float64")).all():
-        if known.str.fullmatch(r"\s*0\d+\s*").any():  # a code such as 007
-            return "text"
-        return "integer" if known.str.fullmatch(_INTEGER).all() else "float"
-    return "date" if known.str.fullmatch(_DATE).all() else "text"
-
-
-def _in_kind(texts: pd.Series, kind: Kind) -> pd.Series:
-    if kind in ("integer", "float"):
-        return pd.to_numeric(texts).astype("float64")
-    return texts.str.casefold().map(_FLAGS).astype("float64") if kind == "boolean" else texts
 
 
 # --- Bounds and categories for the schema: wide enough for the next file, and nobody's own value.
 
 _MOST_CATEGORIES = 20
-_LONGEST_CATEGORY = 40
-_LONGEST_SENSITIVE = 20
+_LONGEST_CATEGORY = 80
 _FEWEST_ROWS_EACH = 5
 """A value that fewer rows share could point at somebody."""
+_FEWEST_ROWS_COMMON = 3
 
 
 def bounds(column: ColumnProfile) -> tuple[float, float]:
@@ -297,28 +294,39 @@ def _down(value: float, exponent: int) -> float:
     return float(steps * 10**exponent) if exponent >= 0 else float(f"{steps}e{exponent}")
 
 
-def categories(column: ColumnProfile, sensitive: bool) -> tuple[Scalar, ...]:
+def categories(column: ColumnProfile) -> tuple[Scalar, ...]:
     """The values of a text, or of a sensitive or two-valued whole number; empty where they are not to be listed.
 
-    They are few and short, and several rows share each of them: a name or an address never is.
+    They are few and several rows share them: a name or an address never is. A text without a list takes any value.
     """
     counts = column.known.value_counts()
     if column.kind == "integer":
-        few = len(counts) == 2 or (sensitive and len(counts) <= 5)
+        few = len(counts) == 2 or (column.sensitive and len(counts) <= 5)
         whole = counts.min() >= _FEWEST_ROWS_EACH and few
         return tuple(sorted(int(value) for value in counts.index)) if whole else ()
     if column.kind != "text" or len(counts) > _MOST_CATEGORIES:
         return ()
-    longest = _LONGEST_SENSITIVE if sensitive else _LONGEST_CATEGORY
-    short = all(len(str(value)) <= longest and str(value).isprintable() for value in counts.index)
-    shared = counts.min() >= _FEWEST_ROWS_EACH if sensitive else counts.mean() >= _FEWEST_ROWS_EACH
+    short = all(len(str(value)) <= _LONGEST_CATEGORY and str(value).isprintable() for value in counts.index)
+    shared = counts.min() >= _FEWEST_ROWS_EACH if column.sensitive else counts.mean() >= _FEWEST_ROWS_EACH
     return tuple(sorted(map(str, counts.index))) if short and shared else ()
 
 
-def same_values(one: pd.Series, other: pd.Series) -> bool:
-    """Whether two columns say the same in every row; where values repeat often, also in other words or numbers."""
-    if (one.isna() != other.isna()).any():
-        return False
-    if one.nunique() > len(one) / 10:  # values that hardly repeat can always be translated into each other
-        return one.dtype == other.dtype and bool(((one == other) | one.isna()).all())
-    return bool((pd.factorize(one)[0] == pd.factorize(other)[0]).all())
+def repeats(column: ColumnProfile) -> bool:
+    """Whether at least half of the rows have a value that others have too: there is something to learn of it."""
+    counts = column.known.value_counts()
+    fewest = _FEWEST_ROWS_EACH if column.sensitive else _FEWEST_ROWS_COMMON
+    return bool(counts[counts >= fewest].sum() * 2 >= len(column.known))
+
+
+def signature(values: pd.Series) -> tuple[Any, ...]:
+    """The same for two columns that say the same in every row; where values repeat often, also in other words."""
+    codes, distinct = pd.factorize(values)
+    if len(distinct) > len(values) / 10:  # values that hardly repeat can always be translated into each other
+        return str(values.dtype), pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes()
+    return (codes.tobytes(),)
+
+
+def duplicates(columns: Sequence[ColumnProfile]) -> float:
+    """The share of rows that say the same as an earlier one."""
+    said = pd.DataFrame({place: one.values for place, one in enumerate(columns)})
+    return float(said.duplicated().mean()) if len(columns) else 0.0

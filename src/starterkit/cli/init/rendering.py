@@ -16,7 +16,7 @@ from ruamel.yaml.tokens import CommentToken
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from starterkit.cli.init.draft import Field, Plan
-from starterkit.cli.init.profile import class_name
+from starterkit.cli.init.headers import class_name
 from starterkit.contract import AS_DECLARED, Scalar, Written
 from starterkit.errors import SettingsError
 from starterkit.settings import DataSettings
@@ -39,8 +39,32 @@ def problem_source(plan: Plan) -> str:
     """The whole of `problem.py`, as somebody would write it who knows the kit."""
     words = plan.name.replace("-", " ").capitalize()
     title = f"{words}: {plan.target.name} from {len(plan.features)} column{'s' * (len(plan.features) != 1)}"
-    roles = sorted({one.role for one in plan.fields} | (set() if plan.key else {plan.record_role}))
-    return _render("problem.py.jinja", plan=plan, title=title, schema=class_name(plan.name), roles=roles)
+    roles = sorted({one.role for one in plan.fields} | ({plan.record_role} if plan.by_content else set()))
+    schema, steps = class_name(plan.name), list(_steps(plan))
+    return _render("problem.py.jinja", plan=plan, title=title, schema=schema, roles=roles, steps=steps)
+
+
+def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What `load` does one after the other: why, and what the frame becomes."""
+    drop = '.drop(columns=LEFT_OUT, errors="ignore")' if plan.left_out else ""
+    yield "", "source.read()" + ("" if plan.odd_rows else drop)
+    for odd in plan.odd_rows:  # their columns may be among those that are left out
+        which = f"frame[{literal(odd.name)}]"
+        yield (
+            f"review: {odd.what} and no record",
+            f"frame[{which} != {literal(odd.text)}]" if odd.is_text else (f"frame[{which}.notna()]"),
+        )
+    if plan.odd_rows and drop:
+        yield "", f"frame{drop}"
+    if plan.without_target:
+        rows = "1 row has" if plan.without_target == 1 else f"{plan.without_target} rows have"
+        why = f"{rows} none in the file that this was written from: there is nothing to learn from them."
+        yield why, f"frame[frame[{literal(plan.target.name)}].notna()]"
+    if plan.key and plan.as_iso:
+        moment = plan.as_iso.replace("{}", f"frame[{literal(plan.key.name)}]")
+        yield "", fitted("return frame.assign(", [f"{plan.key.name}={moment}"], ")", 4).strip().removeprefix("return ")
+    if plan.by_content:
+        yield "", "frame.assign(record=record_of(frame))"
 
 
 def source_of_tests(plan: Plan, module: str, source: str) -> str:

@@ -67,14 +67,15 @@ class _Scored:
     figure: float
 
 
-def select(plan: Plan, dataset: Dataset, seconds: float = SECONDS) -> Selection:
+def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds: float = SECONDS) -> Selection:
     """Compare on the training side alone; rows that share a side of the holdout share a fold.
 
-    The best figure decides, unless it is that of trees and a linear model is within a standard error of it: a line is
-    smaller, quicker and goes on beyond the rows that it saw.
+    `times` are the training side's, where the holdout is what comes later: each fold is then asked of models that saw
+    what came before it. The best figure decides, unless it is that of trees and a linear model is within a standard
+    error of it: a line is smaller, quicker and goes on beyond the rows that it saw.
     """
     with imported(plan) as problem:
-        folding = _Folding.of(problem, dataset.training)
+        folding = _Folding.of(problem, dataset.training, times)
     until = time.process_time() + seconds
     scored = []
     for choice in _choices(plan, len(dataset.training)):
@@ -127,17 +128,22 @@ def _told(problem: Problem, folding: "_Folding", taken: _Scored, ranked: Sequenc
 
 @dataclass(frozen=True)
 class _Folding:
-    """The rows that are compared, and for each round the number of every row's fold."""
+    """The rows that are compared, and for each round the number of every row's fold.
+
+    Where `forward`, the first fold is only learnt from, and each of the others asked of those before it.
+    """
 
     rows: Rows
     units: NDArray[np.integer]
     folds: tuple[NDArray[np.integer], ...]
     classes: tuple[Scalar, ...]
+    forward: bool
 
     @classmethod
-    def of(cls, problem: Problem, training: Rows) -> "_Folding":
+    def of(cls, problem: Problem, training: Rows, times: pd.Series | None) -> "_Folding":
         random = np.random.default_rng(_SEED)
-        units = np.unique(training.keys[problem.side_column.name], return_inverse=True)[1]
+        shared = training.keys[problem.side_column.name] if times is None else times.to_numpy(dtype=str)
+        units = np.unique(shared, return_inverse=True)[1]
         if len(training) > _MOST_ROWS:
             order = random.permutation(units.max() + 1)[units]  # whole units, up to about so many rows
             chosen = np.sort(np.argsort(order, kind="stable")[:_MOST_ROWS])
@@ -145,10 +151,11 @@ class _Folding:
             training = Rows(features=features.reset_index(drop=True), target=target.reset_index(drop=True), digest="")
             units = np.unique(units[chosen], return_inverse=True)[1]
         count = int(units.max()) + 1
-        rounds = _ROUNDS if len(training) < _FEW_ROWS else 1
-        folds = tuple(random.permutation(count)[units] * _FOLDS // count for _ in range(rounds))
+        rounds = _ROUNDS if len(training) < _FEW_ROWS and times is None else 1
+        orders = (random.permutation(count) if times is None else np.arange(count) for _ in range(rounds))
+        folds = tuple(order[units] * _FOLDS // count for order in orders)
         classes = sorted(training.target.unique().tolist()) if problem.task == "classification" else ()
-        return cls(training, units, folds, tuple(classes))
+        return cls(training, units, folds, tuple(classes), times is not None)
 
     def answers(self, problem: Problem, until: float) -> Prediction | None:
         """For all rows of all rounds, one behind the other; None where the time or the rows do not suffice."""
@@ -156,11 +163,11 @@ class _Folding:
         for fold in self.folds:
             values = np.empty(len(fold), dtype=self.rows.target.to_numpy().dtype)
             probabilities = np.zeros((len(fold), len(self.classes))) if self.classes else None
-            for number in range(_FOLDS):
+            for number in range(self.forward, _FOLDS):
                 began = time.process_time()
                 asked = fold == number
                 try:
-                    answered, known = self._fitted(problem, ~asked, asked)
+                    answered, known = self._fitted(problem, fold < number if self.forward else ~asked, asked)
                 except (DataError, ProblemError):
                     return None
                 values[asked] = answered.values
@@ -170,7 +177,8 @@ class _Folding:
                 now = time.process_time()
                 if now + left * (now - began) > until:
                     return None
-            found.append((values, probabilities))
+            told = fold >= self.forward
+            found.append((values[told], None if probabilities is None else probabilities[told]))
         together = np.concatenate([values for values, _ in found])
         return Prediction(together, np.concatenate([shares for _, shares in found]) if self.classes else None)
 
@@ -192,11 +200,16 @@ class _Folding:
     def shortfall(self, problem: Problem, one: _Scored, other: _Scored, error_rate: float) -> Shortfall:
         metric = problem.deciding_metric
         figures = (metric.weighted(self._actual, each.answers, self.classes) for each in (one, other))
-        return paired_shortfall(metric, *figures, groups=np.tile(self.units, len(self.folds)), error_rate=error_rate)
+        groups = np.unique(self._asked(self.units), return_inverse=True)[1]
+        return paired_shortfall(metric, *figures, groups=groups, error_rate=error_rate)
 
     @property
     def _actual(self) -> NDArray[Any]:
-        return np.tile(self.rows.target.to_numpy(), len(self.folds))
+        return self._asked(self.rows.target.to_numpy())
+
+    def _asked(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Of each row that is asked, one round behind the other."""
+        return np.concatenate([values[fold >= self.forward] for fold in self.folds])
 
 
 # --- Texts that are too many for a column each.

@@ -7,12 +7,12 @@ from filecmp import cmp
 from pathlib import Path
 
 from starterkit.cli.init.decisions import plan_for, read_table
-from starterkit.cli.init.draft import Plan, Undecided
-from starterkit.cli.init.profile import problem_name
+from starterkit.cli.init.draft import BY_NAME, Plan, Undecided
+from starterkit.cli.init.headers import problem_name
 from starterkit.cli.init.project import Project, replace_all
 from starterkit.cli.init.rendering import formatted, problem_source, source_of_tests, with_problem
 from starterkit.cli.init.selection import SECONDS, select, texts_of_many_values
-from starterkit.cli.init.trial import Trial, imported, leaking, read, try_out
+from starterkit.cli.init.trial import Trial, imported, leaking, read, times_of, try_out
 from starterkit.contract import Task
 from starterkit.data.dataset import Dataset
 from starterkit.errors import DataError, ProblemError, UserError
@@ -35,9 +35,9 @@ def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: boo
     lines.append(f"sensitive by their names: {', '.join(sensitive) or 'none'}; only you know whether that is all")
     if plan.left_out:
         lines.append(f"left out: {', '.join(plan.left_out)}; problem.py says why")
-    if plan.key is None:
-        lines.append("the table has no id: rows are told apart by their content")
-    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and not one.sensitive]
+    lines += plan.notes
+    lines += [f"{row.what} and no record: load() leaves it out" for row in plan.odd_rows]
+    lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and one.review != BY_NAME]
     lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
     if earlier:
         lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")
@@ -108,7 +108,9 @@ class ProblemStarter:
                 plan, dataset = _without_leaks(plan, given)
             plan = replace(plan, many=texts_of_many_values(plan, dataset))
             with step(self._progress, "compare estimators") as note:
-                selection = select(plan, dataset, self._seconds)
+                with imported(plan) as problem:
+                    times = times_of(problem, given)
+                selection = select(plan, dataset, times, self._seconds)
                 plan = replace(plan, choice=selection.choice)
                 note.text = selection.choice.name
             with step(self._progress, "try the problem"), imported(plan) as problem:

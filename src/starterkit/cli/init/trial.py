@@ -10,11 +10,13 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from starterkit.cli.init.draft import Plan
 from starterkit.cli.init.rendering import Limits, problem_source
 from starterkit.data.dataset import Dataset
-from starterkit.data.reader import DatasetReader
+from starterkit.data.reader import DatasetReader, read_raw
+from starterkit.data.split import held_out
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings, Stage, TrainingSettings
@@ -76,14 +78,25 @@ def read(problem: Problem, data: Path) -> Dataset:
     DataError
         The rows do not fit, or a side of the holdout is empty.
     """
-    settings = DataSettings.model_construct(source=data.name)  # unchecked: its name may be one that no YAML could carry
-    return DatasetReader(problem, settings, data.resolve().parent, Stage.LOCAL, keep_key=False).read()
+    return DatasetReader(problem, _settings(data), data.resolve().parent, Stage.LOCAL, keep_key=False).read()
+
+
+def _settings(data: Path) -> DataSettings:
+    return DataSettings.model_construct(source=data.name)  # unchecked: its name may be one that no YAML could carry
+
+
+def times_of(problem: Problem, data: Path) -> pd.Series | None:
+    """When each row of the training side was, where the holdout is what comes later."""
+    if not problem.holdout.cutoff:
+        return None
+    frame = read_raw(problem, _settings(data), data.resolve().parent)
+    return frame.loc[~held_out(problem, frame), problem.side_column.name]
 
 
 def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
     """The features that the gate would take for the target in disguise, each with what it gives away."""
     shares = single_feature_shares(problem, dataset)
-    reason = "alone removes {:.1%} of the naive guess's loss: the target in disguise?"
+    reason = "alone removes {:.1%} of the naive guess's loss, as the target in disguise does"
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
 

@@ -36,9 +36,32 @@ class ParityProven(Check):
             reason += f"; {parity.flipped_labels:,} labels changed"
         if parity.probed:
             reason += f"; {parity.flipped_leaves or 'no'} row{'s' * (parity.flipped_leaves != 1)} in another leaf"
+        if parity.unstable:
+            reason += f"; {parity.on_instability}"
         return Verdict(
             check=self.name, passed=parity.proven, reason=reason, figure=parity.largest, limit=parity.allowed
         )
+
+
+class AgainstEstimator(Check):
+    """The registered version answers the holdout and rows that it was trained on as its registered estimator does."""
+
+    name = "estimator"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        found = evidence.beside
+        if found is None and not evidence.beside_fault:
+            reason = "not asked in this stage; `starterkit gate --against-estimator` asks it"
+            return Verdict(check=self.name, passed=True, off=True, reason=reason)
+        if found is None:
+            hint = "Train it again with the project as it is now"
+            return Verdict(check=self.name, passed=False, reason=evidence.beside_fault, hint=hint)
+        reason = f"{found.measure} {found.largest:.2g} over {found.rows:,} rows of the data, {found.allowed:g} allowed"
+        if found.flipped_labels:
+            reason += f"; {found.flipped_labels:,} labels differ"
+        if found.unstable:
+            reason += f"; {found.on_instability}"
+        return Verdict(check=self.name, passed=found.proven, reason=reason, figure=found.largest, limit=found.allowed)
 
 
 class HoldoutUnseen(Check):

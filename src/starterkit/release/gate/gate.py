@@ -12,6 +12,7 @@ from starterkit.contract import Task
 from starterkit.errors import KitError, SettingsError, place_of
 from starterkit.metrics import Metric, metrics_for
 from starterkit.release.gate.checks import (
+    AgainstEstimator,
     HoldoutUnseen,
     LatencyWithin,
     NoFeatureAlone,
@@ -75,6 +76,7 @@ class Gate:
         self._checks: tuple[Check, ...] = (
             PolicyKept(),
             ParityProven(tolerance),
+            AgainstEstimator(),
             HoldoutUnseen(),
             NoFeatureAlone(settings.leak_limit),
             *(AbsoluteLimit(name, limit.min, limit.max) for name, limit in settings.limits.items()),
@@ -95,11 +97,16 @@ class Gate:
                 raise SettingsError(f"gate.checks.{name} is no check{meant}", f"Name one of {', '.join(names)}")
         self._off = frozenset(name for name, asked in settings.checks.items() if not asked)
 
+    @property
+    def asks_estimator(self) -> bool:
+        """Whether the version's estimator is to be asked, which takes a while."""
+        return AgainstEstimator.name not in self._off
+
     def decide(self, evidence: Evidence) -> Decision:
         """Every check is asked, also after a refusal: people mend all at once. One that is off is shown, too."""
-        return Decision(
-            tuple(_off(check) if _name(check) in self._off else _ask(check, evidence) for check in self._checks)
-        )
+        asked = {AgainstEstimator.name} if evidence.beside or evidence.beside_fault else set()  # somebody wanted it
+        off = self._off - asked
+        return Decision(tuple(_off(check) if _name(check) in off else _ask(check, evidence) for check in self._checks))
 
 
 def _name(check: Check) -> str:

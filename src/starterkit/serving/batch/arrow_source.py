@@ -1,7 +1,7 @@
 """Parquet and Arrow IPC files: typed columns, read a few rows at a time."""
 
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.serving.batch.csv_source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Rows
 from starterkit.serving.batch.plan import Kind
-from starterkit.serving.parsing import filled, missing_in
+from starterkit.serving.parsing import as_found, filled, missing_in, plain_texts, texts_of, values_of, without_nan
 from starterkit.serving.validation import Values
 
 FEWEST_ROWS = 256
@@ -62,22 +62,31 @@ class ArrowSource:
         schema = pa.schema([self._written.field(name) for name in names], self._written.metadata)
         return Rows(pa.RecordBatch.from_arrays(plain, schema=schema), len(batch), np.arange(len(batch)))
 
-    def values(self, column: Column, array: pa.Array) -> Values:
-        missing = missing_in(array)
+    def values(self, column: Column, array: pa.Array, header: str) -> Values:
+        """The column that was found under a header, ready to be checked. What is no text is never parsed."""
         if pa.types.is_null(array.type):
-            array = pa.nulls(len(array), pa.string() if column.type == "string" else pa.float64())
-        kind = array.type
+            array = pa.nulls(len(array), pa.string())
+        if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+            array = _texts_in(array)
+        kind, written = array.type, as_found(column, header)
+        is_number = any(check(kind) for check in _NUMBERS)
+        is_flag = pa.types.is_boolean(kind)
+        as_words = column.type == "string" or (column.type == "boolean" and (written.flags or is_number))
+        if as_words and not any(check(kind) for check in _TEXTS):
+            array = texts_of(array)
+        if any(check(array.type) for check in _TEXTS):
+            return values_of(column, plain_texts(column, array.cast(pa.string()), written))
+        array = without_nan(array)
+        missing = missing_in(array)
         right = np.zeros_like(missing)
-        if any(check(kind) for check in _TEXTS):
-            return Values(array.to_numpy(zero_copy_only=False), missing, right)
-        if pa.types.is_boolean(kind):
+        if is_flag:
             return Values(filled(array, False), missing, right)
-        if any(check(kind) for check in _NUMBERS):
+        if is_number:
             numbers = array if pa.types.is_integer(kind) else pc.cast(array, pa.float64())
             return Values(filled(numbers, 0), missing, right)
         return Values(np.zeros(len(array)), missing, ~missing)
 
-    def schema(self, columns: Sequence[Column]) -> pa.Schema:
+    def schema(self, columns: Mapping[str, Column]) -> pa.Schema:
         """As stored, but for dictionaries, which are a way of storing: their values are written plainly."""
         return self._written
 
@@ -121,6 +130,14 @@ def _pieces(batches: Iterator[pa.RecordBatch], content: mmap.mmap) -> Iterator[p
 def _rows_a_chunk(size: int, rows: int) -> int:
     """The same for the same file, however far an earlier run came."""
     return max(FEWEST_ROWS, min(CHUNK_ROWS, CHUNK_BYTES * rows // max(size, 1)))
+
+
+def _texts_in(array: pa.Array) -> pa.Array:
+    """Bytes as the texts that they are, or as they were."""
+    try:
+        return pc.cast(array, pa.string())
+    except pa.ArrowInvalid:
+        return array
 
 
 def _plain(field: pa.Field) -> pa.Field:

@@ -1,8 +1,9 @@
-"""CSV files in chunks: commas, a header line, UTF-8 with or without a byte order mark."""
+"""CSV files in chunks: a header line, and any dialect that can be found out."""
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,9 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from starterkit.contract import Column
+from starterkit.contract import Column, Contract, Dialect
 from starterkit.errors import DataError
-from starterkit.serving.parsing import plain_texts, values_of
+from starterkit.serving.dialect import MARK, Utf8File, find_dialect
+from starterkit.serving.parsing import as_found, find_columns, plain_texts, values_of
 from starterkit.serving.validation import Fault, Values
 
 # --- What the kinds of sources share: a source gives chunks from any position on, and a chunk gives a table.
@@ -58,39 +60,43 @@ class Rows:
     lines: pa.Array | None = None
 
 
-def require_columns(name: str, present: Sequence[str], needed: Sequence[str], added: Sequence[str]) -> None:
+def require_columns(
+    name: str, present: Sequence[str], columns: Sequence[Column], added: Sequence[str]
+) -> dict[str, str]:
     """See that a file has what the model takes, and not yet what it answers.
+
+    Returns
+    -------
+    By the contract's name of each column, the file's.
 
     Raises
     ------
     DataError
         A column is missing, stands there twice, or bears the name of one that will be added.
     """
-    for column in present:
-        if present.count(column) > 1:
-            raise DataError(f"{name} has two columns '{column}'", "Rename one of them")
+    if repeated := [column for column, count in Counter(present).items() if count > 1]:
+        raise DataError(f"{name} has two columns '{repeated[0]}'", "Rename one of them")
     for column in added:
         if column in present:
             raise DataError(f"{name} has a column '{column}' already", "Rename it, or leave it out")
-    missing = [column for column in needed if column not in present]
+    found = find_columns(columns, present)
+    missing = [column.written.header or column.name for column in columns if column.name not in found]
     if missing:
-        others = [column for column in present if column not in needed]
-        near = get_close_matches(missing[0].lower(), [other.lower() for other in others], n=1)
-        close = [other for other in others if near and other.lower() == near[0]]
+        others = {column.lower(): column for column in set(present) - set(found.values())}
+        near = get_close_matches(missing[0].lower(), others, n=1)
+        takes = ", ".join(column.written.header or column.name for column in columns)
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        hint = f"Did you mean '{close[0]}'?" if close else f"The model takes {', '.join(needed)}"
+        hint = f"Did you mean '{others[near[0]]}'?" if near else f"The model takes {takes}"
         raise DataError(f"{name} lacks the column '{missing[0]}'{more}", hint)
+    return found
 
 
 # --- A CSV file.
 #
 # It is cut into chunks of whole lines without being parsed, so that threads can parse them beside each other, and so
-# that a line can be copied as it stands.
+# that a line can be copied as it stands. What is not UTF-8 becomes it on the way in, and what it was on the way out.
 
-_MARK = b"\xef\xbb\xbf"
-_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST = 64_000_000
-_UTF8 = "Save it as UTF-8"
 
 
 class CsvSource:
@@ -98,25 +104,26 @@ class CsvSource:
 
     Parameters
     ----------
-    needed
-        The columns that the model takes.
+    contract
+        Of the model that answers: the columns that it takes, and the dialect that is likely.
     """
 
     rows: int | None = None
 
-    def __init__(self, path: Path, needed: Sequence[str]) -> None:
+    def __init__(self, path: Path, contract: Contract) -> None:
         self._path = path
-        self._size = path.stat().st_size
         self.name = str(path)
-        with path.open("rb") as file:
+        needed = [name for column in contract.columns for name in (column.written.header, column.name) if name]
+        self.dialect = find_dialect(path, contract.dialect, needed)
+        self._quote = self.dialect.quote.encode()
+        with Utf8File(path, self.dialect) as file:
             first = file.read(CHUNK_BYTES)
-        _refuse_encoding(self.name, first, whole=len(first) == self._size)
-        end = _end_of_lines(first, only_first=True) or len(first)
+        end = _end_of_lines(first, self._quote, only_first=True) or len(first)
         self.header = first[:end]
-        """The first line as it stands in the file, with its byte order mark and its end."""
-        line = self.header.removeprefix(_MARK).decode().rstrip("\r\n")
-        self.names = _fields_of(line, ",")
-        _refuse_delimiter(self.name, line, self.names, needed)
+        """The first line as it stands in the file, with UTF-8's mark and its end."""
+        line = self.header.removeprefix(MARK).decode("utf-8", "replace").rstrip("\r\n")
+        fields = _fields_of(line, self.dialect)
+        self.names = [name or f"Unnamed: {place}" for place, name in enumerate(fields)]
         if not first[end:].strip(b"\r\n"):
             raise DataError(f"{path} has no rows", "Name another file, or take it out of the folder")
 
@@ -127,43 +134,43 @@ class CsvSource:
     def chunks(self, position: int) -> Iterator[Chunk]:
         """The rows from a position on; 0 is the first. Called by one thread."""
         begin = max(position, len(self.header))
-        with self._path.open("rb") as file:
-            file.seek(begin)
+        with Utf8File(self._path, self.dialect) as file:
+            file.skip(begin)
             rest = b""
             while block := file.read(max(CHUNK_BYTES - len(rest), CHUNK_BYTES // 4)):
                 rest += block
-                if not (end := _end_of_lines(rest)):
+                if not (end := _end_of_lines(rest, self._quote)):
                     if len(rest) > _LONGEST:
                         raise self._unclosed()
                     continue
                 begin += end
-                yield Chunk(rest[:end], begin, begin / self._size)
+                yield Chunk(rest[:end], begin, file.share)
                 rest = rest[end:]
         if rest.strip(b"\r\n"):
-            if rest.count(b'"') % 2:
+            if rest.count(self._quote) % 2:
                 raise self._unclosed()
             yield Chunk(rest, begin + len(rest), 1.0)
 
     def read(self, chunk: Chunk, names: Sequence[str]) -> Rows:
         """A chunk's columns of these names. Called by many threads."""
         data: bytes = chunk.data
-        _refuse_encoding(self.name, data, whole=True)
+        self._require_utf8(data)
         table, torn = self._parse(data, names)
-        lines = _lines(data)
+        lines = _lines(data, self._quote)
         if len(lines) != len(table) + len(torn):
             raise self._unsound()
         kept = np.delete(np.arange(len(lines)), [fault.row for fault in torn])
         batch = table.combine_chunks().to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], table.schema)
         return Rows(batch, len(lines), kept, torn, lines.take(pa.array(kept)) if torn else lines)
 
-    def values(self, column: Column, array: pa.Array) -> Values:
-        """One of the columns, ready to be checked."""
-        return values_of(column, plain_texts(column, array))
+    def values(self, column: Column, array: pa.Array, header: str) -> Values:
+        """The column that was found under a header, ready to be checked."""
+        return values_of(column, plain_texts(column, array, as_found(column, header)))
 
-    def schema(self, columns: Sequence[Column]) -> pa.Schema:
-        """The model's columns get the contract's types. The others stay texts: 007 is not 7."""
-        types = {column.name: ARROW_TYPES[column.type] for column in columns}
-        return pa.schema([(name, types.get(name, pa.string())) for name in self.names])
+    def schema(self, columns: Mapping[str, Column]) -> pa.Schema:
+        """The model's columns, which are given by header, get its types. The others stay texts: 007 is not 7."""
+        kinds = {header: ARROW_TYPES[column.type] for header, column in columns.items()}
+        return pa.schema([(name, kinds.get(name, pa.string())) for name in self.names])
 
     def _parse(self, data: bytes, names: Sequence[str]) -> tuple[pa.Table, list[Fault]]:
         """These columns as texts, and the lines that do not fit."""
@@ -178,7 +185,12 @@ class CsvSource:
             table = arrow_csv.read_csv(
                 pa.py_buffer(data),
                 arrow_csv.ReadOptions(use_threads=False, column_names=self.names, block_size=len(data) + 1),
-                arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
+                arrow_csv.ParseOptions(
+                    delimiter=self.dialect.delimiter,
+                    quote_char=self.dialect.quote,
+                    newlines_in_values=True,
+                    invalid_row_handler=put_aside,
+                ),
                 arrow_csv.ConvertOptions(
                     include_columns=names,
                     column_types=dict.fromkeys(names, pa.string()),
@@ -196,41 +208,29 @@ class CsvSource:
     def _unsound(self) -> DataError:
         return DataError(f"{self.name} is no sound CSV file", "See that quotes stand around whole fields only")
 
-
-def _refuse_encoding(name: str, data: bytes, whole: bool) -> None:
-    """See that a piece of a file is UTF-8. The end of one that is not whole may be half a character."""
-    if data.startswith(_WIDE_MARKS) or b"\0" in data[:1000]:
-        raise DataError(f"{name} is no text in UTF-8", _UTF8)
-    if data.isascii():
-        return
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        if whole or error.start < len(data) - 3:
-            raise DataError(f"{name} is not encoded in UTF-8 throughout", _UTF8) from None
+    def _require_utf8(self, data: bytes) -> None:
+        try:
+            data.isascii() or data.decode()
+        except UnicodeDecodeError:
+            hint = "Repair it, or save it as UTF-8 throughout"
+            raise DataError(f"{self.name} is not encoded in UTF-8 throughout", hint) from None
 
 
-def _refuse_delimiter(name: str, line: str, names: Sequence[str], needed: Sequence[str]) -> None:
-    for delimiter, words in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        others = _fields_of(line, delimiter)
-        if len({*others} & {*needed}) > len({*names} & {*needed}):
-            raise DataError(f"{name} has {words} between its fields", "Save it with commas")
-
-
-def _fields_of(line: str, delimiter: str) -> list[str]:
+def _fields_of(line: str, dialect: Dialect) -> list[str]:
     """A header's fields; none where it is no such header. A line break in quotes belongs to its field."""
     try:
-        return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter), [])
+        given = io.StringIO(line, newline="")
+        return next(csv.reader(given, delimiter=dialect.delimiter, quotechar=dialect.quote), [])
     except csv.Error:
         return []
 
 
-def _end_of_lines(data: bytes, only_first: bool = False) -> int:
+def _end_of_lines(data: bytes, quote: bytes, only_first: bool = False) -> int:
     """Where the last whole line ends, or the first one; 0 where none does. A line break in quotes ends none."""
     find = data.find if only_first else data.rfind
-    if b'"' not in data:
+    if quote not in data:
         return find(b"\n") + 1
-    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(quote))
     breaks = _breaks(data, quotes)
     return int(breaks[0 if only_first else -1]) + 1 if len(breaks) else 0
 
@@ -241,10 +241,10 @@ def _breaks(data: bytes, quotes: NDArray[np.int64]) -> NDArray[np.int64]:
     return breaks[np.searchsorted(quotes, breaks) % 2 == 0] if len(quotes) else breaks
 
 
-def _lines(data: bytes) -> pa.Array:
+def _lines(data: bytes, quote: bytes) -> pa.Array:
     """The lines without their ends, and without empty ones, which are no rows."""
     content = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(content == ord('"')) if b'"' in data else np.empty(0, np.int64)
+    quotes = np.flatnonzero(content == ord(quote)) if quote in data else np.empty(0, np.int64)
     ends = _breaks(data, quotes)
     if not data.endswith(b"\n"):
         ends = np.append(ends, len(data))

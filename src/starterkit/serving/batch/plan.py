@@ -12,11 +12,13 @@ BadRows = Literal["stop", "aside"]
 
 KINDS: Mapping[str, Kind] = {
     ".csv": "csv",
+    ".tsv": "csv",
     ".parquet": "parquet",
     ".arrow": "arrow file",
     ".feather": "arrow file",
     ".arrows": "arrow stream",
 }
+_PACKED = ".gz"
 _KNOWN = "Name a file that ends in " + ", ".join([*KINDS][:-1]) + f" or {[*KINDS][-1]}"
 
 
@@ -97,11 +99,18 @@ def plan_files(source: Path, destination: Path, *, overwrite: bool = False) -> P
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file's suffix says that it is."""
-    try:
-        return KINDS[path.suffix.lower()]
-    except KeyError:
-        raise DataError(f"{path} is of no known kind", _KNOWN) from None
+    """What a file's suffix says that it is. A CSV file may be compressed."""
+    name = path.name.lower()
+    packed = name.endswith(_PACKED)
+    kind = KINDS.get(Path(name.removesuffix(_PACKED)).suffix)
+    if kind is None or (packed and kind != "csv"):
+        raise DataError(f"{path} is of no known kind", _KNOWN)
+    return kind
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file of that name is compressed."""
+    return path.name.lower().endswith(_PACKED)
 
 
 def _plan_file(source: Path, destination: Path, overwrite: bool) -> Plan:
@@ -113,7 +122,7 @@ def _plan_file(source: Path, destination: Path, overwrite: bool) -> Plan:
 
 
 def _plan_folder(source: Path, destination: Path, overwrite: bool) -> Plan:
-    if destination.suffix.lower() in KINDS and not destination.is_dir():
+    if Path(destination.name.lower().removesuffix(_PACKED)).suffix in KINDS and not destination.is_dir():
         raise DataError(f"{source} is a folder, and {destination} a file", "Name a folder to write to")
     if source.resolve() in destination.resolve().parents:
         raise DataError(f"{destination} is inside {source}", "Name a folder elsewhere")

@@ -35,12 +35,16 @@ _SIDE_HEADER = ("file", "row", "column", "problem", "mend")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `rows` counts all rows, `bad` those among them that are named in `bad_rows` instead."""
+    """What came of it. `rows` counts all rows, `bad` those among them that are named in `bad_rows` instead.
+
+    `ignored` are columns that the model does not take: they are copied and not read.
+    """
 
     rows: int
     bad: int
     destination: Path
     bad_rows: Path | None
+    ignored: tuple[str, ...] = ()
 
 
 class BatchScorer:
@@ -85,10 +89,14 @@ class BatchScorer:
         """
         plan = plan_files(source, destination, overwrite=overwrite)
         with _explained(plan.destination):
-            for path, name in zip(plan.sources, plan.names, strict=True):
-                open_scoring(path, Path(name), self._predictor)  # to see what is wrong before any work
+            opened = [  # to see what is wrong before any work
+                open_scoring(path, Path(name), self._predictor)
+                for path, name in zip(plan.sources, plan.names, strict=True)
+            ]
+            ignored = tuple(dict.fromkeys(name for one in opened for name in one.ignored))
+            del opened
             with closing(PartialFolder(plan)) as work:
-                return self._work(plan, work, bad_rows)
+                return replace(self._work(plan, work, bad_rows), ignored=ignored)
 
     def _work(self, plan: Plan, work: PartialFolder, bad_rows: BadRows) -> Outcome:
         kept, reason = work.resume(self._identity(plan), none_bad=bad_rows == "stop")

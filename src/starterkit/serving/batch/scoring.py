@@ -1,5 +1,6 @@
 """One file's rows to bytes of another: read, check, answer, encode. Any number of threads do this beside each other."""
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from pyarrow import csv, ipc, parquet
 from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call_function
 
-from starterkit.contract import Beyond, Contract, Prediction
+from starterkit.contract import Beyond, Contract, Dialect, Prediction
 from starterkit.errors import ContractError, DataError
 from starterkit.serving.batch.arrow_source import ArrowSource
 from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
-from starterkit.serving.batch.plan import Kind, kind_of
+from starterkit.serving.batch.plan import Kind, is_packed, kind_of
+from starterkit.serving.dialect import UTF8, encoded, mark_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import Fault, check_columns, faults_beyond, faults_of_answers
@@ -66,7 +68,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _ROW_GROUP = 131_072
 
 
-def to_csv(batch: pa.RecordBatch, header: bool = False) -> pa.Buffer:
+def to_csv(batch: pa.RecordBatch, delimiter: str, header: bool = False) -> pa.Buffer:
     """Lines of CSV.
 
     Raises
@@ -75,15 +77,15 @@ def to_csv(batch: pa.RecordBatch, header: bool = False) -> pa.Buffer:
         A column holds what CSV cannot.
     """
     sink = pa.BufferOutputStream()
-    csv.write_csv(batch, sink, csv.WriteOptions(include_header=header))
+    csv.write_csv(batch, sink, csv.WriteOptions(include_header=header, delimiter=delimiter))
     return sink.getvalue()
 
 
-def longer_lines(lines: pa.Array, answers: pa.RecordBatch, end: bytes) -> pa.Buffer:
+def longer_lines(lines: pa.Array, answers: pa.RecordBatch, end: bytes, dialect: Dialect) -> pa.Buffer:
     """Lines of CSV as they stand in their file, each with the answers behind it."""
-    fields = [_fields(column) for column in answers.columns]
+    fields = [_fields(column, dialect) for column in answers.columns]
     fields[-1] = _concatenated([fields[-1], end], b"")
-    joined = _concatenated([lines, *fields], b",")
+    joined = _concatenated([lines, *fields], dialect.delimiter.encode())
     first, last = joined.offset, joined.offset + len(joined)
     offsets = memoryview(joined.buffers()[1]).cast("i")
     return joined.buffers()[2].slice(offsets[first], offsets[last] - offsets[first])
@@ -91,15 +93,17 @@ def longer_lines(lines: pa.Array, answers: pa.RecordBatch, end: bytes) -> pa.Buf
 
 def longer_header(source: CsvSource, answers: pa.Schema) -> bytes:
     """The header line as it stands in its file, with the added columns' names."""
-    names = [quoted(pa.array([name]))[0].as_py().encode() for name in answers.names]
-    return b",".join([source.header.rstrip(b"\r\n"), *names]) + source.line_end
+    names = [quoted(pa.array([name]), source.dialect)[0].as_py().encode() for name in answers.names]
+    return source.dialect.delimiter.encode().join([source.header.rstrip(b"\r\n"), *names]) + source.line_end
 
 
-def quoted(texts: pa.Array) -> pa.Array:
+def quoted(texts: pa.Array, dialect: Dialect) -> pa.Array:
     """Texts as CSV fields, in quotes where they need them."""
-    doubled = call_function("replace_substring", [texts], ReplaceSubstringOptions('"', '""'))
-    whole = _concatenated(['"', doubled, '"'], "")
-    needed = call_function("match_substring_regex", [texts], MatchSubstringOptions('[",\r\n]'))
+    quote = dialect.quote
+    doubled = call_function("replace_substring", [texts], ReplaceSubstringOptions(quote, quote * 2))
+    whole = _concatenated([quote, doubled, quote], "")
+    signs = MatchSubstringOptions(f"[{quote}{dialect.delimiter}\r\n]")
+    needed = call_function("match_substring_regex", [texts], signs)
     return call_function("if_else", [needed, whole, texts])
 
 
@@ -145,8 +149,8 @@ def _concatenated(parts: Sequence[pa.Array | bytes | str], between: bytes | str)
     return call_function("binary_join_element_wise", [*given, pa.scalar(between, kind)])
 
 
-def _fields(column: pa.Array) -> pa.Array:
-    texts = quoted(column) if pa.types.is_string(column.type) else column.cast(pa.string())
+def _fields(column: pa.Array, dialect: Dialect) -> pa.Array:
+    texts = quoted(column, dialect) if pa.types.is_string(column.type) else column.cast(pa.string())
     return texts.cast(pa.binary())
 
 
@@ -174,19 +178,25 @@ class FileScoring:
         The file cannot be read, has no rows, or lacks a column that the model takes.
     """
 
-    def __init__(self, source: CsvSource | ArrowSource, kind: Kind, predictor: Predictor) -> None:
+    def __init__(self, source: CsvSource | ArrowSource, destination: Path, predictor: Predictor) -> None:
         contract = predictor.contract
         self.source = source
         self._predictor = predictor
-        self._kind = kind
+        self._kind = kind = kind_of(destination)
+        self._dialect = source.dialect if isinstance(source, CsvSource) else Dialect()
+        if destination.name.lower().removesuffix(".gz").endswith(".tsv") and not isinstance(source, CsvSource):
+            self._dialect = Dialect(delimiter="\t")
+        self._is_packed = is_packed(destination)
         added = answer_schema(contract, predictor.beyond)
-        require_columns(source.name, list(source.names), contract.names, added.names)
+        self._found = require_columns(source.name, list(source.names), contract.columns, added.names)
+        taken = set(self._found.values())
+        self.ignored = tuple(name for name in source.names if name not in taken)
         # Between two CSV files the lines are copied, and nothing but the model's columns is parsed.
         self._copies_lines = isinstance(source, CsvSource) and kind == "csv"
-        self._names = contract.names if self._copies_lines else source.names
-        stored = source.schema(contract.columns)
+        self._names = list(self._found.values()) if self._copies_lines else source.names
+        stored = source.schema({self._found[column.name]: column for column in contract.columns})
         self._schema = pa.schema([*stored, *added], stored.metadata)
-        self.beginning = self._begin(added)
+        self.beginning = self._stored(self._begin(added), mark_of(self._dialect.encoding))
 
     def score(self, chunk: Chunk) -> Scored:
         """Read, check, answer and encode.
@@ -200,7 +210,10 @@ class FileScoring:
         """
         contract = self._predictor.contract
         rows = self.source.read(chunk, self._names)
-        given = {one.name: self.source.values(one, rows.table.column(one.name)) for one in contract.columns}
+        given = {}
+        for one in contract.columns:
+            header = self._found[one.name]
+            given[one.name] = self.source.values(one, rows.table.column(header), header)
         checked = check_columns(contract, given, self._predictor.beyond)
         columns, good = checked.columns, np.flatnonzero(~checked.bad)
         if len(good) < len(checked.bad):
@@ -213,9 +226,23 @@ class FileScoring:
             some = np.delete(np.arange(len(good)), [fault.row for fault in unanswered])
             good, columns, shares = good[some], _taken(columns, some), prediction.probabilities
             prediction = Prediction(prediction.values[some], None if shares is None else shares[some])
-        content = self._encode(rows, good, columns, prediction) if prediction and len(good) else b""
+        content = b""
+        if prediction and len(good):
+            content = self._stored(self._encode(rows, good, columns, prediction))
         together = sorted([*rows.torn, *faults], key=lambda fault: fault.row)
         return Scored(content, rows.count, together, chunk.end, chunk.share)
+
+    def _stored(self, content: bytes | pa.Buffer, mark: bytes = b"") -> bytes | pa.Buffer:
+        """Text in the source's own encoding, compressed if the destination is."""
+        if self._kind != "csv":
+            return content
+        if self._dialect.encoding != UTF8:
+            try:
+                content = mark + encoded(bytes(content), self._dialect.encoding)
+            except UnicodeEncodeError:
+                what = f"{self.source.name} is in {self._dialect.encoding}, which cannot hold the answers"
+                raise DataError(what, "Write Parquet, or save it as UTF-8") from None
+        return gzip.compress(content) if self._is_packed else content
 
     def _answer(self, columns: Columns) -> Prediction:
         try:
@@ -234,15 +261,16 @@ class FileScoring:
         whole = len(good) == len(rows.table)
         if self._copies_lines and isinstance(self.source, CsvSource) and rows.lines is not None:
             lines = rows.lines if whole else rows.lines.take(pa.array(good))
-            return longer_lines(lines, answers, self.source.line_end)
+            return longer_lines(lines, answers, self.source.line_end, self._dialect)
         table = rows.table if whole else rows.table.take(pa.array(good))
         if isinstance(self.source, CsvSource):
-            table = _typed(table, self._schema, columns, self.source.name)
+            by_header = {header: columns[name] for name, header in self._found.items()}
+            table = _typed(table, self._schema, by_header, self.source.name)
         batch = pa.RecordBatch.from_arrays([*table.columns, *answers.columns], schema=self._schema)
         if self._kind != "csv":
             return batch.serialize()
         try:
-            return to_csv(batch)
+            return to_csv(batch, self._dialect.delimiter)
         except pa.ArrowException:  # its message may repeat a value
             what = f"{self.source.name} has values that CSV cannot hold, such as bytes that are no text"
             raise DataError(what, "Write Parquet, or leave the column out") from None
@@ -256,7 +284,7 @@ class FileScoring:
         if self._kind != "csv":
             return self._schema.serialize()
         try:
-            return to_csv(pa.RecordBatch.from_pylist([], self._schema), header=True)
+            return to_csv(pa.RecordBatch.from_pylist([], self._schema), self._dialect.delimiter, header=True)
         except pa.ArrowException:
             what = f"{self.source.name} has columns that CSV cannot hold, such as lists"
             raise DataError(what, "Write Parquet, or leave them out") from None
@@ -272,8 +300,8 @@ class FileScoring:
 def open_scoring(path: Path, destination: Path, predictor: Predictor) -> FileScoring:
     """The way from one file to another, by their suffixes."""
     kind = kind_of(path)
-    source = CsvSource(path, predictor.contract.names) if kind == "csv" else ArrowSource(path, kind)
-    return FileScoring(source, kind_of(destination), predictor)
+    source = CsvSource(path, predictor.contract) if kind == "csv" else ArrowSource(path, kind)
+    return FileScoring(source, destination, predictor)
 
 
 def _taken(columns: Columns, rows: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:

@@ -39,7 +39,7 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     )
     app.include_router(health_routes(served))
     app.include_router(model_routes(served, settings), dependencies=_key_check(require_key(settings)))
-    describe(app, served.predictor, settings.max_rows)
+    describe(app, served.predictor, settings)
     return app
 
 
@@ -58,6 +58,8 @@ def health_routes(served: ServedModel) -> APIRouter:
     async def ready() -> Response:
         return answer({"status": "ready", "model": identity(served)})
 
+    for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
+        router.head(path, include_in_schema=False)(route)
     return router
 
 
@@ -74,7 +76,7 @@ def model_routes(served: ServedModel, settings: ServingSettings) -> APIRouter:
         body = await read_body(request, settings.max_body_bytes)
 
         def respond() -> Response:
-            answered = served.answer(decode_records(body, settings.max_rows))
+            answered = served.answer(decode_records(body, settings.max_rows), raw=settings.raw_records)
             return answer(prediction_content(served, answered))
 
         return await run_in_threadpool(respond)  # so that health is answered meanwhile

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from starterkit.contract import Column, Contract
 from starterkit.serving.predictor import Predictor, ServedModel
+from starterkit.settings import ServingSettings
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -47,17 +48,20 @@ def model_content(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def describe(app: FastAPI, predictor: Predictor, max_rows: int) -> None:
+def describe(app: FastAPI, predictor: Predictor, settings: ServingSettings) -> None:
     """Write the model's contract into the app's OpenAPI document."""
     contract, refuses = predictor.contract, predictor.beyond == "refuse"
     app.title = escape(contract.title)  # of the page's tab, whose HTML FastAPI puts together as it is
     document = app.openapi()
     document["info"].update(title=contract.title, description=f"Predicts {contract.target.name}: {contract.task}.")
     record = _object({column.name: _column(column, refuses) for column in contract.columns})
+    if settings.raw_records:
+        names = ", ".join(column.written.header or column.name for column in contract.columns)
+        record = {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
     schemas = {"Record": record, "Prediction": _prediction(contract, refuses), "Problem": _problem()}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     predict = document["paths"]["/predict"]["post"]
-    predict["requestBody"] = {"required": True, "content": {"application/json": _request(contract, max_rows)}}
+    predict["requestBody"] = {"required": True, "content": {"application/json": _request(contract, settings.max_rows)}}
     predict["responses"]["200"]["content"] = {"application/json": {"schema": _reference("Prediction")}}
 
 

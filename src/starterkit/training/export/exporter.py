@@ -17,6 +17,7 @@ from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE,
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import has_answers
 from starterkit.training.export.conversion import layout_of, to_graph
+from starterkit.training.export.guard import guarded
 from starterkit.training.export.parity import ParityProof
 from starterkit.training.export.reach import Reach
 from starterkit.training.trainer import TrainedModel, predict
@@ -49,11 +50,11 @@ class OnnxExporter:
         """
         problem = model.problem
         converted = to_graph(model.estimator, problem.features, problem.target.name)
-        graph = converted.graph
         data = pd.concat([dataset.holdout.features, dataset.training.features], ignore_index=True)
         columns = Reach(problem.features, data, self._settings.reach).within(partial(has_answers, model))
         drawn = draw_rows(columns, dataset.training.features, self._settings.parity_rows, _SEED)
-        proof = ParityProof(self._settings, model, converted, dataset.training.target)
+        graph = guarded(converted.graph, columns)
+        proof = ParityProof(self._settings, model, converted, dataset.training.target, graph)
         parity = proof.over(data, drawn)
         sample = _sample(model, drawn.head(_SAMPLE_ROWS))
         contract = Contract(
@@ -67,6 +68,7 @@ class OnnxExporter:
             parity=parity,
             lineage=lineage,
             classes=model.classes,
+            dialect=dataset.dialect,
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}

@@ -28,13 +28,20 @@ class ParityProof:
     ----------
     settings
         The largest differences that still count as the same answer.
-    model, converted
-        The two that are compared.
+    model, converted, graph
+        What is compared: the model, what it was converted to, and the graph that is made of that at last.
     target
         The training side's target, whose standard deviation is the scale of a regression's differences.
     """
 
-    def __init__(self, settings: ExportSettings, model: TrainedModel, converted: Converted, target: pd.Series) -> None:
+    def __init__(
+        self,
+        settings: ExportSettings,
+        model: TrainedModel,
+        converted: Converted,
+        target: pd.Series,
+        graph: bytes | None = None,
+    ) -> None:
         self._task = model.problem.task
         classifies = self._task == "classification"
         self._measure = Measure(
@@ -47,7 +54,7 @@ class ParityProof:
         self._converted = converted
         columns = model.problem.features
         try:
-            self._graph = Graph(converted.graph, columns=columns, layout=layout_of(columns), task=self._task)
+            self._graph = Graph(graph or converted.graph, columns=columns, layout=layout_of(columns), task=self._task)
         except ContractError as error:
             raise refusal(model.estimator, error.what) from error
 

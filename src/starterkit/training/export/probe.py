@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import OPSET, Placed
-from starterkit.training.export.families.trees import DOMAIN, VERSION, Trees
+from starterkit.training.export.families.nodes import DOMAIN, VERSION
+from starterkit.training.export.families.trees import Trees
 
 AT_THRESHOLD = 3
 """Every third row is planted."""

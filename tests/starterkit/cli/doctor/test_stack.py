@@ -1,7 +1,6 @@
 """What doctor says of the compose stack without Docker. tests/containers meets the rest with real containers."""
 
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,57 +16,44 @@ from starterkit.cli.doctor.environment import Finding
 REPOSITORY = Path(__file__).parents[4]
 
 
-def stack(root: Path, uri: str) -> Finding | None:
-    found = Doctor(root, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": uri}).examine()
-    return next((one for one in found if one.item == "stack"), None)
-
-
-@pytest.fixture
-def closed() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-def test_server_elsewhere_is_no_matter_of_the_stack(repository: Path) -> None:
+@pytest.fixture(autouse=True)
+def compose_file(repository: Path) -> None:
     shutil.copy(REPOSITORY / "docker-compose.yml", repository)
-    assert stack(repository, "http://mlflow.invalid:5000") is None
 
 
-def test_machine_without_docker_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
-    monkeypatch.setenv("PATH", str(repository))
-    found = stack(repository, closed)
-    assert found is not None
-    assert found.state == "failing"
-    assert "Docker is not installed here" in found.text
-    assert "KIT_TRACKING__URI" in found.hint
+def examine(root: Path, uri: str) -> list[Finding]:
+    return Doctor(root, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": uri}).examine()
 
 
-def test_docker_that_does_not_run_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("not run: Docker is not installed, or has no Compose")
-    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
-    monkeypatch.setenv("DOCKER_HOST", f"tcp://{closed.removeprefix('http://')}")
-    found = stack(repository, closed)
-    assert found is not None
-    assert "Docker does not answer" in found.text
-    assert "Start Docker" in found.hint
-    assert found.hint.endswith("or name a server elsewhere in KIT_TRACKING__URI")
+def test_server_elsewhere_is_no_matter_of_the_stack(repository):
+    assert "stack" not in [one.item for one in examine(repository, "http://mlflow.invalid:5000")]
 
 
-def test_docker_without_compose_is_named(repository: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("docker") is None:
+def has_compose() -> bool:
+    return not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "needs_compose", "said"),
+    [
+        ("PATH", "{root}", None, "Docker is not installed here"),
+        ("DOCKER_HOST", "tcp://{closed}", True, "Docker does not answer"),
+        # Where plugins of a user's own are looked for.
+        ("DOCKER_CONFIG", "{root}", False, "Docker has no Compose here"),
+    ],
+)
+def test_what_the_stack_lacks_is_named(repository, port, monkeypatch, variable, value, needs_compose, said):
+    if needs_compose is not None and shutil.which("docker") is None:
         pytest.skip("not run: Docker is not installed")
-    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
-    monkeypatch.setenv("DOCKER_CONFIG", str(repository))  # where plugins of a user's own are looked for
-    if not subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("not run: Compose is installed for everybody here")
-    found = stack(repository, closed)
-    assert found is not None
-    assert "Docker has no Compose here" in found.text
-    assert found.hint.endswith("or name a server elsewhere in KIT_TRACKING__URI")
+    closed = f"127.0.0.1:{port}"
+    monkeypatch.setenv(variable, value.format(root=repository, closed=closed))
+    if needs_compose is not None and has_compose() != needs_compose:
+        pytest.skip("not run: Compose is installed for everybody here, or for nobody")
+    (found,) = [one for one in examine(repository, f"http://{closed}") if one.item == "stack"]
+    assert found.state == "failing"
+    assert said in found.text
+    assert ("Start Docker" in found.hint) == (needs_compose is True)
+    assert "KIT_TRACKING__URI" in found.hint
 
 
 class NoWebServer(BaseRequestHandler):
@@ -111,9 +97,7 @@ def taken(request: pytest.FixtureRequest) -> Iterator[str]:
         listening.shutdown()
 
 
-def test_another_program_on_the_port_is_named(repository: Path, taken: str) -> None:
-    shutil.copy(REPOSITORY / "docker-compose.yml", repository)
-    found = Doctor(repository, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": taken}).examine()
-    failing = [one for one in found if one.state == "failing"]
+def test_another_program_on_the_port_is_named(repository, taken):
+    failing = [one for one in examine(repository, taken) if one.state == "failing"]
     assert [one.item for one in failing] in (["stack"], ["MLflow"])
     assert "MLFLOW_PORT" in failing[0].hint

@@ -81,13 +81,10 @@ def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path
     assert done.returncode == 0, done.stdout
 
 
-def test_numbers_with_an_odd_text_among_them_are_no_ids_and_neither_is_a_postcode(tmp_path: Path) -> None:
+def test_a_postcode_is_no_id(tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
-    odd = ["inf", "<0.1", *map(str, X[2:])]
-    table(odd=odd, zip=[f"{number:05}" for number in range(ROWS)]).to_csv(path, index=False)
-    plan = plan_for(read_table(path), path.name, "y", "corner", None)
-    assert plan.key is None
-    assert plan.left_out["odd"].startswith("numbers and texts mixed")
+    table(zip=[f"{number:05}" for number in range(ROWS)]).to_csv(path, index=False)
+    assert plan_for(read_table(path), path.name, "y", "corner", None).key is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

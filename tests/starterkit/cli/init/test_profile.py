@@ -4,27 +4,16 @@ A guess that is wrong costs a review; one that is missed could cost a person's s
 """
 
 import keyword
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.profile import (
-    bounds,
-    categories,
-    class_name,
-    column_names,
-    counts_rows,
-    is_sensitive,
-    names_somebody,
-    plain,
-    problem_name,
-    profile,
-    same_values,
-    says_id,
-    unit_of,
-)
+from starterkit.cli.init.headers import class_name, column_names, plain, problem_name
+from starterkit.cli.init.meaning import names_somebody, says_id, sensitive_among, unit_of
+from starterkit.cli.init.profile import bounds, categories, profile, signature
 
 # --- Headers become names that Python, pandera and the API can carry.
 
@@ -73,18 +62,25 @@ def test_a_file_s_name_becomes_the_problem_s() -> None:
 
 # --- What a name says.
 
-WORDS = pd.Series(["some", "words"], dtype="str")
+WORDS = pd.Series([f"some words {number}" for number in range(30)], dtype="str")
 
 
 @pytest.mark.parametrize(
     "header",
-    ["name", "First Name", "lastName", "customer_name", "E-Mail", "phone number", "Telefon", "Street", "IBAN", "SSN"],
+    ["name", "First Name", "lastName", "customer_name", "E-Mail", "Street", "IBAN", "SSN"],
 )
 def test_a_name_that_says_who_somebody_is(header: str) -> None:
     assert names_somebody(header, WORDS)
 
 
-@pytest.mark.parametrize("values", [["a@b.de", "c.d@e.org"], ["10.0.0.1", "192.168.0.77"], ["+49 351 123456"] * 2])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a@b.de", "c.d@e.org", "c@f.g"],
+        ["10.0.0.1", "192.168.0.77", "1.2.3.4"],
+        [f"+49 351 12345{n}" for n in range(3)],
+    ],
+)
 def test_values_that_say_who_somebody_is(values: list[str]) -> None:
     assert names_somebody("contact", pd.Series(values, dtype="str"))
 
@@ -96,12 +92,12 @@ def test_other_names_do_not(header: str) -> None:
 
 @pytest.mark.parametrize("header", ["age", "Sex", "gender", "date of birth", "ZIP", "postcode", "PLZ", "annual_income"])
 def test_what_is_a_person_s_own_affair_is_sensitive(header: str) -> None:
-    assert is_sensitive(header)
+    assert sensitive_among([header])
 
 
 @pytest.mark.parametrize("header", ["average", "message", "mileage", "stage", "mean area"])
 def test_a_word_within_a_word_is_not(header: str) -> None:
-    assert not is_sensitive(header)
+    assert not sensitive_among([header])
 
 
 @pytest.mark.parametrize(
@@ -122,44 +118,39 @@ def test_a_unit_is_one_that_the_name_says(header: str, unit: str) -> None:
     assert unit_of(header) == unit
 
 
-def test_ids_and_row_numbers_are_told_apart() -> None:
+def test_an_id_is_called_one() -> None:
     assert says_id("PassengerId")
     assert says_id("patient")
     assert not says_id("patient age")
     assert not says_id("humid")
-    assert counts_rows("Unnamed: 0", pd.Series([0, 1, 3]))
-    assert not counts_rows("Unnamed: 0", pd.Series([3, 1, 2]))
-    assert not counts_rows("year", pd.Series([0, 1, 2]))
 
 
 # --- What a column holds is seen from its values, and nothing is rounded.
 
 
 @pytest.mark.parametrize(
-    ("texts", "kind", "no_value", "missing"),
+    ("texts", "kind", "none", "missing"),
     [
         (["1", "-2", "3"], "integer", (), 0),
         (["1", "2.5", None], "float", (), 1),
-        (["1", "?", "N/A", "4"], "integer", ("?", "N/A"), 2),
         (["001", "002", "003"], "text", (), 0),
         (["0", "10", "0"], "integer", (), 0),
         (["True", "FALSE", None], "boolean", (), 1),
         (["yes", "no", "na"], "text", (), 0),
         (["1", "two", "3"], "text", (), 0),
-        (["1", "inf", "3"], "text", (), 0),
-        (["1,5", "2,5"], "text", (), 0),
+        (["1,5", "2,5"], "float", (), 0),
         (["2020-01-31", "2021-02-01", "-"], "date", ("-",), 1),
         (["31.1.2020", "1.2.21"], "date", (), 0),
         (["2020-01-31T10:00", "2021-02-01 11:00:01"], "date", (), 0),
-        ([None, "", "  "], "nothing", ("", "  "), 3),
+        ([None, "", "  "], "nothing", ("  ",), 3),
         (["a", " ", "b"], "text", (" ",), 1),
         ([" true", "false"], "text", (), 0),
         (["NA", "null"], "nothing", ("NA", "null"), 2),
     ],
 )
-def test_a_column_of_texts_is_seen_for_what_it_is(texts: Any, kind: str, no_value: Any, missing: int) -> None:
+def test_a_column_of_texts_is_seen_for_what_it_is(texts: Any, kind: str, none: Any, missing: int) -> None:
     column = profile("x", pd.Series(texts, dtype="str"))
-    assert (column.kind, column.no_value, column.missing) == (kind, no_value, missing)
+    assert (column.kind, column.written.missing, column.missing) == (kind, none, missing)
 
 
 def test_a_parquet_file_s_own_types_are_taken() -> None:
@@ -167,8 +158,9 @@ def test_a_parquet_file_s_own_types_are_taken() -> None:
         return profile("x", pd.Series(values, dtype=dtype)).kind
 
     assert kind([1, 2], "int32") == "integer"
-    assert kind([1, None], "Int64") == "integer"
-    assert kind([1.0, None], "float64") == "float"
+    assert kind([1, 2, None], "Int64") == "integer"
+    assert kind([1, None], "Int64") == "boolean"
+    assert kind([1.5, None], "float64") == "float"
     assert kind([True, None], "boolean") == "boolean"
     assert kind(["a", None], "str") == "text"
     assert kind(["a", "b"], "category") == "text"
@@ -212,8 +204,7 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
         (["f"] * 20 + ["x"] * 4, True, ()),  # four people are few
         (["a"] * 20 + ["x"] * 4, False, ("a", "x")),
         ([f"value {row}" for row in range(40)], False, ()),
-        (["a long way of saying it: " + "x" * 30, "b"] * 10, False, ()),
-        ([f"a faith with long name {row % 2}" for row in range(40)], True, ()),
+        (["a long way of saying it: " + "x" * 60, "b"] * 10, False, ()),
         (["a\nb", "c"] * 20, False, ()),
         ([1, 2] * 20, False, (1, 2)),
         ([1, 2, 3] * 20, False, ()),
@@ -221,14 +212,14 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
     ],
 )
 def test_categories_are_few_short_and_shared(values: list[Any], sensitive: bool, listed: tuple[Any, ...]) -> None:
-    assert categories(profile("x", pd.Series(values)), sensitive) == listed
+    assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
 
 
 def test_columns_that_say_the_same_are_found_and_others_are_not() -> None:
     codes = pd.Series([1, 2, 3] * 20)
-    assert same_values(codes, codes.map({1: "a", 2: "b", 3: "c"}))
-    assert not same_values(codes, codes.sample(frac=1, random_state=0, ignore_index=True))
+    assert signature(codes) == signature(codes.map({1: "a", 2: "b", 3: "c"}))
+    assert signature(codes) != signature(codes.sample(frac=1, random_state=0, ignore_index=True))
     different = pd.Series(np.random.default_rng(0).normal(size=60))
-    assert same_values(different, different.copy())
-    assert not same_values(different, different * 2)
-    assert not same_values(codes, codes.where(codes.index > 3))
+    assert signature(different) == signature(different.copy())
+    assert signature(different) != signature(different * 2)
+    assert signature(codes) != signature(codes.where(codes.index > 3))

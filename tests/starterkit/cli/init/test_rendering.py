@@ -83,7 +83,7 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path, "target"
 
 
-def test_every_row_with_a_target_fits_the_written_schema(sample: tuple[Path, str]) -> None:
+def test_every_row_with_a_target_fits_the_written_schema(sample):
     path, target = sample
     table = pd.read_csv(path)
     with imported(plan_of(path, target)) as problem:
@@ -92,21 +92,25 @@ def test_every_row_with_a_target_fits_the_written_schema(sample: tuple[Path, str
     assert 0.1 < len(dataset.holdout) / len(dataset) < 0.5
 
 
-def test_the_written_code_is_as_ruff_would_have_it(sample: tuple[Path, str]) -> None:
+def test_the_written_code_is_as_ruff_would_have_it(sample):
     plan = plan_of(*sample)
     assert ruff(problem_source(plan), "src/example_project/problem.py") == ""
     tests = source_of_tests(plan, "example_project", "data/mine.csv")
     assert ruff(tests, "tests/example_project/test_problem.py") == ""
 
 
-@pytest.mark.parametrize("name", ["m" * 66, "m" * 67, "m" * 110, "m" * 110 + " x"])
-def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(name: str, messy: Path) -> None:
-    tests = source_of_tests(plan_of(messy, "Kosten (€)"), "example_project", f"data/{name}.parquet")
-    assert ruff(tests, "tests/example_project/test_problem.py") == ""
+def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(messy, tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    plan = plan_of(messy, "Kosten (€)")
+    for name in ("m" * 66, "m" * 67, "m" * 110, "m" * 110 + " x"):
+        (tmp_path / f"{len(name)}.py").write_text(source_of_tests(plan, "example_project", f"data/{name}.parquet"))
+    for words in (["format", "--diff"], ["check", "--select", "E501"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *words, "."], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("package", ["churn", "starter", "starterkits", "zoo"])
-def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, messy: Path, tmp_path: Path) -> None:
+def test_the_imports_are_in_order_whatever_the_project_is_called(package, messy, tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "src" / package).mkdir(parents=True)
     (tmp_path / "src" / package / "__init__.py").touch()
@@ -115,29 +119,36 @@ def test_the_imports_are_in_order_whatever_the_project_is_called(package: str, m
     assert ruff(tests, f"tests/{package}/test_problem.py", tmp_path) == ""
 
 
-def test_a_sensitive_column_s_values_are_not_in_the_code(messy: Path) -> None:
+def test_a_sensitive_column_s_values_are_not_in_the_code(messy):
     source, table = written(messy, "Kosten (€)"), read_table(messy)
     for header in ("E-Mail", "religion", "Kunden-Nr.", "CustomerID", "notes"):
         assert not [value for value in table[header] if value in source], header
 
 
-def test_the_roles_of_a_messy_table(messy: Path) -> None:
+def test_the_roles_of_a_messy_table(messy):
     plan = plan_of(messy, "Kosten (€)")
     fields = {one.header: one for one in plan.fields}
     assert fields["CustomerID"].role == "identifier"  # it is called one, the other only looks like one
-    assert {header for header, one in fields.items() if one.sensitive} == {"income (€)", "age", "gender", "plz"}
+    assert {header for header, one in fields.items() if one.sensitive} == {
+        "income (€)",
+        "age",
+        "gender",
+        "plz",
+        "smoker",
+    }
     assert fields["plz"].categories == ("01067", "50667", "80331")
     assert (fields["visits"].type, fields["visits"].nullable) == ("int", True)
     assert fields["smoker"].type == "bool"
-    assert plan.no_value == {"income": ("n/a",), "visits": ("?",)}
+    assert (fields["signup"].role, plan.cutoff) == ("time", "2020-12-15")
+    missing = {one.name: one.written.missing for one in plan.fields if one.written.missing}
+    assert missing == {"income": ("n/a",), "visits": ("?",), "half_text": ("old",)}
     assert (plan.without_target, plan.rows, plan.task) == (37, 363, "regression")
     assert plan.left_out.keys() == {
-        "Unnamed: 0", "Kunden-Nr.", "religion", "E-Mail", "signup", "hospital", "leer", "notes", "half text",
-        "class copy", "visits again",
+        "Unnamed: 0", "Kunden-Nr.", "religion", "E-Mail", "hospital", "leer", "notes", "class copy", "visits again",
     }  # fmt: skip
 
 
-def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path: Path) -> None:
+def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path):
     random = np.random.default_rng(0)
     once = pd.DataFrame({"a": random.normal(size=100), "b": random.integers(0, 5, 100)})
     path = tmp_path / "twice.csv"
@@ -160,15 +171,15 @@ def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path: 
     assert set(keys) <= set(again)
 
 
-def test_repeated_measures_share_a_group(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    table = pd.DataFrame({"patient": np.arange(200) % 50, "x": random.normal(size=200), "y": random.normal(size=200)})
+def test_repeated_measures_share_a_group(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 200))
+    table = pd.DataFrame({"patient": np.arange(200) % 50, "x": x, "y": y})
     table.to_csv(tmp_path / "visits.csv", index=False)
     plan = plan_of(tmp_path / "visits.csv", "y")
     assert [one.name for one in plan.fields if one.role == "group"] == ["patient"]
 
 
-def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path: Path) -> None:
+def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path):
     random = np.random.default_rng(0)
     ids = [f"{row:04}" for row in range(100)]
     table = pd.DataFrame({"Record ID": ids, "x": random.normal(size=100), "y": random.normal(size=100)})
@@ -185,7 +196,7 @@ def _source(problem: Any, path: Path) -> Any:
     return open_source(DataSettings(source=path.name), path.parent, problem)
 
 
-def test_parquet_is_read_with_its_own_types(tmp_path: Path, messy: Path) -> None:
+def test_parquet_is_read_with_its_own_types(tmp_path, messy):
     table = pd.read_csv(messy)
     table["visits"] = pd.to_numeric(table["visits"], errors="coerce").astype("Int64")
     table["smoker"] = table["smoker"].astype("boolean")
@@ -209,7 +220,7 @@ def test_parquet_is_read_with_its_own_types(tmp_path: Path, messy: Path) -> None
         (True, "True"),
     ],
 )
-def test_a_literal_is_what_ruff_would_write(value: Any, source: str) -> None:
+def test_a_literal_is_what_ruff_would_write(value, source):
     assert literal(value) == source
     assert eval(source) == value
 
@@ -220,7 +231,7 @@ BASE = (ROOT / "config" / "base.yaml").read_text("utf-8")
 LIMITS = {"log_loss": ("max", 0.4), "roc_auc": ("min", 0.75)}
 
 
-def test_the_three_places_change_and_the_rest_stays() -> None:
+def test_the_three_places_change_and_the_rest_stays():
     text = with_problem(BASE, "data/churn.csv", {"regularization": 1.0}, LIMITS)
     before, after = yaml.safe_load(BASE), yaml.safe_load(text)
     assert after["data"].pop("source") == "data/churn.csv"
@@ -232,7 +243,7 @@ def test_the_three_places_change_and_the_rest_stays() -> None:
     assert with_problem(text, said[0], said[1], limits) == BASE
 
 
-def test_what_stands_behind_the_old_values_stands_behind_the_new() -> None:
+def test_what_stands_behind_the_old_values_stands_behind_the_new():
     text = "training:\n    params: # ours\n        a: 1 # why\n\n# next\ngate:\n    tolerance: 1\n"
     written = with_problem(text, "data/churn.csv", {"b": 2}, {})
     assert written.startswith(text.replace("a: 1 # why", "b: 2"))
@@ -249,7 +260,7 @@ def test_what_stands_behind_the_old_values_stands_behind_the_new() -> None:
         "gate:\n  limits:\n    rmse: {max: 3}\n    # why\n    r2:\n      min: 0\n  tolerance: 1\ndata:\n source: a.csv",
     ],
 )
-def test_whatever_the_file_said_before(text: str) -> None:
+def test_whatever_the_file_said_before(text):
     written = yaml.safe_load(with_problem(text, "data/my data é.csv", {"max_iter": 5}, LIMITS))
     assert written["data"]["source"] == "data/my data é.csv"
     assert written["training"]["params"] == {"max_iter": 5}
@@ -259,11 +270,11 @@ def test_whatever_the_file_said_before(text: str) -> None:
         assert kept.items() <= written[section].items()
 
 
-def test_a_fit_whose_figures_are_not_finite_sets_no_limit() -> None:
+def test_a_fit_whose_figures_are_not_finite_sets_no_limit():
     assert yaml.safe_load(with_problem(BASE, "data/churn.csv", {"max_iter": 5}, {}))["gate"]["limits"] == {}
 
 
 @pytest.mark.parametrize("text", ["data:\n  source: sqlite:///a.db\n  query: SELECT\n", "[1", "data: 3\n", "- 1\n"])
-def test_a_file_that_cannot_say_it_is_refused(text: str) -> None:
+def test_a_file_that_cannot_say_it_is_refused(text):
     with pytest.raises(SettingsError, match="cannot say where the new data is"):
         with_problem(text, "data/churn.csv", {}, LIMITS)

@@ -49,18 +49,10 @@ def other_key() -> SigningKey:
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Staged:
+def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path]) -> Staged:
     """Stage staging takes no local store by itself, and all but the server is the same here."""
-    root = tmp_path_factory.mktemp("staged") / "staging"
-    root.mkdir()
-    repository = Path(__file__).parents[4]
-    for name in ("config", "data"):
-        shutil.copytree(repository / name, root / name)
-    shutil.copy(repository / "requirements.txt", root)
-    shutil.copy(empty_store, root / "mlflow.db")
-    base = root / "config" / "base.yaml"
-    base.write_text(base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("0.03", "0.2"))
-    settings = load_settings(root, {"KIT_EXPORT__PARITY_ROWS": "500"}).model_copy(update={"stage": Stage.STAGING})
+    root = copied(tmp_path_factory.mktemp("staged") / "staging", empty_store)
+    settings = load_settings(root, {}).model_copy(update={"stage": Stage.STAGING})
     assert Pipeline(problem, settings).run().promotion.decision.passed
     staged = Staged(settings)
     registry = staged.registry()

@@ -62,10 +62,6 @@ class Ripeness(Plots):
     ripe: str = target(isin=["no", "yes"])
 
 
-class NarrowerRipeness(Ripeness):
-    sun: float = feature(sensitivity="plain", ge=-20, le=20)
-
-
 @dataclass(frozen=True)
 class Kind:
     """How a challenger differs from the champion, and the checks that must refuse it: those and no other."""
@@ -112,14 +108,11 @@ CLASS_KINDS = {
     "first ever": of_class(first=True),
     "the same": of_class(alpha=1.0),
     "tie": of_class(),
-    "clearly better": of_class(columns=(*SOUND, "wind")),
     "worse": of_class(("champion", "slices"), columns=("sun", "rare")),
     "unsure of itself": of_class(("champion", "slices"), alpha=3000.0),
     "too few rows": of_class(("baseline", "champion"), columns=(*SOUND, "wind"), rows=150),
     "slice regressed": of_class(("slices",), columns=("sun", "rain", "wind")),
-    "leaky by id": of_class(("holdout",), salt="another"),
     "leaky by feature": of_class(("leak",), columns=(*SOUND, "weight"), copied_target=True),
-    "wrong signature": Kind(("signature",), schema=NarrowerRipeness),
     "out of parity": of_class(("parity",), other_graph=True),
     "unfair": of_class(("robustness",), columns=(*SOUND, "wind", "soil")),
 }

@@ -18,10 +18,8 @@ from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
 REPOSITORY = Path(__file__).parents[4]
-COPIED = (
-    "config", "data", "src", "tools", "requirements.txt", "requirements-test.txt", "pyproject.toml", ".gitignore",
-    "requirements-uv.txt", "README.md", "LICENSE",
-)  # fmt: skip
+LOCKS = ("requirements-test.txt", "requirements-uv.txt")
+WITH_ITS_CODE = ("src", "tools", *LOCKS, "pyproject.toml", ".gitignore", "README.md", "LICENSE")
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -61,21 +59,19 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def new_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Callable[[], Project]:
+def new_project(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path]
+) -> Callable[[], Project]:
     def make() -> Project:
-        root = tmp_path_factory.mktemp("project") / "my prøject ü"
-        root.mkdir()
-        for name in COPIED:
+        root = copied(tmp_path_factory.mktemp("project") / "my prøject ü", empty_store)
+        for name in WITH_ITS_CODE:
             source = REPOSITORY / name
             if source.is_dir():
                 shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, root / name)
-        shutil.copy(empty_store, root / "mlflow.db")
         base = root / "config" / "base.yaml"
-        lines = base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("max: 65", "max: 90")
-        lines = lines.replace("min: 0.3", "min: 0")
-        base.write_text(lines + "\nexport:\n  parity_rows: 500\n")
+        base.write_text(base.read_text().replace("max: 65", "max: 90").replace("min: 0.3", "min: 0"))
         git(root, "init", "-q")
         project = Project(root)
         project.commit("A first model")

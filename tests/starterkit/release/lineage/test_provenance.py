@@ -143,18 +143,6 @@ def test_this_environment_holds_the_lock() -> None:
 # --- Which of the four differs, for every way in which one can.
 
 
-LINEAGE = Lineage(
-    stage="local",
-    run="run",
-    commit="c" * 40,
-    dirty=False,
-    lock_digest="lock",
-    data_source="data/rows.csv",
-    data_digest="rows",
-    holdout_digest="holdout",
-    rows=1442,
-    parameters={"depth": 2, "kind": None},
-)
 FACTS = {
     "lock_digest": "lock",
     "data_digest": "rows",
@@ -162,6 +150,7 @@ FACTS = {
     "rows": 1442,
     "parameters": {"depth": 2, "kind": None},
 }
+LINEAGE = Lineage(stage="local", run="run", commit="c" * 40, dirty=False, data_source="data/rows.csv", **FACTS)
 BESIDE = {"beside_lock": {"xgboost-cpu": "3.2"}}
 OTHER_ROWS = {"data_digest": "other", "holdout_digest": "other", "rows": 1450}
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +16,8 @@ from starterkit.serving.batch.journal import PartialFolder
 from starterkit.serving.batch.plan import plan_files
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
+
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 class Interrupted(BaseException):
@@ -42,12 +43,9 @@ class Seen(list[Event]):
         return " | ".join(f"{event.step} {event.note}" for event in self if event.state != "went on")
 
 
-@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("rows", [10, 90, 200, 399])
 @pytest.mark.parametrize("kind", ["csv", "parquet", "arrow", "arrows"])
-def test_what_is_gone_on_with_is_the_same_to_the_byte(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, kind: str, rows: int
-) -> None:
+def test_what_is_gone_on_with_is_the_same_to_the_byte(visits_predictor, visits_rows, files, kind, rows):
     spoilt = visits_rows.set_column(5, "children", pa.array([99 if row % 50 == 9 else 1 for row in range(400)]))
     source = files.write(spoilt, f"in.{kind}")
     whole, ended = files.folder / f"whole.{kind}", files.folder / f"ended.{kind}"
@@ -64,36 +62,26 @@ def test_what_is_gone_on_with_is_the_same_to_the_byte(
     assert files.names == sorted([source.name, whole.name, ended.name, "ended.bad.csv", "whole.bad.csv"])
 
 
-@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("rows", [90, 150, 230])
-def test_a_folder_is_gone_on_with(visits_predictor: Predictor, visits_rows: pa.Table, files: Any, rows: int) -> None:
+def test_a_folder_is_gone_on_with(visits_predictor, visits_rows, files, rows):
     for part in range(4):
         files.write(visits_rows.slice(part * 100, 100), f"in/part-{part}.parquet")
-    source = files.folder / "in"
-    BatchScorer(visits_predictor).score(source, files.folder / "whole")
+    source, whole, ended = (files.folder / name for name in ("in", "whole", "ended"))
+    BatchScorer(visits_predictor).score(source, whole)
     with pytest.raises(Interrupted):
-        BatchScorer(visits_predictor, until(rows)).score(source, files.folder / "ended")
-    assert not (files.folder / "ended").exists()
-    BatchScorer(visits_predictor).score(source, files.folder / "ended")
-    for path in (files.folder / "whole").iterdir():
-        assert (files.folder / "ended" / path.name).read_bytes() == path.read_bytes()
+        BatchScorer(visits_predictor, until(rows)).score(source, ended)
+    assert not ended.exists()
+    BatchScorer(visits_predictor).score(source, ended)
+    assert all((ended / path.name).read_bytes() == path.read_bytes() for path in whole.iterdir())
     assert files.names == ["ended", "in", "whole"]
 
 
-@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("moment", ["after a file was finished", "before it is published", "while it is published"])
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_the_last_moments_can_be_done_again(
-    visits_predictor: Predictor,
-    visits_rows: pa.Table,
-    files: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    moment: str,
-) -> None:
+def test_the_last_moments_can_be_done_again(visits_predictor, visits_rows, files, monkeypatch, kind, moment):
     source, destination = files.write(visits_rows, f"in.{kind}"), files.folder / f"out.{kind}"
     BatchScorer(visits_predictor).score(source, files.folder / f"whole.{kind}")
-    keep, remove = PartialFolder.keep, PartialFolder.remove
+    keep = PartialFolder.keep
 
     def interrupt(work: PartialFolder, kept: Any = None) -> None:
         if moment == "after a file was finished" and kept and kept.file == 1:
@@ -108,7 +96,6 @@ def test_the_last_moments_can_be_done_again(
         patch.setattr(PartialFolder, "remove" if moment == "while it is published" else "keep", interrupt)
         with pytest.raises(Interrupted):
             BatchScorer(visits_predictor).score(source, destination)
-    assert PartialFolder.remove is remove
     seen = Seen()
     outcome = BatchScorer(visits_predictor, seen).score(source, destination)
     assert "anew" not in seen.text
@@ -117,11 +104,8 @@ def test_the_last_moments_can_be_done_again(
     assert files.names == sorted([source.name, destination.name, f"whole.{kind}"])
 
 
-@pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("changed", ["source", "model", "nothing"])
-def test_other_work_is_begun_anew(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, other_model: Path, changed: str
-) -> None:
+def test_other_work_is_begun_anew(visits_predictor, visits_rows, files, other_model, changed):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     with pytest.raises(Interrupted):
         BatchScorer(visits_predictor, until(200)).score(source, destination)
@@ -139,10 +123,7 @@ def test_other_work_is_begun_anew(
     assert destination.read_bytes() == expected.read_bytes()
 
 
-@pytest.mark.usefixtures("small_steps")
-def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(visits_predictor, visits_rows, files):
     spoilt = visits_rows.set_column(5, "children", pa.array([99 if row == 300 else 1 for row in range(400)]))
     source, destination = files.write(spoilt, "in.csv"), files.folder / "out.csv"
     with pytest.raises(DataError, match="row 300"):
@@ -156,7 +137,7 @@ def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(
         BatchScorer(visits_predictor).score(source, destination, overwrite=True)
 
 
-def test_two_at_once_are_told_apart(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+def test_two_at_once_are_told_apart(visits_predictor, visits_rows, files):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     first = PartialFolder(plan_files(source, destination))
     with pytest.raises(DataError, match=r"another process is writing .*out\.csv\. Wait"):
@@ -171,10 +152,7 @@ def test_two_at_once_are_told_apart(visits_predictor: Predictor, visits_rows: pa
     assert files.names == ["in.csv", "out.csv"]
 
 
-@pytest.mark.usefixtures("small_steps")
-def test_rows_lost_with_the_machine_are_written_again(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_rows_lost_with_the_machine_are_written_again(visits_predictor, visits_rows, files):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     with pytest.raises(Interrupted):
         BatchScorer(visits_predictor, until(200)).score(source, destination)
@@ -185,10 +163,7 @@ def test_rows_lost_with_the_machine_are_written_again(
     assert len(files.read("out.csv")) == 400
 
 
-@pytest.mark.usefixtures("small_steps")
-def test_a_source_that_grows_meanwhile_is_refused(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_a_source_that_grows_meanwhile_is_refused(visits_predictor, visits_rows, files):
     source = files.write(visits_rows, "in.csv")
 
     def append(event: Event) -> None:
@@ -226,9 +201,7 @@ except KitError as error:
 
 
 @pytest.mark.parametrize(("how", "code"), [("killed", -signal.SIGKILL), ("full", 2)])
-def test_kill_and_a_full_disk_cost_only_the_last_part(
-    other_model: Path, visits_rows: pa.Table, files: Any, how: str, code: int
-) -> None:
+def test_kill_and_a_full_disk_cost_only_the_last_part(other_model, visits_rows, files, how, code):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     command = [sys.executable, "-c", CHILD, how, str(other_model), str(source), str(destination)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

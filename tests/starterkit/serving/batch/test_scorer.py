@@ -167,7 +167,7 @@ class Unsure:
     """A model without a finite answer for whoever has nine children, as no sound graph can be made to be."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.contract, self._predictor = predictor.contract, predictor
+        self.contract, self.beyond, self._predictor = predictor.contract, predictor.beyond, predictor
 
     def predict(self, columns: Any) -> Prediction:
         values = self._predictor.predict(columns).values
@@ -215,7 +215,7 @@ def test_dictionaries_decimals_and_other_types_of_a_file_are_read(
         assert scored["paid"].to_pylist() == [[1, 2], None, []]
         assert scored["prediction"].to_pylist() == expected
     source = files.write(rows.set_column(1, "city", pa.array(range(3))), "in.parquet")
-    with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not a text"):
+    with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not one of the known values"):
         BatchScorer(visits_predictor).score(source, files.folder / "no.arrow")
     with pytest.raises(DataError, match=r"has columns that CSV cannot hold, such as lists\. Write Parquet"):
         BatchScorer(visits_predictor).score(files.folder / "in.arrow", files.folder / "out.csv")
@@ -263,10 +263,12 @@ def test_fields_of_csv_are_judged_as_values_of_json(
     contract = visits_predictor.contract
     with (folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([contract.names, *rows])
-    source = CsvSource(folder / "in.csv", contract.names)
+    source = CsvSource(folder / "in.csv", contract)
     (chunk,) = source.chunks(0)
     table = source.read(chunk, contract.names).table
-    found = check_columns(contract, {one.name: source.values(one, table[one.name]) for one in contract.columns})
+    found = check_columns(
+        contract, {one.name: source.values(one, table[one.name], one.name) for one in contract.columns}
+    )
     records = [
         {one.name: by_hand(one.type, cell) for one, cell in zip(contract.columns, row, strict=True)} for row in rows
     ]

@@ -20,6 +20,8 @@ def test_an_app_says_that_it_runs_and_what_it_serves(houses_client):
     assert houses_client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "model": {"name": "local.houses", "version": "3"}}
     assert houses_client.get("/health/ready").json() == ready
+    for address in ("/health/live", "/health/ready"):  # a balancer may ask for the head alone
+        assert (houses_client.head(address).status_code, houses_client.head("/predict").status_code) == (200, 405)
 
 
 def test_the_model_says_what_a_client_needs(houses_client, days, days_client):

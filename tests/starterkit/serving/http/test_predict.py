@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from starterkit.contract import Prediction
+from starterkit.contract import Prediction, Written
 from starterkit.serving.http.app import answer, prediction_content
 from starterkit.serving.predictor import Answered
 from starterkit.serving.validation import read_records
@@ -70,6 +70,58 @@ def test_json_is_utf8_whatever_the_header_adds(days_client, content_type, encode
     response = days_client.post("/predict", content=body, headers={"content-type": content_type})
     assert response.status_code == 200
     assert response.json()["predictions"] == ["rain", "dry", "snow"]
+
+
+def written(days):
+    """The weather's model, with columns that the file writes otherwise."""
+    how = {
+        "city": Written(header="Home City", missing=("?",)),
+        "pressure": Written(header="p (hPa)", decimal=",", thousands=".", affixes=("hPa",)),
+        "windy": Written(flags={"Y": True, "": False}),
+    }
+    columns = tuple(replace(one, written=how[one.name]) for one in days.contract.columns)
+    contract = replace(days.contract, columns=columns)
+    model = replace(
+        days.model, predictor=SimpleNamespace(contract=contract, predict=days.model.predictor.predict, beyond="refuse")
+    )
+    return replace(days, model=model)
+
+
+def test_raw_records_are_answered_as_those_in_the_schemas_words(days, days_client):
+    raw = [
+        {"Home City": "Zürich", "p (hPa)": "960,5 hPa", "windy": "Y", "weather": "?", "": 1},
+        {"Home City": "?", "p (hPa)": "1.049", "windy": ""},
+        {"windy": False, "pressure": "900", "city": "Linz"},
+    ]
+    with TestClient(written(days).app(raw_records=True)) as client:
+        answered = client.post("/predict", json={"records": raw})
+        assert answered.json() == days_client.post("/predict", json={"records": DAYS}).json()
+        assert "p (hPa)" in client.get("/openapi.json").json()["components"]["schemas"]["Record"]["description"]
+    assert days_client.post("/predict", json={"records": raw}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "problem", "mend"),
+    [
+        ({"p (hPa)": "960.5"}, "pressure", "is not a number", "Give a number in hPa, 900 to 1100"),
+        ({"p (hPa)": [960]}, "pressure", "is not a number", "Give a number"),
+        ({"p (hPa)": math.inf}, "pressure", "is not a finite number", "Give a number"),
+        ({"Home City": "\ud800"}, "city", "is not a text", "Give one of"),
+        ({"windy": "maybe"}, "windy", "is not true or false", "Give true or false"),
+        ({"p (hPa)": None}, "pressure", "has no value", "Give a number"),
+    ],
+)
+def test_a_raw_record_that_does_not_fit_is_told_where(days, change, column, problem, mend):
+    record = {"Home City": "Linz", "p (hPa)": 960.5, "windy": True}
+    with TestClient(written(days).app(raw_records=True)) as client:
+        answered = client.post("/predict", content=json.dumps({"records": [record, record | change]}), headers=JSON)
+        misspelt = client.post("/predict", json={"records": [{"Home Cty": "Linz", "p (hPa)": 950, "windy": True}, 7]})
+    (error,) = answered.json()["errors"]
+    assert (error["row"], error["column"], error["problem"]) == (1, column, problem)
+    assert error["mend"].startswith(mend)
+    first, second = misspelt.json()["errors"]
+    assert (first["problem"], first["mend"]) == ("is missing", "Did you mean 'Home Cty'?")
+    assert (second["row"], second["problem"]) == (1, "is not an object")
 
 
 # --- Refused.

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]
 QUICK = LoadSettings(connections=3, seconds=0.5)
 
 
-def test_all_connections_ask_all_the_time(api: Any) -> None:
+def test_all_connections_ask_all_the_time(api):
     measured = LoadTest(QUICK, lambda: TrafficSender(api.address)).run(RECORDS)
     assert measured.errors == 0
     assert 3 < len(measured.latencies) <= len(api.received)  # the warm-up does not count
@@ -29,7 +28,7 @@ def test_all_connections_ask_all_the_time(api: Any) -> None:
     assert {body["records"][0]["sex"] for _, body in api.received} == {1, 2}
 
 
-def test_errors_are_counted_and_the_first_is_told(api: Any) -> None:
+def test_errors_are_counted_and_the_first_is_told(api):
     api.statuses = [422]
     measured = LoadTest(QUICK, lambda: TrafficSender(api.address)).run(RECORDS)
     assert measured.errors > 0
@@ -40,7 +39,7 @@ def test_errors_are_counted_and_the_first_is_told(api: Any) -> None:
     assert not errors.passed
 
 
-def test_cores_and_memory_are_those_of_the_whole_tree(api: Any) -> None:
+def test_cores_and_memory_are_those_of_the_whole_tree(api):
     inner = "kept = bytearray(80_000_000)\nwhile True: pass"
     busy = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
     process = subprocess.Popen([sys.executable, "-c", busy], start_new_session=True)
@@ -53,13 +52,11 @@ def test_cores_and_memory_are_those_of_the_whole_tree(api: Any) -> None:
     finally:
         os.killpg(process.pid, 9)
         process.wait()
-    assert measured.memory_mb is not None
     assert measured.memory_mb > 80
-    assert measured.cores is not None
     assert 0 < measured.cores < 1.5
 
 
-def test_an_api_that_ends_under_load_is_one_line(api: Any) -> None:
+def test_an_api_that_ends_under_load_is_one_line(api):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     with pytest.raises(KitError, match="the API ended while it was loaded"):
@@ -81,15 +78,12 @@ MEASURED = LoadReport(seconds=2, latencies=[float(ms) for ms in range(1, 101)], 
         ({"max_cores": 0.5, "max_memory_mb": 299}, {"errors": False, "cores": True, "memory_mb": False}),
     ],
 )
-def test_limits(limits: dict[str, float], passed: dict[str, bool]) -> None:
+def test_limits(limits, passed):
     assert {one.name: one.passed for one in MEASURED.held_against(LoadSettings(**limits))} == passed
+    assert not LimitResult("cores", None, 4).passed  # what was not measured
 
 
-def test_what_was_not_measured_does_not_hold() -> None:
-    assert not LimitResult("cores", None, 4).passed
-
-
-def test_percentiles_are_the_nearest_rank() -> None:
+def test_percentiles_are_the_nearest_rank():
     assert [MEASURED.percentile(share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
     assert MEASURED.percentile(0.001) == 1
     assert math.isinf(LoadReport(1, [], 0).percentile(0.5))

@@ -155,7 +155,7 @@ def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, fir
 def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000 + len(visits.dataset(visits.problem(Ridge)).holdout)
+    assert predictor.contract.parity.probed == 2000
 
 
 def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
@@ -193,14 +193,7 @@ def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("estimator", "named", "instead"),
     [
-        (TransformedTargetRegressor(Ridge(), transformer=StandardScaler()), "TransformedTargetRegressor", "load()"),
-        (make_pipeline(PolynomialFeatures(2), Ridge()), "PolynomialFeatures (in PolynomialFeatures → Ridge)", "trees"),
-        (make_pipeline(SimpleImputer(add_indicator=True), Ridge()), "add_indicator", "Leave these out"),
-        (make_pipeline(SimpleImputer(missing_values=-1), Ridge()), "missing_values other than NaN", "Leave these out"),
-        (LGBMRegressor(linear_tree=True, **LIGHTGBM), "linear_tree", "Leave it out"),
         (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'", "Use regression"),
-        (XGBRegressor(missing=-1, n_estimators=2, n_jobs=1), "missing other than NaN", "Leave it out"),
-        (VotingRegressor([("x", XGBRegressor(n_estimators=2, n_jobs=1))]), "with XGBRegressor inside", "by itself or"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
@@ -242,7 +235,7 @@ def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
 def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed > 2000
+    assert predictor.contract.parity.probed >= 2000
 
 
 def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
@@ -298,16 +291,28 @@ def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, t
     assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
 
 
-def test_a_tuned_threshold_is_refused_also_where_only_ties_would_show_it(breast_cancer: Any, tmp_path: Path) -> None:
-    tuned = TunedThresholdClassifierCV(RandomForestClassifier(4, random_state=0), thresholds=np.array([0.4, 0.45]))
-    with pytest.raises(ExportError, match=r"TunedThresholdClassifierCV.*threshold.*Use the classifier in it"):
-        breast_cancer.export(tuned, tmp_path / "exported")
+def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer: Any, tmp_path: Path) -> None:
+    prove(breast_cancer, TunedThresholdClassifierCV(LogisticRegression(solver="newton-cholesky")), tmp_path)
 
 
-def test_sparse_columns_in_front_of_xgboost_are_named(visits: Any, tmp_path: Path) -> None:
+def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: Path) -> None:
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
-    with pytest.raises(ExportError, match=r"zeros of a sparse matrix.*sparse_output=False"):
-        visits.export(make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path / "exported")
+    prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),
+        make_pipeline(PolynomialFeatures(3), Ridge()),
+        make_pipeline(SimpleImputer(add_indicator=True), Ridge()),
+        make_pipeline(SimpleImputer(missing_values=-1), Ridge()),
+        VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+    ],
+    ids=named,
+)
+def test_other_parts(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+    prove(diabetes, estimator, tmp_path)
 
 
 def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diab
     contract = exported.contract
     assert contract.names == tuple(dataset.training.features)
     assert (contract.columns[0].sensitivity, contract.target.unit) == ("sensitive", "points")
-    assert (contract.parity.rows, contract.lineage.run) == (500 + len(dataset.holdout), "0123")
+    assert (contract.parity.rows, contract.lineage.run) == (500 + len(dataset), "0123")
 
 
 def test_neither_the_example_nor_the_sample_is_a_patient(diabetes: Any, tmp_path: Path) -> None:
@@ -123,9 +123,7 @@ def test_what_is_no_export_is_never_overwritten(diabetes: Any, tmp_path: Path, c
     assert (place / "thesis.txt").read_text() == content if content else place.read_text() == "a file"
 
 
-def test_an_empty_folder_will_do_also_the_current_one(
-    diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_folder_will_do_also_the_current_one(diabetes: Any, tmp_path: Path, monkeypatch: Any) -> None:
     folder = tmp_path / "exported"
     folder.mkdir()
     monkeypatch.chdir(folder)

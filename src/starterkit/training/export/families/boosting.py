@@ -3,18 +3,27 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from onnx import TensorProto
 
-from starterkit.training.export.families.family import CannotExport
-from starterkit.training.export.families.trees import Link, Scoring, TreeFamily, Trees
+from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes
+from starterkit.training.export.families.trees import (
+    Link,
+    Scoring,
+    TreeFamily,
+    Trees,
+    classify,
+    regress,
+)
 
 # --- LightGBM's scikit-learn estimators. LightGBM compares float64 values and sums its leaves in float64.
 
-_OTHERWISE = ("linear_tree", "pred_early_stop")
+_OTHERWISE = ("pred_early_stop",)
 """Parameters with which a row's answer is more than a sum of leaves."""
 
 _ZERO = float(np.float32(1e-35))
@@ -33,6 +42,7 @@ _LIGHTGBM_LINKS: dict[str, Link] = {
     "tweedie": "exponential",
     "binary": "logistic",
     "multiclass": "softmax",
+    "multiclassova": "apart",
 }
 
 
@@ -48,7 +58,7 @@ class LightGBM(TreeFamily):
                 raise CannotExport(f"LightGBM with {name}; leave it out")
         model = estimator.booster_.dump_model()
         objective, *details = model.get("objective", "custom").split()
-        if objective not in _LIGHTGBM_LINKS or "sqrt" in details:
+        if objective not in _LIGHTGBM_LINKS or ("sqrt" in details and objective != "regression"):
             raise CannotExport(
                 f"LightGBM with objective='{' '.join([objective, *details])}'; use {', '.join(_LIGHTGBM_LINKS)}"
             )
@@ -59,7 +69,15 @@ class LightGBM(TreeFamily):
             for place, one in enumerate(model["tree_info"])
         ]
         divisor = len(trees) / scores if model["average_output"] else 1.0
-        return Trees.join(trees), Scoring(base=np.zeros(scores), divisor=divisor, link=_LIGHTGBM_LINKS[objective])
+        link = "squared" if "sqrt" in details else _LIGHTGBM_LINKS[objective]
+        return Trees.join(trees), Scoring(base=np.zeros(scores), divisor=divisor, link=link)
+
+    def sums(self, estimator: Any, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
+        if not estimator.get_params().get("linear_tree"):
+            return super().sums(estimator, trees, scoring, nodes, matrix)
+        if scoring.divisor != 1.0 or scoring.link != "identity":
+            raise CannotExport("LightGBM's linear_tree for this objective or boosting; leave it out")
+        return linear_leaves(estimator.booster_.dump_model()["tree_info"], trees, nodes, matrix)
 
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         ends = np.asarray(estimator.booster_.predict(rows, pred_leaf=True), dtype=np.int64).reshape(len(rows), -1)
@@ -122,6 +140,32 @@ def _missing_left(node: dict[str, Any]) -> bool:
     return node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
 
 
+def linear_leaves(described: list[dict[str, Any]], trees: Trees, nodes: Nodes, matrix: str) -> str:
+    """Leaves that hold a line instead of a value; where one of its columns is missing, the leaf's value."""
+    numbered = trees.leaf_numbers().operator(len(trees.roots))
+    ends = nodes.add("Cast", nodes.add("TreeEnsemble", matrix, domain=DOMAIN, **numbered), to=TensorProto.INT64)
+    gone = nodes.add("IsNaN", matrix)
+    filled, lost = nodes.add("Where", gone, nodes.number(0.0), matrix), nodes.double(gone)
+    total, start = "", 0
+    for place, one in enumerate(described):
+        found = list(_nodes(one["tree_structure"]))
+        lines, values = np.zeros((len(found), nodes.width)), np.zeros((len(found), 2))
+        for row, node in enumerate(found):
+            if _is_leaf(node):
+                lines[row, node.get("leaf_features", [])] = node.get("leaf_coeff", [])
+                values[row] = node.get("leaf_const", node["leaf_value"]), node["leaf_value"]
+        leaf = nodes.add("Sub", nodes.flat(nodes.pick(ends, [place])), nodes.constant(np.array(start)))
+        line = nodes.add("Gather", nodes.constant(lines), leaf, axis=0)
+        both = nodes.add("Gather", nodes.constant(values), leaf, axis=0)
+        used = nodes.add("Gather", nodes.constant((lines != 0).astype(np.float64)), leaf, axis=0)
+        lacks = nodes.add("Greater", nodes.total(nodes.add("Mul", used, lost)), nodes.number(0.0))
+        risen = nodes.add("Add", nodes.total(nodes.add("Mul", line, filled)), nodes.pick(both, [0]))
+        value = nodes.add("Where", lacks, nodes.pick(both, [1]), risen)
+        total = nodes.add("Add", total, value) if total else value
+        start += len(found)
+    return total
+
+
 # --- XGBoost's scikit-learn estimators. XGBoost rounds to float32 and sums its leaves in float32.
 
 _XGBOOST_CLASSES = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
@@ -129,11 +173,14 @@ _XGBOOST_LINKS: dict[str, Link] = {
     "reg:squarederror": "identity",
     "reg:absoluteerror": "identity",
     "reg:pseudohubererror": "identity",
+    "reg:quantileerror": "identity",
+    "reg:squaredlogerror": "identity",
     "reg:logistic": "logistic",
     "reg:gamma": "exponential",
     "reg:tweedie": "exponential",
     "count:poisson": "exponential",
     "binary:logistic": "logistic",
+    "multi:softmax": "softmax",
     "multi:softprob": "softmax",
 }
 
@@ -144,25 +191,42 @@ class XGBoost(TreeFamily):
     def takes(self, kind: type) -> bool:
         return kind.__name__ in _XGBOOST_CLASSES and kind.__module__.startswith("xgboost.")
 
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        learner = _learner(estimator)
+        if learner["gradient_booster"]["name"] != "gblinear":
+            return super().answer(estimator, nodes)
+        scoring, matrix = _xgboost_scoring(learner), self.prepared(estimator, nodes, nodes.matrix())
+        weights = np.array(learner["gradient_booster"]["model"]["weights"], dtype=np.float64)
+        weights = weights.reshape(nodes.width + 1, -1)
+        known = nodes.add("Where", nodes.add("IsNaN", matrix), nodes.number(0.0), matrix)
+        score = nodes.linear(known, weights[:-1], weights[-1] + scoring.base)
+        return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
+
+    def prepared(self, estimator: Any, nodes: Nodes, matrix: str) -> str:
+        """Its mark for missing values becomes NaN."""
+        if np.isnan(estimator.missing):
+            return matrix
+        mark = nodes.number(float(np.float32(estimator.missing)))
+        single = nodes.double(nodes.add("Cast", matrix, to=TensorProto.FLOAT))
+        return nodes.add("Where", nodes.add("Equal", single, mark), nodes.number(np.nan), matrix)
+
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
-        if not np.isnan(estimator.missing):
-            raise CannotExport("XGBoost with missing other than NaN; leave it out, and give NaN for what is missing")
         if estimator.get_params().get("multi_strategy") == "multi_output_tree":
             raise CannotExport("XGBoost with multi_output_tree; leave out multi_strategy")
         learner = _learner(estimator)
-        objective, booster = learner["objective"]["name"], learner["gradient_booster"]
-        if booster["name"] != "gbtree":
-            raise CannotExport(f"XGBoost with booster='{booster['name']}'; use booster='gbtree'")
-        if objective not in _XGBOOST_LINKS:
-            raise CannotExport(f"XGBoost with objective='{objective}'; use one of {', '.join(_XGBOOST_LINKS)}")
-        link, model = _XGBOOST_LINKS[objective], booster["model"]
+        booster = learner["gradient_booster"]
+        model, drops = booster.get("gbtree", booster)["model"], booster.get("weight_drop", [])
         trees = [_xgboost_trees(one, place) for one, place in zip(model["trees"], model["tree_info"], strict=True)]
-        scores = max(int(learner["learner_model_param"]["num_class"]), 1)
-        base = _before_link(np.array(_numbers(learner["learner_model_param"]["base_score"])), link)
-        return Trees.join(trees), Scoring(base=np.broadcast_to(base, (scores,)).astype(np.float64), link=link)
+        shares = np.array(drops or [1.0] * len(trees), dtype=np.float32)
+        weighed = [
+            replace(one, weight=(one.weight.astype(np.float32) * share).astype(np.float64))
+            for one, share in zip(trees, shares, strict=True)
+        ]
+        return Trees.join(weighed), _xgboost_scoring(learner)
 
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
-        counts = [len(one["left_children"]) for one in _learner(estimator)["gradient_booster"]["model"]["trees"]]
+        booster = _learner(estimator)["gradient_booster"]
+        counts = [len(one["left_children"]) for one in booster.get("gbtree", booster)["model"]["trees"]]
         names = estimator.get_booster().feature_names
         given: Any = rows if names is None else pd.DataFrame(rows, columns=names)
         ends = estimator.apply(given).reshape(len(rows), len(counts))
@@ -175,6 +239,15 @@ def _learner(estimator: Any) -> dict[str, Any]:
     if getattr(estimator, "early_stopping_rounds", None) is not None:
         booster = booster[: booster.best_iteration + 1]
     return json.loads(booster.save_raw("json"))["learner"]
+
+
+def _xgboost_scoring(learner: dict[str, Any]) -> Scoring:
+    objective = learner["objective"]["name"]
+    if objective not in _XGBOOST_LINKS:
+        raise CannotExport(f"XGBoost with objective='{objective}'; use one of {', '.join(_XGBOOST_LINKS)}")
+    scores = max(int(learner["learner_model_param"]["num_class"]), 1)
+    base = _before_link(np.array(_numbers(learner["learner_model_param"]["base_score"])), _XGBOOST_LINKS[objective])
+    return Scoring(base=np.broadcast_to(base, (scores,)).astype(np.float64), link=_XGBOOST_LINKS[objective])
 
 
 def _xgboost_trees(tree: dict[str, Any], place: int) -> Trees:
@@ -194,6 +267,7 @@ def _xgboost_trees(tree: dict[str, Any], place: int) -> Trees:
         weight=conditions,  # of a leaf it is the value
         comparison="below",
         single=True,
+        narrow=True,
     )
 
 

@@ -16,29 +16,10 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from starterkit.training.export.families.family import CannotExport, Family, Nodes, labels_of
-from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees, classify
-
-# --- Logistic regression in float64. ONNX's own operator answers in float32, and fails behind mixed columns.
-
-
-class Logistic(Family):
-    """`LogisticRegression` and `LogisticRegressionCV`: the columns' weighted sum, then sigmoid or softmax."""
-
-    def takes(self, kind: type) -> bool:
-        return kind in (LogisticRegression, LogisticRegressionCV)
-
-    def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
-        weights = nodes.constant(np.asarray(estimator.coef_.T, dtype=np.float64))
-        score = nodes.add("MatMul", nodes.matrix(), weights)
-        base = np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), (estimator.coef_.shape[0],))
-        score = nodes.add("Add", score, nodes.constant(base[None, :]), version=14)
-        scoring = Scoring(base=base, link="logistic" if len(base) == 1 else "softmax")
-        classify(nodes, scoring, score, labels_of(estimator.classes_), gives)
-
+from starterkit.training.export.families.nodes import CannotExport
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 
 # --- scikit-learn's histogram gradient boosting: it compares float64 values as they are, and takes missing ones.
 

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from starterkit.training.export.families.family import Family, Nodes, attribute, labels_of
+from starterkit.training.export.families.family import Family
+from starterkit.training.export.families.nodes import DOMAIN, Answer, Nodes, Placed, attribute
 
-DOMAIN, VERSION = "ai.onnx.ml", 5
-_SAID = 3  # skl2onnx knows versions up to 3; `conversion` raises the graph to 5 when it is done
-
-Link = Literal["identity", "exponential", "logistic", "softmax", "votes"]
+Link = Literal["identity", "exponential", "squared", "logistic", "softmax", "apart", "votes"]
 _MODES = {"at most": 0, "below": 1}  # BRANCH_LEQ, BRANCH_LT
 
 
@@ -36,6 +34,7 @@ class Trees:
     target, weight : m score numbers and float64 values: to which score a leaf adds how much.
     comparison : the column is "at most" or "below" the threshold.
     single : whether columns are rounded to float32 before they are compared.
+    narrow : whether leaves are summed in float32, one tree after the other.
     """
 
     roots: NDArray[np.int64]
@@ -48,6 +47,7 @@ class Trees:
     weight: NDArray[np.float64]
     comparison: Literal["at most", "below"] = "at most"
     single: bool = False
+    narrow: bool = False
 
     @classmethod
     def join(cls, trees: Sequence["Trees"]) -> "Trees":
@@ -73,7 +73,7 @@ class Trees:
     def leaf_numbers(self) -> "Trees":
         """The same trees with a score for each, which is the number of the leaf that the row ends in."""
         tree = np.searchsorted(self.roots, np.arange(len(self.feature)), side="right") - 1
-        return replace(self, target=tree, weight=np.arange(len(self.feature), dtype=np.float64))
+        return replace(self, narrow=False, target=tree, weight=np.arange(len(self.feature), dtype=np.float64))
 
     def operator(self, scores: int) -> dict[str, Any]:
         """The attributes of a `TreeEnsemble` node that gives n × `scores` sums."""
@@ -99,12 +99,13 @@ class Trees:
             "nodes_missing_value_tracks_true": both(self.missing_left[inner].astype(np.int64), 0),
             "leaf_targetids": self.target[leaves],
         }
+        kind = np.float32 if self.narrow else np.float64
         modes = np.full(len(inner) + len(alone), _MODES[self.comparison], dtype=np.uint8)
         return {
             **{name: values.tolist() for name, values in numbers.items()},
-            "nodes_splits": attribute("splits", both(self.threshold[inner], 0.0)),
+            "nodes_splits": attribute("splits", both(self.threshold[inner], 0.0).astype(kind)),
             "nodes_modes": attribute("modes", modes),
-            "leaf_weights": attribute("weights", self.weight[leaves]),
+            "leaf_weights": attribute("weights", self.weight[leaves].astype(kind)),
             "n_targets": scores,
             "aggregate_function": 1,  # sum
             "post_transform": 0,  # none
@@ -136,41 +137,68 @@ class TreeFamily(Family):
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         """The library's own word: in which node of each tree (n × t) each of n rows of the trees' input ends."""
 
-    def convert(self, estimator: Any, nodes: Nodes, gives: Sequence[str]) -> None:
-        matrix = nodes.matrix()
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        matrix = self.prepared(estimator, nodes, nodes.matrix())
+        nodes.canvas.placed.append(Placed(estimator, self, matrix))
         trees, scoring = self.describe(estimator)
+        score = self.sums(estimator, trees, scoring, nodes, matrix)
+        return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
+
+    def prepared(self, estimator: Any, nodes: Nodes, matrix: str) -> str:
+        """What is done to all columns before the trees see them."""
+        return matrix
+
+    def sums(self, estimator: Any, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
+        """The trees' sums over the rows of a matrix, with the base and divided, before the link."""
+        if trees.narrow:
+            base = [_constant(value, place, trees) for place, value in enumerate(scoring.base)]
+            first = Trees.join([*base, trees])  # the library's sums begin with it
+            single = nodes.add("Cast", matrix, to=TensorProto.FLOAT)
+            return nodes.double(nodes.add("TreeEnsemble", single, domain=DOMAIN, **first.operator(len(scoring.base))))
         if trees.single:
-            matrix = nodes.add("Cast", nodes.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
-        sums = nodes.add("TreeEnsemble", matrix, domain=DOMAIN, version=_SAID, **trees.operator(len(scoring.base)))
-        score = nodes.add("Add", sums, nodes.constant(scoring.base[None, :]), version=14)
-        if scoring.divisor != 1.0:
-            score = nodes.add("Div", score, nodes.constant(np.array([scoring.divisor])), version=14)
-        if len(gives) == 1:
-            _regress(nodes, scoring.link, score, gives[0])
-        else:
-            classify(nodes, scoring, score, labels_of(np.asarray(estimator.classes_)), gives)
+            matrix = nodes.double(nodes.add("Cast", matrix, to=TensorProto.FLOAT))
+        score = nodes.add("TreeEnsemble", matrix, domain=DOMAIN, **trees.operator(len(scoring.base)))
+        if scoring.base.any():
+            score = nodes.add("Add", score, nodes.row(scoring.base))
+        return score if scoring.divisor == 1.0 else nodes.add("Div", score, nodes.number(scoring.divisor))
 
 
-def _regress(nodes: Nodes, link: Link, score: str, gives: str) -> None:
-    operators: dict[Link, str] = {"identity": "Identity", "exponential": "Exp", "logistic": "Sigmoid"}
-    nodes.add(operators[link], score, gives=gives)
+def _constant(value: float, place: int, like: Trees) -> Trees:
+    """A tree of one leaf."""
+    return replace(
+        like,
+        roots=np.array([0]),
+        feature=np.array([-1]),
+        threshold=np.zeros(1),
+        left=np.zeros(1, dtype=np.int64),
+        right=np.zeros(1, dtype=np.int64),
+        missing_left=np.zeros(1, dtype=bool),
+        target=np.array([place]),
+        weight=np.array([value], dtype=np.float64),
+    )
 
 
-def classify(nodes: Nodes, scoring: Scoring, score: str, labels: NDArray[Any], gives: Sequence[str]) -> None:
-    """Label and probabilities from n × k scores, or n × 1 where there are two classes."""
+def regress(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
+    """Values from n × 1 scores."""
+    operators: dict[Link, str] = {"exponential": "Exp", "logistic": "Sigmoid"}
+    link = scoring.link
+    if link == "squared":
+        return Answer(values=nodes.add("Mul", score, nodes.add("Abs", score)))
+    return Answer(values=nodes.add(operators[link], score) if link in operators else score)
+
+
+def classify(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
+    """Place and probabilities from n × k scores, or n × 1 where there are two classes."""
     binary = len(scoring.base) == 1
-    share = {"logistic": "Sigmoid", "softmax": "Softmax", "votes": "Identity"}[scoring.link]
-    probability = nodes.add(share, score, axis=1) if share == "Softmax" else nodes.add(share, score)
+    share = {"logistic": "Sigmoid", "apart": "Sigmoid", "softmax": "Softmax", "votes": ""}[scoring.link]
+    probability = nodes.add(share, score, **({"axis": 1} if share == "Softmax" else {})) if share else score
+    if scoring.link == "logistic" and not binary:
+        probability = nodes.shares(probability)
     if binary:
-        other = nodes.add("Sub", nodes.constant(np.array([1.0])), probability, version=14)
-        probability = nodes.add("Concat", other, probability, axis=1)
-    nodes.add("Identity", probability, gives=gives[1])
+        probability = nodes.both(probability)
     if binary and scoring.link == "logistic":
         # By the score and not by the probability, which is 0.5 for all scores that are nearly zero.
-        beyond = "GreaterOrEqual" if scoring.second_at_zero else "Greater"
-        chosen = nodes.add(beyond, score, nodes.constant(np.array([0.0])), version=16 if scoring.second_at_zero else 13)
-        chosen = nodes.add("Reshape", nodes.add("Cast", chosen, to=TensorProto.INT64), nodes.constant(np.array([-1])))
+        chosen = nodes.beyond(score, also_at=scoring.second_at_zero)
     else:
-        ranked = probability if scoring.link == "votes" else score
-        chosen = nodes.add("ArgMax", ranked, axis=1, keepdims=0)
-    nodes.add("Gather", nodes.constant(labels), chosen, gives=gives[0], axis=0)
+        chosen = nodes.largest(probability if scoring.link in ("votes", "apart") else score)
+    return Answer(place=chosen, probabilities=probability, scores="" if scoring.link in ("votes", "apart") else score)

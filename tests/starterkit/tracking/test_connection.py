@@ -1,13 +1,18 @@
-"""What MLflow and the drivers raise becomes one line: the driver's words, no statement, and the hint that fits."""
+"""Ways to a store that fail: one line with the driver's words, no statement, and the hint that fits."""
 
+import socket
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from starterkit.errors import TrackingError
-from starterkit.tracking.connection import explained
+from starterkit.settings import Settings, TrackingSettings
+from starterkit.tracking.connection import connect, explained
 
 ENDED = "API request to endpoint /api/2.0/mlflow/experiments/search failed with error code"
 
@@ -70,3 +75,37 @@ def test_server_that_fails_by_itself_is_told_in_short():
         raise MlflowException(f"{long}Max retries exceeded with url: /api/{'x' * 300} {answer}")
     assert raised.value.what == "MLflow at http://s:5000 failed: too many 500 error responses"
     assert "its disk may be full" in raised.value.hint
+
+
+def test_dead_server_is_one_line_with_its_address(settings: Settings) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TrackingError) as raised:
+            connect(TrackingSettings(uri=address), settings.root)
+    assert raised.value.what == f"MLflow at {address} does not answer: Connection refused"
+    assert "Start the server" in raised.value.hint
+
+
+def test_password_in_an_address_is_never_shown(settings: Settings) -> None:
+    with pytest.raises(TrackingError) as raised:
+        connect(TrackingSettings(uri="http://me:secret@127.0.0.1:1"), settings.root)
+    assert "secret" not in str(raised.value)
+    assert "http://me:***@127.0.0.1:1" in raised.value.what
+
+
+def test_corrupt_database_is_one_line(settings: Settings, repository: Path) -> None:
+    (repository / "broken.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(TrackingError, match=r"broken\.db is not a database"):
+        connect(TrackingSettings(uri="sqlite:///broken.db"), settings.root)
+
+
+@pytest.mark.slow
+def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository: Path) -> None:
+    probe = "from starterkit.settings import load_settings as l; s = l();"
+    probe += "from starterkit.tracking.connection import connect; print(connect(s.tracking, s.root).name)"
+    both = [
+        subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
+    assert not list(fresh_repository.glob(".mlflow.db.*"))

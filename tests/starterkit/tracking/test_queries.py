@@ -9,7 +9,7 @@ import pytest
 from starterkit.pipeline import Summary
 from starterkit.settings import load_settings
 from starterkit.tracking.connection import Connection, connect
-from starterkit.tracking.queries import fetch_file, look_up, runs_page
+from starterkit.tracking.queries import check_round_trip, fetch_file, look_up, runs_page
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,11 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
 def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
     connection, run = opened
     record = look_up(connection, run)
-    assert record is not None
     assert record.user
     assert timedelta() < datetime.now(UTC) - record.started < timedelta(hours=1)
     assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
     assert (record.page, record.tags["metric"], record.name[:9]) == ("", "rmse", "diabetes ")
     remote = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
-    assert remote is not None
     assert remote.page.startswith("https://mlflow.example/#/experiments/")
     assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
 
@@ -50,3 +48,9 @@ def test_what_the_store_does_not_have_is_none(opened: tuple[Connection, str], tm
     kept = fetch_file(connection, run, "rows.npz", tmp_path)
     assert kept == tmp_path / "rows.npz"
     assert kept.is_file()
+
+
+def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -> None:
+    assert "written and read back" in check_round_trip(connection)
+    experiment = connection.client.get_experiment_by_name("starterkit-doctor")
+    assert connection.client.search_runs([experiment.experiment_id]) == []

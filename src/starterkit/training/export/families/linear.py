@@ -1,0 +1,265 @@
+"""Weighted sums of columns: linear models, discriminants, naive Bayes and networks, all in float64."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn import cross_decomposition, linear_model, naive_bayes, svm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.neighbors import NearestCentroid
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from starterkit.training.export.families.family import Family
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes
+
+
+def classes_of(module: Any, *names: str) -> tuple[type, ...]:
+    """Those of a library's classes that its installed version has."""
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
+
+
+_REGRESSORS = (
+    *classes_of(
+        linear_model,
+        *("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "GammaRegressor", "HuberRegressor", "Lars"),
+        *("LarsCV", "Lasso", "LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC", "LinearRegression"),
+        *("OrthogonalMatchingPursuit", "OrthogonalMatchingPursuitCV", "PassiveAggressiveRegressor"),
+        *("PoissonRegressor", "QuantileRegressor", "Ridge", "RidgeCV", "SGDRegressor", "TheilSenRegressor"),
+        "TweedieRegressor",
+    ),
+    svm.LinearSVR,
+)
+_PROJECTED = classes_of(cross_decomposition, "CCA", "PLSCanonical", "PLSRegression")
+_SIGMOID = (linear_model.LogisticRegression, linear_model.LogisticRegressionCV, LinearDiscriminantAnalysis)
+_CLASSIFIERS = (
+    *_SIGMOID,
+    *classes_of(linear_model, "PassiveAggressiveClassifier", "Perceptron", "RidgeClassifier", "RidgeClassifierCV"),
+    linear_model.SGDClassifier,
+    svm.LinearSVC,
+)
+
+
+def _weights(estimator: Any) -> Any:
+    """k × m: a column for each score."""
+    weights = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else np.asarray(estimator.coef_)
+    return np.atleast_2d(weights).T
+
+
+class LinearRegressors(Family):
+    """The columns' weighted sum; its exponential for a logarithmic link."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _REGRESSORS or kind in _PROJECTED
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        weights, matrix = _weights(estimator), nodes.matrix()
+        if weights.shape[1] != 1:
+            raise CannotExport("it answers several values a row; use one estimator for each")
+        if isinstance(estimator, _PROJECTED):
+            matrix = nodes.add("Sub", matrix, nodes.row(estimator._x_mean))
+        score = nodes.linear(matrix, weights, estimator.intercept_)
+        loss = getattr(estimator, "_base_loss", None)
+        link = type(loss.link).__name__ if loss is not None else "IdentityLink"
+        if link not in ("IdentityLink", "LogLink"):
+            raise CannotExport(f"its link is {link}; use link='log' or link='identity'")
+        return Answer(values=nodes.add("Exp", score) if link == "LogLink" else score)
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        if not isinstance(estimator, _PROJECTED):
+            return super().turn(estimator, nodes)
+        centred = nodes.add("Sub", nodes.matrix(), nodes.row(estimator._x_mean))
+        scaled = nodes.add("Div", centred, nodes.row(estimator._x_std))
+        return [Block(nodes.linear(scaled, estimator.x_rotations_, 0.0), estimator.x_rotations_.shape[1])]
+
+
+class LinearClassifiers(Family):
+    """The class of the largest weighted sum, or of the sign where there are two."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _CLASSIFIERS
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        weights = _weights(estimator)
+        if len(estimator.classes_) != max(weights.shape[1], 2):
+            raise CannotExport("it has as many answers as classes; give it one target column")
+        score = nodes.linear(nodes.matrix(), weights, estimator.intercept_)
+        binary = weights.shape[1] == 1
+        place = nodes.beyond(score) if binary else nodes.largest(score)
+        return Answer(place=place, scores=score, probabilities=self._probabilities(estimator, nodes, score, binary))
+
+    def _probabilities(self, estimator: Any, nodes: Nodes, score: str, binary: bool) -> str:
+        loss = getattr(estimator, "loss", "")
+        if isinstance(estimator, _SIGMOID):
+            return nodes.both(nodes.add("Sigmoid", score)) if binary else nodes.add("Softmax", score, axis=1)
+        if not isinstance(estimator, linear_model.SGDClassifier) or loss not in ("log_loss", "modified_huber"):
+            return ""
+        if loss == "log_loss":
+            share = nodes.add("Sigmoid", score)
+        else:
+            clipped = nodes.add("Clip", score, nodes.number(-1.0), nodes.number(1.0))
+            share = nodes.add("Div", nodes.add("Add", clipped, nodes.number(1.0)), nodes.number(2.0))
+        return nodes.both(share) if binary else even_shares(nodes, share, len(estimator.classes_))
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        if not isinstance(estimator, LinearDiscriminantAnalysis) or estimator.solver == "lsqr":
+            return super().turn(estimator, nodes)
+        scalings, matrix = estimator.scalings_[:, : estimator._max_components], nodes.matrix()
+        if estimator.solver == "svd":
+            matrix = nodes.add("Sub", matrix, nodes.row(estimator.xbar_))
+        return [Block(nodes.linear(matrix, scalings, 0.0), scalings.shape[1])]
+
+
+def even_shares(nodes: Nodes, values: str, classes: int) -> str:
+    """Each row divided by its sum; a row of zeros makes all classes equally probable."""
+    total = nodes.total(values)
+    none = nodes.add("Equal", total, nodes.number(0.0))
+    return nodes.add("Where", none, nodes.number(1.0 / classes), nodes.add("Div", values, total))
+
+
+# --- Likelihoods of the classes: the largest wins, and the softmax of all are the probabilities.
+
+
+class Likelihoods(Family):
+    """Naive Bayes, the quadratic discriminant and the nearest centroid."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _JOINT
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        joint = _JOINT[type(estimator)](estimator, nodes, nodes.matrix())
+        place, probabilities = nodes.largest(joint), nodes.add("Softmax", joint, axis=1)
+        if (
+            isinstance(estimator, NearestCentroid)
+            and np.isclose(estimator.class_prior_, 1 / len(estimator.classes_)).all()
+        ):
+            # Where all classes are as frequent, its label is the nearest centre's, and not that of its probabilities.
+            plain = np.ones(estimator.centroids_.shape[1])
+            place = nodes.largest(_nearness(estimator, nodes, nodes.taken, plain))
+        discriminates = isinstance(estimator, QuadraticDiscriminantAnalysis | NearestCentroid)
+        binary = len(estimator.classes_) == 2
+        scores = joint if discriminates and not binary else ""
+        if discriminates and binary:
+            scores = nodes.add("Sub", nodes.pick(joint, [1]), nodes.pick(joint, [0]))
+        return Answer(place=place, probabilities=probabilities, scores=scores)
+
+
+def _gaussian(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    base = np.log(estimator.class_prior_) - 0.5 * np.log(2.0 * np.pi * estimator.var_).sum(axis=1)
+    each = []
+    for mean, variance, start in zip(estimator.theta_, estimator.var_, base, strict=True):
+        away = nodes.add("Sub", matrix, nodes.row(mean))
+        squares = nodes.total(nodes.add("Div", nodes.add("Mul", away, away), nodes.row(variance)))
+        each.append(nodes.add("Sub", nodes.number(start), nodes.add("Mul", squares, nodes.number(0.5))))
+    return nodes.join(each)
+
+
+def _quadratic(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    each = []
+    for place, (rotation, scaling) in enumerate(zip(estimator.rotations_, estimator.scalings_, strict=True)):
+        away = nodes.add("Sub", matrix, nodes.row(estimator.means_[place]))
+        turned = nodes.linear(away, rotation * scaling**-0.5, 0.0)
+        norm = nodes.add("Add", nodes.total(nodes.add("Mul", turned, turned)), nodes.number(np.log(scaling).sum()))
+        halved = nodes.add("Mul", norm, nodes.number(-0.5))
+        each.append(nodes.add("Add", halved, nodes.number(np.log(estimator.priors_[place]))))
+    return nodes.join(each)
+
+
+def _bernoulli(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    if estimator.binarize is not None:
+        matrix = nodes.double(nodes.add("Greater", matrix, nodes.number(estimator.binarize)))
+    against = np.log(1 - np.exp(estimator.feature_log_prob_))
+    weights = (estimator.feature_log_prob_ - against).T
+    return nodes.linear(matrix, weights, estimator.class_log_prior_ + against.sum(axis=1))
+
+
+def _multinomial(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    return nodes.linear(matrix, estimator.feature_log_prob_.T, estimator.class_log_prior_)
+
+
+def _complement(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    return nodes.linear(matrix, estimator.feature_log_prob_.T, 0.0)
+
+
+def _centroid(estimator: Any, nodes: Nodes, matrix: str) -> str:
+    if estimator.metric != "euclidean":
+        raise CannotExport(f"its metric is '{estimator.metric}'; use metric='euclidean'")
+    scale = np.asarray(estimator.within_class_std_dev_)
+    return _nearness(estimator, nodes, matrix, np.where(scale == 0, 1.0, scale))
+
+
+def _nearness(estimator: Any, nodes: Nodes, matrix: str, scale: Any) -> str:
+    each = []
+    for centre, prior in zip(estimator.centroids_, estimator.class_prior_, strict=True):
+        away = nodes.add("Div", nodes.add("Sub", matrix, nodes.row(centre)), nodes.row(scale))
+        squares = nodes.add("Neg", nodes.total(nodes.add("Mul", away, away)))
+        each.append(nodes.add("Add", squares, nodes.number(2.0 * np.log(prior))))
+    return nodes.join(each)
+
+
+_JOINT: dict[type, Callable[[Any, Nodes, str], str]] = {
+    naive_bayes.BernoulliNB: _bernoulli,
+    naive_bayes.ComplementNB: _complement,
+    naive_bayes.GaussianNB: _gaussian,
+    naive_bayes.MultinomialNB: _multinomial,
+    NearestCentroid: _centroid,
+    QuadraticDiscriminantAnalysis: _quadratic,
+}
+
+
+# --- Networks of layers.
+
+_ACTIVATIONS = {"identity": "", "logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "exp": "Exp"}
+
+
+class Networks(Family):
+    """`MLPRegressor` and `MLPClassifier`: a weighted sum and an activation for each layer."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in (MLPClassifier, MLPRegressor)
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        layers: Sequence[Any] = [*zip(estimator.coefs_, estimator.intercepts_, strict=True)]
+        value = nodes.matrix()
+        for place, (weights, base) in enumerate(layers):
+            value = nodes.linear(value, weights, base)
+            last = place == len(layers) - 1
+            activation = estimator.out_activation_ if last else estimator.activation
+            if activation == "softmax":
+                value = nodes.add("Softmax", value, axis=1)
+            elif _ACTIVATIONS[activation]:
+                value = nodes.add(_ACTIVATIONS[activation], value)
+        if isinstance(estimator, MLPRegressor):
+            if estimator.n_outputs_ > 1:
+                raise CannotExport("it answers several values a row; use one estimator for each")
+            return Answer(values=value)
+        if estimator.n_outputs_ == 1:
+            return Answer(place=nodes.beyond(value, 0.5), probabilities=nodes.both(value))
+        return Answer(place=nodes.largest(value), probabilities=value)
+
+
+# --- The same answer for every row.
+
+
+class Guesses(Family):
+    """`DummyRegressor`, and `DummyClassifier` where it does not draw."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in (DummyClassifier, DummyRegressor)
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        column, is_text = next(nodes.columns())
+        gone = nodes.add("Equal", column, nodes.number(0.0)) if not is_text else _any_text(nodes, column)
+        if isinstance(estimator, DummyRegressor):
+            value = nodes.row(np.ravel(estimator.constant_)[:1])
+            return Answer(values=nodes.add("Where", gone, value, value))
+        if estimator.strategy not in ("prior", "most_frequent", "constant"):
+            raise CannotExport(f"strategy='{estimator.strategy}' draws its answers; use strategy='prior'")
+        shares = np.asarray(estimator.predict_proba(np.zeros((1, 1)))).reshape(1, -1)
+        probabilities = nodes.add("Where", gone, nodes.row(shares), nodes.row(shares))
+        return Answer(place=nodes.largest(probabilities), probabilities=probabilities)
+
+
+def _any_text(nodes: Nodes, column: str) -> str:
+    marks = {"keys_strings": [""], "values_int64s": [1], "default_int64": 0}
+    return nodes.add("Greater", nodes.add("LabelEncoder", column, domain="ai.onnx.ml", **marks), nodes.constant(0))

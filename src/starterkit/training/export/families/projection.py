@@ -1,0 +1,231 @@
+"""Transformers that mix columns, choose among them, or make more of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import BSpline, PPoly
+from sklearn import cluster, decomposition, feature_selection, kernel_approximation, random_projection
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.preprocessing import PolynomialFeatures, SplineTransformer
+
+from starterkit.training.export.families.curves import interval, looked_up
+from starterkit.training.export.families.family import Family
+from starterkit.training.export.families.linear import classes_of
+from starterkit.training.export.families.nodes import Block, CannotExport, Nodes
+
+# --- Weighted sums of the centred columns.
+
+
+class Projections(Family):
+    """PCA and its kin, random projections, clusters' distances and kernels' approximations."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _PROJECTED
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        name, width = _PROJECTED[type(estimator)](estimator, nodes, nodes.matrix())
+        return [Block(name, width)]
+
+
+def _sum_of(nodes: Nodes, name: str, weights: Any, shift: Any = 0.0) -> tuple[str, int]:
+    return nodes.linear(name, weights, shift), np.shape(weights)[1]
+
+
+def _principal(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    components = np.asarray(estimator.components_, dtype=np.float64)
+    name, width = _sum_of(nodes, name, components.T, -(np.reshape(estimator.mean_, (1, -1)) @ components.T))
+    if estimator.whiten:
+        scale = np.maximum(np.sqrt(estimator.explained_variance_), np.finfo(np.float64).eps)
+        name = nodes.add("Div", name, nodes.row(scale))
+    return name, width
+
+
+def _truncated(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    return _sum_of(nodes, name, estimator.components_.T)
+
+
+def _factors(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    weighted = estimator.components_ / estimator.noise_variance_
+    covariance = np.linalg.inv(np.eye(len(estimator.components_)) + weighted @ estimator.components_.T)
+    centred = nodes.add("Sub", name, nodes.row(estimator.mean_))
+    return _sum_of(nodes, centred, weighted.T @ covariance)
+
+
+def _independent(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    if estimator.whiten:
+        name = nodes.add("Sub", name, nodes.row(estimator.mean_))
+    return _sum_of(nodes, name, estimator.components_.T)
+
+
+def _random(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    weights = estimator.components_
+    return _sum_of(nodes, name, (weights.toarray() if hasattr(weights, "toarray") else weights).T)
+
+
+def _neighbourhood(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    return _sum_of(nodes, name, estimator.components_.T)
+
+
+def _agglomerated(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    if estimator.pooling_func is not np.mean:
+        raise CannotExport("its pooling_func is not numpy.mean; leave it out")
+    members = np.asarray(estimator.labels_)[:, None] == np.unique(estimator.labels_)[None, :]
+    return _sum_of(nodes, name, members / members.sum(axis=0))
+
+
+def _distances(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    centres = getattr(estimator, "cluster_centers_", None)
+    centres = estimator.subcluster_centers_ if centres is None else centres
+    return nodes.add("Sqrt", squared_distances(nodes, name, centres)), len(centres)
+
+
+def squared_distances(nodes: Nodes, name: str, points: Any) -> str:
+    """n × k: the squared distances to k points. Both are centred first, so that little is lost to cancellation."""
+    points = np.asarray(points, dtype=np.float64)
+    centre = points.mean(axis=0)
+    near, name = points - centre, nodes.add("Sub", name, nodes.row(centre))
+    own = nodes.total(nodes.add("Mul", name, name))
+    mixed = nodes.linear(name, -2.0 * near.T, (near**2).sum(axis=1))
+    return nodes.add("Max", nodes.add("Add", mixed, own), nodes.number(0.0))
+
+
+def _fourier(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    name, width = _sum_of(nodes, name, estimator.random_weights_, estimator.random_offset_)
+    return nodes.add("Mul", nodes.add("Cos", name), nodes.number((2.0 / width) ** 0.5)), width
+
+
+def _nystroem(estimator: Any, nodes: Nodes, name: str) -> tuple[str, int]:
+    if estimator.kernel != "rbf":
+        raise CannotExport(f"its kernel is {estimator.kernel!r}; use kernel='rbf'")
+    gamma = 1.0 / estimator.components_.shape[1] if estimator.gamma is None else estimator.gamma
+    near = nodes.add("Mul", squared_distances(nodes, name, estimator.components_), nodes.number(-gamma))
+    return _sum_of(nodes, nodes.add("Exp", near), estimator.normalization_.T)
+
+
+_Projection = Callable[[Any, Nodes, str], tuple[str, int]]
+_PROJECTED: dict[type, _Projection] = {
+    **dict.fromkeys(classes_of(decomposition, "PCA", "IncrementalPCA"), _principal),
+    decomposition.TruncatedSVD: _truncated,
+    decomposition.FactorAnalysis: _factors,
+    decomposition.FastICA: _independent,
+    **dict.fromkeys(classes_of(random_projection, "GaussianRandomProjection", "SparseRandomProjection"), _random),
+    NeighborhoodComponentsAnalysis: _neighbourhood,
+    cluster.FeatureAgglomeration: _agglomerated,
+    **dict.fromkeys(classes_of(cluster, "KMeans", "MiniBatchKMeans", "BisectingKMeans", "Birch"), _distances),
+    kernel_approximation.RBFSampler: _fourier,
+    kernel_approximation.Nystroem: _nystroem,
+}
+
+
+# --- Some of the columns.
+
+_SELECTED = (
+    *classes_of(feature_selection, "GenericUnivariateSelect", "RFE", "RFECV", "SelectFdr", "SelectFpr"),
+    *classes_of(feature_selection, "SelectFromModel", "SelectFwe", "SelectKBest", "SelectPercentile"),
+    *classes_of(feature_selection, "SequentialFeatureSelector", "VarianceThreshold"),
+)
+
+
+class Selections(Family):
+    """What keeps some columns as they are."""
+
+    def takes(self, kind: type) -> bool:
+        return kind in _SELECTED
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        return nodes.select(np.flatnonzero(estimator.get_support()).tolist())
+
+
+# --- More columns than there were.
+
+
+class Polynomials(Family):
+    """`PolynomialFeatures`: products, multiplied in scikit-learn's order, so that they are its to the last bit."""
+
+    def takes(self, kind: type) -> bool:
+        return kind is PolynomialFeatures
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        matrix, powers = nodes.matrix(), np.asarray(estimator.powers_)
+        count = nodes.width
+        columns = [nodes.pick(matrix, [place]) for place in range(count)]
+        products: dict[tuple[int, ...], str] = {(place,): column for place, column in enumerate(columns)}
+
+        def product(factors: tuple[int, ...]) -> str:
+            if factors not in products:  # the first factor is multiplied last
+                products[factors] = nodes.add("Mul", product(factors[1:]), columns[factors[0]])
+            return products[factors]
+
+        made = []
+        for row in powers:
+            factors = tuple(place for place in range(count) for _ in range(int(row[place])))
+            made.append(product(factors) if factors else _ones(nodes, columns[0]))
+        return [Block(nodes.join(made), len(made))]
+
+
+def _ones(nodes: Nodes, column: str) -> str:
+    return nodes.add("Where", nodes.add("IsNaN", column), nodes.number(1.0), nodes.number(1.0))
+
+
+class Splines(Family):
+    """`SplineTransformer`: for each column its B-splines, as polynomials between the knots."""
+
+    def takes(self, kind: type) -> bool:
+        return kind is SplineTransformer
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        made, matrix = [], nodes.matrix()
+        for place, spline in enumerate(estimator.bsplines_):
+            made.append(self._column(estimator, nodes, nodes.pick(matrix, [place]), spline))
+        name, each = nodes.join(made), estimator.bsplines_[0].c.shape[1]
+        width = each * len(made)
+        if estimator.include_bias:
+            return [Block(name, width)]
+        kept = [place for place in range(width) if (place + 1) % each]
+        return [Block(nodes.pick(name, kept), len(kept))]
+
+    def _column(self, estimator: Any, nodes: Nodes, column: str, spline: Any) -> str:
+        degree = estimator.degree
+        low, high = spline.t[degree], spline.t[-degree - 1]
+        gone, how = nodes.add("IsNaN", column), estimator.extrapolation
+        if how == "periodic":
+            size = spline.t.size - degree - 1
+            first, turn = spline.t[degree], spline.t[size] - spline.t[degree]
+            away = nodes.add("Sub", column, nodes.number(first))
+            whole = nodes.add("Mul", nodes.add("Floor", nodes.add("Div", away, nodes.number(turn))), nodes.number(turn))
+            column = nodes.add("Add", nodes.add("Sub", away, whole), nodes.number(first))
+        elif how in ("constant", "error"):
+            column = nodes.add("Clip", column, nodes.number(low), nodes.number(high))
+        knots, pieces = _pieces(spline, low, high)
+        if how == "linear":
+            knots, pieces = _with_lines(spline, degree, knots, pieces, low, high)
+        piece = interval(nodes, column, knots[1:-1])
+        away = nodes.add("Sub", column, looked_up(nodes, knots[:-1], piece))
+        value = looked_up(nodes, pieces[0], piece)
+        for power in pieces[1:]:
+            value = nodes.add("Add", nodes.add("Mul", value, away), looked_up(nodes, power, piece))
+        return nodes.add("Where", gone, nodes.number(0.0), value)
+
+
+def _pieces(spline: BSpline, low: float, high: float) -> tuple[Any, Any]:
+    """The knots between the ends, and the pieces' coefficients: powers × pieces × splines, the highest power first."""
+    each = [PPoly.from_spline(BSpline(spline.t, column, spline.k)) for column in spline.c.T]
+    ends = each[0].x
+    inside = np.flatnonzero((ends[:-1] >= low) & (ends[:-1] < high) & (np.diff(ends) > 0))
+    return np.append(ends[inside], high), np.stack([one.c[:, inside] for one in each], axis=2)
+
+
+def _with_lines(spline: BSpline, degree: int, knots: Any, pieces: Any, low: float, high: float) -> tuple[Any, Any]:
+    """A straight line before the first knot and one after the last."""
+    count = pieces.shape[2]
+    reach = degree + 1 if degree <= 1 else degree
+    before, after = (np.zeros((pieces.shape[0], count)) for _ in range(2))
+    starts, ends = np.arange(count) < reach, np.arange(count) >= count - reach
+    before[-1], after[-1] = np.where(starts, spline(low), 0.0), np.where(ends, spline(high), 0.0)
+    if degree >= 1:
+        before[-2] = np.where(starts, spline(low, nu=1), 0.0)
+        after[-2] = np.where(ends, spline(high, nu=1), 0.0)
+    # A piece is measured from its left knot: the first line's is the low end, too.
+    knots = np.concatenate([[low], knots, [np.inf]])
+    return knots, np.concatenate([before[:, None], pieces, after[:, None]], axis=1)

@@ -1,0 +1,168 @@
+"""The file that trained a model is scored as it is: old headers, markers, texts, and every dialect."""
+
+import gzip
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv
+
+from starterkit.contract import Dialect, Written
+from starterkit.data.checking import convert
+from starterkit.data.sources import ParquetFile
+from starterkit.errors import DataError
+from starterkit.serving.batch.arrow_source import ArrowSource
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.predictor import Predictor
+
+WRITTEN = {
+    "city": Written(header="Home City", missing=("?",), trim=True),
+    "smoker": Written(header="Smoker?", flags={"Y": True, "": False}, missing=("n.a.",)),
+    "insured": Written(flags={"ja": True, "nein": False}),
+    "children": Written(header="No. of Children"),
+    "income": Written(header="Income (€)", missing=("NA",), decimal=",", thousands=".", affixes=("€",), brackets=True),
+}
+PLAIN = [
+    ("Bonn", "a", False, True, 2.0, 1234.5),
+    (None, "b", None, False, 0.0, None),
+    ("Köln", "a", True, True, 1.0, -50.25),
+]
+RAW = {
+    "": ["1", "2", "3"],
+    "Home City": ["bonn ", "?", "Ko\u0308ln"],
+    "ward": ["a", "b", "a"],
+    "Smoker?": [None, "n.a.", "Y"],
+    "insured": ["ja", "nein", "ja"],
+    "No. of Children": ["2", "0", "1"],
+    "Income (€)": ["1.234,5 €", "NA", "(50,25)"],
+    "cost": ["?", "3", ""],
+}
+
+
+@pytest.fixture
+def model(visits_predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+    """The visits' model, with columns that its file writes otherwise; a gap may be anywhere."""
+    columns = [
+        replace(one, nullable=True, minimum=None, maximum=None, proven=None, written=WRITTEN.get(one.name, Written()))
+        for one in visits_predictor.contract.columns
+    ]
+    monkeypatch.setattr(visits_predictor, "contract", replace(visits_predictor.contract, columns=tuple(columns)))
+    return visits_predictor
+
+
+@pytest.fixture
+def expected(visits_predictor: Predictor, files: Any) -> list[float]:
+    """What the model answers for the same rows in the schema's own words."""
+    names = ("city", "ward", "smoker", "insured", "children", "income")
+    rows = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in PLAIN])
+    return scored(visits_predictor, files.write(rows, "plain.parquet"), files.folder / "plain.out.parquet", files)
+
+
+def scored(predictor: Predictor, source: Path, destination: Path, files: Any) -> list[float]:
+    BatchScorer(predictor).score(source, destination)
+    return files.read(destination.name)["prediction"].to_pylist()
+
+
+def text(delimiter: str, quote: str = '"') -> str:
+    rows = [[*RAW], *([value or "" for value in row] for row in zip(*RAW.values(), strict=True))]
+    fields = ([f"{quote}{one}{quote}" if delimiter in one else one for one in row] for row in rows)
+    return "".join(f"{delimiter.join(row)}\r\n" for row in fields)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "name"),
+    [
+        (",", "utf-8", "in.csv"), (";", "utf-8-sig", "in.CSV"), ("\t", "utf-8", "in.tsv"), ("|", "utf-16", "in.csv"),
+        (";", "cp1252", "in.csv"), (",", "utf-16-le", "in.csv.gz"), (";", "cp1252", "in.csv.GZ"),
+    ],
+)  # fmt: skip
+def test_a_text_file_is_scored_in_its_own_dialect(
+    model: Predictor, expected: list[float], files: Any, delimiter: str, encoding: str, name: str
+) -> None:
+    raw = text(delimiter).replace("o\u0308", "ö").encode(encoding)
+    source, destination = files.folder / name, files.folder / f"out{name[2:]}"
+    source.write_bytes(gzip.compress(raw) if name.lower().endswith("gz") else raw)
+    outcome = BatchScorer(model).score(source, destination)
+    assert outcome.ignored == ("Unnamed: 0", "cost")
+    made = destination.read_bytes()
+    lines = (gzip.decompress(made) if name.lower().endswith("gz") else made).decode(encoding).splitlines()
+    assert [line.rpartition(delimiter)[0] for line in lines] == raw.decode(encoding).splitlines()
+    assert [float(line.rpartition(delimiter)[2]) for line in lines[1:]] == expected
+    BatchScorer(model).score(source, files.folder / "typed.parquet")
+    typed = files.read("typed.parquet")
+    assert (typed["Income (€)"].to_pylist(), typed["prediction"].to_pylist()) == ([1234.5, None, -50.25], expected)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_typed_file_is_read_as_training_read_it(
+    model: Predictor, expected: list[float], files: Any, kind: str
+) -> None:
+    table = pa.table({
+        **RAW,
+        "Home City": pa.array([one.encode() for one in RAW["Home City"]], pa.binary()),
+        "Smoker?": pa.array(["", "n.a.", "Y"]),
+        "insured": pa.array([1.0, 0.0, 1.0]),
+        "No. of Children": pa.array([2, 0, 1], pa.int8()),
+        "Income (€)": pa.array([1234.5, float("nan"), -50.25]),
+    })  # fmt: skip
+    assert scored(model, files.write(table, f"in.{kind}"), files.folder / f"out.{kind}", files) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (pa.array([5, 7, None], pa.int64()), ["5", "7", None]),
+        (pa.array([5.0, 0.5, float("nan")]), ["5", "0.5", None]),
+        (pa.array([date(2026, 1, 2), None]), ["2026-01-02", None]),
+        (pa.array([True, None]), ["True", None]),
+        (pa.array([b"x", "ü".encode()]), ["x", "ü"]),
+        (pa.array([Decimal("5.0"), Decimal("5.5")]), ["5", "5.5"]),
+    ],
+)
+def test_a_value_that_is_a_text_in_the_schema(model: Predictor, files: Any, values: pa.Array, texts: list[str]) -> None:
+    (ward,) = [one for one in model.contract.columns if one.name == "ward"]
+    path = files.write(pa.table({"ward": values}), "in.parquet")
+    given = ArrowSource(path, "parquet").values(ward, values, "ward")
+    assert [None if gap else one for one, gap in zip(given.values, given.missing, strict=True)] == texts
+    as_trained = convert(ward, ParquetFile(path).table()["ward"])[0]
+    assert as_trained.astype(object).where(as_trained.notna(), None).tolist() == texts
+
+
+def test_a_file_with_the_schemas_own_names_is_taken_and_a_wrong_form_is_not(model: Predictor, files: Any) -> None:
+    names = {"Home City": "city", "Smoker?": "smoker", "No. of Children": "children", "Income (€)": "income"}
+    table = pa.table({names.get(name, name): values for name, values in RAW.items()})
+    plain = table.set_column(table.schema.get_field_index("income"), "income", pa.array(["1234.5", "NA", "-50.25"]))
+    assert len(scored(model, files.write(plain, "in.csv"), files.folder / "out.csv", files)) == 3
+    wrong = pa.table(RAW | {"Income (€)": pa.array(["12.5", "NA", "(50,25)"])})
+    with pytest.raises(DataError, match=r"row 0 .*column 'income': is not a number"):
+        BatchScorer(model).score(files.write(wrong, "wrong.csv"), files.folder / "no.csv")
+    misspelt = pa.table({"Home Cty" if name == "Home City" else name: values for name, values in RAW.items()})
+    with pytest.raises(DataError, match=r"lacks the column 'Home City'. Did you mean 'Home Cty'\?$"):
+        BatchScorer(model).score(files.write(misspelt, "misspelt.csv"), files.folder / "no.csv")
+
+
+def test_the_dialect_that_trained_goes_first(model: Predictor, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    likely = replace(model.contract, dialect=Dialect(delimiter=";", encoding="mac_roman"))
+    monkeypatch.setattr(model, "contract", likely)
+    (files.folder / "in.csv").write_bytes(text(";").replace("o\u0308", "ö").encode("mac_roman"))
+    BatchScorer(model).score(files.folder / "in.csv", files.folder / "out.parquet")
+    assert files.read("out.parquet")["Home City"].to_pylist()[2] == "Köln"
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_compressed_file_is_gone_on_with(model: Predictor, files: Any) -> None:
+    lines = text(";").replace("o\u0308", "ö").splitlines(keepends=True)
+    many = lines[0] + "".join(lines[1:]) * 200
+    (files.folder / "in.csv.gz").write_bytes(gzip.compress((many + lines[1].replace("ja", "?")).encode("cp1252")))
+    with pytest.raises(DataError, match=r"row 600 .*'insured'"):
+        BatchScorer(model).score(files.folder / "in.csv.gz", files.folder / "out.csv.gz")
+    outcome = BatchScorer(model).score(files.folder / "in.csv.gz", files.folder / "out.csv.gz", bad_rows="aside")
+    assert (outcome.rows, outcome.bad) == (601, 1)
+    with gzip.open(files.folder / "out.csv.gz") as made:
+        options = csv.ParseOptions(delimiter=";")
+        table = csv.read_csv(made, csv.ReadOptions(encoding="cp1252"), options)
+    assert table["Home City"].to_pylist() == ["bonn ", "?", "Köln"] * 200

@@ -1,0 +1,79 @@
+"""Labels are judged by the estimator's own rule, and an estimator that contradicts itself is found out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from starterkit.contract import Prediction
+from starterkit.data.dataset import as_columns
+from starterkit.data.synthetic import draw_rows
+from starterkit.errors import ExportError
+from starterkit.serving.predictor import Predictor
+from starterkit.training.agreement import Asked, Measure, beside, ties
+
+EXACT = Measure(allowed=1e-6, scale=1.0, alone=0, unstable=0.0)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber"])
+def test_saturated_probabilities_hide_no_label(loss: str) -> None:
+    """Unscaled columns: several probabilities are 1 or equal, and the estimator chooses by its decision function."""
+    rows, labels = load_wine(return_X_y=True, as_frame=True)
+    estimator = SGDClassifier(loss=loss, random_state=0).fit(rows, labels)
+    shares = estimator.predict_proba(rows)
+    by_shares = Prediction(shares.argmax(axis=1), shares)
+    differ = int((by_shares.values != estimator.predict(rows)).sum())
+    assert differ > 0
+    asked = Asked(estimator, "classification", rows)
+    for found in (asked.of_data(by_shares, EXACT), asked.of_drawn(by_shares, EXACT)):
+        assert (found.flipped_labels, found.ties, found.proven) == (differ, 0, False)
+
+
+def test_a_tie_is_the_estimators_own_and_none_on_a_row_of_the_data() -> None:
+    rows = pd.DataFrame({"x": [-1.0, 0.0, 1.0]})
+    estimator = LogisticRegression().fit(pd.DataFrame({"x": [-1.0, 1.0]}), [0, 1])
+    estimator.intercept_[:] = 0
+    assert ties(estimator, rows).tolist() == [False, True, False]
+    asked = Asked(estimator, "classification", rows)
+    other = asked.answers._replace(values=np.array([0, 1 - asked.answers.values[1], 1]))
+    assert (asked.of_drawn(other, EXACT).ties, asked.of_drawn(other, EXACT).proven) == (1, True)
+    assert (asked.of_data(other, EXACT).flipped_labels, asked.of_data(other, EXACT).proven) == (1, False)
+
+
+def test_trees_behind_a_rotation_are_no_function_of_their_row(diabetes: Any, tmp_path: Path) -> None:
+    """Histogram thresholds are values of the data, and a product of matrices rounds otherwise for one row."""
+    rotated = make_pipeline(StandardScaler(), PCA(6), HistGradientBoostingRegressor(max_iter=20, random_state=0))
+    with pytest.raises(ExportError, match=r"answers \d+ of \d+ rows otherwise .* one by one \(1% allowed\)"):
+        diabetes.export(rotated, tmp_path / "exported")
+    smooth, _ = diabetes.export(make_pipeline(StandardScaler(), PCA(6), Ridge()), tmp_path / "exported")
+    assert (smooth.contract.parity.alone, smooth.contract.parity.unstable) == (20, 0)
+
+
+def test_one_against_the_rest_is_right_far_out_or_refused(iris: Any, tmp_path: Path) -> None:
+    """skl2onnx answers 0, 0, 0 and the first class where no class is likely."""
+    model, dataset = iris.fit(OneVsRestClassifier(LogisticRegression()))
+    try:
+        exported = iris.write(model, dataset, tmp_path / "exported")
+    except ExportError:
+        return
+    rows = draw_rows(exported.contract.columns, dataset.training.features, 2000, seed=7)
+    answered = Predictor(exported.folder).predict(as_columns(rows))
+    assert Asked(model.estimator, "classification", rows).of_drawn(answered, EXACT).proven
+
+
+def test_a_version_is_held_against_its_estimator(diabetes: Any, tmp_path: Path) -> None:
+    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
+    predictor, rows = Predictor(exported.folder), dataset.training
+    same, other = (one.fit(rows.features, rows.target) for one in (Ridge(), LinearRegression()))
+    found = beside(same, dataset, predictor)
+    assert (found.proven, found.rows, found.allowed) == (True, len(dataset), exported.contract.parity.allowed)
+    assert not beside(other, dataset, predictor).proven
