@@ -54,7 +54,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """How a file writes a column, where that is not how the schema has it. See docs/decisions/0023-written.md.
+    """How a file writes a column, where that is not how the schema has it. See docs/decisions/0024-written.md.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ from starterkit.data.checking import as_text, convert, typed
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem, Source
 from starterkit.serving.dialect import UTF8, find_dialect, is_compressed, unread
-from starterkit.serving.parsing import NOT_AS_DECLARED, as_found, find_columns, plain_texts
+from starterkit.serving.parsing import NOT_AS_DECLARED, as_array, as_found, find_columns, plain_texts
 from starterkit.settings import DataSettings, DialectSettings
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _in_schema(column: Column, values: pd.Series, written: Written) -> pd.Series
     if isinstance(values, pd.DataFrame) or not (_is_text(values) or (column.type == "boolean" and written.flags)):
         return values  # what is no text is what it is; two columns of a name are refused elsewhere
     given = as_text(values)
-    texts = plain_texts(column, pa.array(given, pa.string(), from_pandas=True), written)
+    texts = plain_texts(column, as_array(given), written)
     plain = pd.Series(texts.to_pandas(), index=values.index, dtype="str")
     converted, wrong = convert(column, plain)
     if not wrong.any():

@@ -1,6 +1,6 @@
 """A text file's dialect, found out from its first lines, and its content as UTF-8 whatever it is stored in.
 
-A file is refused where reading it would be a guess: see docs/decisions/0023-written.md.
+A file is refused where reading it would be a guess: see docs/decisions/0024-written.md.
 """
 
 import codecs

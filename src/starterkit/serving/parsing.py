@@ -1,7 +1,7 @@
 """Texts as files write them, put into the schema's own words: the same for training, for `predict` and for the API.
 
 What a column's `Written` declares is done here and nowhere else: names, markers for missing, flags, numbers as people
-write them. See docs/decisions/0023-written.md.
+write them. See docs/decisions/0024-written.md.
 """
 
 import re
@@ -72,9 +72,14 @@ def plain_texts(column: Column, texts: pa.Array, written: Written | None = None)
 
 def reads_numbers(written: Written, texts: Iterable[str | None]) -> bool:
     """Whether a whole column of texts, the markers for missing aside, is of numbers in this form."""
-    given = pa.array(texts, pa.string(), from_pandas=True)
-    known = pc.drop_null(plain_texts(_NUMBER, given, written))
+    known = pc.drop_null(plain_texts(_NUMBER, as_array(texts), written))
     return len(known) > 0 and floats(known).null_count == 0
+
+
+def as_array(texts: Iterable[str | None]) -> pa.Array:
+    """Texts as one array; a pandas column may lie in several pieces."""
+    given = pa.array(texts, pa.string(), from_pandas=True)
+    return given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
 
 
 _NUMBER = Column(name="", role="feature", type="float", unit="", sensitivity="plain")

@@ -1,16 +1,23 @@
 """CSV, Parquet and SQL give the same rows, and a source that cannot be read says so in one clear line."""
 
+import csv
+import gzip
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 import pytest
+from sklearn.linear_model import Ridge
 
+from starterkit.contract import Dialect
 from starterkit.data.reader import DatasetReader
-from starterkit.data.sources import ParquetFile, open_source
+from starterkit.data.sources import CsvFile, ParquetFile, open_source
 from starterkit.errors import DataError
-from starterkit.settings import DataSettings, Stage
+from starterkit.problem import Problem, Written, feature, identifier, target, time
+from starterkit.settings import DataSettings, DialectSettings, Stage
 
 PASSWORD = "correct horse"
 QUERY = "SELECT * FROM patients WHERE 'hidden' = 'hidden'"
@@ -78,14 +85,14 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ("empty.csv", b"", "empty.csv is empty"),
         ("blank.csv", b"\xef\xbb\xbf\n \n", "blank.csv is empty"),
         ("header.csv", HEADER.encode(), "has no rows"),
-        ("semicolons.csv", HEADER.replace(",", ";").encode() + b"\n1;2;3;4;5;6;7;8", "has semicolons between its"),
-        ("tabs.csv", HEADER.replace(",", "\t").encode() + b"\n1\t2\t3\t4\t5\t6\t7\t8", "has tabs between"),
         ("spaces.csv", HEADER.replace(",", " ").encode() + b"\n1 2 3 4 5 6 7 8", "has one column"),
-        ("utf16.csv", HEADER.encode("utf-16"), "is UTF-16 text"),
-        ("utf16le.csv", HEADER.encode("utf-16-le"), "holds zero bytes"),
         ("utf32.csv", HEADER.encode("utf-32"), "is UTF-32 text"),
-        ("late.csv", (HEADER + "\n" + "é,2,3,4,5,6,7,8\n" * 150_000).encode() + b"\xe9\n", "UTF-8 text in line 150002"),
-        ("cut.csv", HEADER.encode() + "\né".encode()[:-1], "not UTF-8 text in line 2"),
+        (
+            "late.csv",
+            (HEADER + "\n" + "é,2,3,4,5,6,7,8\n" * 150_000).encode() + b"\xe9\n",
+            "damaged place in line 150002",
+        ),
+        ("cut.csv", HEADER.encode() + "\né".encode()[:-1], "damaged place in line 2"),
         (
             "headless.csv",
             b"Miller,Bonn,a,True,True,1,1.5,2.5\nMeier,Bonn,a,True,True,1,1.5,2.5",
@@ -93,13 +100,14 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ),
         ("ragged.csv", HEADER.encode() + b"\nMiller,Bonn,a,True,True,1,1.5,2.5,9\n", "more fields than its header"),
         ("ragged2.csv", HEADER.encode() + b"\n1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8,9\n", "Expected 8 fields in line 3"),
-        ("latin.csv", HEADER.encode() + "\nMüller,1,2,3,4,5,6,7".encode("latin-1"), "is not UTF-8 text in line 2"),
+        ("other.csv", HEADER.encode() + b"\nM\x81ller,1,2,3,4,5,6,7", "neither UTF-8 nor cp1252"),
+        ("cut.csv.gz", gzip.compress(HEADER.encode())[:-9], "is damaged: it cannot be decompressed"),
         ("picture.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xff\xfe", "holds zero bytes"),
         ("zip.csv", b"PK\x03\x04" + bytes(range(256)), "is a ZIP or Excel file"),
         ("empty.parquet", b"", "cannot be read"),
         ("text.parquet", b"visit,city\n1,2\n", "cannot be read"),
         ("cut.parquet", None, "cannot be read"),
-        ("folder.csv", "folder", "is a folder"),
+        ("folder.csv", "folder", "is a folder without Parquet files"),
     ],
 )
 def test_a_broken_file_is_one_clear_error(visits, problem, tmp_path, name, content, named):
@@ -132,7 +140,7 @@ def test_a_file_that_is_not_there_is_named(problem, tmp_path):
 
 def test_a_kind_that_the_kit_does_not_read_is_refused(problem, tmp_path):
     (tmp_path / "table.xlsx").write_bytes(b"")
-    with pytest.raises(DataError, match=r"Use \.csv, \.parquet or a database address"):
+    with pytest.raises(DataError, match=r"Use \.csv, .* or a database address"):
         open_source(DataSettings.model_construct(source="table.xlsx"), tmp_path, problem)
 
 
@@ -202,3 +210,73 @@ def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path):
     for name in ("named", "bare"):
         read = ParquetFile(tmp_path / f"{name}.parquet").read()
         assert read.reset_index(drop=True).equals(whole)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "quote", "name"),
+    [
+        (";", "cp1252", '"', "t.csv"), ("\t", "utf-16", '"', "t.TSV"), ("|", "utf-8-sig", "'", "t.csv.gz"),
+        (",", "utf-16-be", '"', "t.CSV.gz"),
+    ],
+)  # fmt: skip
+def test_a_text_file_of_any_dialect_is_read(
+    visits: Any, problem: Any, tmp_path: Path, delimiter: str, encoding: str, quote: str, name: str
+) -> None:
+    table = pd.read_csv(visits.root / "table.csv", dtype="str", keep_default_na=False)
+    text = table.to_csv(index=False, sep=delimiter, quotechar=quote, quoting=csv.QUOTE_ALL).encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    read = DatasetReader(problem, settings(name), tmp_path, Stage.LOCAL).read()
+    assert read.digest == visits.dataset(problem).digest
+    assert read.dialect == Dialect(delimiter=delimiter, encoding=encoding.removesuffix("-sig"), quote=quote)
+
+
+def test_what_the_settings_say_of_a_dialect_goes_first(visits: Any, problem: Any, tmp_path: Path) -> None:
+    text = (visits.root / "table.csv").read_bytes().decode().replace("Köln", "\x81")
+    (tmp_path / "t.csv").write_bytes(text.encode("cp437", "replace").replace(b"?", b"\x81"))
+    said = DataSettings(source="t.csv", dialect=DialectSettings(encoding="CP437"))
+    assert "ü" in "".join(CsvFile(tmp_path / "t.csv", problem.columns, said.dialect).read()["city"].dropna())
+
+
+EUROS = Written(missing=("NA",), decimal=",", affixes=("€",))
+
+
+class Sales(pa.DataFrameModel):
+    day: str = time(written=Written(header="Day"))
+    shop: str = identifier(written=Written(header="Shop No", missing=("-",)))
+    paid: float = feature(
+        sensitivity="plain", nullable=True, written=Written(missing=("NA",), decimal=",", affixes=("€",))
+    )
+    card: bool = feature(sensitivity="plain", written=Written(flags={"Y": True, "": False}))
+    pieces: int = target(written=Written(header="Pieces", decimal=",", thousands="."))
+
+
+SALES = Problem(name="sales", title="Sales", task="regression", schema=Sales, estimator=Ridge, metric="rmse")
+WRITTEN = {
+    "Day": ["2026-01-01", "2026-01-02"], "Shop No": ["007", "x"], "paid": ["1,5 €", "NA"], "card": ["Y", None],
+    "Pieces": ["1.200", "7"], "no": [1, 2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "folder", "database"])
+def test_a_source_gives_the_schemas_rows(tmp_path: Path, kind: str) -> None:
+    """Names, numbers, flags and gaps: as they are declared, from any kind of source."""
+    table, where = pd.DataFrame(WRITTEN), DataSettings(source=f"sales.{kind}") if kind in ("csv", "parquet") else None
+    if kind == "csv":
+        table.to_csv(tmp_path / "sales.csv", index=False)
+    elif kind == "parquet":
+        table.assign(paid=[value.encode() for value in WRITTEN["paid"]]).to_parquet(tmp_path / "sales.parquet")
+    elif kind == "folder":
+        for name, part in table.groupby("Shop No"):
+            (tmp_path / "sales" / f"Shop No={name}").mkdir(parents=True)
+            part.drop(columns="Shop No").to_parquet(tmp_path / "sales" / f"Shop No={name}" / "part-0.parquet")
+        where = DataSettings(source="sales/")
+    else:
+        with closing(sqlite3.connect(tmp_path / "sales.db")) as database:
+            table.to_sql("sales", database, index=False)
+        where = DataSettings(source="sqlite:///sales.db", query="SELECT * FROM sales")
+    assert where is not None
+    rows = open_source(where, tmp_path, SALES).read()[["day", "shop", "paid", "card", "pieces", "no"]]
+    assert rows.astype(object).where(rows.notna(), None).to_numpy().tolist() == [
+        ["2026-01-01", "007", 1.5, True, 1200, 1], ["2026-01-02", "x", None, False, 7, 2]
+    ]  # fmt: skip
+    assert [rows[name].dtype for name in ("paid", "card", "pieces")] == ["float64", "bool", "int64"]

@@ -365,3 +365,11 @@ def test_a_function_of_ones_own_is_met_and_pickles_own_words_are_not() -> None:
     met = types_of(make_pipeline(FunctionTransformer(shifted), Ridge()))
     assert f"{shifted.__module__}.shifted" in met
     assert not [name for name in met if name.startswith(("builtins.", "copyreg."))]
+
+
+def test_a_deleted_experiment_is_named_with_its_mend(connection: Connection, tracker: Tracker) -> None:
+    with tracker.start("works") as works:
+        experiment = connection.client.get_run(works.id).info.experiment_id
+    connection.client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match=f"mlflow experiments restore --experiment-id {experiment}"):
+        tracker.open_runs()

@@ -88,6 +88,15 @@ def test_a_target_of_one_value_is_refused(diabetes: Any, tmp_path: Path) -> None
         fit_table(diabetes, table_of(diabetes).assign(progression=100.0), tmp_path, Ridge())
 
 
+def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes: Any) -> None:
+    logarithm = FunctionTransformer(lambda rows: np.log(np.asarray(rows, float) - 1e3))
+    with (
+        pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"),
+        np.errstate(invalid="ignore"),
+    ):
+        diabetes.fit(make_pipeline(logarithm, Ridge()))
+
+
 def test_a_text_that_the_estimator_cannot_take_is_refused_without_showing_it(visits: Any) -> None:
     with pytest.raises(DataError, match="could not convert string to float") as refusal:
         visits.fit(make_pipeline(StandardScaler(), Ridge()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -103,12 +104,24 @@ def _moments(column: ColumnProfile) -> pd.Series | None:
     if column.is_number and says_period(column.header) and year_of(column.values):
         years = column.values.astype("int64").astype("str")
         return pd.Series(years.to_numpy(dtype="datetime64[Y]").astype("datetime64[us]"), index=years.index)
+    if column.is_number and says_when(column.header) and (unit := _unit_since_1970(column)):
+        return pd.to_datetime(column.values, unit=unit)
+    return None
+
+
+def _unit_since_1970(column: ColumnProfile) -> Literal["s", "ms"] | None:
+    """What the numbers count since 1970, where all are moments between 1973 and 2096."""
+    for unit, most in (("s", 4e9), ("ms", 4e12)):
+        if column.values.between(most / 40, most).all():
+            return unit  # pyrefly: ignore[bad-return]
     return None
 
 
 def _as_iso(column: ColumnProfile) -> str:
     if column.kind == "date":
         return column.moments.as_iso if column.moments else ""
+    if unit := _unit_since_1970(column):
+        return f'pd.to_datetime({{}}.astype("float64"), unit="{unit}").dt.strftime("%Y-%m-%d %H:%M:%S")'
     return "{}.str[:4]" if column.kind == "float" else ""
 
 

@@ -110,7 +110,7 @@ _LIVED = word_set(
     "birth born birthday birthdate dob hire hired join joined signup founded built build due expiry death"
 )
 _YEARS = word_set("year yr years jahr annee ano anno season")
-_PERIODS = _YEARS | word_set("month quarter week day period time wave round date t trend semester term")
+_PERIODS = _YEARS | word_set("month quarter week day hour period time wave round date t trend semester term")
 
 
 def says_id(header: str) -> bool:

@@ -95,7 +95,10 @@ class Project:
         data = (self.root / "data").resolve()
         if given.resolve().is_relative_to(data) and ":" not in str(given):
             return self.root / "data" / given.resolve().relative_to(data)
-        return self.root / "data" / f"{name}{given.suffix}"
+        if given.is_dir():
+            raise UserError(f"the folder '{given}' is not below data/", "Move it there first")
+        packed = given.suffix.lower() == ".gz"
+        return self.root / "data" / f"{name}{''.join(given.suffixes[-2:]) if packed else given.suffix}"
 
     def named_anew(self, name: str, source: str) -> dict[Path, bytes]:
         """The other files that say the problem's name or where its data is, as they will be.

@@ -4,7 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from starterkit.cli.init.draft import Field, Plan
 from starterkit.cli.init.headers import class_name
-from starterkit.contract import AS_DECLARED, Scalar, Written
+from starterkit.contract import AS_DECLARED, COMMAS, Dialect, Scalar, Written
 from starterkit.errors import SettingsError
 from starterkit.settings import DataSettings
 
@@ -159,8 +160,12 @@ def _whole(line: str) -> str:
 # --- config/base.yaml with another source, other parameters and limits. Everything else stays, comments too.
 
 
-def with_problem(text: str, source: str, params: Mapping[str, Scalar], limits: Limits) -> str:
+def with_problem(
+    text: str, source: str, params: Mapping[str, Scalar], limits: Limits, dialect: Dialect = COMMAS
+) -> str:
     """The file's text with ``data.source``, ``training.params`` and ``gate.limits`` of a new problem.
+
+    A dialect that is not the usual one stands in ``data.dialect``; an earlier file's goes.
 
     Raises
     ------
@@ -173,6 +178,7 @@ def with_problem(text: str, source: str, params: Mapping[str, Scalar], limits: L
         yaml.indent(mapping=load_yaml_guess_indent(text)[1] or 2)
         values = yaml.load(text) or CommentedMap()
         _set(values, "data", "source", source)
+        _set_dialect(values["data"], dialect)
         _set(values, "training", "params", CommentedMap(params))
         bounds = {name: CommentedMap({word: _bound(figure)}) for name, (word, figure) in limits.items()}
         _set(values, "gate", "limits", CommentedMap(bounds))
@@ -183,6 +189,15 @@ def with_problem(text: str, source: str, params: Mapping[str, Scalar], limits: L
     out = io.StringIO()
     yaml.dump(values, out)
     return out.getvalue()
+
+
+def _set_dialect(data: CommentedMap, dialect: Dialect) -> None:
+    data.pop("dialect", None)
+    said = {name: value for name, value in asdict(dialect).items() if value != getattr(COMMAS, name)}
+    if said:
+        told = CommentedMap({name: DoubleQuotedScalarString(value) for name, value in said.items()})
+        told.fa.set_flow_style()
+        data.insert(0, "dialect", told)  # behind the source stand the comments of the next section
 
 
 def _bound(figure: float) -> float:

@@ -13,8 +13,9 @@ from starterkit.cli.init.project import Project, replace_all
 from starterkit.cli.init.rendering import formatted, problem_source, source_of_tests, with_problem
 from starterkit.cli.init.selection import SECONDS, select, texts_of_many_values
 from starterkit.cli.init.trial import Trial, imported, leaking, read, times_of, try_out
-from starterkit.contract import Task
+from starterkit.contract import COMMAS, Dialect, Task
 from starterkit.data.dataset import Dataset
+from starterkit.data.sources import CsvFile, is_text_file
 from starterkit.errors import DataError, ProblemError, UserError
 from starterkit.progress import Progress, step
 from starterkit.settings import GateSettings
@@ -90,9 +91,11 @@ class ProblemStarter:
             There are things that a person has to decide first.
         """
         project = self._project
-        name = _checked(name) if name else _named(given.stem)
+        stem = given.stem if given.suffix.lower() != ".gz" else Path(given.stem).stem
+        name = _checked(name) if name else _named(stem)
         data = project.data_file(given, name)
-        others = project.named_anew(name, project.shown(data))
+        source = project.shown(data) + "/" * given.is_dir()
+        others = project.named_anew(name, source)
         files = [project.problem, project.tests, project.settings, *others, *project.old_tests]
         unsaved = project.unsaved(files)
         if not force:
@@ -100,8 +103,9 @@ class ProblemStarter:
         with step(self._progress, "look at the columns") as note:
             frame = read_table(given)
             plan = plan_for(frame, given.name, target, name, task)
-            note.text = f"{len(frame)} rows, {len(frame.columns)} columns"
-        if data.exists() and not cmp(data, given, shallow=False) and not force:
+            dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
+            note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"
+        if data.is_file() and not cmp(data, given, shallow=False) and not force:
             raise UserError(f"{project.shown(data)} is there with other content", "Add --force, or another --name")
         with _undecided_where_refused(given):
             with step(self._progress, "look for leaks"):
@@ -115,18 +119,20 @@ class ProblemStarter:
                 note.text = selection.choice.name
             with step(self._progress, "try the problem"), imported(plan) as problem:
                 tried = try_out(problem, dataset)
-        written = {**self._written(plan, tried, project.shown(data)), **others}
+        written = {**self._written(plan, tried, source, dialect), **others}
         if given.resolve() != data.resolve():
             written[data] = given
-        lines = self._review(plan, tried, project.shown(data))
+        lines = self._review(plan, tried, source)
         changed = [*map(project.shown, written), *(f"{project.shown(path)} (removed)" for path in project.old_tests)]
         replace_all(written, project.old_tests, unsaved)
         return Started(plan, tried, selection.line, tuple(changed), tuple(lines))
 
-    def _written(self, plan: Plan, tried: Trial, source: str) -> dict[Path, bytes | Path]:
+    def _written(self, plan: Plan, tried: Trial, source: str, dialect: Dialect) -> dict[Path, bytes | Path]:
         project = self._project
         tests = source_of_tests(plan, project.entry.module, source)
-        settings = with_problem(project.settings.read_text("utf-8"), source, plan.choice.parameters, tried.limits)
+        settings = with_problem(
+            project.settings.read_text("utf-8"), source, plan.choice.parameters, tried.limits, dialect
+        )
         return {
             project.problem: formatted(problem_source(plan), project.problem).encode(),
             project.tests: formatted(tests, project.tests).encode(),
@@ -137,6 +143,17 @@ class ProblemStarter:
         earlier = self._project.source
         still = earlier if earlier != source and (self._project.root / earlier).is_file() else ""
         return review(plan, tried, source, still, self._project.is_template)
+
+
+def _in_words(dialect: Dialect) -> str:
+    """How a text file is written that is not written as most are."""
+    said = [_DELIMITERS[dialect.delimiter]] if dialect.delimiter != COMMAS.delimiter else []
+    said += [dialect.encoding] if dialect.encoding != COMMAS.encoding else []
+    said += [f"quotes {dialect.quote}"] if dialect.quote != COMMAS.quote else []
+    return "".join(f", {word}" for word in said)
+
+
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def _without_leaks(plan: Plan, given: Path) -> tuple[Plan, Dataset]:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
@@ -35,6 +37,29 @@ def goes_all_the_way(root: Path, data: Path, target: str) -> None:
     assert ": passed" in done.stdout
     tests = call(root, "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/example_project")
     assert tests.returncode == 0, tests.stdout
+    scored = call(root, "starterkit", "predict", str(data), str(root / "scored.csv"))
+    assert scored.returncode == 0, scored.stderr
+    assert "ignored: " in scored.stdout
+
+
+def sales() -> pd.DataFrame:
+    """A monthly series as an office writes it."""
+    random, rows = np.random.default_rng(0), 240
+    visits = random.integers(1000, 9000, rows)
+    months = pd.date_range("2004-01-01", periods=rows, freq="MS")
+    return pd.DataFrame(
+        {
+            "No.": np.arange(rows) + 1,
+            "Month": months.strftime("%d-%b-%Y"),
+            "Besuche": [f"{visit // 1000}.{visit % 1000:03}" for visit in visits],
+            "Rabatt": [f"{number},5 %" for number in random.integers(0, 30, rows)],
+            "Change": [f"({number}.5)" if number % 2 else f"{number}.5" for number in random.integers(0, 9, rows)],
+            "Promotion": random.choice(["Y", ""], rows),
+            "Region": random.choice(["North", "north ", "South"], rows),
+            "Temp": [".." if place % 9 == 0 else f"{place % 30}.5" for place in range(rows)],
+            "Umsatz": [f"€ {number:.2f}".replace(".", ",") for number in visits * 0.3 + random.normal(0, 300, rows)],
+        }
+    )
 
 
 @pytest.mark.slow
@@ -43,6 +68,12 @@ def test_scikit_learn_s_own_data_passes_the_gate_without_a_line_changed(name: st
     data = tmp_path / f"{name}.csv"
     SAMPLES[name](as_frame=True).frame.to_csv(data, index=False)
     goes_all_the_way(whole, data, "target")
+
+
+@pytest.mark.slow
+def test_a_series_as_an_office_writes_it_passes_the_gate(whole: Path, tmp_path: Path) -> None:
+    sales().to_csv(tmp_path / "sales.csv", index=False, sep=";")
+    goes_all_the_way(whole, tmp_path / "sales.csv", "Umsatz")
 
 
 @pytest.mark.slow

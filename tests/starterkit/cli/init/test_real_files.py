@@ -133,6 +133,7 @@ SERIES: dict[str, tuple[str, Any, str]] = {
     "quarters": ("h", [f"{1990 + place // 4} Q{place % 4 + 1}" for place in PLACE], 'freq="Q"'),
     "years": ("year", 1850 + PLACE, ""),
     "years with a fraction": ("time", [f"{1990 + place / 12:.4f}" for place in PLACE], ".str[:4]"),
+    "seconds since 1970": ("timestamp", 1_600_000_000 + PLACE * 86_400, 'unit="s"'),
     "unsorted, but called so": ("order date", MONTHS[RANDOM.permutation(ROWS)].strftime("%Y-%m-%d"), ""),
 }
 
