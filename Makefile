@@ -44,7 +44,7 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
+.PHONY: test-faults test-attacks test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
   bench-batch bench-parity new
 # </template>
 
@@ -108,6 +108,9 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 # <template>
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
+
+test-attacks: env-test ## what somebody tries on rules, files, alias and evidence, with real commands and a real server
+	@$(ALONE) $(IN_ENV) pytest tests/attacks -o python_files='attack_*.py' -n 0 $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)

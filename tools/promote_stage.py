@@ -88,8 +88,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="One stage's part in moving a commit from local to prod.")
     parser.add_argument("stage", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--bundle", type=Path, default=Path("bundle.zip"), help="from staging to prod; bundle.zip")
-    approver = os.environ.get("KIT_APPROVER") or os.environ.get("GITHUB_ACTOR") or ""
-    parser.add_argument("--approver", default=approver, help="who lets it into prod; $KIT_APPROVER or $GITHUB_ACTOR")
+    approver = os.environ.get("KIT_APPROVER", "")
+    parser.add_argument("--approver", default=approver, help="who lets it into prod, not who starts it; $KIT_APPROVER")
     parser.add_argument("--same-server", action="store_true", help="staging and prod share one: no bundle")
     given = parser.parse_args(arguments)
     environ = {name: text for name, text in os.environ.items() if name != "KIT_APPROVER"}  # no setting of the kit's

@@ -4,9 +4,6 @@ It needs the registry alone, so a rollback waits for no data, no estimator and n
 docs/decisions/0018-promotion.md.
 """
 
-import getpass
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,61 +11,14 @@ from typing import Any
 
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.progress import Progress, silent, step
+from starterkit.release.approval import Approval, approval_by
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.history import Act, Entry, Ledger, Person, Result, champions, way_here
 from starterkit.release.trust import version_doubts
-from starterkit.settings import Settings, Stage
-from starterkit.tracking.connection import authenticated_user
+from starterkit.settings import Settings
 from starterkit.tracking.lock import PromotionLock
 from starterkit.tracking.queries import look_up
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion, Version, delete_with_files, files_of
-
-# --- Who gives a command, and who approves of it.
-
-
-class Unapproved(UserError):
-    """The stage asks for an approver, and nobody approved."""
-
-
-@dataclass(frozen=True)
-class Approval:
-    """Who gives the command, and who approves where the stage asks for it."""
-
-    who: Person
-    approver: Person | None = None
-
-
-def who_is_here(settings: Settings) -> Person:
-    """The user whose password the server has checked is ``authenticated``, the user of this machine ``claimed``."""
-    user = authenticated_user(settings.tracking)
-    return Person(user, "authenticated") if user else Person(here())
-
-
-def approval_by(settings: Settings, approver: str = "") -> Approval:
-    """Who is here and who approves: the authenticated user, or an approver who is only named.
-
-    Raises
-    ------
-    Unapproved
-        The stage is prod, the server asks nobody for a password, and no approver is named.
-    """
-    who, named = who_is_here(settings), " ".join(approver.split())
-    if who.how == "authenticated" and named in ("", who.name):
-        return Approval(who, who)
-    if named or settings.stage is not Stage.PROD:
-        return Approval(who, Person(named) if named else None)
-    what = "prod asks for somebody who approves, and the server does not say who you are"
-    raise Unapproved(what, "Name the approver with --approver, or use a server with users")
-
-
-def here() -> str:
-    """``user@machine``."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
 
 # --- What becomes of a promotion, a rollback or a pruning that was killed half-way: it is finished or undone.
 

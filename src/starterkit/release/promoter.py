@@ -6,7 +6,8 @@ from starterkit.data.dataset import Dataset
 from starterkit.errors import Refused, UserError
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import ChampionAlias, alone, approval_by
+from starterkit.release.alias import ChampionAlias, alone
+from starterkit.release.approval import approval_by
 from starterkit.release.bundle.importer import Opened, bring_in, require_prod
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion

@@ -14,6 +14,7 @@ from starterkit.settings.floors import (
 from starterkit.settings.layers import mask
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
 from starterkit.settings.model import Settings, schema_text, settings_schema
+from starterkit.settings.placeholders import is_placeholder
 from starterkit.settings.sections import (
     FLOORS,
     STRENGTH,
@@ -53,6 +54,7 @@ __all__ = [
     "below_floor",
     "files_of",
     "in_words",
+    "is_placeholder",
     "load_settings",
     "looser",
     "mask",

@@ -89,6 +89,11 @@ def has_password(text: str) -> bool:
     return bool(_USER_AND_PASSWORD.search(text) or _PARAMETER.search(text))
 
 
+def passwords_in(text: str) -> list[str]:
+    """The passwords in an address."""
+    return [found[2] for pattern in (_USER_AND_PASSWORD, _PARAMETER) for found in pattern.finditer(text)]
+
+
 def mask(text: str) -> str:
     """Replace the passwords in an address."""
     return _PARAMETER.sub(r"\1***", _USER_AND_PASSWORD.sub(r"\1***\3", text))

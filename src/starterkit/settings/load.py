@@ -24,8 +24,9 @@ from starterkit.settings.floors import (
     rules_of,
     rules_said,
 )
-from starterkit.settings.layers import has_password, leaves, mask, merge
+from starterkit.settings.layers import leaves, mask, merge, passwords_in
 from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
+from starterkit.settings.placeholders import is_placeholder, is_placeholder_host, is_this_machine
 from starterkit.settings.sections import ExportSettings, GateSettings, weaker
 from starterkit.settings.stage import Stage, read_stage
 
@@ -35,8 +36,6 @@ SWITCHABLE_CHECKS = ("estimator", "baseline", "latency", "size", "robustness")
 """All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
 Finding = tuple[Key, str, str]
 """A key, what is wrong with its value, and what to do."""
-
-_PLACEHOLDERS = ("change-me", "changeme", "change_me", "placeholder")
 
 
 def check_floors(
@@ -70,7 +69,8 @@ def check_floors(
     if stage is Stage.DEV:
         return seen, tuple(str(finding) for finding in loose)
     warned = said(_without_key(settings)) if stage is Stage.STAGING else []
-    refused = [*loose, *said(_switched_off(settings)), *said(_loosened(settings, committed)), *seen]
+    strict = _switched_off(settings), _loosened(settings, committed), _by_the_environment(settings, origins)
+    refused = [*loose, *(finding for findings in strict for finding in said(findings)), *seen]
     return refused, tuple(str(finding) for finding in warned)
 
 
@@ -115,11 +115,24 @@ def _switched_off(settings: Settings) -> Iterator[Finding]:
         yield from _without_key(settings)
 
 
+def _by_the_environment(settings: Settings, origins: Mapping[Key, str]) -> Iterator[Finding]:
+    """What prod takes from its files alone; and an address that stands for one that is still to be given.
+
+    The address that the template's own file has is one, too.
+    """
+    approvers = "promotion", "approvers"
+    if settings.stage is Stage.PROD and not origins.get(approvers, "config/").startswith("config/"):
+        yield approvers, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
+    key, uri = ("tracking", "uri"), settings.tracking.uri
+    as_it_came = is_this_machine(uri) and origins.get(key, "").startswith("config/")
+    if settings.stage is Stage.PROD and (as_it_came or is_placeholder_host(uri)) and uri.startswith("http"):
+        yield key, "is a placeholder", "Set KIT_TRACKING__URI, or write prod's MLflow server into config/prod.yaml"
+
+
 def _is_placeholder(value: object) -> bool:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str) or (text is value and not has_password(text)):
-        return False
-    return any(word in text.lower() for word in _PLACEHOLDERS)
+    if isinstance(value, SecretStr):
+        return is_placeholder(value.get_secret_value())
+    return isinstance(value, str) and any(map(is_placeholder, passwords_in(value)))
 
 
 # --- Turning pydantic's errors into the kit's: where it was said, which key, and what is allowed.

@@ -270,6 +270,12 @@ class PromotionSettings(Section):
     trusted_keys: tuple[PublicKey, ...] = Field(
         (), description="The public keys whose bundles prod takes, as `starterkit keys` prints them; none: no bundle"
     )
+    approvers: tuple[str, ...] = Field(
+        (), description="Who may approve in prod, by name or address; none: whoever does not give the command"
+    )
+    approver_password: Secret = Field(
+        None, min_length=1, description="The approver's password on MLflow's server, which then says that it is them"
+    )
 
 
 # --- What a stage's settings say about people's data, and the floor below which none of them may go.

@@ -5,7 +5,8 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -14,7 +15,7 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from starterkit.errors import TrackingError, first_line, of_machine
 from starterkit.machine import send_nothing
@@ -137,6 +138,8 @@ def _failures(name: str) -> tuple[type[Exception], ...]:
 _KNOCK_SECONDS = 5
 _ANYTHING = "/api/2.0/mlflow/experiments/search?max_results=1"
 _REFUSED = 401
+_WELL = 300
+_NOTHING = 999
 
 
 def authenticated_user(settings: TrackingSettings) -> str:
@@ -147,13 +150,27 @@ def authenticated_user(settings: TrackingSettings) -> str:
     """
     if not (settings.username and settings.password and settings.uri.startswith("http")):
         return ""
+    return settings.username if _status(settings) == _REFUSED else ""
+
+
+def takes_password(settings: TrackingSettings, user: str, password: str) -> bool:
+    """Whether the server takes this password of a user, and answers nobody without one."""
+    if not settings.uri.startswith("http"):
+        return False
+    said = b64encode(f"{user}:{password}".encode()).decode()
+    return _status(settings, {"Authorization": f"Basic {said}"}) < _WELL and _status(settings) == _REFUSED
+
+
+def _status(settings: TrackingSettings, headers: Mapping[str, str] | None = None) -> int:
+    """With what the server answers; `_NOTHING` where it does not."""
+    asked = Request(_address(settings.uri, _ANYTHING), headers=dict(headers or {}))  # noqa: S310  # http(s) alone
     try:
-        urlopen(_address(settings.uri, _ANYTHING), timeout=_KNOCK_SECONDS).close()  # noqa: S310  # http(s) alone
+        with urlopen(asked, timeout=_KNOCK_SECONDS) as answer:  # noqa: S310
+            return int(answer.status)
     except HTTPError as error:
-        return settings.username if error.code == _REFUSED else ""
+        return error.code
     except OSError:
-        return ""
-    return ""
+        return _NOTHING
 
 
 # --- The connection.

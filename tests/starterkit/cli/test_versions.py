@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64decode
+from getpass import getuser
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from starterkit.release.alias import Unapproved, approval_by
+from starterkit.release.approval import Unapproved, approval_by
 from starterkit.release.history import Ledger
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
@@ -200,7 +202,8 @@ class _Asking(BaseHTTPRequestHandler):
     code = 401
 
     def do_GET(self) -> None:
-        self.send_response(self.code if "Authorization" not in self.headers else 200)
+        said = b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+        self.send_response(200 if said.endswith("a-long-password") else self.code)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -211,32 +214,59 @@ class _Careless(_Asking):
     code = 200
 
 
+ADA = {"KIT_TRACKING__USERNAME": "ada", "KIT_TRACKING__PASSWORD": "a-long-password"}
+PROVEN = {"KIT_PROMOTION__APPROVER_PASSWORD": "bobs-a-long-password"}
+LISTED = {"listed": '["Bob", "grace@company.org"]'}
+NAMES = "Grace Hopper", "J. R. O'Neil", "李小龙", "a@b.org"
+
+
 @pytest.mark.parametrize(
-    ("handler", "named", "approver"),
+    ("handler", "environ", "named", "approver"),
     [
-        (_Asking, "", "ada (authenticated)"),
-        (_Asking, "ada", "ada (authenticated)"),
-        (_Asking, "bob", "bob (claimed)"),
-        (_Careless, "bob", "bob (claimed)"),
-        (_Careless, "ada", "ada (claimed)"),
-        (_Careless, "", ""),
+        (_Asking, ADA, "bob", "bob (claimed)"),
+        (_Asking, ADA | PROVEN, "bob", "bob (authenticated)"),
+        (
+            _Asking,
+            ADA | {"KIT_PROMOTION__APPROVER_PASSWORD": "a guess"},
+            "bob",
+            "does not take promotion.approver_pass",
+        ),
+        (_Careless, ADA | PROVEN, "bob", "does not take promotion.app"),  # it takes any
+        (_Asking, ADA, "", "asks for somebody who approves, who is not the one who gives the command"),
+        (_Asking, ADA, "ada", "'ada' gives this command"),
+        (_Asking, ADA, "Ada@company.org", "gives this command"),
+        (_Careless, {}, getuser(), "gives this command"),
+        (_Careless, {}, "octocat", "gives this command"),
+        (_Asking, LISTED, "BOB", "BOB (claimed)"),
+        (_Asking, LISTED, "Eve Adams", "'Eve Adams' may not approve in prod"),
+        *(
+            (_Careless, {}, named, f"'{named}' is no name of an approver")
+            for named in (".", "<name>", "x", "me", "Bo Bo")
+        ),
+        *(
+            (_Careless, {}, named, f"{named} (claimed)")
+            for named in ("Grace Hopper", "J. R. O'Neil", "李小龙", "a@b.org")
+        ),
     ],
 )
-def test_who_approves(repository, handler, named, approver):
-    """A user is authenticated only where the server really asks."""
+def test_who_approves(repository, monkeypatch, handler, environ, named, approver):
+    """In prod: somebody with a name, who is not the one who commands. The server's word counts where it really asks."""
+    monkeypatch.setenv("GITHUB_ACTOR", "octocat")
     listening = HTTPServer(("127.0.0.1", 0), handler)
     Thread(target=listening.serve_forever, daemon=True).start()
     try:
         address = f"http://127.0.0.1:{listening.server_address[1]}"
-        settings = settings_of(
-            repository, KIT_STAGE="prod", KIT_TRACKING__URI=address, KIT_TRACKING__USERNAME="ada",
-            KIT_TRACKING__PASSWORD="a-long-password",
-        )  # fmt: skip
-        if approver:
+        if "listed" in environ:
+            prod = repository / "config" / "prod.yaml"
+            prod.write_text(f"{prod.read_text()}\npromotion: {{approvers: {environ['listed']}}}\n")
+        settings = settings_of(repository, KIT_STAGE="prod", KIT_TRACKING__URI=address, **environ)
+        if approver.endswith(")"):
             assert str(approval_by(settings, named).approver) == approver
         else:
-            with pytest.raises(Unapproved, match="does not say who you are"):
+            with pytest.raises(Unapproved) as refused:
                 approval_by(settings, named)
+            assert approver in refused.value.what
+            assert refused.value.hint
     finally:
         listening.shutdown()
         listening.server_close()

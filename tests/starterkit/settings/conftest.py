@@ -29,6 +29,6 @@ def repository(tmp_path: Path) -> Repository:
     repository.write("config/base.yaml", "data: {source: data/example.csv}\n")
     repository.write("config/local.yaml", "tracking: {uri: 'sqlite:///mlflow.db'}\n")
     for stage in ("dev", "test", "staging", "prod"):
-        server = "tracking: {uri: 'http://localhost:5000'}\nserving: {require_api_key: true}\n"
+        server = "tracking: {uri: 'http://mlflow:5000'}\nserving: {require_api_key: true}\n"
         repository.write(f"config/{stage}.yaml", server)
     return repository

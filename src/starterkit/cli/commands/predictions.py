@@ -21,9 +21,12 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
     """Answer requests with the champion: POST /predict, and /docs to try it."""
-    from starterkit.settings import load_settings
+    from starterkit.cli.console import show_warnings
+    from starterkit.settings import read_layers
 
-    settings = load_settings()
+    layers = read_layers()
+    show_warnings(layers.warnings)  # such as an API of stage staging that asks nobody for a key
+    settings = layers.settings
     listening = settings.serving.model_copy(update={"port": port} if port else {})
     settings = settings.model_copy(update={"serving": listening})
 

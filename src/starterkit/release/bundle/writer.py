@@ -89,13 +89,13 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     model.mkdir()
     run.mkdir()
     fetch_model(connection, address_of(version), model)
-    require_judged(version, model)
     Predictor(model)  # it opens, and answers as it should
     contract = Contract.from_json((model / CONTRACT_FILE).read_bytes())
     record = look_up(connection, version.run)
     if record is None or fetch_file(connection, version.run, ROWS_FILE, run) is None:
         what = f"the run of {version} is gone, or has no record of its rows: no gate could judge it"
         raise Refused(what, "Train a new version")
+    require_judged(version, model)
     place = version.tags.get(EVIDENCE_PLACE, "")  # of the decision that counts, not of all that were asked for
     path = f"{RUN_FOLDER}/{place}"
     if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:

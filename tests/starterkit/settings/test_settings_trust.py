@@ -1,0 +1,97 @@
+"""What nobody may loosen in silence: the gate's rules, the API's key, and values that nobody has given yet."""
+
+from secrets import token_urlsafe
+
+import pytest
+
+from starterkit.errors import SettingsError
+from starterkit.settings import weakening
+
+PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
+PLACEHOLDERS += ["   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+
+
+@pytest.mark.parametrize("secret", PLACEHOLDERS)
+def test_placeholders_are_known_as_a_kind(repository, secret):
+    for name in ("KIT_TRACKING__TOKEN", "KIT_TRACKING__PASSWORD"):
+        with pytest.raises(SettingsError, match="placeholder"):
+            repository.read(KIT_STAGE="staging", **{name: secret})
+
+
+@pytest.mark.parametrize("secret", ["correct horse", "Tr0ub4dor&3", "a-key-of-enough-characters", token_urlsafe(12)])
+def test_what_somebody_thought_of_is_no_placeholder(repository, secret):
+    assert repository.read(KIT_STAGE="staging", KIT_TRACKING__PASSWORD=secret).warnings == ()
+
+
+@pytest.mark.parametrize("uri", ["http://<host>", "https://mlflow.example.com", "http://your-server:5000"])
+def test_prod_has_a_server_of_its_own(repository, uri):
+    with pytest.raises(SettingsError, match=r"KIT_TRACKING__URI: tracking.uri is a placeholder, which prod does not"):
+        repository.read(KIT_STAGE="prod", KIT_TRACKING__URI=uri)
+    here = "http://localhost:5000"
+    assert repository.read(KIT_STAGE="prod", KIT_TRACKING__URI=here).settings.tracking.uri == here  # somebody said so
+    repository.write("config/prod.yaml", f"tracking: {{uri: '{here}'}}\nserving: {{require_api_key: true}}\n")
+    with pytest.raises(SettingsError, match=r"config/prod.yaml: tracking.uri is a placeholder"):
+        repository.read(KIT_STAGE="prod")
+
+
+# --- The gate's rules: a gatekeeper's files have a floor, and no variable makes them looser.
+
+RULES = """
+data: {source: a.csv}
+gate: {limits: {rmse: {max: 65}, r2: {min: 0.3}}, leak_limit: 0.98}
+"""
+BY_FILES = "config/base.yaml and config/{stage}.yaml say {said}, and a variable can only be stricter"
+LOOSER = [  # the variable, what it says, the key, and what stands against it
+    ("GATE__LIMITS", '{"rmse": {"max": 500}}', "gate.limits.rmse.max is 500", BY_FILES.replace("{said}", "65")),
+    ("GATE__LIMITS", '{"r2": {"min": -1}}', "gate.limits.r2.min is -1", BY_FILES.replace("{said}", "0.3")),
+    ("GATE__TOLERANCE", "1", "gate.tolerance is 1", "takes at most 0.1"),
+    ("GATE__TOLERANCE", "0.05", "gate.tolerance is 0.05", BY_FILES.replace("{said}", "0.02")),
+    ("GATE__UNDECIDED", "pass", "gate.undecided is pass", "takes refuse"),
+    ("GATE__MIN_ROWS", "10", "gate.min_rows is 10", "takes at least 30"),
+    ("GATE__MIN_ROWS", "40", "gate.min_rows is 40", BY_FILES.replace("{said}", "50")),
+    ("GATE__LEAK_LIMIT", "1", "gate.leak_limit is 1", "takes at most 0.99"),
+    ("GATE__LEAK_LIMIT", "0.985", "gate.leak_limit is 0.985", BY_FILES.replace("{said}", "0.98")),
+    ("GATE__HEAVIER", "1000", "gate.heavier is 1000", "takes at most 10"),
+    ("GATE__HEAVIER", "5", "gate.heavier is 5", BY_FILES.replace("{said}", "3")),
+    ("GATE__LATENCY_FLOOR_MS", "1000", "gate.latency_floor_ms is 1000", "takes at most 50"),
+    ("GATE__SIZE_FLOOR_MB", "1000", "gate.size_floor_mb is 1000", "takes at most 100"),
+    ("GATE__CHECKS", '{"baseline": false}', "gate.checks.baseline is false", BY_FILES.replace("{said}", "nothing")),
+    ("EXPORT__TOLERANCE", "1", "export.tolerance is 1", "takes at most 0.001"),
+    ("EXPORT__TOLERANCE", "1e-4", "export.tolerance is 0.0001", BY_FILES.replace("{said}", "1e-05")),
+    ("EXPORT__PROBABILITY_TOLERANCE", "1", "export.probability_tolerance is 1", "takes at most 0.0001"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "finding", "against"), LOOSER)
+def test_no_variable_makes_a_gatekeeper_looser(repository, name, value, finding, against):
+    repository.write("config/base.yaml", RULES)
+    for stage in ("staging", "prod"):
+        with pytest.raises(SettingsError) as caught:
+            repository.read(KIT_STAGE=stage, **{f"KIT_{name}": value})
+        assert str(caught.value).startswith(f"KIT_{name}: {finding}, which {stage} does not allow")
+        assert against.format(stage=stage) in caught.value.hint
+    assert weakening(repository.read(KIT_STAGE="dev", **{f"KIT_{name}": value}))[finding.split()[0]]  # shown
+
+
+STRICTER = {"GATE__LIMITS": '{"rmse": {"max": 60, "min": 1}}', "GATE__TOLERANCE": "0", "GATE__MIN_ROWS": "90"}
+
+
+@pytest.mark.parametrize("name", STRICTER)
+def test_a_variable_may_make_it_stricter(repository, name):
+    repository.write("config/base.yaml", RULES)
+    assert weakening(repository.read(KIT_STAGE="staging", **{f"KIT_{name}": STRICTER[name]})) == {}
+
+
+@pytest.mark.parametrize("rule", ["tolerance: 0.2", "undecided: pass", "min_rows: 20", "leak_limit: 1", "heavier: 20"])
+def test_files_have_a_floor_too(repository, rule):
+    repository.write("config/base.yaml", f"data: {{source: a.csv}}\ngate: {{{rule}}}\n")
+    repository.read(KIT_STAGE="test")
+    with pytest.raises(SettingsError, match=rf"config/base.yaml: gate.{rule.split(':')[0]} is"):
+        repository.read(KIT_STAGE="staging")
+
+
+def test_staging_says_that_its_api_asks_for_no_key(repository):
+    layers = repository.read(KIT_STAGE="staging", KIT_SERVING__REQUIRE_API_KEY="false")
+    (warning,) = layers.warnings
+    assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
+    assert "serving.require_api_key" in weakening(layers)
