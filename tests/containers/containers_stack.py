@@ -216,11 +216,13 @@ def test_basic_auth_by_settings_alone(stack: Stack, repository: Path, champion: 
         assert status(address) == 401
         password = stack.inside("mlflow", "cat", "/run/stack/admin")
         named = {"KIT_TRACKING__USERNAME": "admin", "KIT_TRACKING__PASSWORD": password}
-        done = kit(repository, "promote", "--json", KIT_TRACKING__URI=stack.address, **named)
+        approved = ("--approver", "Ada Lovelace")
+        done = kit(repository, "promote", "--json", *approved, KIT_TRACKING__URI=stack.address, **named)
         assert done.returncode == 0, done.stderr
         told = json.loads(kit(repository, "history", "--json", KIT_TRACKING__URI=stack.address, **named).stdout)
-        admin = {"name": "admin", "how": "authenticated"}
-        assert (told["entries"][0]["who"], told["entries"][0]["approver"]) == (admin, admin)
+        entry = told["entries"][0]
+        assert entry["who"] == {"name": "admin", "how": "authenticated"}
+        assert entry["approver"] == {"name": "Ada Lovelace", "how": "claimed"}
         for wrong in ({}, {**named, "KIT_TRACKING__PASSWORD": "another-password"}):
             refused = kit(repository, "history", KIT_TRACKING__URI=stack.address, **wrong)
             assert refused.returncode == 1

@@ -1,6 +1,6 @@
 """Whether a version is the one that its gate judged, and the champion the one that the history knows.
 
-See docs/decisions/0026-trust.md. It loads nothing that the serving image does not have.
+See docs/decisions/0025-trust.md. It loads nothing that the serving image does not have.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The rules by which a stage's gate judges, which of two sets is the looser one, and how loose a gatekeeper may be.
 
-See docs/decisions/0026-trust.md.
+See docs/decisions/0025-trust.md.
 """
 
 from collections.abc import Iterator, Mapping

@@ -64,7 +64,7 @@ def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, P
     return None if _other_files(version, found.folder) else (found.number, found.folder)
 
 
-# --- A version's files are those that its gate judged. See docs/decisions/0026-trust.md.
+# --- A version's files are those that its gate judged. See docs/decisions/0025-trust.md.
 
 CONTRACT = "contract"
 """A version's tag: the SHA-256 of the ``contract.json`` that its gate judged, which holds those of the other files."""
