@@ -49,8 +49,7 @@ ROOMS = {
         "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "families/boosting", "families/preprocessing", "families/scikit", "families/trees",
-            "parity", "probe",
+            "families/boosting", "families/encoding", "families/scikit", "families/trees", "parity", "probe",
         ),
     ),
     "settings": Room("settings"),

@@ -66,7 +66,7 @@ def test_gate_shows_the_verdicts_and_changes_nothing(run, trained):
     assert done.returncode == 0, done.stderr
     header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert header == ["verdict", "check", "figure", "limit", "reason"]
-    assert [row[1] for row in rows][:3] == ["policy", "parity", "holdout"]
+    assert [row[1] for row in rows][:3] == ["policy", "parity", "estimator"]
     assert done.stdout.endswith("\nIt is champion already.\n")
     assert state_of(trained) == before
 
@@ -106,6 +106,8 @@ def state_of(root: Path) -> dict[str, list[Any]]:
 
 NOBODY = {"KIT_TRACKING__URI": "http://127.0.0.1:9"}
 PREPARE = "data prepare --for test"
+PROD = {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters", **NOBODY}
+IGNORED = "ignored: patient_id, progression\n"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ PREPARE = "data prepare --for test"
         ("promote --to production", {}, 2, "--to"),
         ("gate --version 7", {}, 2, "no version 7"),
         ("gate --version 0", {}, 2, "--version"),
-        ("train", {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters"}, 1, "stage prod"),
+        ("train", PROD, 1, "stage prod"),
         ("predict nowhere.csv out.csv", {}, 2, "nowhere.csv"),
         ("predict data/diabetes.csv out.csv --folder nowhere", {}, 1, "nowhere"),
         ("predict data/diabetes.csv data", {}, 2, "data is a folder"),
@@ -211,7 +213,7 @@ def test_steps_follow_each_other_through_mlflow(run, repository):
 def test_predict_adds_a_column(run, trained):
     done = run(trained, "predict", "data/diabetes.csv", "out.csv")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "442 rows to out.csv\n"
+    assert done.stdout == f"442 rows to out.csv\n{IGNORED}"
     assert "open the model" in done.stderr
     header, first = (trained / "out.csv").read_text().splitlines()[:2]
     assert header.endswith("progression,prediction")
@@ -225,11 +227,12 @@ def test_predict_says_how_many_rows_it_left_out(run, trained, tmp_path, diabetes
     (trained / "in.csv").write_text("\n".join([*lines, lines[5] + ",more"]) + "\n")
     options = ["--folder", str(folder), "--bad-rows", "aside"]
     done = run(trained, "predict", "in.csv", "out.parquet", *options)
-    assert done.stdout == "442 rows to out.parquet\n1 bad row left out; out.bad.csv says why\n"
+    assert done.stdout == f"442 rows to out.parquet\n{IGNORED}1 bad row left out; out.bad.csv says why\n"
     said = json.loads(run(trained, "predict", "in.csv", "out.csv", "--overwrite", "--json", *options).stdout)
-    assert said == {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
+    outcome = {"rows": 443, "bad": 1, "destination": "out.csv", "bad_rows": "out.bad.csv"}
+    assert said == {**outcome, "ignored": ["patient_id", "progression"]}
     (trained / "in.csv").write_text("\n".join(lines[:2]) + "\n")
-    assert run(trained, "predict", "in.csv", "one.csv", *options).stdout == "1 row to one.csv\n"
+    assert run(trained, "predict", "in.csv", "one.csv", *options).stdout == f"1 row to one.csv\n{IGNORED}"
 
 
 HEAVY = {"sklearn", "pandera", "mlflow", "fastapi", "pandas.core"}
@@ -246,7 +249,7 @@ def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits
     table.to_parquet(trained / "in.parquet", index=False)
     arguments = ["starterkit", "predict", f"in.{kinds[0]}", f"out.{kinds[1]}", "--folder", str(folder)]
     done = memory_of(arguments, HEAVY, trained)
-    assert done.stdout.endswith(f"400 rows to out.{kinds[1]}\nloaded set()\n"), done.stderr
+    assert done.stdout.endswith(f"400 rows to out.{kinds[1]}\nignored: visit, cost\nloaded set()\n"), done.stderr
 
 
 def memory_of(arguments: list[str], of: set[str], root: Path) -> "subprocess.CompletedProcess[str]":

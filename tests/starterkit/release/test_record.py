@@ -78,7 +78,7 @@ def test_record_says_all_that_was_told_and_decided(made: tuple[Any, EvidenceReco
     assert set(read["slices"]) == set(evidence.slices)
     assert read["leaks"]["<script>alert(1)</script>"] is None
     assert read["lineage"]["data_digest"] == evidence.contract.lineage.data_digest
-    assert [one["check"] for one in read["checks"]][:3] == ["policy", "parity", "holdout"]
+    assert [one["check"] for one in read["checks"]][:3] == ["policy", "parity", "estimator"]
     assert not read["passed"]  # a share that is no number is never a pass
 
 

@@ -76,7 +76,7 @@ def answers(staged: Staged) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
     """Some inputs, and what staging's version answers."""
     registry = staged.registry()
     predictor = registry.open(registry.version(1))
-    columns = {name: np.linspace(1, 300, 40) for name in predictor.contract.names}
+    columns = {column.name: np.linspace(*(column.proven or (1, 2)), 40) for column in predictor.contract.columns}
     return columns, predictor.predict(columns).values
 
 

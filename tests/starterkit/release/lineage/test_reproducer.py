@@ -134,7 +134,7 @@ def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: P
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
     registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
-    settings = load_settings(copy.root, {"KIT_STAGE": stage})
+    settings = load_settings(copy.root, {"KIT_STAGE": stage, "KIT_TRACKING__URI": "http://mlflow"})
     with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
         Reproducer(registry, settings, problem.columns).reproduce(registry.find("1"))
 
