@@ -1,14 +1,17 @@
 """What a newcomer does with a table: `init-problem`, `run`, then the very same file through `predict`."""
 
 import bz2
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,12 @@ def project(tmp_path: Path) -> Path:
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.txt"):
         shutil.copy(REPOSITORY / name, root)
+    installed = root / "src" / "mlflow_starter_kit-0.dist-info"  # found before the repository's own
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mlflow-starter-kit\nVersion: 0\n")
+    (installed / "entry_points.txt").write_text("[starterkit.problem]\ndiabetes = example_project:problem\n")
+    place = {"url": root.as_uri(), "dir_info": {"editable": True}}
+    (installed / "direct_url.json").write_text(json.dumps(place))
     return root
 
 
@@ -117,7 +126,8 @@ def imported(root: Path) -> Problem:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # pandera looks the annotations up there
     spec.loader.exec_module(module)
-    return module.problem
+    (name,) = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["starterkit.problem"]
+    return replace(module.problem, name=name)
 
 
 def left_out(root: Path) -> str:
