@@ -331,7 +331,7 @@ kit's graph answers otherwise is put to the proof of its export, and counts as r
 The largest difference of those that are right: {told}.
 {"Wrong: " + "; ".join(wrong) + "." if wrong else "Nothing is wrong."}
 
-The lists stand in `bench/parity_lists.py`: scikit-learn's whole registry over numbers and over mixed columns;
+The lists stand beside the benchmark: scikit-learn's whole registry over numbers and over mixed columns;
 transformers in front of a line and of boosting; estimators that hold others, pipelines and texts; XGBoost and LightGBM.
 Whatever stands in none of them is proven at its own export, or refused.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from workshop import COMBINATIONS, REPOSITORY, Folder
 
-STAGE_TEST = {"KIT_SERVING__API_KEY": "0123456789abcdef0123456789abcdef", "KIT_TRACKING__URI": "http://127.0.0.1:9"}
+STAGE_TEST = {"KIT_SERVING__API_KEY": "a-key-that-nobody-else-has", "KIT_TRACKING__URI": "http://127.0.0.1:9"}
 READ = """
 from starterkit.data import DatasetReader
 from starterkit.problem import find_problem
