@@ -243,6 +243,8 @@ def _rows(name: str, gaps: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFra
     far = seen.iloc[:60] + away * (seen.max() - seen.min()).to_numpy()
     front = (MinMaxScaler((0.1, 1), clip=True) if name in POSITIVE else StandardScaler()).set_output(transform="pandas")
     seen, asked = front.fit_transform(seen), front.transform(pd.concat([asked, far]))
+    if name not in (*POSITIVE, *COLUMNS):  # zero is a mark for missing values, to some
+        seen, asked = (one.mask(random.random(one.shape) < 0.05, 0.0) for one in (seen, asked))
     if gaps:
         seen, asked = (one.mask(random.random(one.shape) < 0.1) for one in (seen, asked))
     return made, seen, asked
