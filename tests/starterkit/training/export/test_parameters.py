@@ -231,14 +231,14 @@ POSITIVE = ("ComplementNB", "MultinomialNB")
 
 @cache
 def _rows(name: str, gaps: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The table, what is fitted, and what is asked: other rows, and some ten ranges away, in one column or in all."""
+    """The table, what is fitted, and what is asked: other rows, and some up to a hundred ranges away, in one column or in all."""
     columns = [*TEXTS.get(name, COLUMNS.get(name, ("height", "count", "share")))]
     made = parity.table(120, 7, False)
     seen, asked = made[columns], parity.other_rows(made[columns], 200, 9, False)
     if name in TEXTS:
         return made, seen, asked
     random = np.random.default_rng(4)
-    away = random.uniform(-10, 10, (60, len(columns)))
+    away = 10 ** random.uniform(-1, 2, (60, len(columns))) * random.choice([-1, 1], (60, len(columns)))
     away[:30] *= np.eye(len(columns))[random.integers(0, len(columns), 30)]
     far = seen.iloc[:60] + away * (seen.max() - seen.min()).to_numpy()
     front = (MinMaxScaler((0.1, 1), clip=True) if name in POSITIVE else StandardScaler()).set_output(transform="pandas")
