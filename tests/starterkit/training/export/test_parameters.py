@@ -231,7 +231,7 @@ POSITIVE = ("ComplementNB", "MultinomialNB")
 
 @cache
 def _rows(name: str, gaps: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The table, what is fitted, and what is asked: other rows, and some up to a hundred ranges away, in one column or in all."""
+    """The table, what is fitted, and what is asked: other rows, and some a hundred ranges away, in one column or all."""
     columns = [*TEXTS.get(name, COLUMNS.get(name, ("height", "count", "share")))]
     made = parity.table(120, 7, False)
     seen, asked = made[columns], parity.other_rows(made[columns], 200, 9, False)
