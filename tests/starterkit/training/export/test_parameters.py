@@ -231,7 +231,7 @@ POSITIVE = ("ComplementNB", "MultinomialNB")
 
 @cache
 def _rows(name: str, gaps: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The table, what is fitted, and what is asked: other rows, and some a hundred ranges away, in one column or all."""
+    """The table, what is fitted, and what is asked: other rows, some a hundred ranges away in one column or all."""
     columns = [*TEXTS.get(name, COLUMNS.get(name, ("height", "count", "share")))]
     made = parity.table(120, 7, False)
     seen, asked = made[columns], parity.other_rows(made[columns], 200, 9, False)
@@ -296,7 +296,7 @@ def walk(kind: Any) -> Iterator[tuple[str, str, str]]:
     tasks = ["turn"] if hasattr(kind, "transform") else []
     if issubclass(kind, ClassifierMixin):
         tasks += ["2"] if "Threshold" in kind.__name__ else ["3", "2"]
-    elif hasattr(kind, "predict") and not issubclass(kind, ClusterMixin):
+    elif kind is FrozenEstimator or hasattr(kind, "predict") and not issubclass(kind, ClusterMixin):
         tasks.append("regression")
     for task in tasks:
         verdict = _verdict(kind, {}, task)
