@@ -296,7 +296,7 @@ def walk(kind: Any) -> Iterator[tuple[str, str, str]]:
     tasks = ["turn"] if hasattr(kind, "transform") else []
     if issubclass(kind, ClassifierMixin):
         tasks += ["2"] if "Threshold" in kind.__name__ else ["3", "2"]
-    elif kind is FrozenEstimator or hasattr(kind, "predict") and not issubclass(kind, ClusterMixin):
+    elif kind is FrozenEstimator or (hasattr(kind, "predict") and not issubclass(kind, ClusterMixin)):
         tasks.append("regression")
     for task in tasks:
         verdict = _verdict(kind, {}, task)
