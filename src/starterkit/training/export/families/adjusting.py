@@ -88,7 +88,7 @@ class Calibrated(Family):
         if isinstance(calibrator, IsotonicRegression):
             return isotonic(calibrator, nodes, said)
         score = nodes.add("Mul", said, nodes.number(calibrator.a_))
-        return nodes.add("Sigmoid", nodes.add("Neg", nodes.add("Add", score, nodes.number(calibrator.b_))))
+        return nodes.sigmoid(nodes.add("Neg", nodes.add("Add", score, nodes.number(calibrator.b_))))
 
     def _heated(self, calibrated: Any, nodes: Nodes, said: str, classes: int) -> str:
         decides = hasattr(calibrated.estimator, "decision_function")

@@ -28,7 +28,9 @@ class Chain(Family):
     """`Pipeline`, and a search's best estimator."""
 
     def takes(self, kind: type) -> bool:
-        return kind in (FrozenEstimator, GridSearchCV, Pipeline, RandomizedSearchCV) or "HalvingS" in kind.__name__
+        return kind in (FrozenEstimator, GridSearchCV, Pipeline, RandomizedSearchCV) or kind.__name__.startswith(
+            "Halving"
+        )
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         estimator = bare(estimator)

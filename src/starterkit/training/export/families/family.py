@@ -32,7 +32,9 @@ class Family(ABC):
         CannotExport
             The estimator was fitted in a way that a graph cannot follow.
         """
-        raise CannotExport(f"{type(self).__name__} does not say how; use another estimator")
+        raise CannotExport(
+            "it has no graph in this place; a predictor stands at a pipeline's end, a transformer before"
+        )
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         """Add the nodes of a predictor."""

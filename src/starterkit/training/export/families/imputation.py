@@ -80,7 +80,7 @@ class NeighbourImputation(Family):
         return kind is KNNImputer
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
-        if estimator.weights != "uniform" or estimator.metric != "nan_euclidean":
+        if estimator.weights not in ("uniform", None) or estimator.metric != "nan_euclidean":
             raise CannotExport("it weighs or measures in a way of its own; use weights='uniform' and no metric")
         if not (isinstance(estimator.missing_values, float) and np.isnan(estimator.missing_values)):
             raise CannotExport("its missing_values is another than NaN; leave it out")

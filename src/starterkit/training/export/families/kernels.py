@@ -117,8 +117,10 @@ class Neighbours(Family):
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
         metric, power = estimator.effective_metric_, estimator.p
-        if metric not in ("euclidean", "minkowski") or (metric == "minkowski" and power != 2):
-            raise CannotExport(f"its metric is '{metric}'; use metric='minkowski' with p=2")
+        if callable(metric):
+            raise CannotExport("its metric is a function; use metric='minkowski' with p=2")
+        if metric not in ("euclidean", "l2", "minkowski") or (metric == "minkowski" and power != 2):
+            raise CannotExport(f"its metric is '{metric}' (p={power:g}); use metric='minkowski' with p=2")
         if estimator.weights not in ("uniform", "distance", None):
             raise CannotExport("its weights are a function; use weights='uniform' or 'distance'")
         away = squared_distances(nodes, nodes.matrix(), estimator._fit_X)

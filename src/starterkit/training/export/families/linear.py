@@ -91,11 +91,11 @@ class LinearClassifiers(Family):
     def _probabilities(self, estimator: Any, nodes: Nodes, score: str, binary: bool) -> str:
         loss = getattr(estimator, "loss", "")
         if is_a(estimator, _SIGMOID):
-            return nodes.both(nodes.add("Sigmoid", score)) if binary else nodes.add("Softmax", score, axis=1)
+            return nodes.both(nodes.sigmoid(score)) if binary else nodes.add("Softmax", score, axis=1)
         if not is_a(estimator, linear_model.SGDClassifier) or loss not in ("log_loss", "modified_huber"):
             return ""
         if loss == "log_loss":
-            share = nodes.add("Sigmoid", score)
+            share = nodes.sigmoid(score)
         else:
             clipped = nodes.add("Clip", score, nodes.number(-1.0), nodes.number(1.0))
             share = nodes.add("Div", nodes.add("Add", clipped, nodes.number(1.0)), nodes.number(2.0))
@@ -181,6 +181,8 @@ def _complement(estimator: Any, nodes: Nodes, matrix: str) -> str:
 def _centroid(estimator: Any, nodes: Nodes, matrix: str) -> str:
     if estimator.metric != "euclidean":
         raise CannotExport(f"its metric is '{estimator.metric}'; use metric='euclidean'")
+    if len(estimator.class_prior_) != len(estimator.centroids_):  # scikit-learn does not look
+        raise CannotExport("its priors are not as many as its classes; give one for each")
     scale = np.asarray(estimator.within_class_std_dev_)
     return _nearness(estimator, nodes, matrix, np.where(scale == 0, 1.0, scale))
 

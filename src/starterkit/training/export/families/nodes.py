@@ -202,6 +202,11 @@ class Nodes:
         above = self.add("GreaterOrEqual" if also_at else "Greater", name, self.number(limit))
         return self.flat(self.add("Cast", above, to=TensorProto.INT64))
 
+    def sigmoid(self, name: str) -> str:
+        """SciPy's ``expit``. onnxruntime's own operator is zero below −37, and shares of such ones are asked for."""
+        risen = self.add("Add", self.add("Exp", self.add("Neg", name)), self.number(1.0))
+        return self.add("Div", self.number(1.0), risen)
+
     def both(self, name: str) -> str:
         """The probabilities of two classes, from the second's."""
         return self.join([self.add("Sub", self.number(1.0), name), name])

@@ -12,7 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures, SplineTransformer
 from starterkit.training.export.families.curves import interval, looked_up
 from starterkit.training.export.families.family import Family
 from starterkit.training.export.families.linear import classes_of
-from starterkit.training.export.families.nodes import Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a
 
 # --- Weighted sums of the centred columns.
 
@@ -132,6 +132,11 @@ class Selections(Family):
 
     def takes(self, kind: type) -> bool:
         return kind in _SELECTED
+
+    def answer(self, estimator: Any, nodes: Nodes) -> Answer:
+        if not is_a(estimator, feature_selection.RFE):
+            return super().answer(estimator, nodes)
+        return nodes.answer(estimator.estimator_, self.turn(estimator, nodes), "estimator")
 
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
         return nodes.select(np.flatnonzero(estimator.get_support()).tolist())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import DOMAIN, Answer, Nodes, Placed, attribute
+from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes, Placed, attribute
 
 Link = Literal["identity", "exponential", "squared", "logistic", "softmax", "apart", "votes"]
 _MODES = {"at most": 0, "below": 1}  # BRANCH_LEQ, BRANCH_LT
@@ -180,20 +180,24 @@ def _constant(value: float, place: int, like: Trees) -> Trees:
 
 def regress(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
     """Values from n × 1 scores."""
-    operators: dict[Link, str] = {"exponential": "Exp", "logistic": "Sigmoid"}
     link = scoring.link
     if link == "squared":
         return Answer(values=nodes.add("Mul", score, nodes.add("Abs", score)))
-    return Answer(values=nodes.add(operators[link], score) if link in operators else score)
+    if link == "logistic":
+        return Answer(values=nodes.sigmoid(score))
+    return Answer(values=nodes.add("Exp", score) if link == "exponential" else score)
 
 
 def classify(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
     """Place and probabilities from n × k scores, or n × 1 where there are two classes."""
     binary = len(scoring.base) == 1
-    share = {"logistic": "Sigmoid", "apart": "Sigmoid", "softmax": "Softmax", "votes": ""}[scoring.link]
+    shares = {"logistic": "Sigmoid", "apart": "Sigmoid", "softmax": "Softmax", "votes": ""}
+    if scoring.link not in shares:
+        raise CannotExport("its objective is a regression's, which gives classes no probabilities; leave objective out")
+    share = shares[scoring.link]
     probability = nodes.add("Softmax", score, axis=1) if share == "Softmax" else score
     if share == "Sigmoid":
-        probability = nodes.add(share, score)
+        probability = nodes.sigmoid(score)
     if scoring.link == "logistic" and not binary:
         probability = nodes.shares(probability)
     if binary:
