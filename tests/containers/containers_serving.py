@@ -269,6 +269,9 @@ def test_a_start_that_fails_says_why_in_one_line(
     assert_one_line(done, code, says)
 
 
+PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -277,13 +280,13 @@ def test_a_start_that_fails_says_why_in_one_line(
     ],
 )
 def test_what_it_cannot_do_is_one_line(docker: Docker, fetching: str, words: Any, code: int, says: str) -> None:
-    environ = ("--env", "KIT_STAGE=local") if words else HARDENED  # without a stage it is prod
+    environ = ("--env", "KIT_STAGE=local") if words else PROD  # without a stage it is prod
     done = docker.ask("run", "--rm", "--label", docker.label, *environ, fetching, *words)
     assert_one_line(done, code, says)
 
 
 def test_settings_can_be_shown(docker: Docker, fetching: str) -> None:
-    given = ("--label", docker.label, *HARDENED, "--env", f"KIT_SERVING__API_KEY={KEY}")
+    given = ("--label", docker.label, *PROD, "--env", f"KIT_SERVING__API_KEY={KEY}")
     said = docker("run", "--rm", *given, fetching, "config", "show")
     assert "KIT_SERVING__HOST" in said
     assert KEY not in said
