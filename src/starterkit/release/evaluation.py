@@ -394,8 +394,7 @@ class Judge:
                 against_estimator=asked or against_estimator,
             )
             decision = self._gate.decide(evidence)
-            passed = sum(verdict.passed for verdict in decision.asked)
-            note.text = f"{passed} of {len(decision.asked)} checks passed"
+            note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"
         stage, gate = self._settings.stage, self._settings.gate
         record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
         return Judgement(version, decision, champion, record, evidence.contract_digest)
