@@ -70,19 +70,10 @@ def plain_texts(column: Column, texts: pa.Array, written: Written | None = None)
     return _each(kept, _same_category(column)) if written.trim else kept
 
 
-def reads_numbers(written: Written, texts: Iterable[str | None]) -> bool:
-    """Whether a whole column of texts, the markers for missing aside, is of numbers in this form."""
-    known = pc.drop_null(plain_texts(_NUMBER, as_array(texts), written))
-    return len(known) > 0 and floats(known).null_count == 0
-
-
 def as_array(texts: Iterable[str | None]) -> pa.Array:
     """Texts as one array; a pandas column may lie in several pieces."""
     given = pa.array(texts, pa.string(), from_pandas=True)
     return given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
-
-
-_NUMBER = Column(name="", role="feature", type="float", unit="", sensitivity="plain")
 
 
 def _has_form(written: Written) -> bool:

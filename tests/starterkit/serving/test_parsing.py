@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from starterkit.contract import Column, ColumnType, Scalar, Written
-from starterkit.serving.parsing import find_columns, plain_texts, reads_numbers, values_of
+from starterkit.serving.parsing import find_columns, plain_texts, values_of
 
 NBSP, NARROW = "\u00a0", "\u202f"
 GERMAN = Written(decimal=",", thousands=".")
@@ -43,7 +43,6 @@ def test_a_number_is_read_as_it_is_declared(written: Written, text: str, expecte
     values, missing, wrong = values_of(column, plain_texts(column, pa.array([text or None], pa.string())))
     got = None if missing[0] else "wrong" if wrong[0] else values[0]
     assert got == expected
-    assert reads_numbers(written, [text, "1"]) == (expected != "wrong")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +72,5 @@ def test_a_column_is_found_by_its_header_else_by_its_name() -> None:
     assert find_columns(columns, ["x"]) == {"x_1": "x"}
 
 
-def test_a_column_of_nothing_but_gaps_is_of_no_numbers() -> None:
-    assert not reads_numbers(GAPS, ["NA", None])
+def test_flags_that_were_written_as_numbers_are_flags() -> None:
     assert np.array_equal(values_of(a_column("boolean", FLAG), pa.array(["1.0", "0"])).values, [True, False])

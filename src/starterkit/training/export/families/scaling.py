@@ -1,5 +1,6 @@
 """Transformers that change each column by itself, and back again for a transformed target."""
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ class Turning(Family):
     def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
         return [Block(self.forth(estimator, nodes, nodes.matrix()), nodes.width)]
 
+    @abstractmethod
     def forth(self, estimator: Any, nodes: Nodes, name: str) -> str:
-        raise NotImplementedError
+        """``transform`` of the columns."""
 
     def back(self, estimator: Any, nodes: Nodes, name: str) -> str:
         """``inverse_transform`` of one column."""
