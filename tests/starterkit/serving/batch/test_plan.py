@@ -35,7 +35,7 @@ def refusal(predictor: Predictor, source: Path, destination: Path, **how: Any) -
         (f"{HEADER}\r\n\r\n".encode(), "has no rows"),
         (b"\x00\x01garbage", "holds zero bytes, as no text does"),
         (f"{HEADER}\n{ROW}\n".replace("Bonn", "\x81").encode("latin-1"), "neither UTF-8 nor cp1252. Save it as UTF-8"),
-        (gzip.compress(f"{HEADER}\n{ROW}\n".encode(), mtime=0)[:-9], "is damaged: it cannot be decompressed to its end"),
+        (gzip.compress(f"{HEADER}\n{ROW}\n".encode(), mtime=0)[:-9], "is damaged: it cannot be decompressed to its"),
         (f"{HEADER}\n{ROW}\n".encode("utf-32"), "is UTF-32 text. Save it as UTF-8"),
         (f"{HEADER}\n{ROW}\n".replace("\n", "\r").encode(), "has no rows"),
         (f"{HEADER}\n{ROW}\n".replace("income", "Income").encode(), "lacks the column 'income'. Did you mean 'Income'"),
