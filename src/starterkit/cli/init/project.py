@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from starterkit.entry import project_entry
 from starterkit.errors import ProblemError, UserError
 from starterkit.files import write_together
+from starterkit.machine import project_entry
 from starterkit.release.lineage.provenance import git
 
 # --- Where the files are.

@@ -11,7 +11,7 @@ import pytest
 
 from starterkit.cli.init.project import Project
 from starterkit.cli.init.starter import ProblemStarter
-from starterkit.entry import GROUP
+from starterkit.machine import GROUP
 from starterkit.progress import silent
 
 ROOT = Path(__file__).parents[4]
