@@ -19,8 +19,18 @@ from starterkit.data.dataset import Table, digest
 from starterkit.data.privacy.k_anonymity import measure
 from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, pseudonyms
 from starterkit.data.privacy.policy import Policy, sees_raw
-from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, masked, proof_of, read_raw, schema_digest
-from starterkit.data.split import hashed, hashes_of, held_out
+from starterkit.data.reader import (
+    ROW_KEY,
+    SPLIT,
+    find_prepared,
+    hashed,
+    hashes_of,
+    held_out,
+    masked,
+    proof_of,
+    read_raw,
+    schema_digest,
+)
 from starterkit.errors import UserError
 from starterkit.files import write_together
 from starterkit.problem import Problem

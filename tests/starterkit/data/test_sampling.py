@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from example_project import problem
 from starterkit.data.prepare import sampled
-from starterkit.data.split import held_out
+from starterkit.data.reader import held_out
 from starterkit.problem import Holdout, Problem, feature, group, target, time
 
 

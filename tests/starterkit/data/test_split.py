@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from starterkit.data.checking import check_frame, convert
-from starterkit.data.split import held_out, slices_of
+from starterkit.data.reader import held_out, slices_of
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 
