@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.project import Project
+from starterkit.cli.init.starter import Project
 from starterkit.machine import GROUP
 
 Run = Callable[..., Any]
