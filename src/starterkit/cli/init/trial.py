@@ -14,9 +14,8 @@ import pandas as pd
 
 from starterkit.cli.init.draft import Plan
 from starterkit.cli.init.rendering import Limits, problem_source
-from starterkit.data.dataset import Dataset
+from starterkit.data.dataset import Dataset, held_out
 from starterkit.data.reader import DatasetReader, read_raw
-from starterkit.data.split import held_out
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.settings import DataSettings, Stage, TrainingSettings
