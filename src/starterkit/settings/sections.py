@@ -56,6 +56,9 @@ def read_stage(environ: Mapping[str, str]) -> Stage:
     )
 
 
+# --- The sections.
+
+
 def _refuse_collections(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
