@@ -28,8 +28,8 @@ from starterkit.files import scratch_folder
 from starterkit.machine import bind, limit_memory, listen, require_port, running, stated_name, this_machine
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.http.app import create_app, require_key
+from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
-from starterkit.serving.traffic import in_address
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.connection import Connection, ask_version, connect
 from starterkit.tracking.queries import runs_page

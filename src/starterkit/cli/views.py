@@ -24,8 +24,7 @@ from starterkit.release.lineage.origin import Origin, first_files
 from starterkit.release.lineage.reproducer import Reproduction
 from starterkit.release.prune import Kept, Leaving, Pruned
 from starterkit.release.trust import Doubt
-from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest
-from starterkit.serving.traffic import TrafficSender
+from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, TrafficSender
 from starterkit.settings import Settings
 
 # --- How the history of promotions is shown, and what a pruning takes away.

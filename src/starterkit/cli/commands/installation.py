@@ -98,7 +98,7 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.cli.doctor.doctor import Doctor
+        from starterkit.cli.doctor import Doctor
     examiner = Doctor(progress=view)
     if mend:
         examiner.mend()

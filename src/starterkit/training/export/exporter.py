@@ -51,7 +51,8 @@ class OnnxExporter:
         converted = to_graph(model.estimator, problem.features, problem.target.name)
         data = pd.concat([dataset.holdout.features, dataset.training.features], ignore_index=True)
         columns = Reach(problem.features, data, self._settings.reach).within(partial(has_answers, model))
-        drawn = draw_rows(columns, dataset.training.features, self._settings.parity_rows, _SEED)
+        features, people = dataset.training.features, dataset.training.groups
+        drawn = draw_rows(columns, features, self._settings.parity_rows, _SEED, people)
         graph = guarded(converted.graph, columns)
         proof = ParityProof(self._settings, model, converted, dataset.training.target, graph)
         parity = proof.over(data, drawn)
@@ -63,7 +64,7 @@ class OnnxExporter:
             columns=columns,
             target=problem.target,
             layout=layout_of(problem.features),
-            example=typical_row(problem.features, dataset.training.features),
+            example=typical_row(problem.features, features, people),
             parity=parity,
             lineage=lineage,
             classes=model.classes,
