@@ -40,18 +40,16 @@ Unmet = tuple[Kind, str, Rows]
 class Requirement(NamedTuple):
     """What a value must be once it is there and of its column's type. `holds` takes one value or an array of them.
 
-    Where that is to be in a range, `low` and `high` say the same: the numbers that are within and nearest to its ends.
+    `low` and `high` (the nearest numbers that are allowed), `step` and `known` say the same to a decoder.
     """
 
     kind: Kind
     problem: str
     holds: Callable[[Any], Any]
-    low: float = -math.inf
-    high: float = math.inf
-
-    @property
-    def is_range(self) -> bool:
-        return (self.low, self.high) != (-math.inf, math.inf)
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    known: frozenset[Scalar] | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -66,7 +64,7 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
     elif column.type in ("float", "integer"):
         asked.append(Requirement("type", "is not a finite number", lambda x: abs(x) <= _LARGEST, -_LARGEST, _LARGEST))
     if column.type == "integer":
-        asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0))
+        asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0, step=1))
         last = math.nextafter(BEYOND, 0)
         asked.append(
             Requirement("type", "has more than 64 bits", lambda x: (x >= -BEYOND) & (x < BEYOND), -BEYOND, last)
@@ -77,7 +75,7 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
         asked.append(Requirement("range", f"is above {high:g}", lambda x: x <= high, high=high))
     if column.categories and column.type != "datetime":
         known = frozenset(column.categories if column.type == "string" else map(float, column.categories))
-        asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known)))
+        asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known), known=known))
     if proven := column.open_range:
         first, last = proven
         words = f"lies beyond {first:g} to {last:g}, as far as the model is proven"
@@ -319,6 +317,9 @@ def faults_of_answers(prediction: Prediction) -> list[Fault]:
     numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
     if numbers.dtype.kind not in "fiu":
         return []  # labels
-    rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return []
+    rows = np.flatnonzero(~finite.reshape(len(numbers), -1).all(axis=1)).tolist()
     hint = "Give values nearer to those that the model was trained on"
     return [Fault(row, None, "has no finite answer", hint) for row in rows]

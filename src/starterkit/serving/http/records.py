@@ -1,7 +1,7 @@
 """`RecordReader`: from the bytes of a body to arrays for the model, or to what is wrong with it and where.
 
 Two ways lead there, and one definition (`validation.requirements`) says what is asked. The quick one decodes straight
-into floats and looks at whole columns. It knows only that something is wrong; then the exact one looks at each value.
+into floats, and the decoder asks what is asked. It knows only that something is wrong; then the exact one looks.
 See docs/decisions/0021-one-check.md.
 """
 
@@ -10,18 +10,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
-from numpy.typing import NDArray
 
 from starterkit.contract import Beyond, Column, Contract
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import InvalidRequest, unprocessable
-from starterkit.serving.validation import Requirement, asked_of, read_records
+from starterkit.serving.validation import asked_of, read_records
 
 _SHOWN = 100
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
@@ -104,22 +104,20 @@ class RecordReader:
 
 
 class QuickReader:
-    """The quick way: a typed decoder, and a look at all values at once. Where it finds a fault it gives up."""
+    """The quick way: a decoder that knows types, ranges and categories. Where it finds a fault it gives up."""
 
     def __init__(self, contract: Contract, beyond: Beyond) -> None:
         columns = contract.columns
-        self._decode = _decoder(columns)
-        self._columns, self._is_matrix = columns, contract.layout == "matrix" and beyond == "refuse"
+        self._decode = _decoder(columns, beyond)
+        self._names, self._is_matrix = contract.names, contract.layout == "matrix" and beyond == "refuse"
         self._numbers = [place for place, column in enumerate(columns) if column.type != "string"]
         self._texts = [place for place, column in enumerate(columns) if column.type == "string"]
-        self._pick = itemgetter(*self._numbers) if self._texts and self._numbers else None
-        asked = [asked_of(column, beyond) for column in columns]
-        ranges = [(one.low, one.high) for one in (_common(asked[place]) for place in self._numbers)]
-        self._lows, self._highs = np.array(ranges).reshape(-1, 2).T
-        self._others = [
-            (at, one.holds) for at, place in enumerate(self._numbers) for one in asked[place] if not one.is_range
+        self._known = [
+            (itemgetter(place), one.known | {None})
+            for place in self._numbers
+            for one in asked_of(columns[place], beyond)
+            if one.known is not None
         ]
-        self._of_texts = {place: [one.holds for one in asked[place]] for place in self._texts}
         self._colons = sum(name.count(":") for name in contract.names) + len(columns)
 
     @classmethod
@@ -133,76 +131,51 @@ class QuickReader:
             records = self._decode(body).records
         except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
             return None
-        count = len(records)
-        if not 0 < count <= max_rows:
+        if not 0 < len(records) <= max_rows:
             return None
         rows = [*map(astuple, records)]
-        texts = {place: [row[place] for row in rows] for place in self._texts}
-        if not self._each_key_once(body, count, texts) or not self._are_sound_texts(texts):
-            return None
-        numbers = rows if self._pick is None else [*map(self._pick, rows)]
-        matrix = np.array(numbers, np.float64).reshape(count, -1) if self._numbers else np.empty((count, 0))
-        if not self._are_sound_numbers(matrix):
+        if not self._each_key_once(body, rows) or not all(known.issuperset(map(of, rows)) for of, known in self._known):
             return None
         if self._is_matrix:
-            return matrix
-        arrays = dict(zip(self._numbers, np.ascontiguousarray(matrix.T), strict=True))
+            return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).reshape(
+                len(rows), -1
+            )
         # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
-        arrays |= {
-            place: np.array([math.nan if one is None else one for one in given], object)
-            for place, given in texts.items()
-        }
-        return {column.name: arrays[place] for place, column in enumerate(self._columns)}
+        by_column = [[math.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
+        kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(by_column)]
+        return {name: np.array(values, kind) for name, values, kind in zip(self._names, by_column, kinds, strict=True)}
 
-    def _each_key_once(self, body: bytes | bytearray, count: int, texts: Mapping[int, Sequence[str | None]]) -> bool:
+    def _each_key_once(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]]) -> bool:
         """The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost."""
-        colons = body.count(b":") - 1
-        if texts and colons > count * self._colons and b"\\" not in body:
-            colons -= sum(text.count(":") for given in texts.values() for text in given if text)
-        return colons == count * self._colons
-
-    def _are_sound_numbers(self, matrix: NDArray[np.float64]) -> bool:
-        """NaN, which stands for null, is beyond no bound. The decoder has seen where it may stand."""
-        if (matrix < self._lows).any() or (matrix > self._highs).any():
-            return False
-        for at, holds in self._others:
-            values = matrix[:, at]
-            if self._columns[self._numbers[at]].nullable:
-                values = values[~np.isnan(values)]
-            if not np.all(holds(values)):
-                return False
-        return True
-
-    def _are_sound_texts(self, texts: Mapping[int, Sequence[str | None]]) -> bool:
-        for place, given in texts.items():
-            there = [text for text in given if text]  # an empty one is a missing one
-            if len(there) < len(given) and not self._columns[place].nullable:
-                return False
-            if not all(np.all(holds(np.array(there, object))) for holds in self._of_texts[place]):
-                return False
-        return True
+        colons, expected = body.count(b":"), len(rows) * self._colons + 1
+        if colons > expected and self._texts and b"\\" not in body:
+            colons -= sum(row[place].count(":") for row in rows for place in self._texts if row[place])
+        return colons == expected
 
 
-def _decoder(columns: Sequence[Column]) -> Callable[[bytes | bytearray], Any]:
-    members = []
-    for place, column in enumerate(columns):
-        kind = _TYPES[column.type]
-        members.append((f"c{place}", kind | None if column.nullable else kind, msgspec.field(name=column.name)))
+def _decoder(columns: Sequence[Column], beyond: Beyond) -> Callable[[bytes | bytearray], Any]:
+    members = [
+        (f"c{place}", _asked(column, beyond), msgspec.field(name=column.name)) for place, column in enumerate(columns)
+    ]
     record = msgspec.defstruct("Record", members, forbid_unknown_fields=True, gc=False)
     body = msgspec.defstruct("Body", [("records", list[record])], forbid_unknown_fields=True)
     return msgspec.json.Decoder(body).decode
 
 
-class _Range(NamedTuple):
-    low: float
-    high: float
-
-
-def _common(asked: Sequence[Requirement]) -> _Range:
-    """The numbers that are in every range that is asked for."""
-    return _Range(
-        max([-math.inf, *(float(one.low) for one in asked)]), min([math.inf, *(float(one.high) for one in asked)])
-    )
+def _asked(column: Column, beyond: Beyond) -> Any:
+    """A type that takes what is asked of a column's values. Numbers of few values are looked up afterwards."""
+    kind, asked = _TYPES[column.type], asked_of(column, beyond)
+    if column.type == "string":
+        known = [one.known for one in asked if one.known is not None]
+        empty = frozenset({""}) if column.nullable else frozenset()  # an empty text is a missing one
+        least = Annotated[str, msgspec.Meta(min_length=0 if column.nullable else 1)]
+        kind = Literal[tuple(sorted(frozenset.intersection(*known) | empty))] if known else least
+    elif column.type != "boolean":
+        low = max((float(one.low) for one in asked if one.low is not None), default=None)
+        high = min((float(one.high) for one in asked if one.high is not None), default=None)
+        step = next((float(one.step) for one in asked if one.step is not None), None)
+        kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=step)]
+    return kind | None if column.nullable else kind
 
 
 # --- The exact way.
