@@ -7,13 +7,12 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from starterkit.serving.http.answers import no_room, problem
@@ -140,11 +139,22 @@ async def _refuse(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Server(uvicorn.Server):
-    """Answers with an app until it is told to end, and then until those who ask have their answers."""
+    """Answers with an app until it is told to end, and then until those who ask have their answers.
 
-    def __init__(self, app: FastAPI, patience: Patience, **given: Any) -> None:
+    Parameters
+    ----------
+    app, given
+        As `uvicorn.Config` takes them.
+    patience
+        With clients.
+    says
+        Called when the first of them can come.
+    """
+
+    def __init__(self, app: Any, patience: Patience, says: Callable[[], None] = lambda: None, **given: Any) -> None:
         http: Any = partial(Connection, patience)
-        super().__init__(uvicorn.Config(app, http=http, ws="none", timeout_graceful_shutdown=None, **given))
+        super().__init__(uvicorn.Config(app, http=http, ws="none", server_header=False, **given))
+        self._says = says
 
     def _connections(self) -> Iterator[Connection]:
         yield from (one for one in [*self.server_state.connections] if isinstance(one, Connection))
@@ -152,6 +162,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(_LogOnce())
         await super().startup(sockets)
+        if self.started:
+            self._says()
 
     async def on_tick(self, counter: int) -> bool:
         self._end_the_late()

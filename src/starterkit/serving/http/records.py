@@ -27,6 +27,7 @@ _SHOWN = 100
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
 _MARK = b"\xef\xbb\xbf"
 _TYPES: Mapping[str, Any] = {"float": float, "integer": float, "boolean": bool, "string": str}
+_LITERAL: Any = Literal  # of texts that are known when the model is
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
@@ -169,7 +170,7 @@ def _asked(column: Column, beyond: Beyond) -> Any:
         known = [one.known for one in asked if one.known is not None]
         empty = frozenset({""}) if column.nullable else frozenset()  # an empty text is a missing one
         least = Annotated[str, msgspec.Meta(min_length=0 if column.nullable else 1)]
-        kind = Literal[tuple(sorted(frozenset.intersection(*known) | empty))] if known else least
+        kind = _LITERAL[tuple(sorted(frozenset.intersection(*known) | empty))] if known else least
     elif column.type != "boolean":
         low = max((float(one.low) for one in asked if one.low is not None), default=None)
         high = min((float(one.high) for one in asked if one.high is not None), default=None)
