@@ -72,12 +72,13 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
 
 
 def example(model: TrainedModel, dataset: Dataset) -> Example:
-    """One made-up row and the model's answer. The inputs have the types of the data's columns."""
+    """One made-up row and an answer of the model's kind. The inputs have the types of the data's columns."""
     import pandas as pd
 
     features, target = dataset.training.features, model.problem.target.name
-    row = pd.DataFrame([typical_row(model.problem.features, features)]).astype(features.dtypes.to_dict())
-    answer = model.evaluation.prediction.values[:1]
+    typical = typical_row(model.problem.features, features, dataset.training.groups)
+    row = pd.DataFrame([typical]).astype(features.dtypes.to_dict())
+    answer = model.baseline.prediction.values[:1]  # the naive guess: the model's own answer would be a person's
     return Example(inputs=row, outputs=pd.DataFrame({target: answer}))
 
 
