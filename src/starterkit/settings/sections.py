@@ -271,7 +271,14 @@ class ServingSettings(Section):
     )
     provider_fallback: bool = Field(False, description="Whether a provider that is not there is passed over")
     memory_mb: int | None = Field(
-        None, ge=256, description="Most megabytes of data that one process may have; Linux alone can hold it to that"
+        None,
+        ge=256,
+        description="Most megabytes of data that one process may have, held on Linux alone; left out, 512 more than "
+        "it has with its model",
+    )
+    max_connections: int = Field(512, ge=1, le=65535, description="Most connections of one process at once")
+    seconds_to_ask: FiniteFloat = Field(
+        10, gt=0, le=600, description="Seconds in which a client has to send a whole request, or to take its answer"
     )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
