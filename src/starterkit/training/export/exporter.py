@@ -20,7 +20,7 @@ from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.guard import guarded
 from starterkit.training.export.parity import ParityProof
 from starterkit.training.export.reach import Reach
-from starterkit.training.trainer import TrainedModel, predict
+from starterkit.training.trainer import TrainedModel, predict, rows_kept
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
@@ -71,6 +71,7 @@ class OnnxExporter:
             classes=model.classes,
             probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
             dialect=dataset.dialect,
+            keeps_rows=rows_kept(model.estimator),
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}
