@@ -14,7 +14,7 @@ from starterkit.contract import Scalar
 from starterkit.data.prepare import Prepared, blocks
 from starterkit.errors import Refused, UserError
 from starterkit.pipeline import Judgement, Promotion, Summary
-from starterkit.serving.traffic import address_of
+from starterkit.serving.loadtest import address_of
 from starterkit.settings import ServingSettings, Settings, Stage
 from starterkit.training.trainer import TrainedModel
 from starterkit.verdict import Verdict

@@ -1,4 +1,4 @@
-"""`DatasetReader`: a stage's source, or the file that was prepared for it, as the stage may see it."""
+"""`DatasetReader`: a stage's source, or the file that was prepared for it, as the stage may see it, split for good."""
 
 import hashlib
 import io

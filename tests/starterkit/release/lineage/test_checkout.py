@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from starterkit.errors import KitError, Refused
-from starterkit.release.lineage.checkout import Checkout
+from starterkit.release.lineage.reproducer import Checkout
 from starterkit.settings import load_settings
 
 
