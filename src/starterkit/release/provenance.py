@@ -1,4 +1,4 @@
-"""What is written down about a training, so that it can be traced and done again."""
+"""What is written down about a training, so that it can be traced and done again. `Origin` is all that is known of it."""
 
 import hashlib
 import os
