@@ -20,10 +20,10 @@ from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.importer import Opened, opened, require_prod
 from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
 from starterkit.release.gate.gate import Gate
+from starterkit.release.importer import Opened, opened, require_prod
 from starterkit.release.promoter import Promoter
 from starterkit.release.provenance import LOCK, beside_lock, describe
 from starterkit.serving.predictor import GRAPH_FILE, Predictor

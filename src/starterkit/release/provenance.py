@@ -1,4 +1,4 @@
-"""What is written down about a training, so that it can be traced and done again. `Origin` is all that is known of it."""
+"""What is written down about a training, so that it can be done again, and all that is known of it: `Origin`."""
 
 import hashlib
 import os
