@@ -112,7 +112,7 @@ LOOSEST = {
     "tracking.uri": ("sqlite:///mlflow.db", REFUSED), "tracking.username": ("eve", IDS),
     "tracking.password": ("an-other-word", IDS), "tracking.token": ("an-other-word", IDS),
     "privacy.identifiers": ("drop", "hides more"), "privacy.sensitive": ("raw", "both see people as they are"),
-    "privacy.columns": ('{"age": "raw"}', "likewise"), "privacy.key": ("k3y-" * 9 + "x7", "of other stages' pseudonyms"),
+    "privacy.columns": ('{"age": "raw"}', "likewise"), "privacy.key": ("k3y-" * 9 + "x7", "of other stages"),
     "training.seed": ("7", TRAINING), "training.params": ('{"n_estimators": 1}', TRAINING),
     "export.parity_rows": ("100", SHOWN), "export.tolerance": ("1", REFUSED),
     "export.probability_tolerance": ("1", REFUSED), "export.reach": ("1000000", SHOWN),
