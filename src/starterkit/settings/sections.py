@@ -308,6 +308,12 @@ class PromotionSettings(Section):
     signing_key: Secret = Field(
         None, min_length=1, description="The Ed25519 key that signs bundles: PEM, or the base64 of its 32 bytes"
     )
+    version_key: Secret = Field(
+        None,
+        min_length=32,
+        description="The key that signs what the gate passed, wherever versions are promoted or served: where it is "
+        "set, a version without its signature is none",
+    )
     trusted_keys: tuple[PublicKey, ...] = Field(
         (), description="The public keys whose bundles prod takes, as `starterkit keys` prints them; none: no bundle"
     )
