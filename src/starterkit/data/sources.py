@@ -155,6 +155,9 @@ def _is_text(values: pd.Series) -> bool:
     return types.is_string_dtype(kind.categories if isinstance(kind, pd.CategoricalDtype) else values)
 
 
+_WIDE = 100
+
+
 @dataclass(frozen=True)
 class CsvFile:
     """A text file with one header line. Only an empty field is a missing value, unless the schema says more."""
@@ -198,7 +201,8 @@ class CsvFile:
         frame = self._parsed(dtype=kinds, low_memory=False)  # else it guesses a type a piece of the file, and warns
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
-        return frame
+        # pandas keeps each column by itself, and minds it as soon as a wide table gets another one.
+        return frame.copy() if len(frame.columns) > _WIDE else frame
 
     def _parsed(self, **options: Any) -> pd.DataFrame:
         dialect = self.dialect

@@ -152,8 +152,11 @@ def _regressions(
 ) -> list[NDArray[np.float64]]:
     from sklearn.tree import DecisionTreeRegressor
 
-    tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0).fit(fitted_on, known)
-    return [tree.predict(asked), _line(fitted_on.ravel(), known, asked.ravel())]
+    tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0)
+    # As the trees have them. With gaps they have to look for them first.
+    seen, new = (values.astype(np.float32) for values in (fitted_on, asked))
+    tree.fit(seen, known, check_input=bool(np.isnan(seen).any()))
+    return [tree.predict(new, check_input=False), _line(fitted_on.ravel(), known, asked.ravel())]
 
 
 def _line(fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -110,14 +110,16 @@ def names_somebody(header: str, values: pd.Series) -> bool:
 
     A word in the header alone names nobody: ``phone_service`` is yes or no, and ``Street`` paved or not.
     """
-    words, known = words_of(header), values.dropna()
-    distinct = known.unique()
+    words, is_text = words_of(header), pd.api.types.is_string_dtype(values)
+    if not is_text and _CALLED.isdisjoint(words):
+        return False
+    distinct = values.dropna().unique()
     if len(distinct) <= 2:
         return False
-    texts = pd.Series(distinct).astype("str") if not pd.api.types.is_float_dtype(known) else _whole(distinct)
+    texts = _whole(distinct) if pd.api.types.is_float_dtype(values) else pd.Series(distinct).astype("str")
     if not _CALLED.isdisjoint(words) and _share(texts, _CALLABLE) > 0.5:
         return True
-    if not pd.api.types.is_string_dtype(known):
+    if not is_text:
         return False
     named = "name" in words and (len(words) == 1 or not _NAME_OF.isdisjoint(words))
     if named or not _DIRECT.isdisjoint(words):

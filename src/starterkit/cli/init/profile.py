@@ -13,7 +13,14 @@ import pandas as pd
 from pandas.api import types
 
 from starterkit.cli.init.headers import says_id, word_set
-from starterkit.cli.init.notation import Moments, looks_like_number, read_moments, read_numbers, stands_for_none
+from starterkit.cli.init.notation import (
+    Moments,
+    are_plain_decimals,
+    looks_like_number,
+    read_moments,
+    read_numbers,
+    stands_for_none,
+)
 from starterkit.contract import AS_DECLARED, Scalar, Written
 
 # --- What a column holds.
@@ -46,6 +53,8 @@ class ColumnProfile:
         Of a date: what its texts are.
     sensitive
         Whether it speaks of a person's own affairs.
+    whole
+        The same in all rows, where these are some of them: who asks about the others gets an answer too.
     """
 
     header: str
@@ -55,14 +64,15 @@ class ColumnProfile:
     review: tuple[str, ...] = ()
     moments: Moments | None = None
     sensitive: bool = False
+    whole: "ColumnProfile | None" = None
 
     @cached_property
     def known(self) -> pd.Series:
-        return self.values.dropna()
+        return self.values.dropna() if self.missing else self.values
 
     @cached_property
     def missing(self) -> int:
-        return int(self.values.isna().sum())
+        return int(np.count_nonzero(self.values.isna().to_numpy()))
 
     @cached_property
     def distinct(self) -> int:
@@ -75,7 +85,7 @@ class ColumnProfile:
     @cached_property
     def is_whole(self) -> bool:
         """Whether it is one of whole numbers, also where they are written as 1.0."""
-        return self.is_number and bool((self.known % 1 == 0).all())
+        return self.is_number and bool((self.known.to_numpy() % 1 == 0).all())
 
     @cached_property
     def is_unique(self) -> bool:
@@ -84,7 +94,7 @@ class ColumnProfile:
 
     def at(self, rows: pd.Series) -> "ColumnProfile":
         """Some of its rows."""
-        return replace(self, values=self.values[rows].reset_index(drop=True))
+        return self if rows.all() else replace(self, values=self.values[rows].reset_index(drop=True), whole=self)
 
 
 def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> ColumnProfile:
@@ -99,8 +109,10 @@ def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> Colum
         return ColumnProfile(header, "date", values, moments=Moments({}))
     if types.is_bool_dtype(values) or types.is_numeric_dtype(values):
         return _typed(header, values)
-    texts = values.astype("str").where(values.notna())
+    texts = values if values.dtype == "str" else values.astype("str").where(values.notna())
     distinct = [str(text) for text in texts.dropna().unique()]
+    if are_plain_decimals(distinct):  # most columns of a wide table
+        return ColumnProfile(header, "float", texts.astype("float64"))
     filled = [text for text in distinct if text.strip()]
     if tick := _tick(filled, texts):
         flags = {tick: True, "": False}
@@ -297,12 +309,14 @@ def categories(column: ColumnProfile) -> tuple[Scalar, ...]:
 
     They are few and several rows share them: a name or an address never is. A text without a list takes any value.
     """
+    if column.kind not in ("integer", "text"):
+        return ()
     counts = column.known.value_counts()
     if column.kind == "integer":
         few = len(counts) == 2 or (column.sensitive and len(counts) <= 5)
         whole = counts.min() >= _FEWEST_ROWS_EACH and few
         return tuple(sorted(int(value) for value in counts.index)) if whole else ()
-    if column.kind != "text" or len(counts) > _MOST_CATEGORIES:
+    if len(counts) > _MOST_CATEGORIES:
         return ()
     short = all(len(str(value)) <= _LONGEST_CATEGORY and str(value).isprintable() for value in counts.index)
     shared = counts.min() >= _FEWEST_ROWS_EACH if column.sensitive else counts.mean() >= _FEWEST_ROWS_EACH

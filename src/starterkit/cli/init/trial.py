@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -204,16 +205,17 @@ def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds
     what came before it. The best figure decides, unless it is that of trees and a linear model is within a standard
     error of it: a line is smaller, quicker and goes on beyond the rows that it saw.
     """
-    with imported(plan) as problem:
-        folding = _Folding.of(problem, dataset.training, times)
     until = time.process_time() + seconds
-    scored = []
-    for choice in _choices(plan, len(dataset.training)):
-        with imported(replace(plan, choice=choice)) as problem:
-            answers = folding.answers(problem, until if scored else float("inf"))
-        if answers is not None:
-            scored.append(_Scored(choice, answers, folding.figure(problem, answers)))
-    if not scored:
+    scored, folding = [], None
+    for _, choices in groupby(_choices(plan, len(dataset.training)), key=lambda choice: choice.kind):
+        first, *others = choices
+        with imported(replace(plan, choice=first)) as problem:
+            folding = folding or _Folding.of(problem, dataset.training, times)
+            for choice in (first, *others):
+                answers = folding.answers(problem, choice, until if scored else float("inf"))
+                if answers is not None:
+                    scored.append(_Scored(choice, answers, folding.figure(problem, answers)))
+    if not scored or folding is None:
         return Selection(LINEAR, f"estimator: {LINEAR.name}; no cross-validation was possible")
     metric = problem.deciding_metric
     ranked = sorted(scored, key=lambda one: metric.shortfall(one.figure, 0.0))
@@ -287,7 +289,7 @@ class _Folding:
         classes = sorted(training.target.unique().tolist()) if problem.task == "classification" else ()
         return cls(training, units, folds, tuple(classes), times is not None)
 
-    def answers(self, problem: Problem, until: float) -> Prediction | None:
+    def answers(self, problem: Problem, choice: Choice, until: float) -> Prediction | None:
         """For all rows of all rounds, one behind the other; None where the time or the rows do not suffice."""
         found = []
         for fold in self.folds:
@@ -297,7 +299,7 @@ class _Folding:
                 began = time.process_time()
                 asked = fold == number
                 try:
-                    answered, known = self._fitted(problem, fold < number if self.forward else ~asked, asked)
+                    answered, known = self._fitted(problem, choice, fold < number if self.forward else ~asked, asked)
                 except (DataError, ProblemError):
                     return None
                 values[asked] = answered.values
@@ -313,10 +315,10 @@ class _Folding:
         return Prediction(together, np.concatenate([shares for _, shares in found]) if self.classes else None)
 
     def _fitted(
-        self, problem: Problem, seen: NDArray[np.bool_], asked: NDArray[np.bool_]
+        self, problem: Problem, choice: Choice, seen: NDArray[np.bool_], asked: NDArray[np.bool_]
     ) -> tuple[Prediction, list[Scalar]]:
         # One thread: where the machine is busy, several wait for each other, up to fifty times as long.
-        estimator: Any = problem.build(problem.parameters({}, TrainingSettings().seed))
+        estimator: Any = problem.build(problem.parameters(choice.parameters, TrainingSettings().seed))
         features, target = self.rows.features, self.rows.target
         with warnings.catch_warnings(), refusals("the estimator refuses a fold"), threadpool_limits(1):
             warnings.simplefilter("ignore")

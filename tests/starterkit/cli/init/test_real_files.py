@@ -228,6 +228,14 @@ def test_what_stands_for_a_missing_number_does_so_in_texts() -> None:
     assert [one.categories for one in plan.texts] == [("u", "v")]
 
 
+def test_rows_without_target_are_no_rows_to_learn_from_and_can_be_scored() -> None:
+    target = ["", "", *Y[2:]]
+    gap, word, far = field(["", *-X[1:]], target=target), field(["c", *some("a", "b")[1:]], target=target), -X
+    far[1] = 99.0
+    assert (gap.nullable, word.categories) == (True, ("a", "b", "c"))
+    assert field(far, target=target).bounds == (-100, 200)
+
+
 # --- Numbers as people write them.
 
 FORMS: dict[str, tuple[Sequence[str], Written, str]] = {
