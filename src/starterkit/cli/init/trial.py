@@ -214,16 +214,16 @@ def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds
             for choice in (first, *others):
                 answers = folding.answers(problem, choice, until if scored else float("inf"))
                 if answers is not None:
-                    scored.append(_Scored(choice, answers, folding.figure(problem, answers)))
+                    scored.append(_Scored(choice, answers, folding.figure(answers)))
     if not scored or folding is None:
         return Selection(LINEAR, f"estimator: {LINEAR.name}; no cross-validation was possible")
-    metric = problem.deciding_metric
+    metric = folding.problem.deciding_metric
     ranked = sorted(scored, key=lambda one: metric.shortfall(one.figure, 0.0))
     taken = ranked[0]
     lines = [one for one in ranked if one.choice.kind == "linear"]
-    if lines and folding.shortfall(problem, lines[0], taken, _ONE_STANDARD_ERROR).low <= 0:
+    if lines and folding.shortfall(lines[0], taken, _ONE_STANDARD_ERROR).low <= 0:
         taken = lines[0]
-    return Selection(taken.choice, _told(problem, folding, taken, ranked))
+    return Selection(taken.choice, _told(folding, taken, ranked))
 
 
 _ONE_STANDARD_ERROR = 0.16
@@ -242,14 +242,14 @@ def _choices(plan: Plan, rows: int) -> list[Choice]:
     return [choice for choice in CHOICES if limits[choice.kind][0] <= rows <= limits[choice.kind][1]]
 
 
-def _told(problem: Problem, folding: "_Folding", taken: _Scored, ranked: Sequence[_Scored]) -> str:
-    name = problem.deciding_metric.name
+def _told(folding: "_Folding", taken: _Scored, ranked: Sequence[_Scored]) -> str:
+    name = folding.problem.deciding_metric.name
     text = f"estimator: {taken.choice.name}, {name} {taken.figure:.4g} in cross-validation"
     others = [one for one in ranked if one is not taken]
     if not others:
         return f"{text}; there was no time for others"
     other = next((one for one in others if one.choice.kind != taken.choice.kind), others[0])
-    apart = folding.shortfall(problem, other, taken, _BOTH_SIDES)
+    apart = folding.shortfall(other, taken, _BOTH_SIDES)
     rest = ", ".join(f"{one.choice.name} {one.figure:.4g}" for one in others if one is not other)
     text += f"; {other.choice.name} has {other.figure:.4g} (by {apart.low:.2g} to {apart.high:.2g} worse, 95%)"
     return f"{text}, {rest}" if rest else text
@@ -265,6 +265,7 @@ class _Folding:
     Where `forward`, the first fold is only learnt from, and each of the others asked of those before it.
     """
 
+    problem: Problem
     rows: Rows
     units: NDArray[np.integer]
     folds: tuple[NDArray[np.integer], ...]
@@ -287,7 +288,7 @@ class _Folding:
         orders = (random.permutation(count) if times is None else np.arange(count) for _ in range(rounds))
         folds = tuple(order[units] * _FOLDS // count for order in orders)
         classes = sorted(training.target.unique().tolist()) if problem.task == "classification" else ()
-        return cls(training, units, folds, tuple(classes), times is not None)
+        return cls(problem, training, units, folds, tuple(classes), times is not None)
 
     def answers(self, problem: Problem, choice: Choice, until: float) -> Prediction | None:
         """For all rows of all rounds, one behind the other; None where the time or the rows do not suffice."""
@@ -326,11 +327,11 @@ class _Folding:
             answered = predict(estimator, problem.task, features[asked].reset_index(drop=True))
         return answered, estimator.classes_.tolist() if self.classes else []
 
-    def figure(self, problem: Problem, answers: Prediction) -> float:
-        return problem.deciding_metric.score(self._actual, answers, self.classes)
+    def figure(self, answers: Prediction) -> float:
+        return self.problem.deciding_metric.score(self._actual, answers, self.classes)
 
-    def shortfall(self, problem: Problem, one: _Scored, other: _Scored, error_rate: float) -> Shortfall:
-        metric = problem.deciding_metric
+    def shortfall(self, one: _Scored, other: _Scored, error_rate: float) -> Shortfall:
+        metric = self.problem.deciding_metric
         figures = (metric.weighted(self._actual, each.answers, self.classes) for each in (one, other))
         groups = np.unique(self._asked(self.units), return_inverse=True)[1]
         return paired_shortfall(metric, *figures, groups=groups, error_rate=error_rate)
