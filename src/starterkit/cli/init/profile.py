@@ -151,11 +151,11 @@ def _strangers(texts: pd.Series, known: Sequence[str], odd: Sequence[str]) -> tu
         return None
     if texts.isin(odd).sum() > texts.isin(known).sum() / 2:
         return None
-    return tuple(f"{_place(texts, text)} is read as missing: write what it means in load()" for text in odd)
+    return tuple(f"{_place(texts, text, text)} is read as missing: write what it means in load()" for text in odd)
 
 
-def _place(texts: pd.Series, text: str) -> str:
-    rows = np.flatnonzero(texts == text)
+def _place(values: pd.Series, value: Scalar, text: str) -> str:
+    rows = np.flatnonzero(values == value)
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     shown = text.strip() if len(text.strip()) <= _SHOWN else f"{text.strip()[:_SHOWN]}…"
     return f"'{shown}' in {count} (first in row {rows[0] + 1})"
@@ -172,7 +172,7 @@ def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequ
     if numerals is None or review is None:
         return None
     infinite = [text for text in distinct if "inf" in text.casefold() and text not in known]
-    review += tuple(f"{_place(texts, text)} is read as missing" for text in infinite)
+    review += tuple(f"{_place(texts, text, text)} is read as missing" for text in infinite)
     review += (numerals.doubt,) if numerals.doubt else ()
     written = replace(numerals.written, missing=_missing(distinct, numerals.values))
     values = texts.map(numerals.values).astype("float64")
@@ -259,16 +259,39 @@ def _typed(header: str, values: pd.Series) -> ColumnProfile:
     """A Parquet file's own types."""
     if types.is_bool_dtype(values):
         return ColumnProfile(header, "boolean", values.astype("float64"))
-    floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
+    given = values.astype("float64")
+    infinite = {str(sign): float(sign) for sign in (np.inf, -np.inf) if (given == sign).any()}
+    floats = given.replace([np.inf, -np.inf], np.nan)
     if floats.isna().any() and (floats.dropna() == 1).all() and floats.notna().any():
         return ColumnProfile(header, "boolean", floats.fillna(0.0), Written(flags={"1": True, "": False}))
     if floats.isna().all():
         return ColumnProfile(header, "nothing", floats)
     if not types.is_integer_dtype(values):
-        return ColumnProfile(header, "float", floats)
+        review = tuple(f"{_place(given, number, text)} is read as missing" for text, number in infinite.items())
+        return ColumnProfile(header, "float", floats, Written(missing=tuple(infinite)), review)
     texts = values.astype("str").where(values.notna())
     kind = _kind_of_whole(header, [str(text) for text in texts.dropna().unique()])
     return ColumnProfile(header, kind, texts if kind == "text" else floats)
+
+
+# Numbers that people write where there is none.
+_FOR_NONE = frozenset([-9, -99, -999, -9999, -99999, 99, 999, 9999, 99999, 999999])
+_FEWEST_FOR_NONE = 3
+
+
+def doubt_of_numbers(column: ColumnProfile) -> tuple[str, ...]:
+    """A -999 or 9999 that comes again and again, far from all others: only who knows the data can say what it is."""
+    found = []
+    values = column.known.to_numpy() if column.is_number and len(column.known) else np.zeros(1)
+    for value in (values.min(), values.max()):
+        others = values[values != value]
+        if value not in _FOR_NONE or not len(others) or len(values) - len(others) < _FEWEST_FOR_NONE:
+            continue
+        low, high = others.min(), others.max()
+        if low >= 0 if value < 0 else value - high > high - low:
+            what = _place(column.values, value, f"{value:.0f}")
+            found.append(f"{what} is far from the others: if it says missing, nullable=True and Written(missing=…)")
+    return tuple(found)
 
 
 # --- Bounds and categories for the schema: wide enough for the next file, and nobody's own value.

@@ -26,6 +26,7 @@ from starterkit.data.split import held_out
 from starterkit.errors import DataError, ProblemError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
+from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
 from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training.figures import permutation_importance
@@ -103,9 +104,9 @@ def times_of(problem: Problem, data: Path) -> pd.Series | None:
     return frame.loc[~held_out(problem, frame), problem.side_column.name]
 
 
-def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
+def leaking(problem: Problem, dataset: Dataset, limit: float, note: Note | None = None) -> dict[str, str]:
     """The features that the gate would take for the target in disguise, each with what it gives away."""
-    shares = single_feature_shares(problem, dataset)
+    shares = single_feature_shares(problem, dataset, note)
     reason = "alone removes {:.1%} of the naive guess's loss, as the target in disguise does"
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
@@ -198,7 +199,13 @@ class _Scored:
     figure: float
 
 
-def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds: float = SECONDS) -> Selection:
+def select(
+    plan: Plan,
+    dataset: Dataset,
+    times: pd.Series | None = None,
+    seconds: float = SECONDS,
+    note: Note | None = None,
+) -> Selection:
     """Compare on the training side alone; rows that share a side of the holdout share a fold.
 
     `times` are the training side's, where the holdout is what comes later: each fold is then asked of models that saw
@@ -212,6 +219,7 @@ def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds
         with imported(replace(plan, choice=first)) as problem:
             folding = folding or _Folding.of(problem, dataset.training, times)
             for choice in (first, *others):
+                (note or Note()).go_on(choice.name, None)
                 answers = folding.answers(problem, choice, until if scored else float("inf"))
                 if answers is not None:
                     scored.append(_Scored(choice, answers, folding.figure(answers)))

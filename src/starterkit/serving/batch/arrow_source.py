@@ -13,7 +13,16 @@ from starterkit.contract import Column
 from starterkit.errors import DataError
 from starterkit.serving.batch.csv_source import CHUNK_BYTES, CHUNK_ROWS, Chunk, Rows
 from starterkit.serving.batch.plan import Kind
-from starterkit.serving.parsing import as_found, filled, missing_in, plain_texts, texts_of, values_of, without_nan
+from starterkit.serving.parsing import (
+    as_found,
+    filled,
+    missing_in,
+    plain_texts,
+    texts_of,
+    values_of,
+    without_marked,
+    without_nan,
+)
 from starterkit.serving.validation import Values
 
 FEWEST_ROWS = 256
@@ -76,7 +85,7 @@ class ArrowSource:
             array = texts_of(array)
         if any(check(array.type) for check in _TEXTS):
             return values_of(column, plain_texts(column, array.cast(pa.string()), written))
-        array = without_nan(array)
+        array = without_marked(without_nan(array), written) if is_number else without_nan(array)
         missing = missing_in(array)
         right = np.zeros_like(missing)
         if is_flag:
