@@ -171,8 +171,8 @@ def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequ
         numerals = read_numbers([text for text in known if text not in odd]) if odd and review else None
     if numerals is None or review is None:
         return None
-    infinite = [text for text in distinct if "inf" in text.casefold() and text not in known]
-    review += tuple(f"{_place(texts, text, text)} is read as missing" for text in infinite)
+    rare = [text for text in distinct if text not in known and text.strip() and _is_rare(texts, text)]
+    review += tuple(f"{_place(texts, text, text)} is read as missing" for text in rare)
     review += (numerals.doubt,) if numerals.doubt else ()
     written = replace(numerals.written, missing=_missing(distinct, numerals.values))
     values = texts.map(numerals.values).astype("float64")
@@ -181,6 +181,14 @@ def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequ
         written = Written(missing=written.missing)
         return ColumnProfile(header, "text", texts.where(values.notna()), written, review)
     return ColumnProfile(header, kind, values, written, review)
+
+
+def _is_rare(texts: pd.Series, marker: str) -> bool:
+    """Whether a marker for missing is in a row or two, or says that there is a value: infinity."""
+    return "inf" in marker.casefold() or int((texts == marker).sum()) <= _FEWEST_MARKED
+
+
+_FEWEST_MARKED = 2
 
 
 def _looks_like_date(header: str, known: Sequence[str]) -> bool:
