@@ -29,6 +29,7 @@ from starterkit.serving.parsing import (
     plain_texts,
     texts_of,
     values_of,
+    without_marked,
     without_nan,
 )
 from starterkit.serving.validation import Fault, Values
@@ -328,7 +329,7 @@ class ArrowSource:
             array = texts_of(array)
         if any(check(array.type) for check in _TEXTS):
             return values_of(column, plain_texts(column, array.cast(pa.string()), written))
-        array = without_nan(array)
+        array = without_marked(without_nan(array), written) if is_number else without_nan(array)
         missing = missing_in(array)
         right = np.zeros_like(missing)
         if pa.types.is_boolean(kind):
