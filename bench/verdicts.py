@@ -420,12 +420,15 @@ WORDS = ("agreed", "undecided", "wrong pass", "wrong refusal")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--rows", type=int, default=0, help="one size of the holdout alone")
     parser.add_argument("--draws", type=float, default=1, help="how many times the usual draws")
     asked = parser.parse_args()
     total: dict[int, Counter] = defaultdict(Counter)
     sys.stdout.write(f"| candidate | task | rows | draws | {' | '.join(WORDS)} | by |\n|{'---|' * (5 + len(WORDS))}\n")
     chosen = {name: kind for name, kind in KINDS.items() if asked.only in name}
     for rows, draws in SIZES.items():
+        if asked.rows not in (0, rows):
+            continue
         tables = defaultdict(Row)
         for classifies in (False, True):
             task = "classification" if classifies else "regression"

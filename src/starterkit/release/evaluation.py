@@ -25,7 +25,7 @@ from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.training.agreement import beside
-from starterkit.training.leakage import single_feature_shares
+from starterkit.training.leakage import giveaways, single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Contamination, Cost, Evidence, RobustnessResult
 
@@ -131,6 +131,39 @@ def _allowed(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]
     return np.clip(rounded, low, high)
 
 
+# --- How far answers go for rows beyond the data's.
+
+_BEYOND = 0.5
+_PROBED = 200
+
+
+def reach_of(problem: Problem, dataset: Dataset, predictor: Predictor) -> float | None:
+    """How far answers go beyond the target's range, in its widths, where one number of a row, or each, goes half of
+    its range beyond what the data has, as far as the schema takes it; None for a classification.
+    """
+    if problem.task == "classification":
+        return None
+    sides = dataset.training, dataset.holdout
+    target = np.concatenate([rows.target.to_numpy(dtype=np.float64) for rows in sides])
+    low, width = float(target.min()), float(np.ptp(target))
+    rows: Columns = {name: values[:_PROBED] for name, values in dataset.holdout.columns.items()}
+    farthest = 0.0
+    for sign in (-1, 1):
+        moved = {}
+        for column in problem.features:
+            if column.type not in ("float", "integer") or column.categories:
+                continue
+            known = np.concatenate([one.features[column.name].to_numpy(dtype=np.float64) for one in sides])
+            ends = np.nanmin(known), np.nanmax(known)
+            edge = ends[sign > 0] + sign * _BEYOND * (ends[1] - ends[0])
+            moved[column.name] = _allowed(column, np.full_like(rows[column.name], edge))
+        for probe in [*({name: values} for name, values in moved.items()), moved]:
+            answers = predictor.predict({**rows, **probe}).values.astype(np.float64)
+            beyond = np.maximum(answers - low - width, low - answers) / (width or 1)
+            farthest = max(farthest, float(np.max(np.nan_to_num(beyond, nan=np.inf))))
+    return farthest
+
+
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
 
 _MOST_ROWS = 1000
@@ -219,6 +252,7 @@ def collect_evidence(
     version: Version,
     champion: Version | None,
     against_estimator: bool = False,
+    explanation: str = "",
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and its run, not from memory."""
     challenger = registry.open(version)
@@ -238,8 +272,9 @@ def collect_evidence(
         origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
         policy=dataset.policy,
         contract_digest=challenger.digest,
-        overlap=find_contamination(tracker, version.run, dataset),
+        overlap=replace(find_contamination(tracker, version.run, dataset), coarse=problem.coarse),
         champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
+        explanation=explanation,
     )
 
 
@@ -285,6 +320,10 @@ def evaluate_version(
         champion_contract=champion[1].contract if champion else None,
         champion_fault=fault,
         leaks=single_feature_shares(problem, dataset),
+        giveaways=giveaways(problem, dataset),
+        reach=reach_of(problem, dataset, predictor),
+        champion_reach=reach_of(problem, dataset, champion[1]) if champion and answered else None,
+        timed=any(column.role == "time" for column in problem.columns) and not problem.holdout.cutoff,
         strong=problem.strong,
         cost=costs[0],
         champion_cost=costs[1],
@@ -379,8 +418,17 @@ class Judge:
         self._tracker = tracker
         self._progress = progress
 
-    def judge(self, dataset: Dataset, number: int | None = None, against_estimator: bool = False) -> Judgement:
-        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted."""
+    def judge(
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        against_estimator: bool = False,
+        explanation: str = "",
+    ) -> Judgement:
+        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted.
+
+        `explanation` says why figures are true that are too good, or odd.
+        """
         asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
         with step(self._progress, "ask the gate") as note:
             version, champion = self._registry.version(number), self._registry.champion()
@@ -392,6 +440,7 @@ class Judge:
                 version,
                 champion,
                 against_estimator=asked or against_estimator,
+                explanation=explanation,
             )
             decision = self._gate.decide(evidence)
             note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"

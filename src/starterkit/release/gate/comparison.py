@@ -165,7 +165,7 @@ def compare_with(
     once = np.ones((1, len(actual)))
     figure, serving = float(ours(once)[0]), float(theirs(once)[0])
     margin = rule.tolerance * metric.loss(serving)
-    groups = _groups(evidence, chosen)
+    groups = groups_of(evidence, chosen)
     found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
     differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
     broken, same = is_broken(answers), _same(metric, answers, served)
@@ -214,9 +214,10 @@ def _needed(units: int, half_width: float, shortfall: float, margin: float, leas
     return max(least, int(np.ceil(exact / digits)) * digits)
 
 
-def _groups(evidence: Evidence, chosen: NDArray[np.bool_]) -> NDArray[np.integer]:
+def groups_of(evidence: Evidence, chosen: NDArray[np.bool_] | slice = slice(None)) -> NDArray[np.integer]:
+    """For each row, or each chosen one, the number of what is independent: its group, or itself."""
     if evidence.groups is None:
-        return np.arange(int(chosen.sum()))
+        return np.arange(len(evidence.actual[chosen]))
     return np.unique(evidence.groups[chosen], return_inverse=True)[1]
 
 
