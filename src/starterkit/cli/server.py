@@ -8,11 +8,12 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -21,16 +22,17 @@ import typer
 import uvicorn
 
 from starterkit.cli.champion import copy_folder, find_champion, keep_champion
-from starterkit.cli.console import ProgressView
-from starterkit.cli.signals import ENDED, collect_usually
-from starterkit.errors import KitError
+from starterkit.cli.console import ProgressView, tell_failures
+from starterkit.errors import KitError, TrackingError
 from starterkit.files import scratch_folder
-from starterkit.machine import bind, limit_memory, listen, this_machine
-from starterkit.progress import Progress, silent, step
+from starterkit.machine import bind, limit_memory, listen, require_port, running, stated_name, this_machine
+from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.http.app import create_app, require_key
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.traffic import in_address
 from starterkit.settings import Settings, load_settings
+from starterkit.tracking.connection import Connection, ask_version, connect
+from starterkit.tracking.queries import runs_page
 
 _SECONDS_TO_SEND = 8
 """For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
@@ -161,8 +163,6 @@ def _answer_for_parent(
     sockets: Sequence[socket.socket], host: str, port: int, folder: Path | None, quiet: bool
 ) -> None:
     """Ctrl-C is the parent's, who ends this process in order."""
-    from starterkit.cli import tell_failures
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -294,3 +294,54 @@ def _stamps(root: Path) -> dict[Path, int]:
 def _changed(before: Mapping[Path, int], now: Mapping[Path, int]) -> Path | None:
     """A file that is new, gone or written since."""
     return next((path for path, _ in sorted(before.items() ^ now.items())), None)
+
+
+# --- MLflow's UI: started for a local store, pointed at for a server.
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 90
+_MORE = "KIT_DEBUG=true shows what its server says"
+_ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
+
+
+def open_ui(settings: Settings, port: int) -> None:
+    """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
+    connection = connect(settings.tracking, settings.root)
+    if connection.artifacts is None:
+        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{_page(settings, connection)}")
+        return
+    require_port(_HOST, port, _ANOTHER_PORT)
+    page = _page(settings, connection)
+    with _mlflow(connection, port, show=settings.debug) as server:
+        with step(ProgressView(), "start the UI"):
+            _wait_for(f"http://{_HOST}:{port}", server)
+        with suppress(KeyboardInterrupt):  # that is how it ends well
+            typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
+            server.wait()
+            raise TrackingError("MLflow's UI ended by itself", _MORE)
+
+
+def _page(settings: Settings, connection: Connection) -> str:
+    return runs_page(connection, f"{settings.stage}.{stated_name()}")
+
+
+def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", connection.uri]
+    command += ["--default-artifact-root", str(connection.artifacts), "--host", _HOST, "--port", str(port)]
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory and of the start
+    output = None if show else subprocess.DEVNULL
+    # Its worker outlives it where it was killed, and keeps the port: a session ends as a whole.
+    return running([*command, "--workers", "1"], session=True, env=os.environ | lean, stdout=output, stderr=output)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(_START_SECONDS * 2):
+        if server.poll() is not None:
+            break
+        try:
+            ask_version(address, address)
+        except TrackingError:
+            time.sleep(0.5)
+        else:
+            return
+    raise TrackingError("MLflow's UI did not start", _MORE)

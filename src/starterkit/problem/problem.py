@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starterkit.contract import Column, Role, Scalar, Task
-from starterkit.entry import UNNAMED, project_entry
 from starterkit.errors import KitError, ProblemError, place_of
+from starterkit.machine import UNNAMED, project_entry
 from starterkit.metrics import Metric, metrics_for
 from starterkit.problem.columns import read_columns
 from starterkit.problem.estimator import build_estimator, complete_parameters

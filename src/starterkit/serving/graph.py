@@ -68,7 +68,7 @@ _ONE_THREAD = Compute()
 
 
 STRICT = "kit.guard.strict"
-"""The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.guard`."""
+"""The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.conversion`."""
 
 
 class Session:

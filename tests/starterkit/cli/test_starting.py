@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.project import Project
-from starterkit.entry import GROUP
+from starterkit.cli.init.starter import Project
+from starterkit.machine import GROUP
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]

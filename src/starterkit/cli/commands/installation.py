@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from starterkit.cli.commands.options import Json, VersionName, app, open_registry, print_json
+from starterkit.cli.commands import Json, VersionName, app, open_registry, print_json
 from starterkit.errors import Refused
 
 # --- Where a version comes from, and whether it can be made again.
@@ -54,7 +54,7 @@ app.add_typer(config, name="config")
 @app.command()
 def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
     """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
-    from starterkit.cli.ui import open_ui
+    from starterkit.cli.server import open_ui
     from starterkit.settings import load_settings
 
     open_ui(load_settings(), port)

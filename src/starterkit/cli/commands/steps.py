@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from starterkit.cli.commands.options import (
+from starterkit.cli.commands import (
     Json,
     VersionNumber,
     app,
@@ -48,8 +48,7 @@ def init_problem(
     view = ProgressView()
     with step(view, "load libraries"):
         from starterkit.cli.init.draft import Undecided
-        from starterkit.cli.init.project import Project
-        from starterkit.cli.init.starter import ProblemStarter
+        from starterkit.cli.init.starter import ProblemStarter, Project
     try:
         started = ProblemStarter(Project.of(settings.root), view).start(data, target, name, task, force)
     except Undecided as error:

@@ -7,9 +7,8 @@ from typing import Literal
 import pandas as pd
 
 from starterkit.cli.init.draft import holdout_fraction
-from starterkit.cli.init.headers import word_set
-from starterkit.cli.init.meaning import says_id, says_of_a_life, says_period, says_when, words_of
-from starterkit.cli.init.moments import year_of
+from starterkit.cli.init.headers import says_id, says_of_a_life, says_period, says_when, word_set, words_of
+from starterkit.cli.init.notation import year_of
 from starterkit.cli.init.profile import ColumnProfile
 
 _FEWEST_MOMENTS = 8

@@ -6,18 +6,160 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from starterkit.cli.init.draft import Field, OddRow, Plan, Undecided, holdout_fraction
-from starterkit.cli.init.goal import FEWEST_ROWS_OF_A_CLASS, rare_classes, require_target, target_field, task_of
-from starterkit.cli.init.headers import column_names
-from starterkit.cli.init.meaning import sensitive_among
-from starterkit.cli.init.oddities import find_odd_rows, unreadable
+from starterkit.cli.init.draft import BY_NAME, Field, OddRow, Plan, Undecided, holdout_fraction
+from starterkit.cli.init.headers import column_names, names_somebody, sensitive_among, unit_of, word_set
+from starterkit.cli.init.notation import looks_like_number
 from starterkit.cli.init.placement import Placement, place_columns
-from starterkit.cli.init.profile import ColumnProfile, profile
-from starterkit.contract import Task
+from starterkit.cli.init.profile import ColumnProfile, bounds, profile
+from starterkit.contract import Scalar, Task
 from starterkit.data.sources import CsvFile, ParquetFile, is_text_file
 from starterkit.errors import DataError
+
+# --- Rows that are no records: the totals at the end of a sheet, a header that is there again.
+
+_TOTALS = word_set("total totals total: sum sums sum: subtotal gesamt gesamtsumme summe insgesamt totaal totale somme")
+_MORE_TOTALS = frozenset(["grand total", "grand totals", "total general", "column total"])
+_AT_THE_END = 3
+_FIRST_COLUMNS = 3
+
+
+def find_odd_rows(frame: pd.DataFrame) -> dict[int, OddRow]:
+    """What is no record, by its place. The name of an `OddRow` is still the header."""
+    texts = frame.select_dtypes(include=["str", "object"])
+    if len(texts.columns) < 2:
+        return {}
+    return {place: _again(texts, place) for place in _headers_again(texts)} | _totals(texts)
+
+
+def _headers_again(texts: pd.DataFrame) -> list[int]:
+    same = np.zeros(len(texts), dtype=int)
+    for header in texts:
+        same += (texts[header] == header).to_numpy(dtype=bool, na_value=False)
+    return np.flatnonzero(same * 2 > len(texts.columns)).tolist()
+
+
+def _again(texts: pd.DataFrame, place: int) -> OddRow:
+    said = next(str(header) for header in texts if texts[header].iloc[place] == header)
+    return OddRow(name=said, text=said, what="the header again")
+
+
+def _totals(texts: pd.DataFrame) -> dict[int, OddRow]:
+    found = {}
+    for header in list(map(str, texts))[:_FIRST_COLUMNS]:
+        for place in range(max(len(texts) - _AT_THE_END, 0), len(texts)):
+            text = str(texts[header].iloc[place])
+            if text.strip().casefold() in _TOTALS | _MORE_TOTALS and (texts[header] == text).sum() == 1:
+                found.setdefault(place, OddRow(name=header, text=text, what="the totals"))
+    return found
+
+
+def unreadable(texts: pd.Series) -> tuple[str, ...]:
+    """The texts of odd rows that are no numbers, which a column of numbers has to take for missing."""
+    return tuple(
+        {text.strip() for text in texts.dropna().astype("str") if text.strip() and not looks_like_number(text)}
+    )
+
+
+# --- The target: which task it asks for, what its schema says, and what makes it unfit to be predicted.
+
+_MOST_WHOLE_CLASSES = 10
+_MOST_CLASSES = 50
+FEWEST_ROWS = 30
+"""With fewer rows neither side of the holdout says anything."""
+FEWEST_ROWS_OF_A_CLASS = 10
+"""With fewer, one side of the holdout may well have none."""
+
+
+def task_of(target: ColumnProfile) -> Task:
+    """Classes are texts, true or false, or a few whole numbers; anything else is a number to predict."""
+    if not target.is_number:
+        return "classification"
+    whole = bool((target.known % 1 == 0).all())
+    few = target.distinct <= _MOST_WHOLE_CLASSES and len(target.known) >= FEWEST_ROWS_OF_A_CLASS * target.distinct
+    return "classification" if whole and few else "regression"
+
+
+def require_target(target: ColumnProfile, task: Task, where: str) -> None:
+    """
+    Raises
+    ------
+    DataError
+        There is nothing to predict, or nothing that can be.
+    """
+    what = f"the target '{target.header}' of {where}"
+    if target.kind == "nothing" or target.known.empty:
+        raise DataError(f"{what} is missing in every row", "Give rows that have it, or name another column")
+    if len(target.known) < FEWEST_ROWS:
+        rows = "one row" if len(target.known) == 1 else f"{len(target.known)} rows"
+        raise DataError(f"{what} is known in {rows}, and at least {FEWEST_ROWS} are needed", "Give more rows")
+    if target.distinct == 1:
+        raise DataError(f"{what} has one value in every row", "Give rows with other values, or name another column")
+    if task == "regression" and not target.is_number:
+        raise DataError(f"{what} is no number, so there is no regression", "Leave --task out")
+    if target.kind == "date":
+        raise DataError(f"{what} is a date", "Add a column with the days until then, or another number")
+    if names_somebody(target.header, target.values):
+        raise DataError(f"{what} says who somebody is", "Name another column")
+    if task == "classification" and target.distinct > _MOST_CLASSES:
+        hint = "Name another column, or merge classes" + (", or add --task regression" if target.is_number else "")
+        many = f"{target.distinct} different values, and {_MOST_CLASSES} classes are the most"
+        texts = [str(value) for value in target.known.unique()] if target.kind == "text" else []
+        if sum(map(looks_like_number, texts)) * 2 > len(texts):
+            many, hint = (
+                "numbers in several forms, or other texts among them",
+                "Write each as in 1234.5, or leave it empty",
+            )
+        raise DataError(f"{what} has {many}", hint)
+
+
+def rare_classes(target: ColumnProfile) -> int:
+    """How many classes have too few rows for both sides of the holdout."""
+    return int((target.known.value_counts() < FEWEST_ROWS_OF_A_CLASS).sum())
+
+
+def target_field(target: ColumnProfile, name: str, task: Task, asked: bool) -> Field:
+    """The target's place in the schema. `asked` says that the task was not guessed."""
+    sensitive, review = target.sensitive, [*_told_missing(target), *target.review]
+    if task == "regression":
+        whole = target.kind == "integer"
+        kind, classes, limits = ("int" if whole else "float"), (), bounds(target)
+    else:
+        kind = {"boolean": "bool", "text": "str"}.get(target.kind, "int")
+        classes, limits = _classes(target), None
+        if kind == "int" and not asked:
+            review += [f"{target.distinct} whole numbers taken for classes; `--task regression` takes them for numbers"]
+    return Field(
+        name=name,
+        header=target.header,
+        role="target",
+        type=kind,  # pyrefly: ignore[bad-argument-type]
+        sensitive=sensitive,
+        unit=unit_of(target.header) or next(iter(target.written.affixes), ""),
+        bounds=limits,
+        categories=classes,
+        written=replace(target.written, header=target.header if target.header != name else ""),
+        review="; ".join(review) or (BY_NAME if sensitive else ""),
+    )
+
+
+def _told_missing(target: ColumnProfile) -> list[str]:
+    """Texts that stand for none, unless they are told already."""
+    quiet = [text for text in target.written.missing if not any(f"'{text}'" in line for line in target.review)]
+    texts = " and ".join(repr(text) for text in quiet[:3])
+    return [f"{texts} {'is' if len(quiet) == 1 else 'are'} read as missing, and a row without target is left out"] * (
+        len(quiet) > 0
+    )
+
+
+def _classes(target: ColumnProfile) -> tuple[Scalar, ...]:
+    values = target.known.unique()
+    if target.kind == "boolean":
+        return ()
+    return tuple(sorted(map(str, values))) if target.kind == "text" else tuple(sorted(int(value) for value in values))
+
 
 # --- The user's file as it stands: CSV as text, so that 007 stays 007, or Parquet with its own types.
 

@@ -1,9 +1,13 @@
-"""Headers as people write them, and the names that Python, pandera and the API can carry."""
+"""Headers as people write them: the names that code can carry, and what a name says of a column's meaning."""
 
 import keyword
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+
+import pandas as pd
+
+# --- Names that Python, pandera and the API can carry.
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -73,3 +77,170 @@ def _free(name: str, taken: Collection[str]) -> str:
     while free in taken:
         free, number = f"{name}_{number}", number + 1
     return free
+
+
+# --- What a column's name, and the form of its values, say of its meaning. Each is a guess that somebody has to review.
+
+
+def words_of(header: str) -> list[str]:
+    """Its words in small letters."""
+    return plain(header).split("_")
+
+
+# --- Who somebody is. Such a column is left out: its values never reach the model, the code or a log.
+
+_DIRECT = word_set("""
+    firstname lastname surname forename fullname username nickname email mail iban bic ssn passport ip imei vorname
+    nachname anschrift
+""")
+_CALLED = word_set("phone telephone mobile fax cell telefon")
+_LIVES = word_set("address street adresse strasse")
+_NAME_OF = word_set("""
+    first last full family given middle maiden user customer patient client employee person
+""")
+_EMAIL = r"[^@\s]+@[^@\s]+\.[^@\s]+"
+_ADDRESS_OF_MACHINE = r"(\d{1,3}\.){3}\d{1,3}"
+_PHONE = r"\+\d[\d ()/-]{6,}"
+_CALLABLE = r"\+?[\d ()/.-]{6,}"
+_FEWEST_ADDRESSES = 20
+
+
+def names_somebody(header: str, values: pd.Series) -> bool:
+    """Whether the column says who a row is about: a name, an address, a number to call.
+
+    A word in the header alone names nobody: ``phone_service`` is yes or no, and ``Street`` paved or not.
+    """
+    words, known = words_of(header), values.dropna()
+    distinct = known.unique()
+    if len(distinct) <= 2:
+        return False
+    texts = pd.Series(distinct).astype("str") if not pd.api.types.is_float_dtype(known) else _whole(distinct)
+    if not _CALLED.isdisjoint(words) and _share(texts, _CALLABLE) > 0.5:
+        return True
+    if not pd.api.types.is_string_dtype(known):
+        return False
+    named = "name" in words and (len(words) == 1 or not _NAME_OF.isdisjoint(words))
+    if named or not _DIRECT.isdisjoint(words):
+        return True
+    if not _LIVES.isdisjoint(words):
+        return len(distinct) > _FEWEST_ADDRESSES or _share(texts, r".*\d.*") > 0.5
+    return any(_share(texts, form) > 0.5 for form in (_EMAIL, _ADDRESS_OF_MACHINE, _PHONE))
+
+
+def _whole(numbers: Iterable[float]) -> pd.Series:
+    return pd.Series([f"{number:.0f}" for number in numbers], dtype="str")
+
+
+def _share(texts: pd.Series, form: str) -> float:
+    return float(texts.str.fullmatch(form).mean())
+
+
+# --- What helps to single somebody out, or is special by law.
+
+_SENSITIVE = word_set("""
+    age ages aged mage fage agegroup alter sex gender geschlecht female male fem woman women man men girl boy birth
+    birthday birthdate dob born geburt geburtsdatum geburtstag zip zipcode postcode postal plz latitude longitude
+    lat lon lng income incomes inc faminc hhinc salary salaries wage wages earnings earn pay hinc einkommen gehalt
+    lohn lwage race races racial black blck white hispanic hispan hisp latino latina asian nonwhite african
+    caucasian amerindian indigenous ethnicity ethnic ethn ethnics eth caste tribe nationality citizenship citizen
+    immigrant foreign foreigner migrant religion relig religious faith christian catholic protestant muslim islam
+    jewish jew hindu buddhist atheist church marital married marr evermarr yrsmarr marriage mar divorced spouse
+    widowed widow familienstand diagnosis disease diseases illness sick health healthy hlth disability disabilities
+    disabled disab handicap medication medical hiv pregnant pregnancy depression obese smoke smoker smokers smoking
+    smokes cigs cigarettes cigarette tobacco alcohol drinker senior seniors retired union political politics
+    orientation
+""")
+
+_ENDINGS = ("wage", "income", "salary", "earnings", "faminc", "female", "married", "hlth", "hispanic")
+"""Of words that are written together: ``lwage``, ``huswage``, ``poorhlth``."""
+
+
+def sensitive_among(headers: Iterable[str]) -> frozenset[str]:
+    """The headers that speak of a person's own affairs. ``long`` does so beside ``lat``, ``mar`` not beside ``apr``."""
+    words = {header: {word.rstrip("0123456789") for word in words_of(header)} for header in headers}
+    used = frozenset[str]().union(*words.values())
+    listed = (_SENSITIVE | ({"long"} if used & {"lat", "latitude"} else set())) - ({"mar"} if "apr" in used else set())
+    return frozenset(
+        header for header, said in words.items() if said & listed or any(word.endswith(_ENDINGS) for word in said)
+    )
+
+
+# --- Ids, row numbers and moments by their names.
+
+_IDS = word_set("id ids uuid guid")
+_NUMBERED = word_set("nr no number num code key")
+_WHOSE = word_set(
+    "patient customer user subject client machine device person household individual respondent participant hhid"
+)
+_ROWS = word_set(
+    "unnamed index idx row rows rownum rownames rowname rownumber rowid obs observation serial sno slno lfd"
+)
+_MAYBE_ROWS = word_set("x n no nr num number case seq s")
+_MOMENTS = word_set("""
+    date datetime timestamp time day week month quarter year period when dt ds recorded observed measured order sale
+    sold transaction trans invoice event datum zeit tag woche monat quartal jahr yr yrmo saledate orderdate trend t
+""")
+_LIVED = word_set(
+    "birth born birthday birthdate dob hire hired join joined signup founded built build due expiry death"
+)
+_YEARS = word_set("year yr years jahr annee ano anno season")
+_PERIODS = _YEARS | word_set("month quarter week day hour period time wave round date t trend semester term")
+
+
+def says_id(header: str) -> bool:
+    """Whether the column is called an id: ``"CustomerID"``, ``"patient"``."""
+    words = words_of(header)
+    return words[-1] in _IDS or words[0] in _IDS or (len(words) == 1 and words[0] in _WHOSE)
+
+
+def says_number_of(header: str) -> bool:
+    """Whether it is called somebody's number: ``"Kunden-Nr."``, ``"invoice_no"``."""
+    words = words_of(header)
+    return len(words) > 1 and words[-1] in _NUMBERED
+
+
+def says_row(header: str) -> bool:
+    """Whether the column is called as row numbers are: ``""``, ``Unnamed: 0``, ``...1``, ``rownames``."""
+    words = [word for word in words_of(header) if not word.isdigit()]
+    return not "".join(words) or words[0] in _ROWS or words in (["level"], ["s", "no"], ["sl", "no"], ["sr", "no"])
+
+
+def may_say_row(header: str) -> bool:
+    """Whether row numbers are often called so, and other things too: ``X``, ``No``."""
+    words = words_of(header)
+    return len(words) == 1 and words[0] in _MAYBE_ROWS
+
+
+def says_when(header: str) -> bool:
+    """Whether it is called the moment of the record, and not one in somebody's life."""
+    return not _MOMENTS.isdisjoint(words_of(header)) and not says_of_a_life(header)
+
+
+def says_of_a_life(header: str) -> bool:
+    """Whether it is called a day in somebody's or something's life: a birthday, the year it was built."""
+    return not _LIVED.isdisjoint(words_of(header))
+
+
+def says_period(header: str) -> bool:
+    """Whether the column is called a period and nothing else: ``year``, ``month``."""
+    words = words_of(header)
+    return len(words) == 1 and words[0] in _PERIODS
+
+
+# --- The unit that a name ends with.
+
+_UNITS = {
+    "mm": "mm", "cm": "cm", "km": "km", "kg": "kg", "mg": "mg", "ml": "ml", "kmh": "km/h", "mph": "mph",
+    "mmhg": "mm Hg", "kw": "kW", "kwh": "kWh", "hz": "Hz", "ms": "ms", "seconds": "s", "minutes": "min", "hours": "h",
+    "days": "days", "months": "months", "years": "years", "eur": "€", "usd": "$", "percent": "%", "pct": "%",
+    "celsius": "°C",
+}  # fmt: skip
+_IN_BRACKETS = _UNITS | {"m": "m", "g": "g", "l": "l", "s": "s", "h": "h", "%": "%", "€": "€", "$": "$", "°c": "°C"}
+
+
+def unit_of(header: str) -> str:
+    """The unit that the name ends with: ``"sepal length (cm)"``, ``weight_kg``. Empty where it says none."""
+    if bracketed := re.search(r"[(\[]([^)\]]+)[)\]]\s*$", header):
+        return _IN_BRACKETS.get(bracketed[1].strip().casefold(), "")
+    words = words_of(header)
+    return _UNITS.get(words[-1], "") if len(words) > 1 else ""

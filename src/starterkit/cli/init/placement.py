@@ -8,7 +8,7 @@ import numpy as np
 
 from starterkit.cli.init.chronology import Panel, Series, find_panel, find_series
 from starterkit.cli.init.draft import BY_NAME, Field
-from starterkit.cli.init.meaning import (
+from starterkit.cli.init.headers import (
     may_say_row,
     names_somebody,
     says_id,
@@ -17,7 +17,7 @@ from starterkit.cli.init.meaning import (
     says_row,
     unit_of,
 )
-from starterkit.cli.init.numerals import looks_like_number
+from starterkit.cli.init.notation import looks_like_number
 from starterkit.cli.init.profile import ColumnProfile, bounds, categories, duplicates, repeats, signature
 from starterkit.contract import Written
 

@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from starterkit.cli.init.headers import word_set
-from starterkit.cli.init.meaning import says_id
-from starterkit.cli.init.moments import Moments, read_moments
-from starterkit.cli.init.numerals import looks_like_number, read_numbers, stands_for_none
+from starterkit.cli.init.headers import says_id, word_set
+from starterkit.cli.init.notation import Moments, looks_like_number, read_moments, read_numbers, stands_for_none
 from starterkit.contract import AS_DECLARED, Scalar, Written
 
 # --- What a column holds.

@@ -16,10 +16,9 @@ from starterkit.files import whole_folder
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, sha256
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import has_answers
-from starterkit.training.export.conversion import layout_of, to_graph
-from starterkit.training.export.guard import guarded
+from starterkit.training.export.conversion import guarded, layout_of, to_graph
 from starterkit.training.export.parity import ParityProof
-from starterkit.training.export.reach import Reach
+from starterkit.training.export.probe import Reach
 from starterkit.training.trainer import TrainedModel, predict
 
 _SAMPLE_ROWS = 64

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.project import Project
-from starterkit.cli.init.starter import ProblemStarter
-from starterkit.entry import GROUP
+from starterkit.cli.init.starter import ProblemStarter, Project
+from starterkit.machine import GROUP
 from starterkit.progress import silent
 
 ROOT = Path(__file__).parents[4]

@@ -10,7 +10,7 @@ import pytest
 
 from starterkit.cli.init.decisions import plan_for, read_table
 from starterkit.cli.init.rendering import problem_source
-from starterkit.cli.init.starter import imported, read, try_out
+from starterkit.cli.init.trial import imported, read, try_out
 
 ROOT = Path(__file__).parents[4]
 ROWS = 120

@@ -11,8 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.headers import class_name, column_names, plain, problem_name
-from starterkit.cli.init.meaning import names_somebody, says_id, sensitive_among, unit_of
+from starterkit.cli.init.headers import (
+    class_name,
+    column_names,
+    names_somebody,
+    plain,
+    problem_name,
+    says_id,
+    sensitive_among,
+    unit_of,
+)
 from starterkit.cli.init.profile import bounds, categories, profile, signature
 
 # --- Headers become names that Python, pandera and the API can carry.

@@ -9,7 +9,7 @@ import pytest
 
 from starterkit.cli.init.decisions import plan_for
 from starterkit.cli.init.draft import Field, Plan
-from starterkit.cli.init.meaning import names_somebody, sensitive_among
+from starterkit.cli.init.headers import names_somebody, sensitive_among
 from starterkit.cli.init.rendering import problem_source
 from starterkit.contract import Written
 

@@ -16,7 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from starterkit.cli.init.decisions import plan_for, read_table
 from starterkit.cli.init.draft import Plan
 from starterkit.cli.init.rendering import literal, problem_source, source_of_tests, with_problem
-from starterkit.cli.init.starter import imported, read
+from starterkit.cli.init.trial import imported, read
 from starterkit.errors import SettingsError
 
 ROOT = Path(__file__).parents[4]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from starterkit.cli.init.draft import Undecided
-from starterkit.cli.init.starter import ProblemStarter
+from starterkit.cli.init.starter import ProblemStarter, replace_all
 from starterkit.errors import UserError
 
 Write = Callable[..., Path]
@@ -275,3 +275,19 @@ def test_a_project_whose_ruff_knows_another_width_gets_its_own(
     call = [sys.executable, "-m", "ruff", "format", "--diff", "src/example_project", "tests/example_project"]
     done = subprocess.run(call, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_all_files_change_together_and_what_was_asked_for_is_kept(tmp_path: Path) -> None:
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_text(f"old {name}")
+    (tmp_path / "given").write_text("copied")
+    written = {tmp_path / "a": b"new a", tmp_path / "b": b"new b", tmp_path / "deep" / "c": tmp_path / "given"}
+    replace_all(written, [tmp_path / "gone"], [tmp_path / "a", tmp_path / "gone"])
+    assert {name: text.decode() for name, text in contents(tmp_path).items()} == {
+        "a": "new a",
+        "a.before": "old a",
+        "b": "new b",
+        "deep/c": "copied",
+        "given": "copied",
+        "gone.before": "old gone",
+    }

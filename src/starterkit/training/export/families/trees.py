@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes, Placed, attribute
+from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Family, Nodes, Placed, attribute
 
 Link = Literal["identity", "exponential", "squared", "logistic", "softmax", "apart", "votes"]
 _MODES = {"at most": 0, "below": 1}  # BRANCH_LEQ, BRANCH_LT

@@ -10,8 +10,7 @@ import pytest
 
 from starterkit.cli.init.decisions import plan_for, read_table
 from starterkit.cli.init.draft import Plan
-from starterkit.cli.init.selection import CHOICES, select, texts_of_many_values
-from starterkit.cli.init.trial import imported, read, try_out
+from starterkit.cli.init.trial import CHOICES, imported, read, select, texts_of_many_values, try_out
 from starterkit.contract import Lineage
 from starterkit.data.dataset import Dataset
 from starterkit.settings import ExportSettings, TrainingSettings
