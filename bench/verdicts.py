@@ -33,7 +33,6 @@ from starterkit.release import evaluation
 from starterkit.release.evaluation import contamination_of, evaluate_version
 from starterkit.release.gate.gate import Decision, Gate
 from starterkit.settings import GateSettings
-from starterkit.training.leakage import single_feature_shares
 from starterkit.verdict import Cost
 
 FRESH = 50_000
@@ -81,6 +80,7 @@ class World:
     holdout: int
     seed: int
 
+    @cache  # noqa: B019  # for as long as the script runs
     def draw(self, rows: int, salt: int, plant: str = "") -> tuple[pd.DataFrame, np.ndarray]:
         """The features of n rows and their target; a leak is planted where one is named."""
         random = np.random.default_rng([self.seed, salt, self.holdout, self.classifies])
@@ -360,17 +360,20 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-_shares: dict[str, dict[str, float]] = {}
+def once(function: Callable[[Problem, Dataset], Any]) -> Callable[[Problem, Dataset], Any]:
+    """What a table's columns give away is the same for all of its candidates."""
+    known: dict[str, Any] = {}
+
+    def asked(problem: Problem, dataset: Dataset) -> Any:
+        if dataset.digest not in known:
+            known[dataset.digest] = function(problem, dataset)
+        return known[dataset.digest]
+
+    return asked
 
 
-def shares_once(problem: Problem, dataset: Dataset) -> dict[str, float]:
-    """What each feature says alone is the same for all candidates of a table."""
-    if dataset.digest not in _shares:
-        _shares[dataset.digest] = single_feature_shares(problem, dataset)
-    return _shares[dataset.digest]
-
-
-evaluation.single_feature_shares = shares_once
+evaluation.single_feature_shares = once(evaluation.single_feature_shares)
+evaluation.giveaways = once(evaluation.giveaways)
 
 
 @cache

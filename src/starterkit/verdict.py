@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Parity, Prediction, Treatment
@@ -138,6 +139,17 @@ class Evidence:
     champion_reach: float | None = None
     timed: bool = False
     explanation: str = ""
+
+
+LEAST_OF_A_CLASS = 10
+"""A class with fewer rows says nothing of how well it is told from others."""
+
+
+def has_contrast(classifies: bool, actual: NDArray[Any]) -> bool:
+    """Whether a holdout has enough rows of two classes at least; one of fewer decides nothing, whatever the figures."""
+    if not classifies:
+        return True
+    return int((np.unique(actual, return_counts=True)[1] >= LEAST_OF_A_CLASS).sum()) > 1
 
 
 Outcome = Literal["not worse", "worse", "not enough rows"]

@@ -1,5 +1,6 @@
 """`Promoter`: a version that the gate passed becomes champion, from this stage, from staging or from a bundle."""
 
+import json
 from collections.abc import Callable
 
 from starterkit.data.dataset import Dataset
@@ -13,10 +14,22 @@ from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
 from starterkit.release.history import Ledger
-from starterkit.release.limits import require_committed_rules, require_rules
+from starterkit.release.lineage.provenance import git
 from starterkit.release.transfer import COPIED_FROM, copy_version
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
-from starterkit.settings import Settings, Stage, rules_of, rules_of_files
+from starterkit.settings import (
+    GATEKEEPERS,
+    Rules,
+    Settings,
+    Stage,
+    below_floor,
+    files_of,
+    in_words,
+    looser,
+    rules_in,
+    rules_of,
+    rules_of_files,
+)
 from starterkit.tracking.registry import CONTRACT, ModelRegistry
 
 
@@ -60,7 +73,13 @@ class Promoter:
         approval_by(self._settings, approver)
 
     def promote(
-        self, dataset: Dataset, number: int | None = None, *, approver: str = "", patience: float = 0
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        *,
+        approver: str = "",
+        explanation: str = "",
+        patience: float = 0,
     ) -> Promotion:
         """Ask the gate about a version that is in this stage's registry, and make it champion if all checks pass.
 
@@ -72,6 +91,8 @@ class Promoter:
             A version; the newest one without it.
         approver
             Who approves, where the stage asks for somebody.
+        explanation
+            Why figures are true that are too good, or odd.
         patience
             For how many seconds to wait while somebody else promotes.
 
@@ -82,9 +103,11 @@ class Promoter:
         Locked
             Somebody else promotes.
         """
-        return self._promote(dataset, lambda: number, approver, patience)
+        return self._promote(dataset, lambda: number, approver, explanation, patience)
 
-    def bring(self, dataset: Dataset, number: int | None = None, *, approver: str = "") -> Promotion:
+    def bring(
+        self, dataset: Dataset, number: int | None = None, *, approver: str = "", explanation: str = ""
+    ) -> Promotion:
         """Copy staging's version (its champion, if none is named) to prod, and do the same with the copy."""
         if self._settings.stage is not Stage.PROD:
             what = f"stage {self._settings.stage} takes no model from another stage"
@@ -97,22 +120,31 @@ class Promoter:
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
 
-        return self._promote(dataset, copied, approver)
+        return self._promote(dataset, copied, approver, explanation)
 
-    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "") -> Promotion:
+    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "", explanation: str = "") -> Promotion:
         """Make a version of a bundle's files, and do the same with it."""
         require_prod(self._settings)
         self._require_limits(bundle.evidence, str(bundle.manifest))
-        return self._promote(dataset, lambda: bring_in(self._registry, bundle, self._progress).version.number, approver)
+
+        def brought() -> int:
+            return bring_in(self._registry, bundle, self._progress).version.number
+
+        return self._promote(dataset, brought, approver, explanation)
 
     def _promote(
-        self, dataset: Dataset, choose: Callable[[], int | None], approver: str, patience: float = 0
+        self,
+        dataset: Dataset,
+        choose: Callable[[], int | None],
+        approver: str,
+        explanation: str,
+        patience: float = 0,
     ) -> Promotion:
         approval = approval_by(self._settings, approver)
         require_committed_rules(self._settings)
         with alone(self._registry, self._settings, approval.who, self._progress, patience) as lock:
             require_whole(Ledger(self._registry), self._registry.model)
-            judged = self._judge.judge(dataset, choose())
+            judged = self._judge.judge(dataset, choose(), explanation=explanation)
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
             self._registry.tag(version, {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"})
@@ -120,6 +152,7 @@ class Promoter:
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
+            reason += f"; said of it: {explanation}" if explanation else ""
             limits = rules_of(self._settings.gate, self._settings.export)
             told = {"evidence": evidence, "contract": judged.contract, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
@@ -147,3 +180,49 @@ class Promoter:
     def _require_limits(self, evidence: bytes, version: str) -> None:
         """Staging's gate was no looser than its committed files are."""
         require_rules(evidence, rules_of_files(self._settings.root, Stage.STAGING), version)
+
+
+# --- By which rules a version was judged, held against those that are committed.
+
+
+def require_committed_rules(settings: Settings) -> None:
+    """See that staging and prod judge by no looser rules than their committed files say. Without git, the files say it.
+
+    Raises
+    ------
+    Refused
+        A file was made looser and not committed.
+    """
+    stage, root = settings.stage, settings.root
+    if stage not in GATEKEEPERS:
+        return
+    texts = {name: git(root, "show", f"HEAD:./{name}") for name in files_of(stage)}
+    committed = {name: text for name, text in texts.items() if text is not None}
+    if len(committed) < len(texts):  # no repository, or no commit yet
+        return
+    hint = f"Commit {' and '.join(files_of(stage))}, so that somebody can look at it, or take the change back"
+    for key, said, theirs in looser(rules_of(settings.gate, settings.export), rules_of_files(root, stage, committed)):
+        what = f"{key} is {in_words(said)}, looser than the committed {in_words(theirs)}"
+        raise Refused(f"{what}, by which stage {stage} judges", hint)
+
+
+def require_rules(evidence: bytes, committed: Rules, version: str) -> None:
+    """See that a version was judged by no looser rules than staging's committed files, nor than any gatekeeper takes.
+
+    Raises
+    ------
+    Refused
+        It was, or its evidence does not say.
+    """
+    hint = f"Let staging judge it again: `KIT_STAGE=staging starterkit promote --version {version.split()[-1]}`"
+    try:
+        rules = rules_in(json.loads(evidence))
+    except (ValueError, AttributeError, RecursionError):
+        rules = {}
+    if not rules:
+        raise Refused(f"the evidence about {version} does not say by which limits it was judged", hint)
+    for key, said, takes in below_floor(rules):
+        raise Refused(f"{version} was judged with {key} {in_words(said)}, and {Stage.STAGING} takes {takes}", hint)
+    for key, said, theirs in looser(rules, committed):
+        what = f"{version} was judged with {key} {in_words(said)}, staging's committed files say {in_words(theirs)}"
+        raise Refused(what, hint)

@@ -19,6 +19,9 @@ _LEAST_BY_GAPS = 0.2
 """Of the naive guess's loss: values are missing for a reason, but seldom for the target's."""
 _FEWEST_GAPS = 10
 _FEWEST_LEVELS = 8
+_MOST_LEVELS = 0.8
+_PAIRS = 50
+_SHARING = np.arange(1, 6)
 _EXACT = 1e-6
 _LARGEST = 1e30
 """scikit-learn's trees refuse what is no float32, or sums up to none."""
@@ -86,8 +89,9 @@ def _share_of_gaps(problem: Problem, dataset: Dataset, name: str) -> float:
 def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
     """Whether a number is the mean target of the rows that share it, over both sides, smoothed or not.
 
-    Then ``(rows + m) · number = sum + m · prior`` holds for each value in every digit, whatever m and the prior are,
-    and no measurement does that.
+    Then ``(rows + m) · number = sum + m · prior`` holds for nearly each value in every digit, whatever m and the prior
+    are, and no measurement does that. Two of the values tell both. Where a few categories have one value, as those of
+    few rows do, both sides count as often.
     """
     values = pd.concat([dataset.training.features[name], dataset.holdout.features[name]], ignore_index=True)
     target = pd.concat([dataset.training.target, dataset.holdout.target], ignore_index=True)
@@ -101,11 +105,15 @@ def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
         rows, level = sums["size"].to_numpy(dtype=np.float64), sums.index.to_numpy(dtype=np.float64)
         if (rows > 1).sum() < _FEWEST_LEVELS or len(np.unique(rows)) < 2:
             continue
-        known = np.column_stack([np.ones_like(level), level])
         left = sums["sum"].to_numpy() - rows * level
-        rest = left - known @ np.linalg.lstsq(known, left, rcond=None)[0]
-        if np.abs(rest).max() <= _EXACT * max(1e-12, float(np.abs(sums["sum"]).max())):
-            return True
+        allowed = _EXACT * max(1e-12, float(np.abs(sums["sum"]).max()))
+        for one, other in np.random.default_rng(0).integers(0, len(level), (_PAIRS, 2)):
+            if one != other:
+                slope = (left[other] - left[one]) / (level[other] - level[one])
+                line = left[one] + slope * (level - level[one])
+                exact = (np.abs(left - _SHARING[:, None] * line) <= allowed).any(axis=0)
+                if exact.sum() - 2 >= max(_FEWEST_LEVELS, _MOST_LEVELS * len(level)):
+                    return True
     return False
 
 

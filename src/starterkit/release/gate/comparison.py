@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Prediction, Scalar
 from starterkit.metrics import Metric, WeightedFigure, is_broken
-from starterkit.verdict import Candidate, Comparison, Evidence, Outcome
+from starterkit.verdict import Candidate, Comparison, Evidence, Outcome, has_contrast
 
 # --- How sure a difference between two versions is, when both answered the same rows.
 
@@ -119,8 +119,6 @@ def _count(groups: NDArray[np.integer]) -> int:
 
 LEAST_DIFFERING = 10
 """With fewer rows, or groups, that speak for one of the two, too many resamples lack them all."""
-LEAST_OF_A_CLASS = 10
-"""A class with fewer rows says nothing of how well it is told from others."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def compare_with(
     found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
     differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
     broken, same = is_broken(answers), _same(metric, answers, served)
-    told = rows is not None or has_contrast(evidence)
+    told = rows is not None or has_contrast(bool(evidence.contract.classes), evidence.actual)
     enough = told and found.units >= rule.min_rows and differing >= LEAST_DIFFERING
     by_chance = 0.5**differing  # that as few rows all speak for the same one of two that are alike
     surely = told and by_chance <= rule.error_rate and found.low > margin
@@ -192,13 +190,6 @@ def compare_with(
             found.units, (found.high - found.low) / 2, metric.shortfall(figure, serving), margin, rule.min_rows
         ),
     )
-
-
-def has_contrast(evidence: Evidence) -> bool:
-    """Whether the holdout has enough rows of two classes at least; one of fewer tells nothing, whatever the figures."""
-    if not evidence.contract.classes:
-        return True
-    return int((np.unique(evidence.actual, return_counts=True)[1] >= LEAST_OF_A_CLASS).sum()) > 1
 
 
 def _needed(units: int, half_width: float, shortfall: float, margin: float, least: int) -> int:

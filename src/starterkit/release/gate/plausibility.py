@@ -3,9 +3,9 @@
 import numpy as np
 
 from starterkit.contract import Prediction, Scalar
-from starterkit.release.gate.comparison import groups_of, has_contrast, student
+from starterkit.release.gate.comparison import groups_of, student
 from starterkit.release.gate.quality import Undecided
-from starterkit.verdict import Candidate, Check, Evidence, Verdict
+from starterkit.verdict import Candidate, Check, Evidence, Verdict, has_contrast
 
 
 class Believable(Check):
@@ -52,7 +52,7 @@ class Believable(Check):
             by_one = bool(best) and alone[best] > served and figure > self._gained_by_one
         if by_one:
             reason += f", '{best}' alone {alone[best]:.0%} of the naive guess's"
-        unsure = by_one or figure > most
+        unsure = by_one or (evidence.champion is not None and figure > most)
         return Verdict(
             check=self.name,
             passed=not unsure or self._undecided == "pass",
@@ -121,7 +121,7 @@ class Calibrated(Check):
             reason += f"; the champion's is {before:.2f}"
             if slope >= self._as_before * before and before < self._least:
                 return Verdict(check=self.name, passed=True, reason=reason, figure=slope, limit=self._least)
-        surely = has_contrast(evidence) and high < self._least
+        surely = has_contrast(bool(evidence.contract.classes), evidence.actual) and high < self._least
         unsure = not surely and not slope >= self._least
         return Verdict(
             check=self.name,

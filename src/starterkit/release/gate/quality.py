@@ -8,13 +8,11 @@ import numpy as np
 from starterkit.release.gate.comparison import (
     FEWEST_SHOWN,
     LEAST_DIFFERING,
-    LEAST_OF_A_CLASS,
     Rule,
     compare_with,
     compare_with_champion,
-    has_contrast,
 )
-from starterkit.verdict import Check, Comparison, Evidence, Verdict
+from starterkit.verdict import LEAST_OF_A_CLASS, Check, Comparison, Evidence, Verdict, has_contrast
 
 Undecided = Literal["pass", "refuse"]
 """What becomes of a version when there are not enough rows to tell."""
@@ -219,7 +217,7 @@ def _hint(
     passed: bool,
     hint: str = "Hold out more, or raise gate.tolerance",
 ) -> str:
-    if not has_contrast(evidence):
+    if not has_contrast(bool(evidence.contract.classes), evidence.actual):
         needed = f"at least {LEAST_OF_A_CLASS} of each of two classes are needed"
     elif found.units < rule.min_rows:
         needed = f"at least {rule.min_rows} are needed (gate.min_rows)"
