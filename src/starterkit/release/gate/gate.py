@@ -1,7 +1,7 @@
 """`Gate`: asks every check and lets a version pass only if all of them do."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from starterkit.release.gate.checks import (
     StaysRobust,
 )
 from starterkit.release.gate.comparison import Rule
+from starterkit.release.gate.plausibility import EXPLAINABLE, Believable, Calibrated, StaysInReach
 from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
 from starterkit.verdict import Check, Evidence, Verdict
 
@@ -83,6 +84,9 @@ class Gate:
             BetterThanBaseline(rule, settings.undecided),
             NotWorseThanChampion(rule, settings.undecided),
             NoSliceWorse(rule, settings.undecided_slices),
+            Believable(settings.leak_limit, settings.undecided),
+            Calibrated(settings.undecided),
+            StaysInReach(),
             SignatureKept(),
             LatencyWithin(settings.heavier, settings.latency_floor_ms),
             SizeWithin(settings.heavier, settings.size_floor_mb),
@@ -131,6 +135,9 @@ def _ask(check: Check, evidence: Evidence) -> Verdict:
         return Verdict(check=name, passed=False, reason=f"the check gave a {type(verdict).__name__}, not a Verdict")
     if fault := _fault(verdict):
         return Verdict(check=name, passed=False, reason=f"the check gave a verdict whose {fault}")
+    if evidence.explanation and name in EXPLAINABLE and not verdict.passed:
+        said = f"{verdict.reason}. Explained: {evidence.explanation}"
+        return replace(verdict, passed=True, undecided=False, reason=said, hint="")
     return verdict
 
 
