@@ -24,8 +24,8 @@ from starterkit.release.bundle.importer import Opened, opened, require_prod
 from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
 from starterkit.release.gate.gate import Gate
-from starterkit.release.lineage.provenance import LOCK, beside_lock, describe
 from starterkit.release.promoter import Promoter
+from starterkit.release.provenance import LOCK, beside_lock, describe
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version

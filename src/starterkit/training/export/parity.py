@@ -140,4 +140,5 @@ def _last(estimator: Any) -> Any:
 
 def _as_fitted(estimator: Any, rows: NDArray[np.float64]) -> pd.DataFrame:
     """With names where the trees were fitted with names: scikit-learn warns otherwise."""
-    return pd.DataFrame(rows, columns=getattr(estimator, "feature_names_in_", None))
+    names = getattr(estimator, "feature_names_in_", None)
+    return pd.DataFrame(rows, columns=getattr(estimator, "feature_names_", None) if names is None else names)

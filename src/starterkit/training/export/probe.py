@@ -167,7 +167,8 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
     single = exact.astype(np.float32)
     near = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
     if trees.single:
-        near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+        with np.errstate(over="ignore"):  # CatBoost's threshold for missing ones is the lowest float32
+            near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
     values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
     column = trees.feature[split]
     for one in {int(trees.feature[node]) for node in trees.members}:

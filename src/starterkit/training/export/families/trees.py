@@ -165,7 +165,8 @@ class TreeFamily(Family):
         matrix = self.prepared(estimator, trees, nodes)
         nodes.canvas.placed.append(Placed(estimator, self, matrix))
         score = self.sums(estimator, trees, scoring, nodes, matrix)
-        return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
+        answered = classify if len(getattr(estimator, "classes_", ())) else regress
+        return answered(nodes, scoring, score)
 
     def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:
         """All columns as the trees see them, one float64 matrix."""
