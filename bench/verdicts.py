@@ -24,14 +24,13 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from starterkit.data.split import hashed
 
 from starterkit.contract import Contract, Lineage, Parity, Prediction
-from starterkit.data.dataset import Dataset, RowRecord, Rows
+from starterkit.data.dataset import Dataset, RowRecord, Rows, hashed
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.release import evaluation
 from starterkit.release.evaluation import contamination_of, evaluate_version
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
 from starterkit.settings import GateSettings
 from starterkit.verdict import Cost
 
