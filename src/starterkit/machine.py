@@ -1,18 +1,23 @@
-"""What this machine and its processes are and have: cores, memory, ports, who lives and who holds a file."""
+"""What this machine and its processes are and have: cores, memory, ports, who holds a file, which project."""
 
 import errno
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from starterkit.errors import SettingsError
+from starterkit.errors import ProblemError, SettingsError
 
 # --- The cores and the memory that this process may use: what affinity and control groups leave of the machine's.
 
@@ -88,13 +93,18 @@ def send_nothing() -> None:
 _MEGABYTE = 2**20
 
 
-def limit_memory(megabytes: int) -> bool:
+def limit_memory(megabytes: int | None) -> int | None:
     """Hold this process to so much data: heap, stacks and private mappings. A request beyond it fails by itself.
+
+    Parameters
+    ----------
+    megabytes
+        None for what the process has now, and so much as requests ever need on top.
 
     Returns
     -------
     held
-        False where the machine cannot do it: everywhere but on Linux.
+        How many megabytes it is held to; None where the machine cannot do it: everywhere but on Linux.
 
     Raises
     ------
@@ -102,16 +112,47 @@ def limit_memory(megabytes: int) -> bool:
         The machine, or the container, has less.
     """
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     import resource
 
     there = this_machine().memory // _MEGABYTE
-    if megabytes > there:
+    if megabytes is None:
+        megabytes = _data() + _FOR_REQUESTS
+    elif megabytes > there:
         what = f"serving.memory_mb is {megabytes}, and this machine or container has {there}"
         raise SettingsError(what, "Give it less, or the machine more")
     # The address space would be the wrong measure: allocators reserve far more of it than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MEGABYTE, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    return True
+    return megabytes
+
+
+_FOR_REQUESTS = 512
+"""Megabytes: the bodies that are held at once, what two large ones become, and the stacks of a few threads."""
+
+
+def _data() -> int:
+    """Megabytes of data that this process has."""
+    (size,) = (line.split()[1] for line in _read(Path("/proc/self/status")).splitlines() if line.startswith("VmData"))
+    return int(size) // 1024
+
+
+_FILES_OF_ITS_OWN = 192
+"""Descriptors of a process that answers: libraries, log and sockets, and connections that are told to come again."""
+
+
+def open_files(connections: int) -> int:
+    """Let this process have so many connections, or as many as the machine lets it have: how many that are."""
+    if sys.platform == "win32":
+        return connections
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES_OF_ITS_OWN
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, min(connections, soft - _FILES_OF_ITS_OWN))
+    return connections
 
 
 # --- The port that a server is to have.
@@ -287,3 +328,46 @@ def _name(user: int) -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return str(user)
+
+
+# --- The entry point by which a project names its `Problem`. Its name is the problem's, read without an
+# import. See docs/decisions/0001-one-folder-is-yours.md.
+
+GROUP = "starterkit.problem"
+UNNAMED = "default"
+"""What projects called the entry point while the problem said its own name."""
+
+
+def project_entry() -> EntryPoint:
+    """The one entry point that the installed project declares in pyproject.toml under ``starterkit.problem``.
+
+    Raises
+    ------
+    ProblemError
+        None or several are declared.
+    """
+    found = [declared for entry in entry_points(group=GROUP) for declared in _as_written(entry)]
+    if len(found) != 1:
+        names = ", ".join(entry.value for entry in found) or "none"
+        hint = f'Declare one in pyproject.toml under [project.entry-points."{GROUP}"] and run `make env`'
+        raise ProblemError(f"the kit needs one entry point '{GROUP}' and finds {names}", hint)
+    return found[0]
+
+
+def stated_name() -> str | None:
+    """The problem's name, as the entry point states it; None where that is ``default``, and the problem says it."""
+    name = project_entry().name
+    return None if name == UNNAMED else name
+
+
+def _as_written(entry: EntryPoint) -> list[EntryPoint]:
+    """In an editable installation what pyproject.toml says now, which `make env` may not have installed yet."""
+    try:
+        origin = json.loads((entry.dist.read_text("direct_url.json") if entry.dist else None) or "{}")
+        if not origin.get("dir_info", {}).get("editable"):
+            return [entry]
+        path = Path(url2pathname(urlsplit(origin["url"]).path), "pyproject.toml")
+        written = tomllib.loads(path.read_text("utf-8"))["project"]["entry-points"][GROUP]
+    except (OSError, ValueError, KeyError):  # whoever makes the environment will say what is wrong with the file
+        return [entry]
+    return [EntryPoint(name, value, GROUP) for name, value in written.items()]

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from starterkit.cli.signals import INTERRUPTED
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError, UserError
 from starterkit.files import scratch_folder, whole_folder
+from starterkit.progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from starterkit.serving.predictor import ServedModel
@@ -123,7 +123,7 @@ def fetched_champion() -> Generator[Fetched, None, None]:
 
 
 def _at_hand() -> Fetched | None:
-    from starterkit.entry import stated_name
+    from starterkit.machine import stated_name
     from starterkit.settings import load_settings
     from starterkit.tracking.connection import local_store
     from starterkit.tracking.registry import champion_at_hand
@@ -164,7 +164,7 @@ def _fetch(into: Path) -> dict[str, str]:
 
 def name_of_problem() -> str:
     """As the project's entry point states it; by importing the project only where that is called ``default``."""
-    from starterkit.entry import UNNAMED, stated_name
+    from starterkit.machine import UNNAMED, stated_name
 
     if name := stated_name():
         return name

@@ -4,7 +4,10 @@ Results go to stdout, progress and errors to stderr.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,9 +15,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from starterkit.cli.signals import stop_if_asked
-from starterkit.errors import KitError
-from starterkit.progress import Event
+from starterkit.errors import KitError, of_machine
+from starterkit.progress import Event, stop_if_asked
 
 _PLAIN_WIDTH = 200
 """Lines for a file or a pipe are not folded at 80 columns."""
@@ -89,3 +91,30 @@ def show_error(error: KitError) -> None:
     out.print(f"[bold red]error:[/] {escape(error.what)}.", soft_wrap=True)
     if error.hint:
         out.print(f"       {escape(error.hint)}.", soft_wrap=True)
+
+
+@contextmanager
+def tell_failures() -> Iterator[None]:
+    """End with one line and an exit code where something fails that the kit foresaw."""
+    try:
+        yield
+    except KitError as error:
+        _end_with(error)
+    except OSError as error:
+        foreseen = of_machine(error)
+        if foreseen is None:
+            raise
+        _end_with(foreseen)
+    except ModuleNotFoundError as error:  # the serving image holds what `serve` needs, and no more
+        package = (error.name or "").partition(".")[0]
+        if not package or find_spec(package) is not None:
+            raise
+        what = f"this command needs the package '{package}', which is not installed here"
+        _end_with(KitError(what, "Bring the environment up to date with `make env`; the serving image can only serve"))
+    except MemoryError:
+        _end_with(KitError("the machine has no memory left for this", "Close other programs, or give fewer rows"))
+
+
+def _end_with(error: KitError) -> NoReturn:
+    show_error(error)
+    sys.exit(error.exit_code)

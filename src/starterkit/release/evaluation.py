@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.contract import Column, Parity, Prediction, Scalar
-from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord
-from starterkit.data.split import slices_of
+from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, slices_of
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError
 from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
 from starterkit.progress import Progress, silent, step

@@ -335,3 +335,16 @@ def serving(entries: Iterable[Entry]) -> int | None:
     """The champion of now, as the history tells it."""
     moves = came_about(entries)
     return moves[-1].version if moves else None
+
+
+# --- What a version of prod says of where it came from.
+
+COPIED_FROM = "copied_from"
+_ITS_STAGES_OWN = ("gate", "evidence", "evidence_place", HEAD)
+"""Tags that are about the version in its own stage. The copy gets its own."""
+
+
+def tags_in_prod(tags: Mapping[str, str], source: str) -> dict[str, str]:
+    """What a version of prod says of itself that was brought from staging's `source`, which has these tags."""
+    told = {key: value for key, value in tags.items() if key not in _ITS_STAGES_OWN}
+    return told | {COPIED_FROM: source, "staging_evidence": tags.get("evidence", "")}

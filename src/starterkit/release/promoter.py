@@ -1,23 +1,37 @@
 """`Promoter`: a version that the gate passed becomes champion, from this stage, from staging or from a bundle."""
 
+import hashlib
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from starterkit.data.dataset import Dataset
 from starterkit.errors import Refused, UserError
+from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import ChampionAlias, alone
-from starterkit.release.approval import approval_by
+from starterkit.release.alias import ChampionAlias, alone, approval_by
 from starterkit.release.bundle.importer import Opened, bring_in, require_prod
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
-from starterkit.release.history import Ledger
-from starterkit.release.limits import require_committed_rules, require_rules
-from starterkit.release.transfer import COPIED_FROM, copy_version
+from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
+from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
-from starterkit.settings import Settings, Stage, rules_of, rules_of_files
-from starterkit.tracking.registry import CONTRACT, ModelRegistry
+from starterkit.settings import (
+    GATEKEEPERS,
+    Rules,
+    Settings,
+    Stage,
+    below_floor,
+    files_of,
+    in_words,
+    looser,
+    rules_in,
+    rules_of,
+    rules_of_files,
+)
+from starterkit.tracking.registry import CONTRACT, ModelRegistry, Version, address_of
 
 
 class Promoter:
@@ -147,3 +161,106 @@ class Promoter:
     def _require_limits(self, evidence: bytes, version: str) -> None:
         """Staging's gate was no looser than its committed files are."""
         require_rules(evidence, rules_of_files(self._settings.root, Stage.STAGING), version)
+
+
+# --- A version's way from staging to prod on one server: the very same files, as a version of prod's model.
+
+_WRITTEN_AT_DOWNLOAD = "registered_model_meta"
+"""MLflow's client writes the version's own name into what it downloads."""
+
+
+def copy_version(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
+    """Copy staging's version (its champion, if none is named) to this stage's model; an earlier copy is used again.
+
+    Raises
+    ------
+    Refused
+        Staging has none that its gate passed, or the copy is not what was copied.
+    """
+    staging = ModelRegistry(registry.connection, Stage.STAGING, name)
+    source = _gated(staging, number)
+    told = tags_in_prod(source.tags, str(source))
+    with scratch_folder() as scratch:
+        known = _digests(staging.fetch(source, _folder(scratch, "source")))
+        copies = [version for version in registry.versions() if version.source == address_of(source)]
+        for earlier in copies:
+            if _digests(registry.fetch(earlier, _folder(scratch, f"copy-{earlier.number}"))) == known:
+                return earlier
+        copy = registry.copy(source, told, f"A copy of {source}")
+        if _digests(registry.fetch(copy, _folder(scratch, "made"))) != known:
+            registry.delete(copy)
+            raise Refused(f"the copy of {source} has other files than {source}", "See who writes to MLflow's artifacts")
+    return copy
+
+
+def _gated(staging: ModelRegistry, number: int | None) -> Version:
+    source = staging.version(number) if number is not None else staging.champion()
+    if source is None:
+        what = f"registered model '{staging.model}' has no champion on this server"
+        raise Refused(what, "Let staging's gate pass one first: `KIT_STAGE=staging starterkit run`")
+    again = f"`KIT_STAGE=staging starterkit promote --version {source.number}` asks it"
+    if source.tags.get("gate") != "passed":
+        raise Refused(f"{source} has not passed staging's gate", again)
+    if not source.tags.get("evidence"):
+        raise Refused(f"{source} passed staging's gate before that kept its evidence", again)
+    if source.tags.get("stage") != Stage.STAGING:
+        what = f"{source} was trained in stage {source.tags.get('stage', 'unknown')}, and only staging's models move on"
+        raise Refused(what, "Train it in staging")
+    return source
+
+
+def _folder(scratch: Path, name: str) -> Path:
+    made = scratch / name
+    made.mkdir()
+    return made
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != _WRITTEN_AT_DOWNLOAD]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+# --- By which rules a version was judged, held against those that are committed.
+
+
+def require_committed_rules(settings: Settings) -> None:
+    """See that staging and prod judge by no looser rules than their committed files say. Without git, the files say it.
+
+    Raises
+    ------
+    Refused
+        A file was made looser and not committed.
+    """
+    stage, root = settings.stage, settings.root
+    if stage not in GATEKEEPERS:
+        return
+    texts = {name: git(root, "show", f"HEAD:./{name}") for name in files_of(stage)}
+    committed = {name: text for name, text in texts.items() if text is not None}
+    if len(committed) < len(texts):  # no repository, or no commit yet
+        return
+    hint = f"Commit {' and '.join(files_of(stage))}, so that somebody can look at it, or take the change back"
+    for key, said, theirs in looser(rules_of(settings.gate, settings.export), rules_of_files(root, stage, committed)):
+        what = f"{key} is {in_words(said)}, looser than the committed {in_words(theirs)}"
+        raise Refused(f"{what}, by which stage {stage} judges", hint)
+
+
+def require_rules(evidence: bytes, committed: Rules, version: str) -> None:
+    """See that a version was judged by no looser rules than staging's committed files, nor than any gatekeeper takes.
+
+    Raises
+    ------
+    Refused
+        It was, or its evidence does not say.
+    """
+    hint = f"Let staging judge it again: `KIT_STAGE=staging starterkit promote --version {version.split()[-1]}`"
+    try:
+        rules = rules_in(json.loads(evidence))
+    except (ValueError, AttributeError, RecursionError):
+        rules = {}
+    if not rules:
+        raise Refused(f"the evidence about {version} does not say by which limits it was judged", hint)
+    for key, said, takes in below_floor(rules):
+        raise Refused(f"{version} was judged with {key} {in_words(said)}, and {Stage.STAGING} takes {takes}", hint)
+    for key, said, theirs in looser(rules, committed):
+        what = f"{version} was judged with {key} {in_words(said)}, staging's committed files say {in_words(theirs)}"
+        raise Refused(what, hint)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from starterkit.errors import ContractError, Refused
 from starterkit.files import scratch_folder
-from starterkit.release.history import Entry, Ledger, champions, serving
-from starterkit.release.transfer import COPIED_FROM
+from starterkit.release.history import COPIED_FROM, Entry, Ledger, champions, serving
 from starterkit.settings import GATEKEEPERS, Stage
 from starterkit.tracking.queries import fetch_file
 from starterkit.tracking.registry import BUNDLE, CHAMPION, CONTRACT, ModelRegistry, Version

@@ -20,15 +20,16 @@ from starterkit.settings.floors import (
     below_floor,
     files_of,
     in_words,
+    is_placeholder,
+    is_placeholder_host,
+    is_this_machine,
     looser,
     rules_of,
     rules_said,
 )
 from starterkit.settings.layers import leaves, mask, merge, passwords_in
 from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
-from starterkit.settings.placeholders import is_placeholder, is_placeholder_host, is_this_machine
-from starterkit.settings.sections import ExportSettings, GateSettings, weaker
-from starterkit.settings.stage import Stage, read_stage
+from starterkit.settings.sections import ExportSettings, GateSettings, Stage, read_stage, weaker
 
 # --- What a stage refuses, whatever YAML and environment say.
 

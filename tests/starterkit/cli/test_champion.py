@@ -100,7 +100,7 @@ def test_a_command_without_its_packages_says_so(repository, missing, says):
 
 
 def test_an_older_project_s_name_needs_its_packages(monkeypatch):
-    monkeypatch.setattr("starterkit.entry.stated_name", lambda: None)
+    monkeypatch.setattr("starterkit.machine.stated_name", lambda: None)
     assert name_of_problem() == "diabetes"
     monkeypatch.setitem(sys.modules, "starterkit.problem", None)
     with pytest.raises(ProblemError, match=r"importing it needs starterkit\.problem\. Call the entry point in"):

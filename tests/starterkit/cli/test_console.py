@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from starterkit.cli.commands.options import print_json
+from starterkit.cli.commands import print_json
 from starterkit.cli.console import ProgressView
-from starterkit.cli.signals import listen, stop_if_asked
 from starterkit.cli.summary import asking, refusal, show_summary, what_next
 from starterkit.pipeline import Judgement
-from starterkit.progress import Event
+from starterkit.progress import Event, listen, stop_if_asked
 from starterkit.release.evidence import EvidenceRecord
 from starterkit.release.gate.gate import Decision
 from starterkit.settings import ServingSettings, Stage, load_settings
@@ -53,7 +52,7 @@ def test_a_json_document_has_no_number_that_json_lacks(capsys):
 CODE = """
 import sys
 from starterkit.cli import _write_anything
-from starterkit.cli.commands.options import print_json
+from starterkit.cli.commands import print_json
 _write_anything()
 print_json("m²") if sys.argv[1:] else print("m²")
 """

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from starterkit.cli.init.starter import Project
-from starterkit.entry import GROUP
+from starterkit.machine import GROUP
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]

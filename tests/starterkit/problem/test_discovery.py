@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from starterkit.entry import GROUP, project_entry, stated_name
 from starterkit.errors import ProblemError
+from starterkit.machine import GROUP, project_entry, stated_name
 from starterkit.problem import find_problem
 
 Declare = Callable[..., None]
@@ -41,7 +41,7 @@ def declare(project: Path, monkeypatch: pytest.MonkeyPatch) -> Declare:
         module = module or f"declared_{abs(hash(code))}"
         (project / f"{module}.py").write_text(f"{code}\n")
         entry = EntryPoint(name, f"{module}:problem", GROUP)
-        monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [entry])
+        monkeypatch.setattr("starterkit.machine.entry_points", lambda group: [entry])
 
     return call
 
@@ -56,7 +56,7 @@ def test_no_project_and_a_second_one_are_refused(project, monkeypatch):
     (installed / "entry_points.txt").write_text(f"[{GROUP}]\nsecond = second:problem\n")
     with pytest.raises(ProblemError, match="second:problem"):
         find_problem()
-    monkeypatch.setattr("starterkit.entry.entry_points", lambda group: [])
+    monkeypatch.setattr("starterkit.machine.entry_points", lambda group: [])
     with pytest.raises(ProblemError, match=r'finds none.*entry-points\."starterkit\.problem"'):
         find_problem()
 
@@ -89,7 +89,7 @@ def test_code_that_fails_is_named_with_its_line(declare, code, named):
 
 
 def test_the_name_is_known_without_importing_the_project():
-    code = "import sys, starterkit.entry as e; print(e.stated_name(), {'pandas', 'example_project'} & {*sys.modules})"
+    code = "import sys, starterkit.machine as e; print(e.stated_name(), {'pandas', 'example_project'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "diabetes set()\n"
 
@@ -143,5 +143,5 @@ def test_a_renamed_problem_is_known_before_the_environment_is_made_anew(project,
     (installed / "entry_points.txt").write_text(f"[{GROUP}]\ninstalled = kit:problem\n")
     (installed / "direct_url.json").write_text(json.dumps({"url": root.as_uri(), "dir_info": {"editable": editable}}))
     entries = Distribution.at(installed).entry_points
-    monkeypatch.setattr("starterkit.entry.entry_points", lambda group: entries)
+    monkeypatch.setattr("starterkit.machine.entry_points", lambda group: entries)
     assert project_entry().name == name

@@ -10,7 +10,7 @@ from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
 from starterkit.release.alias import ChampionAlias
 from starterkit.release.history import Ledger
-from starterkit.release.limits import require_committed_rules, require_rules
+from starterkit.release.promoter import require_committed_rules, require_rules
 from starterkit.release.trust import history_doubts, require_trust
 from starterkit.settings import Settings, Stage, rules_of
 from starterkit.tracking.registry import CONTRACT

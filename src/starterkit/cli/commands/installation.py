@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from starterkit.cli.commands.options import Json, VersionName, app, open_registry, print_json
+from starterkit.cli.commands import Json, VersionName, app, open_registry, print_json
 from starterkit.errors import Refused
 
 # --- Where a version comes from, and whether it can be made again.
@@ -16,7 +16,7 @@ def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
     registry, settings = open_registry()
     from starterkit.cli.views import origin_as_json, show_origin
     from starterkit.problem import find_problem
-    from starterkit.release.lineage.origin import trace
+    from starterkit.release.origin import trace
     from starterkit.tracking.queries import look_up
 
     found = registry.find(version)
@@ -36,7 +36,7 @@ def reproduce(
     from starterkit.cli.console import ProgressView
     from starterkit.cli.views import reason, reproduction_as_json, show_reproduction
     from starterkit.problem import find_problem
-    from starterkit.release.lineage.reproducer import Reproducer
+    from starterkit.release.reproducer import Reproducer
 
     reproducer = Reproducer(registry, settings, find_problem().columns, ProgressView())
     done = reproducer.reproduce(registry.find(version), keep)
@@ -54,7 +54,7 @@ app.add_typer(config, name="config")
 @app.command()
 def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
     """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
-    from starterkit.cli.ui import open_ui
+    from starterkit.cli.server import open_ui
     from starterkit.settings import load_settings
 
     open_ui(load_settings(), port)
@@ -98,7 +98,7 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.cli.doctor.doctor import Doctor
+        from starterkit.cli.doctor import Doctor
     examiner = Doctor(progress=view)
     if mend:
         examiner.mend()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from starterkit.cli.commands.options import Folder, Json, app, print_json
+from starterkit.cli.commands import Folder, Json, app, print_json
 
 BadRows = Literal["stop", "aside"]
 Beyond = Literal["refuse", "mark"]
@@ -61,14 +61,14 @@ def traffic(
 ) -> None:
     """Send the holdout's rows to a running API, and say how it answers."""
     from starterkit.cli.console import ProgressView
-    from starterkit.cli.load_view import key_of, read_records
-    from starterkit.serving.traffic import TrafficSender, address_of
+    from starterkit.cli.views import holdout_records, key_of
+    from starterkit.serving.loadtest import TrafficSender, address_of
     from starterkit.settings import load_settings
 
     settings = load_settings()
     view = ProgressView()
     sender = TrafficSender(url or address_of(settings.serving), key_of(settings), view)
-    records = read_records(settings, view)
+    records = holdout_records(settings, view)
     sender.wait_until_ready(wait)
     sent = sender.send(records, count, rate)
     print_json(vars(sent)) if as_json else typer.echo(sent)
@@ -86,21 +86,21 @@ def loadtest(
 ) -> None:
     """Load the API with the holdout's rows, measure it, and hold it against the stage's limits."""
     from starterkit.cli.console import ProgressView
-    from starterkit.cli.load_view import keep, load, require_held, show
+    from starterkit.cli.views import keep_load, load_api, require_held, show_load
     from starterkit.settings import load_settings
 
     settings = load_settings()
     given = {name: value for name, value in (("seconds", seconds), ("connections", connections)) if value is not None}
     settings = settings.model_copy(update={"loadtest": settings.loadtest.model_copy(update=given)})
     view = ProgressView()
-    measured = load(settings, url, view)
+    measured = load_api(settings, url, view)
     held = measured.held_against(settings.loadtest)
-    run = keep(settings, measured, held, url, view)
+    run = keep_load(settings, measured, held, url, view)
     if as_json:
         passed = all(one.passed for one in held)
         print_json({"run": run, "passed": passed, **measured.figures, "limits": [vars(one) for one in held]})
     else:
-        show(measured, held)
+        show_load(measured, held)
     require_held(measured, held)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from starterkit.cli.commands.options import (
+from starterkit.cli.commands import (
     Json,
     VersionNumber,
     app,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from starterkit.cli.commands.options import (
+from starterkit.cli.commands import (
     Json,
     VersionNumber,
     app,

@@ -30,11 +30,11 @@ from starterkit.cli.init.trial import (
 from starterkit.contract import COMMAS, Dialect, Task
 from starterkit.data.dataset import Dataset
 from starterkit.data.sources import CsvFile, is_text_file
-from starterkit.entry import project_entry
 from starterkit.errors import DataError, ProblemError, UserError
 from starterkit.files import write_together
+from starterkit.machine import project_entry
 from starterkit.progress import Note, Progress, step
-from starterkit.release.lineage.provenance import git
+from starterkit.release.provenance import git
 from starterkit.settings import GateSettings
 
 # --- Where the files are.

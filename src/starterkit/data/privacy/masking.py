@@ -114,7 +114,8 @@ def mask_rows(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "p
     if policy.mocks:
         model.sort(key=lambda column: column.role == "target")
         seed = int.from_bytes(key.digest("mock", "")[:8], "big") if key else 0
-        made = mock_rows(model, frame, seed)
+        group = next((column.name for column in policy.columns if column.role == "group"), None)
+        made = mock_rows(model, frame, seed, frame[group].to_numpy() if group else None)
         frame = _with(frame, {column.name: made[column.name] for column in model})
     return _with(frame, {column.name: _masked(policy, column, frame[column.name]) for column in model})
 

@@ -4,29 +4,19 @@ The JSON Schema is written here and not by pydantic: docs/decisions/0021-one-che
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
-from html import escape
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
-
 from starterkit.contract import Column, Contract
+from starterkit.serving.http.answers import PROBLEM_TYPE, identity
+from starterkit.serving.http.predict import ADDRESS
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
-PROBLEM_TYPE = "application/problem+json"
-
 _TYPES = {"float": "number", "integer": "integer", "boolean": "boolean", "string": "string", "datetime": "string"}
 _TEXT = {"type": "string"}
-
-REFUSED = {
-    "description": "Refused; `detail` and `errors` say why and what would do",
-    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-
-
-def identity(served: ServedModel) -> dict[str, str]:
-    return {"name": served.name, "version": served.version}
 
 
 def model_content(served: ServedModel) -> dict[str, Any]:
@@ -48,21 +38,86 @@ def model_content(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def describe(app: FastAPI, predictor: Predictor, settings: ServingSettings) -> None:
-    """Write the model's contract into the app's OpenAPI document."""
-    contract, refuses = predictor.contract, predictor.beyond == "refuse"
-    app.title = escape(contract.title)  # of the page's tab, whose HTML FastAPI puts together as it is
-    document = app.openapi()
-    document["info"].update(title=contract.title, description=f"Predicts {contract.target.name}: {contract.task}.")
-    record = _object({column.name: _column(column, refuses) for column in contract.columns})
+def describe(
+    routes: Mapping[str, Any], predictor: Predictor | None, settings: ServingSettings, is_guarded: bool
+) -> dict[str, Any]:
+    """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
+
+    Parameters
+    ----------
+    routes
+        What FastAPI says of the other routes.
+    predictor
+        Whose contract is to be read there; None for those who may not read it.
+    """
+    document = deepcopy(dict(routes))
+    schemas: dict[str, Any] = {"Problem": _problem()}
+    if predictor is None:
+        document["info"].update(title="A model", description="Send the key to read what it takes and answers.")
+        records: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
+        offered = {"schema": _object({"records": records}), "example": {"records": [{}]}}
+        schemas["Prediction"] = {"type": "object"}
+    else:
+        contract, refuses = predictor.contract, predictor.beyond == "refuse"
+        about = {"title": contract.title, "description": f"Predicts {contract.target.name}: {contract.task}."}
+        document["info"].update(about)
+        schemas |= {"Record": _record(contract, refuses, settings), "Prediction": _prediction(contract, refuses)}
+        offered = _request(contract, settings.max_rows)
+    components = document.setdefault("components", {})
+    components["schemas"] = schemas
+    document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
+    for path, methods in document["paths"].items():
+        guarded = is_guarded and not path.startswith("/health")
+        methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+    return document
+
+
+def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
+    answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
+    words = {
+        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "A record is not what the model takes; `errors` says which, why, and what is",
+    }
+    predict: dict[str, Any] = {
+        "tags": ["model"],
+        "summary": "Predictions for a few records",
+        "operationId": "predict",
+        "requestBody": {"required": True, "content": {"application/json": offered}},
+        "responses": {"200": answered, **{str(int(status)): _refused(said) for status, said in words.items()}},
+    }
+    if is_guarded:
+        predict["security"] = [{"APIKeyHeader": []}]
+    return predict
+
+
+def _refusals(is_guarded: bool) -> dict[str, Any]:
+    """What may come at any address."""
+    words = {
+        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method",
+        HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive whole in time",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed; its log says why",
+        HTTPStatus.SERVICE_UNAVAILABLE: "There is no room for this request now; `Retry-After` says when to come again",
+    }
+    if is_guarded:
+        words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
+    return {str(int(status)): _refused(said) for status, said in words.items()}
+
+
+def _refused(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {PROBLEM_TYPE: {"schema": _reference("Problem")}}}
+
+
+def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _record(contract: Contract, refuses: bool, settings: ServingSettings) -> dict[str, Any]:
     if settings.raw_records:
         names = ", ".join(column.written.header or column.name for column in contract.columns)
-        record = {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
-    schemas = {"Record": record, "Prediction": _prediction(contract, refuses), "Problem": _problem()}
-    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
-    predict = document["paths"]["/predict"]["post"]
-    predict["requestBody"] = {"required": True, "content": {"application/json": _request(contract, settings.max_rows)}}
-    predict["responses"]["200"]["content"] = {"application/json": {"schema": _reference("Prediction")}}
+        return {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
+    return _object({column.name: _column(column, refuses) for column in contract.columns})
 
 
 def _request(contract: Contract, max_rows: int) -> dict[str, Any]:

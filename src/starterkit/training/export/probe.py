@@ -1,21 +1,114 @@
-"""Trees are asked about values right at their thresholds, where rounding shows.
+"""What the proof asks about: numbers as far out as the contract lets a client go, and right at the trees' thresholds.
 
 Raw inputs cannot be chosen to meet a threshold behind a scaler or an encoder, so the rows are planted in the trees' own
-input: the graph is cut in front of them.
+input: the graph is cut in front of them. See docs/decisions/0005-parity.md.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from starterkit.contract import Column
+from starterkit.data.synthetic import draw_rows
 from starterkit.serving.graph import Session
 from starterkit.training.export.conversion import OPSET, Placed
 from starterkit.training.export.families.nodes import DOMAIN, VERSION
 from starterkit.training.export.families.trees import Trees
+
+# --- How far: the schema's bounds, and where there are none, as far beyond what was seen as is said.
+
+
+_ROWS = 500
+_SEED = 20041
+_MOST = 2.0**53
+"""Up to here every whole number is a float64 of its own."""
+_LARGEST = 1e300
+
+Answers = Callable[[pd.DataFrame], bool]
+"""Whether the estimator has a number for each of some rows."""
+
+
+class Reach:
+    """The ranges in which numbers are to be proven.
+
+    Parameters
+    ----------
+    columns, seen
+        The features, and the rows of the data.
+    multiple
+        Beyond the values seen, where the schema has no bound, as a multiple of their range.
+    """
+
+    def __init__(self, columns: Sequence[Column], seen: pd.DataFrame, multiple: float) -> None:
+        self._columns, self._seen = tuple(columns), seen
+        small = min(multiple, 1.0)
+        # Downward and upward. None: no further down than was seen, where nothing negative was.
+        self._steps = [(multiple, multiple), (None, multiple), (None, small), (0.0, 0.0)]
+
+    def within(self, answers: Answers) -> tuple[Column, ...]:
+        """The columns with their ranges, which narrow where the estimator has no number: a logarithm, a power."""
+        taken = dict.fromkeys((column.name for column in self._columns if _is_open(column)), 0)
+        if not taken:
+            return self._at(taken)
+        while not answers(draw_rows(found := self._at(taken), self._seen, _ROWS, _SEED)):
+            wider = [name for name, step in taken.items() if step + 1 < len(self._steps)]
+            if not wider:
+                return found
+            alone = [name for name in wider if not answers(self._drawn_alone(found, name))]
+            for name in alone or wider:
+                taken[name] += 1
+        return found
+
+    def _drawn_alone(self, columns: Sequence[Column], name: str) -> pd.DataFrame:
+        """Rows of which one column alone goes far."""
+        still = tuple(one if one.name == name else replace(one, proven=None) for one in columns)
+        return draw_rows(still, self._seen, _ROWS, _SEED)
+
+    def _at(self, taken: Mapping[str, int]) -> tuple[Column, ...]:
+        return tuple(self._reaching(column, taken.get(column.name, 0)) for column in self._columns)
+
+    def _reaching(self, column: Column, step: int) -> Column:
+        if column.type not in ("float", "integer") or column.categories:
+            return column
+        known = self._seen[column.name].dropna()
+        lowest, highest = float(known.min()), float(known.max())
+        span = highest - lowest or max(abs(highest), 1.0)
+        down, up = self._steps[step]
+        if down is None:
+            down = up if lowest < 0 else 0.0
+        most = _MOST if column.type == "integer" else _LARGEST
+        low = max(_outward(lowest - span * down, -1), -most)
+        high = min(_outward(highest + span * up, 1), most)
+        return replace(
+            column,
+            proven=(
+                low if column.minimum is None else float(column.minimum),
+                high if column.maximum is None else float(column.maximum),
+            ),
+        )
+
+
+def _is_open(column: Column) -> bool:
+    numeric = column.type in ("float", "integer") and not column.categories
+    return numeric and (column.minimum is None or column.maximum is None)
+
+
+def _outward(number: float, sign: int) -> float:
+    """The next number of two digits: one that could be a single person's must not stand in a contract."""
+    if not number or not math.isfinite(number):
+        return number
+    unit = 10.0 ** (math.floor(math.log10(abs(number))) - 1)
+    return float(f"{(math.ceil if sign > 0 else math.floor)(number / unit) * unit:.12g}")
+
+
+# --- At a threshold, where rounding shows.
+
 
 AT_THRESHOLD = 3
 """Every third row is planted."""
@@ -64,8 +157,8 @@ class Planted:
 def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> Planted:
     """The rows, a third of them with one column right at a threshold, or at a neighbouring number.
 
-    The threshold is one of a split that the row comes to, so that it decides. Where a column has missing values, some
-    rows get one there instead.
+    The threshold is one of a split that the row comes to, so that it decides; where that sorts categories, it is one of
+    those that some split knows. Where a column has missing values, some rows get one there instead.
     """
     planted = np.arange(0, len(rows), AT_THRESHOLD)
     split = _on_the_way(rows[planted], trees, random)
@@ -74,9 +167,13 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
     single = exact.astype(np.float32)
     near = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
     if trees.single:
-        near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+        with np.errstate(over="ignore"):  # CatBoost's threshold for missing ones is the lowest float32
+            near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
     values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
     column = trees.feature[split]
+    for one in {int(trees.feature[node]) for node in trees.members}:
+        known = np.unique(np.concatenate([some for node, some in trees.members.items() if trees.feature[node] == one]))
+        values = np.where(column == one, random.choice(known, len(values)), values)
     gaps = np.any(np.isnan(rows), axis=0, keepdims=True)[0, column] & (random.random(len(split)) < _MISSING_SHARE)
     rows = rows.copy()
     rows[planted, column] = np.where(gaps, np.nan, values)
@@ -87,13 +184,12 @@ def _on_the_way(rows: NDArray[np.float64], trees: Trees, random: np.random.Gener
     """A split that each of n rows comes to in a tree drawn for it, rather a deep one; −1 where there is none."""
     every, values = np.arange(len(rows)), rows.astype(np.float32).astype(np.float64) if trees.single else rows
     at, chosen = random.choice(trees.roots, len(rows)), np.full(len(rows), -1)
+    sorts = np.isin(np.arange(len(trees.feature)), list(trees.members))
     while (inner := trees.feature[at] >= 0).any():
-        finite = inner & np.isfinite(trees.threshold[at])
+        finite = inner & (np.isfinite(trees.threshold[at]) | sorts[at])
         taken = finite & ((chosen < 0) | (random.random(len(rows)) < _DEEPER))
         chosen[taken] = at[taken]
-        value, threshold = values[every, np.maximum(trees.feature[at], 0)], trees.threshold[at]
-        held = value <= threshold if trees.comparison == "at most" else value < threshold
-        held |= np.isnan(value) & trees.missing_left[at]
+        held = trees.holds(at, values[every, np.maximum(trees.feature[at], 0)])
         at = np.where(inner, np.where(held, trees.left[at], trees.right[at]), at)
     return chosen
 

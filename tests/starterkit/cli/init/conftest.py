@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from starterkit.cli.init.starter import ProblemStarter, Project
-from starterkit.entry import GROUP
+from starterkit.machine import GROUP
 from starterkit.progress import silent
 
 ROOT = Path(__file__).parents[4]

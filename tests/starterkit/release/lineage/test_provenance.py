@@ -12,8 +12,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from starterkit.contract import Lineage
-from starterkit.release.lineage.origin import compare, other_parameters
-from starterkit.release.lineage.provenance import (
+from starterkit.release.origin import compare, other_parameters
+from starterkit.release.provenance import (
     WorkingTree,
     beside_lock,
     hidden,

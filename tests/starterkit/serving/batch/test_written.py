@@ -15,7 +15,7 @@ from starterkit.contract import Dialect, Written
 from starterkit.data.checking import convert
 from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
-from starterkit.serving.batch.arrow_source import ArrowSource
+from starterkit.serving.batch.chunks import ArrowSource
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 

@@ -58,7 +58,7 @@ def test_try_it_out_works_with_the_example(request, name):
         answer = client.post("/predict", json=offered["example"])
         promised = predict["responses"]["200"]["content"]["application/json"]["schema"]
         assert valid(document, promised, answer.json())
-        refused = predict["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        refused = predict["responses"]["422"]["content"]["application/problem+json"]["schema"]
         assert valid(document, refused, client.post("/predict", json={"records": [{}]}).json())
         assert not valid(document, refused, answer.json())
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from starterkit.contract import Prediction, Written
-from starterkit.serving.http.app import answer, prediction_content
+from starterkit.serving.http.answers import answer, prediction_content
 from starterkit.serving.predictor import Answered, Predictor
 from starterkit.serving.validation import read_records
 

@@ -1,17 +1,23 @@
 """The kit's own converters, one class for each family of estimators."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from starterkit.errors import ProblemError, first_line
-from starterkit.training.export.families.adjusting import Calibrated, Isotonic, Thresholds, TransformedTargets
 from starterkit.training.export.families.boosting import LightGBM, XGBoost
-from starterkit.training.export.families.composition import Chain, SideBySide
-from starterkit.training.export.families.encoding import Encoding
+from starterkit.training.export.families.catboost import CatBoost
+from starterkit.training.export.families.composition import (
+    Calibrated,
+    Chain,
+    Isotonic,
+    SideBySide,
+    Thresholds,
+    TransformedTargets,
+)
+from starterkit.training.export.families.encoding import Encoding, Words
 from starterkit.training.export.families.ensembles import Bagged, Boosted, OneAgainst, Stacks, Votes, Wrapped
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.imputation import Imputation, Marks, NeighbourImputation, RoundImputation
 from starterkit.training.export.families.kernels import KernelRidges, Neighbours, SupportVectors
 from starterkit.training.export.families.linear import (
     Guesses,
@@ -20,13 +26,22 @@ from starterkit.training.export.families.linear import (
     LinearRegressors,
     Networks,
 )
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Family, Nodes
+from starterkit.training.export.families.preprocessing import (
+    Bins,
+    Functions,
+    Imputation,
+    Marks,
+    NeighbourImputation,
+    Power,
+    Quantiles,
+    RoundImputation,
+    RowScaling,
+    Scaling,
+)
 from starterkit.training.export.families.projection import Polynomials, Projections, Selections, Splines
-from starterkit.training.export.families.scaling import Bins, Functions, Power, Quantiles, RowScaling, Scaling
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
-from starterkit.training.export.families.wording import Words
-from starterkit.training.export.refused import unknown
 
 ENTRY_POINTS = "starterkit.families"
 
@@ -34,7 +49,7 @@ _OWN = (
     *(Chain(), SideBySide(), Encoding(), Imputation(), Marks(), NeighbourImputation(), RoundImputation()),
     *(Bins(), Words(), Functions(), Power(), Quantiles(), RowScaling(), Scaling()),
     *(Polynomials(), Projections(), Selections(), Splines()),
-    *(Boosting(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
+    *(Boosting(), CatBoost(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
     *(Guesses(), Likelihoods(), LinearClassifiers(), LinearRegressors(), Networks()),
     *(KernelRidges(), Neighbours(), SupportVectors()),
     *(Bagged(), Boosted(), OneAgainst(), Stacks(), Votes(), Wrapped()),
@@ -78,8 +93,49 @@ def family_for(estimator: Any) -> Family:
     """
     family = family_of(type(estimator))
     if family is None:
-        raise CannotExport(unknown(type(estimator)))
+        raise CannotExport(_unknown(type(estimator)))
     return family
+
+
+# --- What no family takes.
+
+_OWN_CLASS = (
+    "it is a class without a converter; write one, ten lines (docs/extend-it-here.md), or use scikit-learn's own"
+)
+
+_INSTEAD: Mapping[str, tuple[str, str]] = {
+    "CategoricalNB": ("a category that it never saw makes it fail", "OneHotEncoder and BernoulliNB"),
+    "ClassifierChain": ("it answers several targets", "one classifier for each target"),
+    "DictVectorizer": ("it takes dictionaries, and the rows have columns", "OneHotEncoder"),
+    "FeatureHasher": ("the graph knows no hashes", "OneHotEncoder(min_frequency=…)"),
+    "GaussianProcessClassifier": ("the graph knows no error function in float64", "LogisticRegression or SVC"),
+    "HashingVectorizer": ("the graph knows no hashes", "TfidfVectorizer"),
+    "NMF": ("it solves a problem anew for each row", "PCA"),
+    "RadiusNeighborsClassifier": ("a row without neighbours makes it fail", "KNeighborsClassifier"),
+    "RadiusNeighborsRegressor": ("a row without neighbours has no answer", "KNeighborsRegressor"),
+    "LabelPropagation": ("it answers from all its rows at once", "KNeighborsClassifier"),
+    "LabelSpreading": ("it answers from all its rows at once", "KNeighborsClassifier"),
+    "MultiOutputClassifier": ("it answers several targets", "one classifier for each target"),
+    "MultiOutputRegressor": ("it answers several targets", "one regressor for each target"),
+    "MultiTaskElasticNet": ("it answers several targets", "ElasticNet"),
+    "MultiTaskElasticNetCV": ("it answers several targets", "ElasticNetCV"),
+    "MultiTaskLasso": ("it answers several targets", "Lasso"),
+    "MultiTaskLassoCV": ("it answers several targets", "LassoCV"),
+    "RegressorChain": ("it answers several targets", "one regressor for each target"),
+    "CatBoostRanker": ("it ranks rows of a query, and a row alone has no rank", "CatBoostRegressor"),
+    "LGBMRanker": ("it ranks rows of a query, and a row alone has no rank", "LGBMRegressor"),
+    "XGBRanker": ("it ranks rows of a query, and a row alone has no rank", "XGBRegressor"),
+}
+
+
+def _unknown(kind: type) -> str:
+    """Why a class that no family takes has no graph, and after a semicolon what does."""
+    if kind.__name__ in _INSTEAD:
+        reason, instead = _INSTEAD[kind.__name__]
+        return f"{reason}; use {instead}"
+    if kind.__module__.partition(".")[0] not in ("catboost", "lightgbm", "sklearn", "xgboost"):
+        return _OWN_CLASS
+    return "the kit knows no graph that answers as it does; use an estimator of docs/parity.md"
 
 
 __all__ = [

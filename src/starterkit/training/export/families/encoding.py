@@ -1,17 +1,19 @@
-"""Encoders: columns of texts or numbers whose values stand for categories."""
+"""Encoders: columns whose values stand for categories, and texts whose words are counted."""
 
+import re
 import warnings
 from collections.abc import Iterator
-from itertools import accumulate
+from functools import cache
+from itertools import accumulate, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Block, CannotExport, Nodes, is_a
+from starterkit.training.export.families.nodes import OWN_DOMAIN, Block, CannotExport, Family, Nodes, is_a
 
 # --- `OneHotEncoder`, `OrdinalEncoder`, `TargetEncoder`: a table for each column, looked up by the category's number.
 #
@@ -95,3 +97,127 @@ def _number_of(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
     # The first largest is the category's; a row with none has the half at the end.
     padded = nodes.add("Pad", found, nodes.constant(np.array([0, 0, 0, 1])), nodes.constant(np.array([0.5])))
     return nodes.largest(padded)
+
+
+# --- `CountVectorizer` and `TfidfVectorizer`, where the graph can take a text apart as they do.
+
+
+_WORD = r"[\p{L}\p{N}_]"
+"""What Python's ``\\w`` is, in onnxruntime's regular expressions."""
+_PATTERNS = {
+    r"(?u)\b\w\w+\b": _WORD + "{2,}",
+    r"\b\w\w+\b": _WORD + "{2,}",
+    r"\w\w+": _WORD + "{2,}",
+    r"(?u)\b\w+\b": _WORD + "+",
+    r"\b\w+\b": _WORD + "+",
+    r"\w+": _WORD + "+",
+}
+_MOST_FORMS = 50_000
+_AS_USUAL = "leave it out, or make the words in load()"
+
+
+class Words(Family):
+    """Texts are taken apart by onnxruntime's tokenizer, and their n-grams counted.
+
+    Capitals: onnxruntime makes small letters by the system's language, which a machine may lack, so only the ASCII
+    letters are left to it. Of a word with others the graph knows every form.
+    """
+
+    def takes(self, kind: type) -> bool:
+        return kind in (CountVectorizer, TfidfVectorizer)
+
+    def turn(self, estimator: Any, nodes: Nodes) -> list[Block]:
+        if nodes.width != 1 or not nodes.texts:
+            raise CannotExport("it takes one column of texts; name it alone in a ColumnTransformer")
+        pattern, words = self._pattern(estimator), sorted(estimator.vocabulary_, key=estimator.vocabulary_.get)
+        places = [(form, place) for place, word in enumerate(words) for form in _forms(word, estimator.lowercase)]
+        if len(places) > _MOST_FORMS:
+            raise CannotExport("its words have too many letters that are not Latin; use lowercase=False")
+        text = nodes.flat(nodes.blocks[0].name)
+        if estimator.lowercase:
+            text = nodes.add("StringNormalizer", text, case_change_action="LOWER", is_case_sensitive=1, locale="C")
+        tokens = nodes.add("Tokenizer", text, domain=OWN_DOMAIN, mark=0, mincharnum=1, pad_value="", tokenexp=pattern)
+        counts = nodes.double(nodes.add("TfIdfVectorizer", tokens, **_pool(places, estimator.ngram_range)))
+        if estimator.binary:
+            counts = nodes.add("Min", counts, nodes.number(1.0))
+        weighs = is_a(estimator, TfidfVectorizer)
+        return [Block(self._weighed(estimator, nodes, counts) if weighs else counts, len(words))]
+
+    def _pattern(self, estimator: Any) -> str:
+        for name in ("preprocessor", "tokenizer", "strip_accents"):
+            if getattr(estimator, name) is not None:
+                raise CannotExport(f"the graph cannot follow its {name}; {_AS_USUAL}")
+        if estimator.analyzer != "word":
+            raise CannotExport("the graph cannot follow its analyzer; use analyzer='word'")
+        if estimator.stop_words is not None and estimator.ngram_range != (1, 1):
+            raise CannotExport("stop words change which words are neighbours; leave out stop_words, or ngram_range")
+        asked = estimator.token_pattern
+        if asked in _PATTERNS:
+            return _PATTERNS[asked]
+        if re.fullmatch(r"\[[a-zA-Z0-9_-]+\](\+|\{\d+,\})", asked):
+            return asked
+        raise CannotExport("the graph cannot follow its token_pattern; leave it out, or use one class such as [a-z]+")
+
+    def _weighed(self, estimator: Any, nodes: Nodes, counts: str) -> str:
+        if estimator.sublinear_tf:
+            there = nodes.add("Greater", counts, nodes.number(0.0))
+            logarithm = nodes.add("Log", nodes.add("Max", counts, nodes.number(1.0)))
+            counts = nodes.add("Where", there, nodes.add("Add", logarithm, nodes.number(1.0)), counts)
+        if estimator.use_idf:
+            counts = nodes.add("Mul", counts, nodes.row(estimator.idf_))
+        if estimator.norm is None:
+            return counts
+        size = nodes.total(counts if estimator.norm == "l1" else nodes.add("Mul", counts, counts))
+        size = size if estimator.norm == "l1" else nodes.add("Sqrt", size)
+        none = nodes.add("Equal", size, nodes.number(0.0))
+        return nodes.add("Div", counts, nodes.add("Where", none, nodes.number(1.0), size))
+
+
+@cache
+def _capitals() -> dict[str, list[str]]:
+    """The letters that become each letter that is not ASCII, and those that become an ASCII one."""
+    found: dict[str, list[str]] = {}
+    for code in range(0x80, 0x20000):
+        letter = chr(code)
+        small = letter.lower()
+        if len(small) == 1 and small != letter:
+            found.setdefault(small, []).append(letter)
+    return found
+
+
+def _forms(word: str, lowercase: bool) -> Iterator[str]:
+    """The word, and how it may stand in a text whose ASCII letters are small already."""
+    if not lowercase:
+        yield word
+        return
+    if set(word) & {"σ", "ς"}:
+        raise CannotExport("a small sigma depends on where it stands; use lowercase=False")
+    known = [[letter, *(_capitals().get(letter, ()) if not letter.isascii() else ())] for letter in word]
+    if np.prod([len(forms) for forms in known], dtype=float) > _MOST_FORMS:
+        raise CannotExport("its words have too many letters that are not Latin; use lowercase=False")
+    yield from ("".join(letters) for letters in product(*known))
+
+
+def _pool(places: list[tuple[str, int]], ngrams: tuple[int, int]) -> dict[str, Any]:
+    """The attributes of onnxruntime's counter: n-grams by length, each with its column."""
+    by_length: dict[int, list[tuple[list[str], int]]] = {}
+    for form, place in places:
+        parts = form.split(" ") if ngrams != (1, 1) else [form]
+        by_length.setdefault(len(parts), []).append((parts, place))
+    strings: list[str] = []
+    starts: list[int] = []
+    columns: list[int] = []
+    for length in range(1, ngrams[1] + 1):
+        starts.append(len(strings))
+        for parts, place in by_length.get(length, []):
+            strings += parts
+            columns.append(place)
+    return {
+        "mode": "TF",
+        "min_gram_length": ngrams[0],
+        "max_gram_length": ngrams[1],
+        "max_skip_count": 0,
+        "pool_strings": strings,
+        "ngram_counts": starts,
+        "ngram_indexes": columns,
+    }

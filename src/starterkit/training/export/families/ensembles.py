@@ -8,8 +8,7 @@ from sklearn import ensemble, linear_model, multiclass
 from sklearn.base import is_classifier, is_regressor
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a, summed
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Family, Nodes, is_a, summed
 
 
 def averaged(nodes: Nodes, names: Sequence[str]) -> str:

@@ -8,8 +8,7 @@ from sklearn.gaussian_process import kernels
 from sklearn.kernel_ridge import KernelRidge
 
 from starterkit.training.export.families.ensembles import one_hot, pair_scores
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, CannotExport, Nodes, is_a
+from starterkit.training.export.families.nodes import Answer, CannotExport, Family, Nodes, is_a
 from starterkit.training.export.families.projection import squared_distances
 
 

@@ -10,8 +10,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from starterkit.training.export.families.family import Family
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Family, Nodes, is_a
 
 
 def classes_of(module: Any, *names: str) -> tuple[type, ...]:

@@ -9,10 +9,9 @@ from sklearn import cluster, decomposition, feature_selection, kernel_approximat
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.preprocessing import PolynomialFeatures, SplineTransformer
 
-from starterkit.training.export.families.curves import interval, looked_up
-from starterkit.training.export.families.family import Family
+from starterkit.training.export.families.functions import interval, looked_up
 from starterkit.training.export.families.linear import classes_of
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Nodes, is_a
+from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Family, Nodes, is_a
 
 # --- Weighted sums of the centred columns.
 

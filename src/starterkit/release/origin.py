@@ -12,7 +12,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.errors import KitError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
-from starterkit.release.lineage.provenance import LOCK, git, lock_digest, machine, plain, working_tree
+from starterkit.release.provenance import LOCK, git, lock_digest, machine, plain, working_tree
 from starterkit.serving.predictor import CONTRACT_FILE
 from starterkit.settings import Settings, mask
 from starterkit.tracking.queries import RunRecord
