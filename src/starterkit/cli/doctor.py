@@ -14,8 +14,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
 from starterkit.problem import find_problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import lock_of, move_of, recover, unfinished
-from starterkit.release.approval import who_is_here
+from starterkit.release.alias import lock_of, move_of, recover, unfinished, who_is_here
 from starterkit.release.history import Ledger, champions, serving
 from starterkit.release.trust import history_doubts
 from starterkit.settings import GATEKEEPERS, Layers, read_layers

@@ -20,9 +20,9 @@ from starterkit.errors import KitError, Refused
 from starterkit.machine import running
 from starterkit.progress import step
 from starterkit.release.history import Break, Entry
-from starterkit.release.lineage.origin import Origin, first_files
-from starterkit.release.lineage.reproducer import Reproduction
+from starterkit.release.provenance import Origin, first_files
 from starterkit.release.prune import Kept, Leaving, Pruned
+from starterkit.release.reproducer import Reproduction
 from starterkit.release.trust import Doubt
 from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, TrafficSender
 from starterkit.settings import Settings

@@ -10,14 +10,13 @@ from starterkit.errors import Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import ChampionAlias, alone
-from starterkit.release.approval import approval_by
-from starterkit.release.bundle.importer import Opened, bring_in, require_prod
+from starterkit.release.alias import ChampionAlias, alone, approval_by
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
 from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
-from starterkit.release.lineage.provenance import git
+from starterkit.release.importer import Opened, bring_in, require_prod
+from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
 from starterkit.settings import (
     GATEKEEPERS,
@@ -32,7 +31,7 @@ from starterkit.settings import (
     rules_of,
     rules_of_files,
 )
-from starterkit.tracking.registry import CONTRACT, ModelRegistry, Version, address_of
+from starterkit.tracking.registry import CONTRACT, SIGNATURE, ModelRegistry, Version, address_of
 
 
 class Promoter:
@@ -130,13 +129,17 @@ class Promoter:
             judged = self._judge.judge(dataset, choose())
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
-            self._registry.tag(version, {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"})
+            signature = self._registry.sign(version, judged.contract, evidence) if passed else ""
+            tags = {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"}
+            if signature or SIGNATURE in version.tags:
+                tags[SIGNATURE] = signature
+            self._registry.tag(version, tags)
             self._describer.version(version, judged.decision.verdicts)
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
             limits = rules_of(self._settings.gate, self._settings.export)
-            told = {"evidence": evidence, "contract": judged.contract, "limits": limits}
+            told = {"evidence": evidence, "contract": judged.contract, "signature": signature, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
             if passed:
                 self._alias.move(lock, version, entry)
@@ -154,7 +157,7 @@ class Promoter:
         ledger = Ledger(staging)
         require_whole(ledger, staging.model)
         entries = ledger.entries()
-        for doubt in (*version_doubts(entries, version), *evidence_doubts(staging, entries, version)):
+        for doubt in (*version_doubts(staging, entries, version), *evidence_doubts(staging, entries, version)):
             if not doubt.before:
                 raise Refused(doubt.what, doubt.hint)
         self._require_limits(read_evidence(staging, version) or b"", str(version))

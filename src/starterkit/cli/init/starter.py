@@ -34,7 +34,7 @@ from starterkit.errors import DataError, ProblemError, UserError
 from starterkit.files import write_together
 from starterkit.machine import project_entry
 from starterkit.progress import Progress, step
-from starterkit.release.lineage.provenance import git
+from starterkit.release.provenance import git
 from starterkit.settings import GateSettings
 
 # --- Where the files are.

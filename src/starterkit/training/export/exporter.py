@@ -19,7 +19,7 @@ from starterkit.training.agreement import has_answers
 from starterkit.training.export.conversion import guarded, layout_of, to_graph
 from starterkit.training.export.parity import ParityProof
 from starterkit.training.export.probe import Reach
-from starterkit.training.trainer import TrainedModel, predict
+from starterkit.training.trainer import TrainedModel, predict, rows_kept
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
@@ -70,6 +70,7 @@ class OnnxExporter:
             classes=model.classes,
             probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
             dialect=dataset.dialect,
+            keeps_rows=rows_kept(model.estimator),
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}

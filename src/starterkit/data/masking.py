@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from starterkit.contract import Column, Treatment
-from starterkit.data.privacy.policy import Policy, emptied, generalised
+from starterkit.data.policy import Policy, emptied, generalised
 from starterkit.data.synthetic import mock_rows
 from starterkit.errors import DataError
 from starterkit.files import keep_secret

@@ -1,4 +1,7 @@
-"""`Reproducer`: trains a version again in a checkout of its commit, and compares the answers."""
+"""`Reproducer`: trains a version again in a checkout of its commit, and compares the answers.
+
+See docs/decisions/0013-reproduce.md.
+"""
 
 import json
 import os
@@ -16,14 +19,13 @@ import numpy as np
 
 from starterkit.contract import Column, Contract, Lineage, Prediction
 from starterkit.data.dataset import ROWS_FILE
-from starterkit.data.privacy.policy import require_visible
+from starterkit.data.policy import require_visible
 from starterkit.data.reader import proof_of
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.machine import running
 from starterkit.progress import Progress, silent, step
-from starterkit.release.lineage.origin import Cause, compare
-from starterkit.release.lineage.provenance import LOCK, UNKNOWN, git, hidden, machine, off_lock
+from starterkit.release.provenance import LOCK, UNKNOWN, Cause, compare, git, hidden, machine, off_lock
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_file
@@ -31,8 +33,8 @@ from starterkit.tracking.registry import ModelRegistry, Version
 
 # --- `Checkout`: an earlier commit in a scratch folder, with an environment that holds its lock.
 
-_RETRAIN = ("starterkit.release.lineage.retrain", "starterkit.lineage.again")
-"""Where commits of now, and those before the rooms were cut anew, train by themselves."""
+_RETRAIN = ("starterkit.release.retrain", "starterkit.release.lineage.retrain", "starterkit.lineage.again")
+"""Where commits of now, and those of earlier rooms, train by themselves."""
 _VENV = ".venv"
 
 
