@@ -332,7 +332,8 @@ The largest difference of those that are right: {told}.
 {"Wrong: " + "; ".join(wrong) + "." if wrong else "Nothing is wrong."}
 
 The lists stand beside the benchmark: scikit-learn's whole registry over numbers and over mixed columns;
-transformers in front of a line and of boosting; estimators that hold others, pipelines and texts; XGBoost and LightGBM.
+transformers in front of a line and of boosting; estimators that hold others, pipelines and texts; XGBoost, LightGBM and
+splits by category.
 Whatever stands in none of them is proven at its own export, or refused.
 
 ## What is refused, and why

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from starterkit.contract import Parity, Prediction, Task
 from starterkit.data.dataset import Dataset, as_columns
+from starterkit.serving.graph import AT_ONCE
 from starterkit.serving.predictor import Predictor, compare, differing
 from starterkit.training.trainer import TrainedModel, predict
 
@@ -42,7 +43,7 @@ class Measure:
 
 
 class Asked:
-    """An estimator's answers for n rows, all asked at once.
+    """An estimator's answers for n rows, all asked at once as far as memory goes.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Asked:
     def __init__(self, estimator: Any, task: Task, rows: pd.DataFrame) -> None:
         self._estimator, self._task, self._rows = estimator, task, rows
         with _quietly():
-            self.answers = predict(estimator, task, rows)
+            self.answers = _joined([predict(estimator, task, some) for some in _parts(rows)])
 
     def of_drawn(self, answered: Prediction, measure: Measure) -> Parity:
         """How closely somebody else answers rows that are nobody's: a tie may go either way."""
@@ -147,7 +148,15 @@ def answers_alone(estimator: Any, task: Task, rows: pd.DataFrame, rowwise: Any =
             return predict(estimator, task, rows)
         front = estimator[:-1]
         return predict(rowwise, task, _stacked([front.transform(row) for row in single]))
-    answers = [predict(estimator, task, row) for row in single]
+    return _joined([predict(estimator, task, row) for row in single])
+
+
+def _parts(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """A kernel's distances to its fitted rows are a matrix, for a hundred thousand rows one of gigabytes."""
+    return [rows.iloc[at : at + AT_ONCE] for at in range(0, len(rows), AT_ONCE)] or [rows]
+
+
+def _joined(answers: list[Prediction]) -> Prediction:
     values = np.concatenate([one.values for one in answers])
     shares = [one.probabilities for one in answers if one.probabilities is not None]
     return Prediction(values, np.concatenate(shares) if shares else None)

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 from sklearn.ensemble import VotingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -14,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from starterkit.contract import Parity
 from starterkit.data.synthetic import draw_rows
 from starterkit.errors import ExportError
+from starterkit.serving.graph import AT_ONCE
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
 from starterkit.training.export import parity as proof
@@ -26,12 +29,12 @@ from starterkit.training.export.probe import plant
 SETTINGS = ExportSettings(tolerance=3e-5, probability_tolerance=2e-6)
 
 
-def prove(sample: Any, estimator: Any, settings: ExportSettings = SETTINGS) -> tuple[Parity, Any]:
+def prove(sample: Any, estimator: Any, settings: ExportSettings = SETTINGS, rows: int = 300) -> tuple[Parity, Any]:
     model, dataset = sample.fit(estimator)
     features = dataset.training.features
     converted = to_graph(model.estimator, model.problem.features, "y")
-    rows = draw_rows(model.problem.features, features, 300, seed=1)
-    return ParityProof(settings, model, converted, dataset.training.target).over(features.head(20), rows), dataset
+    drawn = draw_rows(model.problem.features, features, rows, seed=1)
+    return ParityProof(settings, model, converted, dataset.training.target).over(features.head(20), drawn), dataset
 
 
 def test_a_regression_is_measured_by_the_targets_deviation(diabetes: Any) -> None:
@@ -137,3 +140,24 @@ def test_the_difference_in_words(more: dict[str, int], said: str) -> None:
     parity = Parity(rows=1000, measure="gap", largest=0.25, allowed=1e-5, scale=1.0, flipped_labels=2, **more)
     expected = "the graph does not answer as the estimator does: gap 0.25 over 1,000 rows (allowed 1e-05)"
     assert _difference(parity) == f"{expected}{said}; 2 labels changed"
+
+
+def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes: Any, monkeypatch: Any) -> None:
+    """A hundred thousand rows' distances to five thousand fitted ones are four gigabytes, on both sides."""
+    asked: dict[type, list[int]] = {InferenceSession: [], KNeighborsRegressor: []}
+    run, predict = InferenceSession.run, KNeighborsRegressor.predict
+
+    def noted_run(session: Any, names: Any, feed: Any) -> Any:
+        asked[InferenceSession].append(len(next(iter(feed.values()))))
+        return run(session, names, feed)
+
+    def noted_predict(estimator: Any, rows: Any) -> Any:
+        asked[KNeighborsRegressor].append(len(rows))
+        return predict(estimator, rows)
+
+    monkeypatch.setattr(InferenceSession, "run", noted_run)
+    monkeypatch.setattr(KNeighborsRegressor, "predict", noted_predict)
+    parity, _ = prove(diabetes, KNeighborsRegressor(), rows=AT_ONCE + 7)
+    assert parity.rows == AT_ONCE + 27
+    for counts in asked.values():
+        assert (max(counts), 7 in counts) == (AT_ONCE, True)
