@@ -368,7 +368,7 @@ class PrivacySettings(Section):
 def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """What hides less than the stage has to: its key, what is wrong, and what to do."""
     floor = FLOORS[stage]
-    # Whether a column is sensitive the schema knows, and `data.privacy.policy` asks it. That none is raw is known here.
+    # Whether a column is sensitive the schema knows, and `data.policy` asks it. That none is raw is known here.
     least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
     asked: list[tuple[tuple[str, ...], Treatment | None, Treatment]] = [
         (("identifiers",), privacy.identifiers, floor.identifiers),

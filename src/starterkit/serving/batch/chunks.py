@@ -29,6 +29,7 @@ from starterkit.serving.parsing import (
     plain_texts,
     texts_of,
     values_of,
+    without_marked,
     without_nan,
 )
 from starterkit.serving.validation import Fault, Values
@@ -285,10 +286,7 @@ class ArrowSource:
         self._pieces: Callable[[], Iterator[pa.RecordBatch]]
         self.rows: int | None
         try:
-            if kind == "parquet":
-                self._open_parquet()
-            else:
-                self._open_arrow()
+            self._open_parquet() if kind == "parquet" else self._open_arrow()
         except (pa.ArrowException, ValueError, OSError) as error:
             raise self._unsound(error) from None
         if self.rows == 0:
@@ -328,7 +326,7 @@ class ArrowSource:
             array = texts_of(array)
         if any(check(array.type) for check in _TEXTS):
             return values_of(column, plain_texts(column, array.cast(pa.string()), written))
-        array = without_nan(array)
+        array = without_marked(without_nan(array), written) if is_number else without_nan(array)
         missing = missing_in(array)
         right = np.zeros_like(missing)
         if pa.types.is_boolean(kind):
