@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from starterkit.cli import server
-from starterkit.serving.http import connection
+from starterkit.serving.http import protocol
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
@@ -142,10 +142,10 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
-    monkeypatch.setattr(connection, "_SECONDS_TO_SEND", 0.2)
+    monkeypatch.setattr(protocol, "_SECONDS_TO_SEND", 0.2)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        answering = connection.Server(slow, connection.Patience(10, 8), lifespan="off", log_config=None)
+        answering = protocol.Server(slow, protocol.Patience(10, 8), lifespan="off", log_config=None)
         thread = threading.Thread(target=answering.run, args=([listening],), daemon=True)
         thread.start()
         wait_until(lambda: answering.started, lambda: "it did not start")
