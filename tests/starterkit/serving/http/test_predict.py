@@ -175,6 +175,10 @@ BODIES = [
     (b"[" * 200_000, DEEP),
     (b"9" * 4400, DEEP),
     (b'{"records": [{"area": 7654321, "area": 1}]}', "the key 'area' stands twice in one object"),
+    (
+        b'{"records": [{"area": 100, "rooms": 3, "income": 1, "area": 100}]}',
+        "the key 'area' stands twice in one object",
+    ),
     (b'{"records": [7654321], "records": []}', "the key 'records' stands twice in one object"),
     (b'[{"area": 7654321}]', "the body is not an object"),
     (b"null", "the body is not an object"),
