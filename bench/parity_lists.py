@@ -464,6 +464,33 @@ def boosters() -> Iterator[Case]:
             behind = partial(_two_steps, lambda: mixed(StandardScaler()), partial(kind, **base, **more))
             yield Case(f"{kind.__name__} mixed, {task}", task, behind, (*NUMBERS, *TEXTS))
     yield from _losses(base)
+    yield from _categories(base)
+
+
+def _categories(base: dict[str, Any]) -> Iterator[Case]:
+    """Splits by category: of texts by their columns' names, and of numbers of an encoder in front by their places."""
+    types, some = [*"cc", *"q" * len(NUMBERS)], {"n_estimators": 15, "verbose": -1, "min_data_per_group": 5}
+    for task in ("regression", "2", "3"):
+        hist = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+        xgb = XGBRegressor if task == "regression" else XGBClassifier
+        lgbm = LGBMRegressor if task == "regression" else LGBMClassifier
+        named = partial(hist, max_iter=15, categorical_features=list(TEXTS))
+        placed = partial(hist, max_iter=15, categorical_features=[0, 1])
+        sets = partial(xgb, enable_categorical=True, feature_types=types, **base)
+        singles = partial(sets, max_cat_to_onehot=100)
+        grouped = partial(lgbm, categorical_feature=[0, 1], **{**base, **some})
+        for gaps in (False, True):
+            shape = {"columns": (*NUMBERS, *TEXTS), "gaps": gaps}
+            said = f"{task}{', gaps' if gaps else ''}"
+            yield Case(f"{hist.__name__} categories by name, {said}", task, named, **shape)
+            for kind, build in (("by place", placed), ("", sets), ("one by one", singles), ("", grouped)):
+                name = f"{build.func.__name__} categories {kind}".strip()
+                yield Case(f"{name}, {said}", task, partial(_two_steps, _numbered, build), **shape)
+
+
+def _numbered() -> Any:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    return make_column_transformer((encoder, list(TEXTS)), remainder="passthrough")
 
 
 def _losses(base: dict[str, Any]) -> Iterator[Case]:

@@ -26,8 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from starterkit.contract import Contract, Lineage, Parity, Prediction
-from starterkit.data.dataset import Dataset, RowRecord, Rows
-from starterkit.data.split import hashed
+from starterkit.data.dataset import Dataset, RowRecord, Rows, hashed
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.release import evaluation
 from starterkit.release.evaluation import contamination_of, evaluate_version

@@ -64,6 +64,6 @@ if said.returncode or "READY, does not load" not in after:
     sys.exit("CHANGED: gc spares the files of a registered version, or the version is no longer READY")
 print("Why it matters: the registry's word is no proof that a version can serve. `starterkit doctor` opens the champion's")
 print("files and lets them answer; the kit's `prune` deletes a version first, and its files only with the last version")
-print("that has them (src/starterkit/cli/doctor/models.py, src/starterkit/tracking/registry.py).")
+print("that has them (src/starterkit/cli/doctor.py, src/starterkit/tracking/registry.py).")
 PY
 venv/bin/python look.py

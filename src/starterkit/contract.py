@@ -276,8 +276,9 @@ class Contract:
 
     `columns` are the features in the order in which the graph takes them. `layout` says how: one float64 matrix
     where every column is a number, or one array a column. `classes` are a classifier's labels in the order of its
-    probabilities. `example` is a made-up row of typical values, never a person's. `digests` holds the SHA-256 of
-    each file beside the contract. `dialect` is that of the text file that trained it.
+    probabilities. `example` is a made-up row of values that at least five people share. `digests` holds the SHA-256 of
+    each file beside the contract. `dialect` is that of the text file that trained it. `keeps_rows` names the parts of
+    the estimator, such as nearest neighbours, whose training rows the graph carries.
     """
 
     problem: str
@@ -293,7 +294,16 @@ class Contract:
     probabilities: bool = True
     digests: Mapping[str, str]
     dialect: Dialect = COMMAS
+    keeps_rows: tuple[str, ...] = ()
     format: int = FORMAT
+
+    @property
+    def on_rows(self) -> str:
+        """In words, that the graph carries people's rows; empty where it does not."""
+        if not self.keeps_rows:
+            return ""
+        kept = ", ".join(self.keeps_rows)
+        return f"the model carries training rows ({kept}): who has its file has these people's values"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -305,6 +315,8 @@ class Contract:
         written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
         if self.dialect == COMMAS:
             del written["dialect"]
+        if not self.keeps_rows:
+            del written["keeps_rows"]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -326,6 +338,7 @@ class Contract:
             raw["columns"] = tuple(map(_column, raw["columns"]))
             raw["target"] = _column(raw["target"])
             raw["classes"] = tuple(raw["classes"])
+            raw["keeps_rows"] = tuple(raw.get("keeps_rows", ()))
             raw["parity"] = Parity(**raw["parity"])
             raw["lineage"] = Lineage(**raw["lineage"])
             raw["dialect"] = Dialect(**raw.get("dialect", {}))

@@ -93,13 +93,18 @@ def send_nothing() -> None:
 _MEGABYTE = 2**20
 
 
-def limit_memory(megabytes: int) -> bool:
+def limit_memory(megabytes: int | None) -> int | None:
     """Hold this process to so much data: heap, stacks and private mappings. A request beyond it fails by itself.
+
+    Parameters
+    ----------
+    megabytes
+        None for what the process has now, and so much as requests ever need on top.
 
     Returns
     -------
     held
-        False where the machine cannot do it: everywhere but on Linux.
+        How many megabytes it is held to; None where the machine cannot do it: everywhere but on Linux.
 
     Raises
     ------
@@ -107,16 +112,47 @@ def limit_memory(megabytes: int) -> bool:
         The machine, or the container, has less.
     """
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     import resource
 
     there = this_machine().memory // _MEGABYTE
-    if megabytes > there:
+    if megabytes is None:
+        megabytes = _data() + _FOR_REQUESTS
+    elif megabytes > there:
         what = f"serving.memory_mb is {megabytes}, and this machine or container has {there}"
         raise SettingsError(what, "Give it less, or the machine more")
     # The address space would be the wrong measure: allocators reserve far more of it than they use.
     resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MEGABYTE, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    return True
+    return megabytes
+
+
+_FOR_REQUESTS = 512
+"""Megabytes: the bodies that are held at once, what two large ones become, and the stacks of a few threads."""
+
+
+def _data() -> int:
+    """Megabytes of data that this process has."""
+    (size,) = (line.split()[1] for line in _read(Path("/proc/self/status")).splitlines() if line.startswith("VmData"))
+    return int(size) // 1024
+
+
+_FILES_OF_ITS_OWN = 192
+"""Descriptors of a process that answers: libraries, log and sockets, and connections that are told to come again."""
+
+
+def open_files(connections: int) -> int:
+    """Let this process have so many connections, or as many as the machine lets it have: how many that are."""
+    if sys.platform == "win32":
+        return connections
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES_OF_ITS_OWN
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, min(connections, soft - _FILES_OF_ITS_OWN))
+    return connections
 
 
 # --- The port that a server is to have.

@@ -20,12 +20,12 @@ from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.importer import Opened, opened, require_prod
-from starterkit.release.descriptions import UNSTABLE, Describer, Subject
+from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
 from starterkit.release.gate.gate import Gate
-from starterkit.release.lineage.provenance import LOCK, beside_lock, describe
+from starterkit.release.importer import Opened, opened, require_prod
 from starterkit.release.promoter import Promoter
+from starterkit.release.provenance import LOCK, beside_lock, describe
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
@@ -65,6 +65,8 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
     model_id = run.log_exported(exported.folder, exported.folder / GRAPH_FILE, example(model, dataset))
     if contract.parity.unstable:
         run.tag({UNSTABLE: contract.parity.on_instability})
+    if contract.keeps_rows:
+        run.tag({KEEPS_ROWS: contract.on_rows})
     answers = Predictor(exported.folder).predict(dataset.holdout.columns)
     evaluated = evaluate("exported", problem.all_metrics, dataset.holdout, answers, contract.classes)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
@@ -73,12 +75,13 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
 
 
 def example(model: TrainedModel, dataset: Dataset) -> Example:
-    """One made-up row and the model's answer. The inputs have the types of the data's columns."""
+    """One made-up row and an answer of the model's kind. The inputs have the types of the data's columns."""
     import pandas as pd
 
     features, target = dataset.training.features, model.problem.target.name
-    row = pd.DataFrame([typical_row(model.problem.features, features)]).astype(features.dtypes.to_dict())
-    answer = model.evaluation.prediction.values[:1]
+    typical = typical_row(model.problem.features, features, dataset.training.groups)
+    row = pd.DataFrame([typical]).astype(features.dtypes.to_dict())
+    answer = model.baseline.prediction.values[:1]  # the naive guess: the model's own answer would be a person's
     return Example(inputs=row, outputs=pd.DataFrame({target: answer}))
 
 

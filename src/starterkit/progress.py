@@ -3,11 +3,15 @@
 import gc
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Literal, TypeVar
+
+_SOME = 100
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,16 @@ def silent(event: Event) -> None:
 class Note:
     """What a step has to say: `text` when it ends, and how far it is by then."""
 
-    def __init__(self, go_on: Callable[[str, float | None], None]) -> None:
+    def __init__(self, go_on: Callable[[str, float | None], None] = lambda _text, _share: None) -> None:
         self.text = ""
         self.go_on = go_on
+
+    def along(self, items: Collection[Item], what: str) -> Iterator[Item]:
+        """Each of the items, and every so often how many there were."""
+        for place, item in enumerate(items):
+            if place and place % _SOME == 0:
+                self.go_on(f"{place} of {len(items)} {what}", place / len(items))
+            yield item
 
 
 @contextmanager

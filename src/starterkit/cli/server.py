@@ -3,7 +3,6 @@
 uvicorn's own supervisors were tried: docs/decisions/0022-processes.md says what they lack.
 """
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -16,27 +15,34 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import typer
-import uvicorn
 
 from starterkit.cli.champion import copy_folder, find_champion, keep_champion
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import KitError, TrackingError
 from starterkit.files import scratch_folder
-from starterkit.machine import bind, limit_memory, listen, require_port, running, stated_name, this_machine
+from starterkit.machine import (
+    bind,
+    limit_memory,
+    listen,
+    open_files,
+    require_port,
+    running,
+    stated_name,
+    this_machine,
+)
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
-from starterkit.serving.http.app import create_app, require_key
+from starterkit.serving.http.app import create_app
+from starterkit.serving.http.connection import Patience, Server
+from starterkit.serving.http.predict import Key
+from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
-from starterkit.serving.traffic import in_address
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.connection import Connection, ask_version, connect
 from starterkit.tracking.queries import runs_page
 
-_SECONDS_TO_SEND = 8
-"""For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
-`docker stop`, and the parent of several processes, wait for 10 seconds."""
 _SECONDS_TO_END = 10
 _SECONDS_BETWEEN_LOOKS = 0.3
 _SECONDS_TO_START = 10
@@ -78,46 +84,25 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
 
 
 def _answer(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket], *, quiet: bool = False) -> None:
-    require_key(settings.serving)
+    Key(settings.serving)  # there is one, where one is asked for
     progress = silent if quiet else ProgressView()  # another process says it for all
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
-    level = "info" if settings.debug else "warning"
-    app = create_app(served, settings.serving)
-    server = _Server(uvicorn.Config(app, host=settings.serving.host, port=settings.serving.port, log_level=level))
-    server.quiet = quiet
-    collect_usually()
-    listen(sockets, settings.serving.host, settings.serving.port)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
-        server.run([*sockets])
+    serving, level = settings.serving, "info" if settings.debug else "warning"
+    at = f"http://{in_address(serving.host)}:{serving.port}"
 
-
-class _Server(uvicorn.Server):
-    quiet = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and not self.quiet:  # said no sooner: an editor opens its browser at these words
-            at = f"http://{in_address(self.config.host)}:{self.config.port}"
+    def say() -> None:  # no sooner: an editor opens its browser at these words
+        if not quiet:
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        late = asyncio.get_running_loop().call_later(_SECONDS_TO_SEND, self._hang_up)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            late.cancel()
-
-    def _hang_up(self) -> None:
-        """End what a client holds up, and wait for the model as long as it computes.
-
-        uvicorn's own timeout ends both, and logs a traceback for each.
-        """
-        for connection in list(self.server_state.connections):
-            request = getattr(connection, "cycle", None)
-            if request is None or request.more_body or request.response_started:
-                connection.transport.abort()
+    patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
+    where: dict[str, Any] = {"host": serving.host, "port": serving.port}
+    server = Server(create_app(served, serving), patience, say, log_level=level, access_log=settings.debug, **where)
+    collect_usually()
+    listen(sockets, serving.host, serving.port)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
+        server.run([*sockets])
 
 
 def _take_resources(settings: Settings) -> str:
@@ -126,9 +111,11 @@ def _take_resources(settings: Settings) -> str:
     many, threads, cores = serving.workers > 1, serving.threads, this_machine().cores
     words = [f"{serving.workers} process{'es' * many}", f"{threads} thread{'s' * (threads > 1)}{' each' * many}"]
     words.append(f"{cores:.3g} core{'s' * (cores > 1)} here")
-    if serving.memory_mb:
-        held = limit_memory(serving.memory_mb)
-        words.append(f"{serving.memory_mb} MB of data each{'' if held else ' (this machine cannot hold it to that)'}")
+    held = limit_memory(serving.memory_mb)
+    if held:
+        words.append(f"{held} MB of data each")
+    elif serving.memory_mb:
+        words.append(f"{serving.memory_mb} MB of data each (this machine cannot hold it to that)")
     return ", ".join(words)
 
 

@@ -14,7 +14,7 @@ from starterkit.contract import Scalar
 from starterkit.data.prepare import Prepared, blocks
 from starterkit.errors import Refused, UserError
 from starterkit.pipeline import Judgement, Promotion, Summary
-from starterkit.serving.traffic import address_of
+from starterkit.serving.loadtest import address_of
 from starterkit.settings import ServingSettings, Settings, Stage
 from starterkit.training.trainer import TrainedModel
 from starterkit.verdict import Verdict
@@ -59,11 +59,14 @@ _HINT_OF_MANY = f"Do what the table's reasons say, {_HINT_OF_ONE[0].lower()}{_HI
 
 def show_summary(summary: Summary, settings: Settings) -> None:
     """The whole run on one screen: figures, parity, verdict, version, answers, and what to do next."""
-    out, parity = console(), summary.exported.contract.parity
+    out, contract = console(), summary.exported.contract
+    parity = contract.parity
     _show_scores(summary.trained.model, len(summary.dataset.holdout))
     out.print(f"\n[bold]Parity[/]  {parity.measure} {parity.largest:.2g} over {parity.rows:,} rows", end="")
     out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does", end="")
     out.print(f", but {parity.on_instability}" if parity.unstable else "")
+    if contract.keeps_rows:
+        out.print(f"\n[bold]Careful[/]  {contract.on_rows}")
     show_promotion(summary.promotion)
     if summary.samples:
         target = summary.exported.contract.target

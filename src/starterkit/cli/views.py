@@ -20,12 +20,11 @@ from starterkit.errors import KitError, Refused
 from starterkit.machine import running
 from starterkit.progress import step
 from starterkit.release.history import Break, Entry
-from starterkit.release.lineage.origin import Origin, first_files
-from starterkit.release.lineage.reproducer import Reproduction
+from starterkit.release.provenance import Origin, first_files
 from starterkit.release.prune import Kept, Leaving, Pruned
+from starterkit.release.reproducer import Reproduction
 from starterkit.release.trust import Doubt
-from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest
-from starterkit.serving.traffic import TrafficSender
+from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, TrafficSender
 from starterkit.settings import Settings
 
 # --- How the history of promotions is shown, and what a pruning takes away.

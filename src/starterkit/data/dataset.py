@@ -1,11 +1,12 @@
-"""`Dataset`: checked rows on their two sides, with digests and hashes that say exactly which rows they were."""
+"""`Dataset`: checked rows on their two sides, the frozen holdout that parts them, and which rows exactly they were."""
 
 import hashlib
 import io
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 from zipfile import BadZipFile
@@ -14,7 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import COMMAS, Dialect, Treatment
+from starterkit.contract import COMMAS, Column, Dialect, Treatment
+from starterkit.data.checking import to_dates
+from starterkit.data.masking import StageKey, row_keys
+from starterkit.data.policy import Policy
+from starterkit.data.synthetic import LEAST_PEOPLE
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Problem
 
@@ -128,6 +133,113 @@ def digest(frame: pd.DataFrame) -> str:
         total.update(f"{name}\x00".encode())
         total.update(pd.util.hash_pandas_object(frame[name], index=False).to_numpy().tobytes())
     return total.hexdigest()
+
+
+# --- The frozen holdout: a row's side follows from its id alone. See docs/decisions/0004-frozen-holdout.md.
+
+_WHOLE = 2.0**64
+
+
+def held_out(problem: Problem, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which of n checked rows are on the holdout's side.
+
+    Raises
+    ------
+    DataError
+        One side would be empty.
+    """
+    values = frame[problem.side_column.name]
+    if problem.holdout.cutoff:
+        # Python reads more of ISO 8601 than pandas, such as 2026-W05-1; what is no date for pandas has nobody after it.
+        cutoff = to_dates(pd.Series([datetime.fromisoformat(problem.holdout.cutoff)]))[0].iloc[0]
+        side = (to_dates(values)[0] >= cutoff).to_numpy()
+    else:
+        # A share in [0, 1) that is spread evenly over ids and the same on every machine, in every stage.
+        salt = problem.holdout.salt or problem.name
+        side = hashed(salt, values) / _WHOLE < problem.holdout.fraction
+    if side.all() or not side.any():
+        empty = "training" if side.all() else "holdout"
+        raise DataError(f"the {empty} side has none of the {len(side)} rows", "Give more rows, or another Holdout")
+    return side
+
+
+def hashed(salt: str, values: pd.Series) -> NDArray[np.uint64]:
+    """The first 64 bits of SHA-256 over the salt and each of n values."""
+    digests = (hashlib.sha256(f"{salt}\x00{value}".encode()).digest()[:8] for value in values)
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+
+
+# --- By what a row is known again: hashes of its identifier, of its group, and of what decides its side.
+
+
+def hashes_of(problem: Problem, frame: pd.DataFrame, policy: Policy, key: StageKey | None) -> dict[str, Hashes]:
+    """A 64-bit hash a row, by column.
+
+    Where the stage may not see identifiers the hash is keyed: from a plain one, every id could be tried.
+    """
+    asked = {column.name for column in (*problem.key_columns, problem.group) if column}
+    if not policy.hides_identifiers or key is None:
+        return {name: hashed(problem.name, frame[name]) for name in asked}
+    purpose = "made-up row" if policy.mocks else "row"
+    return {name: row_keys(frame[name], key, purpose) for name in asked}
+
+
+def keys_among(problem: Problem, hashes: Mapping[str, Hashes], policy: Policy, fingerprint: str) -> dict[str, Hashes]:
+    """The hashes that are the rows' keys. A keyed one's name says with which key: two have nothing in common."""
+    suffix = f"@{fingerprint[:8]}" if policy.hides_identifiers else ""
+    return {f"{column.name}{suffix}": hashes[column.name] for column in problem.key_columns}
+
+
+# --- Parts of the holdout that are looked at by themselves.
+
+_PARTS = ("low", "middle", "high")
+
+
+def slices_of(problem: Problem, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """By name, which of the holdout's n rows belong to each part that the problem's `slices` ask for.
+
+    A column with categories has a part for each, another number three of about equal size, cut at quantiles of the
+    training side; missing values are a part of their own. No part has fewer than five people, for a figure of one
+    would be a person's: such parts are one, ``city rare``, and where these are still too few, the next larger joins
+    them, for else their figure would follow from all the others'. A column that is then one part is left out.
+    """
+    chosen = {column.name: column for column in problem.features if column.name in problem.slices}
+    parts: dict[str, NDArray[np.bool_]] = {}
+    for name, column in chosen.items():
+        told = dict(_parts(column, dataset.training.features[name], dataset.holdout.features[name]))
+        parts |= _told_by_many(name, told, dataset.holdout.groups)
+    return parts
+
+
+def _told_by_many(
+    name: str, parts: Mapping[str, NDArray[np.bool_]], people: Hashes | None
+) -> dict[str, NDArray[np.bool_]]:
+    def size(rows: NDArray[np.bool_]) -> int:
+        return int(rows.sum()) if people is None else len(np.unique(people[rows]))
+
+    told = {part: rows for part, rows in parts.items() if rows.any()}
+    rare = [part for part in told if size(told[part]) < LEAST_PEOPLE]
+    if not rare:
+        return told
+    others = sorted((part for part in told if part not in rare), key=lambda part: size(told[part]))
+    joined = np.any([told[part] for part in rare], axis=0)
+    while others and size(joined) < LEAST_PEOPLE:
+        joined |= told[others.pop(0)]
+    kept = {part: rows for part, rows in told.items() if part in others}
+    return kept | {f"{name} rare": joined} if kept else {}
+
+
+def _parts(column: Column, training: pd.Series, holdout: pd.Series) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    if column.categories or column.type == "boolean":
+        for value in column.categories or (False, True):
+            yield f"{column.name}={value}", (holdout == value).to_numpy()
+    else:
+        # The cuts are not shown: each could be one person's value.
+        cuts = np.quantile(training.dropna(), [1 / 3, 2 / 3])
+        part = np.searchsorted(cuts, holdout.to_numpy(dtype=np.float64), side="left")
+        for place, word in enumerate(_PARTS):
+            yield f"{column.name} {word}", (part == place) & holdout.notna().to_numpy()
+    yield f"{column.name} missing", holdout.isna().to_numpy()
 
 
 # --- `RowRecord`: which rows a version was made from, in hashes, as the file that its run keeps.

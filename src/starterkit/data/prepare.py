@@ -15,12 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.data.dataset import Table, digest
-from starterkit.data.privacy.k_anonymity import measure
-from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, pseudonyms
-from starterkit.data.privacy.policy import Policy, sees_raw
+from starterkit.data.dataset import Table, digest, hashed, hashes_of, held_out
+from starterkit.data.masking import Proof, StageKey, find_key, make_key, pseudonyms, row_keys
+from starterkit.data.policy import Policy, measure, sees_raw
 from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, masked, proof_of, read_raw, schema_digest
-from starterkit.data.split import hashed, hashes_of, held_out
 from starterkit.errors import UserError
 from starterkit.files import write_together
 from starterkit.problem import Problem
@@ -44,7 +42,7 @@ def blocks(proof: Proof) -> list[Block]:
         Block("Columns", ("column", "treatment", "moved", "measure", "raw ids left"), _columns(proof)),
         Block("People who look alike", ("known columns", "k before", "k after", "alone before", "alone after"), [
             (
-                ", ".join(one["columns"]),
+                _known(one["columns"]),
                 *(str(one[when][what]) for what in ("smallest", "alone") for when in ("before", "after")),
             )
             for one in proof.crowds
@@ -79,6 +77,15 @@ def _columns(proof: Proof) -> list[Sequence[str]]:
         left = proof.overlap.get(column)
         found.append((column, treatment, value, measure, "" if left is None else str(left)))
     return found
+
+
+_NAMED = 4
+
+
+def _known(columns: Sequence[str]) -> str:
+    """Whoever knows these columns. ``age, sex, bmi, glucose and 6 more``."""
+    more = len(columns) - _NAMED
+    return ", ".join(columns[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _quality(proof: Proof) -> list[Sequence[str]]:
@@ -147,17 +154,22 @@ class Prepared:
 
     @property
     def warnings(self) -> list[str]:
-        """What somebody should look at before the file goes anywhere. Made-up rows are nobody's, raw ones are known."""
+        """What somebody should look at before the file goes anywhere. Made-up rows are nobody's, raw ones are known.
+
+        One is for who knows the fewest columns, and one for who knows every feature.
+        """
         treatments = set(self.proof.policy.values())
-        alone = [one for one in self.proof.crowds if one["after"]["alone"]]
-        if not alone or "mock" in treatments or treatments == {"raw"}:
+        if "mock" in treatments or treatments == {"raw"}:
             return []
-        people, names = alone[0]["after"]["alone"], ", ".join(alone[0]["columns"])
+        alone = [one for one in self.proof.crowds if one["after"]["alone"]]
+        return [self._warning(one) for one in alone if one is alone[0] or one is self.proof.crowds[-1]]
+
+    def _warning(self, crowd: dict[str, Any]) -> str:
+        people, names = crowd["after"]["alone"], _known(crowd["columns"])
         who = "1 person is" if people == 1 else f"{people} people are"
-        hint = (
-            f"drop one of these in privacy.columns of config/{self.proof.stage}.yaml, or set privacy.sensitive to mock"
-        )
-        return [f"{who} alone with their {names}, and could be known by them: {hint}"]
+        hint = "drop or generalise" if "raw" in {self.proof.policy[one] for one in crowd["columns"]} else "drop"
+        hint += f" one of these in privacy.columns of config/{self.proof.stage}.yaml, or set privacy.sensitive to mock"
+        return f"{who} alone with their {names}, and could be known by them: {hint}"
 
 
 class Preparer:
@@ -206,7 +218,7 @@ class Preparer:
             table = self._table(raw, after, policy, key)
             note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
         with step(self._progress, "measure") as note:
-            measured = measure(problem, raw, after, table, policy)
+            measured = measure(problem, raw, after.frame, policy)
             measured["quality"] = quality = self._quality(before, after)
             note.text = f"{problem.deciding_metric.name} " + (
                 f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
@@ -262,7 +274,10 @@ class Preparer:
         return find_key(*place) if policy.is_raw else make_key(*place)
 
     def _table(self, raw: pd.DataFrame, after: Table, policy: Policy, key: StageKey | None) -> pd.DataFrame:
-        """What is written: what the stage may see of each column, the row's side, and keyed hashes of its ids."""
+        """What is written: what the stage may see of each column, the row's side, and keyed hashes of its ids.
+
+        In an order that the key gives: from the source's, rows under two keys would be known by their places.
+        """
         shown: dict[str, Any] = {}
         for column in self._problem.columns:
             treatment = policy.treatments[column.name]
@@ -272,4 +287,8 @@ class Preparer:
                 shown[column.name] = after.frame[column.name]
         shown[SPLIT] = pd.Series(after.held_out).map({True: "holdout", False: "training"})
         hashes = hashes_of(self._problem, raw, policy, key)
-        return pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})
+        table = pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})
+        if key is None:
+            return table
+        places = row_keys(pd.util.hash_pandas_object(raw, index=False), key, "place")
+        return table.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""`DatasetReader`: a stage's source, or the file that was prepared for it, as the stage may see it."""
+"""`DatasetReader`: a stage's source, or the file that was prepared for it, as the stage may see it, split for good."""
 
 import hashlib
 import io
@@ -11,11 +11,10 @@ import pandas as pd
 
 from starterkit.contract import Treatment, column_words
 from starterkit.data.checking import check_frame
-from starterkit.data.dataset import Dataset, Hashes, Table
-from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
-from starterkit.data.privacy.policy import Policy, masks_on_the_fly
+from starterkit.data.dataset import Dataset, Hashes, Table, hashes_of, held_out, keys_among
+from starterkit.data.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
+from starterkit.data.policy import Policy, masks_on_the_fly
 from starterkit.data.sources import CsvFile, open_source
-from starterkit.data.split import hashes_of, held_out, keys_among
 from starterkit.data.synthetic import require_rows
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem

@@ -20,7 +20,14 @@ from starterkit.data.checking import as_text, convert, typed
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem, Source
 from starterkit.serving.dialect import UTF8, find_dialect, is_compressed, unread
-from starterkit.serving.parsing import NOT_AS_DECLARED, as_array, as_found, find_columns, plain_texts
+from starterkit.serving.parsing import (
+    NOT_AS_DECLARED,
+    as_array,
+    as_found,
+    find_columns,
+    numbers_for_missing,
+    plain_texts,
+)
 from starterkit.settings import DataSettings, DialectSettings
 
 if TYPE_CHECKING:
@@ -137,8 +144,11 @@ def _is_rewritten(column: Column) -> bool:
 
 
 def _in_schema(column: Column, values: pd.Series, written: Written) -> pd.Series:
-    if isinstance(values, pd.DataFrame) or not (_is_text(values) or (column.type == "boolean" and written.flags)):
-        return values  # what is no text is what it is; two columns of a name are refused elsewhere
+    if isinstance(values, pd.DataFrame):
+        return values  # two columns of a name are refused elsewhere
+    if not (_is_text(values) or (column.type == "boolean" and written.flags)):
+        marked = values.isin(numbers_for_missing(written)) if types.is_numeric_dtype(values) else None
+        return values if marked is None or not marked.any() else values.mask(marked)
     given = as_text(values)
     texts = plain_texts(column, as_array(given), written)
     plain = pd.Series(texts.to_pandas(), index=values.index, dtype="str")
@@ -153,6 +163,9 @@ def _in_schema(column: Column, values: pd.Series, written: Written) -> pd.Series
 def _is_text(values: pd.Series) -> bool:
     kind = values.dtype
     return types.is_string_dtype(kind.categories if isinstance(kind, pd.CategoricalDtype) else values)
+
+
+_WIDE = 100
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,8 @@ class CsvFile:
         frame = self._parsed(dtype=kinds, low_memory=False)  # else it guesses a type a piece of the file, and warns
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for row names
             raise DataError(f"{self.path.name} has rows with more fields than its header", "Repair or replace it")
-        return frame
+        # pandas keeps each column by itself, and minds it as soon as a wide table gets another one.
+        return frame.copy() if len(frame.columns) > _WIDE else frame
 
     def _parsed(self, **options: Any) -> pd.DataFrame:
         dialect = self.dialect

@@ -1,7 +1,9 @@
 """Rows that are nobody's: of the kind that the schema allows, or with the real rows' distributions."""
 
+import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,26 +15,66 @@ from numpy.typing import NDArray
 from starterkit.contract import Column, ColumnType, Scalar
 from starterkit.errors import DataError
 
+# --- What is nobody's: a value that at least five people have.
+
+LEAST_PEOPLE = 5
+_UNSEEN = "made up, and never seen"
+
+People = NDArray[Any] | None
+"""Whose each of n rows is; None where each is somebody else's."""
+
+
+def one_each(values: pd.Series, people: People) -> pd.Series:
+    """The known ones of n values, each once a person: what is counted then is people."""
+    if people is None:
+        return values.dropna()
+    return values[~pd.DataFrame({"value": values.to_numpy(), "person": people}).duplicated().to_numpy()].dropna()
+
+
+def shared(known: pd.Series) -> pd.Series:
+    """Of values that stand there once a person, those that at least five have, in order, with the counts."""
+    counts = known.value_counts().sort_index()
+    return counts[counts >= LEAST_PEOPLE]
+
+
+def _numbers_of_many(column: Column, known: pd.Series) -> pd.Series:
+    """Numbers that five people share stay; of any other its neighbours' mean is left, by fives in order of size."""
+    numbers = np.sort(known.to_numpy(np.float64))
+    runs = np.minimum(np.arange(len(numbers)) // LEAST_PEOPLE, max(len(numbers) // LEAST_PEOPLE - 1, 0))
+    means = (np.bincount(runs, numbers) / np.bincount(runs))[runs]
+    means = np.rint(means) if column.type == "integer" else means
+    return pd.Series(np.where(np.isin(numbers, shared(known).index.to_numpy(np.float64)), numbers, means))
+
+
+def _words_of_many(texts: pd.Series, people: People) -> list[str]:
+    """Words that at least five people wrote."""
+    whose = range(len(texts)) if people is None else people.tolist()
+    pairs = ((person, text) for person, text in zip(whose, texts, strict=True) if isinstance(text, str))
+    said = {(person, word) for person, text in pairs for word in re.findall(r"\w+", text)}
+    counts = Counter(word for _, word in said)
+    return sorted(word for word, count in counts.items() if count >= LEAST_PEOPLE)[:_WORDS]
+
+
 # --- Made-up rows: of the kind that the data holds and the schema allows, and nobody's.
 
 _MISSING_SHARE = 0.05
 _ODD_SHARE = 0.25
-_FEW = 5
-_UNSEEN = "made up, and never seen"
 _PLAIN: Mapping[ColumnType, Callable[[Any], Scalar]] = {"float": float, "integer": int, "boolean": bool, "string": str}
 
 
-def draw_rows(columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+def draw_rows(
+    columns: tuple[Column, ...], seen: pd.DataFrame, rows: int, seed: int, people: People = None
+) -> pd.DataFrame:
     """Made-up rows with the features' names and types.
 
-    Half of a numeric column's values are drawn from those seen, each column by itself, so that no person's row
-    is kept; the others are even over the schema's bounds, or those seen where it has none. Where a column says how far
-    it is to be proven, three rows of five go there: with one column, with half of them, or with all at once. Texts that
-    the schema does not list are now and then what somebody else might write.
+    Half of a numeric column's values are like those seen, each column by itself, so that no person's row is kept; the
+    others are even over the schema's bounds, or those seen where it has none. Where a column says how far it is to be
+    proven, three rows of five go there: with one column, with half of them, or with all at once. A text that the schema
+    does not list is one that at least five people share, or made of words that as many wrote, as somebody else might.
     """
     random = np.random.default_rng(seed)
     far = _far_out(columns, rows, random)
-    drawn = {column.name: _draw(column, seen[column.name], far[:, at], random) for at, column in enumerate(columns)}
+    drawn = {c.name: _draw(c, seen[c.name], far[:, at], random, people) for at, c in enumerate(columns)}
     return pd.DataFrame(drawn)
 
 
@@ -48,22 +90,29 @@ def _far_out(columns: Sequence[Column], rows: int, random: np.random.Generator) 
     return far
 
 
-def _draw(column: Column, seen: pd.Series, far: NDArray[np.bool_], random: np.random.Generator) -> pd.Series:
-    known, rows = seen.dropna(), len(far)
-    values = known.sample(rows, replace=True, random_state=random).reset_index(drop=True)
+def _draw(
+    column: Column, seen: pd.Series, far: NDArray[np.bool_], random: np.random.Generator, people: People
+) -> pd.Series:
+    known, rows = one_each(seen, people), len(far)
     if column.type in ("float", "integer") and not column.categories:
+        like = _numbers_of_many(column, known).sample(rows, replace=True, random_state=random)
         low = known.min() if column.minimum is None else column.minimum
         high = known.max() if column.maximum is None else column.maximum
-        drawn = values.to_numpy(np.float64, copy=True)
+        drawn = like.to_numpy(np.float64, copy=True)
         even = random.random(rows) >= 0.5
         drawn[even] = random.uniform(low, high, int(even.sum()))
         drawn[far] = _far_numbers(column, int(far.sum()), random)
-        values = pd.Series(drawn.round() if column.type == "integer" else drawn).astype(values.dtype)
+        values = pd.Series(drawn.round() if column.type == "integer" else drawn).astype(known.dtype)
     elif column.categories:
-        values = pd.Series(random.choice(np.array(column.categories), rows)).astype(values.dtype)
+        values = pd.Series(random.choice(np.array(column.categories), rows)).astype(known.dtype)
     elif column.type == "string":
-        odd = pd.Series(random.choice(np.array(odd_texts(known, random), object), rows)).astype(values.dtype)
-        values = values.where(random.random(rows) >= _ODD_SHARE, odd)
+        usual = shared(known).index.tolist() or [_UNSEEN]
+        odd = odd_texts(usual, _words_of_many(seen, people), random)
+        like = random.choice(np.array(known[known.isin(usual)].tolist() or usual, object), rows)
+        others = random.choice(np.array(odd, object), rows)
+        values = pd.Series(np.where(random.random(rows) >= _ODD_SHARE, like, others)).astype(known.dtype)
+    else:
+        values = known.sample(rows, replace=True, random_state=random).reset_index(drop=True)
     if column.nullable:
         values = values.where(random.random(rows) >= _MISSING_SHARE)
     return values
@@ -83,6 +132,8 @@ def _far_numbers(column: Column, count: int, random: np.random.Generator) -> NDA
 _ACCENTS = str.maketrans("aeiouncyAEIOUNCY", "áéïöûñçÿÁÉÏÖÛÑÇŸ")
 _TEXTS = 2000
 _WORDS = 5000
+_EXACT = 12
+"""Digits of a median, at most: 537.6, not 537.59999999."""
 
 
 _WAYS: Sequence[Callable[[list[str], str], str]] = (
@@ -100,58 +151,71 @@ _WAYS: Sequence[Callable[[list[str], str], str]] = (
 )
 
 
-def odd_texts(known: pd.Series, random: np.random.Generator) -> list[str]:
-    """Texts that nobody wrote: the known ones' words recombined, repeated, accented, with other signs and spaces."""
-    texts = known.unique()[:_WORDS].tolist()
-    words = sorted({word for text in texts for word in re.findall(r"\w+", text)})[:_WORDS] or [_UNSEEN]
+def odd_texts(texts: Sequence[str], words: Sequence[str], random: np.random.Generator) -> list[str]:
+    """Texts that nobody wrote: known texts and words recombined, repeated, accented, with other signs and spaces."""
+    texts, words = texts[:_WORDS], words or [_UNSEEN]
     made = [_UNSEEN, _UNSEEN.title(), " ", "a", "I", "7", "é", "a b c", "ß Straße", "1.5e3", "x\ty", "don't re-do it!"]
     for number in range(_TEXTS):
         some = random.choice(words, random.integers(1, 9)).tolist()
-        made.append(_WAYS[number % len(_WAYS)](some, texts[random.integers(len(texts))]))
+        made.append(_WAYS[number % len(_WAYS)](some, texts[int(random.integers(len(texts)))]))
     return made
 
 
-def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame) -> dict[str, Scalar]:
-    """A row of medians and most frequent values: plausible, and nobody's.
+def typical_row(columns: tuple[Column, ...], seen: pd.DataFrame, people: People = None) -> dict[str, Scalar]:
+    """A row of typical values that at least five people share: plausible, and nobody's.
 
-    It stands in the contract and in the API's pages. A text that the schema does not list and few rows share could be
-    somebody's, and is not shown.
+    It stands in the contract and in the API's pages. What no five share is rounded until five do; a text that the
+    schema does not list and few share could be somebody's, and is not shown.
     """
     row: dict[str, Scalar] = {}
     for column in columns:
-        known = seen[column.name].dropna()
+        known = one_each(seen[column.name], people)
         numeric = column.type in ("float", "integer") and not column.categories
-        value = float(f"{known.median():.12g}") if numeric else _most_frequent(column, known)  # 537.6, not 537.59999999
-        row[column.name] = _PLAIN[column.type](value)
+        row[column.name] = _PLAIN[column.type](_typical_number(column, known) if numeric else _typical(column, known))
     return row
 
 
-def _most_frequent(column: Column, known: pd.Series) -> Scalar:
-    value = known.mode().iloc[0]
-    open_text = column.type == "string" and not column.categories
-    return _UNSEEN if open_text and (known == value).sum() < _FEW else value
+def _typical(column: Column, known: pd.Series) -> Scalar:
+    usual = shared(known)
+    if len(usual):
+        return usual.idxmax()
+    return column.categories[0] if column.categories else _UNSEEN if column.type == "string" else False
+
+
+def _typical_number(column: Column, known: pd.Series) -> float:
+    """The median, as exactly as five people have it."""
+    middle, most = float(known.median()), float(known.abs().max()) or 1.0
+    low = -np.inf if column.minimum is None else column.minimum
+    high = np.inf if column.maximum is None else column.maximum
+    for place in range(-_EXACT, 2):
+        unit = 10.0 ** (math.floor(math.log10(most)) + place)
+        unit = max(unit, 1.0) if column.type == "integer" else unit
+        if (np.rint(known.astype("float64") / unit) == np.rint(middle / unit)).sum() >= LEAST_PEOPLE:
+            return float(np.clip(float(f"{np.rint(middle / unit) * unit:.12g}"), low, high))
+    return float(np.clip(0.0, low, high))
 
 
 # --- Made-up rows that look like the real ones: the columns' distributions and rank correlations, and nobody's row.
 #
 # A Gaussian copula: every column becomes normal scores, rows are drawn with the scores' correlations, and the scores
 # become values of the column again (Nelsen, An Introduction to Copulas, 2006). A number is drawn between its fifth
-# smallest and its fifth largest value, and a text that fewer than five rows have is never drawn: these could be
-# somebody's. Whole numbers that five rows or more have each, as classes and codes are, stay those: between 1 and 3
-# there need not be a 2.
+# smallest and its fifth largest person's value, and a category or a text that fewer than five people have is never
+# drawn: these could be somebody's. Whole numbers of which hardly one is rarer, as classes and codes are, stay those:
+# between 1 and 3 there need not be a 2.
 
 LEAST_ROWS = 50
-_SHARED = 5
+_CODES = 0.9
 _TRIES = 50
 _HINT = "set privacy.sensitive to generalise or drop"
 
 Floats = NDArray[np.float64]
 
 
-def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.DataFrame:
+def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int, people: People = None) -> pd.DataFrame:
     """As many made-up rows as there are real ones, with the same columns, types and shares of missing values.
 
-    `columns` are the features and the target. The last one orders the categories of the others.
+    `columns` are the features and the target. The last one orders the categories of the others. Where fewer than five
+    people lack a value, nobody does.
 
     Raises
     ------
@@ -163,7 +227,7 @@ def mock_rows(columns: Sequence[Column], real: pd.DataFrame, seed: int) -> pd.Da
     random = np.random.default_rng(seed)
     names = [column.name for column in columns]
     order = real[names[-1]].rank() if columns[-1].type != "string" else real[names[-1]].astype("category").cat.codes
-    marginals = [_marginal(column, real[column.name], order) for column in columns]
+    marginals = [_marginal(column, real[column.name], order, people) for column in columns]
     root = _root(pd.DataFrame({name: one.scores for name, one in zip(names, marginals, strict=True)}))
     made = _draw_jointly(names, marginals, root, len(real), random)
     known = _rows(real[names])
@@ -205,30 +269,45 @@ class _Marginal:
         return drawn.mask(np.isin(np.arange(len(drawn)), random.permutation(len(drawn))[:count])) if count else drawn
 
 
-def _marginal(column: Column, values: pd.Series, order: pd.Series) -> _Marginal:
-    known, missing = values.dropna(), float(values.isna().mean())
-    whole = column.type == "integer"
+def _marginal(column: Column, values: pd.Series, order: pd.Series, people: People) -> _Marginal:
+    known, lacking = values.dropna(), values.isna()
+    missing = float(lacking.mean())
+    if len(one_each(lacking.where(lacking), people)) < LEAST_PEOPLE:
+        missing = 0.0
+    usual, whole = shared(one_each(values, people)), column.type == "integer"
+    counts = known.value_counts().reindex(usual.index)
     if column.type in ("float", "integer") and not column.categories:
-        shared = known.value_counts().sort_index()
-        if whole and len(shared) and shared.min() >= _SHARED:
-            shares = np.asarray(shared / shared.sum(), np.float64)
-            return _Marginal(_scores(values.astype("float64")), shared.index.to_numpy(), shares, missing, whole)
-        numbers = np.sort(known.to_numpy(np.float64))[_SHARED - 1 : -(_SHARED - 1)]
+        scores = _scores(values.astype("float64"))
+        if whole and counts.sum() >= _CODES * len(known):
+            return _Marginal(scores, counts.index.to_numpy(), _shares(counts), missing, whole)
+        numbers = _between(known.astype("float64"), None if people is None else people[~lacking.to_numpy()])
         if not len(numbers):
             raise _too_few(column)
-        return _Marginal(_scores(values.astype("float64")), numbers, None, missing, whole)
+        return _Marginal(scores, numbers, None, missing, whole)
     means = order.groupby(values, sort=True).mean().sort_values(kind="stable")
-    counts = known.value_counts().reindex(means.index)
-    counts = counts if column.categories or column.type == "boolean" else counts[counts >= _SHARED]
+    counts = counts.reindex(means.index).dropna()
     if counts.empty:
         raise _too_few(column)
     codes = values.map({value: place for place, value in enumerate(means.index)})
-    shares = np.asarray(counts / counts.sum(), np.float64)
-    return _Marginal(_scores(codes), counts.index.to_numpy(), shares, missing, whole)
+    return _Marginal(_scores(codes), counts.index.to_numpy(), _shares(counts), missing, whole)
+
+
+def _shares(counts: pd.Series) -> Floats:
+    return np.asarray(counts / counts.sum(), np.float64)
+
+
+def _between(known: pd.Series, people: People) -> Floats:
+    """The numbers, in order, between that of the fifth person from below and that of the fifth from above."""
+    whose = np.arange(len(known)) if people is None else people
+    ends = known.groupby(whose).agg(["min", "max"])
+    if len(ends) < 2 * LEAST_PEOPLE - 1:
+        return np.empty(0)
+    low, high = ends["min"].nsmallest(LEAST_PEOPLE).max(), ends["max"].nlargest(LEAST_PEOPLE).min()
+    return np.sort(known[(known >= low) & (known <= high)].to_numpy(np.float64))
 
 
 def _too_few(column: Column) -> DataError:
-    what = f"'{column.name}' has hardly a value that {_SHARED} rows share, and made-up ones would be somebody's"
+    what = f"'{column.name}' has hardly a value that {LEAST_PEOPLE} people share, and made-up ones would be somebody's"
     return DataError(what, f"Leave the column out of the schema, or {_HINT}")
 
 
@@ -240,7 +319,7 @@ def _scores(values: pd.Series) -> Floats:
 
 def _root(scores: pd.DataFrame) -> Floats:
     """A matrix that gives independent scores these scores' correlations."""
-    correlations = scores.corr(min_periods=_SHARED).fillna(0).to_numpy(copy=True)
+    correlations = scores.corr(min_periods=LEAST_PEOPLE).fillna(0).to_numpy(copy=True)
     np.fill_diagonal(correlations, 1)
     sizes, directions = np.linalg.eigh(correlations)  # pairs with missing values may contradict each other a little
     root = directions * np.sqrt(np.maximum(sizes, 0))

@@ -3,7 +3,7 @@
 from starterkit.contract import Written
 from starterkit.metrics import Metric
 from starterkit.problem.columns import feature, group, identifier, target, time
-from starterkit.problem.expectations import Direction, Expectation, Invariance, Jitter
+from starterkit.problem.estimator import Direction, Expectation, Invariance, Jitter
 from starterkit.problem.problem import Holdout, Problem, Source, find_problem
 from starterkit.verdict import Check, Evidence, Verdict
 

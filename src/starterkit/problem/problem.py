@@ -13,9 +13,13 @@ from starterkit.errors import KitError, ProblemError, place_of
 from starterkit.machine import UNNAMED, project_entry
 from starterkit.metrics import Metric, metrics_for
 from starterkit.problem.columns import read_columns
-from starterkit.problem.estimator import build_estimator, complete_parameters
-from starterkit.problem.expectations import Expectation, refuse_unknown_features
-from starterkit.problem.scorers import all_metrics
+from starterkit.problem.estimator import (
+    Expectation,
+    all_metrics,
+    build_estimator,
+    complete_parameters,
+    refuse_unknown_features,
+)
 from starterkit.verdict import Check
 
 if TYPE_CHECKING:

@@ -50,8 +50,8 @@ class Place:
         return f"[version {number}](#/models/{self.name}/versions/{number}{_MODE})"
 
 
-UNSTABLE = "unstable"
-"""The run's tag for rows at which its estimator contradicts itself, where there are any."""
+UNSTABLE, KEEPS_ROWS = "unstable", "keeps_rows"
+"""The run's tags for rows at which its estimator contradicts itself, and for rows that its graph carries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Trained:
     holdout_rows: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
-    unstable: str = ""
+    careful: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ def _data(trained: Trained) -> str:
     if lineage.commit == _NO_COMMIT:
         code = "in no commit"
     rows = f"{lineage.rows:,} rows of {_plain(lineage.data_source)}, {trained.holdout_rows:,} of them held out"
-    careful = f" **Careful:** {_plain(trained.unstable)}." if trained.unstable else ""
+    careful = f" **Careful:** {_plain(trained.careful)}." if trained.careful else ""
     return f"**Data:** {rows}.{_masked(lineage)} **Stage:** {lineage.stage}. **Code:** {code}.{careful}"
 
 
@@ -353,5 +353,5 @@ class Describer:
             holdout_rows=int(record.tags.get("holdout_rows", 0)),
             metrics=record.metrics,
             model=record.tags.get("exported_model_id", ""),
-            unstable=record.tags.get(UNSTABLE, ""),
+            careful="; ".join(record.tags[name] for name in (UNSTABLE, KEEPS_ROWS) if name in record.tags),
         )

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from starterkit.contract import Parity, Prediction, Scalar
-from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord
-from starterkit.data.split import slices_of
+from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, slices_of
 from starterkit.errors import ContractError, KitError, TrackingError
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of `evidence.json`."""
 
-_BINS = 10
+_BINS, _LEAST = 10, 5
+"""Bins at most, and rows of one at least: a mean of fewer would be a person's."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ def _fit(evidence: Evidence) -> dict[str, Any]:
     if evidence.contract.classes:
         return {"classes": list(evidence.contract.classes), "confusion": _confusion(evidence)}
     answers, actual = evidence.challenger.prediction.values.astype(float), evidence.actual.astype(float)
-    bins = np.array_split(np.argsort(answers, kind="stable"), min(_BINS, max(1, len(answers) // 5)))
+    bins = np.array_split(np.argsort(answers, kind="stable"), min(_BINS, len(answers) // _LEAST) or 1)
     means = [(float(answers[rows].mean()), float(actual[rows].mean()), len(rows)) for rows in bins]
-    return {"bins": [{"answered": answered, "actual": true, "rows": rows} for answered, true, rows in means]}
+    return {"bins": [{"answered": told, "actual": true, "rows": rows} for told, true, rows in means if rows >= _LEAST]}
 
 
 def _confusion(evidence: Evidence) -> list[list[int]]:

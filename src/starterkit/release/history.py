@@ -63,8 +63,9 @@ class Entry:
         In words, cut at 800 characters.
     evidence, commit, files
         The digest of the gate's evidence, the version's commit, and the id of MLflow's logged model.
-    contract, limits
-        The SHA-256 of the ``contract.json`` that was judged, which seals the other files, and the rules in force.
+    contract, signature, limits
+        The SHA-256 of the ``contract.json`` that was judged, which seals the other files; the stage's signature of it,
+        where the gate passed it and the stage has a key; and the rules in force.
     previous, digest
         The SHA-256 of the entry before, and of this one.
     """
@@ -83,6 +84,7 @@ class Entry:
     commit: str = ""
     files: str = ""
     contract: str = ""
+    signature: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict, hash=False)
     previous: str = ""
 
@@ -335,3 +337,16 @@ def serving(entries: Iterable[Entry]) -> int | None:
     """The champion of now, as the history tells it."""
     moves = came_about(entries)
     return moves[-1].version if moves else None
+
+
+# --- What a version of prod says of where it came from.
+
+COPIED_FROM = "copied_from"
+_ITS_STAGES_OWN = ("gate", "evidence", "evidence_place", HEAD)
+"""Tags that are about the version in its own stage. The copy gets its own."""
+
+
+def tags_in_prod(tags: Mapping[str, str], source: str) -> dict[str, str]:
+    """What a version of prod says of itself that was brought from staging's `source`, which has these tags."""
+    told = {key: value for key, value in tags.items() if key not in _ITS_STAGES_OWN}
+    return told | {COPIED_FROM: source, "staging_evidence": tags.get("evidence", "")}

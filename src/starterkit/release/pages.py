@@ -152,10 +152,10 @@ def _figures(record: Mapping[str, Any]) -> Iterator[Picture]:
         )
         yield picture(comparison_figure(record), words)
     fit = record["fit"]
-    if "bins" in fit:
+    if fit.get("bins"):
         words = "Rows with like answers together: their mean answer, and their mean truth. On the line both agree."
         yield picture(fit_figure(record), words)
-    else:
+    elif "classes" in fit:
         classes = [str(one) for one in fit["classes"]]
         words = "How many held-out rows of each class got which answer."
         yield picture(confusion_figure(np.array(fit["confusion"]), classes), words)

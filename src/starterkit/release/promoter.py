@@ -1,21 +1,22 @@
 """`Promoter`: a version that the gate passed becomes champion, from this stage, from staging or from a bundle."""
 
+import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from starterkit.data.dataset import Dataset
 from starterkit.errors import Refused, UserError
+from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import ChampionAlias, alone
-from starterkit.release.approval import approval_by
-from starterkit.release.bundle.importer import Opened, bring_in, require_prod
+from starterkit.release.alias import ChampionAlias, alone, approval_by
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
-from starterkit.release.history import Ledger
-from starterkit.release.lineage.provenance import git
-from starterkit.release.transfer import COPIED_FROM, copy_version
+from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
+from starterkit.release.importer import Opened, bring_in, require_prod
+from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
 from starterkit.settings import (
     GATEKEEPERS,
@@ -30,7 +31,7 @@ from starterkit.settings import (
     rules_of,
     rules_of_files,
 )
-from starterkit.tracking.registry import CONTRACT, ModelRegistry
+from starterkit.tracking.registry import CONTRACT, SIGNATURE, ModelRegistry, Version, address_of
 
 
 class Promoter:
@@ -147,14 +148,18 @@ class Promoter:
             judged = self._judge.judge(dataset, choose(), explanation=explanation)
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
-            self._registry.tag(version, {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"})
+            signature = self._registry.sign(version, judged.contract, evidence) if passed else ""
+            tags = {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"}
+            if signature or SIGNATURE in version.tags:
+                tags[SIGNATURE] = signature
+            self._registry.tag(version, tags)
             self._describer.version(version, judged.decision.verdicts)
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
             reason += f"; said of it: {explanation}" if explanation else ""
             limits = rules_of(self._settings.gate, self._settings.export)
-            told = {"evidence": evidence, "contract": judged.contract, "limits": limits}
+            told = {"evidence": evidence, "contract": judged.contract, "signature": signature, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
             if passed:
                 self._alias.move(lock, version, entry)
@@ -172,7 +177,7 @@ class Promoter:
         ledger = Ledger(staging)
         require_whole(ledger, staging.model)
         entries = ledger.entries()
-        for doubt in (*version_doubts(entries, version), *evidence_doubts(staging, entries, version)):
+        for doubt in (*version_doubts(staging, entries, version), *evidence_doubts(staging, entries, version)):
             if not doubt.before:
                 raise Refused(doubt.what, doubt.hint)
         self._require_limits(read_evidence(staging, version) or b"", str(version))
@@ -180,6 +185,63 @@ class Promoter:
     def _require_limits(self, evidence: bytes, version: str) -> None:
         """Staging's gate was no looser than its committed files are."""
         require_rules(evidence, rules_of_files(self._settings.root, Stage.STAGING), version)
+
+
+# --- A version's way from staging to prod on one server: the very same files, as a version of prod's model.
+
+_WRITTEN_AT_DOWNLOAD = "registered_model_meta"
+"""MLflow's client writes the version's own name into what it downloads."""
+
+
+def copy_version(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
+    """Copy staging's version (its champion, if none is named) to this stage's model; an earlier copy is used again.
+
+    Raises
+    ------
+    Refused
+        Staging has none that its gate passed, or the copy is not what was copied.
+    """
+    staging = ModelRegistry(registry.connection, Stage.STAGING, name)
+    source = _gated(staging, number)
+    told = tags_in_prod(source.tags, str(source))
+    with scratch_folder() as scratch:
+        known = _digests(staging.fetch(source, _folder(scratch, "source")))
+        copies = [version for version in registry.versions() if version.source == address_of(source)]
+        for earlier in copies:
+            if _digests(registry.fetch(earlier, _folder(scratch, f"copy-{earlier.number}"))) == known:
+                return earlier
+        copy = registry.copy(source, told, f"A copy of {source}")
+        if _digests(registry.fetch(copy, _folder(scratch, "made"))) != known:
+            registry.delete(copy)
+            raise Refused(f"the copy of {source} has other files than {source}", "See who writes to MLflow's artifacts")
+    return copy
+
+
+def _gated(staging: ModelRegistry, number: int | None) -> Version:
+    source = staging.version(number) if number is not None else staging.champion()
+    if source is None:
+        what = f"registered model '{staging.model}' has no champion on this server"
+        raise Refused(what, "Let staging's gate pass one first: `KIT_STAGE=staging starterkit run`")
+    again = f"`KIT_STAGE=staging starterkit promote --version {source.number}` asks it"
+    if source.tags.get("gate") != "passed":
+        raise Refused(f"{source} has not passed staging's gate", again)
+    if not source.tags.get("evidence"):
+        raise Refused(f"{source} passed staging's gate before that kept its evidence", again)
+    if source.tags.get("stage") != Stage.STAGING:
+        what = f"{source} was trained in stage {source.tags.get('stage', 'unknown')}, and only staging's models move on"
+        raise Refused(what, "Train it in staging")
+    return source
+
+
+def _folder(scratch: Path, name: str) -> Path:
+    made = scratch / name
+    made.mkdir()
+    return made
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != _WRITTEN_AT_DOWNLOAD]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 # --- By which rules a version was judged, held against those that are committed.

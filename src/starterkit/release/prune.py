@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import alone
-from starterkit.release.approval import who_is_here
+from starterkit.release.alias import alone, who_is_here
 from starterkit.release.history import Entry, Ledger, champions, served_until
 from starterkit.settings import Settings
 from starterkit.tracking.registry import ModelRegistry, Version, delete_with_files, files_of, others_with, size_of

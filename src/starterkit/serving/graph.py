@@ -64,6 +64,8 @@ def _short(names: Sequence[str]) -> list[str]:
 
 Columns = Mapping[str, NDArray[Any]]
 """One array of length n for each column, by name. A missing value is NaN; a missing text may also be empty."""
+Table = Columns | NDArray[np.float64]
+"""Columns by name, or where all are numbers one matrix of n rows, with the columns in the contract's order."""
 _ONE_THREAD = Compute()
 
 
@@ -116,7 +118,12 @@ class Session:
             return [np.asarray(one) for one in self._session.run(None, dict(feed))]
         except Exception as error:  # as above
             reason = str(error).splitlines()[0]
+            if any(words in reason for words in _NO_MEMORY):
+                raise MemoryError from None
             raise ContractError(f"the graph does not take these columns: {reason}", "Export the model again") from error
+
+
+_NO_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Available memory")
 
 
 class Graph:
@@ -140,22 +147,24 @@ class Graph:
     def providers(self) -> tuple[str, ...]:
         return self._session.providers
 
-    def answer(self, columns: Columns) -> Prediction:
-        """Answers for n rows. Further columns are ignored.
+    def answer(self, table: Table) -> Prediction:
+        """Answers for n rows. Further columns are ignored; a matrix has none.
 
         Raises
         ------
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
-        return as_prediction(self._session.run(self.feed(columns)), self._task)
+        return as_prediction(self._session.run(self.feed(table)), self._task)
 
-    def feed(self, columns: Columns) -> dict[str, NDArray[Any]]:
+    def feed(self, table: Table) -> dict[str, NDArray[Any]]:
         """What the graph's inputs get: one float64 matrix, or an array a column."""
         if self._layout == "matrix":
-            matrix = np.column_stack([columns[column.name] for column in self._columns])
-            return {self._session.inputs[0]: matrix.astype(np.float64, copy=False)}
-        return {column.name: _as_input(column, columns[column.name]) for column in self._columns}
+            if not isinstance(table, np.ndarray):
+                table = np.column_stack([table[column.name] for column in self._columns])
+            return {self._session.inputs[0]: table.astype(np.float64, copy=False)}
+        assert not isinstance(table, np.ndarray)  # a matrix is read where the graph takes one
+        return {column.name: _as_input(column, table[column.name]) for column in self._columns}
 
 
 def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:

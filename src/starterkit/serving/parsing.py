@@ -215,6 +215,20 @@ def without_nan(array: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
 
 
+def numbers_for_missing(written: Written) -> list[float]:
+    """The declared markers that are numbers: ``-999``, ``inf``. They are so where a file has typed numbers too."""
+    return [number for text in written.missing if (number := _number(text)) is not None]
+
+
+def without_marked(array: pa.Array, written: Written) -> pa.Array:
+    """Null for the numbers that stand for a missing value."""
+    marked = numbers_for_missing(written)
+    if not marked or pa.types.is_boolean(array.type):
+        return array
+    there = pc.is_in(pc.cast(array, pa.float64(), safe=False), pa.array(marked, pa.float64()))
+    return pc.if_else(there, pa.scalar(None, array.type), array)
+
+
 def _text(value: object) -> str:
     if isinstance(value, float | Decimal) and value % 1 == 0 and abs(value) <= _EXACT:
         return str(int(value))

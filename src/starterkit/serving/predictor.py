@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Beyond, Contract, Parity, Prediction
 from starterkit.errors import ContractError, KitError
-from starterkit.serving.graph import Columns, Compute, Graph
-from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, faults_of_answers, read_records
+from starterkit.serving.graph import Compute, Graph, Table
+from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, faults_of_answers
 
 # --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
 
@@ -139,9 +139,9 @@ class Predictor:
         self.providers = self._graph.providers
         self._prove(sample)
 
-    def predict(self, columns: Columns) -> Prediction:
-        """Answers for n rows, given one array of length n for each of the contract's columns."""
-        answer = self._graph.answer(columns)
+    def predict(self, table: Table) -> Prediction:
+        """Answers for n rows, given one array of length n for each of the contract's columns, or a matrix of them."""
+        answer = self._graph.answer(table)
         if self.contract.target.type == "boolean":  # ONNX labels are numbers or texts
             return answer._replace(values=answer.values.astype(bool))
         return answer
@@ -206,28 +206,24 @@ class ServedModel:
     def contract(self) -> Contract:
         return self.predictor.contract
 
-    def answer(self, records: Sequence[object], *, raw: bool = False) -> Answered:
-        """Answers for n records. Raw ones may have the names and texts of the file that trained the model.
+    def answer(self, table: Table) -> Answered:
+        """Answers for n rows that are checked.
 
         Raises
         ------
         InvalidRecords
-            A record is not what the contract says, or the model has no finite answer for it.
+            The model has no finite answer for one of them.
         ModelFailed
             The graph stopped with an error.
         """
-        beyond = self.predictor.beyond
-        if raw:
-            from starterkit.serving.parsing import read_raw_records  # loads pyarrow
-
-            columns = read_raw_records(self.contract, records, beyond)
-        else:
-            columns = read_records(self.contract, records, beyond)
         try:
-            prediction = self.predictor.predict(columns)
+            prediction = self.predictor.predict(table)
+        except MemoryError:
+            raise
         except Exception as error:  # its message may repeat a value, which must not reach the log
             what = f"the graph of {self.name} version {self.version} failed: {type(error).__name__}"
             raise ModelFailed(what) from None
         if faults := faults_of_answers(prediction):
             raise InvalidRecords(faults)
-        return Answered(prediction, faults_beyond(self.contract, columns) if beyond == "mark" else ())
+        marks = self.predictor.beyond == "mark" and not isinstance(table, np.ndarray)
+        return Answered(prediction, faults_beyond(self.contract, table) if marks else ())

@@ -28,6 +28,7 @@ Kind = Literal["missing", "type", "range", "category", "beyond"]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
+_LARGEST = sys.float_info.max
 _MISSING = "has no value"
 _SCALARS = {"float": {int, float}, "integer": {int, float}, "boolean": {bool}, "string": {str}, "datetime": set()}
 _ARRAYS = {"float": "iuf", "integer": "iuf", "boolean": "b", "string": "O", "datetime": ""}
@@ -37,11 +38,18 @@ Unmet = tuple[Kind, str, Rows]
 
 
 class Requirement(NamedTuple):
-    """What a value must be once it is there and of its column's type. `holds` takes one value or an array of them."""
+    """What a value must be once it is there and of its column's type. `holds` takes one value or an array of them.
+
+    `low` and `high` (the nearest numbers that are allowed), `step` and `known` say the same to a decoder.
+    """
 
     kind: Kind
     problem: str
     holds: Callable[[Any], Any]
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    known: frozenset[Scalar] | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -54,21 +62,24 @@ def requirements(column: Column) -> tuple[Requirement, ...]:
     if column.type == "string":
         asked.append(Requirement("type", "is not valid Unicode", _are_unicode))
     elif column.type in ("float", "integer"):
-        asked.append(Requirement("type", "is not a finite number", lambda x: abs(x) <= sys.float_info.max))
+        asked.append(Requirement("type", "is not a finite number", lambda x: abs(x) <= _LARGEST, -_LARGEST, _LARGEST))
     if column.type == "integer":
-        asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0))
-        asked.append(Requirement("type", "has more than 64 bits", lambda x: (x >= -BEYOND) & (x < BEYOND)))
+        asked.append(Requirement("type", "is not a whole number", lambda x: x % 1 == 0, step=1))
+        last = math.nextafter(BEYOND, 0)
+        asked.append(
+            Requirement("type", "has more than 64 bits", lambda x: (x >= -BEYOND) & (x < BEYOND), -BEYOND, last)
+        )
     if low is not None:
-        asked.append(Requirement("range", f"is below {low:g}", lambda x: x >= low))
+        asked.append(Requirement("range", f"is below {low:g}", lambda x: x >= low, low=low))
     if high is not None:
-        asked.append(Requirement("range", f"is above {high:g}", lambda x: x <= high))
+        asked.append(Requirement("range", f"is above {high:g}", lambda x: x <= high, high=high))
     if column.categories and column.type != "datetime":
         known = frozenset(column.categories if column.type == "string" else map(float, column.categories))
-        asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known)))
+        asked.append(Requirement("category", "is not one of the known values", partial(_are_known, known), known=known))
     if proven := column.open_range:
         first, last = proven
         words = f"lies beyond {first:g} to {last:g}, as far as the model is proven"
-        asked.append(Requirement("beyond", words, lambda x: (x >= first) & (x <= last)))
+        asked.append(Requirement("beyond", words, lambda x: (x >= first) & (x <= last), first, last))
     return tuple(asked)
 
 
@@ -80,10 +91,10 @@ def asked_of(column: Column, beyond: Beyond) -> tuple[Requirement, ...]:
 def unmet(column: Column, values: NDArray[Any], rows: Rows, beyond: Beyond = "refuse") -> Iterator[Unmet]:
     """Which of these rows do not have what is asked of the column, and what that is. A row comes once at most."""
     values = values[rows]
-    for kind, problem, holds in asked_of(column, beyond):
-        sound = holds(values)
+    for one in asked_of(column, beyond):
+        sound = one.holds(values)
         if not sound.all():
-            yield kind, problem, rows[~sound]
+            yield one.kind, one.problem, rows[~sound]
             values, rows = values[sound], rows[sound]
 
 
@@ -99,9 +110,9 @@ def fault_of_value(column: Column, value: Any, asked: Sequence[Requirement] | No
         return f"is not {column.kind}"
     if kind is int:
         value = _as_float(value)
-    for _, problem, holds in requirements(column) if asked is None else asked:
-        if not holds(value):
-            return problem
+    for one in requirements(column) if asked is None else asked:
+        if not one.holds(value):
+            return one.problem
     return ""
 
 
@@ -306,6 +317,9 @@ def faults_of_answers(prediction: Prediction) -> list[Fault]:
     numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
     if numbers.dtype.kind not in "fiu":
         return []  # labels
-    rows = np.flatnonzero(~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)).tolist()
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return []
+    rows = np.flatnonzero(~finite.reshape(len(numbers), -1).all(axis=1)).tolist()
     hint = "Give values nearer to those that the model was trained on"
     return [Fault(row, None, "has no finite answer", hint) for row in rows]

@@ -6,6 +6,7 @@ from starterkit.settings.floors import (
     below_floor,
     files_of,
     in_words,
+    is_placeholder,
     looser,
     rules_in,
     rules_of,
@@ -14,7 +15,6 @@ from starterkit.settings.floors import (
 from starterkit.settings.layers import mask
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
 from starterkit.settings.model import Settings, schema_text, settings_schema
-from starterkit.settings.placeholders import is_placeholder
 from starterkit.settings.sections import (
     FLOORS,
     STRENGTH,
@@ -27,10 +27,10 @@ from starterkit.settings.sections import (
     PrivacySettings,
     PromotionSettings,
     ServingSettings,
+    Stage,
     TrackingSettings,
     TrainingSettings,
 )
-from starterkit.settings.stage import Stage
 
 __all__ = [
     "FLOORS",

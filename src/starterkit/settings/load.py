@@ -20,15 +20,16 @@ from starterkit.settings.floors import (
     below_floor,
     files_of,
     in_words,
+    is_placeholder,
+    is_placeholder_host,
+    is_this_machine,
     looser,
     rules_of,
     rules_said,
 )
 from starterkit.settings.layers import leaves, mask, merge, passwords_in
 from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
-from starterkit.settings.placeholders import is_placeholder, is_placeholder_host, is_this_machine
-from starterkit.settings.sections import ExportSettings, GateSettings, weaker
-from starterkit.settings.stage import Stage, read_stage
+from starterkit.settings.sections import ExportSettings, GateSettings, Stage, read_stage, weaker
 
 # --- What a stage refuses, whatever YAML and environment say.
 
@@ -120,9 +121,9 @@ def _by_the_environment(settings: Settings, origins: Mapping[Key, str]) -> Itera
 
     The address that the template's own file has is one, too.
     """
-    approvers = "promotion", "approvers"
-    if settings.stage is Stage.PROD and not origins.get(approvers, "config/").startswith("config/"):
-        yield approvers, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
+    for people in (("promotion", "approvers"), ("promotion", "trusted_keys")):
+        if settings.stage is Stage.PROD and not origins.get(people, "config/").startswith("config/"):
+            yield people, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
     key, uri = ("tracking", "uri"), settings.tracking.uri
     as_it_came = is_this_machine(uri) and origins.get(key, "").startswith("config/")
     if settings.stage is Stage.PROD and (as_it_came or is_placeholder_host(uri)) and uri.startswith("http"):

@@ -17,10 +17,10 @@ from starterkit.settings.sections import (
     PrivacySettings,
     PromotionSettings,
     ServingSettings,
+    Stage,
     TrackingSettings,
     TrainingSettings,
 )
-from starterkit.settings.stage import Stage
 
 Key = tuple[str, ...]
 

@@ -4,6 +4,8 @@ import binascii
 import codecs
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -22,7 +24,39 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from starterkit.contract import Beyond, Treatment
-from starterkit.settings.stage import Stage
+from starterkit.errors import SettingsError
+
+# --- The five stages, and which of them this process runs in.
+
+
+class Stage(StrEnum):
+    """Where the code runs, from a workstation to the live API.
+
+    The code moves up from `local` to `staging`; from `staging` to `prod` it is the model that moves.
+    This has nothing to do with MLflow's retired model stages.
+    """
+
+    LOCAL = "local"
+    DEV = "dev"
+    TEST = "test"
+    STAGING = "staging"
+    PROD = "prod"
+
+
+def read_stage(environ: Mapping[str, str]) -> Stage:
+    """Read the stage from `KIT_STAGE`. Unset means `local`; anything but one of the five names is refused."""
+    name = environ.get("KIT_STAGE", Stage.LOCAL)
+    if name in list(Stage):
+        return Stage(name)
+    close = get_close_matches(name.strip().lower(), list(Stage), n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    raise SettingsError(
+        f"KIT_STAGE: this is not a stage{meant}",
+        f"Set it to one of {', '.join(Stage)}, or unset it for local",
+    )
+
+
+# --- The sections.
 
 
 def _refuse_collections(value: object) -> object:
@@ -237,7 +271,14 @@ class ServingSettings(Section):
     )
     provider_fallback: bool = Field(False, description="Whether a provider that is not there is passed over")
     memory_mb: int | None = Field(
-        None, ge=256, description="Most megabytes of data that one process may have; Linux alone can hold it to that"
+        None,
+        ge=256,
+        description="Most megabytes of data that one process may have, held on Linux alone; left out, 512 more than "
+        "it has with its model",
+    )
+    max_connections: int = Field(512, ge=1, le=65535, description="Most connections of one process at once")
+    seconds_to_ask: FiniteFloat = Field(
+        10, gt=0, le=600, description="Seconds in which a client has to send a whole request, or to take its answer"
     )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
@@ -266,6 +307,12 @@ class PromotionSettings(Section):
     )
     signing_key: Secret = Field(
         None, min_length=1, description="The Ed25519 key that signs bundles: PEM, or the base64 of its 32 bytes"
+    )
+    version_key: Secret = Field(
+        None,
+        min_length=32,
+        description="The key that signs what the gate passed, wherever versions are promoted or served: where it is "
+        "set, a version without its signature is none",
     )
     trusted_keys: tuple[PublicKey, ...] = Field(
         (), description="The public keys whose bundles prod takes, as `starterkit keys` prints them; none: no bundle"
@@ -321,7 +368,7 @@ class PrivacySettings(Section):
 def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """What hides less than the stage has to: its key, what is wrong, and what to do."""
     floor = FLOORS[stage]
-    # Whether a column is sensitive the schema knows, and `data.privacy.policy` asks it. That none is raw is known here.
+    # Whether a column is sensitive the schema knows, and `data.policy` asks it. That none is raw is known here.
     least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
     asked: list[tuple[tuple[str, ...], Treatment | None, Treatment]] = [
         (("identifiers",), privacy.identifiers, floor.identifiers),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.problem import Problem
+from starterkit.progress import Note
 
 _MOST_ROWS = 20_000
 _FEWEST_KNOWN = 20
@@ -30,7 +31,7 @@ _PRIOR_ROWS = 0.3
 Smaller leaves, for a rare class, lean less."""
 
 
-def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float]:
+def single_feature_shares(problem: Problem, dataset: Dataset, note: Note | None = None) -> dict[str, float]:
     """By feature, the share of the naive guess's loss over the holdout that a small model of it alone removes.
 
     The loss is squared error, of the target or of its ranks, or log loss, or where a few cuts part the classes without
@@ -46,7 +47,7 @@ def single_feature_shares(problem: Problem, dataset: Dataset) -> dict[str, float
     shares = {}
     # What is asked of each column's arrays is known to hold, and would cost more than the trees.
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        for column in problem.features:
+        for column in (note or Note()).along(problem.features, "columns"):
             fitted_on, asked = _as_numbers(training, holdout, column.name)
             shares[column.name] = share(fitted_on, known, asked, actual)
             here, there = (~np.isnan(values).ravel() for values in (fitted_on, asked))
@@ -223,8 +224,11 @@ def _regressions(
 ) -> list[NDArray[np.float64]]:
     from sklearn.tree import DecisionTreeRegressor
 
-    tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0).fit(fitted_on, known)
-    return [tree.predict(asked), _line(fitted_on.ravel(), known, asked.ravel())]
+    tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, random_state=0)
+    # As the trees have them. With gaps they have to look for them first.
+    seen, new = (values.astype(np.float32) for values in (fitted_on, asked))
+    tree.fit(seen, known, check_input=bool(np.isnan(seen).any()))
+    return [tree.predict(new, check_input=False), _line(fitted_on.ravel(), known, asked.ravel())]
 
 
 def _line(fitted_on: NDArray[np.float64], known: NDArray[Any], asked: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -149,7 +149,14 @@ class Trainer:
         return self.evaluate(fitted, dataset)
 
     def evaluate(self, fitted: Any, dataset: Dataset) -> TrainedModel:
-        """A fitted estimator's figures over the holdout, beside the naive guess's."""
+        """A fitted estimator's figures over the holdout, beside the naive guess's.
+
+        Raises
+        ------
+        ProblemError
+            It keeps rows of which the stage may not see every column raw.
+        """
+        require_shown(fitted, dataset)
         task, metrics, holdout = self._problem.task, self._problem.all_metrics, dataset.holdout
         classes = tuple(fitted.classes_.tolist()) if task == "classification" else ()
         unseen = set(holdout.target.unique().tolist()) - set(classes)
@@ -168,6 +175,36 @@ class Trainer:
             classes=classes,
             evaluation=evaluate("challenger", metrics, holdout, prediction, classes),
             baseline=evaluate("baseline", metrics, holdout, guess, classes),
+        )
+
+
+_ROW_KEEPERS = {
+    "BaseLibSVM", "GaussianProcessClassifier", "GaussianProcessRegressor", "KNNImputer", "KernelPCA", "KernelRidge",
+    "NeighborsBase", "Nystroem",
+}  # fmt: skip
+"""Classes of scikit-learn, and bases of some, whose answers need rows that they were fitted on."""
+
+
+def rows_kept(estimator: Any) -> tuple[str, ...]:
+    """The parts of an estimator that carry training rows, by their classes' names: neighbours, kernels, processes."""
+    parts = [estimator, *(estimator.get_params().values() if hasattr(estimator, "get_params") else ())]
+    kinds = {type(part) for part in parts if hasattr(part, "get_params")}
+    return tuple(sorted(kind.__name__ for kind in kinds if _ROW_KEEPERS & {base.__name__ for base in kind.__mro__}))
+
+
+def require_shown(estimator: Any, dataset: Dataset) -> None:
+    """See that no model carries rows out of a stage that may not see them raw. Made-up rows are nobody's.
+
+    Raises
+    ------
+    ProblemError
+        One would.
+    """
+    kept, treatments = rows_kept(estimator), set(dataset.policy.values())
+    if kept and treatments and "mock" not in treatments:
+        what = f"the estimator carries training rows ({', '.join(kept)}), and this stage may not see them raw"
+        raise ProblemError(
+            what, "Use trees or a linear model, set privacy.sensitive to mock, or train where rows are raw"
         )
 
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from starterkit.cli import views as origins
 from starterkit.contract import Lineage
-from starterkit.release.lineage.origin import compare
-from starterkit.release.lineage.reproducer import Difference, Reproduction
+from starterkit.release.provenance import compare
+from starterkit.release.reproducer import Difference, Reproduction
 from starterkit.tracking.registry import Version
 
 Run = Callable[..., Any]

@@ -19,9 +19,9 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-import uvicorn
 
 from starterkit.cli import server
+from starterkit.serving.http import connection
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
@@ -142,11 +142,10 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
-    monkeypatch.setattr(server, "_SECONDS_TO_SEND", 0.2)
+    monkeypatch.setattr(connection, "_SECONDS_TO_SEND", 0.2)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        answering = server._Server(uvicorn.Config(slow, lifespan="off", log_config=None))
-        answering.quiet = True
+        answering = connection.Server(slow, connection.Patience(10, 8), lifespan="off", log_config=None)
         thread = threading.Thread(target=answering.run, args=([listening],), daemon=True)
         thread.start()
         wait_until(lambda: answering.started, lambda: "it did not start")

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from starterkit.release.approval import Unapproved, approval_by
+from starterkit.release.alias import Unapproved, approval_by
 from starterkit.release.history import Ledger
 from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect

@@ -90,7 +90,7 @@ def test_new_key_and_new_data_go_together(prepared):
     prepared.key.unlink()
     prepared.prepare()
     after = prepared.read()
-    assert after.digest == before.digest
+    assert sorted(after.training.features.bmi) == sorted(before.training.features.bmi)
     # Nobody can tell any more which rows the earlier model knew, and the gate is told so.
     assert record.trained_on(before.training) == len(before.training)
     assert record.trained_on(after.training) is None

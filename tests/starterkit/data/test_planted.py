@@ -127,7 +127,7 @@ def planted(repository: Path) -> Path:
     table = pd.read_csv(source).astype({"progression": float})
     table.insert(11, "income", np.random.default_rng(0).integers(20_000, 200_000, len(table)) * 10)
     from example_project import problem
-    from starterkit.data.split import held_out
+    from starterkit.data.dataset import held_out
 
     side = held_out(problem, table)
     for row, name in zip((np.flatnonzero(~side)[5], np.flatnonzero(side)[5]), NAMES, strict=True):

@@ -10,8 +10,8 @@ import pandera.pandas as pa
 from sklearn.linear_model import LinearRegression
 
 from example_project import problem
+from starterkit.data.dataset import held_out
 from starterkit.data.prepare import sampled
-from starterkit.data.split import held_out
 from starterkit.problem import Holdout, Problem, feature, group, target, time
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from starterkit.data.checking import check_frame, convert
-from starterkit.data.split import held_out, slices_of
+from starterkit.data.dataset import held_out, slices_of
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 
@@ -211,9 +211,9 @@ def test_a_category_is_a_part_and_a_number_has_three(visits):
 def test_the_cuts_are_those_of_the_training_side(visits):
     problem = visits.problem(lambda: Ridge(), slices=("income",))
     dataset = visits.dataset(problem)
-    few = replace(dataset, holdout=replace(dataset.holdout, features=dataset.holdout.features.head(7)))
+    few = replace(dataset, holdout=replace(dataset.holdout, features=dataset.holdout.features.head(40)))
     whole = slices_of(problem, dataset)
-    assert all((rows == whole[name][:7]).all() for name, rows in slices_of(problem, few).items())
+    assert all((rows == whole[name][:40]).all() for name, rows in slices_of(problem, few).items())
 
 
 def test_a_part_without_rows_is_left_out(visits):
@@ -223,3 +223,25 @@ def test_a_part_without_rows_is_left_out(visits):
     only_bonn = replace(dataset, holdout=replace(dataset.holdout, features=kept))
     assert list(slices_of(problem, only_bonn)) == ["city=Bonn"]
     assert slices_of(visits.problem(lambda: Ridge()), dataset) == {}
+
+
+@pytest.mark.parametrize(
+    ("cities", "people", "expected"),
+    [
+        ("KKKKKKBBBBB", None, {"city=Köln": 6, "city=Bonn": 5}),
+        ("KKKKKKBBBBBA", None, {"city=Köln": 6, "city rare": 6}),  # a figure of Bonn's would tell of the one row
+        ("KKKKKKBBBBAAA", None, {"city=Köln": 6, "city rare": 7}),
+        ("KKKKKKBBBB", None, {}),
+        ("BA", None, {}),
+        ("KKKKKKBBBBBB", [0, 1, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9], {}),  # six rows of four people
+        ("KKKKKKBBBBBBB", [0, 1, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10], {"city=Köln": 6, "city=Bonn": 7}),
+    ],
+)
+def test_no_part_has_fewer_than_five_people(visits, cities, people, expected):
+    problem = visits.problem(lambda: Ridge(), slices=("city",))
+    dataset, names = visits.dataset(problem), {"K": "Köln", "B": "Bonn", "A": "NA"}
+    table = dataset.holdout.features.head(len(cities)).assign(city=[names[one] for one in cities])
+    groups = None if people is None else np.array(people, np.uint64)
+    few = replace(dataset, holdout=replace(dataset.holdout, features=table, groups=groups))
+    found = slices_of(problem, few)
+    assert {name: int(rows.sum()) for name, rows in found.items()} == expected

@@ -79,11 +79,58 @@ def test_columns_are_numbers_or_texts(visits):
     assert all(pd.isna(columns[name]).any() for name in ("ward", "income"))
 
 
-@pytest.mark.parametrize(("share", "shown"), [(4, False), (5, True)])
-def test_a_text_that_few_rows_share_is_in_no_example(share, shown):
-    note = Column(name="note", role="feature", type="string", unit="", sensitivity="sensitive")
-    seen = pd.DataFrame({"note": ["often told"] * share + [f"person {row} is ill" for row in range(50)]})
-    assert (typical_row((note,), seen)["note"] == "often told") is shown
+TEXT = Column(name="x", role="feature", type="string", unit="", sensitivity="sensitive")
+FLOAT, WHOLE = replace(TEXT, type="float"), replace(TEXT, type="integer")
+LISTED = replace(TEXT, categories=("f", "m", "x"))
+PEOPLE = [f"person {row} is ill" for row in range(50)]
+ODD = np.random.default_rng(0).normal(50, 9, 101)  # the median of an odd count is one person's
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        (TEXT, ["often told"] * 4 + PEOPLE, "made up, and never seen"),
+        (TEXT, ["often told"] * 5 + PEOPLE, "often told"),
+        (LISTED, ["x"] * 4 + ["m"] * 2, "f"),
+        (FLOAT, ODD, 50),
+        (FLOAT, ODD * 1e-9, 5e-8),
+        (FLOAT, np.r_[np.arange(50), [49.5] * 5, np.arange(50) + 50], 49.5),
+        (WHOLE, np.arange(101) * 1000 + 7, 50_000),
+        (replace(FLOAT, minimum=60), ODD, 60),
+        (FLOAT, [7_654_321.25] * 4, 0),
+    ],
+)
+def test_the_example_is_made_of_what_five_people_share(column, values, expected):
+    seen = pd.DataFrame({"x": values})
+    row = typical_row((column,), seen)["x"]
+    assert row == (expected if isinstance(expected, str) else pytest.approx(expected, rel=0.1))
+    if column is FLOAT:
+        assert row not in set(shared_by_few(values))
+    # Five rows of one person are one person's.
+    one = np.where(seen.x == seen.x.mode()[0], -1, np.arange(len(seen)))
+    assert typical_row((column,), seen, one)["x"] not in ("often told", 49.5)
+
+
+def shared_by_few(values: Any) -> list[Any]:
+    counts = pd.Series(values).value_counts()
+    return counts[counts < 5].index.tolist()
+
+
+@pytest.mark.parametrize("people", [None, np.repeat([*range(50), -1], [1] * 50 + [9])])
+def test_drawn_rows_hold_no_text_and_no_number_of_a_person(people):
+    """Nor a word: fifty people wrote one each of their own, and one person nine times the same."""
+    notes = [f"late delivery for Q{row:03d}Z" for row in range(50)] + ["ZZPLANTED came"] * (
+        9 if people is not None else 4
+    )
+    rows = len(notes)
+    seen = pd.DataFrame({"note": pd.Series(notes, dtype="str"), "income": np.arange(rows) ** 2 + 7_000_000.125})
+    columns = (replace(TEXT, name="note"), replace(FLOAT, name="income"))
+    drawn = draw_rows(columns, seen, 4000, 1, people)
+    told = " ".join(drawn.note).casefold()
+    assert "delivery" in told
+    assert not re.search(r"zzplanted|q\d\d\dz|came", told)
+    assert not set(drawn.note) & set(notes)
+    assert not set(drawn.income) & set(seen.income)
 
 
 # --- A stage's mock rows.
@@ -155,8 +202,36 @@ def test_rare_texts_are_not_drawn_and_free_text_is_refused(visits):
     random = np.random.default_rng(0)
     rows = pd.DataFrame({"city": ["Köln"] * 60 + ["Bonn"] * 38 + ["Ötztal", "Zell"], "cost": random.normal(0, 1, 100)})
     assert set(mock_rows(open_text, rows, 0).city) == {"Köln", "Bonn"}
-    with pytest.raises(DataError, match="'city' has hardly a value that 5 rows share"):
+    with pytest.raises(DataError, match="'city' has hardly a value that 5 people share"):
         mock_rows(open_text, rows.assign(city=[f"street {n}" for n in range(100)]), 0)
+
+
+REST = np.arange(96)
+
+
+@pytest.mark.parametrize(
+    ("column", "rare", "usual", "people"),
+    [
+        (LISTED, ["x"] * 4, np.where(REST % 2, "f", "m"), None),
+        (LISTED, ["x"] * 20, np.where(REST % 2, "f", "m"), [-1] * 20),  # one person's rows
+        (replace(TEXT, type="boolean"), [True] * 4, [False] * 96, None),
+        (replace(WHOLE, categories=(1, 2, 9)), [9] * 4, REST % 2 + 1, None),
+        (WHOLE, [9] * 4, REST % 2 + 1, None),
+        (FLOAT, [900.0] * 4, REST / 7, None),
+        (FLOAT, [900.0, 901, 902, 903, 904, 905], REST / 7, [-1] * 6),
+        (replace(FLOAT, nullable=True), [None] * 4, REST / 7, None),
+    ],
+)
+def test_mock_rows_draw_nothing_that_fewer_than_five_people_have(column, rare, usual, people):
+    random = np.random.default_rng(0)
+    values = pd.Series([*rare, *usual])
+    real = pd.DataFrame({"x": values, "cost": random.normal(size=len(values))})
+    whose = None if people is None else np.array([*people, *range(len(usual))])
+    made = mock_rows((column, replace(FLOAT, name="cost")), real, 3, whose)
+    assert made.x.isin(pd.Series(usual)).all() if column is not FLOAT and rare[0] is not None else True
+    assert not made.x.isin(rare).any()
+    assert made.x.notna().all()
+    assert column is not FLOAT or made.x.max() < 15
 
 
 @pytest.mark.parametrize("count", [1, 3, 49])

@@ -10,7 +10,7 @@ from sklearn import metrics as judged_by
 from starterkit.contract import Prediction
 from starterkit.errors import ProblemError
 from starterkit.metrics import METRICS, Metric
-from starterkit.problem.scorers import all_metrics
+from starterkit.problem.estimator import all_metrics
 from starterkit.release.gate.comparison import paired_shortfall
 
 RANDOM = np.random.default_rng(0)

@@ -65,7 +65,7 @@ def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
     assert "1,442 rows of data/diabetes.csv, 98 of them held out" in text
     assert "commit `abcdef0123`." in text
     assert "Careful" not in text
-    assert "**Careful:** it wavers." in run_text(SUBJECT, PLACE, replace(TRAINED, unstable="it wavers"))
+    assert "**Careful:** it wavers." in run_text(SUBJECT, PLACE, replace(TRAINED, careful="it wavers"))
     assert 'mlflow.set_tracking_uri("sqlite:///mlflow.db")\nmodel = mlflow.pyfunc.load_model("models:/m-1")' in text
     assert "`starterkit register --run 0123` comes next" in text
     lineage = replace(LINEAGE, dirty=True, policy={"age": "generalise", "sex": "generalise"})

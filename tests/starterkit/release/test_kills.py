@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from example_project import problem
-from starterkit.cli.doctor.doctor import Doctor
+from starterkit.cli.doctor import Doctor
 from starterkit.pipeline import Pipeline
 from starterkit.release.history import Ledger, champions
 from starterkit.settings import Settings

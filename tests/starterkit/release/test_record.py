@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from starterkit.contract import Prediction
 from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release import pages as reports
@@ -20,9 +21,9 @@ from starterkit.release.evaluation import collect_evidence
 from starterkit.release.evidence import EvidenceRecord, make_record
 from starterkit.release.gate.gate import Decision, Gate
 from starterkit.release.pages import gate_page
-from starterkit.settings import load_settings
+from starterkit.settings import GateSettings, Stage, load_settings
 from starterkit.tracking.connection import connect
-from starterkit.tracking.registry import ModelRegistry
+from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Comparison
 
@@ -38,7 +39,9 @@ CARRIED = Comparison(
     differing=0,
     needed=0,
 )
+
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WHOSE = Version(model="dev.diabetes", number=1, run="0123", tags={}, created=WHEN)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,11 @@ def test_record_holds_no_row(made: tuple[Any, EvidenceRecord]) -> None:
     numbers = set(re.findall(r"-?\d+\.\d{6,}", record.text))
     answers = {repr(float(value)) for value in evidence.challenger.prediction.values}
     assert not answers & numbers
+    told = replace(evidence.challenger, prediction=Prediction(evidence.challenger.prediction.values[:4]))
+    few = replace(evidence, actual=evidence.actual[:4], challenger=told, champion=None, slices={})
+    said = make_record(Stage.DEV, WHOSE, None, few, Decision(()), GateSettings(), WHEN)
+    assert said.content["fit"]["bins"] == []
+    assert "Answers and truth" not in gate_page(said.content, said.digest)
 
 
 def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRecord]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from starterkit.errors import Refused
 from starterkit.pipeline import Pipeline
-from starterkit.release.transfer import copy_version
+from starterkit.release.promoter import copy_version
 from starterkit.serving.predictor import GRAPH_FILE
 from starterkit.settings import Stage
 from starterkit.tracking.registry import ModelRegistry, Version

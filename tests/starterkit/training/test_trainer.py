@@ -16,8 +16,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier
 
 from starterkit.data.checking import check_frame
+from starterkit.data.dataset import held_out
 from starterkit.data.reader import DatasetReader
-from starterkit.data.split import held_out
 from starterkit.errors import DataError, ProblemError
 from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training.figures import confusion, permutation_importance, roc_curves

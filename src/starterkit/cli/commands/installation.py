@@ -16,7 +16,7 @@ def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
     registry, settings = open_registry()
     from starterkit.cli.views import origin_as_json, show_origin
     from starterkit.problem import find_problem
-    from starterkit.release.lineage.origin import trace
+    from starterkit.release.provenance import trace
     from starterkit.tracking.queries import look_up
 
     found = registry.find(version)
@@ -36,7 +36,7 @@ def reproduce(
     from starterkit.cli.console import ProgressView
     from starterkit.cli.views import reason, reproduction_as_json, show_reproduction
     from starterkit.problem import find_problem
-    from starterkit.release.lineage.reproducer import Reproducer
+    from starterkit.release.reproducer import Reproducer
 
     reproducer = Reproducer(registry, settings, find_problem().columns, ProgressView())
     done = reproducer.reproduce(registry.find(version), keep)
@@ -98,7 +98,7 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.cli.doctor.doctor import Doctor
+        from starterkit.cli.doctor import Doctor
     examiner = Doctor(progress=view)
     if mend:
         examiner.mend()

@@ -62,7 +62,7 @@ def traffic(
     """Send the holdout's rows to a running API, and say how it answers."""
     from starterkit.cli.console import ProgressView
     from starterkit.cli.views import holdout_records, key_of
-    from starterkit.serving.traffic import TrafficSender, address_of
+    from starterkit.serving.loadtest import TrafficSender, address_of
     from starterkit.settings import load_settings
 
     settings = load_settings()

@@ -142,7 +142,7 @@ def keys(
     as_json: Json = False,
 ) -> None:
     """Print the public half of the key that signs bundles; the first call makes the key."""
-    from starterkit.release.bundle.format import KEY_FILE, SigningKey, make_key
+    from starterkit.release.bundle import KEY_FILE, SigningKey, make_key
     from starterkit.settings import read_layers
 
     layers = read_layers()
@@ -172,8 +172,8 @@ def bundle(
     key = _signing_key()
     registry, _ = open_registry()
     from starterkit.cli.console import ProgressView
-    from starterkit.release.bundle.format import SigningKey
-    from starterkit.release.bundle.writer import write_bundle
+    from starterkit.release.bundle import SigningKey
+    from starterkit.release.writer import write_bundle
 
     written = write_bundle(registry, registry.find(version), SigningKey(key), file, ProgressView())
     if as_json:

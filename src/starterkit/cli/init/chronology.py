@@ -7,7 +7,15 @@ from typing import Literal
 import pandas as pd
 
 from starterkit.cli.init.draft import holdout_fraction
-from starterkit.cli.init.headers import says_id, says_of_a_life, says_period, says_when, word_set, words_of
+from starterkit.cli.init.headers import (
+    says_id,
+    says_of_a_life,
+    says_period,
+    says_when,
+    tells_of_vehicles,
+    word_set,
+    words_of,
+)
 from starterkit.cli.init.notation import year_of
 from starterkit.cli.init.profile import ColumnProfile
 
@@ -71,7 +79,9 @@ def find_series(
     columns: Sequence[ColumnProfile], target: ColumnProfile, panel: Panel | None, *, is_class: bool
 ) -> tuple[Series | None, str]:
     """The column that orders the rows in time with its cut-off, or a word on one that nearly does."""
-    moments = {one.header: found for one in columns if (found := _moments(one)) is not None}
+    vehicles = tells_of_vehicles(one.header for one in columns)
+    told = [one for one in columns if not (vehicles and one.is_number and says_period(one.header))]
+    moments = {one.header: found for one in told if (found := _moments(one)) is not None}
     ordered = [one for one in columns if one.header in moments and is_ordered(moments[one.header])]
     named = [one for one in columns if one.header in moments and one.kind == "date" and says_when(one.header)]
     of_panel = [one for one in columns if panel and one.header == panel.time.header and one.header in moments]

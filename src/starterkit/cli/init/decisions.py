@@ -13,10 +13,11 @@ from starterkit.cli.init.draft import BY_NAME, Field, OddRow, Plan, Undecided, h
 from starterkit.cli.init.headers import column_names, names_somebody, sensitive_among, unit_of, word_set
 from starterkit.cli.init.notation import looks_like_number
 from starterkit.cli.init.placement import Placement, place_columns
-from starterkit.cli.init.profile import ColumnProfile, bounds, profile
+from starterkit.cli.init.profile import ColumnProfile, bounds, doubt_of_numbers, profile
 from starterkit.contract import Scalar, Task
 from starterkit.data.sources import CsvFile, ParquetFile, is_text_file
 from starterkit.errors import DataError
+from starterkit.progress import Note
 
 # --- Rows that are no records: the totals at the end of a sheet, a header that is there again.
 
@@ -208,7 +209,9 @@ def find_header(frame: pd.DataFrame, target: str, names: dict[str, str], where: 
 # --- From a table to a plan, or to what a person has to decide before there can be one.
 
 
-def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Task | None) -> Plan:
+def plan_for(
+    frame: pd.DataFrame, where: str, target: str, name: str, asked: Task | None, note: Note | None = None
+) -> Plan:
     """What the written problem will say of the table.
 
     Raises
@@ -222,7 +225,7 @@ def plan_for(frame: pd.DataFrame, where: str, target: str, name: str, asked: Tas
     header = find_header(frame, target, names, where)
     odd = find_odd_rows(frame)
     records = frame.drop(index=frame.index[list(odd)]).reset_index(drop=True) if odd else frame
-    columns = _profiles(records, header)
+    columns = _profiles(records, header, note or Note())
     goal = columns.pop(header)
     task = asked or task_of(goal)
     require_target(goal, task, where)
@@ -257,11 +260,11 @@ _IN_TEXTS = frozenset(["na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "(null
 _IN_TARGETS = _IN_TEXTS - {"none"}
 
 
-def _profiles(frame: pd.DataFrame, target: str) -> dict[str, ColumnProfile]:
+def _profiles(frame: pd.DataFrame, target: str, note: Note) -> dict[str, ColumnProfile]:
     """All columns by header. What stands for a missing number in one does so in the texts of the others."""
     headers = list(map(str, frame.columns))
     sensitive = sensitive_among(headers)
-    found = {header: profile(header, frame[header]) for header in headers}
+    found = {header: profile(header, frame[header]) for header in note.along(headers, "columns")}
     used = {text for one in found.values() if one.is_number for text in one.written.missing}
     used = {text for text in used if text.casefold() in _IN_TEXTS}
     for header, one in found.items():
@@ -269,7 +272,10 @@ def _profiles(frame: pd.DataFrame, target: str) -> dict[str, ColumnProfile]:
             texts = {text for text in one.known.unique() if text.strip().casefold() in _IN_TARGETS}
             none = (used & texts) if header != target else texts
             found[header] = profile(header, frame[header], none) if none else one
-    return {header: replace(one, sensitive=header in sensitive) for header, one in found.items()}
+    return {
+        header: replace(one, sensitive=header in sensitive, review=(*one.review, *doubt_of_numbers(one)))
+        for header, one in found.items()
+    }
 
 
 def _within(column: ColumnProfile, odd: pd.DataFrame) -> ColumnProfile:

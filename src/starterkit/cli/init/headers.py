@@ -103,6 +103,8 @@ _ADDRESS_OF_MACHINE = r"(\d{1,3}\.){3}\d{1,3}"
 _PHONE = r"\+\d[\d ()/-]{6,}"
 _CALLABLE = r"\+?[\d ()/.-]{6,}"
 _FEWEST_ADDRESSES = 20
+_MODELS = 0.2
+"""Of the names with a digit: they are of cars or products, for no person has one."""
 
 
 def names_somebody(header: str, values: pd.Series) -> bool:
@@ -110,16 +112,19 @@ def names_somebody(header: str, values: pd.Series) -> bool:
 
     A word in the header alone names nobody: ``phone_service`` is yes or no, and ``Street`` paved or not.
     """
-    words, known = words_of(header), values.dropna()
-    distinct = known.unique()
+    words, is_text = words_of(header), pd.api.types.is_string_dtype(values)
+    if not is_text and _CALLED.isdisjoint(words):
+        return False
+    distinct = values.dropna().unique()
     if len(distinct) <= 2:
         return False
-    texts = pd.Series(distinct).astype("str") if not pd.api.types.is_float_dtype(known) else _whole(distinct)
+    texts = _whole(distinct) if pd.api.types.is_float_dtype(values) else pd.Series(distinct).astype("str")
     if not _CALLED.isdisjoint(words) and _share(texts, _CALLABLE) > 0.5:
         return True
-    if not pd.api.types.is_string_dtype(known):
+    if not is_text:
         return False
-    named = "name" in words and (len(words) == 1 or not _NAME_OF.isdisjoint(words))
+    alone = len(words) == 1 and _share(texts, r".*\d.*") < _MODELS
+    named = "name" in words and (alone or not _NAME_OF.isdisjoint(words))
     if named or not _DIRECT.isdisjoint(words):
         return True
     if not _LIVES.isdisjoint(words):
@@ -183,6 +188,9 @@ _MOMENTS = word_set("""
 _LIVED = word_set(
     "birth born birthday birthdate dob hire hired join joined signup founded built build due expiry death"
 )
+_VEHICLES = word_set(
+    "make model mileage odometer horsepower hp cylinders cyl displacement displ mpg engine vin transmission drivetrain"
+)
 _YEARS = word_set("year yr years jahr annee ano anno season")
 _PERIODS = _YEARS | word_set("month quarter week day hour period time wave round date t trend semester term")
 
@@ -219,6 +227,11 @@ def says_when(header: str) -> bool:
 def says_of_a_life(header: str) -> bool:
     """Whether it is called a day in somebody's or something's life: a birthday, the year it was built."""
     return not _LIVED.isdisjoint(words_of(header))
+
+
+def tells_of_vehicles(headers: Iterable[str]) -> bool:
+    """Whether two columns or more do: then a year is a model's, and no time of the record."""
+    return sum(not _VEHICLES.isdisjoint(words_of(header)) for header in headers) > 1
 
 
 def says_period(header: str) -> bool:

@@ -151,6 +151,18 @@ def read_numbers(texts: Sequence[str]) -> Numerals | None:
     return _usual(texts) or _as_people_write(texts)
 
 
+_PLAIN = re.compile(r"(?:[-+]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?\n)+")
+
+
+def are_plain_decimals(texts: Sequence[str]) -> bool:
+    """Whether all of the distinct texts are numbers as programs write them, some with decimals, and nothing is to be
+    asked of them: no code, no date, no sign that may part thousands.
+    """
+    if len(texts) < 2 or not _PLAIN.fullmatch("\n".join([*texts, ""])):
+        return False
+    return any("." in text and text[-4:-3] != "." for text in texts)
+
+
 _NOT_USUAL = re.compile(r"[_a-df-zA-DF-Z]|(^|\s)[-+]?0\d")
 
 

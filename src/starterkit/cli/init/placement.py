@@ -84,7 +84,7 @@ def counts_rows(column: ColumnProfile) -> bool:
 
     A year counts the rows of a yearly series, and is its time.
     """
-    if not (column.is_number and column.is_unique) or not bool((column.values % 1 == 0).all()):
+    if not (column.is_whole and column.is_unique):
         return False
     if says_row(column.header):
         return True
@@ -240,7 +240,7 @@ def _add_features(
             placed.left_out[column.header] = reason
             continue
         seen[mark] = column
-        placed.fields[column.header] = _feature(_as_code(column), names)
+        placed.fields[column.header] = _feature(_as_code(column.whole or column), names)
     return list(seen.values())
 
 

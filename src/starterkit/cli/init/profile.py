@@ -13,7 +13,14 @@ import pandas as pd
 from pandas.api import types
 
 from starterkit.cli.init.headers import says_id, word_set
-from starterkit.cli.init.notation import Moments, looks_like_number, read_moments, read_numbers, stands_for_none
+from starterkit.cli.init.notation import (
+    Moments,
+    are_plain_decimals,
+    looks_like_number,
+    read_moments,
+    read_numbers,
+    stands_for_none,
+)
 from starterkit.contract import AS_DECLARED, Scalar, Written
 
 # --- What a column holds.
@@ -46,6 +53,8 @@ class ColumnProfile:
         Of a date: what its texts are.
     sensitive
         Whether it speaks of a person's own affairs.
+    whole
+        The same in all rows, where these are some of them: who asks about the others gets an answer too.
     """
 
     header: str
@@ -55,14 +64,15 @@ class ColumnProfile:
     review: tuple[str, ...] = ()
     moments: Moments | None = None
     sensitive: bool = False
+    whole: "ColumnProfile | None" = None
 
     @cached_property
     def known(self) -> pd.Series:
-        return self.values.dropna()
+        return self.values.dropna() if self.missing else self.values
 
     @cached_property
     def missing(self) -> int:
-        return int(self.values.isna().sum())
+        return int(np.count_nonzero(self.values.isna().to_numpy()))
 
     @cached_property
     def distinct(self) -> int:
@@ -75,7 +85,7 @@ class ColumnProfile:
     @cached_property
     def is_whole(self) -> bool:
         """Whether it is one of whole numbers, also where they are written as 1.0."""
-        return self.is_number and bool((self.known % 1 == 0).all())
+        return self.is_number and bool((self.known.to_numpy() % 1 == 0).all())
 
     @cached_property
     def is_unique(self) -> bool:
@@ -84,7 +94,7 @@ class ColumnProfile:
 
     def at(self, rows: pd.Series) -> "ColumnProfile":
         """Some of its rows."""
-        return replace(self, values=self.values[rows].reset_index(drop=True))
+        return self if rows.all() else replace(self, values=self.values[rows].reset_index(drop=True), whole=self)
 
 
 def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> ColumnProfile:
@@ -99,8 +109,10 @@ def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> Colum
         return ColumnProfile(header, "date", values, moments=Moments({}))
     if types.is_bool_dtype(values) or types.is_numeric_dtype(values):
         return _typed(header, values)
-    texts = values.astype("str").where(values.notna())
+    texts = values if values.dtype == "str" else values.astype("str").where(values.notna())
     distinct = [str(text) for text in texts.dropna().unique()]
+    if are_plain_decimals(distinct):  # most columns of a wide table
+        return ColumnProfile(header, "float", texts.astype("float64"))
     filled = [text for text in distinct if text.strip()]
     if tick := _tick(filled, texts):
         flags = {tick: True, "": False}
@@ -139,11 +151,11 @@ def _strangers(texts: pd.Series, known: Sequence[str], odd: Sequence[str]) -> tu
         return None
     if texts.isin(odd).sum() > texts.isin(known).sum() / 2:
         return None
-    return tuple(f"{_place(texts, text)} is read as missing: write what it means in load()" for text in odd)
+    return tuple(f"{_place(texts, text, text)} is read as missing: write what it means in load()" for text in odd)
 
 
-def _place(texts: pd.Series, text: str) -> str:
-    rows = np.flatnonzero(texts == text)
+def _place(values: pd.Series, value: Scalar, text: str) -> str:
+    rows = np.flatnonzero(values == value)
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     shown = text.strip() if len(text.strip()) <= _SHOWN else f"{text.strip()[:_SHOWN]}…"
     return f"'{shown}' in {count} (first in row {rows[0] + 1})"
@@ -159,8 +171,8 @@ def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequ
         numerals = read_numbers([text for text in known if text not in odd]) if odd and review else None
     if numerals is None or review is None:
         return None
-    infinite = [text for text in distinct if "inf" in text.casefold() and text not in known]
-    review += tuple(f"{_place(texts, text)} is read as missing" for text in infinite)
+    rare = [text for text in distinct if text not in known and text.strip() and _is_rare(texts, text)]
+    review += tuple(f"{_place(texts, text, text)} is read as missing" for text in rare)
     review += (numerals.doubt,) if numerals.doubt else ()
     written = replace(numerals.written, missing=_missing(distinct, numerals.values))
     values = texts.map(numerals.values).astype("float64")
@@ -169,6 +181,14 @@ def _numbers(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequ
         written = Written(missing=written.missing)
         return ColumnProfile(header, "text", texts.where(values.notna()), written, review)
     return ColumnProfile(header, kind, values, written, review)
+
+
+def _is_rare(texts: pd.Series, marker: str) -> bool:
+    """Whether a marker for missing is in a row or two, or says that there is a value: infinity."""
+    return "inf" in marker.casefold() or int((texts == marker).sum()) <= _FEWEST_MARKED
+
+
+_FEWEST_MARKED = 2
 
 
 def _looks_like_date(header: str, known: Sequence[str]) -> bool:
@@ -247,16 +267,39 @@ def _typed(header: str, values: pd.Series) -> ColumnProfile:
     """A Parquet file's own types."""
     if types.is_bool_dtype(values):
         return ColumnProfile(header, "boolean", values.astype("float64"))
-    floats = values.astype("float64").replace([np.inf, -np.inf], np.nan)
+    given = values.astype("float64")
+    infinite = {str(sign): float(sign) for sign in (np.inf, -np.inf) if (given == sign).any()}
+    floats = given.replace([np.inf, -np.inf], np.nan)
     if floats.isna().any() and (floats.dropna() == 1).all() and floats.notna().any():
         return ColumnProfile(header, "boolean", floats.fillna(0.0), Written(flags={"1": True, "": False}))
     if floats.isna().all():
         return ColumnProfile(header, "nothing", floats)
     if not types.is_integer_dtype(values):
-        return ColumnProfile(header, "float", floats)
+        review = tuple(f"{_place(given, number, text)} is read as missing" for text, number in infinite.items())
+        return ColumnProfile(header, "float", floats, Written(missing=tuple(infinite)), review)
     texts = values.astype("str").where(values.notna())
     kind = _kind_of_whole(header, [str(text) for text in texts.dropna().unique()])
     return ColumnProfile(header, kind, texts if kind == "text" else floats)
+
+
+# Numbers that people write where there is none.
+_FOR_NONE = frozenset([-9, -99, -999, -9999, -99999, 99, 999, 9999, 99999, 999999])
+_FEWEST_FOR_NONE = 3
+
+
+def doubt_of_numbers(column: ColumnProfile) -> tuple[str, ...]:
+    """A -999 or 9999 that comes again and again, far from all others: only who knows the data can say what it is."""
+    found = []
+    values = column.known.to_numpy() if column.is_number and len(column.known) else np.zeros(1)
+    for value in (values.min(), values.max()):
+        others = values[values != value]
+        if value not in _FOR_NONE or not len(others) or len(values) - len(others) < _FEWEST_FOR_NONE:
+            continue
+        low, high = others.min(), others.max()
+        if low >= 0 if value < 0 else value - high > high - low:
+            what = _place(column.values, value, f"{value:.0f}")
+            found.append(f"{what} is far from the others: if it says missing, nullable=True and Written(missing=…)")
+    return tuple(found)
 
 
 # --- Bounds and categories for the schema: wide enough for the next file, and nobody's own value.
@@ -297,12 +340,14 @@ def categories(column: ColumnProfile) -> tuple[Scalar, ...]:
 
     They are few and several rows share them: a name or an address never is. A text without a list takes any value.
     """
+    if column.kind not in ("integer", "text"):
+        return ()
     counts = column.known.value_counts()
     if column.kind == "integer":
         few = len(counts) == 2 or (column.sensitive and len(counts) <= 5)
         whole = counts.min() >= _FEWEST_ROWS_EACH and few
         return tuple(sorted(int(value) for value in counts.index)) if whole else ()
-    if column.kind != "text" or len(counts) > _MOST_CATEGORIES:
+    if len(counts) > _MOST_CATEGORIES:
         return ()
     short = all(len(str(value)) <= _LONGEST_CATEGORY and str(value).isprintable() for value in counts.index)
     shared = counts.min() >= _FEWEST_ROWS_EACH if column.sensitive else counts.mean() >= _FEWEST_ROWS_EACH

@@ -33,8 +33,8 @@ from starterkit.data.sources import CsvFile, is_text_file
 from starterkit.errors import DataError, ProblemError, UserError
 from starterkit.files import write_together
 from starterkit.machine import project_entry
-from starterkit.progress import Progress, step
-from starterkit.release.lineage.provenance import git
+from starterkit.progress import Note, Progress, step
+from starterkit.release.provenance import git
 from starterkit.settings import GateSettings
 
 # --- Where the files are.
@@ -264,19 +264,19 @@ class ProblemStarter:
             project.refuse(unsaved)
         with step(self._progress, "look at the columns") as note:
             frame = read_table(given)
-            plan = plan_for(frame, given.name, target, name, task)
+            plan = plan_for(frame, given.name, target, name, task, note)
             dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
             note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"
         if data.is_file() and not cmp(data, given, shallow=False) and not force:
             raise UserError(f"{project.shown(data)} is there with other content", "Add --force, or another --name")
         with _undecided_where_refused(given):
-            with step(self._progress, "look for leaks"):
-                plan, dataset = _without_leaks(plan, given)
+            with step(self._progress, "look for leaks") as note:
+                plan, dataset = _without_leaks(plan, given, note)
             plan = replace(plan, many=texts_of_many_values(plan, dataset))
             with step(self._progress, "compare estimators") as note:
                 with imported(plan) as problem:
                     times = times_of(problem, given)
-                selection = select(plan, dataset, times, self._seconds)
+                selection = select(plan, dataset, times, self._seconds, note)
                 plan = replace(plan, choice=selection.choice)
                 note.text = selection.choice.name
             with step(self._progress, "try the problem"), imported(plan) as problem:
@@ -318,11 +318,11 @@ def _in_words(dialect: Dialect) -> str:
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def _without_leaks(plan: Plan, given: Path) -> tuple[Plan, Dataset]:
+def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
     """The plan, without features that give the target away, and the rows as its problem reads them."""
     with imported(plan) as problem:
         dataset = read(problem, given)
-        leaks = leaking(problem, dataset, GateSettings().leak_limit)
+        leaks = leaking(problem, dataset, GateSettings().leak_limit, note)
     if not leaks:
         return plan, dataset
     plan = plan.without(leaks)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from threadpoolctl import threadpool_limits
 from starterkit.cli.init.draft import LINEAR, Choice, Plan
 from starterkit.cli.init.rendering import Limits, problem_source
 from starterkit.contract import Prediction, Scalar
-from starterkit.data.dataset import Dataset, Rows
+from starterkit.data.dataset import Dataset, Rows, held_out
 from starterkit.data.reader import DatasetReader, read_raw
-from starterkit.data.split import held_out
 from starterkit.errors import DataError, ProblemError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
+from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
 from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training.figures import permutation_importance
@@ -102,9 +103,9 @@ def times_of(problem: Problem, data: Path) -> pd.Series | None:
     return frame.loc[~held_out(problem, frame), problem.side_column.name]
 
 
-def leaking(problem: Problem, dataset: Dataset, limit: float) -> dict[str, str]:
+def leaking(problem: Problem, dataset: Dataset, limit: float, note: Note | None = None) -> dict[str, str]:
     """The features that the gate would take for the target in disguise, each with what it gives away."""
-    shares = single_feature_shares(problem, dataset)
+    shares = single_feature_shares(problem, dataset, note)
     reason = "alone removes {:.1%} of the naive guess's loss, as the target in disguise does"
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
@@ -197,31 +198,39 @@ class _Scored:
     figure: float
 
 
-def select(plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds: float = SECONDS) -> Selection:
+def select(
+    plan: Plan,
+    dataset: Dataset,
+    times: pd.Series | None = None,
+    seconds: float = SECONDS,
+    note: Note | None = None,
+) -> Selection:
     """Compare on the training side alone; rows that share a side of the holdout share a fold.
 
     `times` are the training side's, where the holdout is what comes later: each fold is then asked of models that saw
     what came before it. The best figure decides, unless it is that of trees and a linear model is within a standard
     error of it: a line is smaller, quicker and goes on beyond the rows that it saw.
     """
-    with imported(plan) as problem:
-        folding = _Folding.of(problem, dataset.training, times)
     until = time.process_time() + seconds
-    scored = []
-    for choice in _choices(plan, len(dataset.training)):
-        with imported(replace(plan, choice=choice)) as problem:
-            answers = folding.answers(problem, until if scored else float("inf"))
-        if answers is not None:
-            scored.append(_Scored(choice, answers, folding.figure(problem, answers)))
-    if not scored:
+    scored, folding = [], None
+    for _, choices in groupby(_choices(plan, len(dataset.training)), key=lambda choice: choice.kind):
+        first, *others = choices
+        with imported(replace(plan, choice=first)) as problem:
+            folding = folding or _Folding.of(problem, dataset.training, times)
+            for choice in (first, *others):
+                (note or Note()).go_on(choice.name, None)
+                answers = folding.answers(problem, choice, until if scored else float("inf"))
+                if answers is not None:
+                    scored.append(_Scored(choice, answers, folding.figure(answers)))
+    if not scored or folding is None:
         return Selection(LINEAR, f"estimator: {LINEAR.name}; no cross-validation was possible")
-    metric = problem.deciding_metric
+    metric = folding.problem.deciding_metric
     ranked = sorted(scored, key=lambda one: metric.shortfall(one.figure, 0.0))
     taken = ranked[0]
     lines = [one for one in ranked if one.choice.kind == "linear"]
-    if lines and folding.shortfall(problem, lines[0], taken, _ONE_STANDARD_ERROR).low <= 0:
+    if lines and folding.shortfall(lines[0], taken, _ONE_STANDARD_ERROR).low <= 0:
         taken = lines[0]
-    return Selection(taken.choice, _told(problem, folding, taken, ranked))
+    return Selection(taken.choice, _told(folding, taken, ranked))
 
 
 _ONE_STANDARD_ERROR = 0.16
@@ -240,14 +249,14 @@ def _choices(plan: Plan, rows: int) -> list[Choice]:
     return [choice for choice in CHOICES if limits[choice.kind][0] <= rows <= limits[choice.kind][1]]
 
 
-def _told(problem: Problem, folding: "_Folding", taken: _Scored, ranked: Sequence[_Scored]) -> str:
-    name = problem.deciding_metric.name
+def _told(folding: "_Folding", taken: _Scored, ranked: Sequence[_Scored]) -> str:
+    name = folding.problem.deciding_metric.name
     text = f"estimator: {taken.choice.name}, {name} {taken.figure:.4g} in cross-validation"
     others = [one for one in ranked if one is not taken]
     if not others:
         return f"{text}; there was no time for others"
     other = next((one for one in others if one.choice.kind != taken.choice.kind), others[0])
-    apart = folding.shortfall(problem, other, taken, _BOTH_SIDES)
+    apart = folding.shortfall(other, taken, _BOTH_SIDES)
     rest = ", ".join(f"{one.choice.name} {one.figure:.4g}" for one in others if one is not other)
     text += f"; {other.choice.name} has {other.figure:.4g} (by {apart.low:.2g} to {apart.high:.2g} worse, 95%)"
     return f"{text}, {rest}" if rest else text
@@ -263,6 +272,7 @@ class _Folding:
     Where `forward`, the first fold is only learnt from, and each of the others asked of those before it.
     """
 
+    problem: Problem
     rows: Rows
     units: NDArray[np.integer]
     folds: tuple[NDArray[np.integer], ...]
@@ -285,9 +295,9 @@ class _Folding:
         orders = (random.permutation(count) if times is None else np.arange(count) for _ in range(rounds))
         folds = tuple(order[units] * _FOLDS // count for order in orders)
         classes = sorted(training.target.unique().tolist()) if problem.task == "classification" else ()
-        return cls(training, units, folds, tuple(classes), times is not None)
+        return cls(problem, training, units, folds, tuple(classes), times is not None)
 
-    def answers(self, problem: Problem, until: float) -> Prediction | None:
+    def answers(self, problem: Problem, choice: Choice, until: float) -> Prediction | None:
         """For all rows of all rounds, one behind the other; None where the time or the rows do not suffice."""
         found = []
         for fold in self.folds:
@@ -297,7 +307,7 @@ class _Folding:
                 began = time.process_time()
                 asked = fold == number
                 try:
-                    answered, known = self._fitted(problem, fold < number if self.forward else ~asked, asked)
+                    answered, known = self._fitted(problem, choice, fold < number if self.forward else ~asked, asked)
                 except (DataError, ProblemError):
                     return None
                 values[asked] = answered.values
@@ -313,10 +323,10 @@ class _Folding:
         return Prediction(together, np.concatenate([shares for _, shares in found]) if self.classes else None)
 
     def _fitted(
-        self, problem: Problem, seen: NDArray[np.bool_], asked: NDArray[np.bool_]
+        self, problem: Problem, choice: Choice, seen: NDArray[np.bool_], asked: NDArray[np.bool_]
     ) -> tuple[Prediction, list[Scalar]]:
         # One thread: where the machine is busy, several wait for each other, up to fifty times as long.
-        estimator: Any = problem.build(problem.parameters({}, TrainingSettings().seed))
+        estimator: Any = problem.build(problem.parameters(choice.parameters, TrainingSettings().seed))
         features, target = self.rows.features, self.rows.target
         with warnings.catch_warnings(), refusals("the estimator refuses a fold"), threadpool_limits(1):
             warnings.simplefilter("ignore")
@@ -324,11 +334,11 @@ class _Folding:
             answered = predict(estimator, problem.task, features[asked].reset_index(drop=True))
         return answered, estimator.classes_.tolist() if self.classes else []
 
-    def figure(self, problem: Problem, answers: Prediction) -> float:
-        return problem.deciding_metric.score(self._actual, answers, self.classes)
+    def figure(self, answers: Prediction) -> float:
+        return self.problem.deciding_metric.score(self._actual, answers, self.classes)
 
-    def shortfall(self, problem: Problem, one: _Scored, other: _Scored, error_rate: float) -> Shortfall:
-        metric = problem.deciding_metric
+    def shortfall(self, one: _Scored, other: _Scored, error_rate: float) -> Shortfall:
+        metric = self.problem.deciding_metric
         figures = (metric.weighted(self._actual, each.answers, self.classes) for each in (one, other))
         groups = np.unique(self._asked(self.units), return_inverse=True)[1]
         return paired_shortfall(metric, *figures, groups=groups, error_rate=error_rate)

@@ -14,8 +14,7 @@ from typing import Any
 from starterkit.errors import DataError
 from starterkit.machine import this_machine
 from starterkit.progress import Note, Progress, silent, step
-from starterkit.serving.batch.journal import AppendFile, Checkpoint, PartialFolder
-from starterkit.serving.batch.plan import BadRows, Plan, kind_of, plan_files
+from starterkit.serving.batch.plan import AppendFile, BadRows, Checkpoint, PartialFolder, Plan, kind_of, plan_files
 from starterkit.serving.batch.scoring import FileScoring, Scored, finish, open_scoring
 from starterkit.serving.predictor import Predictor, sha256
 from starterkit.serving.validation import Fault

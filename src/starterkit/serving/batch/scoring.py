@@ -15,8 +15,7 @@ from pyarrow.compute import MatchSubstringOptions, ReplaceSubstringOptions, call
 
 from starterkit.contract import Beyond, Column, Contract, Dialect, Prediction, Scalar
 from starterkit.errors import ContractError, DataError
-from starterkit.serving.batch.arrow_source import ArrowSource
-from starterkit.serving.batch.csv_source import ARROW_TYPES, Chunk, CsvSource, Rows, require_columns
+from starterkit.serving.batch.chunks import ARROW_TYPES, ArrowSource, Chunk, CsvSource, Rows, require_columns
 from starterkit.serving.batch.plan import Kind, is_packed, kind_of, partitions_of
 from starterkit.serving.dialect import UTF8, encoded, mark_of
 from starterkit.serving.graph import Columns

@@ -1,29 +1,187 @@
-"""`create_app`: a model behind HTTP. JSON in, JSON out, and each refusal as RFC 9457 problem details with its hint.
+"""`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
-No refusal repeats a value. A key that a client sent is repeated, cut short.
-"""
-
-import hmac
-import json
-from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from html import escape
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyHeader
 from fastapi_offline import FastAPIOffline
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from starterkit.errors import SettingsError, UserError
-from starterkit.serving.http.description import PROBLEM_TYPE, REFUSED, describe, identity, model_content
-from starterkit.serving.predictor import Answered, ServedModel
-from starterkit.serving.validation import InvalidRecords
+from starterkit.contract import Column, Contract
+from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
+from starterkit.serving.http.predict import ADDRESS, HEADER, Key, Predict
+from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
+
+# --- The served model in words: what `/model` says of it, and what the OpenAPI page says of its columns and refusals.
+
+# The JSON Schema is written here and not by pydantic: docs/decisions/0021-one-check.md says why.
+
+_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean", "string": "string", "datetime": "string"}
+_TEXT = {"type": "string"}
+
+
+def model_content(served: ServedModel) -> dict[str, Any]:
+    """What a client needs to know of the model, and an operator of where it comes from."""
+    contract = served.contract
+    shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "proven", "categories", "description")
+    columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
+    lineage = contract.lineage
+    return {
+        **identity(served),
+        "title": contract.title,
+        "task": contract.task,
+        "columns": columns[:-1],
+        "target": columns[-1],
+        "classes": contract.classes,
+        "example": contract.example,
+        "parity": asdict(contract.parity),
+        "lineage": {"run": lineage.run, "commit": lineage.commit, "data_digest": lineage.data_digest},
+    }
+
+
+def describe(
+    routes: Mapping[str, Any], predictor: Predictor | None, settings: ServingSettings, is_guarded: bool
+) -> dict[str, Any]:
+    """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
+
+    Parameters
+    ----------
+    routes
+        What FastAPI says of the other routes.
+    predictor
+        Whose contract is to be read there; None for those who may not read it.
+    """
+    document = deepcopy(dict(routes))
+    schemas: dict[str, Any] = {"Problem": _problem()}
+    if predictor is None:
+        document["info"].update(title="A model", description="Send the key to read what it takes and answers.")
+        records: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
+        offered = {"schema": _object({"records": records}), "example": {"records": [{}]}}
+        schemas["Prediction"] = {"type": "object"}
+    else:
+        contract, refuses = predictor.contract, predictor.beyond == "refuse"
+        about = {"title": contract.title, "description": f"Predicts {contract.target.name}: {contract.task}."}
+        document["info"].update(about)
+        schemas |= {"Record": _record(contract, refuses, settings), "Prediction": _prediction(contract, refuses)}
+        offered = _request(contract, settings.max_rows)
+    components = document.setdefault("components", {})
+    components["schemas"] = schemas
+    document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
+    for path, methods in document["paths"].items():
+        guarded = is_guarded and not path.startswith("/health")
+        methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+    return document
+
+
+def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
+    answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
+    words = {
+        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "A record is not what the model takes; `errors` says which, why, and what is",
+    }
+    predict: dict[str, Any] = {
+        "tags": ["model"],
+        "summary": "Predictions for a few records",
+        "operationId": "predict",
+        "requestBody": {"required": True, "content": {"application/json": offered}},
+        "responses": {"200": answered, **{str(int(status)): _refused(said) for status, said in words.items()}},
+    }
+    if is_guarded:
+        predict["security"] = [{"APIKeyHeader": []}]
+    return predict
+
+
+def _refusals(is_guarded: bool) -> dict[str, Any]:
+    """What may come at any address."""
+    words = {
+        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method",
+        HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive whole in time",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed; its log says why",
+        HTTPStatus.SERVICE_UNAVAILABLE: "There is no room for this request now; `Retry-After` says when to come again",
+    }
+    if is_guarded:
+        words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
+    return {str(int(status)): _refused(said) for status, said in words.items()}
+
+
+def _refused(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {PROBLEM_TYPE: {"schema": _reference("Problem")}}}
+
+
+def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _record(contract: Contract, refuses: bool, settings: ServingSettings) -> dict[str, Any]:
+    if settings.raw_records:
+        names = ", ".join(column.written.header or column.name for column in contract.columns)
+        return {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
+    return _object({column.name: _column(column, refuses) for column in contract.columns})
+
+
+def _request(contract: Contract, max_rows: int) -> dict[str, Any]:
+    rows = {"type": "array", "items": _reference("Record"), "minItems": 1, "maxItems": max_rows}
+    return {"schema": _object({"records": rows}), "example": {"records": [dict(contract.example)]}}
+
+
+def _column(column: Column, refuses: bool) -> dict[str, Any]:
+    """A column as JSON Schema, with its unit in the description. What is beyond the proof may be refused."""
+    low, high = (column.open_range if refuses else None) or (column.minimum, column.maximum)
+    known = [*column.categories, None] if column.nullable else [*column.categories]
+    said = {
+        "type": [_TYPES[column.type], "null"] if column.nullable else _TYPES[column.type],
+        "description": ", ".join(filter(None, (column.description, column.unit and f"in {column.unit}"))) or None,
+        "minimum": low,
+        "maximum": high,
+        "enum": known if column.categories else None,
+    }
+    return {word: value for word, value in said.items() if value is not None}
+
+
+def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
+    value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
+    properties = {
+        "model": _object({"name": _TEXT, "version": _TEXT}),
+        "predictions": {"type": "array", "items": value},
+    }
+    if contract.classes and contract.probabilities:
+        shares = {"type": "object", "additionalProperties": {"type": "number"}}
+        properties["probabilities"] = {"type": "array", "items": shares}
+    answered = _object(properties)
+    if not refuses:
+        answered["properties"] = {**properties, "beyond": _faults()}
+    return answered
+
+
+def _faults() -> dict[str, Any]:
+    place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
+    return {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
+
+
+def _problem() -> dict[str, Any]:
+    told = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "errors": _faults()}
+    return {**_object(told), "required": ["type", "title", "status", "detail"]}
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    required = list(properties)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+DOCUMENT = "/openapi.json"
 
 
 def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
@@ -34,16 +192,13 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     SettingsError
         A key is required and none is set.
     """
-    app = FastAPIOffline(  # /docs loads nothing from elsewhere
-        exception_handlers=PROBLEMS, redirect_slashes=False, responses={"default": REFUSED}
-    )
+    key = Key(settings)
+    app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
+    app.add_middleware(Predict, served=served, key=key, settings=settings)
     app.include_router(health_routes(served))
-    app.include_router(model_routes(served, settings), dependencies=_key_check(require_key(settings)))
-    describe(app, served.predictor, settings)
+    app.include_router(model_routes(served), dependencies=_checks(key))
+    describe_app(app, served, key, settings)
     return app
-
-
-# --- The addresses and what happens at each.
 
 
 def health_routes(served: ServedModel) -> APIRouter:
@@ -63,7 +218,7 @@ def health_routes(served: ServedModel) -> APIRouter:
     return router
 
 
-def model_routes(served: ServedModel, settings: ServingSettings) -> APIRouter:
+def model_routes(served: ServedModel) -> APIRouter:
     """For clients."""
     router = APIRouter(tags=["model"])
 
@@ -71,229 +226,38 @@ def model_routes(served: ServedModel, settings: ServingSettings) -> APIRouter:
     async def model() -> Response:
         return answer(model_content(served))
 
-    @router.post("/predict", summary="Predictions for a few records")
-    async def predict(request: Request) -> Response:
-        body = await read_body(request, settings.max_body_bytes)
-
-        def respond() -> Response:
-            answered = served.answer(decode_records(body, settings.max_rows), raw=settings.raw_records)
-            return answer(prediction_content(served, answered))
-
-        return await run_in_threadpool(respond)  # so that health is answered meanwhile
-
     return router
 
 
-# --- Who may ask: those who send the key, where the stage requires one.
-
-HEADER = "X-API-Key"
-
-
-def require_key(settings: ServingSettings) -> bytes | None:
-    """The key that clients have to send; None where none is asked for.
-
-    Raises
-    ------
-    SettingsError
-        A key is required and none is set.
-    """
-    if not settings.require_api_key:
-        return None
-    if settings.api_key is None:
-        hint = "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
-        raise SettingsError("serving.require_api_key is true and serving.api_key is not set", hint)
-    return settings.api_key.get_secret_value().encode()
-
-
-def _key_check(expected: bytes | None) -> list[Dependency]:
+def _checks(key: Key) -> Sequence[Dependency]:
     """What the guarded routes depend on: nothing, or the key."""
-    if expected is None:
+    if not key.is_asked_for:
         return []
-    header = APIKeyHeader(name=HEADER, auto_error=False)
 
-    async def check(sent: Annotated[str | None, Security(header)]) -> None:
-        # Headers arrive as Latin-1, whatever bytes the client sent.
-        if sent is None or not hmac.compare_digest(sent.encode("latin-1"), expected):
-            what = f"the header {HEADER} is {'missing' if sent is None else 'not the key of this API'}"
-            challenge = {"WWW-Authenticate": "APIKey"}
-            raise InvalidRequest(HTTPStatus.UNAUTHORIZED, what, "Ask the operator for the key", challenge)
+    async def check(request: Request) -> None:
+        key.require(_sent(request))
 
-    return [Depends(check)]
+    return [Depends(check), Depends(APIKeyHeader(name=HEADER, auto_error=False))]
 
 
-# --- From a request to records: bounded, decoded and of the right shape, or refused.
-
-_SHOWN = 100
-_SHAPE = 'Send {"records": [{"column": value, …}, …]}'
-
-
-class InvalidRequest(UserError):
-    """A request that gets no answer, and the status that says why."""
-
-    def __init__(self, status: HTTPStatus, what: str, hint: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(what, hint)
-        self.status = status
-        self.headers = headers
+def _sent(request: Request) -> bytes | None:
+    sent = request.headers.get(HEADER)
+    return None if sent is None else sent.encode("latin-1")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body of a JSON request of at most `limit` bytes. A longer one is not read to its end.
+def describe_app(app: FastAPI, served: ServedModel, key: Key, settings: ServingSettings) -> None:
+    """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
+    routes = app.openapi()
+    whole = describe(routes, served.predictor, settings, key.is_asked_for)
+    bare = describe(routes, None, settings, key.is_asked_for) if key.is_asked_for else whole
+    app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
+    app.openapi_schema = bare
 
-    Raises
-    ------
-    InvalidRequest
-        The body is too long, compressed, or not said to be JSON. A request without a content type is refused too: a
-        browser sends those to any address without asking, on behalf of any page.
-    """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        what = "the body is not said to be JSON"
-        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, "Send the header Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        what, hint = "the body is compressed", "Send it as it is, without the header Content-Encoding"
-        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint, {"Accept-Encoding": "identity"})
-    too_long = InvalidRequest(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes", "Send fewer rows in a request"
-    )
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_long
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_long
-    return bytes(body)
+    async def document(request: Request) -> Response:
+        return answer(whole if key.fits(_sent(request)) else bare)
 
-
-def decode_records(body: bytes, max_rows: int) -> Sequence[object]:
-    """The records in a body, whatever they are. A byte order mark is ignored.
-
-    Raises
-    ------
-    InvalidRequest
-        The body is not JSON, not of the right shape, or has no rows or too many.
-    """
-    document = _decode(body)
-    if not isinstance(document, dict):
-        raise _unprocessable("the body is not an object", _SHAPE)
-    if "records" not in document:
-        raise _unprocessable("the body has no 'records'", _SHAPE)
-    if len(document) > 1:
-        extra = next(name for name in document if name != "records")
-        raise _unprocessable(f"the body has the unknown key '{extra[:_SHOWN]}'", "Leave it out; 'records' is all")
-    records = document["records"]
-    if not isinstance(records, list):
-        raise _unprocessable("'records' is not a list", _SHAPE)
-    if not records:
-        raise _unprocessable("'records' is empty", "Send at least one row")
-    if len(records) > max_rows:
-        raise _unprocessable(f"'records' has {len(records)} rows", f"Send at most {max_rows} in a request")
-    return records
-
-
-def _decode(body: bytes) -> object:
-    if not body.strip():
-        raise _unprocessable("the body is empty", _SHAPE)
-    try:
-        # NaN and Infinity, which are not JSON, are let through here, so that the check of the records can say where.
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
-    except UnicodeDecodeError as error:
-        raise _unprocessable(f"the body is not UTF-8 at byte {error.start}", "Encode it as UTF-8") from None
-    except json.JSONDecodeError as error:
-        what = f"the body is not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        raise _unprocessable(what, _SHAPE) from None
-    except (RecursionError, ValueError):  # Python reads no whole number of more than 4300 digits
-        what = "the body is nested too deeply, or has a number with too many digits"
-        raise _unprocessable(what, _SHAPE) from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise _unprocessable(f"the key '{twice[:_SHOWN]}' stands twice in one object", "Send it once")
-    return unique
-
-
-def _unprocessable(what: str, hint: str) -> InvalidRequest:
-    return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, hint)
-
-
-# --- Answers as JSON: predictions, and refusals as problem details.
-
-_DETAILS = {
-    HTTPStatus.NOT_FOUND: "there is nothing at this address. See /docs for those that there are.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method. The header Allow says which it takes.",
-}
-
-
-def answer(
-    content: Mapping[str, Any],
-    status: HTTPStatus = HTTPStatus.OK,
-    media_type: str = "application/json",
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """JSON in UTF-8. Half a surrogate pair, which a client may have sent as a key, becomes a question mark."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    return Response(body, status, headers, media_type)
-
-
-def prediction_content(served: ServedModel, answered: Answered) -> dict[str, Any]:
-    """Values and, from a classifier, each class's probability, row by row; and what lies beyond the proof."""
-    classes, prediction = served.contract.classes, answered.prediction
-    label = {value: value for value in classes}  # a graph knows no booleans: its 1 is the contract's true
-    values = [label.get(value, value) for value in prediction.values.tolist()]
-    content: dict[str, Any] = {"model": identity(served), "predictions": values}
-    if prediction.probabilities is not None:
-        content["probabilities"] = [dict(zip(classes, row, strict=True)) for row in prediction.probabilities.tolist()]
-    if answered.beyond:
-        content["beyond"] = [fault.content for fault in answered.beyond]
-    return content
-
-
-def problem(
-    status: int,
-    detail: str,
-    errors: Sequence[Mapping[str, Any]] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """A refusal. `errors` has a row (from 0), column, problem and mend for each fault, where there are any to name."""
-    status = HTTPStatus(status)
-    content: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    if errors is not None:
-        content["errors"] = errors
-    return answer(content, status, PROBLEM_TYPE, headers)
-
-
-async def _invalid_records(_: Request, error: InvalidRecords) -> Response:
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [fault.content for fault in error.faults])
-
-
-async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
-    errors = [{"row": None, "column": None, "problem": error.what, "mend": error.hint}]
-    return problem(error.status, str(error), errors, error.headers)
-
-
-async def _http_exception(_: Request, error: HTTPException) -> Response:
-    status = HTTPStatus(error.status_code)
-    return problem(status, _DETAILS.get(status, status.phrase), headers=error.headers)
-
-
-async def _disconnected(_: Request, __: ClientDisconnect) -> Response:
-    return problem(HTTPStatus.BAD_REQUEST, "the body did not arrive whole.")  # nobody is there to read this
-
-
-async def _bug(_: Request, __: Exception) -> Response:
-    detail = "the server failed; its log says why. The request need not be changed."
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-
-
-PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    InvalidRecords: _invalid_records,
-    InvalidRequest: _invalid_request,
-    HTTPException: _http_exception,
-    ClientDisconnect: _disconnected,
-    Exception: _bug,
-}
-"""What each exception becomes. The server logs those that only the last line knows."""
+    for route in app.router.routes:
+        if getattr(route, "path", "") == DOCUMENT:
+            app.router.routes.remove(route)
+            break
+    app.router.add_route(DOCUMENT, document, include_in_schema=False)

@@ -65,7 +65,7 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     ExportError
         A part of it cannot be converted.
     """
-    classes: Any = getattr(estimator, "classes_", None)
+    classes: Any = getattr(estimator, "classes_", ())  # of CatBoost's regressors it is empty
     names = [target, *(probability_names(target, classes) if hasattr(estimator, "predict_proba") else [])]
     if target == MATRIX_INPUT:
         raise refusal(estimator, f"the target has the name of the input; rename '{target}'")
@@ -76,7 +76,7 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     try:
         nodes = Nodes(canvas, blocks)
         answer = nodes.answer(estimator, blocks)
-        outputs = _outputs(answer, names, None if classes is None else np.asarray(classes), nodes)
+        outputs = _outputs(answer, names, np.asarray(classes) if len(classes) else None, nodes)
     except CannotExport as error:
         raise refusal(estimator, str(error), part=error.part, steps=error.steps) from error
     graph = helper.make_graph(canvas.nodes, "model", inputs, outputs, initializer=canvas.constants)

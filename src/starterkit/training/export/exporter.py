@@ -19,7 +19,7 @@ from starterkit.training.agreement import has_answers
 from starterkit.training.export.conversion import guarded, layout_of, to_graph
 from starterkit.training.export.parity import ParityProof
 from starterkit.training.export.probe import Reach
-from starterkit.training.trainer import TrainedModel, predict
+from starterkit.training.trainer import TrainedModel, predict, rows_kept
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
@@ -51,7 +51,8 @@ class OnnxExporter:
         converted = to_graph(model.estimator, problem.features, problem.target.name)
         data = pd.concat([dataset.holdout.features, dataset.training.features], ignore_index=True)
         columns = Reach(problem.features, data, self._settings.reach).within(partial(has_answers, model))
-        drawn = draw_rows(columns, dataset.training.features, self._settings.parity_rows, _SEED)
+        features, people = dataset.training.features, dataset.training.groups
+        drawn = draw_rows(columns, features, self._settings.parity_rows, _SEED, people)
         graph = guarded(converted.graph, columns)
         proof = ParityProof(self._settings, model, converted, dataset.training.target, graph)
         parity = proof.over(data, drawn)
@@ -63,12 +64,13 @@ class OnnxExporter:
             columns=columns,
             target=problem.target,
             layout=layout_of(problem.features),
-            example=typical_row(problem.features, dataset.training.features),
+            example=typical_row(problem.features, features, people),
             parity=parity,
             lineage=lineage,
             classes=model.classes,
             probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
             dialect=dataset.dialect,
+            keeps_rows=rows_kept(model.estimator),
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}

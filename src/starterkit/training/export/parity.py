@@ -108,7 +108,8 @@ class ParityProof:
             return Parity(rows=0, measure="", largest=0.0, allowed=allowed, scale=scale, **leaves)
         rows = rows[::AT_THRESHOLD]  # the others were compared from end to end
         answers = Session(cut_after(self._converted.graph, placed.taken)).run({placed.taken: rows})
-        asked = Asked(placed.estimator, self._task, _as_fitted(placed, rows))
+        inside = placed.family.inside(placed.estimator)
+        asked = Asked(inside, self._task, _as_fitted(inside, rows))
         return replace(asked.of_drawn(as_prediction(answers, self._task), self._measure), rows=0, **leaves)
 
 
@@ -137,6 +138,7 @@ def _last(estimator: Any) -> Any:
     return estimator
 
 
-def _as_fitted(placed: Placed, rows: NDArray[np.float64]) -> pd.DataFrame:
+def _as_fitted(estimator: Any, rows: NDArray[np.float64]) -> pd.DataFrame:
     """With names where the trees were fitted with names: scikit-learn warns otherwise."""
-    return pd.DataFrame(rows, columns=getattr(placed.estimator, "feature_names_in_", None))
+    names = getattr(estimator, "feature_names_in_", None)
+    return pd.DataFrame(rows, columns=getattr(estimator, "feature_names_", None) if names is None else names)

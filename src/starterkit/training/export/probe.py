@@ -157,8 +157,8 @@ class Planted:
 def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> Planted:
     """The rows, a third of them with one column right at a threshold, or at a neighbouring number.
 
-    The threshold is one of a split that the row comes to, so that it decides. Where a column has missing values, some
-    rows get one there instead.
+    The threshold is one of a split that the row comes to, so that it decides; where that sorts categories, it is one of
+    those that some split knows. Where a column has missing values, some rows get one there instead.
     """
     planted = np.arange(0, len(rows), AT_THRESHOLD)
     split = _on_the_way(rows[planted], trees, random)
@@ -167,9 +167,13 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
     single = exact.astype(np.float32)
     near = [exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf)]
     if trees.single:
-        near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+        with np.errstate(over="ignore"):  # CatBoost's threshold for missing ones is the lowest float32
+            near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
     values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
     column = trees.feature[split]
+    for one in {int(trees.feature[node]) for node in trees.members}:
+        known = np.unique(np.concatenate([some for node, some in trees.members.items() if trees.feature[node] == one]))
+        values = np.where(column == one, random.choice(known, len(values)), values)
     gaps = np.any(np.isnan(rows), axis=0, keepdims=True)[0, column] & (random.random(len(split)) < _MISSING_SHARE)
     rows = rows.copy()
     rows[planted, column] = np.where(gaps, np.nan, values)
@@ -180,13 +184,12 @@ def _on_the_way(rows: NDArray[np.float64], trees: Trees, random: np.random.Gener
     """A split that each of n rows comes to in a tree drawn for it, rather a deep one; −1 where there is none."""
     every, values = np.arange(len(rows)), rows.astype(np.float32).astype(np.float64) if trees.single else rows
     at, chosen = random.choice(trees.roots, len(rows)), np.full(len(rows), -1)
+    sorts = np.isin(np.arange(len(trees.feature)), list(trees.members))
     while (inner := trees.feature[at] >= 0).any():
-        finite = inner & np.isfinite(trees.threshold[at])
+        finite = inner & (np.isfinite(trees.threshold[at]) | sorts[at])
         taken = finite & ((chosen < 0) | (random.random(len(rows)) < _DEEPER))
         chosen[taken] = at[taken]
-        value, threshold = values[every, np.maximum(trees.feature[at], 0)], trees.threshold[at]
-        held = value <= threshold if trees.comparison == "at most" else value < threshold
-        held |= np.isnan(value) & trees.missing_left[at]
+        held = trees.holds(at, values[every, np.maximum(trees.feature[at], 0)])
         at = np.where(inner, np.where(held, trees.left[at], trees.right[at]), at)
     return chosen
 

@@ -52,6 +52,7 @@ def messy_table(rows: int = 400) -> pd.DataFrame:
     for header, value, every in (("income (€)", "n/a", 17), ("visits", "?", 19), ("gender", "", 23)):
         table.loc[place % every == 0, header] = value
     table.loc[place % 11 == 0, "Kosten (€)"] = ""
+    table.loc[place == 0, "age"] = ""  # in rows without target alone
     table["visits again"] = table["visits"]
     return table
 

@@ -36,6 +36,7 @@ CORNERS = {
     "hardly any different rows": pd.DataFrame({"a": one_of("u", "v"), "y": RANDOM.normal(size=ROWS)}),
     "labels with a line break": table().assign(y=one_of("a\nb", "c")),
     "whole numbers beyond a float": table(h=RANDOM.integers(2**60, 2**62, ROWS)),
+    "infinities": table(h=np.r_[np.inf, -np.inf, X[2:]]),
     "very small ones": table(h=RANDOM.normal(size=ROWS) * 1e-30),
     "exponents": table(h=[f"{value:.3e}" for value in X * 1e9]),
     "spaces around numbers": table(h=[f" {value} " for value in RANDOM.integers(0, 9, ROWS)]),

@@ -5,6 +5,7 @@ A guess that is wrong costs a review; one that is missed could cost a person's s
 
 import keyword
 from dataclasses import replace
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_file_s_name_becomes_the_problem_s() -> None:
 
 # --- What a name says.
 
-WORDS = pd.Series([f"some words {number}" for number in range(30)], dtype="str")
+WORDS = pd.Series([f"some words {letter}" for letter in ascii_letters], dtype="str")
 
 
 @pytest.mark.parametrize(

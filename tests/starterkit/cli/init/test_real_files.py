@@ -150,6 +150,11 @@ def test_a_table_in_time_gets_the_split_in_time(case: str) -> None:
     assert "are the holdout" in plan.key.review
 
 
+def test_a_model_s_year_is_no_order() -> None:
+    cars = {"make": some("ford", "opel"), "mileage": RANDOM.integers(0, 9**6, ROWS), "year": 1890 + PLACE // 2}
+    assert not plan_of(**cars).cutoff
+
+
 def test_a_day_in_somebody_s_life_is_no_order() -> None:
     plan = plan_of(birthdate=MONTHS.strftime("%Y-%m-%d"))
     assert not plan.cutoff
@@ -228,6 +233,21 @@ def test_what_stands_for_a_missing_number_does_so_in_texts() -> None:
     assert [one.categories for one in plan.texts] == [("u", "v")]
 
 
+def test_rows_without_target_are_no_rows_to_learn_from_and_can_be_scored() -> None:
+    target = ["", "", *Y[2:]]
+    gap, word, far = field(["", *-X[1:]], target=target), field(["c", *some("a", "b")[1:]], target=target), -X
+    far[1] = 99.0
+    assert (gap.nullable, word.categories) == (True, ("a", "b", "c"))
+    assert field(far, target=target).bounds == (-100, 200)
+
+
+def test_a_number_that_may_say_missing_is_asked_about_and_kept() -> None:
+    ages = RANDOM.integers(18, 90, ROWS)
+    ages[:4] = -999
+    assert "'-999' in 4 rows (first in row 1) is far from the others" in field(ages).review
+    assert not field(np.r_[-999, RANDOM.integers(-500, 500, ROWS - 1)]).review
+
+
 # --- Numbers as people write them.
 
 FORMS: dict[str, tuple[Sequence[str], Written, str]] = {
@@ -272,8 +292,7 @@ def test_one_odd_value_is_named_with_its_place_and_costs_nothing(odd: str) -> No
     one = field([odd, *X[1:]])
     assert one.type == "float"
     assert one.written.missing == (odd,)
-    if odd != "n.v.":
-        assert f"'{odd}' in 1 row (first in row 1)" in one.review
+    assert f"'{odd}' in 1 row (first in row 1)" in one.review
 
 
 def test_totals_and_a_header_that_is_there_again_are_no_records() -> None:
@@ -342,6 +361,7 @@ def test_a_longitude_is_one_beside_a_latitude() -> None:
         ("fuel_cell", [1, 2, 3, 4] * 10),
         ("mobile", ["Android", "iOS", "none"] * 10),
         ("name", ["a", "b"] * 20),
+        ("name", [f"mazda rx{n}" for n in range(40)]),
     ],
 )
 def test_a_header_word_alone_names_nobody(header: str, values: list[Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.release.bundle import writer as writing
-from starterkit.release.bundle.writer import write_bundle
+from starterkit.release.writer import write_bundle
 from starterkit.tracking.queries import fetch_model
 
 

@@ -12,7 +12,7 @@ import pytest
 from example_project import problem
 from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem
-from starterkit.release.lineage.reproducer import Reproducer, Reproduction
+from starterkit.release.reproducer import Reproducer, Reproduction
 from starterkit.settings import load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry

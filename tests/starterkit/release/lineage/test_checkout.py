@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from starterkit.errors import KitError, Refused
-from starterkit.release.lineage.checkout import Checkout
+from starterkit.release.reproducer import Checkout
 from starterkit.settings import load_settings
 
 
@@ -26,7 +26,7 @@ def test_checkout_is_the_commit_and_not_the_tree(project: Any, scratch: Path) ->
     (project.root / "new.py").write_text("1\n")
     before = project.files()
     checkout = Checkout(load_settings(project.root, {}), head, scratch)
-    assert (checkout.root / "src" / "starterkit" / "release" / "lineage" / "retrain.py").is_file()
+    assert (checkout.root / "src" / "starterkit" / "release" / "retrain.py").is_file()
     assert not (checkout.root / "new.py").exists()
     assert project.files() == before
 
@@ -41,7 +41,7 @@ def test_commit_that_no_branch_leads_to_is_found(project: Any, scratch: Path) ->
 
 def test_commit_that_cannot_train_by_itself_is_one_line(project: Any, scratch: Path) -> None:
     project.git("checkout", "-q", "-b", "older")
-    project.git("rm", "-q", "src/starterkit/release/lineage/retrain.py")
+    project.git("rm", "-q", "src/starterkit/release/retrain.py")
     older = project.commit("Before the kit could do this")
     project.git("checkout", "-q", "-")
     with pytest.raises(Refused, match=f"commit {older[:12]} is older than `starterkit reproduce`"):

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from starterkit.serving.batch import arrow_source, csv_source, scorer
+from starterkit.serving.batch import chunks, scorer
 from starterkit.serving.predictor import Predictor
 
 
@@ -50,9 +50,9 @@ def visits_rows(visits: Any) -> pa.Table:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of about 20 rows and parts of 40, so that 400 rows are many of them."""
-    monkeypatch.setattr(csv_source, "CHUNK_BYTES", 800)
-    monkeypatch.setattr(arrow_source, "CHUNK_ROWS", 20)
-    monkeypatch.setattr(arrow_source, "FEWEST_ROWS", 20)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 800)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(chunks, "FEWEST_ROWS", 20)
     monkeypatch.setattr(scorer, "PART_ROWS", 40)
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from starterkit.errors import DataError
 from starterkit.progress import Event
-from starterkit.serving.batch.journal import PartialFolder
-from starterkit.serving.batch.plan import plan_files
+from starterkit.serving.batch.plan import PartialFolder, plan_files
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 
@@ -178,12 +177,12 @@ def test_a_source_that_grows_meanwhile_is_refused(visits_predictor, visits_rows,
 CHILD = """
 import os, resource, signal, sys
 from pathlib import Path
-from starterkit.serving.batch import csv_source, scorer
+from starterkit.serving.batch import chunks, scorer
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.errors import KitError
 from starterkit.serving.predictor import Predictor
 
-csv_source.CHUNK_BYTES, scorer.PART_ROWS = 800, 40
+chunks.CHUNK_BYTES, scorer.PART_ROWS = 800, 40
 how, folder, source, destination = sys.argv[1:]
 
 def progress(event):

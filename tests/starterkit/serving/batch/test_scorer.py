@@ -17,9 +17,8 @@ from pyarrow import csv as arrow_csv
 
 from starterkit.contract import Prediction
 from starterkit.errors import DataError
-from starterkit.serving.batch import csv_source
-from starterkit.serving.batch.arrow_source import ArrowSource
-from starterkit.serving.batch.csv_source import CsvSource
+from starterkit.serving.batch import chunks
+from starterkit.serving.batch.chunks import ArrowSource, CsvSource
 from starterkit.serving.batch.plan import kind_of
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
@@ -312,7 +311,7 @@ def test_lines_of_a_large_file_are_cut_where_rows_end(
         lines.writerow(["remark", *visits_predictor.contract.names])
         lines.writerows([remark * (row % 4), "Bonn", "a", "true", "1", row % 9, row] for row in range(200))
     for size in (50, 64, 97, 400, 10_000):
-        monkeypatch.setattr(csv_source, "CHUNK_BYTES", size)
+        monkeypatch.setattr(chunks, "CHUNK_BYTES", size)
         BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.csv", overwrite=True)
         options = arrow_csv.ParseOptions(newlines_in_values=True)
         scored = arrow_csv.read_csv(folder / "out.csv", parse_options=options)

@@ -15,7 +15,7 @@ from starterkit.contract import Dialect, Written
 from starterkit.data.checking import convert
 from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
-from starterkit.serving.batch.arrow_source import ArrowSource
+from starterkit.serving.batch.chunks import ArrowSource
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 
@@ -24,7 +24,9 @@ WRITTEN = {
     "smoker": Written(header="Smoker?", flags={"Y": True, "": False}, missing=("n.a.",)),
     "insured": Written(flags={"ja": True, "nein": False}),
     "children": Written(header="No. of Children"),
-    "income": Written(header="Income (€)", missing=("NA",), decimal=",", thousands=".", affixes=("€",), brackets=True),
+    "income": Written(
+        header="Income (€)", missing=("NA", "-999"), decimal=",", thousands=".", affixes=("€",), brackets=True
+    ),
 }
 PLAIN = [
     ("Bonn", "a", False, True, 2.0, 1234.5),
@@ -97,9 +99,9 @@ def test_a_text_file_is_scored_in_its_own_dialect(
     assert (typed["Income (€)"].to_pylist(), typed["prediction"].to_pylist()) == ([1234.5, None, -50.25], expected)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize(("kind", "missing"), [("parquet", float("nan")), ("arrow", -999.0)])
 def test_a_typed_file_is_read_as_training_read_it(
-    model: Predictor, expected: list[float], files: Any, kind: str
+    model: Predictor, expected: list[float], files: Any, kind: str, missing: float
 ) -> None:
     table = pa.table({
         **RAW,
@@ -107,7 +109,7 @@ def test_a_typed_file_is_read_as_training_read_it(
         "Smoker?": pa.array(["", "n.a.", "Y"]),
         "insured": pa.array([1.0, 0.0, 1.0]),
         "No. of Children": pa.array([2, 0, 1], pa.int8()),
-        "Income (€)": pa.array([1234.5, float("nan"), -50.25]),
+        "Income (€)": pa.array([1234.5, missing, -50.25]),
     })  # fmt: skip
     assert scored(model, files.write(table, f"in.{kind}"), files.folder / f"out.{kind}", files) == expected
 

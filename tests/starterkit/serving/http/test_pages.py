@@ -58,7 +58,7 @@ def test_try_it_out_works_with_the_example(request, name):
         answer = client.post("/predict", json=offered["example"])
         promised = predict["responses"]["200"]["content"]["application/json"]["schema"]
         assert valid(document, promised, answer.json())
-        refused = predict["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        refused = predict["responses"]["422"]["content"]["application/problem+json"]["schema"]
         assert valid(document, refused, client.post("/predict", json={"records": [{}]}).json())
         assert not valid(document, refused, answer.json())
 
@@ -112,6 +112,29 @@ def test_with_the_key_there_is_one_and_what_is_open_needs_none(houses, guarded):
         assert guarded.get(address).status_code == 200
     with TestClient(houses.app(api_key=KEY)) as client:  # one that is not required is not asked for
         assert client.get("/model").status_code == 200
+
+
+def test_without_the_key_the_document_says_nothing_of_the_model(guarded, days):
+    bare, whole = (guarded.get("/openapi.json", headers=sent) for sent in ({}, {"X-API-Key": KEY.encode()}))
+    assert "living area" in whole.text
+    for words in ("area", "rooms", "income", "House", "price"):
+        assert words not in bare.text + guarded.get("/docs").text
+
+
+STATUSES = {
+    "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
+    "/model": {"200", "401", "405", "408", "500", "503"},
+    "/health/live": {"200", "405", "408", "500", "503"},
+    "/health/ready": {"200", "405", "408", "500", "503"},
+}
+
+
+def test_each_address_names_every_status_and_shape_that_can_come(guarded):
+    paths = guarded.get("/openapi.json").json()["paths"]
+    assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
+    for methods in paths.values():
+        for status, told in next(iter(methods.values()))["responses"].items():
+            assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
 
 
 def test_the_key_is_described_where_it_is_asked_for(guarded):

@@ -9,8 +9,7 @@ import time
 import pytest
 
 from starterkit.errors import KitError
-from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, usage_of
-from starterkit.serving.traffic import TrafficSender
+from starterkit.serving.loadtest import LimitResult, LoadReport, LoadTest, TrafficSender, usage_of
 from starterkit.settings import LoadSettings
 
 RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]

@@ -6,7 +6,7 @@ import pytest
 
 from starterkit.errors import KitError, UserError
 from starterkit.progress import Event
-from starterkit.serving.traffic import TrafficSender, address_of
+from starterkit.serving.loadtest import TrafficSender, address_of
 from starterkit.settings import ServingSettings
 
 RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]

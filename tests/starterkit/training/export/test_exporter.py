@@ -1,24 +1,38 @@
 """The exported folder is whole or not there, holds nobody's row, and its casts stand where they must."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from skl2onnx import to_onnx
-from sklearn.ensemble import GradientBoostingRegressor
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.base import clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor, VotingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.kernel_approximation import Nystroem
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
 
-from starterkit.contract import Prediction
+from starterkit.contract import Column, Contract, Prediction
 from starterkit.data.dataset import as_columns
 from starterkit.data.synthetic import draw_rows
-from starterkit.errors import ExportError
+from starterkit.errors import ExportError, ProblemError
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor, compare
+from starterkit.settings import TrainingSettings
 from starterkit.training.export.conversion import to_graph
+from starterkit.training.trainer import Trainer, rows_kept
 
 FILES = ["contract.json", "model.onnx", "parity.npz"]
 
@@ -48,6 +62,73 @@ def test_neither_the_example_nor_the_sample_is_a_patient(diabetes: Any, tmp_path
     assert not patients & {tuple(row) for row in rows}
     assert tuple(exported.contract.example[name] for name in names) not in patients
     assert b"P001" not in b"".join((exported.folder / name).read_bytes() for name in FILES)
+
+
+FIVE = KNeighborsRegressor(5)
+KEEPS = [
+    FIVE,
+    KNeighborsClassifier(3),
+    SVR(),
+    SVC(kernel="linear"),
+    KernelRidge(kernel="rbf", gamma=1e-6),
+    GaussianProcessRegressor(RBF(9.0), optimizer=None),
+    make_pipeline(KNNImputer(), Ridge()),
+    make_pipeline(Nystroem(n_components=40, random_state=0), Ridge()),
+    VotingRegressor([("a", Ridge()), ("b", make_pipeline(FunctionTransformer(), FIVE))]),
+    CalibratedClassifierCV(SVC(), cv=2, ensemble=False),
+]
+KEEPS_NONE = [
+    Ridge(),
+    LogisticRegression(),
+    LinearSVC(),
+    make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=3)),
+    make_pipeline(SimpleImputer(), RandomForestRegressor(n_estimators=2, min_samples_leaf=5)),
+]
+
+
+@pytest.mark.parametrize(
+    "estimator", [*KEEPS, *KEEPS_NONE], ids=lambda one: "-".join(re.findall(r"[A-Z]\w+", str(one)))
+)
+def test_a_graph_carries_rows_where_the_kit_says_so(estimator: Any) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"x": random.normal(size=40), "y": random.normal(size=40)})
+    labels = table.y > 0
+    target = labels.astype(int) if is_classifier(estimator) else table.y * 2
+    if "KNNImputer" in str(estimator):
+        table.loc[3, "y"] = None
+    fitted = clone(estimator).fit(table, target)
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in table]
+    graph = onnx.load_from_string(to_graph(fitted, columns, "target").graph)
+    constants = [onnx.numpy_helper.to_array(one) for one in graph.graph.initializer]
+    # Centred, scaled by the kernel, doubled: what stays are the distances between the rows.
+    apart = np.unique((table.x.to_numpy()[:, None] - table.x.to_numpy()).round(9))
+    lines = [line for one in constants if one.ndim == 2 for side in (one, one.T) for line in side if len(line) >= 5]
+    moved = [(line - line[0]) * scale for line in lines if len(np.unique(line)) >= 5 for scale in (1, -0.5, -4.5)]
+    carried = any(np.isin(line.round(9), apart).all() for line in moved)
+    assert carried == bool(rows_kept(fitted)) == (estimator in KEEPS)
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused"),
+    [({}, False), ({"age": "generalise"}, True), ({"age": "drop"}, True), ({"age": "mock", "day": "drop"}, False)],
+)
+def test_rows_leave_no_stage_that_may_not_see_them_raw(
+    diabetes: Any, tmp_path: Path, policy: Any, refused: bool
+) -> None:
+    problem = diabetes.problem(lambda: FIVE)
+    dataset, trainer = replace(diabetes.dataset(problem), policy=policy), Trainer(problem, TrainingSettings())
+    if refused:
+        with pytest.raises(
+            ProblemError, match=r"carries training rows \(KNeighborsRegressor\), and this stage may not"
+        ):
+            trainer.fit(dataset)
+    else:
+        trainer.fit(dataset)
+    kept, _ = diabetes.export(FIVE, tmp_path / "kept")
+    free, _ = diabetes.export(Ridge(), tmp_path / "free")
+    assert (kept.contract.keeps_rows, free.contract.keeps_rows) == (("KNeighborsRegressor",), ())
+    assert "carries training rows (KNeighborsRegressor)" in Contract.from_json(kept.contract.to_json()).on_rows
+    assert "keeps_rows" not in free.contract.to_json()
 
 
 def test_a_graph_converted_the_naive_way_flips_rows_and_parity_sees_it(diabetes: Any) -> None:

@@ -6,22 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lightgbm import LGBMRegressor
+from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, clone
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
-from xgboost import XGBRegressor
+from xgboost import XGBClassifier, XGBRegressor
 
+from starterkit.data.dataset import as_columns
 from starterkit.errors import ExportError
 from starterkit.serving.graph import Session
+from starterkit.serving.predictor import Predictor
 from starterkit.training.export.conversion import Placed, to_graph
 from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import HistogramBoosting
@@ -170,6 +175,84 @@ def test_a_tree_without_a_split(rows: NDArray[np.float64]) -> None:
         assert flipped_leaves(placed(model), trees_of(model), rows[:5]) == 0
         answers = Session(to_graph(model, _columns(), "y").graph).run({"features": rows[:5]})[0]
         assert answers.ravel().tolist() == model.predict(rows[:5]).tolist()
+
+
+# --- Splits by category.
+
+KINDS = ["c", "q", "c", "q"]
+SORTING: list[Any] = [
+    HistGradientBoostingRegressor(max_iter=4, min_samples_leaf=3, categorical_features=[0, 2]),
+    HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3, categorical_features=[True, False, True, False]),
+    XGBRegressor(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, missing=2.0),
+    XGBRegressor(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, max_cat_to_onehot=200),
+    XGBClassifier(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, max_cat_to_onehot=1),
+    *(
+        kind(n_estimators=4, n_jobs=1, verbose=-1, min_child_samples=3, categorical_feature=[0, 2], cat_smooth=0.1)
+        for kind in (LGBMRegressor, LGBMClassifier)
+    ),
+]
+
+
+def sorted_rows(seed: int, gaps: bool) -> tuple[Any, Any, Any]:
+    """Rows with two columns of categories, what they mean, and others: unknown, negative, broken, far and missing."""
+    random = np.random.default_rng(seed)
+    counts = random.integers([2, 9], [9, 120])
+    made, asked = random.normal(size=(400, 4)), random.normal(size=(2000, 4)) * [1, 1, 1, 30]
+    for place, count in zip((0, 2), counts, strict=True):
+        made[:, place] = random.integers(count, size=400)
+        odd = np.array([-1, -0.5, 1.5, count - 1e-9, count + 3, 254, 1e5, 3e9, -3e9, 1e12, np.nan])
+        asked[:, place] = np.where(
+            random.random(2000) < 0.3, random.choice(odd, 2000), random.integers(count, size=2000)
+        )
+    worth = random.normal(size=(2, 120))
+    target = worth[0, made[:, 0].astype(int)] + worth[1, made[:, 2].astype(int)] * made[:, 1] + made[:, 3]
+    if gaps:
+        made[random.random(made.shape) < 0.1] = np.nan
+    return made, target, asked
+
+
+@pytest.mark.filterwarnings("ignore:.*categorical_feature")
+@pytest.mark.parametrize("estimator", SORTING, ids=lambda one: f"{named(one)} {SORTING.index(one)}")
+def test_categories_go_the_way_that_the_library_sends_them(estimator: Any) -> None:
+    for seed in range(4):
+        made, target, asked = sorted_rows(seed, gaps=seed % 2 == 1)
+        classes = isinstance(estimator, ClassifierMixin)
+        model = clone(estimator).fit(made, np.digitize(target, [-0.5, 0.5][seed % 2 :]) if classes else target)
+        converted = to_graph(model, _columns(), "y")
+        found = Session(converted.graph).run({"features": asked})
+        np.testing.assert_allclose(found[0].ravel(), model.predict(asked), rtol=2e-6, atol=1e-6)
+        if classes:
+            np.testing.assert_allclose(np.column_stack(found[1:]), model.predict_proba(asked), atol=1e-6)
+        (place,) = converted.placed
+        (inner,) = Session(cut_before(converted.graph, place.taken)).run({"features": asked})
+        trees, planted = trees_of(model), plant(inner, trees_of(model), np.random.default_rng(seed)).rows
+        assert flipped_leaves(place, trees, planted) == 0
+        np.testing.assert_allclose(place.family.inside(model).predict(inner), model.predict(asked), rtol=1e-12)
+        others = {node: some[1:] if len(some) > 1 else some + 1 for node, some in trees.members.items()}
+        assert flipped_leaves(place, replace(trees, members=others), planted) > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*categorical_feature")
+@pytest.mark.parametrize(
+    "last",
+    [
+        HistGradientBoostingRegressor(max_iter=9, categorical_features=["city", "ward"]),
+        XGBRegressor(n_estimators=9, n_jobs=1, enable_categorical=True, feature_types=[*"cc", *"qqqq"]),
+        LGBMRegressor(n_estimators=9, n_jobs=1, verbose=-1, categorical_feature=[0, 1], min_data_per_group=5),
+    ],
+    ids=named,
+)
+def test_texts_as_categories_are_exported(visits: Any, last: Any, tmp_path: Path) -> None:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    front = make_column_transformer((encoder, ["city", "ward"]), remainder="passthrough")
+    estimator = last if isinstance(last, HistGradientBoostingRegressor) else make_pipeline(front, last)
+    exported, dataset = visits.export(estimator, tmp_path / "exported")
+    assert exported.contract.parity.largest < 1e-6
+    assert exported.contract.parity.splits_met > 50
+    asked = dataset.holdout.features.assign(ward="never seen")
+    answers = Predictor(exported.folder).predict(as_columns(asked)).values
+    fitted = clone(estimator).fit(dataset.training.features, dataset.training.target)
+    np.testing.assert_allclose(answers, fitted.predict(asked), rtol=1e-6)
 
 
 @pytest.mark.parametrize("depth", [2, None])

@@ -7,6 +7,7 @@ from typing import Any
 
 from starterkit.errors import ProblemError, first_line
 from starterkit.training.export.families.boosting import LightGBM, XGBoost
+from starterkit.training.export.families.catboost import CatBoost
 from starterkit.training.export.families.composition import (
     Calibrated,
     Chain,
@@ -48,7 +49,7 @@ _OWN = (
     *(Chain(), SideBySide(), Encoding(), Imputation(), Marks(), NeighbourImputation(), RoundImputation()),
     *(Bins(), Words(), Functions(), Power(), Quantiles(), RowScaling(), Scaling()),
     *(Polynomials(), Projections(), Selections(), Splines()),
-    *(Boosting(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
+    *(Boosting(), CatBoost(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
     *(Guesses(), Likelihoods(), LinearClassifiers(), LinearRegressors(), Networks()),
     *(KernelRidges(), Neighbours(), SupportVectors()),
     *(Bagged(), Boosted(), OneAgainst(), Stacks(), Votes(), Wrapped()),
@@ -121,6 +122,7 @@ _INSTEAD: Mapping[str, tuple[str, str]] = {
     "MultiTaskLasso": ("it answers several targets", "Lasso"),
     "MultiTaskLassoCV": ("it answers several targets", "LassoCV"),
     "RegressorChain": ("it answers several targets", "one regressor for each target"),
+    "CatBoostRanker": ("it ranks rows of a query, and a row alone has no rank", "CatBoostRegressor"),
     "LGBMRanker": ("it ranks rows of a query, and a row alone has no rank", "LGBMRegressor"),
     "XGBRanker": ("it ranks rows of a query, and a row alone has no rank", "XGBRegressor"),
 }
@@ -131,7 +133,7 @@ def _unknown(kind: type) -> str:
     if kind.__name__ in _INSTEAD:
         reason, instead = _INSTEAD[kind.__name__]
         return f"{reason}; use {instead}"
-    if kind.__module__.partition(".")[0] not in ("lightgbm", "sklearn", "xgboost"):
+    if kind.__module__.partition(".")[0] not in ("catboost", "lightgbm", "sklearn", "xgboost"):
         return _OWN_CLASS
     return "the kit knows no graph that answers as it does; use an estimator of docs/parity.md"
 

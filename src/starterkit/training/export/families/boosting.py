@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,15 @@ from starterkit.training.export.families.trees import (
     classify,
     regress,
 )
+
+_IN_FRONT = "put an OrdinalEncoder in front and "
+
+
+def _where_sorted(trees: Trees, nodes: Nodes, whole: str, matrix: str) -> str:
+    """Whole numbers in the columns of categories, the others as they are."""
+    sorts = np.isin(np.arange(nodes.width), [trees.feature[node] for node in trees.members])
+    return nodes.add("Where", nodes.constant(sorts[None, :]), whole, matrix)
+
 
 # --- LightGBM's scikit-learn estimators. LightGBM compares float64 values and sums its leaves in float64.
 
@@ -47,7 +57,7 @@ _LIGHTGBM_LINKS: dict[str, Link] = {
 
 
 class LightGBM(TreeFamily):
-    """`LGBMRegressor` and `LGBMClassifier`, with numeric columns."""
+    """`LGBMRegressor` and `LGBMClassifier`."""
 
     def takes(self, kind: type) -> bool:
         return kind.__name__ in _LIGHTGBM_CLASSES and kind.__module__.startswith("lightgbm.")
@@ -57,6 +67,8 @@ class LightGBM(TreeFamily):
             if estimator.get_params().get(name):
                 raise CannotExport(f"LightGBM with {name}; leave it out")
         model = estimator.booster_.dump_model()
+        if model["pandas_categorical"]:
+            raise CannotExport(f"its columns have pandas' category type; {_IN_FRONT}categorical_feature=[0, …]")
         objective, *details = model.get("objective", "custom").split()
         if objective not in _LIGHTGBM_LINKS or ("sqrt" in details and objective != "regression"):
             raise CannotExport(
@@ -71,6 +83,14 @@ class LightGBM(TreeFamily):
         divisor = len(trees) / scores if model["average_output"] else 1.0
         link = "squared" if "sqrt" in details else _LIGHTGBM_LINKS[objective]
         return Trees.join(trees), Scoring(base=np.zeros(scores), divisor=divisor, link=link)
+
+    def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:
+        """It cuts off what a category has behind the point, of −0.5 too."""
+        matrix = nodes.matrix()
+        if not trees.members:
+            return matrix
+        whole = nodes.add("Mul", nodes.add("Sign", matrix), nodes.add("Floor", nodes.add("Abs", matrix)))
+        return _where_sorted(trees, nodes, whole, matrix)
 
     def sums(self, estimator: Any, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
         if not estimator.get_params().get("linear_tree"):
@@ -111,16 +131,29 @@ def _lightgbm_trees(root: dict[str, Any], target: int, slope: float) -> Trees:
     nodes = list(_nodes(root))
     place = {id(node): number for number, node in enumerate(nodes)}
     inner = [None if _is_leaf(node) else _split(node) for node in nodes]
+    members = {
+        number: np.array(node["threshold"].split("||"), dtype=np.int64)
+        for number, node in enumerate(inner)
+        if node and node["decision_type"] == "=="
+    }
     return Trees(
         roots=np.array([0]),
         feature=np.array([-1 if node is None else node["split_feature"] for node in inner]),
-        threshold=_beyond_zero(np.array([0.0 if node is None else node["threshold"] for node in inner])),
+        threshold=_beyond_zero(np.array([0.0 if node is None else _threshold(node) for node in inner])),
         left=np.array([0 if node is None else place[id(node["left_child"])] for node in inner]),
         right=np.array([0 if node is None else place[id(node["right_child"])] for node in inner]),
         missing_left=np.array([node is not None and _missing_left(node) for node in inner]),
         target=np.full(len(nodes), target),
         weight=np.array([node.get("leaf_value", 0.0) for node in nodes]) * slope,
+        members=members,
     )
+
+
+def _threshold(node: dict[str, Any]) -> float:
+    if node["decision_type"] == "==":
+        return -np.inf
+    # It writes an infinite one so.
+    return node["threshold"] if abs(node["threshold"]) < 1e300 else float(np.copysign(np.inf, node["threshold"]))
 
 
 def _beyond_zero(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,15 +163,15 @@ def _beyond_zero(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _split(node: dict[str, Any]) -> dict[str, Any]:
-    if node["decision_type"] != "<=":
-        raise CannotExport("LightGBM with categorical columns; put a OneHotEncoder in front instead")
     if node["missing_type"] == "Zero":
         raise CannotExport("LightGBM with zero_as_missing; leave it out")
     return node
 
 
 def _missing_left(node: dict[str, Any]) -> bool:
-    """Where no value was missing in training, LightGBM takes a missing one for a zero."""
+    """Where no value was missing in training, LightGBM takes a missing one for a zero. It is of no category."""
+    if node["decision_type"] == "==":
+        return False
     return node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0.0
 
 
@@ -188,7 +221,7 @@ _XGBOOST_LINKS: dict[str, Link] = {
 
 
 class XGBoost(TreeFamily):
-    """`XGBRegressor`, `XGBClassifier` and their forests, with numeric columns."""
+    """`XGBRegressor`, `XGBClassifier` and their forests."""
 
     def takes(self, kind: type) -> bool:
         return kind.__name__ in _XGBOOST_CLASSES and kind.__module__.startswith("xgboost.")
@@ -197,20 +230,34 @@ class XGBoost(TreeFamily):
         learner = _learner(estimator)
         if learner["gradient_booster"]["name"] != "gblinear":
             return super().answer(estimator, nodes)
-        scoring, matrix = _xgboost_scoring(learner), self.prepared(estimator, nodes, nodes.matrix())
+        scoring, matrix = _xgboost_scoring(learner), self._marked(estimator, nodes)
         weights = np.array(learner["gradient_booster"]["model"]["weights"], dtype=np.float64)
         weights = weights.reshape(nodes.width + 1, -1)
         known = nodes.add("Where", nodes.add("IsNaN", matrix), nodes.number(0.0), matrix)
         score = nodes.linear(known, weights[:-1], weights[-1] + scoring.base)
         return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
 
-    def prepared(self, estimator: Any, nodes: Nodes, matrix: str) -> str:
+    def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:
+        """It cuts off what a category has behind the point, and knows no negative ones."""
+        matrix = self._marked(estimator, nodes)
+        if not trees.members:
+            return matrix
+        single = nodes.double(nodes.add("Cast", matrix, to=TensorProto.FLOAT))
+        return _where_sorted(trees, nodes, nodes.add("Floor", single), matrix)
+
+    def _marked(self, estimator: Any, nodes: Nodes) -> str:
         """Its mark for missing values becomes NaN."""
+        matrix = nodes.matrix()
         if np.isnan(estimator.missing):
             return matrix
         mark = nodes.number(float(np.float32(estimator.missing)))
         single = nodes.double(nodes.add("Cast", matrix, to=TensorProto.FLOAT))
         return nodes.add("Where", nodes.add("Equal", single, mark), nodes.number(np.nan), matrix)
+
+    def inside(self, estimator: Any) -> Any:
+        within = copy(estimator)
+        within.missing = np.nan
+        return within
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
         if estimator.get_params().get("multi_strategy") == "multi_output_tree":
@@ -218,6 +265,8 @@ class XGBoost(TreeFamily):
         learner = _learner(estimator)
         booster = learner["gradient_booster"]
         model, drops = booster.get("gbtree", booster)["model"], booster.get("weight_drop", [])
+        if model.get("cats", {}).get("enc"):
+            raise CannotExport(f"its columns have pandas' category type; {_IN_FRONT}feature_types=['c', …]")
         trees = [_xgboost_trees(one, place) for one, place in zip(model["trees"], model["tree_info"], strict=True)]
         shares = np.array(drops or [1.0] * len(trees), dtype=np.float32)
         weighed = [
@@ -231,7 +280,7 @@ class XGBoost(TreeFamily):
         counts = [len(one["left_children"]) for one in booster.get("gbtree", booster)["model"]["trees"]]
         names = estimator.get_booster().feature_names
         given: Any = rows if names is None else pd.DataFrame(rows, columns=names)
-        ends = estimator.apply(given).reshape(len(rows), len(counts))
+        ends = self.inside(estimator).apply(given).reshape(len(rows), len(counts))
         return ends.astype(np.int64) + np.cumsum([0, *counts[:-1]])
 
 
@@ -253,23 +302,25 @@ def _xgboost_scoring(learner: dict[str, Any]) -> Scoring:
 
 
 def _xgboost_trees(tree: dict[str, Any], place: int) -> Trees:
-    if any(tree["split_type"]):
-        raise CannotExport("XGBoost with categorical columns; put a OneHotEncoder in front instead")
-    left = np.array(tree["left_children"], dtype=np.int64)
+    left, right = (np.array(tree[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
+    sorts, missing_left = np.array(tree["split_type"], dtype=bool), np.array(tree["default_left"], dtype=bool)
+    segments = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
+    members = {node: np.array(tree["categories"][start : start + size]) for node, start, size in segments if size}
     # Written as the shortest decimal that is the float32 again.
     conditions = np.array(tree["split_conditions"], dtype=np.float32).astype(np.float64)
     return Trees(
         roots=np.array([0]),
         feature=np.where(left < 0, -1, np.array(tree["split_indices"], dtype=np.int64)),
-        threshold=conditions,
-        left=left,
-        right=np.array(tree["right_children"], dtype=np.int64),
-        missing_left=np.array(tree["default_left"], dtype=bool),
+        threshold=np.where(sorts, -np.inf, conditions),
+        left=np.where(sorts, right, left),  # its categories go right
+        right=np.where(sorts, left, right),
+        missing_left=missing_left ^ sorts,
         target=np.full(len(left), place),
         weight=conditions,  # of a leaf it is the value
         comparison="below",
         single=True,
         narrow=True,
+        members=members,
     )
 
 

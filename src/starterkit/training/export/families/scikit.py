@@ -1,6 +1,7 @@
 """scikit-learn's own trees, forests, gradient boosting and logistic regression."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -18,57 +19,75 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from starterkit.training.export.families.nodes import CannotExport, is_a
+from starterkit.training.export.families.nodes import CannotExport, Nodes, is_a
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 
 # --- scikit-learn's histogram gradient boosting: it compares float64 values as they are, and takes missing ones.
 
 _EXPONENTIAL = ("gamma", "poisson")
-_NO_CATEGORIES = np.zeros((0, 8), dtype=np.uint32)
 
 
 class HistogramBoosting(TreeFamily):
-    """`HistGradientBoostingRegressor` and `HistGradientBoostingClassifier`, without categorical features."""
+    """`HistGradientBoostingRegressor` and `HistGradientBoostingClassifier`.
+
+    Columns of categories are numbered by an encoder of its own and stand first; an unknown one is a missing one.
+    """
 
     def takes(self, kind: type) -> bool:
         return kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 
     def describe(self, estimator: Any) -> tuple[Trees, Scoring]:
-        if estimator.is_categorical_ is not None:
-            raise CannotExport(
-                f"{type(estimator).__name__} with categorical_features; put a OneHotEncoder in front instead"
-            )
-        trees = [_binned_tree(one.nodes, place) for stage in estimator._predictors for place, one in enumerate(stage)]
+        trees = [_binned_tree(one, place) for stage in estimator._predictors for place, one in enumerate(stage)]
         base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
         if hasattr(estimator, "classes_"):
             return Trees.join(trees), Scoring(base=base, link="logistic" if len(base) == 1 else "softmax")
         link = "exponential" if estimator.loss in _EXPONENTIAL else "identity"
         return Trees.join(trees), Scoring(base=base, link=link)
 
+    def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:
+        if estimator.is_categorical_ is None:
+            return nodes.matrix()
+        sorts = np.asarray(estimator.is_categorical_)
+        encoder = estimator._preprocessor.named_transformers_["encoder"]
+        numbered = nodes.turn(encoder, nodes.select(np.flatnonzero(sorts).tolist()))
+        return Nodes(nodes.canvas, [*numbered, *nodes.select(np.flatnonzero(~sorts).tolist())]).matrix()
+
+    def inside(self, estimator: Any) -> Any:
+        if estimator.is_categorical_ is None:
+            return estimator
+        within = copy(estimator)
+        within._preprocessor = None
+        vars(within).pop("feature_names_in_", None)  # its columns stand in another order
+        return within
+
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
-        ends, start = [], 0
+        ends, start, known = [], 0, estimator._bin_mapper.make_known_categories_bitsets()
         for one in (one for stage in estimator._predictors for one in stage):
             # scikit-learn gives a leaf's value only: with its number for a value it gives the leaf.
             numbered = one.nodes.copy()
             numbered["value"] = np.arange(len(numbered))
-            copy = type(one)(numbered, one.binned_left_cat_bitsets, one.raw_left_cat_bitsets)
-            known = np.zeros(rows.shape[1], dtype=np.uint32)
-            ends.append(copy.predict(rows, _NO_CATEGORIES, known, n_threads=1).astype(np.int64) + start)
+            counting = type(one)(numbered, one.binned_left_cat_bitsets, one.raw_left_cat_bitsets)
+            ends.append(counting.predict(rows, *known, n_threads=1).astype(np.int64) + start)
             start += len(numbered)
         return np.column_stack(ends)
 
 
-def _binned_tree(nodes: NDArray[Any], place: int) -> Trees:
+def _binned_tree(tree: Any, place: int) -> Trees:
+    nodes = tree.nodes
     leaf = nodes["is_leaf"].astype(bool)
+    sorts = nodes["is_categorical"].astype(bool) & ~leaf
+    bits = np.unpackbits(tree.raw_left_cat_bitsets.astype("<u4").view(np.uint8), axis=1, bitorder="little")
+    sets = {int(node): np.flatnonzero(bits[nodes["bitset_idx"][node]]) for node in np.flatnonzero(sorts)}
     return Trees(
         roots=np.array([0]),
         feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
-        threshold=nodes["num_threshold"].astype(np.float64),
+        threshold=np.where(sorts, -np.inf, nodes["num_threshold"].astype(np.float64)),
         left=nodes["left"].astype(np.int64),
         right=nodes["right"].astype(np.int64),
         missing_left=nodes["missing_go_to_left"].astype(bool),
         target=np.full(len(nodes), place),
         weight=nodes["value"].astype(np.float64),
+        members={node: some for node, some in sets.items() if len(some)},
     )
 
 

@@ -5,8 +5,8 @@ ai.onnx.ml 5 has float64 thresholds and leaves. See docs/decisions/0005-parity.m
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExpo
 
 Link = Literal["identity", "exponential", "squared", "logistic", "softmax", "apart", "votes"]
 _MODES = {"at most": 0, "below": 1}  # BRANCH_LEQ, BRANCH_LT
+_MEMBER = 6  # BRANCH_MEMBER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Trees:
     comparison : the column is "at most" or "below" the threshold.
     single : whether columns are rounded to float32 before they are compared.
     narrow : whether leaves are summed in float32, one tree after the other.
+    members : of nodes whose threshold is −∞: the whole numbers, categories, that go left; one at least.
     """
 
     roots: NDArray[np.int64]
@@ -47,6 +49,7 @@ class Trees:
     comparison: Literal["at most", "below"] = "at most"
     single: bool = False
     narrow: bool = False
+    members: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
 
     @classmethod
     def join(cls, trees: Sequence["Trees"]) -> "Trees":
@@ -67,7 +70,24 @@ class Trees:
             missing_left=joined("missing_left").astype(bool),
             target=joined("target"),
             weight=joined("weight"),
+            members={
+                node + int(start): some
+                for one, start in zip(trees, starts, strict=True)
+                for node, some in one.members.items()
+            },
         )
+
+    def holds(self, at: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each of n nodes sends its value left."""
+        threshold = self.threshold[at]
+        held = values <= threshold if self.comparison == "at most" else values < threshold
+        if self.members:
+            width = 1 + max(int(some.max()) for some in self.members.values())
+            sorts = np.isin(at, list(self.members))
+            known = np.concatenate([node * width + some for node, some in self.members.items()])
+            inside = (values >= 0) & (values < width) & (values == np.floor(values))
+            held = np.where(sorts, inside & np.isin(at * width + np.where(inside, values, 0), known), held)
+        return held | (np.isnan(values) & self.missing_left[at])
 
     def leaf_numbers(self) -> "Trees":
         """The same trees with a score for each, which is the number of the leaf that the row ends in."""
@@ -100,6 +120,9 @@ class Trees:
         }
         kind = np.float32 if self.narrow else np.float64
         modes = np.full(len(inner) + len(alone), _MODES[self.comparison], dtype=np.uint8)
+        sorts = sorted(self.members)
+        modes[place[sorts]] = _MEMBER
+        listed = [number for node in sorts for number in (*self.members[node], np.nan)]
         return {
             **{name: values.tolist() for name, values in numbers.items()},
             "nodes_splits": attribute("splits", both(self.threshold[inner], 0.0).astype(kind)),
@@ -108,6 +131,7 @@ class Trees:
             "n_targets": scores,
             "aggregate_function": 1,  # sum
             "post_transform": 0,  # none
+            **({"membership_values": attribute("members", np.array(listed, dtype=kind))} if listed else {}),
         }
 
 
@@ -137,15 +161,20 @@ class TreeFamily(Family):
         """The library's own word: in which node of each tree (n × t) each of n rows of the trees' input ends."""
 
     def answer(self, estimator: Any, nodes: Nodes) -> Answer:
-        matrix = self.prepared(estimator, nodes, nodes.matrix())
-        nodes.canvas.placed.append(Placed(estimator, self, matrix))
         trees, scoring = self.describe(estimator)
+        matrix = self.prepared(estimator, trees, nodes)
+        nodes.canvas.placed.append(Placed(estimator, self, matrix))
         score = self.sums(estimator, trees, scoring, nodes, matrix)
-        return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
+        answered = classify if len(getattr(estimator, "classes_", ())) else regress
+        return answered(nodes, scoring, score)
 
-    def prepared(self, estimator: Any, nodes: Nodes, matrix: str) -> str:
-        """What is done to all columns before the trees see them."""
-        return matrix
+    def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:
+        """All columns as the trees see them, one float64 matrix."""
+        return nodes.matrix()
+
+    def inside(self, estimator: Any) -> Any:
+        """An estimator that takes the prepared matrix and answers as this one does."""
+        return estimator
 
     def sums(self, estimator: Any, trees: Trees, scoring: Scoring, nodes: Nodes, matrix: str) -> str:
         """The trees' sums over the rows of a matrix, with the base and divided, before the link."""
@@ -174,6 +203,7 @@ def _constant(value: float, place: int, like: Trees) -> Trees:
         missing_left=np.zeros(1, dtype=bool),
         target=np.array([place]),
         weight=np.array([value], dtype=np.float64),
+        members={},
     )
 
 

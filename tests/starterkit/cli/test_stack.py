@@ -10,8 +10,8 @@ from socketserver import BaseRequestHandler, TCPServer
 
 import pytest
 
-from starterkit.cli.doctor.doctor import Doctor
-from starterkit.cli.doctor.environment import Finding
+from starterkit.cli.doctor import Doctor
+from starterkit.cli.environment import Finding
 
 REPOSITORY = Path(__file__).parents[4]
 

@@ -9,8 +9,8 @@ import pytest
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.dataset import Dataset
-from starterkit.data.privacy.masking import mask_rows
-from starterkit.data.privacy.policy import Policy, require_visible
+from starterkit.data.masking import mask_rows
+from starterkit.data.policy import Policy, require_visible
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage
@@ -62,14 +62,14 @@ def test_plain_features_may_be_loaded_everywhere(stage):
     ("kept", "dtype", "given", "expected"),
     [
         (AGE, "int64", [0, 9, 10, 119, 120], [5, 5, 15, 115, 115]),
-        (AGE, "Int64", [3, None, 47], [5, None, 45]),
-        (column(type="float", minimum=0, maximum=1.2), "float64", [0.0, 0.29, 1.2, None], [0.05, 0.25, 1.15, None]),
+        (AGE, "Int64", [3, 4, 5, None, 47], [5, 5, 5, None, 45]),
+        (column(type="float", minimum=0, maximum=2), "float64", [0, 0.1, 0.3, 1.9, None], [0.2, 0.2, 0.2, 1.8, None]),
         (column(minimum=1, maximum=3), "int64", [1, 2, 3], [2, 2, 2]),  # narrower than twelve bands
-        (column(minimum=0, maximum=5), "int64", [0, 1, 2, 3, 4, 5], [0, 0, 2, 2, 4, 4]),
+        (column(minimum=0, maximum=5), "int64", [0, 1, 2, 3, 4, 5], [1, 1, 1, 3, 3, 3]),
         (column(minimum=7, maximum=7), "int64", [7], [7]),
         (column(categories=(1, 2)), "int64", [2, 1], [1, 1]),
-        (column(type="string", categories=("f", "m")), "str", ["m", None, "f"], ["f", None, "f"]),
-        (column(type="boolean"), "boolean", [True, None, False], [False, None, False]),
+        (column(type="string", categories=("f", "m")), "str", ["m", None, "f"], ["f", "f", "f"]),
+        (column(type="boolean"), "boolean", [True, None, False], [False, False, False]),
     ],
 )
 def test_value_becomes_its_bands_middle(kept, dtype, given, expected):
@@ -80,6 +80,25 @@ def test_value_becomes_its_bands_middle(kept, dtype, given, expected):
     assert seen.age.dtype == raw.age.dtype
     pd.testing.assert_series_equal(seen.age, pd.Series(expected, dtype=dtype, name="age"))
     assert list(raw.age.dropna()) == [value for value in given if value is not None]
+
+
+WHOLE = np.repeat(np.arange(12.0), 20)
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        (WHOLE, column(type="float", minimum=0, maximum=11)),
+        (np.r_[WHOLE, 3.5, 7.25], column(type="float", minimum=0, maximum=11)),  # hardly a row is not whole
+        (WHOLE / 2 + 0.25, column(type="float", minimum=0, maximum=6)),
+        (WHOLE * 10, column(type="integer", minimum=0, maximum=110)),
+        (np.repeat([0.0, 1.0], 50), column(type="float", minimum=0, maximum=1)),
+    ],
+)
+def test_no_band_holds_one_number_alone(values, kept):
+    raw = pd.Series(values)
+    seen = mask_rows(Policy.of(Stage.DEV, [kept]), pd.DataFrame({"age": raw}), None).age
+    assert raw.groupby(seen).nunique().min() >= 2
 
 
 @pytest.mark.parametrize(

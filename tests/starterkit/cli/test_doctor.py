@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from starterkit.cli.doctor.doctor import Doctor
-from starterkit.cli.doctor.environment import Finding
+from starterkit.cli.doctor import Doctor
+from starterkit.cli.environment import Finding
 from starterkit.machine import PROCESS, this_process
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect

@@ -12,7 +12,7 @@ from starterkit.data.dataset import ROWS_FILE
 from starterkit.errors import Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.format import (
+from starterkit.release.bundle import (
     EVIDENCE,
     EVIDENCE_PLACE,
     MANIFEST_FILE,
@@ -27,7 +27,7 @@ from starterkit.release.bundle.format import (
     require_trust,
     seal_all,
 )
-from starterkit.release.transfer import COPIED_FROM, tags_in_prod
+from starterkit.release.history import COPIED_FROM, tags_in_prod
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_model

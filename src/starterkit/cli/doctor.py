@@ -1,16 +1,23 @@
-"""What the store, the project and the registry hold: whole runs, judged versions, no promotion half done."""
+"""`Doctor` asks one examination after the other. A failure never hides the next one.
 
-from collections.abc import Iterator
+What the store, the project and the registry hold is looked at here, what the machine and the stack give in
+`environment.py`.
+"""
 
-from starterkit.cli.doctor.environment import Finding, warning, well
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from starterkit.cli import environment
+from starterkit.cli.environment import Examination, Finding, warning, well
 from starterkit.data.reader import DatasetReader
-from starterkit.errors import ContractError, TrackingError
+from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
 from starterkit.problem import find_problem
-from starterkit.release.alias import lock_of, move_of, recover, unfinished
-from starterkit.release.approval import who_is_here
+from starterkit.progress import Progress, silent, step
+from starterkit.release.alias import lock_of, move_of, recover, unfinished, who_is_here
 from starterkit.release.history import Ledger, champions, serving
 from starterkit.release.trust import history_doubts
-from starterkit.settings import GATEKEEPERS, Layers
+from starterkit.settings import GATEKEEPERS, Layers, read_layers
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
 from starterkit.tracking.registry import CHAMPION, ModelRegistry
@@ -22,7 +29,7 @@ from starterkit.training.trainer import require_contrast
 _LOCK_SECONDS = 3
 
 
-def mlflow(layers: Layers) -> Iterator[Finding]:
+def _mlflow(layers: Layers) -> Iterator[Finding]:
     """A server is written to and read back; a local store is only looked at."""
     settings = layers.settings
     store = local_store(settings.tracking, settings.root)
@@ -39,9 +46,9 @@ def mlflow(layers: Layers) -> Iterator[Finding]:
         yield well("MLflow", f"{store.database.name} is whole and can be written")
 
 
-def runs(layers: Layers) -> Iterator[Finding]:
+def _runs(layers: Layers) -> Iterator[Finding]:
     """Runs that say that they work, and whose process does not."""
-    if not is_there(layers):
+    if not _is_there(layers):
         yield well("runs", _nothing(layers))
         return
     settings = layers.settings
@@ -64,7 +71,7 @@ def _nothing(layers: Layers, more: str = "") -> str:
     return "not looked at before the store follows" if moved else f"none yet{more}"
 
 
-def is_there(layers: Layers) -> bool:
+def _is_there(layers: Layers) -> bool:
     """Whether there is something to connect to, so that looking makes nothing and moves nothing."""
     store = local_store(layers.settings.tracking, layers.settings.root)
     return store is None or (store.exists and not store.left_behind())
@@ -73,13 +80,13 @@ def is_there(layers: Layers) -> bool:
 # --- What the project gives: a problem that can be built, and data that fits it.
 
 
-def problem(layers: Layers) -> Iterator[Finding]:
+def _problem(layers: Layers) -> Iterator[Finding]:
     found = find_problem()
     found.build(found.parameters(layers.settings.training.params, layers.settings.training.seed))
     yield well("problem", f"{found.title}: {len(found.features)} features, {found.task}")
 
 
-def data(layers: Layers) -> Iterator[Finding]:
+def _data(layers: Layers) -> Iterator[Finding]:
     dataset = DatasetReader.of(find_problem(), layers.settings, keep_key=False).read()
     require_contrast(dataset)
     yield well("data", f"{len(dataset)} rows, {len(dataset.holdout)} of them held out")
@@ -90,7 +97,7 @@ def data(layers: Layers) -> Iterator[Finding]:
 _MAKES_ONE = "; `starterkit run` makes one"
 
 
-def versions(layers: Layers) -> Iterator[Finding]:
+def _versions(layers: Layers) -> Iterator[Finding]:
     """Versions on which an interrupted command left its last step undone."""
     registry = _registry(layers)
     found = registry.versions() if registry else []
@@ -107,7 +114,7 @@ def versions(layers: Layers) -> Iterator[Finding]:
     yield well("versions", f"{len(found)} registered" if found else _nothing(layers, _MAKES_ONE))
 
 
-def champion(layers: Layers) -> Iterator[Finding]:
+def _champion(layers: Layers) -> Iterator[Finding]:
     """The alias points at a version, and that version's files are there and answer."""
     registry = _registry(layers)
     number = registry.aliases().get(CHAMPION) if registry else None
@@ -135,7 +142,7 @@ def champion(layers: Layers) -> Iterator[Finding]:
 
 
 def _registry(layers: Layers) -> ModelRegistry | None:
-    return ModelRegistry.of(layers.settings, find_problem().name) if is_there(layers) else None
+    return ModelRegistry.of(layers.settings, find_problem().name) if _is_there(layers) else None
 
 
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
@@ -145,7 +152,7 @@ _SETTLE = "; `starterkit history --settle REASON` goes on with it"
 _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
 
 
-def promotion(layers: Layers) -> Iterator[Finding]:
+def _promotion(layers: Layers) -> Iterator[Finding]:
     """The lock and the history, as they stand."""
     registry = _registry(layers)
     if registry is None:
@@ -172,7 +179,7 @@ def promotion(layers: Layers) -> Iterator[Finding]:
     yield well(item, f"the history's {count} entries are whole" if count else "no history yet")
 
 
-def mend(layers: Layers) -> str:
+def _settle(layers: Layers) -> str:
     """Finish or undo what was killed half-way, take away what it left, and say in words what was done.
 
     Raises
@@ -189,3 +196,86 @@ def mend(layers: Layers) -> str:
         outcome = recover(registry, Ledger(registry), who)
     lock.clear()
     return f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"
+
+
+# --- One examination after the other.
+
+_EXAMINATIONS = (
+    Examination("disk", environment.disk),
+    Examination("problem", _problem),
+    Examination("data", _data, needs=("problem",)),
+    Examination("stack", environment.stack),
+    Examination("MLflow", _mlflow, needs=("stack",)),
+    Examination("runs", _runs, needs=("problem", "stack", "MLflow")),
+    Examination("versions", _versions, needs=("problem", "stack", "MLflow")),
+    Examination("champion", _champion, needs=("problem", "stack", "MLflow")),
+    Examination("promotion", _promotion, needs=("problem", "stack", "MLflow")),
+    Examination("API", environment.api),
+)
+
+
+class Doctor:
+    """Examines the installation and changes nothing of it, unless it is asked to `mend`.
+
+    Parameters
+    ----------
+    root
+        The repository, or None to look for it upwards from the working directory.
+    environ
+        The environment that names the stage.
+    progress
+        Called when an examination begins and ends.
+    """
+
+    def __init__(
+        self, root: Path | None = None, environ: Mapping[str, str] = os.environ, progress: Progress = silent
+    ) -> None:
+        self._root = root
+        self._environ = environ
+        self._progress = progress
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Everything that was found. Nothing else can be examined where the settings fail."""
+        try:
+            layers = read_layers(self._root, self._environ)
+        except SettingsError as error:
+            return (Finding("settings", "failing", error.what, error.hint),)
+        findings = [well("settings", f"stage {layers.settings.stage}")]
+        findings += [warning("settings", text, "Mend it before the next stage") for text in layers.warnings]
+        failed: set[str] = set()
+        for examination in _EXAMINATIONS:
+            with step(self._progress, examination.item) as note:
+                found = list(_examine(examination, layers, failed))
+                states = {finding.state for finding in found}
+                note.text = next((state for state in ("failing", "warning", "well") if state in states), "not needed")
+            failed |= {finding.item for finding in found if finding.state == "failing"}
+            findings += found
+        return tuple(findings)
+
+    def mend(self) -> None:
+        """Settle a promotion that was killed half-way.
+
+        Raises
+        ------
+        SettingsError, TrackingError
+            The settings fail, MLflow cannot be reached, or somebody promotes right now.
+        """
+        with step(self._progress, "mend") as note:
+            note.text = _settle(read_layers(self._root, self._environ))
+
+
+def _examine(examination: Examination, layers: Layers, failed: set[str]) -> Iterator[Finding]:
+    item = examination.item
+    for needed in examination.needs:
+        if needed in failed:
+            yield warning(item, f"not looked at, for {needed} fails", f"Mend {needed} first")
+            return
+    try:
+        yield from examination.look(layers)
+    except KitError as error:
+        yield Finding(item, "failing", error.what, error.hint)
+    except OSError as error:
+        foreseen = of_machine(error)
+        if foreseen is None:
+            raise
+        yield Finding(item, "failing", foreseen.what, foreseen.hint)

@@ -1,4 +1,4 @@
-"""Train once more, by itself and without MLflow: ``python -m starterkit.release.lineage.retrain FOLDER``.
+"""Train once more, by itself and without MLflow: ``python -m starterkit.release.retrain FOLDER``.
 
 `starterkit reproduce` calls this in a checkout of an earlier commit, with that commit's own code. So what it takes
 and leaves is a promise between commits; add to it, and change nothing:
@@ -22,8 +22,8 @@ from starterkit.data.dataset import ROWS_FILE, RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import KitError
 from starterkit.problem import Problem, find_problem
-from starterkit.release.lineage.provenance import LOCK, beside_lock, describe, lock_digest, plain
-from starterkit.release.lineage.reproducer import write_answers
+from starterkit.release.provenance import LOCK, beside_lock, describe, lock_digest, plain
+from starterkit.release.reproducer import write_answers
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, TrainingSettings, load_settings
 from starterkit.training.export.exporter import OnnxExporter

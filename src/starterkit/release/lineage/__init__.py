@@ -1,1 +1,0 @@
-"""Where a version comes from, and whether it can be made again. See docs/decisions/0013-reproduce.md."""

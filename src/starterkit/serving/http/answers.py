@@ -1,0 +1,138 @@
+"""Answers as JSON: predictions, and each refusal as RFC 9457 problem details with its hint.
+
+No refusal repeats a value. A key that a client sent is repeated, cut short.
+"""
+
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from starterkit.errors import UserError
+from starterkit.serving.predictor import Answered, ServedModel
+from starterkit.serving.validation import InvalidRecords
+
+PROBLEM_TYPE = "application/problem+json"
+
+SECONDS_TO_COME_AGAIN = "1"
+"""What `Retry-After` says where there is no room."""
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this address. See /docs for those that there are.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method. The header Allow says which it takes.",
+    HTTPStatus.REQUEST_TIMEOUT: "the request did not arrive whole in the time that there is for it. Send it again.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "there is no room for this request now. Send it again a little later.",
+}
+
+
+class InvalidRequest(UserError):
+    """A request that gets no answer, and the status that says why."""
+
+    def __init__(self, status: HTTPStatus, what: str, hint: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(what, hint)
+        self.status = status
+        self.headers = headers
+
+
+class NoRoom(Exception):
+    """What a request needs is not there now: memory, or a place among those that are answered."""
+
+
+def unprocessable(what: str, hint: str) -> InvalidRequest:
+    return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, hint)
+
+
+def answer(
+    content: Mapping[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+    media_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """JSON in UTF-8. Half a surrogate pair, which a client may have sent as a key, becomes a question mark."""
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(body, status, headers, media_type)
+
+
+def identity(served: ServedModel) -> dict[str, str]:
+    return {"name": served.name, "version": served.version}
+
+
+def prediction_content(served: ServedModel, answered: Answered) -> dict[str, Any]:
+    """Values and, from a classifier, each class's probability, row by row; and what lies beyond the proof."""
+    classes, prediction = served.contract.classes, answered.prediction
+    values = prediction.values.tolist()
+    if classes:
+        label = {value: value for value in classes}  # a graph knows no booleans: its 1 is the contract's true
+        values = [label.get(value, value) for value in values]
+    content: dict[str, Any] = {"model": identity(served), "predictions": values}
+    if prediction.probabilities is not None:
+        names = [_as_key(value) for value in classes]
+        content["probabilities"] = [dict(zip(names, row, strict=True)) for row in prediction.probabilities.tolist()]
+    if answered.beyond:
+        content["beyond"] = [fault.content for fault in answered.beyond]
+    return content
+
+
+def _as_key(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# --- Refusals.
+
+
+def problem(
+    status: int,
+    detail: str = "",
+    errors: Sequence[Mapping[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A refusal. `errors` has a row (from 0), column, problem and mend for each fault, where there are any to name."""
+    status = HTTPStatus(status)
+    detail = detail or _DETAILS.get(status, status.phrase)
+    content: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    if errors is not None:
+        content["errors"] = errors
+    return answer(content, status, PROBLEM_TYPE, headers)
+
+
+def no_room() -> Response:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": SECONDS_TO_COME_AGAIN})
+
+
+def refusal(error: Exception) -> Response | None:
+    """What an exception says to a client; None where it is none of theirs, but a fault of the server's."""
+    match error:
+        case InvalidRecords():
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [fault.content for fault in error.faults])
+        case InvalidRequest():
+            errors = [{"row": None, "column": None, "problem": error.what, "mend": error.hint}]
+            return problem(error.status, str(error), errors, error.headers)
+        case NoRoom() | MemoryError():
+            return no_room()
+        case ClientDisconnect():
+            return problem(HTTPStatus.BAD_REQUEST, "the body did not arrive whole.")  # nobody is there to read this
+        case HTTPException():
+            return problem(error.status_code, headers=error.headers)
+    return None
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    told = refusal(error)
+    assert told is not None
+    return told
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    detail = "the server failed; its log says why. The request need not be changed."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    **dict.fromkeys((InvalidRequest, NoRoom, MemoryError, HTTPException, ClientDisconnect), _refused),
+    Exception: _bug,
+}
+"""What each exception becomes. The server logs those that only the last line knows."""

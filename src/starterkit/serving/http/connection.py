@@ -1,0 +1,213 @@
+"""`Server`: uvicorn, with connections that nobody can hold, and an end that costs no request.
+
+See docs/decisions/0026-held.md.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from starterkit.serving.http.answers import no_room, problem
+
+_SECONDS_TO_SEND = 8
+"""For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
+`docker stop`, and the parent of several processes, wait for 10 seconds."""
+_SECONDS_TO_ASK_AGAIN = 1.0
+"""When the end comes, for a client that keeps its connection to ask once more, and be told to come by another one."""
+_SECONDS_BETWEEN_LOOKS = 0.05
+_TO_BE_REFUSED = 64
+"""Connections beyond the most that are told so. Those that come on top are ended without a word."""
+
+
+class Patience(NamedTuple):
+    """For how many seconds a client is waited for, and how many connections there may be at once."""
+
+    seconds: float
+    connections: int
+
+
+class Connection(HttpToolsProtocol):
+    """One that has to come to a whole request in time, and to take its answer in time.
+
+    Where there are too many, the one that was waited for the longest makes room. Where all of them are being answered,
+    the new one gets a 503.
+    """
+
+    def __init__(self, patience: Patience, **given: Any) -> None:
+        super().__init__(**given)
+        self._patience = patience
+        self._since = time.monotonic()
+        self._unread: float | None = None
+        self._asks = False
+        self._is_last = False
+
+    # What the parser and the transport tell.
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        most = self._patience.connections
+        if len(self.connections) <= most:
+            return
+        others = [one for one in self.connections if one is not self and isinstance(one, Connection)]
+        waiting = [one for one in others if one.waits and not one.transport.is_closing()]
+        if waiting:
+            min(waiting, key=lambda one: one._since).give_up()
+        elif len(self.connections) > most + _TO_BE_REFUSED:
+            self.transport.abort()
+        else:
+            self.app, self._is_last = _refuse, True
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._since, self._asks = time.monotonic(), True
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._asks = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._since = time.monotonic()
+        if self.cycle.more_body:  # refused before it was whole: what still comes is read, and asks for nothing
+            self._asks = False
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = time.monotonic()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread = None
+
+    def shutdown(self) -> None:
+        """Answer once more, and say that it is the last time."""
+        self._is_last = True
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    # What the server asks.
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the client's turn: to ask, to send the rest, or to take its answer."""
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds it has been."""
+        if self._unread is not None:
+            return time.monotonic() - self._unread
+        return time.monotonic() - self._since if self.waits else 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request has come, and no answer is on its way."""
+        return self.waits and not self._asks and self._unread is None
+
+    @property
+    def is_late(self) -> bool:
+        return self.waited > self._patience.seconds
+
+    def give_up(self) -> None:
+        """End it, with a word where a request had begun to come."""
+        started = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if self.transport.is_closing() or self._unread is not None or started:
+            self.transport.abort()  # what it was sent, it does not read
+            return
+        if self._asks:
+            told = problem(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
+            lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in told.raw_headers), b"", b""]
+            self.transport.write(b"\r\n".join(lines) + bytes(told.body))
+        self.transport.close()
+
+
+async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+    await no_room()(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """Answers with an app until it is told to end, and then until those who ask have their answers.
+
+    Parameters
+    ----------
+    app, given
+        As `uvicorn.Config` takes them.
+    patience
+        With clients.
+    says
+        Called when the first of them can come.
+    """
+
+    def __init__(self, app: Any, patience: Patience, says: Callable[[], None] = lambda: None, **given: Any) -> None:
+        http: Any = partial(Connection, patience)
+        super().__init__(uvicorn.Config(app, http=http, ws="none", server_header=False, **given))
+        self._says = says
+
+    def _connections(self) -> Iterator[Connection]:
+        yield from (one for one in [*self.server_state.connections] if isinstance(one, Connection))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_LogOnce())
+        await super().startup(sockets)
+        if self.started:
+            self._says()
+
+    async def on_tick(self, counter: int) -> bool:
+        self._end_the_late()
+        return await super().on_tick(counter)
+
+    def _end_the_late(self) -> None:
+        for connection in self._connections():
+            if connection.is_late:
+                connection.give_up()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, answer once more on each that there is, and wait for what is computed.
+
+        uvicorn would close those that are idle at once, and with them what is on its way there. Its own timeout ends
+        what computes, too, and logs a traceback for each.
+        """
+        await asyncio.sleep(0)  # who stands in the queue comes in
+        for one in (*self.servers, *(sockets or ())):
+            one.close()
+        began = time.monotonic()
+        while self.server_state.connections and not self.force_exit:
+            passed = time.monotonic() - began
+            for connection in self._connections():
+                connection.shutdown()
+                if passed > _SECONDS_TO_SEND and (connection.waits or connection.waited):
+                    connection.transport.abort()
+                elif connection.is_idle and min(passed, connection.waited) > _SECONDS_TO_ASK_AGAIN:
+                    connection.transport.close()
+            self._end_the_late()
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        await super().shutdown(sockets)
+
+
+class _LogOnce:
+    """Says of each fault of the event loop once what it is: where descriptors run out, that is each connection."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        words = f"{context.get('message')}: {context.get('exception')}"
+        if words not in self._told and len(self._told) < _KINDS:
+            self._told.add(words)
+            logging.getLogger("uvicorn.error").error("%s (told once)", words, exc_info=context.get("exception"))
+
+
+_KINDS = 100

@@ -1,0 +1,238 @@
+"""`RecordReader`: from the bytes of a body to arrays for the model, or to what is wrong with it and where.
+
+Two ways lead there, and one definition (`validation.requirements`) says what is asked. The quick one decodes straight
+into floats, and the decoder asks what is asked. It knows only that something is wrong; then the exact one looks.
+See docs/decisions/0021-one-check.md.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec.structs import astuple
+
+from starterkit.contract import Beyond, Column, Contract
+from starterkit.serving.graph import Table
+from starterkit.serving.http.answers import InvalidRequest, unprocessable
+from starterkit.serving.validation import asked_of, read_records
+
+_SHOWN = 100
+_SHAPE = 'Send {"records": [{"column": value, …}, …]}'
+_MARK = b"\xef\xbb\xbf"
+_TYPES: Mapping[str, Any] = {"float": float, "integer": float, "boolean": bool, "string": str}
+_LITERAL: Any = Literal  # of texts that are known when the model is
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+class RecordReader:
+    """Reads the records of requests for one model.
+
+    Parameters
+    ----------
+    contract, beyond
+        What is asked of them.
+    max_rows
+        How many there may be.
+    raw
+        Whether they may have the names and texts of the file that trained the model.
+    """
+
+    def __init__(self, contract: Contract, beyond: Beyond, max_rows: int, *, raw: bool = False) -> None:
+        self._contract = contract
+        self._beyond: Beyond = beyond
+        self._max_rows = max_rows
+        self._raw = raw
+        self._quick = None if raw else QuickReader.of(contract, beyond)
+        self._most_values = max_rows * (2 * len(contract.columns) + 20)
+
+    def read(self, body: bytes | bytearray) -> Table:
+        """The n records as one matrix, or as an array for each of the contract's columns. A byte order mark is ignored.
+
+        Raises
+        ------
+        InvalidRequest
+            The body is not JSON, not of the right shape, or has no rows or too many.
+        InvalidRecords
+            A record is not what the contract says.
+        """
+        if body.startswith(_MARK):
+            body = body[len(_MARK) :]
+        if body.count(b",") + body.count(b"[") + body.count(b"{") > self._most_values:
+            self._refuse_masses(body)
+        if self._quick is not None:
+            table = self._quick.read(body, self._max_rows)
+            if table is not None:
+                return table
+        records = decode_records(body, self._max_rows)
+        if self._raw:
+            from starterkit.serving.parsing import read_raw_records  # loads pyarrow
+
+            return read_raw_records(self._contract, records, self._beyond)
+        return read_records(self._contract, records, self._beyond)
+
+    def _refuse_masses(self, body: bytes | bytearray) -> None:
+        """Refuse what would be a mass of small things in memory. Nothing of it is made into any.
+
+        Raises
+        ------
+        InvalidRequest
+            There is more between its texts than the most rows can have.
+        """
+        in_texts = 0
+        if any(column.type == "string" for column in self._contract.columns) or self._raw:
+            in_texts = sum(sum(map(found.group().count, (b",", b"[", b"{"))) for found in _STRING.finditer(body))
+        values = body.count(b",") + body.count(b"[") + body.count(b"{") - in_texts
+        if values <= self._most_values:
+            return
+        try:
+            msgspec.json.decode(body, type=msgspec.Raw)  # looked through, and not kept
+        except RecursionError:
+            raise _too_deep() from None
+        except msgspec.DecodeError as error:
+            words, _, place = str(error).partition(" (byte ")
+            before = body[: int(place.rstrip(")"))] if place else body
+            at = len(before) - before.rfind(b"\n")
+            raise _no_json(before.count(b"\n") + 1, at, words.partition(": ")[2] or words) from None
+        what = f"the body has more values than {self._max_rows} rows can have"
+        raise unprocessable(what, f"Send at most {self._max_rows} rows in a request")
+
+
+class QuickReader:
+    """The quick way: a decoder that knows types, ranges and categories. Where it finds a fault it gives up."""
+
+    def __init__(self, contract: Contract, beyond: Beyond) -> None:
+        columns = contract.columns
+        self._decode = _decoder(columns, beyond)
+        self._names, self._is_matrix = contract.names, contract.layout == "matrix" and beyond == "refuse"
+        self._numbers = [place for place, column in enumerate(columns) if column.type != "string"]
+        self._texts = [place for place, column in enumerate(columns) if column.type == "string"]
+        self._known = [
+            (itemgetter(place), one.known | {None})
+            for place in self._numbers
+            for one in asked_of(columns[place], beyond)
+            if one.known is not None
+        ]
+        self._colons = sum(name.count(":") for name in contract.names) + len(columns)
+
+    @classmethod
+    def of(cls, contract: Contract, beyond: Beyond) -> "QuickReader | None":
+        """None where a column is of a type that JSON has no word for."""
+        return cls(contract, beyond) if all(column.type in _TYPES for column in contract.columns) else None
+
+    def read(self, body: bytes | bytearray, max_rows: int) -> Table | None:
+        """One matrix, or an array a column; None where anything may be wrong."""
+        try:
+            records = self._decode(body).records
+        except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
+            return None
+        if not 0 < len(records) <= max_rows:
+            return None
+        rows = [*map(astuple, records)]
+        if not self._each_key_once(body, rows) or not all(known.issuperset(map(of, rows)) for of, known in self._known):
+            return None
+        if self._is_matrix:
+            return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).reshape(
+                len(rows), -1
+            )
+        # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
+        by_column = [[math.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
+        kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(by_column)]
+        return {name: np.array(values, kind) for name, values, kind in zip(self._names, by_column, kinds, strict=True)}
+
+    def _each_key_once(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost."""
+        colons, expected = body.count(b":"), len(rows) * self._colons + 1
+        if colons > expected and self._texts and b"\\" not in body:
+            colons -= sum(row[place].count(":") for row in rows for place in self._texts if row[place])
+        return colons == expected
+
+
+def _decoder(columns: Sequence[Column], beyond: Beyond) -> Callable[[bytes | bytearray], Any]:
+    members = [
+        (f"c{place}", _asked(column, beyond), msgspec.field(name=column.name)) for place, column in enumerate(columns)
+    ]
+    record = msgspec.defstruct("Record", members, forbid_unknown_fields=True, gc=False)
+    body = msgspec.defstruct("Body", [("records", list[record])], forbid_unknown_fields=True)
+    return msgspec.json.Decoder(body).decode
+
+
+def _asked(column: Column, beyond: Beyond) -> Any:
+    """A type that takes what is asked of a column's values. Numbers of few values are looked up afterwards."""
+    kind, asked = _TYPES[column.type], asked_of(column, beyond)
+    if column.type == "string":
+        known = [one.known for one in asked if one.known is not None]
+        empty = frozenset({""}) if column.nullable else frozenset()  # an empty text is a missing one
+        least = Annotated[str, msgspec.Meta(min_length=0 if column.nullable else 1)]
+        kind = _LITERAL[tuple(sorted(frozenset.intersection(*known) | empty))] if known else least
+    elif column.type != "boolean":
+        low = max((float(one.low) for one in asked if one.low is not None), default=None)
+        high = min((float(one.high) for one in asked if one.high is not None), default=None)
+        step = next((float(one.step) for one in asked if one.step is not None), None)
+        kind = Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=step)]
+    return kind | None if column.nullable else kind
+
+
+# --- The exact way.
+
+
+def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
+    """The records in a body, whatever they are.
+
+    Raises
+    ------
+    InvalidRequest
+        The body is not JSON, not of the right shape, or has no rows or too many.
+    """
+    document = _decode(body)
+    if not isinstance(document, dict):
+        raise unprocessable("the body is not an object", _SHAPE)
+    if "records" not in document:
+        raise unprocessable("the body has no 'records'", _SHAPE)
+    if len(document) > 1:
+        extra = next(name for name in document if name != "records")
+        raise unprocessable(f"the body has the unknown key '{extra[:_SHOWN]}'", "Leave it out; 'records' is all")
+    records = document["records"]
+    if not isinstance(records, list):
+        raise unprocessable("'records' is not a list", _SHAPE)
+    if not records:
+        raise unprocessable("'records' is empty", "Send at least one row")
+    if len(records) > max_rows:
+        raise unprocessable(f"'records' has {len(records)} rows", f"Send at most {max_rows} in a request")
+    return records
+
+
+def _decode(body: bytes | bytearray) -> object:
+    if not body.strip():
+        raise unprocessable("the body is empty", _SHAPE)
+    try:
+        # NaN and Infinity, which are not JSON, are let through here, so that the check of the records can say where.
+        return json.loads(body.decode(), object_pairs_hook=_without_repeats)
+    except UnicodeDecodeError as error:
+        raise unprocessable(f"the body is not UTF-8 at byte {error.start}", "Encode it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _no_json(error.lineno, error.colno, error.msg) from None
+    except (RecursionError, ValueError):  # Python reads no whole number of more than 4300 digits
+        raise _too_deep() from None
+
+
+def _no_json(line: int, column: int, why: str) -> InvalidRequest:
+    return unprocessable(f"the body is not JSON at line {line}, column {column}: {why}", _SHAPE)
+
+
+def _too_deep() -> InvalidRequest:
+    return unprocessable("the body is nested too deeply, or has a number with too many digits", _SHAPE)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise unprocessable(f"the key '{twice[:_SHOWN]}' stands twice in one object", "Send it once")
+    return unique
