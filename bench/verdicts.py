@@ -30,7 +30,7 @@ from starterkit.data.dataset import Dataset, RowRecord, Rows, hashed
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.release import evaluation
 from starterkit.release.evaluation import contamination_of, evaluate_version
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
 from starterkit.settings import GateSettings
 from starterkit.verdict import Cost
 

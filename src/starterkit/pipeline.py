@@ -22,7 +22,7 @@ from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
-from starterkit.release.gate.gate import Gate
+from starterkit.release.gate import Gate
 from starterkit.release.importer import Opened, opened, require_prod
 from starterkit.release.promoter import Promoter
 from starterkit.release.provenance import LOCK, beside_lock, describe

@@ -16,7 +16,7 @@ from starterkit.errors import ContractError, KitError, TrackingError
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.evidence import EvidenceRecord, make_record
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
 from starterkit.release.reactions import measure_robustness, reach_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor

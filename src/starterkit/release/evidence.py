@@ -13,8 +13,8 @@ import numpy as np
 
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
+from starterkit.release.gate import Decision
 from starterkit.release.gate.comparison import Rule, compare_with_champion
-from starterkit.release.gate.gate import Decision
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.verdict import Evidence

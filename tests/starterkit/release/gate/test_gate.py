@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from starterkit.errors import SettingsError
+from starterkit.release.gate import Decision, Gate
 from starterkit.release.gate.comparison import Rule, compare_with_champion
-from starterkit.release.gate.gate import Decision, Gate
 from starterkit.settings import GateSettings
 from starterkit.verdict import Check, Cost, Evidence, Verdict
 

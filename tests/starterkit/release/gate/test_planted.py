@@ -25,7 +25,7 @@ from starterkit.data.dataset import Dataset, RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Invariance, Problem, feature, identifier, target
 from starterkit.release.evaluation import contamination_of, evaluate_version
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, compare
 from starterkit.settings import DataSettings, ExportSettings, GateSettings, Stage, TrainingSettings
 from starterkit.training.export.exporter import OnnxExporter

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from starterkit.serving.http.connection import Patience, Server
+from starterkit.serving.http.protocol import Patience, Server
 
 
 @contextmanager
