@@ -441,6 +441,7 @@ def main() -> None:
                         continue
                     decision, good = judge(World(classifies, rows, seed), kind)
                     said, row = outcome(decision, good), tables[name, task]
+                    sys.stderr.write(f"{task} {rows} {seed} {name}: {said}, {'good' if good else 'bad'}\n")
                     row.counts[said] += 1
                     row.counts["good"] += good
                     row.by.update(verdict.check for verdict in decision.refusals)

@@ -88,8 +88,8 @@ def test_a_promotion_that_lost_its_lock_writes_nothing(pipeline: Any, dataset: A
     slow = gated(pipeline)
     judge = slow._judge.judge
 
-    def slowly(*given: Any) -> Any:
-        judged = judge(*given)
+    def slowly(*given: Any, **named: Any) -> Any:
+        judged = judge(*given, **named)
         take_over(pipeline)
         return judged
 

@@ -154,7 +154,7 @@ def _slope(evidence: Evidence, prediction: Prediction, classes: tuple[Scalar, ..
     count = int(units.max()) + 1
     scores = np.zeros((count, 2))
     np.add.at(scores, units, terms * (hits - expected)[:, None])
-    error = float(np.sqrt((bread @ (scores.T @ scores) @ bread)[1, 1]))
+    error = float(np.sqrt(max(0.0, (bread @ (scores.T @ scores) @ bread)[1, 1])))  # rounding
     reach = student(0.05, max(4, count - 2)) * error
     return float(found[1]), float(found[1]) - reach, float(found[1]) + reach
 
