@@ -45,7 +45,7 @@ export PKG
 # </workflows>
 # <template>
 .PHONY: test-faults test-attacks test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity new
+  bench-batch bench-parity bench-verdicts new
 # </template>
 
 help: ## list the targets
@@ -158,6 +158,9 @@ restore: python ## a backup, into an empty stack: make restore FROM=backups/…
 
 bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=10000000 ARGS=--only-kit shows memory
 	$(VENV)/bin/python bench/batch.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+bench-verdicts: env-test ## planted candidates before the gate, beside the truth; ARGS="--only leak --rows 100"
+	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/verdicts.py $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it, beside skl2onnx; LIST=boosters asks one list
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py \

@@ -20,10 +20,10 @@ from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.importer import Opened, opened, require_prod
 from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
 from starterkit.release.evaluation import Judge, Judgement, Promotion
-from starterkit.release.gate.gate import Gate
+from starterkit.release.gate import Gate
+from starterkit.release.importer import Opened, opened, require_prod
 from starterkit.release.promoter import Promoter
 from starterkit.release.provenance import LOCK, beside_lock, describe
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
@@ -31,6 +31,7 @@ from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
 from starterkit.training.trainer import TrainedModel, Trainer, evaluate
+from starterkit.verdict import LEAST_OF_A_CLASS, has_contrast
 
 if TYPE_CHECKING:
     from starterkit.training.export.exporter import ExportedModel
@@ -249,6 +250,8 @@ class Pipeline:
                 self._describer.run(run.id)
             metric = self._problem.deciding_metric.name
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
+            if not has_contrast(self._problem.task == "classification", dataset.holdout.target.to_numpy()):
+                note.text += f"; the holdout has fewer than {LEAST_OF_A_CLASS} rows of each of two classes: too few"
         return trained
 
     def trained(self, dataset: Dataset, run: str | None = None) -> TrainedRun:
@@ -308,15 +311,15 @@ class Pipeline:
         """Ask the gate about a version and make it champion if all checks pass."""
         return self.promoter.promote(dataset, number)
 
-    def run(self) -> Summary:
-        """Every step in order, up to a champion that answers."""
+    def run(self, explanation: str = "") -> Summary:
+        """Every step in order, up to a champion that answers; `explanation` says why odd figures are true."""
         self.check("training", "gate")
         dataset = self.read()
         trained = self.train(dataset)
         exported = self.export(trained, dataset)
         version = self.register(exported.run)
         # By its number: somebody else may have registered a newer one.
-        promotion = self.promoter.promote(dataset, version.number, patience=_PATIENCE_SECONDS)
+        promotion = self.promoter.promote(dataset, version.number, explanation=explanation, patience=_PATIENCE_SECONDS)
         samples = self._score(version, dataset) if promotion.decision.passed else ()
         return Summary(dataset, trained, exported, promotion, samples)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Parity, Prediction, Treatment
@@ -53,13 +54,14 @@ class Contamination:
     `trained_on` counts those whose record (or group) it was trained on, and is None where its run does not say what
     it was trained on. `alike` counts those with the very same features as a row of the training side, `copied` those
     with the same target besides; `usual` is the share of the training side's rows that have such a twin among
-    themselves.
+    themselves. `coarse` says that the problem declares data whose rows may be alike by themselves.
     """
 
     trained_on: int | None
     alike: int = 0
     copied: int = 0
     usual: float = 0.0
+    coarse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class Evidence:
         Holdout rows that the challenger, and the champion, were trained on.
     leaks
         By feature the share of the naive guess's loss that a small model of this feature alone removes.
+    giveaways
+        By the names of one column, or of several, how they give the target away in another manner.
     cost, champion_cost
         Measured side by side in one process; None where there is no champion to measure against.
     reactions
@@ -96,6 +100,13 @@ class Evidence:
     beside, beside_fault
         How closely the version answers as its registered estimator, and why that could not be asked; without both,
         nobody asked it.
+    reach, champion_reach
+        How far answers go beyond the target's range, in its widths, for rows beyond the data's; None where the answers
+        are classes.
+    timed
+        The rows have a time, and the holdout is drawn at random all the same.
+    explanation
+        Why figures that are too good, or odd, are true, as the person says who gives the command.
     contract_digest
         The SHA-256 of the ``contract.json`` that the challenger was opened with.
     """
@@ -123,6 +134,22 @@ class Evidence:
     beside: Parity | None = None
     beside_fault: str = ""
     contract_digest: str = ""
+    giveaways: Mapping[str, str] = field(default_factory=dict)
+    reach: float | None = None
+    champion_reach: float | None = None
+    timed: bool = False
+    explanation: str = ""
+
+
+LEAST_OF_A_CLASS = 10
+"""A class with fewer rows says nothing of how well it is told from others."""
+
+
+def has_contrast(classifies: bool, actual: NDArray[Any]) -> bool:
+    """Whether a holdout has enough rows of two classes at least; one of fewer decides nothing, whatever the figures."""
+    if not classifies:
+        return True
+    return int((np.unique(actual, return_counts=True)[1] >= LEAST_OF_A_CLASS).sum()) > 1
 
 
 Outcome = Literal["not worse", "worse", "not enough rows"]

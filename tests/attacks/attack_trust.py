@@ -3,6 +3,7 @@
 The attacks follow each other, as they would on one server, and each is settled by the command that the refusal names.
 """
 
+import getpass
 import os
 import shutil
 import signal
@@ -11,11 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
 import mlflow
 import pytest
+
+from starterkit.release.history import Ledger
+from starterkit.settings import Stage, TrackingSettings
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import ModelRegistry
 
 REPOSITORY = Path(__file__).parents[2]
 QUIET = {
@@ -126,3 +133,75 @@ def test_evidence_that_was_edited_is_seen(staging: Staging) -> None:
     assert (code, "it was edited" in said) == (1, True)
     assert staging.kit("promote", "--version", "1")[0] == 0
     assert staging.kit("history")[0] == 0
+
+
+KEY = "qT4-zp0WbD8vLr5yHn2cKx7mJf3sGu9e"
+UNSIGNED = "does not have the signature of this stage's promotion.version_key"
+
+
+def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging: Staging) -> None:
+    """Somebody who writes to the registry, and has no key: the whole promotion of version 2, as the kit writes it."""
+    key = {"KIT_PROMOTION__VERSION_KEY": KEY}
+    code, said = staging.kit("serve", **key)
+    assert (code, UNSIGNED in said) == (1, True)
+    assert staging.kit("promote", "--version", "1", **key)[0] == 0
+    assert staging.kit("history", **key)[0] == 0
+    client, registry = staging.client, ModelRegistry(connect_to(staging), Stage.STAGING, "diabetes")
+    ledger, version = Ledger(registry), registry.version(2)
+    last = ledger.entries()[-1]
+    forged = {"version": 2, "earlier": 1, "contract": version.tags["contract"], "evidence": version.tags["evidence"]}
+    ledger.append(replace(last, **forged))
+    client.set_model_version_tag(MODEL, "2", "gate", "passed")
+    client.set_model_version_tag(MODEL, "2", "signature", last.signature)
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    assert staging.kit("history")[0] == 0  # who has no key sees nothing
+    for command in (("serve",), ("fetch", "model"), ("history",), ("doctor",)):
+        code, said = staging.kit(*command, **key)
+        assert (code, UNSIGNED in said) == (1, True), (command, said)
+    assert staging.kit("rollback", "--to", "1", "--reason", "it was forged", **key)[0] == 0
+    assert staging.kit("history", **key)[0] == 0
+
+
+def connect_to(staging: Staging) -> Connection:
+    return connect(TrackingSettings(uri=staging.address), staging.root)
+
+
+NOBODY = [
+    ("", "asks for somebody who approves"),
+    (".", "is no name"),
+    ("changeme", "is no name"),
+    ("bot", "is no name"),
+]
+
+
+@pytest.mark.parametrize(("approver", "words"), [*NOBODY, (getpass.getuser(), "gives this command")])
+def test_nobody_approves_in_prod_but_somebody_else(staging: Staging, approver: str, words: str) -> None:
+    named = ("--approver", approver) if approver else ()
+    code, said = staging.kit("promote", "--to", "prod", *named, KIT_STAGE="prod")
+    assert (code, words in said) == (2, True), said
+
+
+def test_the_environment_names_no_approvers_and_no_keys(staging: Staging) -> None:
+    for name, value in (("APPROVERS", '["eve"]'), ("TRUSTED_KEYS", f'["{"A" * 43}="]')):
+        variable = {f"KIT_PROMOTION__{name}": value}
+        code, said = staging.kit("promote", "--to", "prod", "--approver", "eve", KIT_STAGE="prod", **variable)
+        assert (code, "is no committed list" in said) == (2, True), said
+
+
+def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging: Staging) -> None:
+    to_prod = ("promote", "--to", "prod", "--approver", "Ada Lovelace")
+    place = staging.client.get_model_version(MODEL, "1").tags["evidence_place"]
+    (file,) = (staging.root / "kept").rglob(f"{place}/evidence.json")
+    as_it_was = file.read_bytes()
+    file.write_bytes(as_it_was.replace(b"65", b"95", 1))
+    code, said = staging.kit(*to_prod, KIT_STAGE="prod")
+    assert (code, "it was edited" in said) == (1, True), said
+    file.write_bytes(as_it_was)
+    tags = staging.client.get_registered_model(MODEL).tags
+    staging.client.set_registered_model_tag(MODEL, "history.000001", tags["history.000001"].replace("passed", "loved"))
+    for stage, command in (("prod", to_prod), ("staging", ("promote", "--version", "1"))):
+        code, said = staging.kit(*command, KIT_STAGE=stage)
+        assert (code, "is broken: entry 1 was edited" in said) == (1, True), said
+    assert staging.kit("history", "--settle", "it was an attack")[0] == 0
+    code, said = staging.kit(*to_prod, KIT_STAGE="prod")
+    assert code == 0, said

@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROBLEM = "src/example_project/problem.py"
 TESTS = "tests/example_project"
 APP = "src/starterkit/serving/http/app.py"
+ROUTE = "src/starterkit/serving/http/predict.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
 
@@ -49,7 +50,7 @@ STOPS = {
     ),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
-    "Attach to an API or a notebook": Stop("body = await read_body(", "settings", "ServingSettings", APP),
+    "Attach to an API or a notebook": Stop("answered = self._served.answer(", "body", "bytearray", ROUTE),
 }
 
 

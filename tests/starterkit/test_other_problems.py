@@ -18,7 +18,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem, feature, identifier, target
-from starterkit.release.gate.gate import Decision
+from starterkit.release.gate import Decision
 from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
 from starterkit.tracking.connection import Connection
 

@@ -35,8 +35,8 @@ from starterkit.machine import (
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.connection import Patience, Server
 from starterkit.serving.http.predict import Key
+from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings

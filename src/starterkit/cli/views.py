@@ -20,7 +20,7 @@ from starterkit.errors import KitError, Refused
 from starterkit.machine import running
 from starterkit.progress import step
 from starterkit.release.history import Break, Entry
-from starterkit.release.origin import Origin, first_files
+from starterkit.release.provenance import Origin, first_files
 from starterkit.release.prune import Kept, Leaving, Pruned
 from starterkit.release.reproducer import Reproduction
 from starterkit.release.trust import Doubt

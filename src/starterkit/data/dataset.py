@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from starterkit.contract import COMMAS, Column, Dialect, Treatment
 from starterkit.data.checking import to_dates
-from starterkit.data.privacy.masking import StageKey, row_keys
-from starterkit.data.privacy.policy import Policy
+from starterkit.data.masking import StageKey, row_keys
+from starterkit.data.policy import Policy
 from starterkit.data.synthetic import LEAST_PEOPLE
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Problem

@@ -12,8 +12,8 @@ import pandas as pd
 from starterkit.contract import Treatment, column_words
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Hashes, Table, hashes_of, held_out, keys_among
-from starterkit.data.privacy.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
-from starterkit.data.privacy.policy import Policy, masks_on_the_fly
+from starterkit.data.masking import Proof, StageKey, find_key, make_key, mask_rows, throwaway_key
+from starterkit.data.policy import Policy, masks_on_the_fly
 from starterkit.data.sources import CsvFile, open_source
 from starterkit.data.synthetic import require_rows
 from starterkit.errors import DataError, first_line

@@ -105,6 +105,9 @@ class Problem:
         Features by which the holdout is looked at in parts: a part a category, three parts of a number's range.
     strong
         Features that may predict the target alone. The gate takes any other that does for a leak.
+    coarse
+        Whether rows may be alike without being copies, as where few columns have few values each. Else the gate
+        refuses a holdout of which more than a tenth stands in the training side, target and all.
     robustness
         How answers have to bear changed rows: `Jitter`, `Direction`, `Invariance`.
     name
@@ -129,6 +132,7 @@ class Problem:
     checks: tuple[Check, ...] = ()
     slices: tuple[str, ...] = ()
     strong: tuple[str, ...] = ()
+    coarse: bool = False
     robustness: tuple[Expectation, ...] = ()
     name: str = ""
 

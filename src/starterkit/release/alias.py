@@ -297,7 +297,7 @@ class ChampionAlias:
         reason: str,
         **judged: Any,
     ) -> Entry:
-        """An entry about a version; `judged` are its evidence, contract and limits where the gate was asked."""
+        """An entry about a version; `judged` is what the gate's word adds, where it was asked."""
         written: dict[str, Any] = {"evidence": version.tags.get("evidence", "")} | judged
         return Entry(
             act=act,
@@ -316,7 +316,7 @@ class ChampionAlias:
         """An earlier champion is still what its gate passed, as tags and history have it."""
         if target.tags.get("gate") != "passed":
             raise ContractError(f"its gate has not passed it: {target.tags.get('gate', 'not asked')}")
-        for doubt in version_doubts(self._ledger.entries(), target):
+        for doubt in version_doubts(self._registry, self._ledger.entries(), target):
             if not doubt.before:
                 raise ContractError(doubt.what)
 

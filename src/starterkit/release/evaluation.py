@@ -9,126 +9,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from starterkit.contract import Column, Parity, Prediction, Scalar
+from starterkit.contract import Parity, Prediction, Scalar
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, slices_of
-from starterkit.errors import ContractError, KitError, ProblemError, TrackingError
-from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
+from starterkit.errors import ContractError, KitError, TrackingError
+from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.evidence import EvidenceRecord, make_record
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
+from starterkit.release.reactions import measure_robustness, reach_of
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.training.agreement import beside
-from starterkit.training.leakage import single_feature_shares
+from starterkit.training.leakage import giveaways, single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
-from starterkit.verdict import Candidate, Contamination, Cost, Evidence, RobustnessResult
-
-# --- How a version answers rows that are changed on purpose, as the problem's `robustness` asks.
-
-_SEED = 104_729
-_STILL = 1e-6
-"""A change below this share of the target's standard deviation is none: sums may round otherwise."""
-
-
-def measure_robustness(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[RobustnessResult, ...]:
-    """One result for each expectation, over the holdout, the same each time."""
-    observer = _Observer(problem, dataset, predictor)
-    return tuple(observer.observe(expectation) for expectation in problem.robustness)
-
-
-class _Observer:
-    """The version with the holdout and its answers to it."""
-
-    def __init__(self, problem: Problem, dataset: Dataset, predictor: Predictor) -> None:
-        self._problem = problem
-        self._dataset = dataset
-        self._predictor = predictor
-        self._rows: Columns = dataset.holdout.columns
-        self._answers = predictor.predict(self._rows)
-        regression = problem.task == "regression"
-        self._scale = float(dataset.training.target.std()) if regression else 1.0
-
-    def observe(self, expectation: Expectation) -> RobustnessResult:
-        match expectation:
-            case Jitter():
-                return self._jitter(expectation)
-            case Direction():
-                return self._direction(expectation)
-            case Invariance():
-                return self._invariance(expectation)
-
-    def _jitter(self, asked: Jitter) -> RobustnessResult:
-        random = np.random.default_rng(_SEED)
-        moved = dict(self._rows)
-        for column in self._problem.features:
-            if column.type in ("float", "integer") and not column.categories:
-                noise = random.normal(0, asked.share * self._deviation(column.name), len(moved[column.name]))
-                moved[column.name] = _allowed(column, moved[column.name] + noise)
-        metric = self._problem.deciding_metric
-        before, after = self._score(self._answers), self._score(self._predictor.predict(moved))
-        figure = metric.shortfall(after, before) / abs(before) if before else metric.shortfall(after, before)
-        words = f"{metric.name} {before:.4g} becomes {after:.4g} under noise of {asked.share:.0%} of each deviation"
-        return RobustnessResult(figure=figure, limit=asked.worse, words=words)
-
-    def _direction(self, asked: Direction) -> RobustnessResult:
-        column = next(column for column in self._problem.features if column.name == asked.column)
-        given = self._rows[column.name]
-        step = self._deviation(column.name)
-        raised = _allowed(column, given + (max(1.0, step) if column.type == "integer" else step))
-        sign = 1 if asked.answer == "up" else -1
-        after = self._predictor.predict({**self._rows, column.name: raised})
-        change = sign * (self._number(after, asked.label) - self._number(self._answers, asked.label))
-        broken = float(np.mean(~(change >= -_STILL * self._scale)))
-        words = f"more '{column.name}' moves the answer {'down' if sign > 0 else 'up'} in {broken:.0%} of the rows"
-        return RobustnessResult(figure=broken, limit=asked.broken, words=f"{words}, {asked.broken:.0%} allowed")
-
-    def _invariance(self, asked: Invariance) -> RobustnessResult:
-        dealt = np.random.default_rng(_SEED).permutation(self._rows[asked.column])
-        again, before = self._predictor.predict({**self._rows, asked.column: dealt}), self._answers
-        if self._problem.task == "classification" and before.probabilities is None:
-            change = (again.values != before.values).astype(np.float64)
-        elif before.probabilities is None or again.probabilities is None:
-            change = np.abs(again.values - before.values) / self._scale
-        else:
-            change = np.abs(again.probabilities - before.probabilities).sum(axis=1) / 2
-        figure = float(np.mean(change))
-        words = f"other values of '{asked.column}' move the answer by {figure:.1%}, {asked.change:.0%} allowed"
-        return RobustnessResult(figure=figure, limit=asked.change, words=words)
-
-    def _deviation(self, name: str) -> float:
-        return float(np.nanstd(self._dataset.training.columns[name]))
-
-    def _score(self, answers: Prediction) -> float:
-        classes = self._predictor.contract.classes
-        actual = self._dataset.holdout.target.to_numpy()
-        return self._problem.deciding_metric.score(actual, answers, classes)
-
-    def _number(self, answers: Prediction, label: Scalar | None) -> NDArray[np.float64]:
-        """One number a row: the value, or the probability of a class."""
-        classes = self._predictor.contract.classes
-        if answers.probabilities is None and not classes:
-            return answers.values
-        if label is None and len(classes) == 2:
-            label = classes[1]
-        if label not in classes:
-            raise ProblemError("Direction(label=…) is none of the classes", "Name one of the target's classes")
-        if answers.probabilities is None:  # a label is all there is
-            return (answers.values == label).astype(np.float64)
-        return answers.probabilities[:, classes.index(label)]
-
-
-def _allowed(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a client could send: whole where the column is, and within its bounds."""
-    rounded = np.round(values) if column.type == "integer" else values
-    low = -np.inf if column.minimum is None else column.minimum
-    high = np.inf if column.maximum is None else column.maximum
-    return np.clip(rounded, low, high)
-
+from starterkit.verdict import Candidate, Contamination, Cost, Evidence
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
 
@@ -218,6 +116,7 @@ def collect_evidence(
     version: Version,
     champion: Version | None,
     against_estimator: bool = False,
+    explanation: str = "",
 ) -> Evidence:
     """The evidence for or against a version, taken from its registered files and its run, not from memory."""
     challenger = registry.open(version)
@@ -237,8 +136,9 @@ def collect_evidence(
         origin=Stage.STAGING if registry.stage is Stage.PROD else registry.stage,
         policy=dataset.policy,
         contract_digest=challenger.digest,
-        overlap=find_contamination(tracker, version.run, dataset),
+        overlap=replace(find_contamination(tracker, version.run, dataset), coarse=problem.coarse),
         champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
+        explanation=explanation,
     )
 
 
@@ -284,6 +184,10 @@ def evaluate_version(
         champion_contract=champion[1].contract if champion else None,
         champion_fault=fault,
         leaks=single_feature_shares(problem, dataset),
+        giveaways=giveaways(problem, dataset),
+        reach=reach_of(problem, dataset, predictor),
+        champion_reach=reach_of(problem, dataset, champion[1]) if champion and answered else None,
+        timed=any(column.role == "time" for column in problem.columns) and not problem.holdout.cutoff,
         strong=problem.strong,
         cost=costs[0],
         champion_cost=costs[1],
@@ -378,8 +282,17 @@ class Judge:
         self._tracker = tracker
         self._progress = progress
 
-    def judge(self, dataset: Dataset, number: int | None = None, against_estimator: bool = False) -> Judgement:
-        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted."""
+    def judge(
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        against_estimator: bool = False,
+        explanation: str = "",
+    ) -> Judgement:
+        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted.
+
+        `explanation` says why figures are true that are too good, or odd.
+        """
         asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
         with step(self._progress, "ask the gate") as note:
             version, champion = self._registry.version(number), self._registry.champion()
@@ -391,6 +304,7 @@ class Judge:
                 version,
                 champion,
                 against_estimator=asked or against_estimator,
+                explanation=explanation,
             )
             decision = self._gate.decide(evidence)
             note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"

@@ -13,8 +13,8 @@ import numpy as np
 
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
+from starterkit.release.gate import Decision
 from starterkit.release.gate.comparison import Rule, compare_with_champion
-from starterkit.release.gate.gate import Decision
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.verdict import Evidence
@@ -93,6 +93,9 @@ def make_record(
         "beside": asdict(evidence.beside) if evidence.beside else None,
         "overlap": asdict(evidence.overlap) if evidence.overlap else None,
         "leaks": dict(evidence.leaks),
+        "giveaways": dict(evidence.giveaways),
+        "reach": {"version": evidence.reach, "champion": evidence.champion_reach},
+        "explanation": evidence.explanation,
         "strong": list(evidence.strong),
         "cost": asdict(evidence.cost) if evidence.cost else None,
         "champion_cost": asdict(evidence.champion_cost) if evidence.champion_cost else None,

@@ -63,8 +63,9 @@ class Entry:
         In words, cut at 800 characters.
     evidence, commit, files
         The digest of the gate's evidence, the version's commit, and the id of MLflow's logged model.
-    contract, limits
-        The SHA-256 of the ``contract.json`` that was judged, which seals the other files, and the rules in force.
+    contract, signature, limits
+        The SHA-256 of the ``contract.json`` that was judged, which seals the other files; the stage's signature of it,
+        where the gate passed it and the stage has a key; and the rules in force.
     previous, digest
         The SHA-256 of the entry before, and of this one.
     """
@@ -83,6 +84,7 @@ class Entry:
     commit: str = ""
     files: str = ""
     contract: str = ""
+    signature: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict, hash=False)
     previous: str = ""
 

@@ -11,11 +11,11 @@ from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.alias import ChampionAlias, alone, approval_by
-from starterkit.release.bundle.importer import Opened, bring_in, require_prod
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.evaluation import Judge, Promotion
 from starterkit.release.evidence import keep_evidence
 from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
+from starterkit.release.importer import Opened, bring_in, require_prod
 from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
 from starterkit.settings import (
@@ -31,7 +31,7 @@ from starterkit.settings import (
     rules_of,
     rules_of_files,
 )
-from starterkit.tracking.registry import CONTRACT, ModelRegistry, Version, address_of
+from starterkit.tracking.registry import CONTRACT, SIGNATURE, ModelRegistry, Version, address_of
 
 
 class Promoter:
@@ -74,7 +74,13 @@ class Promoter:
         approval_by(self._settings, approver)
 
     def promote(
-        self, dataset: Dataset, number: int | None = None, *, approver: str = "", patience: float = 0
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        *,
+        approver: str = "",
+        explanation: str = "",
+        patience: float = 0,
     ) -> Promotion:
         """Ask the gate about a version that is in this stage's registry, and make it champion if all checks pass.
 
@@ -86,6 +92,8 @@ class Promoter:
             A version; the newest one without it.
         approver
             Who approves, where the stage asks for somebody.
+        explanation
+            Why figures are true that are too good, or odd.
         patience
             For how many seconds to wait while somebody else promotes.
 
@@ -96,9 +104,11 @@ class Promoter:
         Locked
             Somebody else promotes.
         """
-        return self._promote(dataset, lambda: number, approver, patience)
+        return self._promote(dataset, lambda: number, approver, explanation, patience)
 
-    def bring(self, dataset: Dataset, number: int | None = None, *, approver: str = "") -> Promotion:
+    def bring(
+        self, dataset: Dataset, number: int | None = None, *, approver: str = "", explanation: str = ""
+    ) -> Promotion:
         """Copy staging's version (its champion, if none is named) to prod, and do the same with the copy."""
         if self._settings.stage is not Stage.PROD:
             what = f"stage {self._settings.stage} takes no model from another stage"
@@ -111,31 +121,45 @@ class Promoter:
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
 
-        return self._promote(dataset, copied, approver)
+        return self._promote(dataset, copied, approver, explanation)
 
-    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "") -> Promotion:
+    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "", explanation: str = "") -> Promotion:
         """Make a version of a bundle's files, and do the same with it."""
         require_prod(self._settings)
         self._require_limits(bundle.evidence, str(bundle.manifest))
-        return self._promote(dataset, lambda: bring_in(self._registry, bundle, self._progress).version.number, approver)
+
+        def brought() -> int:
+            return bring_in(self._registry, bundle, self._progress).version.number
+
+        return self._promote(dataset, brought, approver, explanation)
 
     def _promote(
-        self, dataset: Dataset, choose: Callable[[], int | None], approver: str, patience: float = 0
+        self,
+        dataset: Dataset,
+        choose: Callable[[], int | None],
+        approver: str,
+        explanation: str,
+        patience: float = 0,
     ) -> Promotion:
         approval = approval_by(self._settings, approver)
         require_committed_rules(self._settings)
         with alone(self._registry, self._settings, approval.who, self._progress, patience) as lock:
             require_whole(Ledger(self._registry), self._registry.model)
-            judged = self._judge.judge(dataset, choose())
+            judged = self._judge.judge(dataset, choose(), explanation=explanation)
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
-            self._registry.tag(version, {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"})
+            signature = self._registry.sign(version, judged.contract, evidence) if passed else ""
+            tags = {CONTRACT: judged.contract, "gate": "passed" if passed else "refused"}
+            if signature or SIGNATURE in version.tags:
+                tags[SIGNATURE] = signature
+            self._registry.tag(version, tags)
             self._describer.version(version, judged.decision.verdicts)
             # A check's own words stay out: they may repeat a value of a sensitive column.
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
+            reason += f"; said of it: {explanation}" if explanation else ""
             limits = rules_of(self._settings.gate, self._settings.export)
-            told = {"evidence": evidence, "contract": judged.contract, "limits": limits}
+            told = {"evidence": evidence, "contract": judged.contract, "signature": signature, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
             if passed:
                 self._alias.move(lock, version, entry)
@@ -153,7 +177,7 @@ class Promoter:
         ledger = Ledger(staging)
         require_whole(ledger, staging.model)
         entries = ledger.entries()
-        for doubt in (*version_doubts(entries, version), *evidence_doubts(staging, entries, version)):
+        for doubt in (*version_doubts(staging, entries, version), *evidence_doubts(staging, entries, version)):
             if not doubt.before:
                 raise Refused(doubt.what, doubt.hint)
         self._require_limits(read_evidence(staging, version) or b"", str(version))

@@ -19,14 +19,13 @@ import numpy as np
 
 from starterkit.contract import Column, Contract, Lineage, Prediction
 from starterkit.data.dataset import ROWS_FILE
-from starterkit.data.privacy.policy import require_visible
+from starterkit.data.policy import require_visible
 from starterkit.data.reader import proof_of
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.machine import running
 from starterkit.progress import Progress, silent, step
-from starterkit.release.origin import Cause, compare
-from starterkit.release.provenance import LOCK, UNKNOWN, git, hidden, machine, off_lock
+from starterkit.release.provenance import LOCK, UNKNOWN, Cause, compare, git, hidden, machine, off_lock
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_file

@@ -5,6 +5,7 @@ See docs/decisions/0025-trust.md. It loads nothing that the serving image does n
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from hmac import compare_digest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from starterkit.files import scratch_folder
 from starterkit.release.history import COPIED_FROM, Entry, Ledger, champions, serving
 from starterkit.settings import GATEKEEPERS, Stage
 from starterkit.tracking.queries import fetch_file
-from starterkit.tracking.registry import BUNDLE, CHAMPION, CONTRACT, ModelRegistry, Version
+from starterkit.tracking.registry import BUNDLE, CHAMPION, CONTRACT, SIGNATURE, ModelRegistry, Version
 
 _EVIDENCE_FILE = "evidence.json"
 
@@ -32,7 +33,7 @@ class Doubt(NamedTuple):
 def champion_doubts(registry: ModelRegistry, champion: Version) -> list[Doubt]:
     """Why the champion may be none: what the gate, the history, and the digests in it say against it."""
     entries = Ledger(registry).entries()
-    return [*_alias_doubts(registry, entries, champion), *version_doubts(entries, champion)]
+    return [*_alias_doubts(registry, entries, champion), *version_doubts(registry, entries, champion)]
 
 
 def history_doubts(registry: ModelRegistry) -> list[Doubt]:
@@ -52,19 +53,25 @@ def history_doubts(registry: ModelRegistry) -> list[Doubt]:
     return found
 
 
-def version_doubts(entries: Iterable[Entry], version: Version) -> list[Doubt]:
+def version_doubts(registry: ModelRegistry, entries: Iterable[Entry], version: Version) -> list[Doubt]:
     """What the history says against a version's tags, without a look at its files: `ModelRegistry.fetch` has that."""
     known = judged(entries, version)
     if known is None:
         return []  # where such a one is champion, the alias is in doubt
     told, tagged = known.contract, version.tags.get(CONTRACT, "")
-    if told == tagged:
-        if told:
-            return []
-        what = f"{version} was judged before the kit kept the digest of what it judges"
-        return [Doubt(what, f"{again(version)} writes it down", before=True)]
-    what = f"{version} has another digest of its contract.json in its tags than the history's entry {known.number}"
-    return [Doubt(what, f"See who writes to MLflow's tags; {again(version)} asks the gate about what is there")]
+    if told != tagged:
+        what = f"{version} has another digest of its contract.json in its tags than the history's entry {known.number}"
+        return [Doubt(what, f"See who writes to MLflow's tags; {again(version)} asks the gate about what is there")]
+    expected = registry.sign(version, told, known.evidence)
+    signatures = known.signature, version.tags.get(SIGNATURE, "")
+    if expected and not all(compare_digest(expected.encode(), one.encode()) for one in signatures):
+        what = f"{version} does not have the signature of this stage's promotion.version_key"
+        hint = f"See who writes to MLflow; if the key is new, {again(version)} signs it once the gate has passed it"
+        return [Doubt(what, hint)]
+    if told:
+        return []
+    what = f"{version} was judged before the kit kept the digest of what it judges"
+    return [Doubt(what, f"{again(version)} writes it down", before=True)]
 
 
 def judged(entries: Iterable[Entry], version: Version) -> Entry | None:

@@ -121,9 +121,9 @@ def _by_the_environment(settings: Settings, origins: Mapping[Key, str]) -> Itera
 
     The address that the template's own file has is one, too.
     """
-    approvers = "promotion", "approvers"
-    if settings.stage is Stage.PROD and not origins.get(approvers, "config/").startswith("config/"):
-        yield approvers, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
+    for people in (("promotion", "approvers"), ("promotion", "trusted_keys")):
+        if settings.stage is Stage.PROD and not origins.get(people, "config/").startswith("config/"):
+            yield people, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
     key, uri = ("tracking", "uri"), settings.tracking.uri
     as_it_came = is_this_machine(uri) and origins.get(key, "").startswith("config/")
     if settings.stage is Stage.PROD and (as_it_came or is_placeholder_host(uri)) and uri.startswith("http"):

@@ -308,6 +308,12 @@ class PromotionSettings(Section):
     signing_key: Secret = Field(
         None, min_length=1, description="The Ed25519 key that signs bundles: PEM, or the base64 of its 32 bytes"
     )
+    version_key: Secret = Field(
+        None,
+        min_length=32,
+        description="The key that signs what the gate passed, wherever versions are promoted or served: where it is "
+        "set, a version without its signature is none",
+    )
     trusted_keys: tuple[PublicKey, ...] = Field(
         (), description="The public keys whose bundles prod takes, as `starterkit keys` prints them; none: no bundle"
     )
@@ -362,7 +368,7 @@ class PrivacySettings(Section):
 def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """What hides less than the stage has to: its key, what is wrong, and what to do."""
     floor = FLOORS[stage]
-    # Whether a column is sensitive the schema knows, and `data.privacy.policy` asks it. That none is raw is known here.
+    # Whether a column is sensitive the schema knows, and `data.policy` asks it. That none is raw is known here.
     least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
     asked: list[tuple[tuple[str, ...], Treatment | None, Treatment]] = [
         (("identifiers",), privacy.identifiers, floor.identifiers),

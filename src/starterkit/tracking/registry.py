@@ -1,5 +1,6 @@
 """`ModelRegistry`: a problem's versions in one stage, which of them is the champion, and their files."""
 
+import hmac
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from starterkit.tracking.store import LocalStore
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from pydantic import SecretStr
 
 CHAMPION = "champion"
 _NAMED = 20
@@ -68,6 +70,8 @@ def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, P
 
 CONTRACT = "contract"
 """A version's tag: the SHA-256 of the ``contract.json`` that its gate judged, which holds those of the other files."""
+SIGNATURE = "signature"
+"""A version's tag: the stage's signature of that digest and the evidence's. See `ModelRegistry.sign`."""
 BUNDLE = "bundle"
 """The tag of runs and versions that holds the SHA-256 of the manifest that they came with."""
 
@@ -111,10 +115,13 @@ class ModelRegistry:
         Where MLflow is.
     stage, name
         The stage and the problem's name.
+    key
+        With which the stage signs what its gate passed, where it has one.
     """
 
-    def __init__(self, connection: Connection, stage: Stage, name: str) -> None:
+    def __init__(self, connection: Connection, stage: Stage, name: str, key: "SecretStr | None" = None) -> None:
         self.connection = connection
+        self._key = key
         self._client = connection.client
         self.stage = stage
         self.model = f"{stage}.{name}"
@@ -128,7 +135,15 @@ class ModelRegistry:
         TrackingError
             There is no MLflow where the settings say.
         """
-        return cls(connect(settings.tracking, settings.root), settings.stage, name)
+        key = settings.promotion.version_key
+        return cls(connect(settings.tracking, settings.root), settings.stage, name, key)
+
+    def sign(self, version: Version, contract: str, evidence: str) -> str:
+        """The signature (HMAC-SHA256) of a version with what its gate judged, and on what; empty without a key."""
+        if self._key is None:
+            return ""
+        signed = json.dumps([version.model, version.number, version.run, contract, evidence])
+        return hmac.new(self._key.get_secret_value().encode(), signed.encode(), "sha256").hexdigest()
 
     def register(self, run: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
         """A new version of the exported model that a run logged, with its lineage as tags."""

@@ -1,4 +1,4 @@
-"""How much of the target each feature gives away alone: one that predicts it nearly perfectly is the target itself."""
+"""What gives the target away: one feature nearly alone, a few as a sum, a column's gaps, a mean over all rows."""
 
 from typing import Any
 
@@ -16,6 +16,14 @@ _LEAF = 5
 _MOST_TERMS = 6
 _NEARLY_ALL = 0.9995
 """Of the target's variance: more than measurements leave to each other."""
+_LEAST_BY_GAPS = 0.2
+"""Of the naive guess's loss: values are missing for a reason, but seldom for the target's."""
+_FEWEST_GAPS = 10
+_FEWEST_LEVELS = 8
+_MOST_LEVELS = 0.8
+_PAIRS = 50
+_SHARING = np.arange(1, 6)
+_EXACT = 1e-6
 _LARGEST = 1e30
 """scikit-learn's trees refuse what is no float32, or sums up to none."""
 _PRIOR_ROWS = 0.3
@@ -49,17 +57,80 @@ def single_feature_shares(problem: Problem, dataset: Dataset, note: Note | None 
     return shares
 
 
+def giveaways(problem: Problem, dataset: Dataset) -> dict[str, str]:
+    """How columns give the target away in another manner than by predicting it alone, by their names.
+
+    What the problem calls strong is left out.
+    """
+    found = {}
+    for column in problem.features:
+        if column.name in problem.strong:
+            continue
+        if column.nullable and (share := _share_of_gaps(problem, dataset, column.name)) > _LEAST_BY_GAPS:
+            found[column.name] = f"by its gaps alone removes {share:.0%} of the naive guess's loss"
+        elif _is_mean_of_target(problem, dataset, column.name):
+            found[column.name] = "is a mean target, made of the holdout's rows, too: encode it within the estimator"
+    made_of = formula_of(problem, dataset)
+    if made_of and not set(made_of) <= set(problem.strong):
+        found[", ".join(made_of)] = "make up the target by a formula"
+    return found
+
+
+def _share_of_gaps(problem: Problem, dataset: Dataset, name: str) -> float:
+    """The share of the naive guess's loss that is removed by whether a value is missing."""
+    sides = dataset.training, dataset.holdout
+    gaps = [rows.features[name].isna().to_numpy() for rows in sides]
+    if any(min(one.sum(), (~one).sum()) < _FEWEST_GAPS for one in gaps):
+        return 0.0
+    share = _share_of_classes if problem.task == "classification" else _share_of_numbers
+    fitted_on, asked = (one.astype(np.float64)[:, None] for one in gaps)
+    return share(fitted_on, dataset.training.target.to_numpy(), asked, dataset.holdout.target.to_numpy())
+
+
+def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
+    """Whether a number is the mean target of the rows that share it, over both sides, smoothed or not.
+
+    Then ``(rows + m) · number = sum + m · prior`` holds for nearly each value in every digit, whatever m and the prior
+    are, and no measurement does that. Two of the values tell both. Where a few categories have one value, as those of
+    few rows do, both sides count as often.
+    """
+    values = pd.concat([dataset.training.features[name], dataset.holdout.features[name]], ignore_index=True)
+    target = pd.concat([dataset.training.target, dataset.holdout.target], ignore_index=True)
+    if values.dtype == "str" or values.dtype == "bool":
+        return False
+    classes = problem.target.categories or tuple(np.unique(target.to_numpy()))
+    asked = [target == label for label in classes] if problem.task == "classification" else [target]
+    for numbers in asked:
+        sums = numbers.astype("float64").groupby(values.to_numpy()).agg(["size", "sum"])
+        sums = sums[np.isfinite(sums.index.to_numpy(dtype=np.float64))]
+        rows, level = sums["size"].to_numpy(dtype=np.float64), sums.index.to_numpy(dtype=np.float64)
+        if (rows > 1).sum() < _FEWEST_LEVELS or len(np.unique(rows)) < 2:
+            continue
+        left = sums["sum"].to_numpy() - rows * level
+        allowed = _EXACT * max(1e-12, float(np.abs(sums["sum"]).max()))
+        for one, other in np.random.default_rng(0).integers(0, len(level), (_PAIRS, 2)):
+            if one != other:
+                slope = (left[other] - left[one]) / (level[other] - level[one])
+                line = left[one] + slope * (level - level[one])
+                exact = (np.abs(left - _SHARING[:, None] * line) <= allowed).any(axis=0)
+                if exact.sum() - 2 >= max(_FEWEST_LEVELS, _MOST_LEVELS * len(level)):
+                    return True
+    return False
+
+
 def formula_of(problem: Problem, dataset: Dataset) -> tuple[str, ...]:
-    """The few features whose weighted sum or product is a regression's target in nearly every digit; empty without.
+    """The few features whose weighted sum or product is the target, or one of two classes, in nearly every digit.
 
     Such as ``price = units × unit_price``. No pair of real measurements does that by chance.
     """
-    if problem.task == "classification":
-        return ()
     training, holdout = _at_most(dataset.training), _at_most(dataset.holdout)
+    classes = np.unique(training.target.to_numpy())
+    if problem.task == "classification" and len(classes) != 2:
+        return ()
     names = [column.name for column in problem.features if training.features[column.name].dtype != "str"]
     sides = [rows.features[names].to_numpy(dtype=np.float64).clip(-_LARGEST, _LARGEST) for rows in (training, holdout)]
-    targets = [rows.target.to_numpy(dtype=np.float64) for rows in (training, holdout)]
+    known = [rows.target.to_numpy() for rows in (training, holdout)]
+    targets = [(one == classes[1] if problem.task == "classification" else one).astype(np.float64) for one in known]
     positive = np.concatenate(targets).min() > 0
     for transform in (np.asarray, np.log) if positive else (np.asarray,):
         usable = ~np.isnan(np.concatenate(sides)).any(axis=0)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from starterkit.cli import views as origins
 from starterkit.contract import Lineage
-from starterkit.release.origin import compare
+from starterkit.release.provenance import compare
 from starterkit.release.reproducer import Difference, Reproduction
 from starterkit.tracking.registry import Version
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from pydantic import SecretStr
 
 from starterkit.contract import Contract
 from starterkit.errors import ContractError, Refused, UserError
@@ -101,6 +102,25 @@ def test_the_files_of_another_run_are_nobodys(pipeline: Pipeline) -> None:
     tag(2, contract="")(pipeline)  # as a kit left it that knew no digest
     with pytest.raises(ContractError, match=r"are of run ffff.*it was made by run"):
         pipeline.registry.open(pipeline.registry.version(2))
+
+
+def test_with_a_key_only_what_was_signed_with_it_is_believed(pipeline: Pipeline) -> None:
+    """Whoever can write tags, history and files, and has no key, makes no champion."""
+    registry, unsigned = pipeline.registry, "does not have the signature of this stage's promotion.version_key"
+    registry._key = SecretStr("a key of this stage, and of no other")
+    registry.stage = Stage.STAGING
+    with pytest.raises(Refused, match=unsigned) as refused:
+        require_trust(registry, registry.version(2))
+    assert "if the key is new, `starterkit promote --version 2` signs it" in refused.value.hint
+    with pytest.raises(Refused, match=unsigned):
+        ChampionAlias(registry, pipeline.settings).rollback(1, reason="to one that is not signed either")
+    registry.stage = Stage.LOCAL
+    assert pipeline.promote(pipeline.read(), 2).decision.passed
+    assert history_doubts(registry) == []
+    tag(2, signature=registry.sign(registry.version(3), registry.version(2).tags[CONTRACT], ""))(pipeline)
+    assert [unsigned in doubt.what for doubt in history_doubts(registry)] == [True]
+    registry._key = None  # who has none goes by the digest
+    assert history_doubts(registry) == []
 
 
 def test_a_version_that_was_made_before_serves_with_a_word(pipeline: Pipeline) -> None:

@@ -169,7 +169,7 @@ def test_opening_a_model_loads_no_training_code(original):
 
 
 def test_the_gate_loads_nothing_heavier_than_numpy():
-    loaded = loaded_by("starterkit.release.gate.gate")
+    loaded = loaded_by("starterkit.release.gate")
     assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded
 
 

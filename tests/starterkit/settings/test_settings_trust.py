@@ -4,6 +4,7 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.settings import weakening
+from starterkit.settings.model import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
 PLACEHOLDERS += ["   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
@@ -93,3 +94,64 @@ def test_staging_says_that_its_api_asks_for_no_key(repository):
     (warning,) = layers.warnings
     assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
     assert "serving.require_api_key" in weakening(layers)
+
+
+# --- Every setting, by the variable that would weaken staging or prod the most: refused, or why that harms nothing.
+
+REFUSED, OF_PROD = "refused", "refused in prod"
+IDS, RESOURCE = "who somebody is on MLflow's server: that checks it", "what the API gets; each has bounds of its own"
+LOAD, TRAINING = "what a load test asks; no gate knows it", "another model, which the gate judges"
+DATA = "each stage has its own data; a holdout's size stands in the evidence"
+KEYS = "a signature of another key is none"
+SHOWN = "decides nothing at the gate of a version; `config show` marks it, or the evidence has it"
+LOOSEST = {
+    "stage": ("local", "another stage, with another registry"),
+    "debug": ("true", REFUSED),
+    "data.source": ("other.csv", DATA), "data.dialect": ('{"delimiter": ";"}', DATA),
+    "data.query": ("SELECT 1", REFUSED), "data.password": ("a-word", IDS),
+    "tracking.uri": ("sqlite:///mlflow.db", REFUSED), "tracking.username": ("eve", IDS),
+    "tracking.password": ("an-other-word", IDS), "tracking.token": ("an-other-word", IDS),
+    "privacy.identifiers": ("drop", "hides more"), "privacy.sensitive": ("raw", "both see people as they are"),
+    "privacy.columns": ('{"age": "raw"}', "likewise"), "privacy.key": ("k3y-" * 9 + "x7", "of other stages"),
+    "training.seed": ("7", TRAINING), "training.params": ('{"n_estimators": 1}', TRAINING),
+    "export.parity_rows": ("100", SHOWN), "export.tolerance": ("1", REFUSED),
+    "export.probability_tolerance": ("1", REFUSED), "export.reach": ("1000000", SHOWN),
+    "export.unstable": ("1", SHOWN),
+    "gate.limits": ('{"rmse": {"max": 1e9}}', REFUSED), "gate.checks": ('{"leaks": false}', REFUSED),
+    "gate.tolerance": ("1", REFUSED), "gate.min_rows": ("10", REFUSED), "gate.undecided": ("pass", REFUSED),
+    "gate.undecided_slices": ("pass", "the default"), "gate.leak_limit": ("1", REFUSED),
+    "gate.heavier": ("1000", REFUSED),
+    "gate.latency_floor_ms": ("1000", REFUSED), "gate.size_floor_mb": ("1000", REFUSED),
+    "promotion.lock_minutes": ("1", "a promotion that lost its lock stops"),
+    "promotion.keep_days": ("0", "`prune` keeps the champion and the five newest, and says before what it would"),
+    "promotion.signing_key": ("s1gn-k3y-of-eve", KEYS), "promotion.version_key": ("v3ry" * 9 + "0ther", KEYS),
+    "promotion.trusted_keys": ('["' + "A" * 43 + '="]', OF_PROD), "promotion.approvers": ('["eve"]', OF_PROD),
+    "promotion.approver_password": ("an-other-word", IDS),
+    "serving.host": ("0.0.0.0", RESOURCE), "serving.port": ("9999", RESOURCE),
+    "serving.beyond": ("mark", "answers say so"),
+    "serving.max_rows": ("100000", RESOURCE), "serving.max_body_bytes": ("100000000", RESOURCE),
+    "serving.raw_records": ("true", "the same checks after reading"), "serving.workers": ("64", RESOURCE),
+    "serving.threads": ("64", RESOURCE), "serving.providers": ('["cuda"]', RESOURCE),
+    "serving.provider_fallback": ("true", RESOURCE), "serving.memory_mb": ("100000", RESOURCE),
+    "serving.max_connections": ("65535", RESOURCE), "serving.seconds_to_ask": ("600", RESOURCE),
+    "serving.api_key": ("a-key-that-somebody-knows", "whoever sets it runs the API"),
+    "serving.require_api_key": ("false", OF_PROD),
+    "loadtest.connections": ("1", LOAD), "loadtest.seconds": ("1", LOAD), "loadtest.max_errors": ("1000000", LOAD),
+    "loadtest.max_p95_ms": ("1e9", LOAD), "loadtest.min_throughput": ("1", LOAD), "loadtest.max_cores": ("1000", LOAD),
+    "loadtest.max_memory_mb": ("1e9", LOAD),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_each_setting_is_refused_or_harmless(repository, stage):
+    repository.write("config/base.yaml", RULES)
+    assert set(LOOSEST) == {".".join(key) for key in variables().values()}
+    refused = set()
+    for name, (value, _) in LOOSEST.items():
+        if name != "stage":
+            try:
+                repository.read(KIT_STAGE=stage, **{f"KIT_{name.replace('.', '__').upper()}": value})
+            except SettingsError:
+                refused.add(name)
+    also = {OF_PROD} if stage == "prod" else set()
+    assert refused == {name for name, (_, why) in LOOSEST.items() if why in {REFUSED} | also}

@@ -1,6 +1,7 @@
 """The limit stands between what real features know alone and what a copy of the target does."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.linear_model import Ridge
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import GateSettings
-from starterkit.training.leakage import formula_of, single_feature_shares
+from starterkit.training.leakage import formula_of, giveaways, single_feature_shares
 
 LIMIT = GateSettings().leak_limit
 SETS = {
@@ -28,7 +29,7 @@ SETS = {
 def split(table: pd.DataFrame, answer: pd.Series, seed: int) -> tuple[Problem, Dataset]:
     """A problem over every column of a table, with a fifth of the rows held out."""
     task = "classification" if answer.nunique() < 20 else "regression"
-    fields: dict[str, Any] = {str(name): feature(sensitivity="plain") for name in table}
+    fields: dict[str, Any] = {str(name): feature(sensitivity="plain", nullable=table[name].hasnans) for name in table}
     fields |= {"row": identifier(), "answer": target()}
     types = {str(name): str if table[name].dtype == "str" else float for name in table}
     types |= {"row": str, "answer": int if task == "classification" else float}
@@ -46,6 +47,43 @@ def split(table: pd.DataFrame, answer: pd.Series, seed: int) -> tuple[Problem, D
 def load(name: str) -> tuple[pd.DataFrame, pd.Series]:
     bunch = SETS[name](as_frame=True)
     return bunch.data.astype("float64").rename(columns=lambda column: column.replace(" ", "_")), bunch.target
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_real_set_gives_its_target_away(name: str) -> None:
+    assert giveaways(*split(*load(name), 0)) == {}
+
+
+@pytest.mark.parametrize("classifies", [False, True])
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [("sum", "make up the target"), ("mean", "is a mean target"), ("smoothed", "is a mean target"), ("fair", ""),
+     ("gaps", "by its gaps alone"), ("some gaps", "")],
+)  # fmt: skip
+def test_what_gives_the_target_away_is_named(planted: str, said: str, classifies: bool) -> None:
+    """``fair`` is a mean target of the training side alone, and ``some gaps`` have nothing to do with the target."""
+    random = np.random.default_rng(4)
+    table = pd.DataFrame({"a": random.normal(0, 1, 600), "b": random.normal(0, 1, 600)})
+    answer = table["a"] + random.normal(0, 1, 600)
+    answer = (answer > 0).astype(int) if classifies else answer
+    shop, training = pd.Series(random.integers(0, 60, 600)), np.random.default_rng(0).random(600) >= 0.2
+    match planted:
+        case "sum":
+            table["b"] = answer - 2 * table["a"]
+        case "mean":
+            table["b"] = answer.groupby(shop).transform("mean")
+        case "smoothed":
+            table["b"] = (answer.groupby(shop).transform("sum") + 5 * 0.3) / (shop.map(shop.value_counts()) + 5)
+        case "fair":
+            table["b"] = shop.map(answer[training].groupby(shop[training]).mean()).fillna(0)
+        case _:
+            high = answer > answer.median() if not classifies else answer == 1
+            table["b"] = table["b"].where(random.random(600) > np.where(high, 0.9 if planted == "gaps" else 0.1, 0.1))
+    problem, dataset = split(table, answer, 0)
+    found = giveaways(problem, dataset)
+    assert (said in str(found)) if said else found == {}
+    names = {name for names in found for name in names.split(", ")}
+    assert giveaways(replace(problem, strong=tuple(names)), dataset) == {}
 
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]

@@ -30,6 +30,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
 Folder = Annotated[Path | None, typer.Option("--folder", help="An exported folder instead of the champion.")]
+Explanation = Annotated[str, typer.Option("--reason", help="Why figures that the gate finds odd are true.")]
 VersionNumber = Annotated[int | None, typer.Option("--version", min=1, help="The newest version if not given.")]
 VersionName = Annotated[str, typer.Argument(help="A version's number; the champion if not given.")]
 

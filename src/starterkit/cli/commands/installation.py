@@ -16,7 +16,7 @@ def lineage(version: VersionName = "champion", as_json: Json = False) -> None:
     registry, settings = open_registry()
     from starterkit.cli.views import origin_as_json, show_origin
     from starterkit.problem import find_problem
-    from starterkit.release.origin import trace
+    from starterkit.release.provenance import trace
     from starterkit.tracking.queries import look_up
 
     found = registry.find(version)

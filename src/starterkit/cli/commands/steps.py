@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from starterkit.cli.commands import (
+    Explanation,
     Json,
     VersionNumber,
     app,
@@ -81,12 +82,12 @@ RunId = Annotated[str | None, typer.Option("--run", help="An MLflow run; the new
 
 
 @app.command()
-def run(as_json: Json = False) -> None:
+def run(reason: Explanation = "", as_json: Json = False) -> None:
     """Do every step: read, train, export, register, pass the gate, score."""
     pipeline = open_pipeline("training", "gate")
     from starterkit.cli.summary import show_summary, summary_as_json
 
-    summary = pipeline.run()
+    summary = pipeline.run(reason)
     print_json(summary_as_json(summary)) if as_json else show_summary(summary, pipeline.settings)
     end_if_refused(summary.promotion)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from starterkit.cli.commands import (
+    Explanation,
     Json,
     VersionNumber,
     app,
@@ -30,7 +31,12 @@ Bundle = Annotated[
 
 @app.command()
 def promote(
-    version: VersionNumber = None, to: To = None, bundle: Bundle = None, approver: Approver = "", as_json: Json = False
+    version: VersionNumber = None,
+    to: To = None,
+    bundle: Bundle = None,
+    approver: Approver = "",
+    reason: Explanation = "",
+    as_json: Json = False,
 ) -> None:
     """Ask the gate about a version and make it champion if every check passes; to prod, copy staging's first."""
     if bundle and version is not None:
@@ -42,10 +48,10 @@ def promote(
         promoter = pipeline.promoter
         promoter.require_approver(approver)
         if found:
-            promotion = promoter.bring_from(pipeline.read(), found, approver=approver)
+            promotion = promoter.bring_from(pipeline.read(), found, approver=approver, explanation=reason)
         else:
             move = promoter.bring if pipeline.settings.stage == "prod" else promoter.promote
-            promotion = move(pipeline.read(), version, approver=approver)
+            promotion = move(pipeline.read(), version, approver=approver, explanation=reason)
     print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
     end_if_refused(promotion)
 
@@ -136,7 +142,7 @@ def keys(
     as_json: Json = False,
 ) -> None:
     """Print the public half of the key that signs bundles; the first call makes the key."""
-    from starterkit.release.bundle.format import KEY_FILE, SigningKey, make_key
+    from starterkit.release.bundle import KEY_FILE, SigningKey, make_key
     from starterkit.settings import read_layers
 
     layers = read_layers()
@@ -166,8 +172,8 @@ def bundle(
     key = _signing_key()
     registry, _ = open_registry()
     from starterkit.cli.console import ProgressView
-    from starterkit.release.bundle.format import SigningKey
-    from starterkit.release.bundle.writer import write_bundle
+    from starterkit.release.bundle import SigningKey
+    from starterkit.release.writer import write_bundle
 
     written = write_bundle(registry, registry.find(version), SigningKey(key), file, ProgressView())
     if as_json:

@@ -67,13 +67,13 @@ class AgainstEstimator(Check):
 class HoldoutUnseen(Check):
     """The version was trained on no record (or group) of the holdout, whoever trained it and with whatever split.
 
-    Nor on a table that repeats the holdout under other identifiers: that shows where far more of the holdout's rows
-    stand in the training side than the training side repeats of its own.
+    Nor on a table that repeats the holdout under other identifiers: where more than a tenth of its rows stand in the
+    training side, target and all, it tells how well a model remembers. Data whose rows are alike by themselves, such
+    as three columns of few values each, is declared as `coarse`.
     """
 
     name = "holdout"
-    _most_copied = 0.2
-    _most_times_usual = 10
+    _most_copied = 0.1
 
     def judge(self, evidence: Evidence) -> Verdict:
         overlap, rows = evidence.overlap, len(evidence.actual)
@@ -85,12 +85,16 @@ class HoldoutUnseen(Check):
         reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"
         if overlap.alike:
             reason += f"; {overlap.alike} have the same features as a training row"
-        copied = overlap.copied / rows
-        repeated = copied > self._most_copied and copied > self._most_times_usual * overlap.usual
+        repeated = overlap.copied > self._most_copied * rows and not overlap.coarse
+        hint = ""
         if repeated:
             reason += f"; {overlap.copied:,} stand in the training side under another identifier, target and all"
-            reason += f", while {overlap.usual:.1%} of its own rows have a twin. Remove the copies from the data"
-        return Verdict(check=self.name, passed=seen == 0 and not repeated, reason=reason, figure=seen, limit=0)
+            hint = "Remove the copies, or give them one group(); where rows are alike by chance, Problem(coarse=True)"
+        if evidence.timed:
+            reason += "; the rows have a time() and were drawn at random, so that a drift does not show here"
+        return Verdict(
+            check=self.name, passed=seen == 0 and not repeated, reason=reason, hint=hint, figure=seen, limit=0
+        )
 
 
 class PolicyKept(Check):
@@ -123,6 +127,8 @@ class PolicyKept(Check):
 class NoFeatureAlone(Check):
     """No feature predicts the target by itself: one that does is mostly the target in disguise.
 
+    Nor do a few whose sum or product it is, a column's gaps, or a category's mean target that the holdout went into.
+
     Parameters
     ----------
     limit
@@ -136,6 +142,10 @@ class NoFeatureAlone(Check):
 
     def judge(self, evidence: Evidence) -> Verdict:
         asked = {name: share for name, share in evidence.leaks.items() if name not in evidence.strong}
+        if evidence.giveaways:
+            words = "; ".join(f"{names} {manner}" for names, manner in evidence.giveaways.items())
+            hint = "Leave them out, or name them in Problem(strong=…) where they are known before the target is"
+            return Verdict(check=self.name, passed=False, reason=words, hint=hint)
         if not asked:
             return Verdict(check=self.name, passed=True, reason="the problem declares every feature as strong")
         leaking = {name: share for name, share in asked.items() if not share <= self._limit}

@@ -5,6 +5,7 @@ See docs/decisions/0012-statistics.md.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Prediction, Scalar
 from starterkit.metrics import Metric, WeightedFigure, is_broken
-from starterkit.verdict import Candidate, Comparison, Evidence, Outcome
+from starterkit.verdict import Candidate, Comparison, Evidence, Outcome, has_contrast
 
 # --- How sure a difference between two versions is, when both answered the same rows.
 
@@ -20,14 +21,16 @@ _CELLS = 2_000_000
 """Weights held at once: 16 MB, however many rows there are."""
 _SEED = 7919
 _LEAST_DEFINED = 0.99
+FEWEST_SHOWN = 5
+"""Of fewer rows no figure is shown: it could be a person's."""
 
 
 @dataclass(frozen=True)
 class Shortfall:
     """Between which bounds one version is worse than another, in the metric's own unit; negative where it is better.
 
-    `units` counts what is independent: rows, or groups. The bounds are NaN where too many resamples have no figure,
-    such as those that lack a class.
+    `units` counts what is independent: rows, or groups. The bounds are NaN for fewer than five of them, and where too
+    many resamples have no figure, such as those that lack a class.
     """
 
     low: float
@@ -42,10 +45,12 @@ def paired_shortfall(
     groups: NDArray[np.integer],
     error_rate: float,
 ) -> Shortfall:
-    """The shortfall of the challenger over n rows, with the percentile bootstrap's interval.
+    """The shortfall of the challenger over n rows, with an interval by the bootstrap's standard error.
 
     Each resample draws rows with replacement, the same for both, so that what is hard for both cancels out. Rows of
-    one group are drawn together, for they are not independent. The same rows give the same interval, always.
+    one group are drawn together, for they are not independent. The ends are Student's for so many units: they hold for
+    fifteen rows, and for a thousandth of an error rate, where no two thousand resamples have a quantile. The same rows
+    give the same interval, always.
 
     Parameters
     ----------
@@ -56,19 +61,39 @@ def paired_shortfall(
 
     Notes
     -----
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 and 13.
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 6 and 12.
     """
-    sign = -1 if metric.greater_is_better else 1
+    sign, units = -1 if metric.greater_is_better else 1, _count(groups)
     drawn = [
         sign * (challenger(weights) - champion(weights))
         for weights in _resamples(groups, metric.resamples(len(groups)))
     ]
     differences = np.concatenate(drawn)
     defined = differences[np.isfinite(differences)]
-    low = high = float("nan")
-    if len(defined) >= _LEAST_DEFINED * len(differences):
-        low, high = np.quantile(defined, [error_rate, 1 - error_rate])
-    return Shortfall(float(low), float(high), _count(groups))
+    if units < FEWEST_SHOWN or len(defined) < _LEAST_DEFINED * len(differences):
+        return Shortfall(float("nan"), float("nan"), units)
+    once = np.ones((1, len(groups)))
+    found = float(sign * (challenger(once) - champion(once))[0])
+    reach = student(error_rate, units - 1) * float(defined.std()) * np.sqrt(units / (units - 1))
+    return Shortfall(found - reach, found + reach, units)
+
+
+def student(error_rate: float, freedom: int) -> float:
+    """The point that Student's t with so many degrees of freedom, four or more, exceeds with this chance.
+
+    Notes
+    -----
+    Source: Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5: to 1% at four degrees and a
+    chance of a thousandth, and closer everywhere else.
+    """
+    z = NormalDist().inv_cdf(1 - error_rate)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def _resamples(groups: NDArray[np.integer], resamples: int) -> Iterator[NDArray[np.float64]]:
@@ -88,8 +113,9 @@ def _count(groups: NDArray[np.integer]) -> int:
 
 # --- The rule of non-regression, for the whole holdout and for each slice of it. See docs/decisions/0012-statistics.md.
 #
-# A version passes when, on the same rows, the interval of its shortfall stays within the margin. It is worse when the
-# interval goes beyond the margin and is all above zero. Anything else, or too few rows, is "not enough rows".
+# A version passes when, on the same rows, the interval of its shortfall stays within the margin, and there are enough
+# rows to believe that. It is worse when the interval is all beyond the margin, however few the rows, for the interval
+# knows how few they are. Anything else is "not enough rows".
 
 LEAST_DIFFERING = 10
 """With fewer rows, or groups, that speak for one of the two, too many resamples lack them all."""
@@ -104,7 +130,7 @@ class Rule:
     tolerance
         The margin, as a share of the champion's loss: 0.02 is two percent.
     min_rows
-        Below so many independent rows, or groups, nothing is concluded.
+        Below so many independent rows, or groups, no version is called not worse.
     error_rate
         The chance that a version just outside of the margin passes, and that one as good is called worse.
     """
@@ -137,15 +163,18 @@ def compare_with(
     once = np.ones((1, len(actual)))
     figure, serving = float(ours(once)[0]), float(theirs(once)[0])
     margin = rule.tolerance * metric.loss(serving)
-    groups = _groups(evidence, chosen)
+    groups = groups_of(evidence, chosen)
     found = paired_shortfall(metric, ours, theirs, groups, rule.error_rate)
     differing = len(np.unique(groups[_differ(metric, actual, answers, served)]))
     broken, same = is_broken(answers), _same(metric, answers, served)
-    enough = found.units >= rule.min_rows and differing >= LEAST_DIFFERING
+    told = rows is not None or has_contrast(bool(evidence.contract.classes), evidence.actual)
+    enough = told and found.units >= rule.min_rows and differing >= LEAST_DIFFERING
+    by_chance = 0.5**differing  # that as few rows all speak for the same one of two that are alike
+    surely = told and by_chance <= rule.error_rate and found.low > margin
     outcome: Outcome = "not enough rows"
     if not broken and (same or (enough and found.high <= margin)):
         outcome = "not worse"
-    elif broken or (np.isfinite(serving) and not np.isfinite(figure)) or (enough and found.low > 0):
+    elif broken or (np.isfinite(serving) and not np.isfinite(figure)) or surely:
         outcome = "worse"
     return Comparison(
         outcome=outcome,
@@ -166,9 +195,9 @@ def compare_with(
 def _needed(units: int, half_width: float, shortfall: float, margin: float, least: int) -> int:
     """About how many rows would tell, if the shortfall stays as it is; 0 where no number can be said.
 
-    An interval shrinks with the root of the number of rows, until it is within the margin or all above zero.
+    An interval shrinks with the root of the number of rows, until it is within the margin or all beyond it.
     """
-    room = max(margin - shortfall, shortfall)
+    room = abs(margin - shortfall)
     if not (room > 0 and np.isfinite(half_width)):
         return 0
     exact = units * (half_width / room) ** 2
@@ -176,9 +205,10 @@ def _needed(units: int, half_width: float, shortfall: float, margin: float, leas
     return max(least, int(np.ceil(exact / digits)) * digits)
 
 
-def _groups(evidence: Evidence, chosen: NDArray[np.bool_]) -> NDArray[np.integer]:
+def groups_of(evidence: Evidence, chosen: NDArray[np.bool_] | slice = slice(None)) -> NDArray[np.integer]:
+    """For each row, or each chosen one, the number of what is independent: its group, or itself."""
     if evidence.groups is None:
-        return np.arange(int(chosen.sum()))
+        return np.arange(len(evidence.actual[chosen]))
     return np.unique(evidence.groups[chosen], return_inverse=True)[1]
 
 

@@ -5,8 +5,14 @@ from typing import Literal
 
 import numpy as np
 
-from starterkit.release.gate.comparison import LEAST_DIFFERING, Rule, compare_with, compare_with_champion
-from starterkit.verdict import Check, Comparison, Evidence, Verdict
+from starterkit.release.gate.comparison import (
+    FEWEST_SHOWN,
+    LEAST_DIFFERING,
+    Rule,
+    compare_with,
+    compare_with_champion,
+)
+from starterkit.verdict import LEAST_OF_A_CLASS, Check, Comparison, Evidence, Verdict, has_contrast
 
 Undecided = Literal["pass", "refuse"]
 """What becomes of a version when there are not enough rows to tell."""
@@ -64,7 +70,8 @@ class BetterThanBaseline(Check):
         passed = sure or (found.outcome != "worse" and self._undecided == "pass")
         if not sure:
             reason += (
-                f" on {_units(evidence, found)}: {_in_words(found)}{_hint(found, self._rule, passed, 'Hold out more')}"
+                f" on {_units(evidence, found)}: {_in_words(found)}"
+                f"{_hint(evidence, found, self._rule, passed, 'Hold out more')}"
             )
         return Verdict(
             check=self.name,
@@ -107,7 +114,7 @@ class NotWorseThanChampion(Check):
         if evidence.champion_overlap is not None and evidence.champion_overlap.trained_on:
             reason += f". The champion was trained on {evidence.champion_overlap.trained_on} of them, which flatters it"
         if undecided:
-            reason += _hint(found, self._rule, passed)
+            reason += _hint(evidence, found, self._rule, passed)
         return Verdict(
             check=self.name,
             passed=passed,
@@ -122,8 +129,9 @@ class NotWorseThanChampion(Check):
 class NoSliceWorse(Check):
     """In none of the holdout's parts that the problem names is the challenger worse than what serves now.
 
-    The rule is the one for the whole holdout. Looking at k parts gives k chances to be wrong, so that each gets one
-    k-th of the error rate (Bonferroni): the chance of refusing a version that is as good everywhere stays the same.
+    The rule is the one for the whole holdout, so that a part that is worse beyond its interval refuses, however few
+    its rows. Looking at k parts gives k chances to be wrong, so that each gets one k-th of the error rate
+    (Bonferroni): the chance of refusing a version that is as good everywhere stays the same.
 
     Parameters
     ----------
@@ -153,8 +161,8 @@ class NoSliceWorse(Check):
         if not worse:
             reason = f"none of {len(found)} is worse"
             without = [name for name, one in unsure.items() if _has_no_figure(one)]
-            few = [name for name in unsure if name not in without]
-            reason += f"; too few rows to be sure of {', '.join(few)}" if few else ""
+            few = [_slice_in_words(evidence, name, one) for name, one in unsure.items() if name not in without]
+            reason += f"; too few rows to be sure of {'; '.join(few)}" if few else ""
             reason += f"; {_NO_FIGURE}: {', '.join(without)}" if without else ""
         return Verdict(
             check=self.name,
@@ -180,6 +188,8 @@ def _beyond(found: Comparison, loss: float) -> float:
 
 
 def _slice_in_words(evidence: Evidence, name: str, found: Comparison) -> str:
+    if found.units < FEWEST_SHOWN:
+        return f"{name} (fewer than {FEWEST_SHOWN})"
     figures = f"{evidence.metric.name} {found.figure:.4g} against {found.serving:.4g}"
     return f"{name} ({_units(evidence, found)}): {figures}, {_in_words(found)}"
 
@@ -200,8 +210,16 @@ def _in_words(found: Comparison) -> str:
     return f"{ends[0]} to {ends[1]}, at most {found.margin:.3g} worse allowed"
 
 
-def _hint(found: Comparison, rule: Rule, passed: bool, hint: str = "Hold out more, or raise gate.tolerance") -> str:
-    if found.units < rule.min_rows:
+def _hint(
+    evidence: Evidence,
+    found: Comparison,
+    rule: Rule,
+    passed: bool,
+    hint: str = "Hold out more, or raise gate.tolerance",
+) -> str:
+    if not has_contrast(bool(evidence.contract.classes), evidence.actual):
+        needed = f"at least {LEAST_OF_A_CLASS} of each of two classes are needed"
+    elif found.units < rule.min_rows:
         needed = f"at least {rule.min_rows} are needed (gate.min_rows)"
     elif found.differing < LEAST_DIFFERING:
         needed = f"only {found.differing} differ, at least {LEAST_DIFFERING} are needed"

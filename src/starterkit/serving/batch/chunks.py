@@ -286,10 +286,7 @@ class ArrowSource:
         self._pieces: Callable[[], Iterator[pa.RecordBatch]]
         self.rows: int | None
         try:
-            if kind == "parquet":
-                self._open_parquet()
-            else:
-                self._open_arrow()
+            self._open_parquet() if kind == "parquet" else self._open_arrow()
         except (pa.ArrowException, ValueError, OSError) as error:
             raise self._unsound(error) from None
         if self.rows == 0:

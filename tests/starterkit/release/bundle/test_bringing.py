@@ -16,7 +16,7 @@ import pytest
 
 from starterkit.errors import Refused, TrackingError
 from starterkit.machine import PROCESS, this_process
-from starterkit.release.bundle.importer import Arrival, bring_in, opened
+from starterkit.release.importer import Arrival, bring_in, opened
 from starterkit.tracking.queries import fetch_model
 from starterkit.tracking.registry import ModelRegistry
 
@@ -172,7 +172,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from mlflow import MlflowClient
-from starterkit.release.bundle.importer import bring_in, opened
+from starterkit.release.importer import bring_in, opened
 from starterkit.tracking.registry import ModelRegistry
 from starterkit.settings import TrackingSettings
 from starterkit.tracking.connection import connect

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from starterkit.errors import Refused, SettingsError
-from starterkit.release.bundle.format import KEY_FILE, SigningKey, make_key, require_trust
+from starterkit.release.bundle import KEY_FILE, SigningKey, make_key, require_trust
 from starterkit.settings import read_layers, show
 
 SEED = b64encode(bytes(range(32))).decode()

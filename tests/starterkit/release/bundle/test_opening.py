@@ -12,8 +12,8 @@ import pytest
 
 from starterkit.contract import Contract
 from starterkit.errors import ContractError, KitError, Refused, UserError
-from starterkit.release.bundle.format import MOST_BYTES, Sealed, is_safe
-from starterkit.release.bundle.importer import _unpack, opened
+from starterkit.release.bundle import MOST_BYTES, Sealed, is_safe
+from starterkit.release.importer import _unpack, opened
 
 
 def refusal(file, *keys, name="diabetes", kind=Refused) -> KitError:

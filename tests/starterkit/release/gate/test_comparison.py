@@ -5,11 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from starterkit.contract import Prediction
 from starterkit.metrics import METRICS
 from starterkit.release.gate import comparison as bootstrap
-from starterkit.release.gate.comparison import Rule, Shortfall, _needed, compare_with_champion, paired_shortfall
+from starterkit.release.gate.comparison import (
+    Rule,
+    Shortfall,
+    _needed,
+    compare_with_champion,
+    paired_shortfall,
+    student,
+)
 from starterkit.verdict import Comparison, Evidence
 
 
@@ -52,23 +60,23 @@ def test_the_margin_itself_is_within(answered: Any, challenger: float, tolerance
 
 
 def test_one_row_alone_does_not_make_a_version_worse(answered: Any) -> None:
-    """More than one resample in twenty lacks that row, so that the lower bound is zero, and not above it."""
+    """Its interval is as wide as the difference that it makes."""
     one_row = np.ones(40)
     one_row[0] = 9
     one_row[1:10] = -1  # other answers, as far off
     found = judged(answered(one_row, 1.0))
-    assert (found.low, found.differing) == (0, 10)
-    assert found.high > 0
+    assert found.differing == 10
+    assert found.low < 0 < found.high
     assert found.outcome == "not enough rows"
 
 
 @pytest.mark.parametrize(("min_rows", "concluded"), [(40, True), (41, False)])
 @pytest.mark.parametrize(("challenger", "outcome"), [(0.5, "not worse"), (2.0, "worse")])
-def test_fewer_rows_than_asked_for_conclude_nothing(
+def test_fewer_rows_than_asked_for_conclude_nothing_good(
     answered: Any, min_rows: int, concluded: bool, challenger: float, outcome: str
 ) -> None:
     found = judged(answered(challenger, 1.0), min_rows=min_rows)
-    assert found.outcome == (outcome if concluded else "not enough rows")
+    assert found.outcome == (outcome if concluded or outcome == "worse" else "not enough rows")
 
 
 @pytest.mark.parametrize("champion", [1.0, np.nan])
@@ -88,11 +96,37 @@ def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answer
     assert (other.outcome, np.isnan([other.figure, other.serving]).all()) == ("not enough rows", True)
 
 
-@pytest.mark.parametrize(("differing", "outcome"), [(9, "not enough rows"), (10, "worse")])
-def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, outcome: str) -> None:
-    worse = np.where(np.arange(40) < differing, 3.0, 1.0)
-    assert judged(answered(worse, 1.0)).outcome == outcome
-    assert judged(answered(worse, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
+@pytest.mark.parametrize(
+    ("differing", "answer", "outcome"),
+    [
+        (9, 0.5, "not enough rows"),
+        (10, 0.5, "not worse"),
+        (4, 3.0, "not enough rows"),  # two that are alike differ so in one of sixteen draws
+        (5, 3.0, "worse"),
+    ],
+)
+def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, answer: float, outcome: str) -> None:
+    values = np.where(np.arange(40) < differing, answer, 1.0)
+    assert judged(answered(values, 1.0)).outcome == outcome
+    assert judged(answered(values, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
+
+
+@pytest.mark.parametrize(("challenger", "outcome"), [(1.4, "not enough rows"), (1.7, "worse"), (0.5, "not worse")])
+def test_worse_is_worse_than_the_margin(answered: Any, challenger: float, outcome: str) -> None:
+    """A version that is worse for certain, by about as much as is allowed, is not refused for it."""
+    values = challenger + np.tile([-0.5, 0.5], 20)
+    found = judged(answered(values, 1.0), 0.5)
+    assert found.outcome == outcome
+    assert (found.low > 0) == (challenger > 1)
+
+
+@pytest.mark.parametrize(("zeros", "outcome"), [(0, "not enough rows"), (9, "not enough rows"), (10, "not worse")])
+def test_a_class_of_few_rows_decides_nothing(classified: Any, zeros: int, outcome: str) -> None:
+    shown = replace(classified("log_loss", (FALSE, SURE), (FALSE, UNSURE)), actual=np.arange(40) < zeros)
+    sure, unsure = (np.where(shown.actual[:, None], one[:, ::-1], one) for one in (SURE, UNSURE))
+    shown = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(FALSE, sure)))
+    shown = replace(shown, champion=replace(shown.champion, prediction=Prediction(FALSE, unsure)))
+    assert judged(shown).outcome == outcome
 
 
 @pytest.fixture
@@ -162,9 +196,9 @@ def test_probabilities_are_compared_row_by_row(classified: Any) -> None:
     def given(ours: Any, theirs: Any) -> Evidence:
         return classified("log_loss", (FALSE, ours), (FALSE, theirs))
 
-    half = np.arange(40) < 20
-    assert judged(given(SURE, UNSURE)).outcome == "not worse"
-    assert judged(given(UNSURE, SURE)).outcome == "worse"
+    half, part = np.arange(40) < 20, np.ones(40, bool)
+    assert judged(given(SURE, UNSURE), rows=part).outcome == "not worse"
+    assert judged(given(UNSURE, SURE), rows=part).outcome == "worse"
     assert not judged(given(SURE, UNSURE), min_rows=1000).same  # the same labels are not the same answers
     assert judged(given(SURE, SURE), min_rows=1000).same
     mixed = np.where(half[:, None], SURE, UNSURE)
@@ -178,7 +212,7 @@ def test_probabilities_are_compared_row_by_row(classified: Any) -> None:
     [
         (1.0, 0.0, 0.5, 400),  # four times as many halve the interval twice
         (1.0, 0.25, 0.5, 1600),  # half of the room is left
-        (1.0, 1.0, 0.5, 100),  # worse by as much as the interval is wide: just told already
+        (1.0, 1.5, 0.5, 100),  # beyond the margin by as much as the interval is wide: just told already
         (0.5, 1.0, 0.0, 30),  # never fewer than the smallest number
         (1.0, -0.6, 0.0, 280),  # 277.8: two digits, rounded up
         (3.0, 0.0, 0.1, 90_000),
@@ -232,23 +266,31 @@ def mean_of(values: Any) -> Any:
     return lambda weights: (weights * values).sum(axis=1) / weights.sum(axis=1)
 
 
-@pytest.mark.parametrize(
-    ("metric", "low", "high"),
-    [("rmse", 0.1 * 1999, 0.9 * 1999), ("r2", -0.9 * 1999, -0.1 * 1999)],
-)
-def test_the_bounds_are_quantiles_of_two_thousand_resamples(metric: str, low: float, high: float) -> None:
+@pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("r2", -1)])
+def test_the_ends_are_students_around_the_figure(metric: str, sign: int) -> None:
     counted = Counted()
     found = paired_shortfall(METRICS[metric], counted, nothing, ROWS, 0.1)
-    assert counted.seen == 2000
-    assert (found.low, found.high, found.units) == (pytest.approx(low), pytest.approx(high), 40)
+    assert counted.seen == 2001  # the figure itself is asked last
+    reach = student(0.1, 39) * np.arange(2000).std() * np.sqrt(40 / 39)
+    assert (found.low, found.high) == (pytest.approx(sign * 2000 - reach), pytest.approx(sign * 2000 + reach))
+
+
+@pytest.mark.parametrize("freedom", [4, 14, 49, 2000])
+@pytest.mark.parametrize("error_rate", [0.05, 0.05 / 3, 0.001])
+def test_students_points_are_the_tables(error_rate: float, freedom: int) -> None:
+    assert student(error_rate, freedom) == pytest.approx(t.ppf(1 - error_rate, freedom), rel=0.01)
 
 
 @pytest.mark.parametrize(("missing", "defined"), [(20, True), (21, False)])
 def test_one_resample_in_a_hundred_may_be_without_a_figure(missing: int, defined: bool) -> None:
-    found = paired_shortfall(METRICS["rmse"], Counted(missing), nothing, ROWS, 0.0)
+    found = paired_shortfall(METRICS["rmse"], Counted(missing), nothing, ROWS, 0.05)
     assert np.isfinite([found.low, found.high]).tolist() == [defined, defined]
-    if defined:
-        assert (found.low, found.high) == (missing, 1999)
+
+
+@pytest.mark.parametrize("units", [4, 5])
+def test_four_rows_have_no_interval(units: int) -> None:
+    found = paired_shortfall(METRICS["rmse"], mean_of(np.arange(units)), nothing, np.arange(units), 0.05)
+    assert np.isnan(found.low) == (units < 5)
 
 
 def test_the_champions_figure_is_taken_off() -> None:
@@ -277,13 +319,13 @@ def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
         return paired_shortfall(METRICS["rmse"], watched, nothing, ROWS, 0.05)
 
     at_once = interval()
-    assert heights == [2000]
+    assert heights == [2000, 1]
     monkeypatch.setattr(bootstrap, "_CELLS", 40 * 300)
     assert interval() == at_once
-    assert heights == [300] * 6 + [200]
+    assert heights == [300] * 6 + [200, 1]
     monkeypatch.setattr(bootstrap, "_CELLS", 39)  # not even one resample fits: it is drawn all the same
     assert interval() == at_once
-    assert heights == [1] * 2000
+    assert heights == [1] * 2001
 
 
 def test_rows_of_a_group_are_drawn_together() -> None:

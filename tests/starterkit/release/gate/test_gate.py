@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from starterkit.errors import SettingsError
+from starterkit.release.gate import Decision, Gate
 from starterkit.release.gate.comparison import Rule, compare_with_champion
-from starterkit.release.gate.gate import Decision, Gate
 from starterkit.settings import GateSettings
 from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 NAN = float("nan")
 CHECKS = [
-    "policy", "parity", "estimator", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "signature",
-    "latency", "size", "robustness",
+    "policy", "parity", "estimator", "holdout", "leak", "limit rmse", "baseline", "champion", "slices", "gain",
+    "calibration", "extrapolation", "signature", "latency", "size", "robustness",
 ]  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def test_every_setting_reaches_its_check(evidence: Any) -> None:
     assert limits == {
         "policy": None, "parity": 1e-5, "estimator": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
         "baseline": shown.baseline.scores["rmse"],
-        "champion": whole.margin, "slices": left.margin, "signature": None, "latency": pytest.approx(7),
+        "champion": whole.margin, "slices": left.margin, "gain": 0.5, "calibration": None, "extrapolation": None,
+        "signature": None, "latency": pytest.approx(7),
         "size": pytest.approx(0.3), "robustness": None,
     }  # fmt: skip
     dear = replace(cheap, one_row=0.01, size=1_000_000)
@@ -99,7 +100,7 @@ def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(
 ) -> None:
     shown = evidence(error=0.5, rows=49, slices={"all": np.ones(49, bool)})
     found = refusals(shown, **{**SETTINGS, "undecided": undecided, "undecided_slices": undecided_slices})
-    expected = {"baseline": undecided, "champion": undecided, "slices": undecided_slices}
+    expected = {"baseline": undecided, "champion": undecided, "slices": undecided_slices, "gain": undecided}
     assert list(found) == [name for name, word in expected.items() if word == "refuse"]
 
 

@@ -25,7 +25,7 @@ from starterkit.data.dataset import Dataset, RowRecord
 from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Invariance, Problem, feature, identifier, target
 from starterkit.release.evaluation import contamination_of, evaluate_version
-from starterkit.release.gate.gate import Decision, Gate
+from starterkit.release.gate import Decision, Gate
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, compare
 from starterkit.settings import DataSettings, ExportSettings, GateSettings, Stage, TrainingSettings
 from starterkit.training.export.exporter import OnnxExporter
@@ -74,6 +74,7 @@ class Kind:
     salt: str = ""
     rows: int = ROWS
     copied_target: bool = False
+    twice: bool = False
     other_graph: bool = False
     first: bool = False
     origin: str = "x"
@@ -95,7 +96,8 @@ KINDS = {
     "too few rows": Kind(("baseline", "champion"), columns=(*SOUND, "wind"), rows=150),
     "slice regressed": Kind(("slices",), columns=("sun", "rain", "wind")),
     "leaky by id": Kind(("holdout",), salt="another"),
-    "leaky by feature": Kind(("leak",), columns=(*SOUND, "weight"), copied_target=True),
+    "leaky by feature": Kind(("leak", "gain"), columns=(*SOUND, "weight"), copied_target=True),
+    "each record twice": Kind(("holdout",), twice=True),
     "wrong signature": Kind(("signature",), schema=Narrower),
     "out of parity": Kind(("parity",), other_graph=True),
     "slow": Kind(("latency",), scalers=150, settings={"size_floor_mb": 5}),
@@ -112,7 +114,7 @@ CLASS_KINDS = {
     "unsure of itself": of_class(("champion", "slices"), alpha=3000.0),
     "too few rows": of_class(("baseline", "champion"), columns=(*SOUND, "wind"), rows=150),
     "slice regressed": of_class(("slices",), columns=("sun", "rain", "wind")),
-    "leaky by feature": of_class(("leak",), columns=(*SOUND, "weight"), copied_target=True),
+    "leaky by feature": of_class(("leak", "gain"), columns=(*SOUND, "weight"), copied_target=True),
     "out of parity": of_class(("parity",), other_graph=True),
     "unfair": of_class(("robustness",), columns=(*SOUND, "wind", "soil")),
 }
@@ -129,8 +131,8 @@ class Served:
     champion: Predictor
 
 
-def serve(seed: int, rows: int, copied_target: bool, classifies: bool, root: Path) -> Served:
-    write_table(root / "table.parquet", seed, rows, copied_target, classifies)
+def serve(seed: int, rows: int, copied_target: bool, classifies: bool, twice: bool, root: Path) -> Served:
+    write_table(root / "table.parquet", seed, rows, copied_target, classifies, twice)
     problem = problem_of(replace(CHAMPION, schema=Ripeness) if classifies else CHAMPION)
     dataset = read(problem, root)
     return Served(root, dataset, export(Trainer(problem, TrainingSettings()).fit(dataset), dataset, root / "champion"))
@@ -151,7 +153,7 @@ def judge(kind: Kind, served: Served, root: Path) -> Decision:
     return Gate(GateSettings(**{**settings, **kind.settings}), problem.task).decide(evidence)
 
 
-def write_table(path: Path, seed: int, count: int, copied_target: bool, classifies: bool) -> None:
+def write_table(path: Path, seed: int, count: int, copied_target: bool, classifies: bool, twice: bool) -> None:
     random = np.random.default_rng(seed)
     table = pd.DataFrame(random.normal(0, 1, (count, 6)), columns=["sun", "rain", "wind", "rare", "lime", "weight"])
     table["soil"] = np.where(random.random(count) < 0.3, 2, 1)
@@ -165,7 +167,8 @@ def write_table(path: Path, seed: int, count: int, copied_target: bool, classifi
         answer = table["harvest"] = known + random.normal(0, 2, count)
     if copied_target:
         table["weight"] = answer + random.normal(0, 0.02, count)
-    table["plot"] = [f"P{row:05}" for row in range(count)]
+    table = pd.concat([table, table], ignore_index=True) if twice else table
+    table["plot"] = [f"P{row:05}" for row in range(len(table))]
     table.to_parquet(path)
 
 
@@ -212,7 +215,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Kind], 
     def made(*table: Any) -> Served:
         return serve(*table, tmp_path_factory.mktemp("served"))
 
-    return lambda seed, kind: made(seed, kind.rows, kind.copied_target, kind.classifies)
+    return lambda seed, kind: made(seed, kind.rows, kind.copied_target, kind.classifies, kind.twice)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])

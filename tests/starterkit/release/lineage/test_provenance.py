@@ -12,13 +12,14 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from starterkit.contract import Lineage
-from starterkit.release.origin import compare, other_parameters
 from starterkit.release.provenance import (
     WorkingTree,
     beside_lock,
+    compare,
     hidden,
     lock_digest,
     off_lock,
+    other_parameters,
     plain,
     working_tree,
 )

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
 from starterkit.contract import Prediction
-from starterkit.data.privacy import policy as sight
+from starterkit.data import policy as sight
 from starterkit.errors import DataError, Refused, UserError
 from starterkit.release.reproducer import Reproducer, difference, read_answers, write_answers
 from starterkit.settings import load_settings

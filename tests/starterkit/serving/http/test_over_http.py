@@ -1,23 +1,25 @@
 """A real server on a loopback port, and what its log says."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
+
+from starterkit.serving.http.protocol import Patience, Server
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[tuple[str, int]]:
+def running(app: Any, seconds: float = 10, most: int = 64) -> Iterator[tuple[str, int]]:
     """Serve an app on a free port; `log_config=None` leaves the log to pytest."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        server = Server(app, Patience(seconds, most), log_config=None)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
@@ -83,3 +85,45 @@ def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     assert answer.status_code == 500
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "54321.5" not in caplog.text
+
+
+# --- Connections: late ones are ended, and of too many the busy ones are left.
+
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def for_a_second(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await asyncio.sleep(1)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+HALF = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+
+
+@pytest.mark.parametrize("begun", [b"", HALF[:40], HALF], ids=["nothing", "half a head", "half a body"])
+def test_a_connection_that_comes_to_no_request_is_ended(houses, begun):
+    with running(houses.app(), 0.3) as address, socket.create_connection(address, timeout=5) as held:
+        held.sendall(begun)
+        began, told = time.monotonic(), b""
+        while got := held.recv(4096):
+            told += got
+        assert 0.2 < time.monotonic() - began < 2
+    assert told.startswith(b"HTTP/1.1 408 ") == bool(begun)
+
+
+def test_who_waits_makes_room_and_who_is_answered_does_not():
+    with running(for_a_second, most=2) as address, ExitStack() as opened:
+        idle, *others = (opened.enter_context(socket.create_connection(address, timeout=5)) for _ in range(3))
+        assert idle.recv(9) == b""  # the third made it go
+        for one in others:
+            one.sendall(ASK)
+        time.sleep(0.3)
+        late = opened.enter_context(socket.create_connection(address, timeout=5))
+        late.sendall(ASK)
+        told = late.recv(4096).lower()
+        assert told.startswith(b"http/1.1 503 ")
+        assert b"retry-after: 1" in told
+        assert b"connection: close" in told
+        assert [one.recv(12) for one in others] == [b"HTTP/1.1 200"] * 2

@@ -114,6 +114,29 @@ def test_with_the_key_there_is_one_and_what_is_open_needs_none(houses, guarded):
         assert client.get("/model").status_code == 200
 
 
+def test_without_the_key_the_document_says_nothing_of_the_model(guarded, days):
+    bare, whole = (guarded.get("/openapi.json", headers=sent) for sent in ({}, {"X-API-Key": KEY.encode()}))
+    assert "living area" in whole.text
+    for words in ("area", "rooms", "income", "House", "price"):
+        assert words not in bare.text + guarded.get("/docs").text
+
+
+STATUSES = {
+    "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
+    "/model": {"200", "401", "405", "408", "500", "503"},
+    "/health/live": {"200", "405", "408", "500", "503"},
+    "/health/ready": {"200", "405", "408", "500", "503"},
+}
+
+
+def test_each_address_names_every_status_and_shape_that_can_come(guarded):
+    paths = guarded.get("/openapi.json").json()["paths"]
+    assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
+    for methods in paths.values():
+        for status, told in next(iter(methods.values()))["responses"].items():
+            assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
+
+
 def test_the_key_is_described_where_it_is_asked_for(guarded):
     document = guarded.get("/openapi.json").json()
     assert document["paths"]["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]

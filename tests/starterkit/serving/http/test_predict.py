@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from starterkit.contract import Prediction, Written
-from starterkit.serving.http.answers import answer, prediction_content
+from starterkit.serving.http.answers import InvalidRequest, answer, prediction_content
+from starterkit.serving.http.records import RecordReader
 from starterkit.serving.predictor import Answered, Predictor
-from starterkit.serving.validation import read_records
+from starterkit.serving.validation import InvalidRecords, read_records
 
 HOUSES = [
     {"area": 100.0, "rooms": 3, "income": 40000.0},
@@ -302,6 +303,13 @@ def test_a_failing_graph_tells_the_client_nothing(faulty):
     assert "income" not in content["detail"]
 
 
+def test_what_memory_does_not_bear_finds_no_room(faulty):
+    with TestClient(faulty(failure=MemoryError())) as client:  # nothing is raised: the log gets no traceback
+        answer = client.post("/predict", json={"records": [GOOD]})
+    assert "no room" in problem(answer, 503)["detail"]
+    assert answer.headers["retry-after"] == "1"
+
+
 TEXT = st.text(st.characters(exclude_categories=()))  # with halves of surrogate pairs
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sampled_from(["Graz", 100, 990.0])
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
@@ -322,3 +330,55 @@ def test_no_body_makes_the_server_fail(houses_client, days_client, body):
         answer = client.post("/predict", content=body, headers=JSON)
         assert answer.status_code in (200, 413, 422)
         answer.json()
+
+
+# --- The quick way and the exact one say the same.
+
+TWICE = st.sampled_from(
+    [("}", ', "area": 100}'), ("}", ', "city": ":"}'), ("{", '{"area": 1, '), ("Graz", "Gr:az"), ("", "")]
+)
+RECORDS = st.lists(HOUSE | PLAUSIBLE_HOUSE | DAY | st.sampled_from([*HOUSES, *DAYS]), max_size=3)
+
+
+@pytest.mark.parametrize("beyond", ["refuse", "mark"])
+@settings(max_examples=150, deadline=None)
+@given(records=RECORDS, change=TWICE)
+def test_both_ways_of_reading_come_to_the_same(houses, days, beyond, records, change):
+    body = json.dumps({"records": records}).replace(*change).encode("utf-8", "replace")
+    for model in (houses, days):
+        both = [RecordReader(model.contract, beyond, 3), RecordReader(model.contract, beyond, 3)]
+        both[1]._quick = None
+        quick, exact = (read(reader, body) for reader in both)
+        if isinstance(quick, str) or isinstance(exact, str):
+            assert quick == exact
+            continue
+        if isinstance(quick, np.ndarray):
+            quick = dict(zip(model.contract.names, quick.T, strict=True))
+        for name in model.contract.names:
+            assert [*map(repr, quick[name].tolist())] == [*map(repr, exact[name].tolist())]
+
+
+def read(reader, body):
+    try:
+        return reader.read(body)
+    except (InvalidRecords, InvalidRequest) as error:
+        return str(error)
+
+
+def test_sound_rows_are_read_the_quick_way(houses, days):
+    """Or the test above compares the exact one with itself."""
+    for model, records in ((houses, HOUSES), (days, DAYS)):
+        reader = RecordReader(model.contract, "refuse", 3)
+        assert reader._quick.read(json.dumps({"records": records}).encode(), 3) is not None
+
+
+def test_a_mass_of_values_is_refused_before_anything_is_made_of_it(houses, days):
+    for body in (b'{"records": [' + b"[]," * 9999 + b"[]]}", b'{"records": [' + b"1," * 9999 + b'"]"]}'):
+        for model in (houses, days):
+            with pytest.raises(InvalidRequest, match="more values than 3 rows can have"):
+                RecordReader(model.contract, "refuse", 3).read(body)
+    with pytest.raises(InvalidRequest, match="not JSON at line 2, column 2: "):
+        RecordReader(houses.contract, "refuse", 3).read(b'{"records": [1\n' + b"," * 9999)
+    text = {**DAYS[0], "city": "," * 9999}  # commas in a text are none between values
+    with pytest.raises(InvalidRecords, match="is not one of the known values"):
+        RecordReader(days.contract, "refuse", 3).read(json.dumps({"records": [text]}).encode())

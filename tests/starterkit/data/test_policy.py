@@ -9,8 +9,8 @@ import pytest
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.dataset import Dataset
-from starterkit.data.privacy.masking import mask_rows
-from starterkit.data.privacy.policy import Policy, require_visible
+from starterkit.data.masking import mask_rows
+from starterkit.data.policy import Policy, require_visible
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from starterkit.data.privacy.masking import KEY_FILE, StageKey, find_key, make_key, pseudonyms, row_keys
+from starterkit.data.masking import KEY_FILE, StageKey, find_key, make_key, pseudonyms, row_keys
 from starterkit.errors import DataError
 from starterkit.settings import Stage
 

@@ -13,7 +13,7 @@ from starterkit.data.dataset import ROWS_FILE
 from starterkit.errors import Refused, UserError
 from starterkit.files import scratch_folder, whole_file
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.format import (
+from starterkit.release.bundle import (
     EVIDENCE_PLACE,
     MANIFEST_FILE,
     MODEL_FOLDER,

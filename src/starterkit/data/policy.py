@@ -1,6 +1,6 @@
 """`Policy`: what becomes of each column in a stage, and what that did. See docs/decisions/0017-data-policy.md.
 
-The floor is code: no YAML can loosen it.
+The floor is code: no YAML can loosen it. See docs/data-policy.md, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

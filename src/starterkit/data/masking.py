@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from starterkit.contract import Column, Treatment
-from starterkit.data.privacy.policy import Policy, emptied, generalised
+from starterkit.data.policy import Policy, emptied, generalised
 from starterkit.data.synthetic import mock_rows
 from starterkit.errors import DataError
 from starterkit.files import keep_secret
@@ -112,11 +112,12 @@ def mask_rows(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "p
     policy.require_possible()
     model = [column for column in policy.columns if column.role in ("feature", "target")]
     if policy.mocks:
-        model.sort(key=lambda column: column.role == "target")
+        drawn = [column for column in model if policy.treatments[column.name] != "drop"]
+        drawn.sort(key=lambda column: column.role == "target")
         seed = int.from_bytes(key.digest("mock", "")[:8], "big") if key else 0
         group = next((column.name for column in policy.columns if column.role == "group"), None)
-        made = mock_rows(model, frame, seed, frame[group].to_numpy() if group else None)
-        frame = _with(frame, {column.name: made[column.name] for column in model})
+        made = mock_rows(drawn, frame, seed, frame[group].to_numpy() if group else None)
+        frame = _with(frame, {column.name: made[column.name] for column in drawn})
     return _with(frame, {column.name: _masked(policy, column, frame[column.name]) for column in model})
 
 

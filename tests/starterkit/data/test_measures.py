@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from starterkit.contract import Column
-from starterkit.data.privacy.policy import Policy, k_anonymity, measure, overlap, shift
+from starterkit.data.policy import Policy, k_anonymity, measure, overlap, shift
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import Stage
 

@@ -1,4 +1,8 @@
-"""What a bundle is: its manifest, its record, and the keys that sign it."""
+"""A version's way to another server: one signed file that holds the model and what speaks for it.
+
+Here is what a bundle is: its manifest, its record, and the keys that sign it. Each process knows one MLflow server. So
+one process writes the file (`writer.py`), and another brings it in (`importer.py`). See docs/promotion-two-servers.md.
+"""
 
 import binascii
 import hashlib

@@ -44,7 +44,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
         self._patience = patience
-        self._since = self.loop.time()
+        self._since = time.monotonic()
         self._unread: float | None = None
         self._asks = False
         self._is_last = False
@@ -67,7 +67,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._since, self._asks = self.loop.time(), True
+        self._since, self._asks = time.monotonic(), True
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -80,13 +80,13 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._since = self.loop.time()
+        self._since = time.monotonic()
         if self.cycle.more_body:  # refused before it was whole: what still comes is read, and asks for nothing
             self._asks = False
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.time()
+        self._unread = time.monotonic()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -109,8 +109,8 @@ class Connection(HttpToolsProtocol):
     def waited(self) -> float:
         """For how many seconds it has been."""
         if self._unread is not None:
-            return self.loop.time() - self._unread
-        return self.loop.time() - self._since if self.waits else 0.0
+            return time.monotonic() - self._unread
+        return time.monotonic() - self._since if self.waits else 0.0
 
     @property
     def is_idle(self) -> bool:

@@ -12,7 +12,7 @@ from starterkit.data.dataset import ROWS_FILE
 from starterkit.errors import Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.progress import Progress, silent, step
-from starterkit.release.bundle.format import (
+from starterkit.release.bundle import (
     EVIDENCE,
     EVIDENCE_PLACE,
     MANIFEST_FILE,
