@@ -55,7 +55,7 @@ def history_as_json(
     model: str, entries: Sequence[Entry], broken: Break | None, doubts: Sequence[Doubt] = ()
 ) -> dict[str, Any]:
     """The whole history for a script, the newest first. What an earlier kit did not write is not there."""
-    later = ("contract", "limits")
+    later = ("contract", "signature", "limits")
     told = [
         {key: value for key, value in asdict(entry).items() if value or key not in later} | {"digest": entry.digest}
         for entry in reversed(entries)
