@@ -13,7 +13,7 @@ import pytest
 from starterkit.cli.doctor import Doctor
 from starterkit.cli.environment import Finding
 
-REPOSITORY = Path(__file__).parents[4]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
