@@ -1,5 +1,6 @@
 """Commands called in this process: one of its own costs seconds of imports. And what they work on."""
 
+import resource
 import shutil
 import socket
 import sys
@@ -35,11 +36,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             for name, value in environ.items():
                 patch.setenv(name, value)
             capsys.readouterr()
+            limits = resource.getrlimit(resource.RLIMIT_DATA)  # `serve` holds its process to less
             try:
                 main()
                 code = 0
             except SystemExit as ended:
                 code = int(ended.code or 0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_DATA, limits)
         return Done(code, *capsys.readouterr())
 
     return call
