@@ -50,7 +50,7 @@ STOPS = {
     ),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
-    "Attach to an API or a notebook": Stop("answered = self._served.answer(", "body", "bytearray", ROUTE),
+    "Attach to an API or a notebook": Stop("answered = self._served.answer(", "body", "<bytearray", ROUTE),
 }
 
 
