@@ -92,7 +92,7 @@ def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
 
     Then ``(rows + m) · number = sum + m · prior`` holds for nearly each value in every digit, whatever m and the prior
     are, and no measurement does that. Two of the values tell both. Where a few categories have one value, as those of
-    few rows do, both sides count as often.
+    few rows do, both sides count as often. With ``m`` at -1 it would hold for any number that one row has.
     """
     values = pd.concat([dataset.training.features[name], dataset.holdout.features[name]], ignore_index=True)
     target = pd.concat([dataset.training.target, dataset.holdout.target], ignore_index=True)
@@ -110,7 +110,9 @@ def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
         allowed = _EXACT * max(1e-12, float(np.abs(sums["sum"]).max()))
         for one, other in np.random.default_rng(0).integers(0, len(level), (_PAIRS, 2)):
             if one != other:
-                slope = (left[other] - left[one]) / (level[other] - level[one])
+                slope = (left[other] - left[one]) / (level[other] - level[one])  # this is m
+                if slope < -_EXACT:
+                    continue
                 line = left[one] + slope * (level - level[one])
                 exact = (np.abs(left - _SHARING[:, None] * line) <= allowed).any(axis=0)
                 if exact.sum() - 2 >= max(_FEWEST_LEVELS, _MOST_LEVELS * len(level)):

@@ -86,6 +86,12 @@ def test_what_gives_the_target_away_is_named(planted: str, said: str, classifies
     assert giveaways(replace(problem, strong=tuple(names)), dataset) == {}
 
 
+def test_a_number_that_hardly_repeats_is_no_mean_target_beside_a_rare_class() -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"income": random.integers(0, 2000, 800), "b": random.normal(0, 1, 800)})
+    assert giveaways(*split(table, pd.Series(random.random(800) < 0.9).astype(int), 0)) == {}
+
+
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 

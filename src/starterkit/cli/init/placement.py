@@ -28,6 +28,8 @@ _LONGEST_ID = 64
 _WORDS_OF_A_SENTENCE = 4
 _MOST_ALIKE = 0.6
 """With more rows alike they are no copies: the table has little to say of each."""
+_MANY_ALIKE = 0.05
+"""With more, the table has records twice under two ids, and the gate would refuse what has seen one of them."""
 _TYPES = {"integer": "int", "float": "float", "boolean": "bool", "text": "str"}
 
 
@@ -328,7 +330,10 @@ def _decide_sides(
     counters: set[str],
     names: Mapping[str, str],
 ) -> None:
-    """A counter is a poor id, as a file that is written anew counts anew; it is one where rows are too much alike."""
+    """A counter is a poor id, as a file that is written anew counts anew; it is one where rows are too much alike.
+
+    Nor is an id one that gives the same record many times.
+    """
     alike = duplicates(kept)
     placed.coarse = alike > _MOST_ALIKE
     roles = {one.role: one for one in placed.fields.values()}
@@ -345,8 +350,9 @@ def _decide_sides(
         number = ", and a row's number changes with the file" if counters else ""
         shared = "; the same content is on one side" * (not placed.coarse)
         placed.notes.append(f"the table has no id{number}: rows are told apart by their content{shared}")
-    elif identifier.header in counters and alike > 0 and not placed.coarse:
+    elif not placed.coarse and alike > (0 if identifier.header in counters else _MANY_ALIKE):
         placed.by_content = True
         rows = round(alike * len(columns[0].values))
         counted = f"{rows} rows are alike" if rows != 1 else "one row is like another"
-        placed.notes.append(f"{counted} but for '{identifier.header}', which counts the rows: they share a side")
+        counts = ", which counts the rows" * (identifier.header in counters)
+        placed.notes.append(f"{counted} but for '{identifier.header}'{counts}: they share a side")

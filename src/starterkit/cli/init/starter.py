@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from filecmp import cmp
+from functools import partial
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from starterkit.cli.init.trial import (
     Trial,
     imported,
     leaking,
+    leaking_together,
     read,
     select,
     texts_of_many_values,
@@ -191,9 +193,9 @@ def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: boo
     if not tried.learnt:
         lines.append("the columns tell no more than a naive guess, so the gate will refuse: find better ones")
     if tried.suspects:
-        made = "is a sum or product of" if tried.formula else "is told nearly perfectly by"
         names = ", ".join(tried.suspects)
-        lines.append(f"{plan.target.name} {made} {names}: leave out what is known no earlier than the target")
+        what = f"{plan.target.name} is told nearly perfectly by {names}"
+        lines.append(f"{what}: leave out what is known no earlier than the target")
     sensitive = [one.name for one in plan.fields if one.sensitive]
     lines.append(f"sensitive by their names: {', '.join(sensitive) or 'none'}; only you know whether that is all")
     if plan.left_out:
@@ -320,18 +322,28 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
     """The plan, without features that give the target away, and the rows as its problem reads them."""
+    limit = GateSettings().leak_limit
+    asked = [partial(leaking, limit=limit, note=note), *[leaking_together] * _MOST_FORMULAS]
     with imported(plan) as problem:
         dataset = read(problem, given)
-        leaks = leaking(problem, dataset, GateSettings().leak_limit, note)
-    if not leaks:
-        return plan, dataset
-    plan = plan.without(leaks)
-    if not plan.features:
-        named = "; ".join(f"{name} {reason.partition(':')[0]}" for name, reason in leaks.items())
-        what = f"every column that is left gives the target '{plan.target.header}' away: {named}"
-        raise Undecided(given.name, [what])
-    with imported(plan) as problem:
-        return plan, read(problem, given)
+    for leaks_of in asked:
+        with imported(plan) as problem:
+            leaks = leaks_of(problem, dataset)
+        if leaks:
+            plan = plan.without(leaks)
+            if not plan.features:
+                named = "; ".join(f"{name} {reason.partition(':')[0]}" for name, reason in leaks.items())
+                what = f"every column that is left gives the target '{plan.target.header}' away: {named}"
+                raise Undecided(given.name, [what])
+            with imported(plan) as problem:
+                dataset = read(problem, given)
+        elif leaks_of is leaking_together:
+            break
+    return plan, dataset
+
+
+_MOST_FORMULAS = 3
+"""That a table may have for its target: the price with and without tax, say."""
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
 from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training.figures import permutation_importance
-from starterkit.training.leakage import formula_of, single_feature_shares
+from starterkit.training.leakage import giveaways, single_feature_shares
 from starterkit.training.trainer import TrainedModel, Trainer, predict, refusals
 
 # --- The first fit.
@@ -41,15 +41,14 @@ _LIMITED = {"regression": ("rmse", "r2"), "classification": ("log_loss", "roc_au
 class Trial:
     """What the first fit came to.
 
-    `limits` lie between its figures and the naive guess's, at a third of the way. `suspects` are the features that make
-    the target nearly perfectly together; `formula` says that a sum or a product of them is the target.
+    `limits` lie between its figures and the naive guess's, at a third of the way. `suspects` are the features that tell
+    the target nearly perfectly together.
     """
 
     figure: float
     naive: float
     limits: Limits
     suspects: tuple[str, ...] = ()
-    formula: bool = False
 
     @property
     def learnt(self) -> bool:
@@ -110,6 +109,17 @@ def leaking(problem: Problem, dataset: Dataset, limit: float, note: Note | None 
     return {name: reason.format(share) for name, share in shares.items() if not share <= limit}
 
 
+def leaking_together(problem: Problem, dataset: Dataset) -> dict[str, str]:
+    """The same of those that do it in another manner: by a formula, by their gaps, as a mean over all rows."""
+    found = {}
+    for names, how in giveaways(problem, dataset).items():
+        together = names.split(", ")
+        for name in together:
+            others = " and ".join(one for one in together if one != name)
+            found[name] = f"with {others} makes the target, by a formula" if others else how
+    return found
+
+
 def try_out(problem: Problem, dataset: Dataset) -> Trial:
     """Fit once, as the first run will, and derive limits that a later version has to keep.
 
@@ -128,9 +138,8 @@ def try_out(problem: Problem, dataset: Dataset) -> Trial:
         figure, guess = scores[name], naive[name]
         if math.isfinite(figure) and math.isfinite(guess):
             limits[name] = ("max" if name in ("rmse", "log_loss") else "min", _between(figure, guess))
-    terms = formula_of(problem, dataset)
-    suspects = terms or (_leaned_on(model, dataset) if _is_nearly_perfect(model, dataset) else ())
-    return Trial(scores[metric], naive[metric], limits, suspects, bool(terms))
+    suspects = _leaned_on(model, dataset) if _is_nearly_perfect(model, dataset) else ()
+    return Trial(scores[metric], naive[metric], limits, suspects)
 
 
 _NEARLY_PERFECT = 0.02

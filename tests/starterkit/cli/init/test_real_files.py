@@ -76,6 +76,11 @@ def test_a_row_number_is_the_id_where_most_rows_say_the_same_and_rows_alike_shar
     assert alike.by_content
     assert "rows are alike but for 'id'" in alike.notes[0]
     assert 'set(frame) - {"id", "y"}' in problem_source(alike)
+    codes = [f"K-{code}" for code in RANDOM.permutation(9000)[:ROWS]]
+    for copies, share in ((20, True), (2, False)):  # the gate refuses records that are there twice under two ids
+        h, y = (np.r_[values[:-copies], values[:copies]] for values in (X, RANDOM.random(ROWS)))
+        rows = pd.DataFrame({"id": codes, "h": h, "y": y})
+        assert plan_for(rows, "mine.csv", "y", "mine", None).by_content == share
 
 
 IDS: dict[str, tuple[str, Any, str]] = {

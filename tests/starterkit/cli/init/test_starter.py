@@ -234,9 +234,11 @@ def test_columns_that_each_give_the_target_away_are_named(write: Write, starter:
     assert "; cube alone" in caught.value.decisions[0]
 
 
-def test_columns_that_make_the_target_together_are_named(write: Write, starter: ProblemStarter) -> None:
-    said = starter.start(write(table(200).assign(y=lambda t: t["a"] - t["b"], c=1.5)), "y").review[0]
-    assert said.startswith("y is a sum or product of a, b: leave out")
+def test_columns_that_make_the_target_together_are_left_out(write: Write, starter: ProblemStarter) -> None:
+    frame = table(200).assign(y=lambda t: t["a"] - t["b"], c=lambda t: t["y"] + np.arange(200) % 7)
+    plan = starter.start(write(frame), "y").plan
+    assert plan.left_out["a"] == "with b makes the target, by a formula"
+    assert [one.name for one in plan.features] == ["c"]
 
 
 def test_columns_that_tell_nothing_are_said(write: Write, starter: ProblemStarter) -> None:
