@@ -247,6 +247,7 @@ def plan_for(
         rows=len(goal.values),
         coarse=placed.coarse,
         by_content=placed.by_content,
+        copied=placed.copied,
         cutoff=placed.series.cutoff if placed.series else "",
         as_iso=placed.series.as_iso if placed.series else "",
         odd_rows=tuple(_named(row, place, fields) for place, row in odd.items()),

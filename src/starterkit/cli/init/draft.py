@@ -83,6 +83,8 @@ class Plan:
         Whether most rows say the same as another one, though they are other records: there is little to say.
     by_content
         Whether rows that say the same share a side of the holdout: there is no id, or one that only counts them.
+    copied
+        Whether many rows say the same as one of another group: `load` leaves them out.
     cutoff
         From this ISO date on the rows are the holdout, where they are in time.
     as_iso
@@ -106,6 +108,7 @@ class Plan:
     fraction: float
     coarse: bool = False
     by_content: bool = False
+    copied: bool = False
     cutoff: str = ""
     as_iso: str = ""
     odd_rows: tuple[OddRow, ...] = ()

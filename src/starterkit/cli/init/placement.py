@@ -49,6 +49,8 @@ class Placement:
         Whether most rows say the same as another one, though they are other records.
     by_content
         Whether rows that say the same share a side, whatever their id.
+    copied
+        Whether so many rows say the same as one of another group that they are left out.
     notes
         What somebody should look at, and is no column's.
     """
@@ -58,6 +60,7 @@ class Placement:
     series: Series | None = None
     coarse: bool = False
     by_content: bool = False
+    copied: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -337,6 +340,8 @@ def _decide_sides(
     alike = duplicates(kept)
     placed.coarse = alike > _MOST_ALIKE
     roles = {one.role: one for one in placed.fields.values()}
+    if "group" in roles:
+        placed.copied = not placed.coarse and alike > _MANY_ALIKE
     if "group" in roles or "time" in roles:
         return
     identifier = roles.get("identifier")

@@ -66,6 +66,10 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "", fitted("return frame.assign(", [f"{plan.key.name}={moment}"], ")", 4).strip().removeprefix("return ")
     if plan.by_content:
         yield "", "frame.assign(record=record_of(frame))"
+    if plan.copied:
+        ids = [one.name for one in plan.fields if one.role in ("identifier", "group")]
+        why = f"review: the same record under another {ids[0]} teaches nothing, and the gate refuses many of them"
+        yield why, f"frame[~frame.drop(columns=[{', '.join(map(literal, ids))}]).duplicated()]"
 
 
 def source_of_tests(plan: Plan, module: str, source: str) -> str:

@@ -81,6 +81,8 @@ def test_a_row_number_is_the_id_where_most_rows_say_the_same_and_rows_alike_shar
         h, y = (np.r_[values[:-copies], values[:copies]] for values in (X, RANDOM.random(ROWS)))
         rows = pd.DataFrame({"id": codes, "h": h, "y": y})
         assert plan_for(rows, "mine.csv", "y", "mine", None).by_content == share
+        more = plan_for(rows.assign(patient_id=some(*codes[:60])), "mine.csv", "y", "mine", None)
+        assert ('frame.drop(columns=["id", "patient_id"]).duplicated()' in problem_source(more)) == share
 
 
 IDS: dict[str, tuple[str, Any, str]] = {
