@@ -218,12 +218,16 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Kind], 
     return lambda seed, kind: made(seed, kind.rows, kind.copied_target, kind.classifies, kind.twice)
 
 
+SOMETIMES = {"worse": "slices", "too few rows": "gain"}
+"""A check that a draw may leave out, or ask: the other ones decide."""
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
 @pytest.mark.parametrize(("name", "kind"), [pytest.param(n, k, id=f"{n}, {answer}") for answer, n, k in PLANTED])
 def test_planted_candidate_gets_its_verdict(name: str, kind: Kind, seed: int, standing: Any, tmp_path: Path) -> None:
     decision = judge(kind, standing(seed, kind), tmp_path)
     refusals = {verdict.check: verdict.reason for verdict in decision.refusals}
-    assert tuple(refusals) == kind.refused_by, refusals
+    assert {*refusals} ^ {*kind.refused_by} <= {SOMETIMES.get(name)}, refusals
     assert decision.passed == (not kind.refused_by)
     undecided = [verdict.check for verdict in decision.verdicts if verdict.undecided]
     assert ("champion" in undecided) == (name == "too few rows")
