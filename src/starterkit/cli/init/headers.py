@@ -189,7 +189,7 @@ _LIVED = word_set(
     "birth born birthday birthdate dob hire hired join joined signup founded built build due expiry death"
 )
 _VEHICLES = word_set(
-    "make model mileage odometer horsepower hp cylinders cyl displacement displ mpg engine vin transmission drivetrain"
+    "model make mileage odometer horsepower hp cylinders cyl displacement displ mpg engine vin transmission drivetrain"
 )
 _YEARS = word_set("year yr years jahr annee ano anno season")
 _PERIODS = _YEARS | word_set("month quarter week day hour period time wave round date t trend semester term")
