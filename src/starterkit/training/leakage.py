@@ -72,7 +72,7 @@ def giveaways(problem: Problem, dataset: Dataset) -> dict[str, str]:
             found[column.name] = "is a mean target, made of the holdout's rows, too: encode it within the estimator"
     made_of = formula_of(problem, dataset)
     if made_of and not set(made_of) <= set(problem.strong):
-        found[", ".join(made_of)] = "make up the target by a formula"
+        found[", ".join(made_of)] = "together are the target, by a formula"
     return found
 
 

@@ -57,7 +57,7 @@ def test_no_real_set_gives_its_target_away(name: str) -> None:
 @pytest.mark.parametrize("classifies", [False, True])
 @pytest.mark.parametrize(
     ("planted", "said"),
-    [("sum", "make up the target"), ("mean", "is a mean target"), ("smoothed", "is a mean target"), ("fair", ""),
+    [("sum", "together are the target"), ("mean", "is a mean target"), ("smoothed", "is a mean target"), ("fair", ""),
      ("gaps", "by its gaps alone"), ("some gaps", "")],
 )  # fmt: skip
 def test_what_gives_the_target_away_is_named(planted: str, said: str, classifies: bool) -> None:
