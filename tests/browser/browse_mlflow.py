@@ -97,7 +97,7 @@ def test_a_version_shows_the_gates_word_and_leads_to_its_run(
     browser: Browser, mlflow_address: str, champion: Version
 ) -> None:
     page = browser.open(f"{mlflow_address}/#/models/{NAME}/versions/{champion.number}")
-    expect(page.get_by_text("The gate: passed all 14 checks")).to_be_visible()
+    expect(page.get_by_text("The gate: passed all 17 checks")).to_be_visible()
     expect(page.get_by_role("cell", name="robustness")).to_be_visible()
     expect(page.get_by_text("champion", exact=True).first).to_be_visible()
     browser.shoot("version")
