@@ -15,7 +15,9 @@ from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.predict import ADDRESS, HEADER, Key, Predict
+from starterkit.serving.http.gateway import Gateway, Open
+from starterkit.serving.http.keys import HEADER, Keys
+from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -184,7 +186,7 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
+def create_app(served: ServedModel, settings: ServingSettings) -> Gateway:
     """An app that answers with a model.
 
     Raises
@@ -192,13 +194,18 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     SettingsError
         A key is required and none is set.
     """
-    key = Key(settings)
+    keys = Keys(settings)
+    return Gateway(served, lambda one: open_model(one, keys, settings), keys, settings)
+
+
+def open_model(served: ServedModel, keys: Keys, settings: ServingSettings) -> Open:
+    """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
-    app.add_middleware(Predict, served=served, key=key, settings=settings)
     app.include_router(health_routes(served))
-    app.include_router(model_routes(served), dependencies=_checks(key))
-    describe_app(app, served, key, settings)
-    return app
+    app.include_router(model_routes(served), dependencies=_checks(keys))
+    describe_app(app, served, keys, settings)
+    version = (b"x-model-version", served.version.encode("ascii", "replace"))
+    return Open({ADDRESS: Predict(served, settings)}, app, version)
 
 
 def health_routes(served: ServedModel) -> APIRouter:
@@ -229,32 +236,27 @@ def model_routes(served: ServedModel) -> APIRouter:
     return router
 
 
-def _checks(key: Key) -> Sequence[Dependency]:
-    """What the guarded routes depend on: nothing, or the key."""
-    if not key.is_asked_for:
+def _checks(keys: Keys) -> Sequence[Dependency]:
+    """What the guarded routes depend on: nothing, or a key."""
+    if not keys.are_asked_for:
         return []
 
     async def check(request: Request) -> None:
-        key.require(_sent(request))
+        keys.require(dict(request.headers.raw))
 
     return [Depends(check), Depends(APIKeyHeader(name=HEADER, auto_error=False))]
 
 
-def _sent(request: Request) -> bytes | None:
-    sent = request.headers.get(HEADER)
-    return None if sent is None else sent.encode("latin-1")
-
-
-def describe_app(app: FastAPI, served: ServedModel, key: Key, settings: ServingSettings) -> None:
+def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
     """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
     routes = app.openapi()
-    whole = describe(routes, served.predictor, settings, key.is_asked_for)
-    bare = describe(routes, None, settings, key.is_asked_for) if key.is_asked_for else whole
+    whole = describe(routes, served.predictor, settings, keys.are_asked_for)
+    bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
     app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = bare
 
     async def document(request: Request) -> Response:
-        return answer(whole if key.fits(_sent(request)) else bare)
+        return answer(whole if keys.fit(dict(request.headers.raw)) else bare)
 
     for route in app.router.routes:
         if getattr(route, "path", "") == DOCUMENT:
