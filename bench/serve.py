@@ -272,17 +272,18 @@ def row(rows: int, name: str, slices: Sequence[Slice], ratio: str, less: str) ->
 def page(text: str, arguments: argparse.Namespace) -> str:
     names = ("fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "onnxruntime", "numpy", "pydantic", "mlflow")
     cores, load = psutil.cpu_count(), os.getloadavg()[0]
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
     return f"""# How fast the API answers
 
-{CONNECTIONS} connections that each wait for their answer, one worker a server, keys asked for by the kit and its checks
-on, the example's champion everywhere. All servers are up at once; slices of {arguments.seconds:g} s in shuffled order, a
-slice of the kit's beside each of another's, medians of {arguments.pairs} pairs. Written by `make bench-serve`.
+{CONNECTIONS} connections that each wait for their answer, one worker a server, the kit's keys, checks and ids on, the
+example's champion everywhere. All servers are up at once; slices of {arguments.seconds:g} s in shuffled order, one of the
+kit's beside each of another's, medians of {arguments.pairs} pairs. Written by `make bench-serve`.
 
 {text}
 
-Python {platform.python_version()}, {", ".join(f"{name} {version(name)}" for name in names)};
-{platform.system()} {platform.machine()}, {cores} cores, load {load:.1f} at the end. The requests come from the same machine.
-Where other work goes on there, the CPU time of a request is the figure that it disturbs least.
+Python {platform.python_version()}, {versions};
+{platform.system()} {platform.machine()}, {cores} cores, load {load:.1f} at the end. The requests come from the
+same machine. Where other work goes on there, the CPU time of a request is the figure that it disturbs least.
 """
 
 

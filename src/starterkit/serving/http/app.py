@@ -1,10 +1,12 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
 from html import escape
 from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -14,8 +16,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
+from starterkit.serving.http import invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.gateway import Gateway, Open
+from starterkit.serving.http.gateway import Gateway, Open, Route
+from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.predictor import Predictor, ServedModel
@@ -77,8 +81,10 @@ def describe(
     components["schemas"] = schemas
     document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
     for path, methods in document["paths"].items():
-        guarded = is_guarded and not path.startswith("/health")
+        guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+    example = None if predictor is None else predictor.contract.example
+    document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     return document
 
 
@@ -202,10 +208,11 @@ def open_model(served: ServedModel, keys: Keys, settings: ServingSettings) -> Op
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served))
+    app.include_router(scoring_routes())
     app.include_router(model_routes(served), dependencies=_checks(keys))
     describe_app(app, served, keys, settings)
-    version = (b"x-model-version", served.version.encode("ascii", "replace"))
-    return Open({ADDRESS: Predict(served, settings)}, app, version)
+    routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
+    return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
 def health_routes(served: ServedModel) -> APIRouter:
@@ -223,6 +230,29 @@ def health_routes(served: ServedModel) -> APIRouter:
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
         router.head(path, include_in_schema=False)(route)
     return router
+
+
+def scoring_routes() -> APIRouter:
+    """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/ping", summary="Whether a model is loaded, as MLflow and SageMaker ask")
+    @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
+    async def ping() -> Response:
+        return Response("\n", media_type="application/json")
+
+    @router.get("/version", summary="The version of MLflow whose protocol is spoken")
+    async def told() -> Response:
+        return Response(_mlflow_version(), media_type="application/json")
+
+    return router
+
+
+def _mlflow_version() -> str:
+    for package in ("mlflow", "mlflow-skinny"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return "none"
 
 
 def model_routes(served: ServedModel) -> APIRouter:

@@ -166,7 +166,8 @@ class Gateway:
         began = time.perf_counter()
         answer = route.respond(body, headers)
         took = max(0.0, time.perf_counter() - began - _SECONDS_IN_ANY_CASE) / (len(body) or 1)
-        self._seconds_a_byte += _REMEMBERED * (took - self._seconds_a_byte)
+        # Quick once is quick: a slow model is slow each time, and a machine that is busy with other work is not.
+        self._seconds_a_byte = min(took, self._seconds_a_byte + _REMEMBERED * (took - self._seconds_a_byte))
         return answer
 
     def _too_long(self) -> InvalidRequest:
