@@ -10,6 +10,8 @@ from starterkit.settings import ServingSettings
 
 HEADER = "X-API-Key"
 _SENT = HEADER.lower().encode()
+_BEARER = b"authorization"
+"""Where those send it that know no header of their own: Prometheus, and clients of other protocols."""
 
 
 class Keys:
@@ -39,6 +41,8 @@ class Keys:
         if self._expected is None:
             return True
         sent = headers.get(_SENT)
+        if sent is None and headers.get(_BEARER, b"")[:7].lower() == b"bearer ":
+            sent = headers[_BEARER][7:].strip()
         return sent is not None and hmac.compare_digest(sent, self._expected)
 
     def require(self, headers: Mapping[bytes, bytes]) -> None:
