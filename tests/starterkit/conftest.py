@@ -46,7 +46,10 @@ def copy_repository(destination: Path, store: Path | None = None) -> Path:
     destination.mkdir(parents=True)
     for name in COPIED:
         source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, destination / name)
+        if source.is_dir():  # a clone that is in use has prepared data
+            shutil.copytree(source, destination / name, ignore=shutil.ignore_patterns("dev", "test", "staging"))
+        else:
+            shutil.copy(source, destination)
     base = destination / "config" / "base.yaml"
     few = (
         base.read_text()
