@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn import datasets
 
 ROOT = Path(__file__).parents[4]
-SAMPLES = {"breast_cancer": load_breast_cancer, "wine": load_wine, "iris": load_iris, "digits": load_digits}
 
 
 def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -63,19 +62,12 @@ def sales() -> pd.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SAMPLES)
-def test_scikit_learn_s_own_data_passes_the_gate_without_a_line_changed(name: str, whole: Path, tmp_path: Path) -> None:
-    data = tmp_path / f"{name}.csv"
-    SAMPLES[name](as_frame=True).frame.to_csv(data, index=False)
-    goes_all_the_way(whole, data, "target")
-
-
-@pytest.mark.slow
-def test_a_series_as_an_office_writes_it_passes_the_gate(whole: Path, tmp_path: Path) -> None:
-    sales().to_csv(tmp_path / "sales.csv", index=False, sep=";")
-    goes_all_the_way(whole, tmp_path / "sales.csv", "Umsatz")
-
-
-@pytest.mark.slow
-def test_a_messy_file_passes_the_gate(whole: Path, messy: Path) -> None:
-    goes_all_the_way(whole, messy, "Kosten (€)")
+@pytest.mark.parametrize("name", ["iris", "digits", "sales", "messy"])
+def test_a_table_passes_the_gate_without_a_line_changed(name: str, whole: Path, messy: Path, tmp_path: Path) -> None:
+    """scikit-learn's own, a series as an office writes it, and a mess; `make test-tables` has real ones."""
+    if name == "sales":
+        sales().to_csv(tmp_path / "sales.csv", index=False, sep=";")
+    elif name != "messy":
+        getattr(datasets, f"load_{name}")(as_frame=True).frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    data = messy if name == "messy" else tmp_path / f"{name}.csv"
+    goes_all_the_way(whole, data, {"sales": "Umsatz", "messy": "Kosten (€)"}.get(name, "target"))
