@@ -72,7 +72,7 @@ def write(frame: pd.DataFrame, how: str, folder: Path) -> DataSettings:
     return DataSettings(source="t.csv")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     how=HOW,
     planted=st.dictionaries(

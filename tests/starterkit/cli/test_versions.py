@@ -117,6 +117,12 @@ def test_staging_to_prod_on_one_server(run, repository, server):
     assert run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING).returncode == 1
     assert json.loads(run(repository, "run", "--json", **there, **STAGING).stdout)["champion"] == 1
 
+    assert not (repository / "mlartifacts").exists()
+    assert run(repository, "predict", "data/diabetes.csv", "out.csv", **there, **STAGING).returncode == 0
+    found = run(repository, "doctor", "--json", KIT_SERVING__API_KEY="a-key-of-enough-characters", **there, **STAGING)
+    told = {item["item"]: item for item in json.loads(found.stdout)}
+    assert (told["MLflow"]["state"], "version 1 opens" in told["champion"]["text"]) == ("well", True)
+
     done = run(repository, "promote", "--to", "prod", **there, **STAGING)
     assert done.returncode == 2
     assert len(errors(done.stderr)) == LINES
