@@ -56,10 +56,10 @@ def test_an_estimator_that_is_no_function_of_its_row_is_refused(
     predict = Ridge.predict
     with monkeypatch.context() as wavering:
         wavering.setattr(Ridge, "predict", lambda self, rows: predict(self, rows) + (len(rows) == 1))
-        with pytest.raises(ExportError, match=r"answers 20 of 20 rows otherwise .* one by one \(1% allowed\)"):
+        with pytest.raises(ExportError, match=r"answers 5 of 5 rows otherwise .* one by one \(1% allowed\)"):
             diabetes.export(Ridge(), tmp_path / "exported")
     smooth, _ = diabetes.export(make_pipeline(StandardScaler(), PCA(6), Ridge()), tmp_path / "exported")
-    assert (smooth.contract.parity.alone, smooth.contract.parity.unstable) == (20, 0)
+    assert (smooth.contract.parity.alone, smooth.contract.parity.unstable) == (5, 0)
 
 
 def test_more_rows_are_asked_alone_where_one_contradicts() -> None:
