@@ -174,6 +174,7 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
         port = free.getsockname()[1]
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
+    asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRON | asked, stdout=subprocess.DEVNULL)
     try:

@@ -92,12 +92,14 @@ def _answer(
     *,
     quiet: bool = False,
 ) -> None:
-    Keys(settings.serving)  # there is one, where one is asked for
+    serving, level = settings.serving, "info" if settings.debug else "warning"
+    if serving.api_keys_file:
+        serving = serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
+    Keys(serving)  # there is one, where one is asked for
     progress = silent if quiet else ProgressView()  # another process says it for all
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
-    serving, level = settings.serving, "info" if settings.debug else "warning"
     at = f"http://{in_address(serving.host)}:{serving.port}"
 
     def say() -> None:  # no sooner: an editor opens its browser at these words

@@ -1,5 +1,6 @@
 """What an app says of the model that it serves, in an OpenAPI document that is true, and who has to bring a key."""
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from starterkit.errors import SettingsError
+from starterkit.serving.http import keys
 
 KEY = "schlüssel-of-sixteen"
 
@@ -151,6 +153,31 @@ def test_the_key_is_described_where_it_is_asked_for(guarded):
     assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
     assert "security" not in document["paths"]["/health/ready"]["get"]
     assert KEY not in json.dumps(document, ensure_ascii=False)
+
+
+def test_keys_of_a_file_come_and_go_while_the_api_runs(houses, tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    file = tmp_path / "keys"
+
+    def write(*names: str) -> None:
+        lines = [f"{name} {hashlib.sha256(name.encode()).hexdigest()}" for name in names]
+        (tmp_path / "new").write_text("\n".join(["# whose", *lines]))
+        (tmp_path / "new").replace(file)
+
+    write("ada", "bob")
+    with TestClient(houses.app(require_api_key=True, api_key=KEY, api_keys_file=str(file))) as client:
+
+        def statuses() -> list[int]:
+            sent = ({"x-api-key": "ada"}, {"authorization": "Bearer bob"}, {"x-api-key": "eve"})
+            return [client.get("/model", headers=one).status_code for one in (*sent, {"x-api-key": KEY.encode()})]
+
+        assert statuses() == [200, 200, 401, 200]
+        write("eve", "bob")
+        assert statuses() == [401, 200, 200, 200]
+        file.write_text("no keys")  # half written: what was read before goes on
+        assert statuses() == [401, 200, 200, 200]
+    with pytest.raises(SettingsError, match="no list of keys at line 1"):
+        houses.app(require_api_key=True, api_keys_file=str(file))
 
 
 def test_a_required_key_has_to_be_set(houses):
