@@ -134,14 +134,11 @@ def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked: An
 # --- a store
 
 
-def test_its_history_is_whole_and_says_what_it_said(old: Old) -> None:
+def test_its_history_is_whole_and_it_knows_where_its_versions_come_from(old: Old) -> None:
     said = old.said("history")
     assert said["whole"]
     assert [entry["act"] for entry in said["entries"]] == ["rollback"] * 2 + ["promote"] * 4
     assert said == old.read("history.json")
-
-
-def test_it_knows_where_its_versions_come_from(old: Old) -> None:
     now, then = old.said("lineage", "2"), old.read("lineage.json")
     assert now["lineage"]["commit"] == COMMIT
     assert now["parity"].items() >= then["parity"].items()  # the proof counts more today

@@ -1,6 +1,9 @@
 """The whole path, on a real store, and what it leaves there."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -127,16 +130,7 @@ def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run:
     assert all(event.note for event in events if event.state == "ended")
 
 
-def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
-    pipeline = Pipeline(problem, settings)
-    run = pipeline.train(pipeline.read()).lineage.run
-    data = repository / "data" / "diabetes.csv"
-    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(DataError, match="data has changed since run"):
-        pipeline.trained(pipeline.read(), run)
-
-
-def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
+def test_steps_say_what_comes_first_and_a_failed_one_leaves_the_run(settings: Settings, repository: Path) -> None:
     pipeline = Pipeline(problem, settings)
     dataset = pipeline.read()
     with pytest.raises(TrackingError, match=r"no finished run.*Train first"):
@@ -146,6 +140,14 @@ def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
     run = pipeline.train(dataset).lineage.run
     with pytest.raises(TrackingError, match=f"starterkit export --run {run}"):
         pipeline.register(run)
+    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
+    data = repository / "data" / "diabetes.csv"
+    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="data has changed since run"):
+        pipeline.trained(pipeline.read(), run)
+    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
 
 
 def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
@@ -164,16 +166,6 @@ def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, 
     runs = connection.client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"]
     assert connection.client.search_registered_models() == []
-
-
-def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> None:
-    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
-    pipeline = Pipeline(problem, settings)
-    dataset = pipeline.read()
-    run = pipeline.train(dataset).lineage.run
-    with pytest.raises(ExportError, match="does not answer as the estimator does"):
-        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
-    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
 
 
 def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
@@ -252,3 +244,18 @@ def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run: Settings) ->
     record.write_bytes(b"no archive")
     with pytest.raises(TrackingError, match=r"'rows\.npz' of run \w+ cannot be read\. Train again"):
         pipeline.judge(pipeline.read())
+
+
+# --- As an MLflow project. What its entry points are called, tests/test_repository.py sees.
+
+
+@pytest.mark.slow
+def test_mlflow_runs_the_project(repository: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_TRACKING"))}
+    command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "run", "--env-manager", "local"]
+    environ = clean | {"PATH": path}
+    done = subprocess.run(command, cwd=repository, env=environ, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert "local.diabetes version 1" in done.stdout
+    assert "succeeded" in done.stderr
