@@ -1,7 +1,6 @@
 """A stage that may not see a column raw cannot load it raw; its key; and how well hidden people are."""
 
 import stat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,7 +198,7 @@ SECRET = "one secret of at least thirty-two characters"
 IDS = pd.Series(["P001", "P002", "P001", "007"])
 
 
-def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other() -> None:
+def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other():
     test, again, staging = (StageKey(SECRET, stage) for stage in (Stage.TEST, Stage.TEST, Stage.STAGING))
     made = pseudonyms(IDS, test)
     assert list(made) == list(pseudonyms(IDS, again))
@@ -210,7 +209,7 @@ def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other() -> None:
     assert test.fingerprint == again.fingerprint != staging.fingerprint
 
 
-def test_row_key_is_no_part_of_the_pseudonym() -> None:
+def test_row_key_is_no_part_of_the_pseudonym():
     key = StageKey(SECRET, Stage.TEST)
     rows = row_keys(IDS, key)
     assert rows[0] == rows[2] != rows[1]
@@ -218,7 +217,7 @@ def test_row_key_is_no_part_of_the_pseudonym() -> None:
     assert rows[0] != row_keys(IDS, key, "made-up row")[0]
 
 
-def test_made_key_is_kept_for_its_owner(tmp_path: Path) -> None:
+def test_made_key_is_kept_for_its_owner(tmp_path):
     assert find_key(Stage.TEST, None, tmp_path) is None
     made = make_key(Stage.TEST, None, tmp_path)
     file = tmp_path / KEY_FILE
@@ -229,13 +228,13 @@ def test_made_key_is_kept_for_its_owner(tmp_path: Path) -> None:
     assert find_key(Stage.DEV, None, tmp_path).fingerprint != made.fingerprint
 
 
-def test_given_key_goes_before_the_file(tmp_path: Path) -> None:
+def test_given_key_goes_before_the_file(tmp_path):
     given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
     assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
     assert not (tmp_path / "secrets").exists()
 
 
-def test_empty_and_unreadable_key_files_are_named(tmp_path: Path) -> None:
+def test_empty_and_unreadable_key_files_are_named(tmp_path):
     (tmp_path / "secrets").mkdir()
     (tmp_path / KEY_FILE).write_text("\n")
     with pytest.raises(DataError, match="secrets/KIT_PRIVACY__KEY is empty"):
@@ -252,7 +251,7 @@ NUMBER = Column(name="x", role="feature", type="float", unit="", sensitivity="pl
 WORD = Column(name="x", role="feature", type="string", unit="", sensitivity="plain", categories=("a", "b"))
 
 
-def test_smallest_group_is_found() -> None:
+def test_smallest_group_is_found():
     rows = pd.DataFrame({"age": [40, 40, 40, 50, 50, 60], "sex": ["f", "f", "f", "m", "m", None]})
     assert vars(k_anonymity(rows, ["age", "sex"])) == {"smallest": 1, "groups": 3, "alone": 1}
     assert vars(k_anonymity(rows.head(5), ["age", "sex"])) == {"smallest": 2, "groups": 2, "alone": 0}
@@ -273,7 +272,7 @@ def test_smallest_group_is_found() -> None:
         (WORD, ["a", None], ["a", "a"], 0.5),
     ],
 )
-def test_shift_has_a_scale_from_0_to_1(column: Column, before: list[Any], after: list[Any], expected: float) -> None:
+def test_shift_has_a_scale_from_0_to_1(column, before, after, expected):
     assert shift(column, pd.Series(before), pd.Series(after)).value == pytest.approx(expected)
 
 
@@ -305,5 +304,5 @@ FEET = pd.Series(np.random.default_rng(0).integers(0, 100, len(ROWS)))
         (LONG, [None] * 601, 0),
     ],
 )
-def test_identifier_that_is_still_there_is_counted(ids: pd.Series, cells: Any, expected: int) -> None:
+def test_identifier_that_is_still_there_is_counted(ids, cells, expected):
     assert overlap(ids, pd.DataFrame({"cells": cells, "age": FEET[: len(ids)]})) == expected

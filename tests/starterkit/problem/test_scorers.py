@@ -211,7 +211,7 @@ def of_scikit_learn(actual: np.ndarray, answers: Prediction, classes: Any, weigh
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("classes", [0, 2, 3, 5])
-def test_figures_are_scikit_learns(classes: int, seed: int) -> None:
+def test_figures_are_scikit_learns(classes, seed):
     actual, answers, labels = classification(seed, classes) if classes else (*regression(seed), [])
     once = np.ones(len(actual))
     task = "classification" if classes else "regression"
@@ -224,7 +224,7 @@ def test_figures_are_scikit_learns(classes: int, seed: int) -> None:
         assert METRICS[name].weighted(actual, answers, labels)(both)[1] == pytest.approx(figure, rel=1e-9), name
 
 
-def test_what_has_no_figure_is_not_a_number() -> None:
+def test_what_has_no_figure_is_not_a_number():
     same = Prediction(np.array([1.0, 2.0]))
     assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
     one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
@@ -234,7 +234,7 @@ def test_what_has_no_figure_is_not_a_number() -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_an_answer_that_is_not_a_number_spoils_the_figure(name: str) -> None:
+def test_an_answer_that_is_not_a_number_spoils_the_figure(name):
     task = METRICS[name].task
     actual, answers, labels = classification(1, 2) if task == "classification" else (*regression(1), [])
     if answers.probabilities is None:
