@@ -17,8 +17,8 @@ from starterkit.cli.console import ProgressView
 from starterkit.cli.summary import asking, refusal, show_summary, what_next
 from starterkit.pipeline import Judgement
 from starterkit.progress import Event, listen, stop_if_asked
-from starterkit.release.evidence import EvidenceRecord
 from starterkit.release.gate import Decision
+from starterkit.release.judgement import EvidenceRecord
 from starterkit.settings import ServingSettings, Stage, load_settings
 from starterkit.tracking.registry import Version
 from starterkit.verdict import Verdict

@@ -90,13 +90,9 @@ def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
     assert 'load_model("models:/local.diabetes/3")' in text
     assert "The gate: passed all 2 checks" in version_text(SUBJECT, PLACE, 3, TRAINED, VERDICTS[::2])
     assert "The gate has not spoken yet" in version_text(SUBJECT, PLACE, 3, TRAINED)
-
-
-def test_a_version_from_elsewhere_is_described_without_its_run() -> None:
-    text = version_text(SUBJECT, PLACE, 3, None, VERDICTS)
-    assert "/runs/" not in text
-    assert "slices" in text
-    assert "/runs/" not in model_text(SUBJECT, replace(PLACE, experiment=""), 3, None)
+    assert "/runs/" in text
+    from_elsewhere = version_text(SUBJECT, PLACE, 3, None, VERDICTS)
+    assert ("/runs/" in from_elsewhere, "slices" in from_elsewhere) == (False, True)
 
 
 def test_a_model_says_what_serves() -> None:
@@ -106,6 +102,7 @@ def test_a_model_says_what_serves() -> None:
     assert ["bmi", "a number in kg/m²", "body mass index"] in rows(text)
     none = model_text(SUBJECT, PLACE, None, None)
     assert "No version serves yet" in none
+    assert "/runs/" not in model_text(SUBJECT, replace(PLACE, experiment=""), 3, None)
     assert "load_model" not in none
 
 
@@ -159,15 +156,6 @@ def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connec
     assert all(links.values())
 
 
-def test_table_of_runs_shows_the_deciding_metric(opened: tuple[Connection, Summary], notes: dict[str, str]) -> None:
-    connection, summary = opened
-    experiment = connection.client.get_run(summary.exported.run).info.experiment_id
-    tags = connection.client.get_experiment(experiment).tags
-    shown = json.loads(tags["mlflow.sharedViewState.starterkit"])["selectedColumns"]
-    assert shown[-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
-    assert f"]({runs_page(connection, 'local.diabetes')})" in notes["run"]
-
-
 def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
     from mlflow.models import get_model_info
 
@@ -185,7 +173,11 @@ def test_no_rows_value_is_told(notes: dict[str, str]) -> None:
 
 def test_tags_are_few_and_say_something(opened: tuple[Connection, Summary]) -> None:
     connection, summary = opened
-    tags = connection.client.get_run(summary.exported.run).data.tags
+    run = connection.client.get_run(summary.exported.run)
+    view = connection.client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.starterkit"]
+    assert json.loads(view)["selectedColumns"][-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
+    assert f"]({runs_page(connection, 'local.diabetes')})" in run.data.tags[NOTE]
+    tags = run.data.tags
     assert (tags["task"], tags["metric"], tags["holdout_rows"]) == ("regression", "rmse", "98")
     assert "{}" not in tags.values()
     model = connection.client.get_registered_model("local.diabetes")

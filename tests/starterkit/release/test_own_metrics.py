@@ -12,8 +12,8 @@ from example_project import problem
 from starterkit.errors import ProblemError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Metric
-from starterkit.release.evidence import EVIDENCE_FILE
-from starterkit.settings import Limit, Settings
+from starterkit.release.judgement import EVIDENCE_FILE
+from starterkit.settings import Limit
 from starterkit.tracking.queries import fetch_file, look_up
 
 SCORER = "neg_mean_absolute_percentage_error"
@@ -27,6 +27,12 @@ def cost(actual: Any, answers: Any) -> float:
 OWN = Metric("cost", cost, greater_is_better=False)
 
 
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function is asked for each of them: 2,000 of a scorer take longer than a whole run."""
+    monkeypatch.setattr(Metric, "resamples", lambda *_: 100)
+
+
 def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str, Any], str]:
     """The kept evidence, and its page."""
     version = summary.promotion.version
@@ -38,7 +44,7 @@ def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str,
     return json.loads(files[0].read_text()), files[1].read_text()
 
 
-def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path) -> None:
+def test_it_decides_up_to_a_champion(settings, tmp_path):
     pipeline = Pipeline(replace(problem, metric=SCORER, metrics=(OWN,)), settings)
     summary = pipeline.run()
     assert summary.promotion.decision.passed
@@ -60,14 +66,14 @@ def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path) -> None
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(after_a_run: Settings) -> None:
+def test_a_limit_by_its_name_refuses(after_a_run):
     limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
     pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
     decision = pipeline.judge(pipeline.read(), 1).decision
     assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
-def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
+def test_a_worse_version_is_refused_by_it(after_a_run):
     """Judged by a metric that rewards error, a better model is a worse one."""
     wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
     pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
@@ -75,7 +81,7 @@ def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
     assert "baseline" in [verdict.check for verdict in decision.refusals]
 
 
-def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run: Settings) -> None:
+def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run):
     whole: list[float] = []
 
     def fragile(actual: Any, answers: Any) -> float:
@@ -93,7 +99,7 @@ def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run:
     assert "a patient" not in told
 
 
-def test_a_function_that_fails_stops_the_training_in_one_line(settings: Settings) -> None:
+def test_a_function_that_fails_stops_the_training_in_one_line(settings):
     broken = Metric("own", lambda *_: 1 / 0, greater_is_better=False)
     with pytest.raises(ProblemError, match=r"metric 'own' fails with ZeroDivisionError \(.*test_own_metrics.py, line"):
         Pipeline(replace(problem, metrics=[broken]), settings).run()

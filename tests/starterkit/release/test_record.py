@@ -18,8 +18,8 @@ from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release import pages as reports
 from starterkit.release.evaluation import collect_evidence
-from starterkit.release.evidence import EvidenceRecord, make_record
 from starterkit.release.gate import Decision, Gate
+from starterkit.release.judgement import EvidenceRecord, make_record
 from starterkit.release.pages import gate_page
 from starterkit.settings import GateSettings, Stage, load_settings
 from starterkit.tracking.connection import connect
@@ -27,19 +27,8 @@ from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Comparison
 
-CARRIED = Comparison(
-    outcome="not worse",
-    figure=1.0,
-    serving=1.0,
-    margin=0.0,
-    low=0.0,
-    high=0.0,
-    same=True,
-    units=1,
-    differing=0,
-    needed=0,
-)
-
+FIGURES = ("figure", "serving", "low", "high", "units", "differing", "needed")
+CARRIED = Comparison(outcome="not worse", same=True, margin=42.0, **dict.fromkeys(FIGURES, 1))
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WHOSE = Version(model="dev.diabetes", number=1, run="0123", tags={}, created=WHEN)
 
@@ -64,7 +53,7 @@ def made(first_run: tuple[Path, Summary]) -> tuple[Any, EvidenceRecord]:
     off = Decision(tuple(replace(verdict, comparisons={}) for verdict in decision.verdicts))
     compared = make_record(settings.stage, version, version, evidence, off, settings.gate, WHEN)
     assert compared.digest == record.digest  # what the stage does not ask is compared for the record alone
-    carried = replace(decision.verdicts[-1], comparisons={"": replace(CARRIED, margin=42.0)})
+    carried = replace(decision.verdicts[-1], comparisons={"": CARRIED})
     other = make_record(settings.stage, version, version, evidence, Decision((carried,)), settings.gate, WHEN)
     assert other.content["comparison"]["margin"] == 42  # what a check compared is not compared again
     return evidence, record

@@ -35,9 +35,7 @@ def classes(expected: list[list[float]], answered: list[list[float]], labels: st
         ([1, 2], [1, 2, 3], np.inf, False),
     ],
 )
-def test_numbers_are_compared_relatively(
-    expected: list[float], answered: list[float], largest: float, proven: bool
-) -> None:
+def test_numbers_are_compared_relatively(expected, answered, largest, proven):
     found = numbers(expected, answered)
     assert found.largest == pytest.approx(largest)
     assert (found.proven, found.rows) == (proven, len(expected))
@@ -55,14 +53,12 @@ def test_numbers_are_compared_relatively(
         ([[0.9, 0.1, 0], [0.2, 0.8, 0]], "ab", 0, False),
     ],
 )
-def test_probabilities_are_compared_absolutely(
-    answered: list[list[float]], labels: str, flipped: int, proven: bool
-) -> None:
+def test_probabilities_are_compared_absolutely(answered, labels, flipped, proven):
     found = classes([[0.9, 0.1], [0.2, 0.8]], answered, "ab", labels)
     assert (found.flipped_labels, found.proven) == (flipped, proven)
 
 
-def test_a_label_may_flip_where_two_classes_are_equal() -> None:
+def test_a_label_may_flip_where_two_classes_are_equal():
     tie = classes([[0.5, 0.5]], [[0.5, 0.5]], "a", "b")
     assert (tie.proven, tie.ties, tie.flipped_labels) == (True, 1, 0)
     near = classes([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "a", "b")
@@ -70,13 +66,13 @@ def test_a_label_may_flip_where_two_classes_are_equal() -> None:
     assert not classes([[0.6, 0.4]], [[0.6, 0.4]], "a", "b").proven
 
 
-def test_exactly_the_limit_passes() -> None:
+def test_exactly_the_limit_passes():
     assert Parity(rows=1, measure="m", largest=1e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=1.01e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=float("nan"), allowed=1e-5, scale=1.0).proven
 
 
-def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree() -> None:
+def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():
     sound = Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0, probed=9)
     assert sound.proven
     assert not replace(sound, flipped_leaves=1).proven

@@ -221,7 +221,7 @@ def answers(predictor: Predictor, rows: list[Record]) -> list[float]:
     return predictor.predict(read_records(predictor.contract, rows)).values.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
     """Whatever other rows and columns come with it, in whatever order."""

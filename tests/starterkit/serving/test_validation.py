@@ -185,7 +185,7 @@ def tables(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Values]]:
     return records, {name: values for name, (_, values) in drawn.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(tables())
 def test_both_forms_are_judged_alike(table):
     records, columns = table

@@ -1,11 +1,8 @@
 """Versions and the champion, on a real store."""
 
-from pathlib import Path
-
 import pytest
 
 from starterkit.errors import ContractError, TrackingError
-from starterkit.pipeline import Summary
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import ModelRegistry, UnknownVersion
@@ -24,33 +21,18 @@ def model_id(connection: Connection) -> str:
     return connection.client.finalize_logged_model(made.model_id, "READY").model_id
 
 
-def test_versions_count_up_and_carry_their_tags(registry: ModelRegistry, model_id: str) -> None:
-    registry.register("run1", model_id, {"commit": "abc"}, "first")
-    second = registry.register("run2", model_id, {"commit": "def"}, "second")
-    assert (second.number, second.run, second.tags["commit"]) == (2, "run2", "def")
-    assert registry.version().number == 2
-    assert registry.version(1).tags["commit"] == "abc"
-    assert str(second) == "dev.trial version 2"
-
-
-def test_champion_is_none_until_one_is_set(registry: ModelRegistry, model_id: str) -> None:
-    assert registry.champion() is None
-    first = registry.register("run1", model_id, {}, "first")
-    registry.register("run2", model_id, {}, "second")
-    assert registry.champion() is None
-    registry.set_champion(first)
-    assert registry.champion() == first
-
-
-def test_version_is_found_by_number_or_alias(registry: ModelRegistry, model_id: str) -> None:
+def test_version_is_found_by_number_or_alias(registry, model_id):
     with pytest.raises(UnknownVersion, match="has no champion"):
         registry.find("champion")
     with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
         registry.version()
-    first = registry.register("run1", model_id, {}, "first")
-    second = registry.register("run2", model_id, {}, "second")
+    assert registry.champion() is None
+    first = registry.register("run1", model_id, {"commit": "abc"}, "first")
+    second = registry.register("run2", model_id, {"commit": "def"}, "second")
+    assert (second.number, second.run, second.tags["commit"], str(second)) == (2, "run2", "def", "dev.trial version 2")
+    assert (registry.version(), registry.version(1).tags["commit"], registry.champion()) == (second, "abc", None)
     registry.set_champion(first)
-    assert (registry.find("champion"), registry.find("2")) == (first, second)
+    assert (registry.champion(), registry.find("champion"), registry.find("2")) == (first, first, second)
     for name in ("0", "3"):  # 0 is not the newest
         with pytest.raises(UnknownVersion, match=rf"no version {name}.*Name one of 1, 2"):
             registry.find(name)
@@ -61,7 +43,7 @@ def test_version_is_found_by_number_or_alias(registry: ModelRegistry, model_id: 
         registry.version(7)
 
 
-def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
     root, summary = first_run
     registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
     folder = registry.fetch(registry.version(1), tmp_path)
@@ -69,7 +51,7 @@ def test_fetched_folder_is_the_exported_one(first_run: tuple[Path, Summary], tmp
     assert registry.open(registry.version(1)).contract == summary.exported.contract
 
 
-def test_version_whose_files_are_gone_is_named(registry: ModelRegistry, model_id: str) -> None:
+def test_version_whose_files_are_gone_is_named(registry, model_id):
     version = registry.register("run1", model_id, {}, "first")
     with pytest.raises((TrackingError, ContractError)) as raised:
         registry.open(version)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from starterkit.release.pages import fit_figure
-from starterkit.training.figures import confusion_figure, importance_figure, residual_figure, roc_figure
+from starterkit.release.pages import confusion_figure, fit_figure, importance_figure, residual_figure, roc_figure
 
 LONG = "worst_fractal_dimension_of_the_{}th_cell_nucleus_in_the_biopsy_image"
 RANDOM = np.random.default_rng(0)

@@ -160,6 +160,7 @@ FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
     "a sum": (lambda x: x["a"] + x["b"] + x["c"], {"a", "b", "c"}),
     "a difference in other units": (lambda x: 2.54 * x["a"] - x["d"] + 7, {"a", "d"}),
     "a product": (lambda x: x["a"] * x["b"], {"a", "b"}),
+    "a product of some that were sent back": (lambda x: x["a"] * x["e"] * (x["b"] > 1), {"a", "e"}),
     "a ratio": (lambda x: x["c"] / x["d"] ** 2, {"c", "d"}),
     "the middle of two": (lambda x: (x["b"] + x["e"]) / 2, {"b", "e"}),
     "none": (lambda x: x["a"] + x["b"] + np.random.default_rng(1).normal(0, 1, len(x)), set()),
@@ -170,4 +171,5 @@ FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
 def test_columns_that_make_the_target_together_are_named(made):
     function, expected = FORMULAS[made]
     table = pd.DataFrame(np.random.default_rng(0).lognormal(1, 0.5, (300, 5)), columns=[*"abcde"])
+    table.loc[::9, "e"] *= -1
     assert set(formula_of(*split(table, function(table), 0))) == expected

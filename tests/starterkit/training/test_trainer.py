@@ -19,8 +19,8 @@ from starterkit.data.checking import check_frame
 from starterkit.data.dataset import held_out
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
+from starterkit.release.pages import confusion, permutation_importance, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training.figures import confusion, permutation_importance, roc_curves
 from starterkit.training.trainer import Trainer, predict
 
 

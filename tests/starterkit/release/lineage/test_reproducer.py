@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +30,7 @@ def states(done: Any) -> dict[str, bool | None]:
     return {cause.name: cause.same for cause in done.causes}
 
 
-def test_version_is_made_again_though_everything_has_changed_since(
-    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_version_is_made_again_though_everything_has_changed_since(traveller, scratch, monkeypatch):
     monkeypatch.setenv("KIT_TRAINING__PARAMS", '{"n_estimators": 3}')  # of no matter: the version says its own
     before = traveller.files()
     done = traveller.reproduce(1)
@@ -53,7 +50,7 @@ def test_version_is_made_again_though_everything_has_changed_since(
 
 
 @pytest.mark.slow
-def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
+def test_changed_data_are_named_with_the_rows_that_moved(copy):
     rows = copy.root / "data" / "more" / "rows.csv"
     lines = rows.read_text().splitlines()
     lines[5] = lines[5].rpartition(",")[0] + ",99"
@@ -66,7 +63,7 @@ def test_changed_data_are_named_with_the_rows_that_moved(copy: Any) -> None:
 
 
 @pytest.mark.slow
-def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -> None:
+def test_estimator_without_a_seed_is_found_out(new_project):
     project = new_project()
     code = project.root / "src" / "example_project" / "problem.py"
     code.write_text("".join(line for line in code.open() if "random_state" not in line))
@@ -84,7 +81,7 @@ def test_estimator_without_a_seed_is_found_out(new_project: Callable[[], Any]) -
 
 
 @pytest.mark.slow
-def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(copy: Any, scratch: Path) -> None:
+def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(copy, scratch):
     outside = copy.root.parent / "rows.csv"
     shutil.move(copy.root / "data" / "more" / "rows.csv", outside)
     copy.git("reset", "-q", "--hard", "HEAD~1")
@@ -96,7 +93,7 @@ def test_data_outside_of_the_repository_are_called_as_the_version_calls_them(cop
 
 
 @pytest.mark.slow
-def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy: Any) -> None:
+def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_matter(copy):
     copy.git("reset", "-q", "--hard", "HEAD~1")
     before = set(copy.root.rglob("rows.npz"))
     number = copy.train()
@@ -107,7 +104,7 @@ def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_mat
     assert copy.reproduce(number).identical
 
 
-def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
+def test_missing_data_is_the_cause(copy, scratch):
     shutil.rmtree(copy.root / "data" / "more")
     done = copy.reproduce(1)
     assert done.difference is None
@@ -117,7 +114,7 @@ def test_missing_data_is_the_cause(copy: Any, scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
-def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: Path) -> None:
+def test_what_cannot_be_reproduced_is_said_before_any_work(copy, scratch):
     with pytest.raises(UnknownVersion, match=r"no version 7.*one of 1") as raised:
         copy.reproduce(7)
     assert raised.value.exit_code == 2
@@ -132,16 +129,14 @@ def test_what_cannot_be_reproduced_is_said_before_any_work(copy: Any, scratch: P
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
-def test_another_stage_sends_back_to_the_first(copy: Any, stage: str) -> None:
+def test_another_stage_sends_back_to_the_first(copy, stage):
     registry = copy.registry()  # what a promotion copies keeps the lineage of its origin
     settings = load_settings(copy.root, {"KIT_STAGE": stage, "KIT_TRACKING__URI": "http://mlflow"})
     with pytest.raises(UserError, match=rf"trained in stage local, and stage {stage} cannot.*KIT_STAGE=local"):
         Reproducer(registry, settings, problem.columns).reproduce(registry.find("1"))
 
 
-def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
-    traveller: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(traveller, scratch, monkeypatch):
     monkeypatch.setattr(sight, "sees_raw", lambda stage: False)  # the commit's own code, a process of its own, sees all
     today = [replace(one, sensitivity="sensitive") if one.name == "bmi" else one for one in problem.columns]
     registry, settings = traveller.registry(), load_settings(traveller.root, {})
@@ -151,7 +146,7 @@ def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(
 
 
 @pytest.mark.slow
-def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> None:
+def test_hidden_parameter_cannot_be_given_again(copy, scratch):
     copy.git("reset", "-q", "--hard", "HEAD~1")
 
     def estimator(
@@ -169,7 +164,7 @@ def test_hidden_parameter_cannot_be_given_again(copy: Any, scratch: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_reproduction_leaves_no_scratch_folder(copy: Any, scratch: Path, number: int, code: int) -> None:
+def test_interrupted_reproduction_leaves_no_scratch_folder(copy, scratch, number, code):
     with subprocess.Popen(
         [sys.executable, "-m", "starterkit", "reproduce", "1"],
         cwd=copy.root, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
@@ -196,14 +191,14 @@ def of_classes(labels: str, probabilities: Any) -> Prediction:
     return Prediction(np.array(list(labels), dtype=object), np.array(probabilities))
 
 
-def test_difference_is_bit_for_bit() -> None:
+def test_difference_is_bit_for_bit():
     one = of_numbers(0.0, np.nan, 1.0, 2.0)
     assert difference(one, of_numbers(0.0, np.nan, 1.0, 2.0)).identical
     found = difference(one, of_numbers(-0.0, np.nan, 1.0, 2.5))
     assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
 
 
-def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
+def test_difference_of_a_classifier_counts_labels_and_probabilities():
     one = of_classes("xy", [[0.5, 0.5], [0.2, 0.8]])
     found = difference(one, of_classes("yy", [[0.25, 0.75], [0.2, 0.8]]))
     assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
@@ -211,7 +206,7 @@ def test_difference_of_a_classifier_counts_labels_and_probabilities() -> None:
     assert difference(one, of_classes("xy", [[0.5, 0.4, 0.1], [0.2, 0.8, 0.0]])).differing == 2
 
 
-def test_answers_come_back_from_the_file(tmp_path: Path) -> None:
+def test_answers_come_back_from_the_file(tmp_path):
     assert read_answers(tmp_path) is None
     for one, other in (
         (of_numbers(1.0, np.nan), of_numbers(2.0, np.nan)),
@@ -245,7 +240,7 @@ def with_an_older(package: str, lock: str) -> str:
 
 
 @pytest.mark.slow
-def test_environment_is_made_from_the_commits_lock(new_project: Callable[[], Any], scratch: Path) -> None:
+def test_environment_is_made_from_the_commits_lock(new_project, scratch):
     project = new_project()
     lock = project.root / "requirements.txt"
     lock.write_text(with_an_older(PACKAGE, lock.read_text()))

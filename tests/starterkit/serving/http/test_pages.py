@@ -123,6 +123,10 @@ def test_without_the_key_the_document_says_nothing_of_the_model(guarded, days):
 
 STATUSES = {
     "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
+    "/invocations": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/ping": {"200", "405", "408", "500", "503"},
+    "/health": {"200", "405", "408", "500", "503"},
+    "/version": {"200", "405", "408", "500", "503"},
     "/model": {"200", "401", "405", "408", "500", "503"},
     "/health/live": {"200", "405", "408", "500", "503"},
     "/health/ready": {"200", "405", "408", "500", "503"},
@@ -132,9 +136,13 @@ STATUSES = {
 def test_each_address_names_every_status_and_shape_that_can_come(guarded):
     paths = guarded.get("/openapi.json").json()["paths"]
     assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
+    scoring = paths.pop("/invocations")["post"]["responses"]  # MLflow's form, for refusals too
+    assert all("application/json" in told["content"] for told in scoring.values())
     for methods in paths.values():
         for status, told in next(iter(methods.values()))["responses"].items():
-            assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
+            assert list(told.get("content", {})) == [
+                "application/json" if status == "200" else "application/problem+json"
+            ]
 
 
 def test_the_key_is_described_where_it_is_asked_for(guarded):

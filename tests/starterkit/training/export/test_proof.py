@@ -20,13 +20,13 @@ from starterkit.errors import ExportError
 from starterkit.serving.graph import AT_ONCE
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
-from starterkit.training.export import parity as proof
+from starterkit.training.export import exporter as proof
 from starterkit.training.export import probe
 from starterkit.training.export.conversion import Placed, to_graph
+from starterkit.training.export.exporter import ParityProof, _difference
 from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import Forests
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
-from starterkit.training.export.parity import ParityProof, _difference
 from starterkit.training.export.probe import flipped_leaves, plant
 
 SETTINGS = ExportSettings(tolerance=3e-5, probability_tolerance=2e-6)
