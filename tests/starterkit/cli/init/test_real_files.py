@@ -156,12 +156,9 @@ def test_a_table_in_time_gets_the_split_in_time(case):
     assert "are the holdout" in plan.key.review
 
 
-def test_a_model_s_year_is_no_order():
+def test_a_model_s_year_and_a_day_in_somebody_s_life_are_no_order():
     cars = {"make": some("ford", "opel"), "mileage": RANDOM.integers(0, 9**6, ROWS), "year": 1890 + PLACE // 2}
     assert not plan_of(**cars).cutoff
-
-
-def test_a_day_in_somebody_s_life_is_no_order():
     plan = plan_of(birthdate=MONTHS.strftime("%Y-%m-%d"))
     assert not plan.cutoff
     assert plan.left_out["birthdate"].startswith("a date")

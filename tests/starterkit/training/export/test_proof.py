@@ -40,13 +40,10 @@ def prove(sample: Any, estimator: Any, settings: ExportSettings = SETTINGS, rows
     return ParityProof(settings, model, converted, dataset.training.target).over(features.head(20), drawn), dataset
 
 
-def test_a_regression_is_measured_by_the_targets_deviation(diabetes):
+def test_a_regression_is_measured_by_the_targets_deviation_and_a_classification_by_probabilities(diabetes, iris):
     parity, dataset = prove(diabetes, Ridge())
     assert (parity.rows, parity.allowed, parity.probed) == (320, 3e-5, 0)
     assert parity.scale == dataset.training.target.std()
-
-
-def test_a_classification_is_measured_by_its_probabilities(iris):
     parity, _ = prove(iris, LogisticRegression())
     assert (parity.rows, parity.allowed, parity.scale) == (320, 2e-6, 1.0)
 
