@@ -11,6 +11,8 @@ from starterkit.release.history import Entry, Ledger
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def entries(pipeline: Pipeline) -> list[Entry]:
     ledger = Ledger(pipeline.registry)

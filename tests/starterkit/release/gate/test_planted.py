@@ -230,7 +230,7 @@ def planted() -> Iterator[Any]:
             yield pytest.param(name, kind, seed, id=f"{name}, {answer}, {seed}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "kind", "seed"), planted())
+@pytest.mark.parametrize(("name", "kind", "seed"), [*planted()])
 def test_planted_candidate_gets_its_verdict(name, kind, seed, standing, tmp_path):
     decision = judge(kind, standing(seed, kind), tmp_path)
     refusals = {verdict.check: verdict.reason for verdict in decision.refusals}
