@@ -21,9 +21,9 @@ from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.descriptions import KEEPS_ROWS, UNSTABLE, Describer, Subject
-from starterkit.release.evaluation import Judge, Judgement, Promotion
 from starterkit.release.gate import Gate
 from starterkit.release.importer import Opened, opened, require_prod
+from starterkit.release.judgement import Judge, Judgement, Promotion
 from starterkit.release.promoter import Promoter
 from starterkit.release.provenance import LOCK, beside_lock, describe
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
@@ -97,7 +97,7 @@ def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Ro
 
 
 def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
-    from starterkit.training.figures import (
+    from starterkit.release.pages import (
         confusion,
         confusion_figure,
         importance_figure,

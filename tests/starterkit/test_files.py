@@ -17,20 +17,20 @@ def contents(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, name: str, number: int, error: BaseException, *, after: bool) -> None:
+def stop_at(patch: Any, name: str, number: int, error: Any, after: bool = False, owner: Any = Path) -> None:
     """Let the call of that number of a method of `Path` fail: before it has done its work, or right after."""
-    calls, call = iter(range(99)), getattr(Path, name)
+    calls, call = iter(range(99)), getattr(owner, name)
 
-    def stopped(self: Path, *arguments: Any, **said: Any) -> Any:
+    def stopped(*arguments: Any, **said: Any) -> Any:
         stop = next(calls) == number
         if stop and not after:
             raise error
-        done = call(self, *arguments, **said)
+        done = call(*arguments, **said)
         if stop:
             raise error
         return done
 
-    monkeypatch.setattr(Path, name, stopped)
+    patch.setattr(owner, name, stopped)
 
 
 # --- One file, or several together.
@@ -47,7 +47,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
 def test_a_file_whose_writing_stops_is_as_it_was(tmp_path: Path, monkeypatch: Any, stop: type[BaseException]) -> None:
     (tmp_path / "a").write_text("old")
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(stop))
+    stop_at(monkeypatch, "fsync", 0, stop(), owner=os)
     with pytest.raises(stop), whole_file(tmp_path / "a") as new:
         new.write_text("new")
     assert contents(tmp_path) == {"a": "old"}
@@ -80,32 +80,18 @@ def test_files_change_together(three: Path, monkeypatch: pytest.MonkeyPatch, lin
     assert contents(three) == CHANGED
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
-@pytest.mark.parametrize("number", range(3))
-def test_a_stop_while_writing_leaves_what_was_there(three: Path, monkeypatch: Any, number: int, stop: Any) -> None:
-    before, calls = contents(three), iter(range(9))
-
-    def fsync(_: int) -> None:
-        if next(calls) == number:
-            raise stop
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(stop):
-        change(three)
-    assert contents(three) == before
+RENAMING = [(Path, "replace", number) for number in range(3)] + [(Path, "unlink", 0)]
 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
-@pytest.mark.parametrize(("name", "number"), [("replace", 0), ("replace", 1), ("replace", 2), ("unlink", 0)])
-def test_a_stop_amid_the_renaming_gives_back_what_was_there(
-    three: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, stop: Any, after: bool, links: bool
-) -> None:
+@pytest.mark.parametrize(("owner", "name", "number"), [*((os, "fsync", number) for number in range(3)), *RENAMING])
+def test_a_stop_amid_it_gives_back_what_was_there(three, monkeypatch, owner, name, number, stop, after, links):
     before = contents(three)
     if not links:
         monkeypatch.setattr(os, "link", links_fail)
-    stop_at(monkeypatch, name, number, stop(), after=after)
+    stop_at(monkeypatch, name, number, stop(), after=after, owner=owner)
     with pytest.raises(stop):
         change(three)
     assert contents(three) == before

@@ -350,9 +350,9 @@ def keep_load(
     """Log the test as a run of the experiment `<stage>.<name>.load`; the run's id comes back."""
     with step(view, "keep the figures") as note:
         from starterkit.cli.champion import name_of_problem
+        from starterkit.release.pages import latency_figure
         from starterkit.tracking.connection import connect
         from starterkit.tracking.runs import Tracker
-        from starterkit.training.figures import latency_figure
 
         connection = connect(settings.tracking, settings.root)
         tracker = Tracker(connection, f"{settings.stage}.{name_of_problem()}.load")

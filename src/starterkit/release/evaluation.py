@@ -1,32 +1,28 @@
-"""What the gate is told of a version, and `Judge`, who asks it and changes nothing."""
+"""What the gate is told of a version: its cost, what it knew before, how it reacts to changes, and its answers."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from starterkit.contract import Parity, Prediction, Scalar
+from starterkit.contract import Column, Parity, Prediction, Scalar
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, slices_of
-from starterkit.errors import ContractError, KitError, TrackingError
-from starterkit.problem import Problem
-from starterkit.progress import Progress, silent, step
-from starterkit.release.evidence import EvidenceRecord, make_record
-from starterkit.release.gate import Decision, Gate
-from starterkit.release.reactions import measure_robustness, reach_of
+from starterkit.errors import ContractError, KitError, ProblemError, TrackingError
+from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
 from starterkit.serving.graph import Columns
 from starterkit.serving.predictor import Predictor
-from starterkit.settings import Settings, Stage
+from starterkit.settings import Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.training.agreement import beside
 from starterkit.training.leakage import giveaways, single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
-from starterkit.verdict import Candidate, Contamination, Cost, Evidence
+from starterkit.verdict import Candidate, Contamination, Cost, Evidence, RobustnessResult
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
 
@@ -101,6 +97,141 @@ def _standing_in(known: pd.DataFrame, asked: pd.DataFrame) -> int:
     """How many rows also stand in the other table."""
     known_hashes, asked_hashes = (pd.util.hash_pandas_object(table, index=False) for table in (known, asked))
     return int(asked_hashes.isin(known_hashes).sum())
+
+
+# --- How a version answers rows that are changed on purpose: as the problem asks.
+
+_SEED = 104_729
+_STILL = 1e-6
+"""A change below this share of the target's standard deviation is none: sums may round otherwise."""
+
+
+def measure_robustness(problem: Problem, dataset: Dataset, predictor: Predictor) -> tuple[RobustnessResult, ...]:
+    """One result for each expectation, over the holdout, the same each time."""
+    observer = _Observer(problem, dataset, predictor)
+    return tuple(observer.observe(expectation) for expectation in problem.robustness)
+
+
+class _Observer:
+    """The version with the holdout and its answers to it."""
+
+    def __init__(self, problem: Problem, dataset: Dataset, predictor: Predictor) -> None:
+        self._problem = problem
+        self._dataset = dataset
+        self._predictor = predictor
+        self._rows: Columns = dataset.holdout.columns
+        self._answers = predictor.predict(self._rows)
+        regression = problem.task == "regression"
+        self._scale = float(dataset.training.target.std()) if regression else 1.0
+
+    def observe(self, expectation: Expectation) -> RobustnessResult:
+        match expectation:
+            case Jitter():
+                return self._jitter(expectation)
+            case Direction():
+                return self._direction(expectation)
+            case Invariance():
+                return self._invariance(expectation)
+
+    def _jitter(self, asked: Jitter) -> RobustnessResult:
+        random = np.random.default_rng(_SEED)
+        moved = dict(self._rows)
+        for column in self._problem.features:
+            if column.type in ("float", "integer") and not column.categories:
+                noise = random.normal(0, asked.share * self._deviation(column.name), len(moved[column.name]))
+                moved[column.name] = _allowed(column, moved[column.name] + noise)
+        metric = self._problem.deciding_metric
+        before, after = self._score(self._answers), self._score(self._predictor.predict(moved))
+        figure = metric.shortfall(after, before) / abs(before) if before else metric.shortfall(after, before)
+        words = f"{metric.name} {before:.4g} becomes {after:.4g} under noise of {asked.share:.0%} of each deviation"
+        return RobustnessResult(figure=figure, limit=asked.worse, words=words)
+
+    def _direction(self, asked: Direction) -> RobustnessResult:
+        column = next(column for column in self._problem.features if column.name == asked.column)
+        given = self._rows[column.name]
+        step = self._deviation(column.name)
+        raised = _allowed(column, given + (max(1.0, step) if column.type == "integer" else step))
+        sign = 1 if asked.answer == "up" else -1
+        after = self._predictor.predict({**self._rows, column.name: raised})
+        change = sign * (self._number(after, asked.label) - self._number(self._answers, asked.label))
+        broken = float(np.mean(~(change >= -_STILL * self._scale)))
+        words = f"more '{column.name}' moves the answer {'down' if sign > 0 else 'up'} in {broken:.0%} of the rows"
+        return RobustnessResult(figure=broken, limit=asked.broken, words=f"{words}, {asked.broken:.0%} allowed")
+
+    def _invariance(self, asked: Invariance) -> RobustnessResult:
+        dealt = np.random.default_rng(_SEED).permutation(self._rows[asked.column])
+        again, before = self._predictor.predict({**self._rows, asked.column: dealt}), self._answers
+        if self._problem.task == "classification" and before.probabilities is None:
+            change = (again.values != before.values).astype(np.float64)
+        elif before.probabilities is None or again.probabilities is None:
+            change = np.abs(again.values - before.values) / self._scale
+        else:
+            change = np.abs(again.probabilities - before.probabilities).sum(axis=1) / 2
+        figure = float(np.mean(change))
+        words = f"other values of '{asked.column}' move the answer by {figure:.1%}, {asked.change:.0%} allowed"
+        return RobustnessResult(figure=figure, limit=asked.change, words=words)
+
+    def _deviation(self, name: str) -> float:
+        return float(np.nanstd(self._dataset.training.columns[name]))
+
+    def _score(self, answers: Prediction) -> float:
+        classes = self._predictor.contract.classes
+        actual = self._dataset.holdout.target.to_numpy()
+        return self._problem.deciding_metric.score(actual, answers, classes)
+
+    def _number(self, answers: Prediction, label: Scalar | None) -> NDArray[np.float64]:
+        """One number a row: the value, or the probability of a class."""
+        classes = self._predictor.contract.classes
+        if answers.probabilities is None and not classes:
+            return answers.values
+        if label is None and len(classes) == 2:
+            label = classes[1]
+        if label not in classes:
+            raise ProblemError("Direction(label=…) is none of the classes", "Name one of the target's classes")
+        if answers.probabilities is None:  # a label is all there is
+            return (answers.values == label).astype(np.float64)
+        return answers.probabilities[:, classes.index(label)]
+
+
+def _allowed(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a client could send: whole where the column is, and within its bounds."""
+    rounded = np.round(values) if column.type == "integer" else values
+    low = -np.inf if column.minimum is None else column.minimum
+    high = np.inf if column.maximum is None else column.maximum
+    return np.clip(rounded, low, high)
+
+
+# --- How far answers go for rows beyond the data's.
+
+_BEYOND = 0.5
+_PROBED = 100
+
+
+def reach_of(problem: Problem, dataset: Dataset, predictor: Predictor) -> float | None:
+    """How far answers go beyond the target's range, in its widths, where one number of a row, or each, goes half of
+    its range beyond what the data has, as far as the schema takes it; None for a classification.
+    """
+    if problem.task == "classification":
+        return None
+    sides = dataset.training, dataset.holdout
+    target = np.concatenate([rows.target.to_numpy(dtype=np.float64) for rows in sides])
+    low, width = float(target.min()), float(np.ptp(target))
+    rows: Columns = {name: values[:_PROBED] for name, values in dataset.holdout.columns.items()}
+    probes: list[Columns] = []
+    for sign in (-1, 1):
+        moved: dict[str, NDArray[np.float64]] = {}
+        for column in problem.features:
+            if column.type not in ("float", "integer") or column.categories:
+                continue
+            known = np.concatenate([one.features[column.name].to_numpy(dtype=np.float64) for one in sides])
+            ends = np.nanmin(known), np.nanmax(known)
+            edge = ends[sign > 0] + sign * _BEYOND * (ends[1] - ends[0])
+            moved[column.name] = _allowed(column, np.full(len(rows[column.name]), edge))
+        probes += [{**rows, name: values} for name, values in moved.items()] + [{**rows, **moved}]
+    asked = {name: np.concatenate([probe[name] for probe in probes]) for name in rows}
+    answers = predictor.predict(asked).values.astype(np.float64)
+    beyond = np.maximum(answers - low - width, low - answers) / (width or 1)
+    return max(0.0, float(np.max(np.nan_to_num(beyond, nan=np.inf))))
 
 
 # --- What the gate is told: every candidate's answers over the same holdout rows, given as the API would give them.
@@ -234,80 +365,3 @@ def _candidate(name: str, predictor: Predictor, problem: Problem, dataset: Datas
     if contract.classes and not set(holdout.target.unique().tolist()) <= set(contract.classes):
         raise ContractError("it does not know all classes that the holdout has", _OTHER_DATA)
     return evaluate(name, problem.all_metrics, holdout, predictor.predict(holdout.columns), contract.classes)
-
-
-# --- The judge.
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the gate decided about a version, the champion that it was compared with, and the evidence.
-
-    `contract` is the SHA-256 of the ``contract.json`` that it judged.
-    """
-
-    version: Version
-    decision: Decision
-    earlier: Version | None
-    record: EvidenceRecord
-    contract: str = ""
-
-
-@dataclass(frozen=True)
-class Promotion(Judgement):
-    """A judgement that was carried out: the version is champion, or refused."""
-
-    @property
-    def champion(self) -> Version | None:
-        """The champion that stands now."""
-        return self.version if self.decision.passed else self.earlier
-
-
-class Judge:
-    """A stage's gate, told what the stage's data shows of its versions."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        gate: Gate,
-        registry: ModelRegistry,
-        tracker: Tracker,
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._gate = gate
-        self._registry = registry
-        self._tracker = tracker
-        self._progress = progress
-
-    def judge(
-        self,
-        dataset: Dataset,
-        number: int | None = None,
-        against_estimator: bool = False,
-        explanation: str = "",
-    ) -> Judgement:
-        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted.
-
-        `explanation` says why figures are true that are too good, or odd.
-        """
-        asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
-        with step(self._progress, "ask the gate") as note:
-            version, champion = self._registry.version(number), self._registry.champion()
-            evidence = collect_evidence(
-                self._problem,
-                dataset,
-                self._registry,
-                self._tracker,
-                version,
-                champion,
-                against_estimator=asked or against_estimator,
-                explanation=explanation,
-            )
-            decision = self._gate.decide(evidence)
-            note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"
-        stage, gate = self._settings.stage, self._settings.gate
-        record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
-        return Judgement(version, decision, champion, record, evidence.contract_digest)

@@ -12,10 +12,9 @@ from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.alias import ChampionAlias, alone, approval_by
 from starterkit.release.descriptions import Describer, Subject
-from starterkit.release.evaluation import Judge, Promotion
-from starterkit.release.evidence import keep_evidence
 from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
 from starterkit.release.importer import Opened, bring_in, require_prod
+from starterkit.release.judgement import Judge, Promotion, keep_evidence
 from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
 from starterkit.settings import (

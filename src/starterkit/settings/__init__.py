@@ -12,9 +12,8 @@ from starterkit.settings.floors import (
     rules_of,
     rules_of_files,
 )
-from starterkit.settings.layers import mask
+from starterkit.settings.layers import Settings, mask, schema_text, settings_schema
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
-from starterkit.settings.model import Settings, schema_text, settings_schema
 from starterkit.settings.sections import (
     FLOORS,
     STRENGTH,

@@ -27,8 +27,18 @@ from starterkit.settings.floors import (
     rules_of,
     rules_said,
 )
-from starterkit.settings.layers import leaves, mask, merge, passwords_in
-from starterkit.settings.model import Key, Settings, fields, is_secret, may_stand_in_yaml, model_at
+from starterkit.settings.layers import (
+    Key,
+    Settings,
+    fields,
+    is_secret,
+    leaves,
+    mask,
+    may_stand_in_yaml,
+    merge,
+    model_at,
+    passwords_in,
+)
 from starterkit.settings.sections import ExportSettings, GateSettings, Stage, read_stage, weaker
 
 # --- What a stage refuses, whatever YAML and environment say.

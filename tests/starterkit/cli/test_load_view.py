@@ -49,22 +49,11 @@ def test_a_limit_that_does_not_hold_is_refused_and_kept(trained: Path) -> None:
     assert "keep the figures" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("environ", "what", "hint"),
-    [
-        ({"KIT_SERVING__PROVIDERS": '["cuda"]'}, "execution provider 'cuda' is not there", ""),
-        (
-            {"KIT_SERVING__REQUIRE_API_KEY": "true"},
-            "serving.require_api_key is true and serving.api_key is not set.",
-            "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY.",
-        ),
-    ],
-)
-def test_an_api_that_cannot_start_says_why(trained: Path, environ: dict[str, str], what: str, hint: str) -> None:
-    done = loadtest(trained, **environ)
+def test_an_api_that_cannot_start_says_why(trained: Path) -> None:
+    done = loadtest(trained, KIT_SERVING__REQUIRE_API_KEY="true")
     assert done.returncode == 1
-    assert f"error: the API did not start: {what}" in done.stderr
-    assert hint in done.stderr
+    assert "the API did not start: serving.require_api_key is true and serving.api_key is not set." in done.stderr
+    assert "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY." in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -172,15 +172,7 @@ def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained,
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
 
 
-def test_being_ended_is_a_good_end(serve):
-    api = serve()
-    api.version()
-    api.process.send_signal(signal.SIGTERM)
-    api.require_end(0)
-    assert "Stopped" not in api.said
-
-
-def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve, port):
+def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serve, port):
     host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
     api = serve(KIT_SERVING__HOST=host)
     api.wait_for(f"Answering on http://{shown}:{port}, ")  # an address that can be opened, for IPv6 too
@@ -189,6 +181,7 @@ def test_a_client_that_never_sends_its_body_does_not_hold_up_the_end(serve, port
         time.sleep(0.5)
         api.process.send_signal(signal.SIGTERM)
         api.require_end(0)
+    assert "Stopped" not in api.said
 
 
 # --- Several, `serving.workers`.

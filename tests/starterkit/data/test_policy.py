@@ -10,7 +10,7 @@ from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.dataset import Dataset
 from starterkit.data.masking import mask_rows
-from starterkit.data.policy import Policy, require_visible
+from starterkit.data.policy import Policy
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage
@@ -29,12 +29,6 @@ def read(settings: Settings, stage: Stage) -> Dataset:
     return DatasetReader(problem, settings.data, settings.root, stage).read()
 
 
-def test_test_cannot_load_the_example(settings):
-    with pytest.raises(DataError, match="stage test may not see age, sex, progression raw") as raised:
-        read(settings, Stage.TEST)
-    assert "`KIT_STAGE=local starterkit data prepare --for test`" in raised.value.hint
-
-
 def test_dev_sees_bands_on_the_same_sides(settings):
     raw, seen = read(settings, Stage.LOCAL), read(settings, Stage.DEV)
     assert [(len(one), one.policy) for one in (raw, read(settings, Stage.PROD))] == [(442, {})] * 2
@@ -50,12 +44,6 @@ def test_dev_sees_bands_on_the_same_sides(settings):
     assert len(np.unique(seen.holdout.keys[name])) == len(raw.holdout)
     assert not np.isin(seen.holdout.keys[name], raw.holdout.keys["patient_id"]).any()
     assert seen.digest != raw.digest
-
-
-@pytest.mark.parametrize("stage", list(Stage))
-def test_plain_features_may_be_loaded_everywhere(stage):
-    require_visible(stage, [PLAIN])
-    Policy.of(stage, [PLAIN]).require_possible()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pathlib import Path
 from example_project import problem
 from starterkit.pipeline import Pipeline
 from starterkit.release.alias import ChampionAlias
-from starterkit.release.evaluation import Judge
+from starterkit.release.judgement import Judge
 from starterkit.release.history import HEAD, Ledger
 from starterkit.tracking.registry import ModelRegistry
 from starterkit.tracking.lock import PromotionLock

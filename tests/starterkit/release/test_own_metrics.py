@@ -12,7 +12,7 @@ from example_project import problem
 from starterkit.errors import ProblemError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Metric
-from starterkit.release.evidence import EVIDENCE_FILE
+from starterkit.release.judgement import EVIDENCE_FILE
 from starterkit.settings import Limit
 from starterkit.tracking.queries import fetch_file, look_up
 

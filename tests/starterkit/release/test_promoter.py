@@ -6,8 +6,8 @@ from starterkit.data.dataset import Dataset
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
 from starterkit.release.alias import ChampionAlias, Rollback, unfinished
-from starterkit.release.evaluation import Judge
 from starterkit.release.history import Entry, Ledger
+from starterkit.release.judgement import Judge
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 

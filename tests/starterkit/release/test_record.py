@@ -18,8 +18,8 @@ from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release import pages as reports
 from starterkit.release.evaluation import collect_evidence
-from starterkit.release.evidence import EvidenceRecord, make_record
 from starterkit.release.gate import Decision, Gate
+from starterkit.release.judgement import EvidenceRecord, make_record
 from starterkit.release.pages import gate_page
 from starterkit.settings import GateSettings, Stage, load_settings
 from starterkit.tracking.connection import connect

@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.errors import ProblemError
 from starterkit.problem import Direction, Invariance, Jitter
-from starterkit.release.reactions import measure_robustness
+from starterkit.release.evaluation import measure_robustness
 from starterkit.serving.predictor import Predictor
 from starterkit.verdict import RobustnessResult
 

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from starterkit.errors import SettingsError
 from starterkit.settings import layers, load_settings, read_layers, show
-from starterkit.settings.layers import Layer, has_password, leaves, mask, merge
+from starterkit.settings.layers import Layer, fields, has_password, is_secret, leaves, mask, merge
 from starterkit.settings.load import find_root
-from starterkit.settings.model import fields, is_secret
 
 KEY = "sixteen-characters"
 

@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from starterkit.settings import Stage, read_layers, schema_text, settings_schema
-from starterkit.settings.model import model_at
+from starterkit.settings.layers import model_at
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 CONFIG = ROOT / "config"

@@ -4,7 +4,7 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.settings import weakening
-from starterkit.settings.model import variables
+from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
 PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]

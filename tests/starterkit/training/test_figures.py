@@ -3,7 +3,6 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from starterkit.release.pages import fit_figure
-from starterkit.training.figures import confusion_figure, importance_figure, residual_figure, roc_figure
+from starterkit.release.pages import confusion_figure, fit_figure, importance_figure, residual_figure, roc_figure
 
 LONG = "worst_fractal_dimension_of_the_{}th_cell_nucleus_in_the_biopsy_image"
 RANDOM = np.random.default_rng(0)
@@ -35,19 +33,14 @@ def counts(classes: int) -> Any:
 FIGURES = {
     "residuals": lambda: residual_figure(ACTUAL, ACTUAL * 0.9, "progression (points)"),
     "residuals, long": lambda: residual_figure(ACTUAL * 1e9, ACTUAL * 8e8, f"{LONG} (million euro)"),
-    "residuals, one row": lambda: residual_figure(ACTUAL[:1], ACTUAL[:1], "y"),
-    "residuals, constant": lambda: residual_figure(np.ones(9), np.ones(9), "y"),
+    "residuals, constant": lambda: residual_figure(np.ones(1), np.ones(1), "y"),
     "importance": lambda: importance_figure(importances(["age", "sex", "bmi"]), "rmse"),
-    "importance, one": lambda: importance_figure(importances(["age"]), "rmse"),
     "importance, 30 long": lambda: importance_figure(importances([LONG.format(i) for i in range(30)]), "log_loss"),
-    "importance, 500": lambda: importance_figure(importances([f"f{i}" for i in range(500)]), "rmse"),
     "roc": lambda: roc_figure(curves(["malignant"])),
-    "roc, 10": lambda: roc_figure(curves([str(i) for i in range(10)])),
     "roc, 40 long": lambda: roc_figure(curves([LONG.format(i) for i in range(40)])),
     "confusion": lambda: confusion_figure(counts(2), ["benign", "malignant"]),
     "confusion, long": lambda: confusion_figure(counts(2) * 1000, [LONG.format(0), "benign"]),
-    "confusion, 10": lambda: confusion_figure(counts(10), [str(i) for i in range(10)]),
-    "confusion, 110": lambda: confusion_figure(counts(110), [LONG.format(i) for i in range(110)]),
+    "confusion, 40": lambda: confusion_figure(counts(40), [LONG.format(i) for i in range(40)]),
     "confusion, empty class": lambda: confusion_figure(np.zeros((2, 2), dtype=np.int64), ["a", "b"]),
 }
 
@@ -63,28 +56,16 @@ def texts(figure: Figure) -> str:
     return "\n".join(re.findall(r">([^<]*)</text>", picture.getvalue()))
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        lambda: confusion_figure(counts(3), PRICES),
-        lambda: importance_figure(importances(PRICES), "rmse"),
-        lambda: roc_figure(curves(PRICES)),
-    ],
-)
-def test_dollars_are_no_formula(figure: Callable[[], Figure]) -> None:
-    drawn = texts(figure())
-    assert [name for name in PRICES if name not in drawn] == []
-
-
-def test_a_target_in_dollars_a_dollar() -> None:
+def test_dollars_are_no_formula() -> None:
+    matrix, bars = confusion_figure(counts(3), PRICES), importance_figure(importances(PRICES), "rmse")
+    for figure in (matrix, bars, roc_figure(curves(PRICES))):
+        drawn = texts(figure)
+        assert [name for name in PRICES if name not in drawn] == []
     assert "actual paid ($_ per $^)" in texts(residual_figure(ACTUAL, ACTUAL, "paid ($_ per $^)"))
     bins = [{"answered": 1.0, "actual": 2.0}, {"answered": 2.0, "actual": 3.0}]
     drawn = texts(fit_figure({"fit": {"bins": bins}, "target": {"name": "$_paid", "unit": "$_ per $^"}}))
     assert "mean $_paid ($_ per $^)" in drawn
-
-
-def test_a_class_that_begins_with_an_underscore_is_in_the_legend() -> None:
-    assert "_other" in texts(roc_figure(curves(["_other", "known"])))
+    assert "_other" in texts(roc_figure(curves(["_other", "known"])))  # to matplotlib, a name that hides a curve
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -124,12 +105,8 @@ def test_the_worst_curves_are_shown() -> None:
 
 def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns() -> None:
     axes = confusion_figure(np.array([[5, 1], [2, 7]]), ["a", "b"]).axes[0]
-    assert {(text.get_position(), text.get_text()) for text in axes.texts} == {
-        ((0, 0), "5"),
-        ((1, 0), "1"),
-        ((0, 1), "2"),
-        ((1, 1), "7"),
-    }
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "5", (1, 0): "1", (0, 1): "2", (1, 1): "7"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
 
 

@@ -19,8 +19,8 @@ from starterkit.data.checking import check_frame
 from starterkit.data.dataset import held_out
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
+from starterkit.release.pages import confusion, permutation_importance, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training.figures import confusion, permutation_importance, roc_curves
 from starterkit.training.trainer import Trainer, predict
 
 
@@ -63,7 +63,9 @@ def test_the_same_seed_gives_the_same_model(diabetes: Any) -> None:
 
 
 def test_the_baseline_guesses_the_training_mean(diabetes: Any) -> None:
-    model, dataset = diabetes.fit(Ridge())
+    estimator = Ridge()
+    model, dataset = diabetes.fit(estimator)
+    assert not hasattr(estimator, "coef_")  # the user's own is left unfitted
     mean = dataset.training.target.mean()
     assert model.baseline.prediction.values == pytest.approx(np.full(len(dataset.holdout), mean))
     assert model.baseline.scores["mae"] == pytest.approx((dataset.holdout.target - mean).abs().mean())
@@ -75,12 +77,6 @@ def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer: Any) -> N
     assert model.classes == ("benign", "malignant")
     assert model.baseline.prediction.probabilities[0] == pytest.approx(shares.to_numpy())
     assert model.baseline.scores["roc_auc"] == 0.5
-
-
-def test_the_users_estimator_is_left_unfitted(diabetes: Any) -> None:
-    estimator = Ridge()
-    diabetes.fit(estimator)
-    assert not hasattr(estimator, "coef_")
 
 
 def test_a_target_of_one_value_is_refused(diabetes: Any, tmp_path: Path) -> None:

@@ -23,8 +23,16 @@ from starterkit.release.gate.checks import (
     StaysRobust,
 )
 from starterkit.release.gate.comparison import Rule
-from starterkit.release.gate.plausibility import EXPLAINABLE, Believable, Calibrated, StaysInReach
-from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
+from starterkit.release.gate.quality import (
+    EXPLAINABLE,
+    AbsoluteLimit,
+    Believable,
+    BetterThanBaseline,
+    Calibrated,
+    NoSliceWorse,
+    NotWorseThanChampion,
+    StaysInReach,
+)
 from starterkit.verdict import Check, Evidence, Verdict
 
 if TYPE_CHECKING:

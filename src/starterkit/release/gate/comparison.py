@@ -231,3 +231,33 @@ def _same(metric: Metric, one: Prediction, other: Prediction) -> bool:
     if metric.probabilities:  # others look at labels alone
         pairs.append((one.probabilities, other.probabilities))
     return all(np.array_equal(mine, yours) for mine, yours in pairs if mine is not None)
+
+
+# --- How sure a classifier is, beside how sure it may be.
+
+
+def calibration_slope(
+    evidence: Evidence, prediction: Prediction, classes: tuple[Scalar, ...]
+) -> tuple[float, float, float]:
+    """The slope, and the ends of its 90% interval; of more than two classes each against the others, together."""
+    assert prediction.probabilities is not None
+    places = [1] if len(classes) == 2 else list(range(len(classes)))
+    shares = np.clip(prediction.probabilities[:, places].ravel(), 1e-6, 1 - 1e-6)
+    odds = np.log(shares / (1 - shares))
+    hits = np.column_stack([evidence.actual == classes[place] for place in places]).ravel().astype(np.float64)
+    units = np.repeat(groups_of(evidence), len(places))
+    terms = np.column_stack([np.ones_like(odds), odds])
+    found, bread = np.array([0.0, 1.0]), np.eye(2)
+    for _ in range(50):
+        expected = 1 / (1 + np.exp(-np.clip(terms @ found, -30, 30)))
+        bread = np.linalg.pinv((terms * (expected * (1 - expected) + 1e-9)[:, None]).T @ terms)
+        step = bread @ (terms.T @ (hits - expected))
+        found = np.clip(found + np.clip(step, -1, 1), -20, 20)
+        if np.abs(step).max() < 1e-8:
+            break
+    count = int(units.max()) + 1
+    scores = np.zeros((count, 2))
+    np.add.at(scores, units, terms * (hits - expected)[:, None])
+    error = float(np.sqrt(max(0.0, (bread @ (scores.T @ scores) @ bread)[1, 1])))  # rounding
+    reach = student(0.05, max(4, count - 2)) * error
+    return float(found[1]), float(found[1]) - reach, float(found[1]) + reach

@@ -9,7 +9,7 @@ import pytest
 from starterkit.contract import Prediction
 from starterkit.metrics import METRICS
 from starterkit.release.gate import Gate
-from starterkit.release.gate.plausibility import Believable, Calibrated, StaysInReach
+from starterkit.release.gate.quality import Believable, Calibrated, StaysInReach
 from starterkit.settings import GateSettings
 from starterkit.verdict import Candidate, Evidence
 

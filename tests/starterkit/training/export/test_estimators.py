@@ -1,6 +1,5 @@
 """Which estimators can be exported. Each is fitted, converted, proven, opened again and asked about the holdout."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,8 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    MinMaxScaler,
-    OneHotEncoder,
-    PolynomialFeatures,
-    RobustScaler,
-    StandardScaler,
-)
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, PolynomialFeatures, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
@@ -63,14 +55,7 @@ CLASSIFIERS = [
     HistGradientBoostingClassifier(max_iter=10, random_state=0),
     LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1),
 ]
-TAKE_MISSING = [
-    DecisionTreeRegressor(random_state=0),
-    RandomForestRegressor(10, random_state=0),
-    HistGradientBoostingRegressor(max_iter=10, random_state=0),
-    XGBRegressor(n_estimators=10, n_jobs=1),
-    LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
-]
-LIGHTGBM = {"n_estimators": 2, "n_jobs": 1, "verbose": -1}
+TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | GradientBoostingRegressor)]
 FIRST = ["age", "sex", "bmi"]
 LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
 
@@ -103,38 +88,39 @@ def asking(sample: Any, column: str, kind: type, metric: str = "log_loss") -> An
     return type(sample)(sample.root, sample.source, schema, "classification", metric)
 
 
-def _squares(actual: Any, predicted: Any) -> Any:
-    return predicted - actual, np.ones_like(actual)
+SCALED = make_pipeline(SimpleImputer(), StandardScaler())
+BY_NAME = make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-@pytest.mark.parametrize("before", ["alone", "imputed and scaled", "by column name"])
-def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any, before: str) -> None:
-    steps = {
-        "alone": [],
-        "imputed and scaled": [make_pipeline(SimpleImputer(), StandardScaler())],
-        "by column name": [make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))],
-    }
-    predictor = prove(diabetes, make_pipeline(*steps[before], estimator), tmp_path)
+@pytest.mark.parametrize("estimator", [*REGRESSORS, make_pipeline(BY_NAME, XGBRegressor(n_estimators=5))], ids=named)
+def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+    first = [] if named(estimator) == "Pipeline" else [SCALED]
+    predictor = prove(diabetes, make_pipeline(*first, estimator), tmp_path)
     assert predictor.contract.layout == "matrix"
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-@pytest.mark.parametrize(("name", "scaled"), [("breast_cancer", False), ("iris", True)])
-def test_classifiers(request: pytest.FixtureRequest, tmp_path: Path, name: str, estimator: Any, scaled: bool) -> None:
-    sample = request.getfixturevalue(name)
-    predictor = prove(sample, make_pipeline(StandardScaler(), estimator) if scaled else estimator, tmp_path)
+def test_classifiers(iris: Any, tmp_path: Path, estimator: Any) -> None:
+    predictor = prove(iris, make_pipeline(StandardScaler(), estimator), tmp_path)
     assert all(type(label) is str for label in predictor.contract.classes)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-def test_texts_booleans_and_missing_values(visits: Any, tmp_path: Path, estimator: Any) -> None:
-    columns = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["ward", "city"]),
-        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
-        (SimpleImputer(strategy="most_frequent"), ["smoker", "insured"]),
-    )
-    predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
+@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
+def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_float64(
+    visits: Any, tmp_path: Path, estimator: Any
+) -> None:
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
+    flags = (SimpleImputer(strategy="most_frequent"), ["smoker"]), ("passthrough", ["insured"])
+    columns = make_column_transformer((texts, ["ward", "city"]), (SCALED, ["children", "income"]), *flags)
+    steps = make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator)
+    predictor = prove(visits, steps, tmp_path)
+    model, _ = visits.fit(steps)
+    converted = to_graph(model.estimator, model.problem.features, "cost")
+    graph = converted.graph
+    for placed in converted.placed:  # what the trees round to is theirs
+        graph = cut_before(graph, placed.taken)
+    casts = [node for node in onnx.load_from_string(graph).graph.node if node.op_type == "Cast"]
+    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
     assert predictor.contract.layout == "columns"
     example = dict(predictor.contract.example)
     full = predictor.predict(read_records(predictor.contract, [example])).values
@@ -158,7 +144,7 @@ def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, fir
 def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000
+    assert predictor.contract.parity.probed == 500
 
 
 def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
@@ -185,29 +171,11 @@ def _with_numbers(source: Any) -> Any:
 
 
 def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -> None:
-    columns = make_column_transformer((SimpleImputer(), ["income", "cost"]))
-    estimator = make_pipeline(columns, LogisticRegression())
+    estimator = make_pipeline(make_column_transformer((SimpleImputer(), ["income", "cost"])), LogisticRegression())
     predictor = prove(asking(visits, "insured", bool, "roc_auc"), estimator, tmp_path)
     answer = predictor.predict(read_records(predictor.contract, [predictor.contract.example]))
     assert predictor.contract.classes == (False, True)
     assert type(answer.values.tolist()[0]) is bool
-
-
-@pytest.mark.parametrize(
-    ("estimator", "named", "instead"),
-    [
-        (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'", "Use regression"),
-    ],
-)
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
-    diabetes: Any, tmp_path: Path, estimator: Any, named: str, instead: str
-) -> None:
-    with pytest.raises(ExportError) as refusal:
-        prove(diabetes, estimator, tmp_path)
-    assert named in refusal.value.what
-    assert instead in refusal.value.hint
-    assert "\n" not in str(refusal.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path: Path) -> None:
@@ -238,16 +206,7 @@ def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
 def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed >= 2000
-
-
-def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
-    """Equal distances are ordered differently; where a later version mends that, the folder may come out."""
-    with suppress(ExportError):
-        iris.export(KNeighborsClassifier(), tmp_path / "exported", rows=20_000)
-        assert Predictor(tmp_path / "exported").contract.parity.proven
-        return
-    assert list(tmp_path.iterdir()) == []
+    assert predictor.contract.parity.probed >= 500
 
 
 def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tmp_path: Path) -> None:
@@ -264,38 +223,19 @@ def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tm
 
 
 @pytest.mark.parametrize("column", ["features", "label", "variable", "probabilities", "Größe in m²", "a.b", "output"])
-@pytest.mark.parametrize("by_name", [False, True])
-def test_a_column_may_have_any_name(diabetes: Any, tmp_path: Path, column: str, by_name: bool) -> None:
+def test_a_column_may_have_any_name(diabetes: Any, column: str) -> None:
     _, dataset = diabetes.fit(Ridge())
     rows = dataset.holdout.features[["age", "bmi"]].rename(columns={"bmi": column}).astype(float)
-    first = [make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))] if by_name else []
-    fitted = make_pipeline(*first, Ridge()).fit(rows, dataset.holdout.target)
-    shape = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
-    columns = [Column(name=name, **shape) for name in rows]
+    first = make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))
+    fitted = make_pipeline(first, Ridge()).fit(rows, dataset.holdout.target)
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
     graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task="regression")
     answer = graph.answer({name: rows[name].to_numpy() for name in rows})
     assert answer.values == pytest.approx(fitted.predict(rows))
 
 
-@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
-def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, tmp_path: Path, estimator: Any) -> None:
-    columns = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), ["city"]),
-        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
-        ("passthrough", ["insured"]),
-    )
-    model, dataset = visits.fit(make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator))
-    visits.write(model, dataset, tmp_path / "exported")
-    converted = to_graph(model.estimator, model.problem.features, "cost")
-    steps = converted.graph
-    for placed in converted.placed:  # what the trees round to is theirs
-        steps = cut_before(steps, placed.taken)
-    casts = [node for node in onnx.load_from_string(steps).graph.node if node.op_type == "Cast"]
-    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
-
-
 def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer: Any, tmp_path: Path) -> None:
-    prove(breast_cancer, TunedThresholdClassifierCV(LogisticRegression(solver="newton-cholesky")), tmp_path)
+    prove(breast_cancer, TunedThresholdClassifierCV(CLASSIFIERS[0], thresholds=20, cv=2), tmp_path)
 
 
 def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: Path) -> None:

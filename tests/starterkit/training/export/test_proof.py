@@ -19,11 +19,11 @@ from starterkit.errors import ExportError
 from starterkit.serving.graph import AT_ONCE
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
-from starterkit.training.export import parity as proof
+from starterkit.training.export import exporter as proof
 from starterkit.training.export.conversion import to_graph
+from starterkit.training.export.exporter import ParityProof, _difference
 from starterkit.training.export.families.scikit import Forests
 from starterkit.training.export.families.trees import Scoring
-from starterkit.training.export.parity import ParityProof, _difference
 from starterkit.training.export.probe import plant
 
 SETTINGS = ExportSettings(tolerance=3e-5, probability_tolerance=2e-6)

@@ -17,7 +17,7 @@ from starterkit.errors import ExportError
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import ExportSettings
 from starterkit.training.export.conversion import to_graph
-from starterkit.training.export.parity import ParityProof
+from starterkit.training.export.exporter import ParityProof
 from starterkit.training.export.probe import Reach
 
 SEEN = pd.DataFrame({"x": [1.0, 3.0, 11.0], "t": [-5.0, 5.0, 15.0], "n": [7, 7, 7]})

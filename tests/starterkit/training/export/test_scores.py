@@ -116,6 +116,10 @@ def test_adaboosts_loss(rows: NDArray[np.float64]) -> None:
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-12)
 
 
+def _squares(actual: Any, predicted: Any) -> Any:
+    return predicted - actual, np.ones_like(actual)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -123,6 +127,7 @@ def test_adaboosts_loss(rows: NDArray[np.float64]) -> None:
         (LGBMRegressor(objective="cross_entropy", **LIGHTGBM), r"objective='cross_entropy'.*Use regression, "),
         (GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTreeRegressor"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
+        (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'.*Use regression"),
     ],
 )
 def test_what_the_graph_cannot_follow_is_refused_by_name(model: Any, said: str, rows: NDArray[np.float64]) -> None:

@@ -23,6 +23,7 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
+from starterkit.contract import Column
 from starterkit.data.dataset import as_columns
 from starterkit.errors import ExportError
 from starterkit.serving.graph import Session
@@ -70,19 +71,11 @@ def trees_of(estimator: Any) -> Trees:
 
 
 @pytest.mark.parametrize("estimator", SMALL, ids=named)
-def test_no_planted_row_ends_in_another_leaf(estimator: Any, rows: NDArray[np.float64]) -> None:
-    model = fitted(estimator, rows)
-    trees = trees_of(model)
-    for seed in range(3):
-        planted = plant(rows, trees, np.random.default_rng(seed)).rows
-        assert flipped_leaves(placed(model), trees, planted) == 0
-
-
-@pytest.mark.parametrize("estimator", SMALL, ids=named)
-def test_any_one_threshold_that_was_moved_by_the_least_amount_is_found(estimator: Any, rows: Any) -> None:
+def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimator: Any, rows: Any) -> None:
     model = fitted(estimator, rows)
     trees = trees_of(model)
     found = plant(rows, trees, np.random.default_rng(0))
+    assert flipped_leaves(placed(model), trees, found.rows) == 0
     splits = np.flatnonzero(trees.feature >= 0)
     assert found.splits == len(splits)
     for split in splits:
@@ -120,7 +113,7 @@ def test_a_family_that_rounds_its_thresholds_is_refused_at_export(
     monkeypatch.setattr(HistogramBoosting, "describe", rounded)
     estimator = make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=5))
     with pytest.raises(ExportError, match=r"[1-9]\d* of these in another leaf"):
-        diabetes.export(estimator, tmp_path / "exported")
+        diabetes.export(estimator, tmp_path / "exported", rows=2000)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,6 +127,8 @@ def test_missing_values_end_in_the_same_leaf(rows: NDArray[np.float64]) -> None:
             planted = plant(gaps, trees_of(model), np.random.default_rng(0)).rows
             assert np.isnan(planted).any()
             assert flipped_leaves(placed(model), trees_of(model), planted) == 0
+    # Where training had none, LightGBM takes a missing value for zero.
+    assert flipped_leaves(placed(fitted(SMALL[-1], rows)), trees_of(SMALL[-1]), gaps) == 0
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["below zero", "above zero"])
@@ -149,12 +144,6 @@ def test_a_missing_value_goes_where_training_sent_it(estimator: Any, sign: float
     assert flipped_leaves(placed(model), trees_of(model), rows) == 0
     answers = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})[0]
     assert answers.ravel() == pytest.approx(model.predict(rows), abs=1e-6)
-
-
-def test_lightgbm_takes_a_missing_value_for_zero_where_training_had_none(rows: NDArray[np.float64]) -> None:
-    model = fitted(LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1), rows)
-    gaps = np.where(np.random.default_rng(1).random(rows.shape) < 0.1, np.nan, rows)
-    assert flipped_leaves(placed(model), trees_of(model), gaps) == 0
 
 
 def test_xgboost_stops_early_at_its_best_tree(rows: NDArray[np.float64]) -> None:
@@ -214,7 +203,7 @@ def sorted_rows(seed: int, gaps: bool) -> tuple[Any, Any, Any]:
 @pytest.mark.filterwarnings("ignore:.*categorical_feature")
 @pytest.mark.parametrize("estimator", SORTING, ids=lambda one: f"{named(one)} {SORTING.index(one)}")
 def test_categories_go_the_way_that_the_library_sends_them(estimator: Any) -> None:
-    for seed in range(4):
+    for seed in range(2):
         made, target, asked = sorted_rows(seed, gaps=seed % 2 == 1)
         classes = isinstance(estimator, ClassifierMixin)
         model = clone(estimator).fit(made, np.digitize(target, [-0.5, 0.5][seed % 2 :]) if classes else target)
@@ -288,7 +277,4 @@ def test_a_graph_is_cut_in_front_of_its_trees(rows: NDArray[np.float64]) -> None
 
 
 def _columns(count: int = 4) -> list[Any]:
-    from starterkit.contract import Column
-
-    shape: dict[str, Any] = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
-    return [Column(name=f"x{number}", **shape) for number in range(count)]
+    return [Column(name=f"x{n}", role="feature", type="float", unit="", sensitivity="plain") for n in range(count)]

@@ -1,26 +1,29 @@
-"""The evidence of a decision as plain data, kept with the version for good."""
+"""`Judge` asks the gate about a version and changes nothing; its evidence, as plain data, is kept for good."""
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from starterkit.data.dataset import Dataset
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
-from starterkit.release.gate import Decision
+from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
+from starterkit.release.evaluation import collect_evidence
+from starterkit.release.gate import Decision, Gate
 from starterkit.release.gate.comparison import Rule, compare_with_champion
+from starterkit.settings import GateSettings, Settings, Stage
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Evidence
-
-if TYPE_CHECKING:
-    from starterkit.settings import GateSettings, Stage
 
 # --- The evidence as plain data: what the gate was told, what it said, and under which settings. No row is in it.
 
@@ -49,12 +52,12 @@ class EvidenceRecord:
 
 
 def make_record(
-    stage: "Stage",
+    stage: Stage,
     version: Version,
     champion: Version | None,
     evidence: Evidence,
     decision: Decision,
-    settings: "GateSettings",
+    settings: GateSettings,
     judged: datetime,
 ) -> EvidenceRecord:
     """The record of a decision; `judged` says when it was made."""
@@ -104,7 +107,7 @@ def make_record(
     return EvidenceRecord(_plain(content))
 
 
-def _comparison(evidence: Evidence, decision: Decision, settings: "GateSettings", name: str) -> dict[str, Any]:
+def _comparison(evidence: Evidence, decision: Decision, settings: GateSettings, name: str) -> dict[str, Any]:
     """Challenger against champion in a slice, or over all rows (""), as the gate compared them."""
     rows = evidence.slices.get(name)
     alone = {"units": len(evidence.actual) if rows is None else int(rows.sum())}
@@ -174,3 +177,80 @@ def keep_evidence(registry: ModelRegistry, version: Version, record: EvidenceRec
         keep_files(registry.connection, version.run, folder, place)
     registry.tag(version, {"evidence": record.digest, "evidence_place": place})
     return record.digest
+
+
+# --- The judge.
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate decided about a version, the champion that it was compared with, and the evidence.
+
+    `contract` is the SHA-256 of the ``contract.json`` that it judged.
+    """
+
+    version: Version
+    decision: Decision
+    earlier: Version | None
+    record: EvidenceRecord
+    contract: str = ""
+
+
+@dataclass(frozen=True)
+class Promotion(Judgement):
+    """A judgement that was carried out: the version is champion, or refused."""
+
+    @property
+    def champion(self) -> Version | None:
+        """The champion that stands now."""
+        return self.version if self.decision.passed else self.earlier
+
+
+class Judge:
+    """A stage's gate, told what the stage's data shows of its versions."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        gate: Gate,
+        registry: ModelRegistry,
+        tracker: Tracker,
+        progress: Progress = silent,
+    ) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._gate = gate
+        self._registry = registry
+        self._tracker = tracker
+        self._progress = progress
+
+    def judge(
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        against_estimator: bool = False,
+        explanation: str = "",
+    ) -> Judgement:
+        """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted.
+
+        `explanation` says why figures are true that are too good, or odd.
+        """
+        asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
+        with step(self._progress, "ask the gate") as note:
+            version, champion = self._registry.version(number), self._registry.champion()
+            evidence = collect_evidence(
+                self._problem,
+                dataset,
+                self._registry,
+                self._tracker,
+                version,
+                champion,
+                against_estimator=asked or against_estimator,
+                explanation=explanation,
+            )
+            decision = self._gate.decide(evidence)
+            note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"
+        stage, gate = self._settings.stage, self._settings.gate
+        record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
+        return Judgement(version, decision, champion, record, evidence.contract_digest)
