@@ -165,13 +165,10 @@ def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: 
     assert {get_model_info(one).model_id for one in named} == {exported}
 
 
-def test_no_rows_value_is_told(notes: dict[str, str]) -> None:
+def test_tags_and_pages_say_something_and_no_rows_value(notes, opened):
     text = "".join(notes.values())
     assert "P001" not in text
     assert not re.search(r"(age|sex)\s*=", text)
-
-
-def test_tags_are_few_and_say_something(opened: tuple[Connection, Summary]) -> None:
     connection, summary = opened
     run = connection.client.get_run(summary.exported.run)
     view = connection.client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.starterkit"]

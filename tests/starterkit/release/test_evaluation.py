@@ -90,28 +90,22 @@ def test_anothers_split_is_found_out(read: Any, schema: Any, own: Any, others: A
     assert seen(trained, judged) == shared or (schema is Repeated and seen(trained, judged) > 0)
 
 
-def test_another_row_of_a_patient_of_the_holdout_is_found_out(read: Any) -> None:
+def test_another_row_of_a_patient_is_found_out_and_what_nobody_says_is_unknown(read):
     judged = read(Repeated)
     trained = read(Repeated, rows=slice(0, 200), salt="another")
     others = read(Repeated, rows=slice(200, 300))
     assert seen(trained, others) > 0
     assert not set(trained.training.features["size"]) & set(others.holdout.features["size"])
     assert seen(trained, judged) > 0
-
-
-def test_a_run_that_says_nothing_about_these_columns_is_unknown(read: Any) -> None:
     judged = read(Repeated)
     assert contamination_of(None, judged).trained_on is None
     assert seen(read(Measures), judged) is None
 
 
-def test_rows_with_the_same_features_are_counted(read: Any) -> None:
+def test_rows_with_the_same_features_and_copies_under_another_id_are_counted(read):
     dataset = read(Measures)
     dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
     assert contamination_of(RowRecord.of(dataset), dataset).alike == 3
-
-
-def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> None:
     dataset = read(Measures)
     training, holdout = dataset.training, dataset.holdout
     copies = range(len(holdout))

@@ -66,13 +66,10 @@ def test_a_label_may_flip_where_two_classes_are_equal():
     assert not classes([[0.6, 0.4]], [[0.6, 0.4]], "a", "b").proven
 
 
-def test_exactly_the_limit_passes():
+def test_the_limit_is_within_and_a_row_in_another_leaf_is_no_parity():
     assert Parity(rows=1, measure="m", largest=1e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=1.01e-5, allowed=1e-5, scale=1.0).proven
     assert not Parity(rows=1, measure="m", largest=float("nan"), allowed=1e-5, scale=1.0).proven
-
-
-def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():
     sound = Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0, probed=9)
     assert sound.proven
     assert not replace(sound, flipped_leaves=1).proven

@@ -79,12 +79,9 @@ def test_a_damaged_file_is_refused_by_name(folder, name, damage):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_folder_that_is_not_there_or_of_another_format_is_refused(tmp_path, folder):
     with pytest.raises(ContractError, match=r"contract\.json cannot be read from the exported folder 'gone'"):
         Predictor(tmp_path / "gone")
-
-
-def test_another_format_is_refused(folder):
     path = folder / "contract.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     with pytest.raises(ContractError, match="has format 2, this kit reads 1"):

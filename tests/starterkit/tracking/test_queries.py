@@ -30,7 +30,7 @@ def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
     assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
 
 
-def test_runs_of_an_experiment_have_a_page(opened: tuple[Connection, str]) -> None:
+def test_runs_have_a_page_and_what_the_store_does_not_have_is_none(opened, tmp_path):
     connection, run = opened
     experiment = connection.client.get_run(run).info.experiment_id
     plain = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
@@ -38,9 +38,6 @@ def test_runs_of_an_experiment_have_a_page(opened: tuple[Connection, str]) -> No
     assert runs_page(connection, "local.nothing") == "#/experiments?workflowType=machine_learning"
     other = connection.client.create_experiment("local.older")  # without the view, for which MLflow would complain
     assert runs_page(connection, "local.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
-
-
-def test_what_the_store_does_not_have_is_none(opened: tuple[Connection, str], tmp_path: Path) -> None:
     connection, run = opened
     assert look_up(connection, "0" * 32) is None
     assert fetch_file(connection, "0" * 32, "rows.npz", tmp_path) is None

@@ -137,15 +137,12 @@ def test_each_address_names_every_status_and_shape_that_can_come(guarded):
             assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
 
 
-def test_the_key_is_described_where_it_is_asked_for(guarded):
+def test_the_key_is_described_where_it_is_asked_for_and_has_to_be_set(guarded, houses):
     document = guarded.get("/openapi.json").json()
     assert document["paths"]["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]
     assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
     assert "security" not in document["paths"]["/health/ready"]["get"]
     assert KEY not in json.dumps(document, ensure_ascii=False)
-
-
-def test_a_required_key_has_to_be_set(houses):
     with pytest.raises(SettingsError) as refusal:
         houses.app(require_api_key=True)
     assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"

@@ -12,16 +12,13 @@ from starterkit.settings import ServingSettings
 RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]
 
 
-def test_records_are_sent_in_turn_each_in_a_request_of_its_own(api):
+def test_records_are_sent_in_turn_each_in_a_request_of_its_own_at_the_rate(api):
     sent = TrafficSender(api.address).send(RECORDS, count=3, rate=1000)
     bodies = [body for _, body in api.received]
     assert bodies == [{"records": [RECORDS[0]]}, {"records": [RECORDS[1]]}, {"records": [RECORDS[0]]}]
     assert (sent.answered, sent.refused, sent.why) == (3, 0, "")
     assert 0 < sent.median_ms <= sent.p95_ms
     sent.require_answers()
-
-
-def test_the_rate_is_kept(api):
     began = time.monotonic()
     TrafficSender(api.address).send(RECORDS, count=6, rate=20)
     assert time.monotonic() - began >= 5 / 20
@@ -47,15 +44,12 @@ def test_a_slow_rate_does_not_meet_a_connection_that_the_api_closed(api):
     assert (sent.answered, sent.why) == (2, "")
 
 
-def test_refusals_are_counted_and_the_first_is_told(api):
+def test_refusals_are_counted_and_a_connection_that_is_lost_is_opened_again(api):
     api.statuses = [200, 422, 500, 200]
     sent = TrafficSender(api.address).send(RECORDS, 5, 1000)
     assert str(sent).startswith("3 answered, 2 refused; median ")
     with pytest.raises(KitError, match=r"^2 of 5 requests were refused: 422: row 0: is below 10\.$"):
         sent.require_answers()
-
-
-def test_a_connection_that_is_lost_is_opened_again(api):
     api.statuses = [200, 0, 200]
     sent = TrafficSender(api.address).send(RECORDS, 3, 1000)
     assert (sent.answered, sent.refused) == (2, 1)
