@@ -67,19 +67,16 @@ def test_it_decides_up_to_a_champion(settings, tmp_path):
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(after_a_run):
-    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
-    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
-    decision = pipeline.judge(pipeline.read(), 1).decision
-    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
-
-
-def test_a_worse_version_is_refused_by_it(after_a_run):
+def test_a_worse_version_is_refused_by_it_and_by_a_limit_of_its_name(after_a_run):
     """Judged by a metric that rewards error, a better model is a worse one."""
     wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
     pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
     decision = pipeline.judge(pipeline.read(), 1).decision
     assert "baseline" in [verdict.check for verdict in decision.refusals]
+    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
+    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
 def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run):

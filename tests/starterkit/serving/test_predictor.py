@@ -148,33 +148,28 @@ def test_it_answers_from_anywhere_and_without_its_folder(diabetes, folder, tmp_p
     assert answered.probabilities is None
 
 
-def loaded_by(module: str, *, then: str = "") -> set[str]:
-    """The packages that a fresh interpreter has loaded after an import."""
-    code = f"import {module}\n{then}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+def loaded_by(code, **environ):
+    """The packages that a fresh interpreter has loaded after some code."""
+    code = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/", env=quiet | environ)
     return set(done.stdout.split())
 
 
 HEAVY = {"pandas", "sklearn", "pandera", "mlflow", "skl2onnx", "onnx", "scipy", "matplotlib", "fastapi", "pyarrow"}
 
 
-def test_opening_a_model_loads_no_training_code(original):
-    then = f"from pathlib import Path; starterkit.serving.Predictor(Path({str(original)!r}))"
-    loaded = loaded_by("starterkit.serving", then=then)
+def test_opening_a_model_loads_no_training_code_and_leaves_no_telemetry_behind(original, tmp_path):
+    opening = f"from pathlib import Path; from starterkit.serving import Predictor; Predictor(Path({str(original)!r}))"
+    loaded = loaded_by(opening, HOME=str(tmp_path))
     assert {"numpy", "onnxruntime"} <= loaded
     assert not HEAVY & loaded
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
 
 
 def test_the_gate_loads_nothing_heavier_than_numpy():
-    loaded = loaded_by("starterkit.release.gate")
-    assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded
-
-
-def test_opening_a_model_leaves_no_telemetry_behind(original, tmp_path):
-    probe = f"from pathlib import Path; from starterkit.serving import Predictor; Predictor(Path({str(original)!r}))"
-    quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    subprocess.run([sys.executable, "-c", probe], env=quiet | {"HOME": str(tmp_path)}, check=True, timeout=60)
-    assert list(tmp_path.rglob("*onnxruntime*")) == []
+    assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded_by("import starterkit.release.gate")
 
 
 # --- Whatever valid rows come: a row's answer depends on that row alone, and is the estimator's.

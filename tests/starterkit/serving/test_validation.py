@@ -205,16 +205,13 @@ def require_alike(columns: Any, records: list[dict[str, Any]], rows: Any) -> Non
         assert [repr(value) for value in found.tolist()] == [repr(value) for value in values.tolist()]
 
 
-def test_sound_columns_have_no_fault():
+def test_sound_columns_have_no_fault_and_an_answer_that_is_no_number_is_one():
     none, sound = np.zeros(1, bool), [10.0, 1.0, 0, 1, 7, True, True, "Köln", "x"]
     dtypes = [float, float, int, int, int, bool, bool, object, object]
     values = [Values(np.array([value], dtype), none, none) for value, dtype in zip(sound, dtypes, strict=True)]
     checked = check_columns(MIXED, dict(zip(MIXED.names, values, strict=True)))
     assert list(checked.faults) == []
     require_alike(checked.columns, [dict(zip(MIXED.names, sound, strict=True))], [0])
-
-
-def test_an_answer_that_is_no_number_is_a_fault():
     assert [fault.row for fault in faults_of_answers(Prediction(np.array([1.0, np.nan, -np.inf])))] == [1, 2]
     labels = Prediction(np.array(["a", "b"]), np.array([[0.5, 0.5], [np.nan, 0.5]]))
     assert [fault.row for fault in faults_of_answers(labels)] == [1]

@@ -191,14 +191,11 @@ def of_classes(labels: str, probabilities: Any) -> Prediction:
     return Prediction(np.array(list(labels), dtype=object), np.array(probabilities))
 
 
-def test_difference_is_bit_for_bit():
+def test_difference_is_bit_for_bit_and_counts_labels_and_probabilities():
     one = of_numbers(0.0, np.nan, 1.0, 2.0)
     assert difference(one, of_numbers(0.0, np.nan, 1.0, 2.0)).identical
     found = difference(one, of_numbers(-0.0, np.nan, 1.0, 2.5))
     assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
-
-
-def test_difference_of_a_classifier_counts_labels_and_probabilities():
     one = of_classes("xy", [[0.5, 0.5], [0.2, 0.8]])
     found = difference(one, of_classes("yy", [[0.25, 0.75], [0.2, 0.8]]))
     assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
