@@ -109,8 +109,8 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
-test-attacks: env-test ## what somebody tries on rules, files, alias and evidence, with real commands and a real server
-	@$(ALONE) $(IN_ENV) pytest tests/attacks -o python_files='attack_*.py' -n 0 $(ARGS)
+test-attacks: env-test ## of test-slow: what somebody tries on files, alias and evidence, with real commands and a real server
+	@$(ALONE) $(IN_ENV) pytest tests/starterkit/release/test_attacked.py -m slow -n 0 $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
