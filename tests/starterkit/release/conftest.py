@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,18 @@ class Commands:
 @pytest.fixture(scope="session")
 def commands():
     return Commands
+
+
+@pytest.fixture(scope="session")
+def killed():
+    """Carries out code in a process of its own, which ends itself by SIGKILL."""
+
+    def carry_out(code, *words):
+        command = [sys.executable, "-c", code, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, timeout=120)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    return carry_out
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_it_decides_up_to_a_champion(settings, tmp_path):
     baseline = next(one for one in summary.promotion.decision.verdicts if one.check == "baseline")
     assert baseline.reason.startswith(f"{SCORER} ")
 
-    again = pipeline.promote(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
+    again = pipeline.judge(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
     against = next(one for one in again.decision.verdicts if one.check == "champion")
     assert against.reason.startswith(f"{SCORER} ")
     assert "the same answers" in against.reason

@@ -145,9 +145,9 @@ def at_once(monkeypatch, name, then):
     """What somebody else does in the store right after a call of this name."""
     does = getattr(Store, name)
 
-    def both(store, *given):
-        came = does(store, *given)
-        then(store, *given)
+    def both(store, *given, **named):
+        came = does(store, *given, **named)
+        then(store, *given, **named)
         return came
 
     monkeypatch.setattr(Store, name, both)
@@ -155,7 +155,9 @@ def at_once(monkeypatch, name, then):
 
 def test_what_is_renamed_may_be_cleared_away_at_once(connection, monkeypatch):
     leave(connection, minutes=-1)
-    at_once(monkeypatch, "rename_registered_model", lambda store, _, new_name: store.delete_registered_model(new_name))
+    at_once(
+        monkeypatch, "rename_registered_model", lambda store, name, new_name: store.delete_registered_model(new_name)
+    )
     slow = lock(connection)
     assert slow.end(slow.look())
 
@@ -166,7 +168,7 @@ def test_a_mistake_is_not_put_back_over_another_lock(connection, monkeypatch):
     before = slow.look()
     connection.client.delete_registered_model(NAME)
     leave(connection, minutes=9, token="t2")
-    at_once(monkeypatch, "rename_registered_model", lambda store, name, _: store.create_registered_model(name))
+    at_once(monkeypatch, "rename_registered_model", lambda store, name, new_name: store.create_registered_model(name))
     assert not slow.end(before)
     assert models(connection) == [NAME, f"{NAME}.ended.t1"]
 
@@ -191,7 +193,7 @@ def test_who_cannot_take_over_pauses_and_gives_up(connection, monkeypatch):
 
 @pytest.mark.parametrize("left", [None, -1])
 def test_of_several_at_once_one_is_inside(connection, left):
-    for turn in range(3):
+    for turn in range(2):
         if left is not None:
             leave(connection, left, token=f"turn{turn}")
         with ThreadPoolExecutor(4) as pool:

@@ -1,9 +1,5 @@
 """A bundle becomes a version of prod's model in another store: the very files, once, whole or not at all."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow.artifacts
@@ -205,11 +201,9 @@ with opened(Path(bundle), "diabetes", [key]) as found:
     ],
 )
 def test_killed_at_any_step_the_next_call_makes_it_whole(
-    bring, prod, prod_root, bundle, key, tmp_path, step, when, versions
+    bring, prod, prod_root, bundle, key, killed, tmp_path, step, when, versions
 ):
-    command = [sys.executable, "-c", KILLED, str(prod_root), str(bundle), key.public, step, when]
-    done = subprocess.run(command, env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    killed(KILLED, prod_root, bundle, key.public, step, when)
     assert runs(prod) == ["RUNNING"]
     assert [prod.open(version).contract.problem for version in prod.versions()] == ["diabetes"] * versions
     assert bring().new is not bool(versions)

@@ -105,6 +105,7 @@ def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_mat
     assert copy.reproduce(number).identical
 
 
+@pytest.mark.slow
 def test_missing_data_is_the_cause(copy, scratch):
     shutil.rmtree(copy.root / "data" / "more")
     done = copy.reproduce(1)
