@@ -18,6 +18,9 @@ from starterkit.serving.validation import InvalidRecords
 
 PROBLEM_TYPE = "application/problem+json"
 
+KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
+"""A refusal's headers that are said in the words of other protocols, too."""
+
 SECONDS_TO_COME_AGAIN = "1"
 """What `Retry-After` says where there is no room."""
 
