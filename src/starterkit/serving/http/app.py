@@ -165,9 +165,11 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
         "model": _object({"name": _TEXT, "version": _TEXT}),
         "predictions": {"type": "array", "items": value},
     }
+    numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     if contract.classes and contract.probabilities:
-        shares = {"type": "object", "additionalProperties": {"type": "number"}}
-        properties["probabilities"] = {"type": "array", "items": shares}
+        properties["probabilities"] = {"type": "array", "items": numbers}
+    if contract.decision_values:
+        properties["decision_values"] = {"type": "array", "items": numbers}
     answered = _object(properties)
     if not refuses:
         answered["properties"] = {**properties, "beyond": _faults()}

@@ -81,10 +81,11 @@ class Invocations:
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""
-        values, probabilities = answered.prediction
+        values, probabilities, decision_values = answered.prediction
+        behind = decision_values if probabilities is None else probabilities
         if values.dtype == np.bool_:
             values = values.astype(np.int64)  # so the graph says them
-        columns = [values.tolist(), *([] if probabilities is None else probabilities.T.tolist())]
+        columns = [values.tolist(), *([] if behind is None else behind.T.tolist())]
         names = self._served.predictor.outputs
         content: dict[str, Any] = {
             "predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
