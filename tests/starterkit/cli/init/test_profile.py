@@ -40,11 +40,8 @@ def test_a_header_becomes_a_name(header):
     assert column_names([header]) == {header: NAMES[header]}
 
 
-def test_a_header_that_is_a_name_stays_and_the_others_step_aside():
+def test_a_header_that_is_a_name_stays_and_the_others_step_aside_as_short_names_that_are_no_keywords():
     assert column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
-
-
-def test_every_name_is_short_and_no_keyword():
     names = column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
     assert all(name.isidentifier() and not keyword.iskeyword(name) and len(name) < 50 for name in names)
     assert len(set(names)) == len(names)
@@ -105,11 +102,8 @@ UNITS = {
 }  # fmt: skip
 
 
-def test_a_unit_is_one_that_the_name_says():
+def test_a_unit_and_an_id_are_what_the_name_says():
     assert {header: unit_of(header) for header in UNITS} == UNITS
-
-
-def test_an_id_is_called_one():
     assert [says_id(one) for one in ("PassengerId", "patient", "patient age", "humid")] == [True, True, False, False]
 
 
