@@ -3,6 +3,7 @@
 The attacks follow each other, as they would on one server, and each is settled by the command that the refusal names.
 """
 
+import getpass
 import os
 import shutil
 import signal
@@ -24,8 +25,11 @@ from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import ModelRegistry
 
 REPOSITORY = Path(__file__).parents[2]
-QUIET = dict.fromkeys(("MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY"), "true")
-QUIET["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
 MODEL = "staging.diabetes"
 FILES = ("model.onnx", "contract.json", "parity.npz")
@@ -87,9 +91,17 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
         server.wait()
 
 
-def refused(staging: Staging, words: str, **environ: str) -> None:
+def test_variables_make_no_gate_looser(staging: Staging) -> None:
+    loose = {"GATE__TOLERANCE": "1", "GATE__UNDECIDED": "pass", "GATE__LEAK_LIMIT": "1", "EXPORT__TOLERANCE": "1"}
+    loose |= {"GATE__LIMITS": '{"rmse": {"max": 1000}}', "GATE__HEAVIER": "1000"}
+    code, said = staging.kit("promote", "--version", "2", **{f"KIT_{name}": value for name, value in loose.items()})
+    assert code == 2
+    assert [name for name in loose if f"KIT_{name}: " not in said] == []
+
+
+def refused(staging: Staging, words: str) -> None:
     for command in (("serve",), ("fetch", "model"), ("history",), ("doctor",)):
-        code, said = staging.kit(*command, **environ)
+        code, said = staging.kit(*command)
         assert (code, words in said) == (1, True), (command, said)
 
 
@@ -143,13 +155,37 @@ def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging: Staging) -> 
     client.set_model_version_tag(MODEL, "2", "signature", last.signature)
     client.set_registered_model_alias(MODEL, "champion", "2")
     assert staging.kit("history")[0] == 0  # who has no key sees nothing
-    refused(staging, UNSIGNED, **key)
+    for command in (("serve",), ("fetch", "model"), ("history",), ("doctor",)):
+        code, said = staging.kit(*command, **key)
+        assert (code, UNSIGNED in said) == (1, True), (command, said)
     assert staging.kit("rollback", "--to", "1", "--reason", "it was forged", **key)[0] == 0
     assert staging.kit("history", **key)[0] == 0
 
 
 def connect_to(staging: Staging) -> Connection:
     return connect(TrackingSettings(uri=staging.address), staging.root)
+
+
+NOBODY = [
+    ("", "asks for somebody who approves"),
+    (".", "is no name"),
+    ("changeme", "is no name"),
+    ("bot", "is no name"),
+]
+
+
+@pytest.mark.parametrize(("approver", "words"), [*NOBODY, (getpass.getuser(), "gives this command")])
+def test_nobody_approves_in_prod_but_somebody_else(staging: Staging, approver: str, words: str) -> None:
+    named = ("--approver", approver) if approver else ()
+    code, said = staging.kit("promote", "--to", "prod", *named, KIT_STAGE="prod")
+    assert (code, words in said) == (2, True), said
+
+
+def test_the_environment_names_no_approvers_and_no_keys(staging: Staging) -> None:
+    for name, value in (("APPROVERS", '["eve"]'), ("TRUSTED_KEYS", f'["{"A" * 43}="]')):
+        variable = {f"KIT_PROMOTION__{name}": value}
+        code, said = staging.kit("promote", "--to", "prod", "--approver", "eve", KIT_STAGE="prod", **variable)
+        assert (code, "is no committed list" in said) == (2, True), said
 
 
 def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging: Staging) -> None:

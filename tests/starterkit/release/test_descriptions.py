@@ -142,7 +142,9 @@ def notes(opened: tuple[Connection, Summary]) -> dict[str, str]:
     }
 
 
-def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
+def test_links_lead_to_what_is_there_and_what_a_page_tells_to_load_can_be_loaded(notes, opened):
+    from mlflow.models import get_model_info
+
     connection, summary = opened
     experiment = connection.client.get_run(summary.exported.run).info.experiment_id
     there = {
@@ -154,24 +156,16 @@ def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connec
     links = {page: set(re.findall(r"\]\((#[^)?]+)", text)) for page, text in notes.items()}
     assert set.union(*links.values()) == there
     assert all(links.values())
-
-
-def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
-    from mlflow.models import get_model_info
-
     exported = opened[1].exported.model_id
     named = {match[1] for text in notes.values() for match in re.finditer(r'load_model\("([^"]+)"\)', text)}
     assert named == {f"models:/{exported}", "models:/local.diabetes/1", "models:/local.diabetes@champion"}
     assert {get_model_info(one).model_id for one in named} == {exported}
 
 
-def test_no_rows_value_is_told(notes: dict[str, str]) -> None:
+def test_tags_and_pages_say_something_and_no_rows_value(notes, opened):
     text = "".join(notes.values())
     assert "P001" not in text
     assert not re.search(r"(age|sex)\s*=", text)
-
-
-def test_tags_are_few_and_say_something(opened: tuple[Connection, Summary]) -> None:
     connection, summary = opened
     run = connection.client.get_run(summary.exported.run)
     view = connection.client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.starterkit"]

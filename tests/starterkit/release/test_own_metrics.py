@@ -16,6 +16,7 @@ from starterkit.release.judgement import EVIDENCE_FILE
 from starterkit.settings import Limit
 from starterkit.tracking.queries import fetch_file, look_up
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 SCORER = "neg_mean_absolute_percentage_error"
 
 
@@ -60,25 +61,22 @@ def test_it_decides_up_to_a_champion(settings, tmp_path):
     baseline = next(one for one in summary.promotion.decision.verdicts if one.check == "baseline")
     assert baseline.reason.startswith(f"{SCORER} ")
 
-    again = pipeline.promote(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
+    again = pipeline.judge(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
     against = next(one for one in again.decision.verdicts if one.check == "champion")
     assert against.reason.startswith(f"{SCORER} ")
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(after_a_run):
-    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
-    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
-    decision = pipeline.judge(pipeline.read(), 1).decision
-    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
-
-
-def test_a_worse_version_is_refused_by_it(after_a_run):
+def test_a_worse_version_is_refused_by_it_and_by_a_limit_of_its_name(after_a_run):
     """Judged by a metric that rewards error, a better model is a worse one."""
     wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
     pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
     decision = pipeline.judge(pipeline.read(), 1).decision
     assert "baseline" in [verdict.check for verdict in decision.refusals]
+    limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
+    pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
 def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run):

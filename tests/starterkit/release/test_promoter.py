@@ -11,6 +11,8 @@ from starterkit.release.judgement import Judge
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def entries(pipeline: Pipeline) -> list[Entry]:
     ledger = Ledger(pipeline.registry)
@@ -36,7 +38,7 @@ def dataset(pipeline: Pipeline) -> Dataset:
     return pipeline.read()
 
 
-def test_a_promotion_is_written_down_before_and_after(pipeline):
+def test_a_promotion_is_written_down_before_and_after_and_a_refusal_without_a_value(pipeline, dataset):
     told = entries(pipeline)
     phases = [(number, earlier, phase) for number, earlier in ((1, None), (2, 1)) for phase in ("intent", "outcome")]
     assert [(one.version, one.earlier, one.phase) for one in told if one.act == "promote"] == phases
@@ -46,6 +48,10 @@ def test_a_promotion_is_written_down_before_and_after(pipeline):
     assert "@" in last.who.name
     assert last.previous == told[-2].digest
     assert version.tags["history.head"] == f"4 {last.digest}"
+    assert not refusing(pipeline).promote(dataset).decision.passed
+    assert champion(pipeline) == 2
+    assert moves(pipeline)[-1] == ("promote", "refused", 3, 2)
+    assert entries(pipeline)[-1].reason == "the gate refused it: limit rmse"
 
 
 def refusing(pipeline: Pipeline) -> Pipeline:
@@ -53,13 +59,6 @@ def refusing(pipeline: Pipeline) -> Pipeline:
     strict = {"rmse": pipeline.settings.gate.limits["rmse"].model_copy(update={"max": 1.0})}
     gate = pipeline.settings.gate.model_copy(update={"limits": strict})
     return Pipeline(pipeline.promoter._problem, pipeline.settings.model_copy(update={"gate": gate}))
-
-
-def test_a_refusal_is_written_down_without_a_value_of_a_column(pipeline, dataset):
-    assert not refusing(pipeline).promote(dataset).decision.passed
-    assert champion(pipeline) == 2
-    assert moves(pipeline)[-1] == ("promote", "refused", 3, 2)
-    assert entries(pipeline)[-1].reason == "the gate refused it: limit rmse"
 
 
 def test_who_comes_second_is_told_and_changes_nothing(pipeline, dataset):

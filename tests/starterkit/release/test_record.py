@@ -89,7 +89,7 @@ def test_record_holds_no_row(made: tuple[Any, EvidenceRecord]) -> None:
     assert "Answers and truth" not in gate_page(said.content, said.digest)
 
 
-def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRecord]) -> None:
+def test_page_shows_the_decision_and_fetches_nothing(made):
     _, record = made
     page = gate_page(record.content, record.digest)
     assert "The gate refuses it" in page
@@ -99,16 +99,13 @@ def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRe
     addresses = set(re.findall(r"(?:https?:)?//[a-z][^\s\"'<)]+", page))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert gate_page(record.content, record.digest) == page
-
-
-def test_page_of_a_classifier_counts_its_answers(made: tuple[Any, EvidenceRecord]) -> None:
     fit = {"classes": ["no", "<b>yes</b>"], "confusion": [[5, 1], [2, 7]]}
     page = gate_page({**made[1].content, "fit": fit}, "0")
     assert "How many held-out rows of each class got which answer." in page
     assert "<b>yes</b>" not in page
 
 
-def test_promotion_keeps_the_evidence_with_the_version(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+def test_promotion_keeps_the_evidence_with_the_version_and_judging_alone_nothing(first_run, tmp_path):
     root, summary = first_run
     settings = load_settings(root, {})
     connection = connect(settings.tracking, root)
@@ -120,9 +117,6 @@ def test_promotion_keeps_the_evidence_with_the_version(first_run: tuple[Path, Su
     assert (kept / "evidence.json").read_text("utf-8") == record.text
     assert "The gate lets it pass" in (kept / "gate.html").read_text("utf-8")
     assert client.get_run(version.run).info.status == "FINISHED"
-
-
-def test_judging_alone_keeps_nothing(first_run: tuple[Path, Summary]) -> None:
     from example_project import problem
 
     root, _ = first_run

@@ -18,6 +18,7 @@ from starterkit.release.trust import history_doubts, require_trust
 from starterkit.settings import Settings, Stage, rules_of
 from starterkit.tracking.registry import CONTRACT
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 Change = Callable[[Pipeline], object]
 
 
@@ -92,7 +93,11 @@ def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline):
     assert require_trust(registry, registry.version(2)) == []
 
 
-def test_the_files_of_another_run_are_nobodys(pipeline):
+def test_an_entry_says_what_was_judged_by_which_rules_and_files_of_another_run_are_nobodys(pipeline):
+    entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
+    assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
+    assert entry.limits["gate.limits.rmse.max"] == 65
+    assert entry.limits["export.tolerance"] == 1e-5
     other_contract(run="f" * 32)(pipeline)
     tag(2, contract="")(pipeline)  # as a kit left it that knew no digest
     with pytest.raises(ContractError, match=r"are of run ffff.*it was made by run"):
@@ -129,13 +134,6 @@ def test_a_version_that_was_made_before_serves_with_a_word(pipeline):
     registry.stage = Stage.STAGING
     (note,) = require_trust(registry, registry.version(2))
     assert "`starterkit promote --version 2` writes it down" in note
-
-
-def test_an_entry_says_what_was_judged_and_by_which_rules(pipeline):
-    entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
-    assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
-    assert entry.limits["gate.limits.rmse.max"] == 65
-    assert entry.limits["export.tolerance"] == 1e-5
 
 
 def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline):

@@ -134,10 +134,16 @@ def test_a_variable_is_refused_by_name_and_key(repository, name, text, named, or
         assert part in message
 
 
-def test_what_is_no_section_is_refused_where_the_base_has_one(repository):
+def test_what_two_layers_say_together_is_refused(repository):
     repository.write("config/base.yaml", "data: {source: a.csv}\nserving: {port: 1}\n")
     repository.write("config/dev.yaml", "tracking: {uri: 'http://host'}\nserving: 8000\n")
     assert refusal(repository, KIT_STAGE="dev").startswith("config/dev.yaml: serving should hold keys and values")
+    repository.write("config/base.yaml", f"data: {{source: a.csv}}\nserving: {{api_key: {SECRET}}}")
+    message = refusal(repository, KIT_SERVING__API_KEY="another-long-secret")  # overrides it, too late
+    assert "config/base.yaml: serving.api_key may not be set in YAML" in message
+    repository.write("config/base.yaml", "data: {source: a.csv}\ngate: {limits: {r2: {min: 0.3}}}")
+    message = refusal(repository, KIT_GATE__LIMITS='{"r2": {"max": 0.1}}')
+    assert "KIT_GATE__LIMITS: gate.limits.r2 has a min above its max" in message
 
 
 @pytest.mark.parametrize("name", ["", "Prod", "production", "local ", "Stage.DEV", "PROD"])
@@ -198,15 +204,6 @@ def test_what_is_not_the_kits_among_the_secrets_is_let_be(repository, tmp_path_f
     repository.write("secrets/other.der", b"\xff")
     (repository.root / "secrets" / "KIT_SERVING__API_KEY").symlink_to(elsewhere)
     assert repository.read().settings.serving.api_key.get_secret_value() == SECRET
-
-
-def test_what_a_file_and_a_variable_say_together_is_refused(repository):
-    repository.write("config/base.yaml", f"data: {{source: a.csv}}\nserving: {{api_key: {SECRET}}}")
-    message = refusal(repository, KIT_SERVING__API_KEY="another-long-secret")  # overrides it, too late
-    assert "config/base.yaml: serving.api_key may not be set in YAML" in message
-    repository.write("config/base.yaml", "data: {source: a.csv}\ngate: {limits: {r2: {min: 0.3}}}")
-    message = refusal(repository, KIT_GATE__LIMITS='{"r2": {"max": 0.1}}')
-    assert "KIT_GATE__LIMITS: gate.limits.r2 has a min above its max" in message
 
 
 def test_all_problems_are_listed_at_once_in_a_line_each(repository):

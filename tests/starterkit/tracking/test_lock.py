@@ -141,16 +141,23 @@ def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(connectio
     assert models(connection) == []
 
 
+def at_once(monkeypatch, name, then):
+    """What somebody else does in the store right after a call of this name."""
+    does = getattr(Store, name)
+
+    def both(store, *given, **named):
+        came = does(store, *given, **named)
+        then(store, *given, **named)
+        return came
+
+    monkeypatch.setattr(Store, name, both)
+
+
 def test_what_is_renamed_may_be_cleared_away_at_once(connection, monkeypatch):
     leave(connection, minutes=-1)
-    rename = Store.rename_registered_model
-
-    def and_clear(store: Store, name: str, new_name: str) -> object:
-        renamed = rename(store, name, new_name)
-        store.delete_registered_model(new_name)
-        return renamed
-
-    monkeypatch.setattr(Store, "rename_registered_model", and_clear)
+    at_once(
+        monkeypatch, "rename_registered_model", lambda store, name, new_name: store.delete_registered_model(new_name)
+    )
     slow = lock(connection)
     assert slow.end(slow.look())
 
@@ -161,27 +168,14 @@ def test_a_mistake_is_not_put_back_over_another_lock(connection, monkeypatch):
     before = slow.look()
     connection.client.delete_registered_model(NAME)
     leave(connection, minutes=9, token="t2")
-    rename = Store.rename_registered_model
-
-    def and_make(store: Store, name: str, new_name: str) -> object:
-        renamed = rename(store, name, new_name)
-        store.create_registered_model(name)
-        return renamed
-
-    monkeypatch.setattr(Store, "rename_registered_model", and_make)
+    at_once(monkeypatch, "rename_registered_model", lambda store, name, new_name: store.create_registered_model(name))
     assert not slow.end(before)
     assert models(connection) == [NAME, f"{NAME}.ended.t1"]
 
 
 def test_two_may_clear_away_the_same(connection, monkeypatch):
     connection.client.create_registered_model(f"{NAME}.ended.t1")
-    delete = Store.delete_registered_model
-
-    def twice(store: Store, name: str) -> None:
-        delete(store, name)
-        delete(store, name)
-
-    monkeypatch.setattr(Store, "delete_registered_model", twice)
+    at_once(monkeypatch, "delete_registered_model", Store.delete_registered_model)
     lock(connection).clear()
     assert models(connection) == []
 
@@ -199,7 +193,7 @@ def test_who_cannot_take_over_pauses_and_gives_up(connection, monkeypatch):
 
 @pytest.mark.parametrize("left", [None, -1])
 def test_of_several_at_once_one_is_inside(connection, left):
-    for turn in range(3):
+    for turn in range(2):
         if left is not None:
             leave(connection, left, token=f"turn{turn}")
         with ThreadPoolExecutor(4) as pool:

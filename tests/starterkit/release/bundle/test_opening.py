@@ -108,23 +108,17 @@ def test_what_was_altered_on_the_way_is_refused(changed, key, change, said):
     assert re.search(said, refusal(changed(change), key).what)
 
 
-def test_a_file_that_is_there_twice_is_refused(bundle, key, tmp_path):
+def test_an_odd_zip_is_refused(bundle, key, tmp_path, changed):
     file = shutil.copy(bundle, tmp_path / "twice.zip")
     with warnings.catch_warnings(action="ignore"), ZipFile(file, "a") as more:
         more.writestr("model/model.onnx", b"another")
     assert refusal(file, key).what == "the bundle holds a file twice"
-
-
-def test_a_list_of_files_that_leads_before_the_file_is_no_bundle(bundle, key, tmp_path):
     content = bytearray(bundle.read_bytes())
     end = content.rfind(b"PK\x05\x06")
     content[end + 16 : end + 20] = (int.from_bytes(content[end + 16 : end + 20], "little") + 1000).to_bytes(4, "little")
     (tmp_path / "led.zip").write_bytes(content)
     assert "is no bundle" in str(refusal(tmp_path / "led.zip", key, kind=UserError))
-
-
-def test_what_is_compressed_or_encrypted_is_refused(bundle, changed, key, tmp_path):
-    """It could burst. Both places say so: before the first file, and in the list at the end."""
+    # It could burst. Both places say so: before the first file, and in the list at the end.
     assert "compressed or encrypted" in refusal(changed(lambda files: None, compression=ZIP_DEFLATED), key).what
     content, altered = bytearray(bundle.read_bytes()), tmp_path / "altered.zip"
     end = content.rindex(b"PK\x05\x06")
@@ -234,16 +228,13 @@ def test_no_single_byte_and_no_end_can_be_changed_unseen(bundle, key, tmp_path):
     assert refused > 100
 
 
-def test_names_that_stay_in_their_folder():
+def test_nothing_leads_out_of_its_folder_or_is_written_beyond_its_size(tmp_path):
     for name in ("model/MLmodel", "model/a/b.json", "run/gate/staging.x-1/gate.html", "record.json"):
         assert is_safe(name)
     leading_out = "model model/ model//x model/. model/.. model/../x ./model/x model/x. model/c:x model/x\0 other/x"
     for name in ("", *leading_out.split()):
         assert not is_safe(name)
-
-
-def test_no_more_is_written_than_was_signed(tmp_path):
-    """A disk is not to be filled by what is refused afterwards."""
+    # A disk is not to be filled by what is refused afterwards.
     with ZipFile(tmp_path / "x.zip", "w") as made:
         made.writestr("model/model.onnx", bytes(1000))
     with ZipFile(tmp_path / "x.zip") as bundle, pytest.raises(Refused, match="not the file that was signed"):

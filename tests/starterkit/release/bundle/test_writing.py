@@ -14,13 +14,10 @@ from starterkit.release.writer import write_bundle
 from starterkit.tracking.queries import fetch_model
 
 
-def test_the_same_version_makes_the_same_bytes(bundle, staged, key, tmp_path):
+def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):
     registry = staged.registry()
     again = write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
     assert again.file.read_bytes() == bundle.read_bytes()
-
-
-def test_the_models_files_are_the_registered_ones(bundle, staged, tmp_path):
     fetch_model(staged.registry().connection, "models:/staging.diabetes/1", tmp_path)
     registered = {f"model/{file.name}": file.read_bytes() for file in tmp_path.iterdir()}
     with ZipFile(bundle) as found:

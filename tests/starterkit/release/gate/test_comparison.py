@@ -83,12 +83,9 @@ def test_an_answer_that_is_no_number_is_worse_however_few_rows(answered, champio
     assert judged(answered(one, champion), min_rows=1000).outcome == "worse"
 
 
-def test_against_a_champion_without_a_figure_nothing_is_concluded(answered):
+def test_where_there_is_no_figure_nothing_is_concluded_but_the_same_answers_pass(answered):
     assert judged(answered(1.0, np.nan)).outcome == "not enough rows"
-
-
-def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answered):
-    """r² has none where the target does not vary."""
+    # r² has none where the target does not vary.
     assert judged(answered(2.0, 2.0, "r2")).outcome == "not worse"
     other = judged(answered(1.0, 2.0, "r2"))
     assert (other.outcome, np.isnan([other.figure, other.serving]).all()) == ("not enough rows", True)
@@ -291,14 +288,11 @@ def test_four_rows_have_no_interval(units):
     assert np.isnan(found.low) == (units < 5)
 
 
-def test_the_champions_figure_is_taken_off():
+def test_the_interval_is_that_of_the_textbook_around_the_difference():
     values = np.random.default_rng(0).normal(size=40)
     found = paired_shortfall(METRICS["rmse"], mean_of(values + 3), mean_of(values), ROWS, 0.05)
     assert (found.low, found.high) == (pytest.approx(3), pytest.approx(3))
-
-
-def test_the_interval_is_that_of_the_textbook():
-    """A mean of 400 values with a deviation of one: plus and minus 1.645 / √400 around it."""
+    # A mean of 400 values with a deviation of one: plus and minus 1.645 / √400 around it.
     values = np.random.default_rng(0).normal(size=400)
     values = (values - values.mean()) / values.std()
     found = paired_shortfall(METRICS["rmse"], mean_of(values), nothing, np.arange(400), 0.05)

@@ -34,7 +34,7 @@ def answers(predictor, table):
 
 
 @pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize(("read", "made"), zip(KINDS * 2, [*KINDS, *KINDS[1:], KINDS[0]], strict=True))
+@pytest.mark.parametrize(("read", "made"), [*zip(KINDS * 2, [*KINDS, *KINDS[1:], KINDS[0]], strict=True)])
 def test_every_kind_becomes_every_kind(visits_predictor, visits_rows, files, read, made):
     source, destination = files.write(visits_rows, f"in.{read}"), files.folder / f"out.{made}"
     outcome = BatchScorer(visits_predictor, threads=3).score(source, destination)
