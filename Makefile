@@ -45,7 +45,7 @@ export PKG
 # </workflows>
 # <template>
 .PHONY: test-faults test-attacks test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity bench-verdicts new
+  bench-batch bench-parity bench-serve bench-verdicts new
 # </template>
 
 help: ## list the targets
@@ -109,8 +109,8 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
-test-attacks: env-test ## of test-slow: what somebody tries on files, alias and evidence, with real commands and a real server
-	@$(ALONE) $(IN_ENV) pytest tests/starterkit/release/test_attacked.py -m slow -n 0 $(ARGS)
+test-attacks: env-test ## what somebody tries on rules, files, alias and evidence, with real commands and a real server
+	@$(ALONE) $(IN_ENV) pytest tests/attacks -o python_files='attack_*.py' -n 0 $(ARGS)
 
 test-containers: env-test ## the images, built and run; needs Docker
 	@$(IN_ENV) pytest tests/containers -o python_files='containers_*.py' -o pythonpath=tests/containers -n 0 $(ARGS)
@@ -161,6 +161,9 @@ bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=100000
 
 bench-verdicts: env-test ## planted candidates before the gate, beside the truth; ARGS="--only leak --rows 100"
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/verdicts.py $(ARGS)
+
+bench-serve: env-test ## the API beside an empty FastAPI route, a plain app and MLflow's server; ARGS="--pairs 1"
+	@$(ALONE) $(VENV)/bin/python bench/serve.py $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it, beside skl2onnx; LIST=boosters asks one list
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py \

@@ -229,3 +229,35 @@ def test_condition(fault: Fault, scratch: Scratch, tell: Tell) -> None:
         assert doctor.code == (1 if any(line.startswith("  fails") for line in doctor.stdout.splitlines()) else 0)
     else:
         assert not found
+
+
+def test_moved_repository_goes_on(scratch: Scratch, tell: Tell) -> None:
+    moved = Scratch(scratch.root.rename(scratch.root.with_name("other näme")))
+    asked = moved.digest()
+    doctor = moved.run("doctor")
+    assert moved.digest() == asked
+    assert "moved or copied" in doctor.stdout
+    outcome = moved.run("run")
+    tell(
+        "repository moved",
+        outcome.code,
+        outcome.line,
+        moved.state(),
+        "the same",
+        "moved or copied, the next run follows",
+    )
+    assert (outcome.code, outcome.untidy) == (0, ""), outcome.stderr
+    assert "version 1 on the same 98 rows" in outcome.stdout
+    assert moved.state().faults == ()
+    assert not scratch.root.exists()
+
+
+def test_half_registered_version_is_named(scratch: Scratch, tell: Tell) -> None:
+    for step in ("train", "export", "register"):
+        outcome = scratch.run(step)
+        assert outcome.code == 0, outcome.stderr
+    doctor = scratch.run("doctor")
+    following = scratch.run("run")
+    tell("version registered and never judged", outcome.code, outcome.line, scratch.state(), "works", "names it")
+    assert "version 2 was registered and never judged" in doctor.stdout
+    assert following.code == 0

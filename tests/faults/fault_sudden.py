@@ -170,6 +170,29 @@ def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell
     assert following.code == 0
 
 
+def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> None:
+    """A second run, and doctor, while the first one is in the middle of its work."""
+    process = scratch.start("train")
+    for line in process.stderr:
+        if "connect to MLflow" in line:
+            break
+    while "RUNNING" not in scratch.state().runs:
+        assert process.poll() is None
+    process.send_signal(19)  # SIGSTOP: it lives, and does nothing
+    try:
+        doctor, second = scratch.run("doctor"), scratch.run("run")
+        state = scratch.state()
+    finally:
+        process.send_signal(18)
+    process.communicate()
+    tell("a run beside one that is stopped by SIGSTOP", second.code, second.line, state, "the same", "1 at work now")
+    assert "1 at work now" in doctor.stdout
+    assert second.code == 0, second.stderr
+    assert state.runs["RUNNING"] == 1
+    assert process.returncode == 0
+    assert scratch.state().runs["FINISHED"] == 3
+
+
 def test_disk_full_while_the_environment_is_made(small_disk: Callable[[int], Path], tell: Tell) -> None:
     root = small_disk(30)
     for name in ("requirements.txt", "requirements-test.txt", "requirements-uv.txt", "pyproject.toml", "README.md"):

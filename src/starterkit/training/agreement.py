@@ -166,7 +166,7 @@ def answers_alone(estimator: Any, task: Task, rows: pd.DataFrame, rowwise: Any =
         front = estimator[:-1]
     whole: Any = rows.to_numpy() if _takes_arrays(estimator, rows) else rows
     single = [whole.iloc[at : at + 1] if whole is rows else whole[at : at + 1] for at in range(len(rows))]
-    if front is not None:
+    if front is not None and rowwise is not None:
         return predict(rowwise, task, _stacked([front.transform(row) for row in single]))
     return _joined([predict(estimator, task, row) for row in single])
 

@@ -117,6 +117,10 @@ def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(hou
 
 STATUSES = {
     "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
+    "/invocations": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/ping": {"200", "405", "408", "500", "503"},
+    "/health": {"200", "405", "408", "500", "503"},
+    "/version": {"200", "405", "408", "500", "503"},
     "/model": {"200", "401", "405", "408", "500", "503"},
     "/health/live": {"200", "405", "408", "500", "503"},
     "/health/ready": {"200", "405", "408", "500", "503"},
@@ -126,9 +130,13 @@ STATUSES = {
 def test_each_address_names_every_status_and_shape_that_can_come(guarded):
     paths = guarded.get("/openapi.json").json()["paths"]
     assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
+    scoring = paths.pop("/invocations")["post"]["responses"]  # MLflow's form, for refusals too
+    assert all("application/json" in told["content"] for told in scoring.values())
     for methods in paths.values():
         for status, told in next(iter(methods.values()))["responses"].items():
-            assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
+            assert list(told.get("content", {})) == [
+                "application/json" if status == "200" else "application/problem+json"
+            ]
 
 
 def test_the_key_is_described_where_it_is_asked_for_and_has_to_be_set(guarded, houses):

@@ -1,0 +1,207 @@
+"""What somebody with a hand on variables, registry or artifacts tries on staging: real commands, a real MLflow server.
+
+The attacks follow each other, as they would on one server, and each is settled by the command that the refusal names.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.request import urlopen
+
+import mlflow
+import pytest
+
+from starterkit.release.history import Ledger
+from starterkit.settings import Stage, TrackingSettings
+from starterkit.tracking.connection import Connection, connect
+from starterkit.tracking.registry import ModelRegistry
+
+REPOSITORY = Path(__file__).parents[2]
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
+MODEL = "staging.diabetes"
+FILES = ("model.onnx", "contract.json", "parity.npz")
+
+
+class Staging:
+    """A repository in stage staging, and its server."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.client = mlflow.MlflowClient(self.address, self.address)
+
+    def kit(self, *words: str, **environ: str) -> tuple[int, str]:
+        told = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": self.address}
+        told |= {"KIT_SERVING__API_KEY": "a-key-of-good-length", "COLUMNS": "300"}
+        done = subprocess.run(
+            [sys.executable, "-m", "starterkit", *words], cwd=self.root, capture_output=True, text=True, check=False,
+            env=CLEAN | told | {"KIT_EXPORT__PARITY_ROWS": "500"} | environ, timeout=300,
+        )  # fmt: skip
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def files(self, number: str) -> Path:
+        model = self.client.get_model_version(MODEL, number).source.removeprefix("models:/")
+        (folder,) = (self.root / "kept").rglob(f"{model}/artifacts")
+        return folder
+
+
+@pytest.fixture(scope="module")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+    """Version 1 is champion; version 2 is one tree, which the gate refused."""
+    root = tmp_path_factory.mktemp("staging")
+    for name in ("config", "data"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    shutil.copy(REPOSITORY / "requirements.txt", root)
+    made = Staging(root)
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(made.port), "--workers", "1"]
+    command += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "kept"]
+    with (root / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=root, env=CLEAN, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        for _ in range(240):
+            try:
+                urlopen(f"{made.address}/version", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        assert made.kit("run")[0] == 0
+        code, said = made.kit("run", KIT_TRAINING__PARAMS='{"n_estimators": 1, "learning_rate": 0.03}')
+        assert (code, "the gate refused staging.diabetes version 2" in said) == (1, True)
+        yield made
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def test_variables_make_no_gate_looser(staging: Staging) -> None:
+    loose = {"GATE__TOLERANCE": "1", "GATE__UNDECIDED": "pass", "GATE__LEAK_LIMIT": "1", "EXPORT__TOLERANCE": "1"}
+    loose |= {"GATE__LIMITS": '{"rmse": {"max": 1000}}', "GATE__HEAVIER": "1000"}
+    code, said = staging.kit("promote", "--version", "2", **{f"KIT_{name}": value for name, value in loose.items()})
+    assert code == 2
+    assert [name for name in loose if f"KIT_{name}: " not in said] == []
+
+
+def refused(staging: Staging, words: str) -> None:
+    for command in (("serve",), ("fetch", "model"), ("history",), ("doctor",)):
+        code, said = staging.kit(*command)
+        assert (code, words in said) == (1, True), (command, said)
+
+
+def test_an_alias_that_was_moved_is_seen_and_given_back(staging: Staging) -> None:
+    staging.client.set_registered_model_alias(MODEL, "champion", "2")
+    refused(staging, "its gate has not passed it")
+    staging.client.set_model_version_tag(MODEL, "2", "gate", "passed")
+    refused(staging, "it was moved by hand")
+    assert staging.kit("rollback", "--to", "1", "--reason", "it was moved by hand")[0] == 0
+    assert staging.kit("history")[0] == 0
+
+
+def test_files_of_another_version_are_served_by_nobody(staging: Staging, tmp_path: Path) -> None:
+    ours, others = staging.files("1"), staging.files("2")
+    shutil.copytree(ours, tmp_path / "saved")
+    for name in FILES:
+        shutil.copy(others / name, ours / name)
+    refused(staging, "are not those that its gate judged")
+    for name in FILES:
+        shutil.copy(tmp_path / "saved" / name, ours / name)
+    assert staging.kit("history")[0] == 0
+
+
+def test_evidence_that_was_edited_is_seen(staging: Staging) -> None:
+    place = staging.client.get_model_version(MODEL, "1").tags["evidence_place"]
+    (file,) = (staging.root / "kept").rglob(f"{place}/evidence.json")
+    file.write_text(file.read_text("utf-8").replace("65", "95", 1), "utf-8")
+    code, said = staging.kit("history")
+    assert (code, "it was edited" in said) == (1, True)
+    assert staging.kit("promote", "--version", "1")[0] == 0
+    assert staging.kit("history")[0] == 0
+
+
+KEY = "qT4-zp0WbD8vLr5yHn2cKx7mJf3sGu9e"
+UNSIGNED = "does not have the signature of this stage's promotion.version_key"
+
+
+def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging: Staging) -> None:
+    """Somebody who writes to the registry, and has no key: the whole promotion of version 2, as the kit writes it."""
+    key = {"KIT_PROMOTION__VERSION_KEY": KEY}
+    code, said = staging.kit("serve", **key)
+    assert (code, UNSIGNED in said) == (1, True)
+    assert staging.kit("promote", "--version", "1", **key)[0] == 0
+    assert staging.kit("history", **key)[0] == 0
+    client, registry = staging.client, ModelRegistry(connect_to(staging), Stage.STAGING, "diabetes")
+    ledger, version = Ledger(registry), registry.version(2)
+    last = ledger.entries()[-1]
+    forged = {"version": 2, "earlier": 1, "contract": version.tags["contract"], "evidence": version.tags["evidence"]}
+    ledger.append(replace(last, **forged))
+    client.set_model_version_tag(MODEL, "2", "gate", "passed")
+    client.set_model_version_tag(MODEL, "2", "signature", last.signature)
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    assert staging.kit("history")[0] == 0  # who has no key sees nothing
+    for command in (("serve",), ("fetch", "model"), ("history",), ("doctor",)):
+        code, said = staging.kit(*command, **key)
+        assert (code, UNSIGNED in said) == (1, True), (command, said)
+    assert staging.kit("rollback", "--to", "1", "--reason", "it was forged", **key)[0] == 0
+    assert staging.kit("history", **key)[0] == 0
+
+
+def connect_to(staging: Staging) -> Connection:
+    return connect(TrackingSettings(uri=staging.address), staging.root)
+
+
+NOBODY = [
+    ("", "asks for somebody who approves"),
+    (".", "is no name"),
+    ("changeme", "is no name"),
+    ("bot", "is no name"),
+]
+
+
+@pytest.mark.parametrize(("approver", "words"), [*NOBODY, (getpass.getuser(), "gives this command")])
+def test_nobody_approves_in_prod_but_somebody_else(staging: Staging, approver: str, words: str) -> None:
+    named = ("--approver", approver) if approver else ()
+    code, said = staging.kit("promote", "--to", "prod", *named, KIT_STAGE="prod")
+    assert (code, words in said) == (2, True), said
+
+
+def test_the_environment_names_no_approvers_and_no_keys(staging: Staging) -> None:
+    for name, value in (("APPROVERS", '["eve"]'), ("TRUSTED_KEYS", f'["{"A" * 43}="]')):
+        variable = {f"KIT_PROMOTION__{name}": value}
+        code, said = staging.kit("promote", "--to", "prod", "--approver", "eve", KIT_STAGE="prod", **variable)
+        assert (code, "is no committed list" in said) == (2, True), said
+
+
+def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging: Staging) -> None:
+    to_prod = ("promote", "--to", "prod", "--approver", "Ada Lovelace")
+    place = staging.client.get_model_version(MODEL, "1").tags["evidence_place"]
+    (file,) = (staging.root / "kept").rglob(f"{place}/evidence.json")
+    as_it_was = file.read_bytes()
+    file.write_bytes(as_it_was.replace(b"65", b"95", 1))
+    code, said = staging.kit(*to_prod, KIT_STAGE="prod")
+    assert (code, "it was edited" in said) == (1, True), said
+    file.write_bytes(as_it_was)
+    tags = staging.client.get_registered_model(MODEL).tags
+    staging.client.set_registered_model_tag(MODEL, "history.000001", tags["history.000001"].replace("passed", "loved"))
+    for stage, command in (("prod", to_prod), ("staging", ("promote", "--version", "1"))):
+        code, said = staging.kit(*command, KIT_STAGE=stage)
+        assert (code, "is broken: entry 1 was edited" in said) == (1, True), said
+    assert staging.kit("history", "--settle", "it was an attack")[0] == 0
+    code, said = staging.kit(*to_prod, KIT_STAGE="prod")
+    assert code == 0, said
