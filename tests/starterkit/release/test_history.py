@@ -78,7 +78,7 @@ def test_an_entry_is_read_back_whatever_it_says_and_fits_into_a_tag_of_postgresq
         ),
     ],
 )
-def test_a_change_is_named(change: Any, said: str) -> None:
+def test_a_change_is_named(change, said):
     """An entry that becomes None is deleted."""
     entries = chain(4)
     whole = {entry.number: entry.to_json() for entry in entries}
@@ -87,7 +87,7 @@ def test_a_change_is_named(change: Any, said: str) -> None:
     assert (found.text if found else "") == said
 
 
-def test_a_later_word_does_not_change_an_earlier_digest() -> None:
+def test_a_later_word_does_not_change_an_earlier_digest():
     written = json.loads(chain(1)[0].to_json())
     assert "reason" not in written  # what has nothing to say is not written
     with pytest.raises(Unreadable, match="edited"):
@@ -123,13 +123,13 @@ UP = told(("promote", 1, None, "done"), ("promote", 2, 1, "finished"), ("promote
         (told(("promote", 5, 4, "done")), (4, 5), (4, 5), 5),
     ],
 )
-def test_champions(moves: list[Entry], was: tuple[int, ...], way: tuple[int, ...], now: int | None) -> None:
+def test_champions(moves, was, way, now):
     assert champions(moves) == was
     assert way_here(moves) == way
     assert serving(moves) == now
 
 
-def test_versions_that_the_history_does_not_know_count_if_the_gate_passed_them() -> None:
+def test_versions_that_the_history_does_not_know_count_if_the_gate_passed_them():
     old = [version(1, gate="passed"), version(2, gate="refused"), version(3), version(4, gate="passed")]
     moves = told(("promote", 5, 4, "done"))
     assert champions(moves, [*old, version(5, gate="passed")]) == (1, 4, 5)
@@ -137,6 +137,6 @@ def test_versions_that_the_history_does_not_know_count_if_the_gate_passed_them()
     assert way_here([], old) == (1, 4)
 
 
-def test_a_champion_served_until_the_next_move() -> None:
+def test_a_champion_served_until_the_next_move():
     moves = told(("promote", 2, 1, "done"), ("promote", 3, 2, "done"), ("rollback", 2, 3, "done"))
     assert {number: at.day for number, at in served_until(moves).items()} == {1: 1, 2: 2, 3: 3}

@@ -48,11 +48,7 @@ def test_every_kind_becomes_every_kind(visits_predictor, visits_rows, files, rea
 
 def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor, folder):
     header = b'\xef\xbb\xbfinsured,"no,te",city,ward,smoker,children,income\r\n'
-    lines = [
-        b'TRUE,"a ""quoted""\r\nline, and more",K\xc3\xb6ln,,,3.0, 1e2\r\n',
-        b"\r\n",
-        b"0,007,NA,a,false,,",
-    ]
+    lines = [b'TRUE,"a ""quoted""\r\nline, and more",K\xc3\xb6ln,,,3.0, 1e2\r\n', b"\r\n", b"0,007,NA,a,false,,"]
     (folder / "in.csv").write_bytes(header + b"".join(lines))
     BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.csv")
     columns = {"city": ["Köln", "NA"], "ward": [None, "a"], "smoker": [None, False], "insured": [True, False]}
