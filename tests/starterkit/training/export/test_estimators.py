@@ -29,9 +29,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
-from starterkit.contract import Column
+from starterkit.contract import Column, Contract
 from starterkit.errors import ExportError, ProblemError
 from starterkit.problem import feature, target
+from starterkit.serving.batch.scoring import answer_columns
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
@@ -264,13 +265,22 @@ LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTr
 
 
 @pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)
-def test_a_classifier_without_probabilities_answers_labels(iris, tmp_path, estimator):
+def test_a_classifier_without_probabilities_answers_labels_and_decision_values(iris, tmp_path, estimator):
     sample = replace(iris, metric="accuracy")
     model, dataset = sample.fit(make_pipeline(StandardScaler(), estimator))
     predictor = Predictor(sample.write(model, dataset, tmp_path / "exported").folder)
     answered = predictor.predict(dataset.holdout.columns)
-    assert answered.probabilities is None
-    assert not predictor.contract.probabilities
+    expected = model.evaluation.prediction.decision_values
+    assert (answered.probabilities, predictor.contract.probabilities) == (None, False)
+    assert predictor.contract.decision_values == hasattr(model.estimator, "decision_function")
+    if expected is None:  # votes are no values
+        assert answered.decision_values is None
+    else:
+        np.testing.assert_allclose(answered.decision_values, expected)
+        contract = Contract.from_json(predictor.contract.to_json())
+        assert contract == predictor.contract
+        named = [f"decision_value_of_{label}" for label in predictor.contract.classes]
+        assert answer_columns(contract, answered).schema.names == ["prediction", *named]
     assert answered.values.tolist() == model.evaluation.prediction.values.tolist()
     assert set(model.evaluation.scores) == set(model.baseline.scores) == {"accuracy"}
     with pytest.raises(ProblemError, match=r"'roc_auc' needs probabilities.*CalibratedClassifierCV"):
