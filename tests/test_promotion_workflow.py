@@ -32,28 +32,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("promote_stage")
 
 
-def test_nobody_may_do_anything_but_what_a_job_says():
+def test_each_job_has_an_end_and_writes_no_more_than_it_must():
+    """What else an attacker could use, `make workflows` looks for with zizmor."""
     assert [path.stem for path in WORKFLOWS] == ["checks", "promote", "renew", "slow"]
-    for path in WORKFLOWS:
-        found = read(path)
-        assert (found["permissions"], bool(found["concurrency"]["group"])) == ({}, True), path
-
-
-def test_each_job_has_an_end_and_neither_writes_nor_keeps_what_it_need_not():
     for name, job in jobs():
         assert job["timeout-minutes"] <= 90, name
         writes = {scope for scope, may in job["permissions"].items() if may == "write"}
         assert writes == ({"contents", "pull-requests"} if name == "renew.propose" else set()), name
-        for step in job["steps"]:
-            assert "${{" not in step.get("run", ""), name
-            if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"]["persist-credentials"] is False, name
-
-
-def test_actions_are_pinned_with_their_version_beside():
     for path in WORKFLOWS:
-        for line in re.findall("^.*uses:.*$", path.read_text("utf-8"), re.MULTILINE):
-            assert re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+        assert (read(path)["permissions"], bool(read(path)["concurrency"]["group"])) == ({}, True), path
 
 
 def test_checks_are_the_commands_of_the_readme():

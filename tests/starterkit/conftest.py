@@ -4,15 +4,16 @@ And sample problems with real data: each is a table on disk, a schema, and the w
 """
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn.datasets import load_breast_cancer, load_iris
 
 from example_project import problem
 from example_project.problem import Patients
+from starterkit.cli import main
 from starterkit.contract import Lineage
 from starterkit.data.dataset import Dataset
 from starterkit.data.reader import DatasetReader
@@ -46,7 +48,10 @@ def copy_repository(destination: Path, store: Path | None = None) -> Path:
     destination.mkdir(parents=True)
     for name in COPIED:
         source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, destination / name)
+        if source.is_dir():  # a clone that is in use has prepared data
+            shutil.copytree(source, destination / name, ignore=shutil.ignore_patterns("dev", "test", "staging"))
+        else:
+            shutil.copy(source, destination)
     base = destination / "config" / "base.yaml"
     few = (
         base.read_text()
@@ -107,13 +112,62 @@ def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
 
 
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls a command in this process, for one of its own costs seconds: ``run(root, "train", KIT_STAGE="dev")``.
+
+    It never shows a traceback, and ends with `code` where that is told.
+    """
+
+    def call(root: Path, *arguments: str, code: int | None = None, **environ: str) -> Done:
+        with monkeypatch.context() as patch:
+            patch.chdir(root)
+            patch.setattr(sys, "argv", ["starterkit", *arguments])
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            limits = resource.getrlimit(resource.RLIMIT_DATA)  # `serve` holds its process to less
+            try:
+                main()
+                ended = 0
+            except SystemExit as exited:
+                ended = int(exited.code or 0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_DATA, limits)
+        done = Done(ended, *capsys.readouterr())
+        assert "Traceback" not in done.stderr, done.stderr
+        assert code in (None, ended), done
+        return done
+
+    return call
+
+
+def free_port() -> int:
+    """One that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
 class MlflowServer:
     """An MLflow server on loopback with a store and artifacts of its own. It can be ended and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
@@ -173,30 +227,35 @@ LINEAGE = Lineage(**dict.fromkeys(NAMES, "x"), stage="local", run="0123", dirty=
 
 @dataclass(frozen=True)
 class Sample:
-    """A problem without an estimator: each test brings its own."""
+    """A problem without an estimator: each test brings its own. What was read once is not read again."""
 
     root: Path
     source: str
     schema: type[pa.DataFrameModel]
     task: str
     metric: str
+    known: dict[Any, Dataset] = field(default_factory=dict, compare=False)
 
     def problem(self, estimator: Callable[..., Any], **changes: Any) -> Problem:
         given = {"name": "sample", "title": "A sample", "task": self.task, "schema": self.schema, "metric": self.metric}
         return Problem(**{**given, **changes}, estimator=estimator)
 
     def dataset(self, problem: Problem, source: str | None = None) -> Dataset:
-        return DatasetReader(problem, DataSettings(source=source or self.source), self.root, Stage.LOCAL).read()
+        given = DataSettings(source=source or self.source)
+        key = (given.source, problem.name, problem.task, problem.schema, problem.load, problem.holdout)
+        if key not in self.known:
+            self.known[key] = DatasetReader(problem, given, self.root, Stage.LOCAL).read()
+        return self.known[key]
 
     def fit(self, estimator: Any, **changes: Any) -> tuple[TrainedModel, Dataset]:
         problem = self.problem(lambda: estimator, **changes)
         dataset = self.dataset(problem)
         return Trainer(problem, TrainingSettings()).fit(dataset), dataset
 
-    def write(self, model: TrainedModel, dataset: Dataset, folder: Path, rows: int = 2000) -> ExportedModel:
+    def write(self, model: TrainedModel, dataset: Dataset, folder: Path, rows: int = 500) -> ExportedModel:
         return OnnxExporter(ExportSettings(parity_rows=rows)).export(model, dataset, folder, LINEAGE)
 
-    def export(self, estimator: Any, folder: Path, rows: int = 2000, **changes: Any) -> tuple[ExportedModel, Dataset]:
+    def export(self, estimator: Any, folder: Path, rows: int = 500, **changes: Any) -> tuple[ExportedModel, Dataset]:
         model, dataset = self.fit(estimator, **changes)
         return self.write(model, dataset, folder, rows), dataset
 

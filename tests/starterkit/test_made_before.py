@@ -1,22 +1,18 @@
 """What an earlier kit wrote, read by the kit of now: settings, a store, an exported folder, evidence, a bundle.
 
 tests/fixtures/made-by-f86ec0b/README.md says what is there and how it was made. The commands are given as a person
-gives them, and nothing else of the kit is used here: that its rooms are cut anew may not show.
+gives them, and hardly anything else of the kit is used here: that its rooms are cut anew may not show.
 """
 
 import csv
 import json
-import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +20,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from starterkit.machine import running
+
 REPOSITORY = Path(__file__).parents[2]
 MADE = REPOSITORY / "tests" / "fixtures" / "made-by-f86ec0b"
 COMMIT = "f86ec0ba267ee189b5d1dc4453bd08e272058b90"
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+FEW = {
     "KIT_EXPORT__PARITY_ROWS": "500",
     "KIT_TRAINING__PARAMS": '{"n_estimators": 25, "learning_rate": 0.15}',
 }
@@ -42,18 +38,13 @@ class Old:
     """A folder with what an earlier kit wrote."""
 
     root: Path
+    run: Any
 
     def __truediv__(self, name: str) -> Path:
         return self.root / name
 
-    def kit(self, *words: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "starterkit", *words],
-            cwd=self.root, env=ENVIRON | environ, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
+    def kit(self, *words: str, code: int = 0, **environ: str) -> Any:
+        return self.run(self.root, *words, code=code, **FEW | environ)
 
     def said(self, *words: str, **environ: str) -> Any:
         return json.loads(self.kit(*words, "--json", **environ).stdout)
@@ -62,32 +53,32 @@ class Old:
         return json.loads((self / name).read_text("utf-8"))
 
 
-def unpacked(folder: Path, *archives: str) -> Old:
-    """With the data, which did not change, and today's lock, which lies where a run looks for it."""
-    folder.mkdir()
-    for name in archives:
-        with tarfile.open(MADE / f"{name}.tar.xz") as archive:
-            archive.extractall(folder, filter="data")
-    shutil.copytree(REPOSITORY / "data", folder / "data")
-    shutil.copy(REPOSITORY / "requirements.txt", folder)
-    return Old(folder)
+@pytest.fixture
+def unpacked(tmp_path: Path, run: Any) -> Callable[..., Old]:
+    """In a folder other than the one that it was made in, with the data, which did not change, and today's lock."""
+
+    def make(*archives: str) -> Old:
+        folder = tmp_path / "my prøject ü"
+        folder.mkdir()
+        for name in archives:
+            with tarfile.open(MADE / f"{name}.tar.xz") as archive:
+                archive.extractall(folder, filter="data")
+        shutil.copytree(REPOSITORY / "data", folder / "data")
+        shutil.copy(REPOSITORY / "requirements.txt", folder)
+        return Old(folder, run)
+
+    return make
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Old:
-    """The repository, in a folder other than the one that it was made in."""
-    return unpacked(tmp_path / "my prøject ü", "repository")
+def old(unpacked: Callable[..., Old]) -> Old:
+    return unpacked("repository")
 
 
 @pytest.fixture
-def exported(tmp_path: Path) -> Old:
-    return unpacked(tmp_path / "my prøject ü", "exported")
-
-
-@pytest.fixture
-def bundled(tmp_path: Path) -> Old:
+def bundled(unpacked: Callable[..., Old]) -> Old:
     """Prod's side: the settings of then, with the key in them, and the bundle."""
-    old = unpacked(tmp_path / "my prøject ü", "repository", "bundle")
+    old = unpacked("repository", "bundle")
     prod = old / "config" / "prod.yaml"
     prod.write_text(prod.read_text() + f"\npromotion:\n  trusted_keys: [{old.read('key.json')['public']}]\n")
     return old
@@ -112,74 +103,39 @@ def holds(now: Any, then: Any) -> bool:
     return now.keys() >= then.keys() and all(holds(now[name], one) for name, one in then.items())
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def running(address: str, ready: str, *command: str, cwd: Path) -> Iterator[None]:
-    """A server and its workers, ended afterwards."""
-    with (cwd / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=cwd, env=ENVIRON, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        for _ in range(240):
-            assert process.poll() is None, (cwd / "server.log").read_text()
-            try:
-                urlopen(address + ready, timeout=1).close()
-            except OSError:
-                time.sleep(0.25)
-            else:
-                break
-        else:
-            pytest.fail(f"nothing answered at {address} within a minute")
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 # --- an exported folder
 
 
-def test_an_exported_folder_gives_the_answers_of_then(exported: Old) -> None:
+def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, port):
+    exported = unpacked("exported")
     exported.kit("predict", "data/diabetes.csv", "now.csv", "--folder", "exported")
     then = answers(exported / "answers.csv")
     assert len(then) == 442
     assert answers(exported / "now.csv") == pytest.approx(then, rel=1e-12)
-
-
-def test_an_exported_folder_is_served(exported: Old) -> None:
     shutil.copytree(REPOSITORY / "config", exported / "config")
     with (exported / "data" / "diabetes.csv").open(newline="") as lines:
         row = next(csv.DictReader(lines))
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    serve = ("starterkit", "serve", "--folder", "exported", "--port", str(port))
-    with running(address, "/health/ready", *serve, cwd=exported.root):
-        names = [one["name"] for one in exported.read("exported/contract.json")["columns"]]
-        body = json.dumps({"records": [{name: float(row[name]) for name in names}]}).encode()
-        asked = Request(f"{address}/predict", body, {"content-type": "application/json"})
+    names = [one["name"] for one in exported.read("exported/contract.json")["columns"]]
+    body = json.dumps({"records": [{name: float(row[name]) for name in names}]}).encode()
+    command = [sys.executable, "-m", "starterkit", "serve", "--folder", "exported", "--port", str(port)]
+    with running(command, cwd=exported.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as served:
+        assert served.stdout is not None
+        assert any(b"Answering on " in line for line in served.stdout)
+        asked = Request(f"http://127.0.0.1:{port}/predict", body, {"content-type": "application/json"})
         with urlopen(asked, timeout=30) as answered:
             said = json.load(answered)
-    assert said["predictions"] == pytest.approx(answers(exported / "answers.csv")[:1], rel=1e-12)
+    assert said["predictions"] == pytest.approx(then[:1], rel=1e-12)
     assert "local.diabetes" in json.dumps(said)
 
 
 # --- a store
 
 
-def test_its_history_is_whole_and_says_what_it_said(old: Old) -> None:
+def test_its_history_is_whole_and_it_knows_where_its_versions_come_from(old):
     said = old.said("history")
     assert said["whole"]
     assert [entry["act"] for entry in said["entries"]] == ["rollback"] * 2 + ["promote"] * 4
     assert said == old.read("history.json")
-
-
-def test_it_knows_where_its_versions_come_from(old: Old) -> None:
     now, then = old.said("lineage", "2"), old.read("lineage.json")
     assert now["lineage"]["commit"] == COMMIT
     assert now["parity"].items() >= then["parity"].items()  # the proof counts more today
@@ -187,7 +143,7 @@ def test_it_knows_where_its_versions_come_from(old: Old) -> None:
     assert now | other == then | other
 
 
-def test_the_gate_says_of_a_version_what_it_said(old: Old) -> None:
+def test_the_gate_says_of_a_version_what_it_said(old):
     said = old.said("gate", "--version", "2", "--evidence", "now.json")
     now, then = old.read("now.json"), old.read("evidence.json")
     told = {one["check"]: one for one in now["checks"]}
@@ -205,14 +161,14 @@ def test_the_gate_says_of_a_version_what_it_said(old: Old) -> None:
                 assert (one[figure] is None) == (other[figure] is None), one
 
 
-def test_it_is_rolled_back_and_doctor_finds_nothing(old: Old) -> None:
+def test_it_is_rolled_back_and_doctor_finds_nothing(old):
     assert "version 1 was judged before the kit kept the digest" in old.kit("history").stderr
     assert old.said("rollback", "--to", "2", "--reason", "a test")["earlier_champion"] == 1
     assert [one for one in old.said("doctor") if one["state"] != "well" and one["item"] != "API"] == []
 
 
 @pytest.mark.slow
-def test_it_goes_on_with_a_run_that_is_judged_against_the_champion_of_then(old: Old) -> None:
+def test_it_goes_on_with_a_run_that_is_judged_against_the_champion_of_then(old):
     """And what the kit of now writes has the form of what was there."""
     assert old.said("gate", "--version", "1")["passed"]
     (compared,) = [one for one in old.said("run")["promotion"]["verdicts"] if one["check"] == "champion"]
@@ -242,7 +198,7 @@ def version_tags(old: Old) -> dict[int, set[str]]:
 # --- a bundle
 
 
-def test_a_bundle_passes_the_checks_before_a_server_is_asked(bundled: Old) -> None:
+def test_a_bundle_passes_the_checks_before_a_server_is_asked(bundled):
     to_prod = ("promote", "--to", "prod", "--from", "to-prod.zip", "--approver", "Ada")
     nobody = {"KIT_TRACKING__URI": "http://127.0.0.1:9"}
     said = bundled.kit(*to_prod, code=1, **nobody).stderr
@@ -251,17 +207,11 @@ def test_a_bundle_passes_the_checks_before_a_server_is_asked(bundled: Old) -> No
 
 
 @pytest.mark.slow
-def test_a_bundle_is_promoted_to_prod(bundled: Old) -> None:
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    store = ("--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "kept")
-    server = ("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *store)
-    to_prod = ("promote", "--from", "to-prod.zip", "--approver", "Ada")
-    with running(address, "/version", *server, cwd=bundled.root):
-        prod = {"KIT_STAGE": "prod", "KIT_TRACKING__URI": address}
-        moved = bundled.said(*to_prod, **prod)
-        assert (moved["model"], moved["version"], moved["passed"]) == ("prod.diabetes", 1, True)
-        history = bundled.said("history", **prod)
-        assert history["whole"]
-        assert {(one["act"], one["approver"]["name"]) for one in history["entries"]} == {("promote", "Ada")}
-        assert bundled.said("lineage", **prod)["lineage"]["commit"] == COMMIT
+def test_a_bundle_is_promoted_to_prod(bundled, server):
+    prod = {"KIT_STAGE": "prod", "KIT_TRACKING__URI": server.address}
+    moved = bundled.said("promote", "--from", "to-prod.zip", "--approver", "Ada", **prod)
+    assert (moved["model"], moved["version"], moved["passed"]) == ("prod.diabetes", 1, True)
+    history = bundled.said("history", **prod)
+    assert history["whole"]
+    assert {(one["act"], one["approver"]["name"]) for one in history["entries"]} == {("promote", "Ada")}
+    assert bundled.said("lineage", **prod)["lineage"]["commit"] == COMMIT

@@ -100,17 +100,10 @@ def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(repository, turn
     with timed("make test on data of one's own"):
         project.make("test")
     name = COMBINATIONS["no containers"][0]
-    changed = {line[3:] for line in project.changes.splitlines()}
-    assert changed == {
-        ".vscode/launch.json",
-        "config/base.yaml",
-        "config/test.yaml",
-        "data/breast-cancer.csv",
-        "pyproject.toml",
-        f"src/{name}/problem.py",
-        f"tests/{name}/test_example_problem.py",
-        f"tests/{name}/test_problem.py",
-    }
+    assert {line[3:] for line in project.changes.splitlines()} == {
+        ".vscode/launch.json", "config/base.yaml", "config/test.yaml", "data/breast-cancer.csv", "pyproject.toml",
+        f"src/{name}/problem.py", f"tests/{name}/test_example_problem.py", f"tests/{name}/test_problem.py",
+    }  # fmt: skip
     project.call(".venv/bin/starterkit", "data", "prepare", "--for", "test", KIT_STAGE="local")
     assert "test 569\n" in project.call(".venv/bin/python", "-c", READ, KIT_STAGE="test", **STAGE_TEST)
     project.commit()

@@ -35,7 +35,7 @@ from starterkit.machine import (
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.predict import Key
+from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
@@ -84,7 +84,7 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
 
 
 def _answer(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket], *, quiet: bool = False) -> None:
-    Key(settings.serving)  # there is one, where one is asked for
+    Keys(settings.serving)  # there is one, where one is asked for
     progress = silent if quiet else ProgressView()  # another process says it for all
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it

@@ -166,8 +166,8 @@ class ExportSettings(Section):
     parity_rows: int = Field(
         100_000,
         ge=100,
-        description="Drawn rows on which the two are compared; a hundredth of as many of the data's are also asked one "
-        "by one",
+        description="Drawn rows on which the two are compared; up to a hundredth of as many of the data's are also "
+        "asked one by one",
     )
     tolerance: FiniteFloat = Field(
         1e-5,

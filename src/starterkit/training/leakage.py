@@ -132,17 +132,23 @@ def formula_of(problem: Problem, dataset: Dataset) -> tuple[str, ...]:
         return ()
     names = [column.name for column in problem.features if training.features[column.name].dtype != "str"]
     sides = [rows.features[names].to_numpy(dtype=np.float64).clip(-_LARGEST, _LARGEST) for rows in (training, holdout)]
-    known = [rows.target.to_numpy() for rows in (training, holdout)]
-    targets = [(one == classes[1] if problem.task == "classification" else one).astype(np.float64) for one in known]
-    positive = np.concatenate(targets).min() > 0
-    for transform in (np.asarray, np.log) if positive else (np.asarray,):
-        usable = ~np.isnan(np.concatenate(sides)).any(axis=0)
-        usable &= (np.concatenate(sides) > 0).all(axis=0) if transform is np.log else True
-        columns = np.flatnonzero(usable)
-        fitted_on, asked = (transform(side[:, columns]) for side in sides)
-        if found := _terms(fitted_on, transform(targets[0]), asked, transform(targets[1])):
+    both = [rows.target.to_numpy() for rows in (training, holdout)]
+    targets = [(one == classes[1] if problem.task == "classification" else one).astype(np.float64) for one in both]
+    for transform in (np.asarray, _log_sizes) if problem.task == "regression" else (np.asarray,):
+        kept = [one != 0 if transform is _log_sizes else np.ones(len(one), np.bool_) for one in targets]
+        seen, asked = (side[there] for side, there in zip(sides, kept, strict=True))
+        columns = np.flatnonzero(np.isfinite(transform(np.concatenate([seen, asked]))).all(axis=0))
+        known, actual = (transform(one[there]) for one, there in zip(targets, kept, strict=True))
+        enough = len(known) > _MOST_TERMS and len(actual) > 1
+        if enough and (found := _terms(transform(seen[:, columns]), known, transform(asked[:, columns]), actual)):
             return tuple(names[columns[place]] for place in sorted(found))
     return ()
+
+
+def _log_sizes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """So a product is a sum, whatever its sign: what is sent back is counted below zero."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.abs(values))
 
 
 def _terms(

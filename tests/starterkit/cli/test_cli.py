@@ -5,7 +5,6 @@ A process of its own costs seconds of imports, so most commands are called in th
 
 import json
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +20,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+
+from starterkit.settings import Stage, load_settings
+from starterkit.tracking.connection import connect
+from starterkit.tracking.registry import ModelRegistry
 
 COMMAND = [sys.executable, "-m", "starterkit"]
 
@@ -40,61 +43,41 @@ def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository):
 
 
 def test_refused_version_exits_with_1_and_says_by_how_much(run, trained):
-    done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5, "learning_rate": 0.03}')
-    assert done.returncode == 1
+    done = run(trained, "run", KIT_TRAINING__PARAMS='{"n_estimators": 5, "learning_rate": 0.03}', code=1)
     assert "REFUSE" in done.stdout
     assert "local.diabetes version 1 stays" in done.stdout
     assert "at most 65 allowed" in done.stdout
     refused = "limit rmse, limit r2, champion, slices"
     assert f"error: the gate refused local.diabetes version 2 ({refused})" in done.stderr
-    assert "Traceback" not in done.stderr
+    registry = ModelRegistry(connect(load_settings(trained, {}).tracking, trained), Stage.LOCAL, "diabetes")
+    assert (registry.version(2).tags["gate"], registry.champion().number) == ("refused", 1)
 
 
-def test_champion_whose_files_are_gone_is_named_in_the_last_line(run, trained):
-    shutil.rmtree(trained / "mlartifacts")
-    done = run(trained, "run")
-    assert done.returncode == 1
-    what, hint = done.stderr.splitlines()[-2:]
-    assert what.startswith("error: the gate refused local.diabetes version 2 (champion): ")
-    assert "the files of local.diabetes version 1 are gone" in what
-    assert "Bring them back" in hint
-
-
-def test_gate_shows_the_verdicts_and_changes_nothing(run, trained):
+def test_gate_shows_the_verdicts_exits_with_1_where_it_would_refuse_and_changes_nothing(run, trained):
     before = state_of(trained)
-    done = run(trained, "gate", "--version", "1")
-    assert done.returncode == 0, done.stderr
+    done = run(trained, "gate", "--version", "1", code=0)
     header, *rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
     assert header == ["verdict", "check", "figure", "limit", "reason"]
     assert [row[1] for row in rows][:3] == ["policy", "parity", "estimator"]
     assert done.stdout.endswith("\nIt is champion already.\n")
     assert state_of(trained) == before
-
-
-def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run, trained, tmp_path):
-    page, evidence = tmp_path / "päge.html", tmp_path / "evidence.json"
-    done = run(trained, "gate", "--report", str(page), "--evidence", str(evidence))
-    assert done.returncode == 0, done.stderr
-    assert "The gate lets it pass" in page.read_text("utf-8")
-    assert json.loads(evidence.read_text("utf-8"))["passed"]
-    done = run(trained, "gate", "--report", str(tmp_path / "no" / "folder.html"))
-    assert done.returncode == 2
-    assert re.fullmatch(r"error: folder .*no does not exist\.\n +Make it, or name another file\.\n", done.stderr)
-    done = run(trained, "gate", "--report", str(tmp_path))
-    assert done.returncode == 2
-    assert re.fullmatch(r"error: .* is a folder\.\n +Name the file to write\.\n", done.stderr)
-
-
-def test_gate_exits_with_1_where_it_would_refuse(run, trained):
-    before = state_of(trained)
-    done = run(trained, "gate", "--json", KIT_GATE__LIMITS='{"rmse": {"max": 1}}')
-    assert done.returncode == 1
+    done = run(trained, "gate", "--json", KIT_GATE__LIMITS='{"rmse": {"max": 1}}', code=1)
     found = json.loads(done.stdout)
     assert not found["passed"]
     refused = [verdict for verdict in found["verdicts"] if verdict["outcome"] == "refused"]
     assert [(verdict["check"], verdict["limit"]) for verdict in refused] == [("limit rmse", 1)]
-    assert "Traceback" not in done.stderr
     assert state_of(trained) == before
+
+
+def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run, unchanged, tmp_path):
+    page, evidence = tmp_path / "päge.html", tmp_path / "evidence.json"
+    done = run(unchanged, "gate", "--report", str(page), "--evidence", str(evidence), code=0)
+    assert "The gate lets it pass" in page.read_text("utf-8")
+    assert json.loads(evidence.read_text("utf-8"))["passed"]
+    for place, said in ((tmp_path / "no" / "folder.html", r"folder .*no does not exist\.\n +Make it, or name another"),
+                        (tmp_path, r".* is a folder\.\n +Name the")):  # fmt: skip
+        done = run(unchanged, "gate", "--report", str(place), code=2)
+        assert re.match(f"error: {said} file", done.stderr)
 
 
 def state_of(root: Path) -> dict[str, list[Any]]:
@@ -113,14 +96,12 @@ IGNORED = "ignored: patient_id, progression\n"
 @pytest.mark.parametrize(
     ("words", "environ", "code", "said"),
     [
-        ("run", {"KIT_STAGE": "produktion"}, 2, "KIT_STAGE"),
         ("run", {"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT"),
         ("run", {"KIT_DATA__SOURCE": "data/none.csv"}, 2, "data/none.csv"),
         ("run", {"KIT_TRAINING__PARAMS": '{"depth": 3}'}, 2, "training.params.depth"),
         ("export --run nosuchrun", {}, 1, "nosuchrun"),
         ("promote --version 7", {}, 2, "no version 7"),
         ("promote --to production", {}, 2, "--to"),
-        ("gate --version 7", {}, 2, "no version 7"),
         ("gate --version 0", {}, 2, "--version"),
         ("train", PROD, 1, "stage prod"),
         ("predict nowhere.csv out.csv", {}, 2, "nowhere.csv"),
@@ -135,30 +116,21 @@ IGNORED = "ignored: patient_id, progression\n"
         ("prune --keep-days -1", {}, 2, "--keep-days"),
         ("serve", {"KIT_STAGE": "prod", **NOBODY}, 2, "serving.api_key is not set"),
         ("serve", {"KIT_SERVING__HOST": "a..b"}, 2, "'a..b' is no host name"),
-        ("serve", {"KIT_SERVING__HOST": "a" * 70}, 2, f"'{'a' * 70}' is no host name"),
         ("promote --from x.zip", NOBODY, 2, "a bundle goes to stage prod alone, and this is local"),
-        ("promote --from x.zip --to staging", NOBODY, 2, "a bundle goes to stage prod alone, and this is staging"),
         ("promote --from x.zip --to prod --approver A", NOBODY, 2, "there is no file x.zip"),
         ("promote --from x.zip --to prod --approver A --version 1", NOBODY, 2, "a bundle holds one version"),
         ("data prepare --for prod", {}, 2, "no data is prepared for 'prod'. Name one of dev, test, staging with --for"),
-        ("data prepare --for tset", {}, 2, "no data is prepared for 'tset'"),
-        (PREPARE, {"KIT_STAGE": "dev"}, 2, "stage dev may not see the source raw"),
         (PREPARE, {"KIT_PRIVACY__KEY": "hunter2"}, 2, "privacy.key should have at least 32 characters"),
-        (PREPARE, {"KIT_PRIVACY__SENSITIVE": "raw"}, 2, "KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw"),
         (PREPARE, {"KIT_PRIVACY__COLUMNS": '{"aeg": "drop"}'}, 2, "(did you mean age?)"),
         ("lineage 7", {}, 2, "no version 7"),
-        ("lineage -1", {}, 2, "-1"),
         ("lineage 1.5", {}, 2, "'1.5' names no version"),
         ("reproduce 7", {}, 2, "no version 7"),
-        ("reproduce 1.5", {}, 2, "'1.5' names no version"),
     ],
 )
 def test_a_mistake_is_one_line_and_no_traceback(run, unchanged, words, environ, code, said):
     before = {*unchanged.rglob("*")}
-    done = run(unchanged, *words.split(), **environ)
-    assert done.returncode == code
+    done = run(unchanged, *words.split(), **environ, code=code)
     assert said in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
     assert {*unchanged.rglob("*")} == before
 
 
@@ -176,16 +148,13 @@ def test_a_mistake_is_one_line_and_no_traceback(run, unchanged, words, environ, 
     ],
 )  # fmt: skip
 def test_before_the_first_run_it_says_what_comes_first(run, repository, words, code, said):
-    done = run(repository, *words.split())
-    assert done.returncode == code
+    done = run(repository, *words.split(), code=code)
     assert said in " ".join((done.stdout + done.stderr).split())
     assert not (repository / "build").exists()
 
 
 def test_outside_a_repository_it_says_so(run, tmp_path):
-    done = run(tmp_path, "run")
-    assert done.returncode == 2
-    assert "config/base.yaml" in done.stderr
+    assert "config/base.yaml" in run(tmp_path, "run", code=2).stderr
 
 
 def test_bad_data_gets_a_table_of_everything_and_no_values(run, repository):
@@ -195,8 +164,7 @@ def test_bad_data_gets_a_table_of_everything_and_no_values(run, repository):
     broken[1], broken[3] = "777", "heavy"
     lines[3] = ",".join(broken)
     data.write_text("\n".join([*lines, lines[1]]) + "\n")
-    done = run(repository, "run")
-    assert done.returncode == 2
+    done = run(repository, "run", code=2)
     for words in ("age", "bmi", "patient_id", "row numbers", "data/diabetes.csv does not fit the schema"):
         assert words in done.stderr
     assert "777" not in done.stderr
@@ -205,14 +173,12 @@ def test_bad_data_gets_a_table_of_everything_and_no_values(run, repository):
 
 def test_steps_follow_each_other_through_mlflow(run, repository):
     for arguments in (["train"], ["export"], ["register"], ["promote"]):
-        done = run(repository, *arguments)
-        assert done.returncode == 0, done.stderr
+        done = run(repository, *arguments, code=0)
     assert "local.diabetes version 1 (there was none)" in done.stdout
 
 
 def test_predict_adds_a_column(run, trained):
-    done = run(trained, "predict", "data/diabetes.csv", "out.csv")
-    assert done.returncode == 0, done.stderr
+    done = run(trained, "predict", "data/diabetes.csv", "out.csv", code=0)
     assert done.stdout == f"442 rows to out.csv\n{IGNORED}"
     assert "open the model" in done.stderr
     header, first = (trained / "out.csv").read_text().splitlines()[:2]
@@ -238,8 +204,7 @@ def test_predict_says_how_many_rows_it_left_out(run, trained, tmp_path, diabetes
 HEAVY = {"sklearn", "pandera", "mlflow", "fastapi", "pandas.core"}
 
 
-@pytest.mark.parametrize("kinds", [("csv", "arrow"), ("parquet", "csv")])
-def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits, trained, tmp_path, kinds):
+def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits, trained, tmp_path):
     """Texts and gaps of every kind need no pandas either."""
     chosen = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
     estimator = make_pipeline(make_column_transformer((chosen, ["city"])), LinearRegression())
@@ -247,30 +212,28 @@ def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits
     table = pd.read_parquet(visits.root / "table.parquet")
     table.to_csv(trained / "in.csv", index=False)
     table.to_parquet(trained / "in.parquet", index=False)
-    arguments = ["starterkit", "predict", f"in.{kinds[0]}", f"out.{kinds[1]}", "--folder", str(folder)]
-    done = memory_of(arguments, HEAVY, trained)
-    assert done.stdout.endswith(f"400 rows to out.{kinds[1]}\nignored: visit, cost\nloaded set()\n"), done.stderr
+    ways = ("in.csv", "out.arrow"), ("in.parquet", "out.csv")
+    done = memory_of([f"predict {one} {other} --folder {folder}" for one, other in ways], HEAVY, trained)
+    said = [f"400 rows to {other}\nignored: visit, cost\n" for _, other in ways]
+    assert done.stdout == "".join([*said, "loaded set()\n"]), done.stderr
 
 
-def memory_of(arguments: list[str], of: set[str], root: Path) -> "subprocess.CompletedProcess[str]":
-    """A command that says at its end which of these modules it loaded."""
+def memory_of(commands: list[str], of: set[str], root: Path) -> "subprocess.CompletedProcess[str]":
+    """Commands of one process, and which of these modules it has loaded at their end."""
     probe = (
-        f"import sys\nfrom starterkit.cli import main\nsys.argv = {arguments}\n"
-        f"try:\n    main()\nexcept SystemExit:\n    pass\nprint('loaded', {of} & set(sys.modules))"
+        f"import sys\nfrom starterkit.cli import main\nfor words in {commands}:\n    sys.argv = ['', *words.split()]\n"
+        f"    try:\n        main()\n    except SystemExit:\n        pass\nprint('loaded', {of} & set(sys.modules))"
     )
     return subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, timeout=60)
 
 
 def test_a_message_is_shown_as_it_is(run, repository):
-    done = run(repository, "doctor", KIT_DATA__SOURCE="data[/old]/x.csv")
-    assert "data[/old]/x.csv" in done.stdout
-    done = run(repository, "config", "show", KIT_TRAINING__PARAMS='{"a": "[/red]"}')
-    assert "[/red]" in done.stdout
+    assert "data[/old]/x.csv" in run(repository, "doctor", KIT_DATA__SOURCE="data[/old]/x.csv").stdout
+    assert "[/red]" in run(repository, "config", "show", KIT_TRAINING__PARAMS='{"a": "[/red]"}').stdout
 
 
 def test_config_show_names_origins_and_hides_secrets(run, repository):
-    done = run(repository, "config", "show", KIT_SERVING__PORT="8123", KIT_SERVING__API_KEY="a-very-secret-key")
-    assert done.returncode == 0, done.stderr
+    done = run(repository, "config", "show", KIT_SERVING__PORT="8123", KIT_SERVING__API_KEY="a-very-secret-key", code=0)
     rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "8123" in rows["serving.port"]
     assert "KIT_SERVING__PORT" in rows["serving.port"]
@@ -284,15 +247,14 @@ def test_doctor_names_every_item_and_what_fails(run, trained):
     items = ["settings", "disk", "problem", "data", "MLflow", "runs", "versions", "champion", "promotion", "API"]
     assert {finding["item"]: finding["state"] for finding in found} == dict.fromkeys(items, "well")
     (trained / "data" / "diabetes.csv").unlink()
-    done = run(trained, "doctor", "--json")
-    assert done.returncode == 1
+    done = run(trained, "doctor", "--json", code=1)
     (failing,) = [finding for finding in json.loads(done.stdout) if finding["state"] == "failing"]
     assert (failing["item"], "does not exist" in failing["text"], bool(failing["mend"])) == ("data", True, True)
 
 
 def test_help_loads_nothing_heavy(tmp_path):
     heavy = {"pandas", "sklearn", "mlflow", "pydantic", "fastapi", "onnxruntime"}
-    done = memory_of(["starterkit", "--help"], heavy, tmp_path)
+    done = memory_of(["--help"], heavy, tmp_path)
     assert done.stdout.endswith("loaded set()\n")
     assert "From raw data" in done.stdout
 
@@ -324,11 +286,7 @@ def test_interrupted_run_ends_clean_and_the_next_one_works(run, repository):
         (OSError(28, "No space left on device", "/x/model.onnx"), 1, "error: No space left on device: /x/model.onnx."),
         (PermissionError(13, "Permission denied", "/x/out.csv"), 1, "error: Permission denied: /x/out.csv."),
         (IsADirectoryError(21, "Is a directory", "/x"), 1, "error: Is a directory: /x.\n       Name a file"),
-        (
-            NotADirectoryError(20, "Not a directory", "/x/y"),
-            1,
-            "error: Not a directory: /x/y.\n       Name another place",
-        ),
+        (NotADirectoryError(20, "Not a directory", "/x"), 1, "error: Not a directory: /x.\n       Name another place"),
         (MemoryError(), 1, "error: the machine has no memory left"),
         (KeyboardInterrupt(), 130, "Stopped. Finished steps are kept"),
     ],
@@ -345,7 +303,6 @@ def test_what_the_machine_refuses_anywhere_is_one_line(run, repository, monkeypa
         signal.signal(signal.SIGINT, handler)
     assert done.returncode == code
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_fault_of_the_kits_own_shows_where(run, repository, monkeypatch):

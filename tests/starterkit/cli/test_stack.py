@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 
@@ -56,42 +55,23 @@ def test_what_the_stack_lacks_is_named(repository, port, monkeypatch, variable, 
     assert "KIT_TRACKING__URI" in found.hint
 
 
-class NoWebServer(BaseRequestHandler):
-    def handle(self) -> None:
-        self.request.recv(1000)
-        self.request.sendall(b"SSH-2.0-other\r\n")
+ANSWERS = {
+    "no web server": b"SSH-2.0-other\r\n",
+    "a page": b"HTTP/1.1 404 Not Found\r\nContent-Length: 24\r\n\r\n<!DOCTYPE html><p>Not he",
+    "nothing": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",  # as macOS answers on port 5000
+}
 
 
-class Page(BaseHTTPRequestHandler):
-    """Answers everything with a page that is not MLflow's."""
-
-    said = b"<!DOCTYPE html><p>Not here"
-
-    def do_GET(self) -> None:
-        self.send_response(404)
-        self.send_header("Content-Length", str(len(self.said)))
-        self.end_headers()
-        self.wfile.write(self.said)
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Nothing(Page):
-    """As macOS answers on port 5000."""
-
-    said = b""
-
-
-@pytest.fixture(
-    params=[(TCPServer, NoWebServer), (HTTPServer, Page), (HTTPServer, Nothing)], ids=lambda one: one[1].__name__
-)
+@pytest.fixture(params=ANSWERS)
 def taken(request: pytest.FixtureRequest) -> Iterator[str]:
-    server, handler = request.param
-    with server(("127.0.0.1", 0), handler) as listening:
+    """Another program's address, which answers everything alike."""
+
+    class Other(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(ANSWERS[request.param])
+
+    with TCPServer(("127.0.0.1", 0), Other) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{listening.server_address[1]}"
         listening.shutdown()

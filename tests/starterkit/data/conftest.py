@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,6 @@ from starterkit.data.prepare import Prepared, Preparer
 from starterkit.data.reader import DatasetReader
 from starterkit.settings import PrivacySettings, Stage, load_settings
 from starterkit.training.trainer import compare_quality
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,15 @@ class House:
         self.proof.write_text(json.dumps(said | changes), "utf-8")
 
 
-def new_house(folder: Path, one: Any = problem) -> House:
-    folder.mkdir(parents=True)
-    for name in ("config", "data"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("test", "staging", "dev"))
-    return House(folder, one)
-
-
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path, copied: Callable[..., Path]) -> House:
     """Nothing is prepared here yet."""
-    return new_house(tmp_path / "a hoüse")
+    return House(copied(tmp_path / "a hoüse"))
 
 
 @pytest.fixture(scope="session")
-def _prepared_once(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = new_house(tmp_path_factory.mktemp("prepared") / "once")
+def _prepared_once(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> House:
+    house = House(copied(tmp_path_factory.mktemp("prepared") / "once"))
     house.prepare()
     return house
 

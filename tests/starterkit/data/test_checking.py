@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starterkit.data.checking import Failure, InvalidData, check_frame
+from starterkit.data.checking import InvalidData, check_frame
 from starterkit.errors import DataError
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.serving.validation import fault_of_value
@@ -91,13 +91,6 @@ def test_what_is_wrong_is_named_with_its_rows(columns, expected):
     assert failures(people(**columns)) == expected
 
 
-def test_a_date_is_not_read_as_its_nanoseconds():
-    dates = pd.date_range("2026-01-01", periods=6)
-    with pytest.raises(InvalidData) as refusal:
-        check_frame(problem_of(People), people(weight=dates), "table")
-    assert refusal.value.failures == (Failure("weight", "is not a number in kg, at least 1", (0, 1, 2, 3, 4), 6),)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(["age", "weight", "city", "smoker", "children", "score"]),
@@ -126,7 +119,7 @@ def test_everything_wrong_is_found_at_once():
     frame = people(
         person=list("aacdef"),
         age=["x"] * 6,
-        weight=[50, -1, 70, 80, 90, 99],
+        weight=pd.date_range("2026-01-01", periods=6),  # not read as its nanoseconds
         city=["Köln", "Bonn", "Ulm", "Bonn", "Köln", "Bonn"],
         smoker=[None, True, True, True, True, True],
     )
@@ -134,9 +127,9 @@ def test_everything_wrong_is_found_at_once():
         check_frame(problem_of(People), frame, "table.csv")
     assert [(f.column, f.rows, f.count) for f in refusal.value.failures] == [
         ("age", (0, 1, 2, 3, 4), 6),
+        ("weight", (0, 1, 2, 3, 4), 6),
         ("smoker", (0,), 1),
         ("person", (0, 1), 2),
-        ("weight", (1,), 1),
         ("city", (2,), 1),
     ]
     what = "table.csv does not fit the schema: 5 checks failed in 5 columns; first, age is not a whole number, 0 to 120"
@@ -146,18 +139,17 @@ def test_everything_wrong_is_found_at_once():
 
 
 def test_missing_extra_and_misspelt_columns_are_found_at_once():
-    frame = people().rename(columns={"weight": "Weigth"}).drop(columns="score").assign(shoe_size=42)
+    frame = people().rename(columns={"weight": "Weigth", "city": "CITY"}).drop(columns="score").assign(shoe_size=42)
     assert failures(frame) == [
         ("weight", "is missing", ()),
+        ("city", "is missing", ()),
         ("score", "is missing", ()),
         ("Weigth", "is not in the schema; did you mean 'weight'?", ()),
+        ("CITY", "is not in the schema; did you mean 'city'?", ()),
         ("shoe_size", "is not in the schema", ()),
     ]
-
-
-def test_a_thousand_unknown_columns_stay_a_short_list():
     wide = pd.concat([people(), pd.DataFrame({f"x{i:03}" * 50: [0] * 6 for i in range(1000)})], axis=1)
-    found = failures(wide)
+    found = failures(wide)  # a thousand stay a short list
     assert len(found) == 21
     assert found[-1][:2] == ("980 more columns", "are not in the schema")
     assert max(len(column) for column, _, _ in found) <= 100
@@ -221,37 +213,6 @@ def test_long_ids_are_not_rounded():
     for given_ids in (ids, list(map(str, ids))):
         checked = check_frame(problem_of(Long), people(person=given_ids), "table")
         assert checked["person"].tolist() == ids
-
-
-@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5, 6], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], list("123456")])
-def test_an_id_reads_the_same_whatever_the_source_made_of_it(ids):
-    assert check_frame(problem_of(People), people(person=ids), "table")["person"].tolist() == list("123456")
-
-
-SECRETS = ("Rumpelstilzchen", 424242.4242, -31337, "secret-id-7")
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    planted=st.dictionaries(
-        st.sampled_from(["person", "age", "weight", "city", "smoker", "children", "score"]),
-        st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*SECRETS, None, np.inf, ""])), min_size=1, max_size=6),
-        min_size=1,
-    )
-)
-def test_no_value_is_ever_repeated(planted):
-    frame = people().astype(object)
-    for column, cells in planted.items():
-        for row, value in cells:
-            frame.loc[row, column] = value
-    try:
-        check_frame(problem_of(Checked), frame, "table")
-    except DataError as refusal:
-        shown = str(refusal) + repr(getattr(refusal, "failures", ()))
-        assert not [secret for secret in map(str, SECRETS) if secret in shown]
-        for failure in getattr(refusal, "failures", ()):
-            rows = {row for row, _ in planted.get(failure.column, [])}
-            assert failure.column == "(whole row)" or failure.rows == () or set(failure.rows) <= rows
 
 
 def test_a_column_may_be_called_self():

@@ -41,7 +41,7 @@ def arrays_of(content: bytes) -> dict[str, Any]:
     return dict(np.load(io.BytesIO(content), allow_pickle=False))
 
 
-def test_rows_that_came_went_moved_and_changed_are_counted_also_doubles(dataset):
+def test_rows_that_came_went_moved_and_changed_are_counted_and_those_trained_on_are_known(dataset):
     record = opened(content_of(dataset))
     assert record.new_and_gone(dataset) == (0, 0)
     count = len(dataset.training)
@@ -55,10 +55,6 @@ def test_rows_that_came_went_moved_and_changed_are_counted_also_doubles(dataset)
     target.iloc[0] += 1
     changed = replace(dataset, holdout=Rows(dataset.holdout.features, target, "other"))
     assert record.new_and_gone(changed) == (1, 1)
-
-
-def test_records_of_the_training_side_alone_are_known(dataset):
-    record = opened(content_of(dataset))
     assert record.trained_on(dataset.training) == len(dataset.training)
     assert record.trained_on(dataset.holdout) == 0
     assert record.trained_on(replace(dataset.holdout, keys={"other": np.array([1], np.uint64)})) is None
@@ -98,7 +94,7 @@ def test_no_file_and_a_file_of_another_kit_say_nothing_and_one_that_is_none_is_n
 def test_a_flipped_byte_is_named_or_changes_nothing(dataset):
     content, chosen = content_of(dataset), random.Random(0)
     sound, named = opened(content), 0
-    for place in [*range(60), *range(len(content) - 200, len(content)), *chosen.sample(range(len(content)), 400)]:
+    for place in [*range(60), *range(len(content) - 200, len(content)), *chosen.sample(range(len(content)), 100)]:
         spoilt = bytearray(content)
         spoilt[place] ^= chosen.randrange(1, 256)
         try:
@@ -108,7 +104,7 @@ def test_a_flipped_byte_is_named_or_changes_nothing(dataset):
         else:
             assert record is None or record.salt == sound.salt
             assert record is None or record.new_and_gone(dataset) in ((0, 0), None)
-    assert named > 400
+    assert named > 200
 
 
 def test_a_feature_without_any_value_is_refused(visits, tmp_path):
@@ -127,12 +123,6 @@ def test_load_may_derive_columns(visits):
     doubled = visits.dataset(visits.problem(lambda: None, load=load))
     assert (doubled.training.target == 2 * plain.training.target).all()
     assert doubled.digest != plain.digest
-
-
-def test_neither_the_id_nor_the_target_is_a_feature(diabetes):
-    features = diabetes.dataset(diabetes.problem(lambda: None)).training.features
-    assert {"patient_id", "progression"}.isdisjoint(features)
-    assert features.shape == (len(features), 10)
 
 
 def test_records_are_what_json_has():

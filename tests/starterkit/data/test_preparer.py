@@ -1,4 +1,4 @@
-"""What `data prepare` writes: treated rows, their sides, a proof and a report."""
+"""What `data prepare` writes: treated rows, their sides, a proof and a report; and samples."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ import pandera.pandas as pa
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from example_project import problem
+from starterkit.data.dataset import held_out
+from starterkit.data.prepare import sampled
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, Refused, UserError
-from starterkit.problem import Problem, feature, group, identifier, target
+from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, PrivacySettings, Stage
 
 TREATED = {"age": "generalise", "sex": "generalise", "progression": "generalise"}
@@ -65,14 +69,6 @@ def test_the_proof_says_what_was_done(prepared):
     assert "| patient_id | drop |  |  | 0 |" in report
 
 
-def test_preparing_again_gives_the_same_rows(prepared):
-    before = prepared.read()
-    prepared.prepare()
-    after = prepared.read()
-    assert after.digest == before.digest
-    assert all(np.array_equal(after.holdout.keys[name], keys) for name, keys in before.holdout.keys.items())
-
-
 def test_pseudonyms_under_two_keys_do_not_link_by_place(house):
     """Neither to the source nor to each other; the same key gives the same order."""
     source = pd.read_csv(house.root / "data" / "diabetes.csv").bmi
@@ -115,16 +111,6 @@ def test_mock_rows_are_nobodys(house):
     assert house.read().policy == seen.policy  # more than the stage asks for is fine
 
 
-def test_three_rows_are_not_mocked_and_nothing_is_left(house):
-    source = house.root / "data" / "diabetes.csv"
-    lines = source.read_text().splitlines(keepends=True)
-    source.write_text("".join(lines[:4]))
-    with pytest.raises(DataError, match="made-up rows cannot be drawn from 3 rows") as raised:
-        house.prepare(sensitive="mock")
-    assert "at least 50" in raised.value.hint
-    assert not house.file.parent.exists()
-
-
 def test_a_person_alone_is_warned_of(house):
     made = house.prepare()
     warning, every = made.warnings
@@ -132,12 +118,6 @@ def test_a_person_alone_is_warned_of(house):
     assert "drop one of these in privacy.columns of config/test.yaml, or set privacy.sensitive to mock" in warning
     assert every.startswith("442 people are alone with their age, sex, bmi, blood_pressure and 6 more")
     assert "drop or generalise one of these" in every
-    source = house.root / "data" / "diabetes.csv"
-    table = pd.read_csv(source)
-    table.loc[0, "age"] = 117
-    table.to_csv(source, index=False)
-    warning, _ = house.prepare().warnings
-    assert warning.startswith("1 person is alone with their age, sex, and")
     assert house.prepare(columns={"age": "drop"}).proof.crowds[0]["after"]["smallest"] == 442
 
 
@@ -241,17 +221,10 @@ def test_the_kits_own_column_names_are_refused(house):
         prepare_measures(house, measures("a").assign(split=1.0), replace(MEASURES, schema=Split))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
-    house = prepared
-    before = {file.name: file.read_bytes() for file in house.file.parent.iterdir()}
+    before = {file.name: file.read_bytes() for file in prepared.file.parent.iterdir()}
     script = (
         "import os, sys, time; from pathlib import Path\n"
         "def stop(_): print('there', flush=True); time.sleep(60)\n"
@@ -260,13 +233,68 @@ def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
         "from starterkit.cli import main; main()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=house.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], cwd=prepared.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"
         process.send_signal(number)
         assert process.wait(30) == code
-    assert {
-        file.name: file.read_bytes() for file in house.file.parent.iterdir() if not file.name.startswith(".")
-    } == before
-    assert len(house.read()) == 442
+    left = [file for file in prepared.file.parent.iterdir() if not file.name.startswith(".")]
+    assert {file.name: file.read_bytes() for file in left} == before
+    assert len(prepared.read()) == 442
+
+
+# --- A sample looks like the whole, and lies in every larger one.
+
+
+def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides(house):
+    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
+    parts = [sampled(problem, frame, fraction) for fraction in (0.05, 0.2, 0.5, 1)]
+    assert [part.sum() for part in parts] == [22, 89, 221, 442]
+    for smaller, larger in pairwise(parts):
+        assert (larger | ~smaller).all()
+    side = held_out(problem, frame)
+    assert 0.15 < side[parts[1]].mean() < 0.27  # not the holdout itself, and not none of it
+    narrower = held_out(replace(problem, holdout=Holdout(fraction=0.1)), frame)
+    assert 0.2 < narrower[parts[1] & side].mean() < 0.8  # the order is none of the holdout's
+    assert abs(frame.progression[parts[1]].mean() - frame.progression.mean()) < 10
+
+
+def test_order_of_the_rows_does_not_matter(house):
+    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
+    turned = frame.sample(frac=1, random_state=1).reset_index(drop=True)
+    some, others = (set(one.patient_id[sampled(problem, one, 0.2)]) for one in (frame, turned))
+    # Rows with equal targets may change their fifth with the order; nobody else may.
+    assert len(some ^ others) <= 4
+
+
+def test_classes_keep_their_shares(iris, breast_cancer):
+    for sample in (iris, breast_cancer):
+        one = sample.problem(lambda: None)
+        frame = pd.read_csv(sample.root / "table.csv")
+        shares = [t.diagnosis.value_counts(normalize=True) for t in (frame, frame[sampled(one, frame, 0.2)])]
+        assert (shares[0] - shares[1]).abs().max() < 0.05
+
+
+def problem_of(column: str, field: Any, **said: Any) -> Problem:
+    """A problem whose rows have no id, and that."""
+    fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
+    types = {column: str, "age": int, "cost": float}
+    schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    given = {"name": "m", "title": "M", "task": "regression", "schema": schema, "metric": "rmse"}
+    return Problem(**given, estimator=LinearRegression, **said)
+
+
+def test_whole_groups_are_taken():
+    number = np.arange(300)
+    frame = pd.DataFrame({"person": [f"p{n // 3}" for n in number], "age": 1, "cost": number / 7})
+    taken = sampled(problem_of("person", group()), frame, 0.3)
+    assert set(frame.person[taken]).isdisjoint(frame.person[~taken])
+    assert 80 <= taken.sum() <= 100
+
+
+def test_rows_in_time_need_no_id():
+    days = pd.date_range("2026-01-01", periods=100).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "age": 1, "cost": np.arange(100) / 7})
+    one = problem_of("day", time(), holdout=Holdout(cutoff="2026-03-01"))
+    assert 15 <= sampled(one, frame, 0.2).sum() <= 25

@@ -77,6 +77,7 @@ def test_missing_values_zeros_and_a_country_called_na_are_the_same_in_csv_and_pa
 
 
 HEADER = "visit,city,ward,smoker,insured,children,income,cost"
+LINES = "é,2,3,4,5,6,7,8\n" * 150_000
 
 
 @pytest.mark.parametrize(
@@ -87,17 +88,9 @@ HEADER = "visit,city,ward,smoker,insured,children,income,cost"
         ("header.csv", HEADER.encode(), "has no rows"),
         ("spaces.csv", HEADER.replace(",", " ").encode() + b"\n1 2 3 4 5 6 7 8", "has one column"),
         ("utf32.csv", HEADER.encode("utf-32"), "is UTF-32 text"),
-        (
-            "late.csv",
-            (HEADER + "\n" + "é,2,3,4,5,6,7,8\n" * 150_000).encode() + b"\xe9\n",
-            "damaged place in line 150002",
-        ),
+        ("late.csv", f"{HEADER}\n{LINES}".encode() + b"\xe9\n", "damaged place in line 150002"),
         ("cut.csv", HEADER.encode() + "\né".encode()[:-1], "damaged place in line 2"),
-        (
-            "headless.csv",
-            b"Miller,Bonn,a,True,True,1,1.5,2.5\nMeier,Bonn,a,True,True,1,1.5,2.5",
-            "none of the schema's",
-        ),
+        ("headless.csv", b"Miller,Bonn,a,True,True,1,1.5,2.5\n" * 2, "none of the schema's"),
         ("ragged.csv", HEADER.encode() + b"\nMiller,Bonn,a,True,True,1,1.5,2.5,9\n", "more fields than its header"),
         ("ragged2.csv", HEADER.encode() + b"\n1,2,3,4,5,6,7,8\n1,2,3,4,5,6,7,8,9\n", "Expected 8 fields in line 3"),
         ("other.csv", HEADER.encode() + b"\nM\x81ller,1,2,3,4,5,6,7", "neither UTF-8 nor cp1252"),
@@ -133,12 +126,9 @@ def test_a_damaged_page_of_parquet_is_one_clear_error(visits, problem, tmp_path)
         DatasetReader(problem, settings("table.parquet"), tmp_path, Stage.LOCAL).read()
 
 
-def test_a_file_that_is_not_there_is_named(problem, tmp_path):
+def test_a_file_that_is_not_there_or_of_another_kind_is_named(problem, tmp_path):
     with pytest.raises(DataError, match=r"data file 'gone\.csv' does not exist.*data\.source"):
         open_source(settings("gone.csv"), tmp_path, problem)
-
-
-def test_a_kind_that_the_kit_does_not_read_is_refused(problem, tmp_path):
     (tmp_path / "table.xlsx").write_bytes(b"")
     with pytest.raises(DataError, match=r"Use \.csv, .* or a database address"):
         open_source(DataSettings.model_construct(source="table.xlsx"), tmp_path, problem)
@@ -185,24 +175,6 @@ def test_a_password_in_the_address_is_not_recorded(diabetes, warehouse):
     assert dataset.source == "sqlite:///patients.db?password=***"
 
 
-def test_a_byte_order_mark_makes_no_difference(visits, problem, tmp_path):
-    plain = (visits.root / "table.csv").read_bytes()
-    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbf" + plain)
-    marked = DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
-    assert marked.digest == visits.dataset(problem).digest
-
-
-def test_names_in_capitals_are_recognised(visits, problem, tmp_path):
-    header, rest = (visits.root / "table.csv").read_text().split("\n", 1)
-    (tmp_path / "table.csv").write_text(f"{header.upper()}\n{rest}")
-    with pytest.raises(DataError) as refusal:
-        DatasetReader(problem, settings("table.csv"), tmp_path, Stage.LOCAL).read()
-    checks = {failure.column: failure.check for failure in refusal.value.failures}  # type: ignore[attr-defined]
-    assert checks["CITY"] == "is not in the schema; did you mean 'city'?"
-    assert checks["city"] == "is missing"
-    assert "first, VISIT is not in the schema; did you mean 'visit'." in str(refusal.value)
-
-
 def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path):
     whole = pd.DataFrame({"id": ["007", "008"], "age": [1, 2]})
     (whole.set_index("id")).to_parquet(tmp_path / "named.parquet")
@@ -219,9 +191,7 @@ def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path):
         (",", "utf-16-be", '"', "t.CSV.gz"),
     ],
 )  # fmt: skip
-def test_a_text_file_of_any_dialect_is_read(
-    visits: Any, problem: Any, tmp_path: Path, delimiter: str, encoding: str, quote: str, name: str
-) -> None:
+def test_a_text_file_of_any_dialect_is_read(visits, problem, tmp_path, delimiter, encoding, quote, name):
     table = pd.read_csv(visits.root / "table.csv", dtype="str", keep_default_na=False)
     text = table.to_csv(index=False, sep=delimiter, quotechar=quote, quoting=csv.QUOTE_ALL).encode(encoding)
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
@@ -230,7 +200,7 @@ def test_a_text_file_of_any_dialect_is_read(
     assert read.dialect == Dialect(delimiter=delimiter, encoding=encoding.removesuffix("-sig"), quote=quote)
 
 
-def test_what_the_settings_say_of_a_dialect_goes_first(visits: Any, problem: Any, tmp_path: Path) -> None:
+def test_what_the_settings_say_of_a_dialect_goes_first(visits, problem, tmp_path):
     text = (visits.root / "table.csv").read_bytes().decode().replace("Köln", "\x81")
     (tmp_path / "t.csv").write_bytes(text.encode("cp437", "replace").replace(b"?", b"\x81"))
     said = DataSettings(source="t.csv", dialect=DialectSettings(encoding="CP437"))
@@ -243,9 +213,7 @@ EUROS = Written(missing=("NA",), decimal=",", affixes=("€",))
 class Sales(pa.DataFrameModel):
     day: str = time(written=Written(header="Day"))
     shop: str = identifier(written=Written(header="Shop No", missing=("-",)))
-    paid: float = feature(
-        sensitivity="plain", nullable=True, written=Written(missing=("NA",), decimal=",", affixes=("€",))
-    )
+    paid: float = feature(sensitivity="plain", nullable=True, written=EUROS)
     card: bool = feature(sensitivity="plain", written=Written(flags={"Y": True, "": False}))
     pieces: int = target(written=Written(header="Pieces", decimal=",", thousands="."))
 
@@ -258,7 +226,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "folder", "database"])
-def test_a_source_gives_the_schemas_rows(tmp_path: Path, kind: str) -> None:
+def test_a_source_gives_the_schemas_rows(tmp_path, kind):
     """Names, numbers, flags and gaps: as they are declared, from any kind of source."""
     table, where = pd.DataFrame(WRITTEN), DataSettings(source=f"sales.{kind}") if kind in ("csv", "parquet") else None
     if kind == "csv":

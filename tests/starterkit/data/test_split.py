@@ -73,11 +73,11 @@ def test_a_row_never_changes_sides(ids, size, more):
     assert {record: some[record] for record in ids} == {record: SIDES[record] for record in ids}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(fraction=st.floats(0.05, 0.95), salt=st.text(max_size=5))
 def test_the_share_is_about_the_fraction(fraction, salt):
-    share = np.mean(list(sides(measures(range(4000)), problem_of(fraction=fraction, salt=salt)).values()))
-    assert share == pytest.approx(fraction, abs=0.04)
+    share = np.mean(list(sides(measures(range(2000)), problem_of(fraction=fraction, salt=salt)).values()))
+    assert share == pytest.approx(fraction, abs=0.05)
 
 
 def test_a_larger_fraction_only_adds_to_the_holdout_and_another_salt_makes_another_one():

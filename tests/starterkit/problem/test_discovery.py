@@ -110,11 +110,7 @@ def test_a_problem_has_the_entry_point_s_name_or_says_its_own(declare, entry, sa
 @pytest.mark.parametrize(
     ("entry", "said", "words"),
     [
-        (
-            "houses",
-            ', name="flats"',
-            r"calls the problem 'houses', and misnamed_houses:problem says name='flats'\. Leave",
-        ),
+        ("houses", ', name="flats"', r"the problem 'houses', and misnamed_houses:problem says name='flats'\. Leave"),
         ("House prices", "", "'House prices' has other signs"),
     ],
 )

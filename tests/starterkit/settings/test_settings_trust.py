@@ -7,7 +7,7 @@ from starterkit.settings import weakening
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += ["   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)

@@ -3,7 +3,6 @@
 import io
 import re
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -34,19 +33,14 @@ def counts(classes: int) -> Any:
 FIGURES = {
     "residuals": lambda: residual_figure(ACTUAL, ACTUAL * 0.9, "progression (points)"),
     "residuals, long": lambda: residual_figure(ACTUAL * 1e9, ACTUAL * 8e8, f"{LONG} (million euro)"),
-    "residuals, one row": lambda: residual_figure(ACTUAL[:1], ACTUAL[:1], "y"),
-    "residuals, constant": lambda: residual_figure(np.ones(9), np.ones(9), "y"),
+    "residuals, constant": lambda: residual_figure(np.ones(1), np.ones(1), "y"),
     "importance": lambda: importance_figure(importances(["age", "sex", "bmi"]), "rmse"),
-    "importance, one": lambda: importance_figure(importances(["age"]), "rmse"),
     "importance, 30 long": lambda: importance_figure(importances([LONG.format(i) for i in range(30)]), "log_loss"),
-    "importance, 500": lambda: importance_figure(importances([f"f{i}" for i in range(500)]), "rmse"),
     "roc": lambda: roc_figure(curves(["malignant"])),
-    "roc, 10": lambda: roc_figure(curves([str(i) for i in range(10)])),
     "roc, 40 long": lambda: roc_figure(curves([LONG.format(i) for i in range(40)])),
     "confusion": lambda: confusion_figure(counts(2), ["benign", "malignant"]),
     "confusion, long": lambda: confusion_figure(counts(2) * 1000, [LONG.format(0), "benign"]),
-    "confusion, 10": lambda: confusion_figure(counts(10), [str(i) for i in range(10)]),
-    "confusion, 110": lambda: confusion_figure(counts(110), [LONG.format(i) for i in range(110)]),
+    "confusion, 40": lambda: confusion_figure(counts(40), [LONG.format(i) for i in range(40)]),
     "confusion, empty class": lambda: confusion_figure(np.zeros((2, 2), dtype=np.int64), ["a", "b"]),
 }
 
@@ -62,32 +56,20 @@ def texts(figure: Figure) -> str:
     return "\n".join(re.findall(r">([^<]*)</text>", picture.getvalue()))
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        lambda: confusion_figure(counts(3), PRICES),
-        lambda: importance_figure(importances(PRICES), "rmse"),
-        lambda: roc_figure(curves(PRICES)),
-    ],
-)
-def test_dollars_are_no_formula(figure: Callable[[], Figure]) -> None:
-    drawn = texts(figure())
-    assert [name for name in PRICES if name not in drawn] == []
-
-
-def test_a_target_in_dollars_a_dollar() -> None:
+def test_dollars_are_no_formula():
+    matrix, bars = confusion_figure(counts(3), PRICES), importance_figure(importances(PRICES), "rmse")
+    for figure in (matrix, bars, roc_figure(curves(PRICES))):
+        drawn = texts(figure)
+        assert [name for name in PRICES if name not in drawn] == []
     assert "actual paid ($_ per $^)" in texts(residual_figure(ACTUAL, ACTUAL, "paid ($_ per $^)"))
     bins = [{"answered": 1.0, "actual": 2.0}, {"answered": 2.0, "actual": 3.0}]
     drawn = texts(fit_figure({"fit": {"bins": bins}, "target": {"name": "$_paid", "unit": "$_ per $^"}}))
     assert "mean $_paid ($_ per $^)" in drawn
-
-
-def test_a_class_that_begins_with_an_underscore_is_in_the_legend() -> None:
-    assert "_other" in texts(roc_figure(curves(["_other", "known"])))
+    assert "_other" in texts(roc_figure(curves(["_other", "known"])))  # to matplotlib, a name that hides a curve
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_drawn_whole(name: str) -> None:
+def test_a_figure_is_drawn_whole(name):
     figure: Figure = FIGURES[name]()
     picture = io.BytesIO()
     with warnings.catch_warnings():
@@ -106,7 +88,7 @@ def test_a_figure_is_drawn_whole(name: str) -> None:
         assert axes.get_window_extent().width > 0.3 * edges.width
 
 
-def test_the_most_important_features_are_shown_first() -> None:
+def test_the_most_important_features_are_shown_first():
     axes = importance_figure(importances([f"f{i}" for i in range(500)]), "rmse").axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[-3:] == ["f497", "f498", "f499"]
@@ -114,25 +96,21 @@ def test_the_most_important_features_are_shown_first() -> None:
     assert "the first 30 of 500 features" in axes.get_title(loc="left")
 
 
-def test_the_worst_curves_are_shown() -> None:
+def test_the_worst_curves_are_shown():
     many = {str(i): (RATES, RATES, i / 40) for i in range(40)}
     axes = roc_figure(many).axes[0]
     assert [line.get_label() for line in axes.lines[1:3]] == ["area 0.000: 0", "area 0.025: 1"]
     assert "the worst 10 of 40 classes" in axes.get_title(loc="left")
 
 
-def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns() -> None:
+def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns():
     axes = confusion_figure(np.array([[5, 1], [2, 7]]), ["a", "b"]).axes[0]
-    assert {(text.get_position(), text.get_text()) for text in axes.texts} == {
-        ((0, 0), "5"),
-        ((1, 0), "1"),
-        ((0, 1), "2"),
-        ((1, 1), "7"),
-    }
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "5", (1, 0): "1", (0, 1): "2", (1, 1): "7"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
 
 
-def test_residuals_are_actual_less_predicted() -> None:
+def test_residuals_are_actual_less_predicted():
     right = residual_figure(np.array([10.0, 20.0]), np.array([7.0, 21.0]), "y").axes[1]
     assert right.collections[0].get_offsets().tolist() == [[7.0, 3.0], [21.0, -1.0]]
     assert "mean 1" in right.get_title(loc="left")

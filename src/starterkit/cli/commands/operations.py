@@ -18,7 +18,17 @@ _MOST_NAMED = 8
 @app.command()
 def serve(
     folder: Folder = None,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            envvar="SAGEMAKER_BIND_TO_PORT",
+            show_envvar=False,
+            min=1,
+            max=65535,
+            help="Instead of serving.port.",
+        ),
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
     """Answer requests with the champion: POST /predict, and /docs to try it."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def formatted(source: str, path: Path) -> str:
     return source if done.returncode else done.stdout
 
 
-def _render(template: str, **values: object) -> str:
+@cache
+def _environment() -> Environment:
+    """Kept, for a template takes longer to compile than to fill in."""
     environment = Environment(  # noqa: S701  # Python, and no page
         loader=PackageLoader("starterkit.cli.init"),
         undefined=StrictUndefined,
@@ -97,7 +100,11 @@ def _render(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["literal"] = literal
-    text = environment.get_template(template).render(values, fitted=fitted, arguments=_arguments)
+    return environment
+
+
+def _render(template: str, **values: object) -> str:
+    text = _environment().get_template(template).render(values, fitted=fitted, arguments=_arguments)
     return "".join(map(_whole, text.splitlines(keepends=True)))
 
 

@@ -126,9 +126,13 @@ async def _refused(_: Request, error: Exception) -> Response:
     return told
 
 
-async def _bug(_: Request, __: Exception) -> Response:
+def bug() -> Response:
     detail = "the server failed; its log says why. The request need not be changed."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    return bug()
 
 
 PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -27,41 +27,30 @@ from starterkit.cli.init.profile import bounds, categories, profile, signature
 # --- Headers become names that Python, pandera and the API can carry.
 
 
-@pytest.mark.parametrize(
-    ("header", "name"),
-    [
-        ("mean radius", "mean_radius"),
-        ("od280/od315_of_diluted_wines", "od280_od315_of_diluted_wines"),
-        ("sepal length (cm)", "sepal_length_cm"),
-        ("CustomerID", "customer_id"),
-        ("SibSp", "sib_sp"),
-        ("Größe", "groesse"),
-        ("class", "class_value"),
-        ("target", "target_value"),
-        ("float", "float_value"),
-        ("feature", "feature_value"),
-        ("validate", "validate_value"),
-        ("2nd floor", "n2nd_floor"),
-        ("年龄", "column_1"),
-        ("", "column_1"),
-        ('say "hi"', "say_hi"),
-    ],
-)
-def test_a_header_becomes_a_name(header: str, name: str) -> None:
-    assert column_names([header]) == {header: name}
+NAMES = {
+    "mean radius": "mean_radius", "od280/od315_of_diluted_wines": "od280_od315_of_diluted_wines", "": "column_1",
+    "sepal length (cm)": "sepal_length_cm", "CustomerID": "customer_id", "SibSp": "sib_sp", "Größe": "groesse",
+    "class": "class_value", "target": "target_value", "float": "float_value", "feature": "feature_value",
+    "validate": "validate_value", "2nd floor": "n2nd_floor", "年龄": "column_1", 'say "hi"': "say_hi",
+}  # fmt: skip
 
 
-def test_a_header_that_is_a_name_stays_and_the_others_step_aside() -> None:
+@pytest.mark.parametrize("header", NAMES)
+def test_a_header_becomes_a_name(header):
+    assert column_names([header]) == {header: NAMES[header]}
+
+
+def test_a_header_that_is_a_name_stays_and_the_others_step_aside():
     assert column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
 
 
-def test_every_name_is_short_and_no_keyword() -> None:
+def test_every_name_is_short_and_no_keyword():
     names = column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
     assert all(name.isidentifier() and not keyword.iskeyword(name) and len(name) < 50 for name in names)
     assert len(set(names)) == len(names)
 
 
-def test_a_file_s_name_becomes_the_problem_s() -> None:
+def test_a_file_s_name_becomes_the_problem_s():
     assert problem_name("Breast Cancer_v2 (final)") == "breast-cancer-v2-final"
     assert problem_name("数据") == "my-problem"
     assert class_name("breast-cancer") == "BreastCancer"
@@ -71,67 +60,57 @@ def test_a_file_s_name_becomes_the_problem_s() -> None:
 
 # --- What a name says.
 
-WORDS = pd.Series([f"some words {letter}" for letter in ascii_letters], dtype="str")
+WORDS = [f"some words {letter}" for letter in ascii_letters]
+CALLED_SO = ("name", "First Name", "lastName", "customer_name", "E-Mail", "Street", "IBAN", "SSN")
+NOT_SO = ("product name", "filename", "mean radius", "ship", "emailed")
+SOMEBODY: list[tuple[str, Any, bool]] = [
+    *((header, WORDS, True) for header in CALLED_SO),
+    *((header, WORDS, False) for header in NOT_SO),
+    ("contact", ["a@b.de", "c.d@e.org", "c@f.g"], True),
+    ("contact", ["10.0.0.1", "192.168.0.77", "1.2.3.4"], True),
+    ("contact", [f"+49 351 12345{n}" for n in range(3)], True),
+    ("mobile", [f"0351 {n:07}" for n in range(30)], True),
+    ("cell", 49351e7 + np.arange(30), True),
+    # A header's word alone names nobody.
+    ("phone_service", [0, 1] * 20, False),
+    ("Street", ["Pave", "Grvl"] * 20, False),
+    ("fuel_cell", [1, 2, 3, 4] * 10, False),
+    ("mobile", ["Android", "iOS", "none"] * 10, False),
+    ("name", ["a", "b"] * 20, False),
+    ("name", [f"mazda rx{n}" for n in range(40)], False),
+]
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["name", "First Name", "lastName", "customer_name", "E-Mail", "Street", "IBAN", "SSN"],
-)
-def test_a_name_that_says_who_somebody_is(header: str) -> None:
-    assert names_somebody(header, WORDS)
+@pytest.mark.parametrize(("header", "values", "expected"), SOMEBODY)
+def test_who_somebody_is_is_seen_from_a_name_and_values(header, values, expected):
+    assert names_somebody(header, pd.Series(values)) == expected
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        ["a@b.de", "c.d@e.org", "c@f.g"],
-        ["10.0.0.1", "192.168.0.77", "1.2.3.4"],
-        [f"+49 351 12345{n}" for n in range(3)],
-    ],
-)
-def test_values_that_say_who_somebody_is(values: list[str]) -> None:
-    assert names_somebody("contact", pd.Series(values, dtype="str"))
+SENSITIVE = (
+    "age", "Sex", "gender", "date of birth", "ZIP", "postcode", "PLZ", "annual_income", "female", "male", "fem",
+    "black", "white", "hispanic", "ethn", "catholic", "married", "marital_status", "mage", "fage", "faminc", "lwage",
+    "huswage", "health", "disease", "disability", "smoke", "SeniorCitizen", "income86",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("header", ["product name", "filename", "mean radius", "ship", "emailed"])
-def test_other_names_do_not(header: str) -> None:
-    assert not names_somebody(header, WORDS)
+def test_what_is_a_person_s_own_affair_is_sensitive_and_a_word_within_a_word_is_not():
+    others = {"average", "message", "mileage", "stage", "mean area", "long", "mar", "apr"}
+    assert sensitive_among([*SENSITIVE, *others]) == {*SENSITIVE}
+    assert sensitive_among(["lat", "long"]) == {"lat", "long"}  # a longitude is one beside a latitude
 
 
-@pytest.mark.parametrize("header", ["age", "Sex", "gender", "date of birth", "ZIP", "postcode", "PLZ", "annual_income"])
-def test_what_is_a_person_s_own_affair_is_sensitive(header: str) -> None:
-    assert sensitive_among([header])
+UNITS = {
+    "sepal length (cm)": "cm", "weight_kg": "kg", "mass (g)": "g", "income (€)": "€", "temp [°C]": "°C", "g": "",
+    "size (large)": "", "cm": "", "mean radius": "",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("header", ["average", "message", "mileage", "stage", "mean area"])
-def test_a_word_within_a_word_is_not(header: str) -> None:
-    assert not sensitive_among([header])
+def test_a_unit_is_one_that_the_name_says():
+    assert {header: unit_of(header) for header in UNITS} == UNITS
 
 
-@pytest.mark.parametrize(
-    ("header", "unit"),
-    [
-        ("sepal length (cm)", "cm"),
-        ("weight_kg", "kg"),
-        ("mass (g)", "g"),
-        ("income (€)", "€"),
-        ("temp [°C]", "°C"),
-        ("g", ""),
-        ("size (large)", ""),
-        ("cm", ""),
-        ("mean radius", ""),
-    ],
-)
-def test_a_unit_is_one_that_the_name_says(header: str, unit: str) -> None:
-    assert unit_of(header) == unit
-
-
-def test_an_id_is_called_one() -> None:
-    assert says_id("PassengerId")
-    assert says_id("patient")
-    assert not says_id("patient age")
-    assert not says_id("humid")
+def test_an_id_is_called_one():
+    assert [says_id(one) for one in ("PassengerId", "patient", "patient age", "humid")] == [True, True, False, False]
 
 
 # --- What a column holds is seen from its values, and nothing is rounded.
@@ -157,24 +136,20 @@ def test_an_id_is_called_one() -> None:
         (["NA", "null"], "nothing", ("NA", "null"), 2),
     ],
 )
-def test_a_column_of_texts_is_seen_for_what_it_is(texts: Any, kind: str, none: Any, missing: int) -> None:
+def test_a_column_of_texts_is_seen_for_what_it_is(texts, kind, none, missing):
     column = profile("x", pd.Series(texts, dtype="str"))
     assert (column.kind, column.written.missing, column.missing) == (kind, none, missing)
 
 
-def test_a_parquet_file_s_own_types_are_taken() -> None:
-    def kind(values: Any, dtype: str) -> str:
-        return profile("x", pd.Series(values, dtype=dtype)).kind
-
-    assert kind([1, 2], "int32") == "integer"
-    assert kind([1, 2, None], "Int64") == "integer"
-    assert kind([1, None], "Int64") == "boolean"
-    assert kind([1.5, None], "float64") == "float"
-    assert kind([True, None], "boolean") == "boolean"
-    assert kind(["a", None], "str") == "text"
-    assert kind(["a", "b"], "category") == "text"
-    assert kind(["2020-01-01", None], "datetime64[us]") == "date"
-    assert kind([None, None], "float64") == "nothing"
+def test_a_parquet_file_s_own_types_are_taken():
+    known: list[tuple[list[Any], str, str]] = [
+        ([1, 2], "int32", "integer"), ([1, 2, None], "Int64", "integer"), ([1, None], "Int64", "boolean"),
+        ([1.5, None], "float64", "float"), ([True, None], "boolean", "boolean"), (["a", None], "str", "text"),
+        (["a", "b"], "category", "text"), (["2020-01-01", None], "datetime64[us]", "date"),
+        ([None, None], "float64", "nothing"),
+    ]  # fmt: skip
+    for values, dtype, kind in known:
+        assert profile("x", pd.Series(values, dtype=dtype)).kind == kind, dtype
 
 
 # --- Bounds and categories are wide enough for the next file, and nobody's own value.
@@ -183,21 +158,15 @@ def test_a_parquet_file_s_own_types_are_taken() -> None:
 @pytest.mark.parametrize(
     ("values", "low", "high"),
     [
-        ([19, 79, 40], 10, 90),
-        ([0, 16], 0, 20),
-        ([6.981, 28.11], 0, 40),
-        ([0.05263, 0.1634], 0, 0.2),
-        ([-3.2, 2.9], -4, 4),
-        ([-500, -20], -600, 0),
-        ([1990, 2020], 1980, 2030),
-        ([7, 7], 6, 8),
+        ([19, 79, 40], 10, 90), ([0, 16], 0, 20), ([6.981, 28.11], 0, 40), ([0.05263, 0.1634], 0, 0.2),
+        ([-3.2, 2.9], -4, 4), ([-500, -20], -600, 0), ([1990, 2020], 1980, 2030), ([7, 7], 6, 8),
     ],
-)
-def test_bounds_are_rounded_outwards(values: list[float], low: float, high: float) -> None:
+)  # fmt: skip
+def test_bounds_are_rounded_outwards(values, low, high):
     assert bounds(profile("x", pd.Series(values))) == (low, high)
 
 
-def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
+def test_no_bound_is_somebody_s_value_and_none_is_outside():
     random = np.random.default_rng(0)
     for scale in 10.0 ** np.arange(-6, 7):
         values = pd.Series(random.normal(size=50) * scale)
@@ -220,11 +189,11 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
         ([1, 2, 3] * 20, True, (1, 2, 3)),
     ],
 )
-def test_categories_are_few_short_and_shared(values: list[Any], sensitive: bool, listed: tuple[Any, ...]) -> None:
+def test_categories_are_few_short_and_shared(values, sensitive, listed):
     assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
 
 
-def test_columns_that_say_the_same_are_found_and_others_are_not() -> None:
+def test_columns_that_say_the_same_are_found_and_others_are_not():
     codes = pd.Series([1, 2, 3] * 20)
     assert signature(codes) == signature(codes.map({1: "a", 2: "b", 3: "c"}))
     assert signature(codes) != signature(codes.sample(frac=1, random_state=0, ignore_index=True))

@@ -1,6 +1,5 @@
 """Which estimators can be exported. Each is fitted, converted, proven, opened again and asked about the holdout."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,8 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    MinMaxScaler,
-    OneHotEncoder,
-    PolynomialFeatures,
-    RobustScaler,
-    StandardScaler,
-)
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, PolynomialFeatures, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
@@ -63,14 +55,7 @@ CLASSIFIERS = [
     HistGradientBoostingClassifier(max_iter=10, random_state=0),
     LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1),
 ]
-TAKE_MISSING = [
-    DecisionTreeRegressor(random_state=0),
-    RandomForestRegressor(10, random_state=0),
-    HistGradientBoostingRegressor(max_iter=10, random_state=0),
-    XGBRegressor(n_estimators=10, n_jobs=1),
-    LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
-]
-LIGHTGBM = {"n_estimators": 2, "n_jobs": 1, "verbose": -1}
+TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | GradientBoostingRegressor)]
 FIRST = ["age", "sex", "bmi"]
 LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
 
@@ -103,38 +88,37 @@ def asking(sample: Any, column: str, kind: type, metric: str = "log_loss") -> An
     return type(sample)(sample.root, sample.source, schema, "classification", metric)
 
 
-def _squares(actual: Any, predicted: Any) -> Any:
-    return predicted - actual, np.ones_like(actual)
+SCALED = make_pipeline(SimpleImputer(), StandardScaler())
+BY_NAME = make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-@pytest.mark.parametrize("before", ["alone", "imputed and scaled", "by column name"])
-def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any, before: str) -> None:
-    steps = {
-        "alone": [],
-        "imputed and scaled": [make_pipeline(SimpleImputer(), StandardScaler())],
-        "by column name": [make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRST))],
-    }
-    predictor = prove(diabetes, make_pipeline(*steps[before], estimator), tmp_path)
+@pytest.mark.parametrize("estimator", [*REGRESSORS, make_pipeline(BY_NAME, XGBRegressor(n_estimators=5))], ids=named)
+def test_regressors(diabetes, tmp_path, estimator):
+    first = [] if named(estimator) == "Pipeline" else [SCALED]
+    predictor = prove(diabetes, make_pipeline(*first, estimator), tmp_path)
     assert predictor.contract.layout == "matrix"
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-@pytest.mark.parametrize(("name", "scaled"), [("breast_cancer", False), ("iris", True)])
-def test_classifiers(request: pytest.FixtureRequest, tmp_path: Path, name: str, estimator: Any, scaled: bool) -> None:
-    sample = request.getfixturevalue(name)
-    predictor = prove(sample, make_pipeline(StandardScaler(), estimator) if scaled else estimator, tmp_path)
+def test_classifiers(iris, tmp_path, estimator):
+    predictor = prove(iris, make_pipeline(StandardScaler(), estimator), tmp_path)
     assert all(type(label) is str for label in predictor.contract.classes)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
-def test_texts_booleans_and_missing_values(visits: Any, tmp_path: Path, estimator: Any) -> None:
-    columns = make_column_transformer(
-        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["ward", "city"]),
-        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
-        (SimpleImputer(strategy="most_frequent"), ["smoker", "insured"]),
-    )
-    predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
+@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
+def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_float64(visits, tmp_path, estimator):
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
+    flags = (SimpleImputer(strategy="most_frequent"), ["smoker"]), ("passthrough", ["insured"])
+    columns = make_column_transformer((texts, ["ward", "city"]), (SCALED, ["children", "income"]), *flags)
+    steps = make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator)
+    predictor = prove(visits, steps, tmp_path)
+    model, _ = visits.fit(steps)
+    converted = to_graph(model.estimator, model.problem.features, "cost")
+    graph = converted.graph
+    for placed in converted.placed:  # what the trees round to is theirs
+        graph = cut_before(graph, placed.taken)
+    casts = [node for node in onnx.load_from_string(graph).graph.node if node.op_type == "Cast"]
+    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
     assert predictor.contract.layout == "columns"
     example = dict(predictor.contract.example)
     full = predictor.predict(read_records(predictor.contract, [example])).values
@@ -150,18 +134,18 @@ CONSTANTS = [
 
 
 @pytest.mark.parametrize("first", CONSTANTS, ids=["number", "text"])
-def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, first: Any) -> None:
+def test_a_constant_in_place_of_what_is_missing(visits, tmp_path, first):
     prove(visits, make_pipeline(make_column_transformer(first), Ridge()), tmp_path)
 
 
 @pytest.mark.parametrize("estimator", TAKE_MISSING, ids=named)
-def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
+def test_missing_values_go_the_way_that_the_trees_send_them(visits, tmp_path, estimator):
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 2000
+    assert predictor.contract.parity.probed == 500
 
 
-def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
+def test_a_three_class_logistic_regression_behind_an_encoder(visits, tmp_path):
     def load(source: Any) -> Any:
         return source.read().dropna(subset=["ward"])
 
@@ -171,7 +155,7 @@ def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_pa
     assert predictor.contract.classes == ("a", "b", "c")
 
 
-def test_xgboost_classifies(breast_cancer: Any, iris: Any, tmp_path: Path) -> None:
+def test_xgboost_classifies(breast_cancer, iris, tmp_path):
     """It wants labels from 0 on."""
     for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):
         estimator = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=10, n_jobs=1))
@@ -184,33 +168,15 @@ def _with_numbers(source: Any) -> Any:
     return frame.assign(diagnosis=frame.diagnosis.astype("category").cat.codes.astype("int64"))
 
 
-def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -> None:
-    columns = make_column_transformer((SimpleImputer(), ["income", "cost"]))
-    estimator = make_pipeline(columns, LogisticRegression())
+def test_a_boolean_label_is_answered_as_a_boolean(visits, tmp_path):
+    estimator = make_pipeline(make_column_transformer((SimpleImputer(), ["income", "cost"])), LogisticRegression())
     predictor = prove(asking(visits, "insured", bool, "roc_auc"), estimator, tmp_path)
     answer = predictor.predict(read_records(predictor.contract, [predictor.contract.example]))
     assert predictor.contract.classes == (False, True)
     assert type(answer.values.tolist()[0]) is bool
 
 
-@pytest.mark.parametrize(
-    ("estimator", "named", "instead"),
-    [
-        (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'", "Use regression"),
-    ],
-)
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
-    diabetes: Any, tmp_path: Path, estimator: Any, named: str, instead: str
-) -> None:
-    with pytest.raises(ExportError) as refusal:
-        prove(diabetes, estimator, tmp_path)
-    assert named in refusal.value.what
-    assert instead in refusal.value.hint
-    assert "\n" not in str(refusal.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path: Path) -> None:
+def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes, tmp_path):
     for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
         steps = make_pipeline("passthrough", StandardScaler(), None, inner)
         search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)
@@ -218,7 +184,7 @@ def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path
         assert (predictor.contract.parity.probed > 0) == (not isinstance(inner, Ridge))
 
 
-def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
+def test_a_column_with_the_name_of_an_output_is_refused(diabetes):
     _, dataset = diabetes.fit(Ridge())
     rows = dataset.holdout.features[["age", "bmi"]].set_axis(["y_is_1", "y"], axis=1).astype(float)
     columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
@@ -229,28 +195,19 @@ def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
         to_graph(LogisticRegression().fit(rows[["y_is_1"]], labels), columns[:1], "y")
 
 
-def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
+def test_an_estimator_with_several_answers_a_row_is_refused(iris):
     softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
     with pytest.raises(ProblemError, match="answers 2 values a row"):
         asking(iris, "diagnosis", int).fit(softprob, load=lambda one: _with_numbers(one).query("diagnosis < 2"))
 
 
-def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
+def test_estimators_inside_others(diabetes, tmp_path):
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
-    assert predictor.contract.parity.probed >= 2000
+    assert predictor.contract.parity.probed >= 500
 
 
-def test_neighbours_that_differ_are_refused(iris: Any, tmp_path: Path) -> None:
-    """Equal distances are ordered differently; where a later version mends that, the folder may come out."""
-    with suppress(ExportError):
-        iris.export(KNeighborsClassifier(), tmp_path / "exported", rows=20_000)
-        assert Predictor(tmp_path / "exported").contract.parity.proven
-        return
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tmp_path: Path) -> None:
+def test_a_category_that_training_never_saw_is_refused_at_export(visits, tmp_path):
     """The schema allows a city that no row is from, and the encoder would refuse it in production."""
 
     def load(source: Any) -> Any:
@@ -264,41 +221,22 @@ def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tm
 
 
 @pytest.mark.parametrize("column", ["features", "label", "variable", "probabilities", "Größe in m²", "a.b", "output"])
-@pytest.mark.parametrize("by_name", [False, True])
-def test_a_column_may_have_any_name(diabetes: Any, tmp_path: Path, column: str, by_name: bool) -> None:
+def test_a_column_may_have_any_name(diabetes, column):
     _, dataset = diabetes.fit(Ridge())
     rows = dataset.holdout.features[["age", "bmi"]].rename(columns={"bmi": column}).astype(float)
-    first = [make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))] if by_name else []
-    fitted = make_pipeline(*first, Ridge()).fit(rows, dataset.holdout.target)
-    shape = {"role": "feature", "type": "float", "unit": "", "sensitivity": "plain"}
-    columns = [Column(name=name, **shape) for name in rows]
+    first = make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))
+    fitted = make_pipeline(first, Ridge()).fit(rows, dataset.holdout.target)
+    columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
     graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task="regression")
     answer = graph.answer({name: rows[name].to_numpy() for name in rows})
     assert answer.values == pytest.approx(fitted.predict(rows))
 
 
-@pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
-def test_behind_mixed_columns_every_further_step_stays_in_float64(visits: Any, tmp_path: Path, estimator: Any) -> None:
-    columns = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), ["city"]),
-        (make_pipeline(SimpleImputer(), StandardScaler()), ["children", "income"]),
-        ("passthrough", ["insured"]),
-    )
-    model, dataset = visits.fit(make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator))
-    visits.write(model, dataset, tmp_path / "exported")
-    converted = to_graph(model.estimator, model.problem.features, "cost")
-    steps = converted.graph
-    for placed in converted.placed:  # what the trees round to is theirs
-        steps = cut_before(steps, placed.taken)
-    casts = [node for node in onnx.load_from_string(steps).graph.node if node.op_type == "Cast"]
-    assert onnx.TensorProto.FLOAT not in [casting.attribute[0].i for casting in casts]
+def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer, tmp_path):
+    prove(breast_cancer, TunedThresholdClassifierCV(CLASSIFIERS[0], thresholds=20, cv=2), tmp_path)
 
 
-def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer: Any, tmp_path: Path) -> None:
-    prove(breast_cancer, TunedThresholdClassifierCV(LogisticRegression(solver="newton-cholesky")), tmp_path)
-
-
-def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: Path) -> None:
+def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits, tmp_path):
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
     prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
 
@@ -314,11 +252,11 @@ def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: P
     ],
     ids=named,
 )
-def test_other_parts(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+def test_other_parts(diabetes, tmp_path, estimator):
     prove(diabetes, estimator, tmp_path)
 
 
-def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:
+def test_a_stack_with_its_default_final_estimator(diabetes, tmp_path):
     prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)
 
 
@@ -326,7 +264,7 @@ LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTr
 
 
 @pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)
-def test_a_classifier_without_probabilities_answers_labels(iris: Any, tmp_path: Path, estimator: Any) -> None:
+def test_a_classifier_without_probabilities_answers_labels(iris, tmp_path, estimator):
     sample = replace(iris, metric="accuracy")
     model, dataset = sample.fit(make_pipeline(StandardScaler(), estimator))
     predictor = Predictor(sample.write(model, dataset, tmp_path / "exported").folder)

@@ -117,10 +117,10 @@ class Forests(TreeFamily):
 
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         classes = len(getattr(estimator, "classes_", ()))
-        ends, start = [], 0
+        ends, start, single = [], 0, rows.astype(np.float32)
         for one in _members(estimator):
             for _ in _layers(one.tree_, classes):
-                ends.append(one.tree_.apply(rows.astype(np.float32)) + start)
+                ends.append(one.tree_.apply(single) + start)
                 start += one.tree_.node_count
         return np.column_stack(ends)
 
@@ -147,9 +147,9 @@ class Boosting(TreeFamily):
         return trees, Scoring(base=_start(estimator) * twice, link=link, second_at_zero=True)
 
     def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
-        grown = estimator.estimators_.ravel()
+        grown, single = estimator.estimators_.ravel(), rows.astype(np.float32)
         starts = np.cumsum([0, *(one.tree_.node_count for one in grown[:-1])])
-        return np.column_stack([one.tree_.apply(rows.astype(np.float32)) for one in grown]) + starts
+        return np.column_stack([one.tree_.apply(single) for one in grown]) + starts
 
 
 def _members(estimator: Any) -> Sequence[Any]:
