@@ -45,7 +45,7 @@ export PKG
 # </workflows>
 # <template>
 .PHONY: test-faults test-attacks test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity bench-verdicts new
+  bench-batch bench-parity bench-serve bench-verdicts new
 # </template>
 
 help: ## list the targets
@@ -161,6 +161,9 @@ bench-batch: env ## files: the kit beside MLflow, with the champion; ROWS=100000
 
 bench-verdicts: env-test ## planted candidates before the gate, beside the truth; ARGS="--only leak --rows 100"
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/verdicts.py $(ARGS)
+
+bench-serve: env-test ## the API beside an empty FastAPI route, a plain app and MLflow's server; ARGS="--pairs 1"
+	@$(ALONE) $(VENV)/bin/python bench/serve.py $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it, beside skl2onnx; LIST=boosters asks one list
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py \

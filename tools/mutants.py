@@ -43,7 +43,7 @@ class Room:
 ROOMS = {
     "gate": Room(
         "release/gate",
-        picked="not test_planted and not one_time_in_twenty and not likelier and not seldom",
+        picked="not test_planted and not one_time_in_twenty",
     ),
     "export": Room(
         "training/export",

@@ -23,6 +23,9 @@ TREATED: Mapping[Treatment, str] = {
 }
 """What became of a column, in words."""
 
+LEAST_PEOPLE = 5
+"""Of fewer people, or rows where each is somebody else's, nothing is shown or made: it could be a person's own."""
+
 ColumnType = Literal["float", "integer", "boolean", "string", "datetime"]
 Task = Literal["regression", "classification"]
 Layout = Literal["matrix", "columns"]

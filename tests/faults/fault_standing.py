@@ -24,20 +24,9 @@ Inflict = Callable[[Scratch], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One condition.
+    """What is done, what makes and mends it, how `command` must end, and patterns for its line and for `doctor`'s.
 
-    Attributes
-    ----------
-    done
-        What is done, for the table.
-    inflict
-        Makes the condition and mends it.
-    code, says
-        How `run` must end, and a pattern for its line.
-    doctor
-        A pattern for what `doctor` must say of it; it must find nothing wrong where this is empty.
-    command
-        Instead of `run`.
+    `doctor` must find nothing wrong where its pattern is empty.
     """
 
     done: str
@@ -96,30 +85,15 @@ def another_user(change: Callable[[Scratch], None]) -> Inflict:
     return lambda scratch: as_another_user(scratch, change)
 
 
-def give_away(scratch: Scratch) -> None:
-    subprocess.run(["chown", "-R", str(NOBODY), scratch.root], check=True)
+def belongs_to_root(name: str, mode: int) -> Inflict:
+    """All is another user's but this, which is root's."""
 
+    def change(scratch: Scratch) -> None:
+        subprocess.run(["chown", "-R", str(NOBODY), scratch.root], check=True)
+        subprocess.run(["chown", "-R", "0", scratch.root / name], check=True)
+        (scratch.root / name).chmod(mode)
 
-def read_only_data(scratch: Scratch) -> None:
-    give_away(scratch)
-    (scratch.root / "data").chmod(0o555)
-
-
-def unreadable_data(scratch: Scratch) -> None:
-    give_away(scratch)
-    os.chown(scratch.data, 0, 0)
-    scratch.data.chmod(0o600)
-
-
-def store_of_root(scratch: Scratch) -> None:
-    give_away(scratch)
-    os.chown(scratch.database, 0, 0)
-    scratch.database.chmod(0o644)
-
-
-def artifacts_of_root(scratch: Scratch) -> None:
-    give_away(scratch)
-    subprocess.run(["chown", "-R", "0", scratch.root / "mlartifacts"], check=True)
+    return another_user(change)
 
 
 @contextmanager
@@ -216,11 +190,11 @@ FAULTS = (
     Fault("locked store", locked, 1, r"locked by process \d+ \(python.*for more than 20 s.*end it", "locked by process"),
     Fault("artifacts removed", without_artifacts, 1, r"version 2 \(champion\): .*the files of local.diabetes version 1 are gone.*Bring them back", "files of local.diabetes version 1 are gone"),
     Fault("alias points at a version that is gone", once(dangling_alias), 0, "score", "points at version 7, which is gone"),
-    Fault("data folder read-only", another_user(read_only_data), 0, "score", "data/ cannot be written"),
-    Fault("data file of another user", another_user(unreadable_data), 2, "may not be read by you", "may not be read by you"),
+    Fault("data folder read-only", belongs_to_root("data", 0o555), 0, "score", "data/ cannot be written"),
+    Fault("data file of another user", belongs_to_root("data/diabetes.csv", 0o600), 2, "may not be read by you", "may not be read by you"),
     Fault("repository of another user", another_user(lambda s: None), 1, "cannot be written.*belongs to user root", "cannot be written"),
-    Fault("store of another user", another_user(store_of_root), 1, "mlflow.db, cannot be written: .* belongs to user root", "belongs to user root"),
-    Fault("artifacts of another user", another_user(artifacts_of_root), 1, "mlartifacts, cannot be written", "mlartifacts"),
+    Fault("store of another user", belongs_to_root("mlflow.db", 0o644), 1, "mlflow.db, cannot be written: .* belongs to user root", "belongs to user root"),
+    Fault("artifacts of another user", belongs_to_root("mlartifacts", 0o755), 1, "mlartifacts, cannot be written", "mlartifacts"),
     Fault("port taken", taken_port, 2, "cannot be had: Address already in use.*KIT_SERVING__PORT", "Address already in use", ("serve",)),
 )  # fmt: skip
 

@@ -123,9 +123,12 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls a command in this process, for one of its own costs seconds: ``run(root, "train", KIT_STAGE="dev")``."""
+    """Calls a command in this process, for one of its own costs seconds: ``run(root, "train", KIT_STAGE="dev")``.
 
-    def call(root: Path, *arguments: str, **environ: str) -> Done:
+    It never shows a traceback, and ends with `code` where that is told.
+    """
+
+    def call(root: Path, *arguments: str, code: int | None = None, **environ: str) -> Done:
         with monkeypatch.context() as patch:
             patch.chdir(root)
             patch.setattr(sys, "argv", ["starterkit", *arguments])
@@ -135,12 +138,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             limits = resource.getrlimit(resource.RLIMIT_DATA)  # `serve` holds its process to less
             try:
                 main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
+                ended = 0
+            except SystemExit as exited:
+                ended = int(exited.code or 0)
             finally:
                 resource.setrlimit(resource.RLIMIT_DATA, limits)
-        return Done(code, *capsys.readouterr())
+        done = Done(ended, *capsys.readouterr())
+        assert "Traceback" not in done.stderr, done.stderr
+        assert code in (None, ended), done
+        return done
 
     return call
 

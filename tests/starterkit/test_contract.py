@@ -40,7 +40,7 @@ contracts = built(
 
 @settings(max_examples=40, deadline=None)
 @given(contract=contracts)
-def test_a_contract_comes_back_as_it_was(contract: Contract) -> None:
+def test_a_contract_comes_back_as_it_was(contract):
     assert Contract.from_json(contract.to_json()) == contract
     assert Contract.from_json(contract.to_json().encode()) == contract
 
@@ -83,13 +83,13 @@ def alter(text: str, **changes: Any) -> str:
         (lambda text: alter(text, seal=None), "was altered"),
     ],
 )
-def test_a_broken_contract_is_refused(contract: Contract, broken: Any, named: str) -> None:
+def test_a_broken_contract_is_refused(contract, broken, named):
     with pytest.raises(ContractError, match=named) as refusal:
         Contract.from_json(broken(contract.to_json()))
     assert "Export the model again" in refusal.value.hint
 
 
-def test_spaces_and_order_are_no_alteration(contract: Contract) -> None:
+def test_spaces_and_order_are_no_alteration(contract):
     assert Contract.from_json(json.dumps(json.loads(contract.to_json()), sort_keys=True)) == contract
 
 
@@ -102,11 +102,11 @@ def test_spaces_and_order_are_no_alteration(contract: Contract) -> None:
         ({"type": "string", "categories": ("a", "b"), "unit": "", "minimum": None}, "one of 'a', 'b'"),
     ],
 )
-def test_a_column_says_what_it_expects(contract: Contract, changes: dict[str, Any], words: str) -> None:
+def test_a_column_says_what_it_expects(contract, changes, words):
     assert replace(contract.columns[0], **changes).expected == words
 
 
-def test_lineage_comes_back_from_tags_with_its_types() -> None:
+def test_lineage_comes_back_from_tags_with_its_types():
     lineage = Lineage(
         **dict.fromkeys(LINEAGE, "x"),
         dirty=True,
@@ -119,7 +119,7 @@ def test_lineage_comes_back_from_tags_with_its_types() -> None:
     assert Lineage.from_tags({**tags, "mlflow.user": "somebody"}) == lineage
 
 
-def test_lineage_of_an_earlier_kit_is_read_and_one_that_lacks_a_word_is_not() -> None:
+def test_lineage_of_an_earlier_kit_is_read_and_one_that_lacks_a_word_is_not():
     earlier = {**dict.fromkeys(LINEAGE, "x"), "dirty": "False"}
     assert Lineage.from_tags(earlier) == Lineage(**dict.fromkeys(LINEAGE, "x"), dirty=False)
     with pytest.raises(KeyError):
@@ -128,7 +128,7 @@ def test_lineage_of_an_earlier_kit_is_read_and_one_that_lacks_a_word_is_not() ->
         Lineage.from_tags({**earlier, "parameters": '{"a": '})
 
 
-def test_columns_are_told_by_what_became_of_them() -> None:
+def test_columns_are_told_by_what_became_of_them():
     told = by_treatment({"age": "generalise", "id": "drop", "sex": "generalise"})
     assert told == {"in bands": ["age", "sex"], "dropped": ["id"]}
     assert set(TREATED) == set(get_args(Treatment))

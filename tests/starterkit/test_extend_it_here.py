@@ -21,7 +21,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.errors import ExportError, ProblemError
 from starterkit.pipeline import Pipeline
 from starterkit.serving.graph import Session
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import load_settings
 from starterkit.training.export import conversion
 from starterkit.training.export.conversion import to_graph
 from starterkit.training.export.families import ENTRY_POINTS, families, family_for
@@ -42,7 +42,7 @@ def run(section: str) -> dict[str, Any]:
     return names
 
 
-def test_a_metric_and_a_check_judge_a_version(after_a_run: Settings) -> None:
+def test_a_metric_and_a_check_judge_a_version(after_a_run):
     metric, check = run("A metric"), run("A check of the gate")
     limits = yaml.safe_load(block("A metric", "yaml"))["gate"]["limits"]
     base = after_a_run.root / "config" / "base.yaml"
@@ -59,7 +59,7 @@ def test_a_metric_and_a_check_judge_a_version(after_a_run: Settings) -> None:
     assert found["baseline"].reason.startswith("cost ")
 
 
-def test_a_source_of_another_shape_joins_the_table(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_of_another_shape_joins_the_table(settings, monkeypatch):
     table = pd.read_csv(settings.root / "data" / "diabetes.csv")
     (settings.root / "data" / "months").mkdir()
     row = table.iloc[0].to_dict() | {"patient_id": "P900"}
@@ -92,26 +92,26 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     families.cache_clear()
 
 
-def test_a_family_is_exported_and_proven(diabetes: Any, installed: Any, tmp_path: Path) -> None:
+def test_a_family_is_exported_and_proven(diabetes, installed, tmp_path):
     network = installed("our_families").Network()
     exported, _ = diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-12
 
 
-def test_a_family_whose_nodes_are_wrong_is_refused(diabetes: Any, installed: Any, tmp_path: Path) -> None:
+def test_a_family_whose_nodes_are_wrong_is_refused(diabetes, installed, tmp_path):
     network = installed("wrong_families", "second_[:, None]", "second_[:, None] * 1.1").Network()
     with pytest.raises(ExportError, match="does not answer as the estimator does"):
         diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
 
 
-def test_a_family_that_is_not_there_is_named(installed: Any) -> None:
+def test_a_family_that_is_not_there_is_named(installed):
     installed("other_families", "class Networks(", "class Others(")
     said = r"family 'networks' \(other_families:Networks\) cannot be loaded: .*Networks"
     with pytest.raises(ProblemError, match=said):
         families()
 
 
-def test_a_transformer_of_ones_own_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transformer_of_ones_own_is_exported(monkeypatch):
     names = run("A transformer")
     rows = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [2.0, 1, 5, 3], "c": [4.0, 1, 2, 9]})
     fitted = make_pipeline(names["Ratio"](), Ridge()).fit(rows, [1.0, 2, 4, 3])

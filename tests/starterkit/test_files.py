@@ -36,7 +36,7 @@ def stop_at(patch: Any, name: str, number: int, error: Any, after: bool = False,
 # --- One file, or several together.
 
 
-def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
     (tmp_path / "a").write_text("old")
     with whole_file(tmp_path / "a") as new:
         new.write_text("new")
@@ -45,7 +45,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_a_file_whose_writing_stops_is_as_it_was(tmp_path: Path, monkeypatch: Any, stop: type[BaseException]) -> None:
+def test_a_file_whose_writing_stops_is_as_it_was(tmp_path, monkeypatch, stop):
     (tmp_path / "a").write_text("old")
     stop_at(monkeypatch, "fsync", 0, stop(), owner=os)
     with pytest.raises(stop), whole_file(tmp_path / "a") as new:
@@ -73,7 +73,7 @@ def links_fail(*_: object) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_files_change_together(three: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+def test_files_change_together(three, monkeypatch, links):
     if not links:
         monkeypatch.setattr(os, "link", links_fail)
     change(three)
@@ -99,7 +99,7 @@ def test_a_stop_amid_it_gives_back_what_was_there(three, monkeypatch, owner, nam
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("number", [3, 4])
-def test_a_second_ctrl_c_while_giving_back_waits(three: Path, monkeypatch: Any, number: int, after: bool) -> None:
+def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch, number, after):
     before = contents(three)
     stop_at(monkeypatch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
     stop_at(monkeypatch, "unlink", 0, KeyboardInterrupt(), after=True)
@@ -108,7 +108,7 @@ def test_a_second_ctrl_c_while_giving_back_waits(three: Path, monkeypatch: Any, 
     assert contents(three) == before
 
 
-def test_a_file_that_cannot_be_copied_leaves_what_was_there(three: Path) -> None:
+def test_a_file_that_cannot_be_copied_leaves_what_was_there(three):
     before = contents(three)
     with pytest.raises(FileNotFoundError):
         write_together({three / "a": b"new a", three / "b": three / "nowhere"}, [three / "gone"])
@@ -133,7 +133,7 @@ def fill(folder: Path, stop: BaseException | None = None) -> None:
             raise stop
 
 
-def test_a_folder_takes_its_place_when_it_is_whole(folder: Path) -> None:
+def test_a_folder_takes_its_place_when_it_is_whole(folder):
     fill(folder)
     fill(folder.parent / "deep" / "other")
     assert contents(folder.parent) == {"model/new": "new", "deep/other/new": "new"}
@@ -141,7 +141,7 @@ def test_a_folder_takes_its_place_when_it_is_whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
-def test_a_folder_whose_placing_stops_is_as_it_was(folder: Path, monkeypatch: Any, number: int, after: bool) -> None:
+def test_a_folder_whose_placing_stops_is_as_it_was(folder, monkeypatch, number, after):
     stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
     with pytest.raises(KeyboardInterrupt):
         fill(folder)
@@ -150,7 +150,7 @@ def test_a_folder_whose_placing_stops_is_as_it_was(folder: Path, monkeypatch: An
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError()])
-def test_a_folder_whose_filling_stops_is_as_it_was(folder: Path, stop: BaseException) -> None:
+def test_a_folder_whose_filling_stops_is_as_it_was(folder, stop):
     for place in (folder, folder.parent / "other"):
         with pytest.raises(type(stop)):
             fill(place, stop)
@@ -158,7 +158,7 @@ def test_a_folder_whose_filling_stops_is_as_it_was(folder: Path, stop: BaseExcep
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_link_to_a_folder_stays_one(folder: Path) -> None:
+def test_a_link_to_a_folder_stays_one(folder):
     link = folder.parent / "links" / "current"
     link.parent.mkdir()
     link.symlink_to(folder, target_is_directory=True)
@@ -180,7 +180,7 @@ with whole_folder(Path(sys.argv[1])) as new:
 """
 
 
-def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder: Path) -> None:
+def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder):
     command = [sys.executable, "-c", KILLED, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"writing\n"
@@ -191,7 +191,7 @@ def test_a_killed_one_leaves_what_was_there_and_the_next_one_cleans_up(folder: P
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(folder: Path) -> None:
+def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(folder):
     folder.rename(folder.parent / ".model.earlier")
     with pytest.raises(KeyboardInterrupt):
         fill(folder, KeyboardInterrupt())
@@ -209,7 +209,7 @@ def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(fold
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_secret_is_its_owners_alone_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+def test_a_secret_is_its_owners_alone_and_stays(tmp_path, monkeypatch, links):
     if not links:
         monkeypatch.setattr(os, "link", links_fail)
     file = tmp_path / "secrets" / "KEY"
@@ -242,7 +242,7 @@ def race(root: Path, code: str) -> list[str]:
     return [racer.communicate(timeout=60)[0] for racer in racers]
 
 
-def test_of_several_that_make_a_secret_at_once_all_get_one(tmp_path: Path) -> None:
+def test_of_several_that_make_a_secret_at_once_all_get_one(tmp_path):
     printed = race(tmp_path, 'print(keep_secret(root / "secrets" / "KEY", name))')
     assert set(printed) == {(tmp_path / "secrets" / "KEY").read_text()}
     assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KEY"]
@@ -256,21 +256,21 @@ for _ in range(20):
 """
 
 
-def test_one_process_at_a_time_is_in_a_locked_block(tmp_path: Path) -> None:
+def test_one_process_at_a_time_is_in_a_locked_block(tmp_path):
     (tmp_path / "count").write_text("0")
     race(tmp_path, COUNTED)
     assert (tmp_path / "count").read_text() == "80"
     assert not (tmp_path / "lock").exists()
 
 
-def test_a_lock_is_not_waited_for_forever_and_is_given_back(tmp_path: Path) -> None:
+def test_a_lock_is_not_waited_for_forever_and_is_given_back(tmp_path):
     with pytest.raises(TimeoutError), locked(tmp_path / "lock", 1), locked(tmp_path / "lock", 0.1):
         pytest.fail("two are in")
     with locked(tmp_path / "lock", 0):
         pass
 
 
-def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
     path, flock, calls = tmp_path / "lock", fcntl.flock, iter(range(9))
 
     def another_file(file: Any, how: int) -> None:
@@ -287,7 +287,7 @@ def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path: Path, monkeypatch: pyte
 # --- Folders that nobody keeps.
 
 
-def test_a_folder_is_the_users_own_and_goes_away_unless_it_is_to_be_kept(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_folder_is_the_users_own_and_goes_away_unless_it_is_to_be_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("starterkit.files.gettempdir", lambda: str(tmp_path))
     with scratch_folder("reproduce") as folder:
         assert folder.parent == tmp_path.resolve()

@@ -26,14 +26,14 @@ def written(root: Path, files: dict[str, str]) -> Path:
 
 
 @needs_affinity
-def test_this_machine_has_cores_and_memory() -> None:
+def test_this_machine_has_cores_and_memory():
     machine = this_machine()
     assert 0 < machine.cores <= len(os.sched_getaffinity(0))
     assert machine.memory > 100_000_000
 
 
 @needs_affinity
-def test_affinity_counts() -> None:
+def test_affinity_counts():
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
@@ -82,7 +82,7 @@ def test_affinity_counts() -> None:
     ],
     ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
 )
-def test_control_groups_count(tmp_path: Path, files: dict[str, str], cores: float, memory: float) -> None:
+def test_control_groups_count(tmp_path, files, cores, memory):
     machine = this_machine(written(tmp_path, files))
     assert machine.cores == min(cores, this_machine(tmp_path / "none").cores)
     assert machine.memory == min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -92,7 +92,7 @@ def test_control_groups_count(tmp_path: Path, files: dict[str, str], cores: floa
 # --- Ports.
 
 
-def test_a_port_that_somebody_has_is_refused() -> None:
+def test_a_port_that_somebody_has_is_refused():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -100,7 +100,7 @@ def test_a_port_that_somebody_has_is_refused() -> None:
             require_port("127.0.0.1", other.getsockname()[1])
 
 
-def test_a_port_that_is_free_is_free_afterwards() -> None:
+def test_a_port_that_is_free_is_free_afterwards():
     (bound,) = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     bound.close()
@@ -108,7 +108,7 @@ def test_a_port_that_is_free_is_free_afterwards() -> None:
     require_port("127.0.0.1", port)
 
 
-def test_each_address_of_a_host_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_address_of_a_host_is_bound(monkeypatch):
     stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
     missing = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("192.0.2.1", 0))
     two = [(*stream, ("127.0.0.1", 0)), (*stream, ("127.0.0.2", 0))]
@@ -123,7 +123,7 @@ def test_each_address_of_a_host_is_bound(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: elsewhere a bound port is taken")
-def test_of_two_that_bind_a_port_the_second_to_listen_is_told() -> None:
+def test_of_two_that_bind_a_port_the_second_to_listen_is_told():
     (first,) = bind("127.0.0.1", 0)
     port = first.getsockname()[1]
     (second,) = bind("127.0.0.1", port)
@@ -140,19 +140,19 @@ ASLEEP = "import time; print(flush=True); time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASLEEP!r}])"
 
 
-def test_a_program_is_asked_to_end() -> None:
+def test_a_program_is_asked_to_end():
     with running([sys.executable, "-c", ASLEEP]) as process:
         assert process.poll() is None
     assert process.returncode == -signal.SIGTERM
 
 
-def test_one_that_does_not_listen_is_killed() -> None:
+def test_one_that_does_not_listen_is_killed():
     with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_session_ends_as_a_whole_where_its_first_was_killed() -> None:
+def test_a_session_ends_as_a_whole_where_its_first_was_killed():
     with running([sys.executable, "-c", PARENT], session=True, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         (child,) = psutil.Process(process.pid).children()

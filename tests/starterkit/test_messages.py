@@ -7,7 +7,6 @@ import logging
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -81,7 +80,7 @@ def write(frame: pd.DataFrame, how: str, folder: Path) -> DataSettings:
         min_size=1,
     ),
 )
-def test_nothing_that_is_said_holds_a_value(how: str, planted: Any, tmp_path: Path, caplog: Any, capfd: Any) -> None:
+def test_nothing_that_is_said_holds_a_value(how, planted, tmp_path, caplog, capfd):
     sound = {"person": list("abcdefgh"), "age": 30, "city": "Köln", "disease": "-1", "score": range(8)}
     frame = pd.DataFrame(sound).astype(object)
     for name, values in planted.items():
@@ -102,7 +101,7 @@ def test_nothing_that_is_said_holds_a_value(how: str, planted: Any, tmp_path: Pa
     caplog.clear()
 
 
-def test_no_note_of_a_run_holds_a_value(tmp_path: Path, repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_note_of_a_run_holds_a_value(tmp_path, repository, caplog):
     """A run that goes well, and one that fails in the estimator: scikit-learn quotes what it cannot convert."""
     secret, events = "Rumpelstilzchen", list[Event]()
     frame = pd.DataFrame({"person": [f"{secret}{n}" for n in range(60)], "age": 30, "city": "Köln", "disease": "-1"})

@@ -20,7 +20,6 @@ from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.release.gate import Decision
 from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
-from starterkit.tracking.connection import Connection
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +42,7 @@ def small(name: str, fields: dict[str, tuple[type, Any]], estimator: Any) -> Pro
     return Problem(name=name, title="", task="regression", schema=schema, estimator=estimator, metric="rmse")
 
 
-def test_classifier_goes_all_the_way(settings: Settings, connection: Connection, breast_cancer: Any) -> None:
+def test_classifier_goes_all_the_way(settings, connection, breast_cancer):
     problem = breast_cancer.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="breast-cancer")
     source = breast_cancer.root / "table.parquet"
     summary = Pipeline(problem, settings_for(settings, source, roc_auc=Limit(min=0.95))).run()
@@ -68,7 +67,7 @@ def test_classifier_goes_all_the_way(settings: Settings, connection: Connection,
     assert "the same answers" in next(v for v in again.promotion.decision.verdicts if v.check == "champion").reason
 
 
-def test_champion_that_lacks_a_class_is_named(settings: Settings, iris: Any, tmp_path: Path) -> None:
+def test_champion_that_lacks_a_class_is_named(settings, iris, tmp_path):
     problem = iris.problem(
         lambda: make_pipeline(StandardScaler(), LogisticRegression()),
         name="iris",
@@ -85,7 +84,7 @@ def test_champion_that_lacks_a_class_is_named(settings: Settings, iris: Any, tmp
 
 
 @pytest.mark.parametrize("text_first", [True, False])
-def test_a_champion_that_takes_another_type_is_named(settings: Settings, tmp_path: Path, text_first: bool) -> None:
+def test_a_champion_that_takes_another_type_is_named(settings, tmp_path, text_first):
     random = np.random.default_rng(0)
     numbers = pd.DataFrame({"row": [f"R{row}" for row in range(400)], "size": random.integers(1, 4, 400) * 1.0})
     numbers["answer"] = 2 * numbers["size"] + random.normal(0, 1, 400)
@@ -121,7 +120,7 @@ def mixed() -> Steps:
 
 
 @pytest.mark.filterwarnings("ignore:.*unknown categories")
-def test_columns_of_every_type_go_all_the_way(settings: Settings, visits: Any, capfd: Any) -> None:
+def test_columns_of_every_type_go_all_the_way(settings, visits, capfd):
     problem = visits.problem(mixed, name="visits")
     summary = Pipeline(problem, settings_for(settings, visits.root / "table.parquet")).run()
     assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
@@ -137,7 +136,7 @@ def test_columns_of_every_type_go_all_the_way(settings: Settings, visits: Any, c
 
 
 @pytest.mark.parametrize("words", [("self", "frame"), ("frame", "self")])
-def test_columns_called_as_python_s_own_words_go_all_the_way(settings: Settings, tmp_path: Path, words: tuple) -> None:
+def test_columns_called_as_python_s_own_words_go_all_the_way(settings, tmp_path, words):
     random = np.random.default_rng(0)
     x = random.normal(size=300)
     table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 2})

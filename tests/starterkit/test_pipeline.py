@@ -1,6 +1,9 @@
 """The whole path, on a real store, and what it leaves there."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +35,7 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
     return connect(load_settings(root, {}).tracking, root), summary
 
 
-def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection, Summary]) -> None:
+def test_first_run_makes_a_champion_that_beats_a_guess(opened):
     summary = opened[1]
     assert summary.promotion.decision.passed
     assert summary.promotion.earlier is None
@@ -46,7 +49,7 @@ def test_first_run_makes_a_champion_that_beats_a_guess(opened: tuple[Connection,
     np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
 
 
-def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summary]) -> None:
+def test_run_holds_parameters_figures_and_origin(opened):
     connection, summary = opened
     run = connection.client.get_run(summary.exported.run)
     assert run.info.status == "FINISHED"
@@ -69,7 +72,7 @@ def test_run_holds_parameters_figures_and_origin(opened: tuple[Connection, Summa
     assert "P001" not in str(inputs)
 
 
-def test_metrics_are_tied_to_the_models_and_the_holdout(opened: tuple[Connection, Summary]) -> None:
+def test_metrics_are_tied_to_the_models_and_the_holdout(opened):
     connection, summary = opened
     tags = connection.client.get_run(summary.exported.run).data.tags
     for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
@@ -78,7 +81,7 @@ def test_metrics_are_tied_to_the_models_and_the_holdout(opened: tuple[Connection
         assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
 
 
-def test_version_carries_its_lineage_and_the_gates_word(opened: tuple[Connection, Summary]) -> None:
+def test_version_carries_its_lineage_and_the_gates_word(opened):
     connection, summary = opened
     version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
     assert version.run_id == summary.exported.run
@@ -88,7 +91,7 @@ def test_version_carries_its_lineage_and_the_gates_word(opened: tuple[Connection
     assert version.tags["data_digest"] == summary.dataset.digest
 
 
-def test_anyone_can_load_the_version_with_mlflow_alone(opened: tuple[Connection, Summary]) -> None:
+def test_anyone_can_load_the_version_with_mlflow_alone(opened):
     import mlflow.models
     import mlflow.pyfunc
 
@@ -105,7 +108,7 @@ def test_anyone_can_load_the_version_with_mlflow_alone(opened: tuple[Connection,
     assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
 
 
-def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run: Settings) -> None:
+def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run):
     events: list[Event] = []
     pipeline = Pipeline(problem, after_a_run, events.append)
     register = pipeline.register
@@ -127,16 +130,7 @@ def test_second_run_is_compared_with_the_first_and_tells_every_step(after_a_run:
     assert all(event.note for event in events if event.state == "ended")
 
 
-def test_changed_data_is_not_exported_under_an_earlier_run(settings: Settings, repository: Path) -> None:
-    pipeline = Pipeline(problem, settings)
-    run = pipeline.train(pipeline.read()).lineage.run
-    data = repository / "data" / "diabetes.csv"
-    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(DataError, match="data has changed since run"):
-        pipeline.trained(pipeline.read(), run)
-
-
-def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
+def test_steps_say_what_comes_first_and_a_failed_one_leaves_the_run(settings, repository):
     pipeline = Pipeline(problem, settings)
     dataset = pipeline.read()
     with pytest.raises(TrackingError, match=r"no finished run.*Train first"):
@@ -146,9 +140,17 @@ def test_steps_out_of_order_say_what_comes_first(settings: Settings) -> None:
     run = pipeline.train(dataset).lineage.run
     with pytest.raises(TrackingError, match=f"starterkit export --run {run}"):
         pipeline.register(run)
+    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
+    data = repository / "data" / "diabetes.csv"
+    data.write_text("\n".join(data.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="data has changed since run"):
+        pipeline.trained(pipeline.read(), run)
+    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
 
 
-def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
+def test_wrong_settings_are_refused_before_any_work(settings):
     with pytest.raises(ProblemError, match=r"training\.params\.depth"):
         Pipeline(problem, changed(settings, depth=3)).run()
     gate = settings.gate.model_copy(update={"limits": {"rmsee": settings.gate.limits["rmse"]}})
@@ -156,7 +158,7 @@ def test_wrong_settings_are_refused_before_any_work(settings: Settings) -> None:
         Pipeline(problem, settings.model_copy(update={"gate": gate})).run()
 
 
-def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, connection: Connection) -> None:
+def test_failed_training_leaves_a_failed_run_and_no_version(settings, connection):
     pipeline = Pipeline(problem, changed(settings, subsample=7.0))
     with pytest.raises(ProblemError, match="subsample"):
         pipeline.run()
@@ -166,17 +168,7 @@ def test_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, 
     assert connection.client.search_registered_models() == []
 
 
-def test_failed_export_leaves_the_trained_run_as_it_was(settings: Settings) -> None:
-    strict = settings.model_copy(update={"export": settings.export.model_copy(update={"tolerance": 1e-18})})
-    pipeline = Pipeline(problem, settings)
-    dataset = pipeline.read()
-    run = pipeline.train(dataset).lineage.run
-    with pytest.raises(ExportError, match="does not answer as the estimator does"):
-        Pipeline(problem, strict).export(pipeline.trained(dataset), dataset)
-    assert pipeline.export(pipeline.trained(dataset), dataset).run == run
-
-
-def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
+def test_prod_trains_nothing_of_its_own(settings):
     pipeline = Pipeline(problem, settings.model_copy(update={"stage": Stage.PROD}))
     dataset = pipeline.read()
     steps = pipeline.run, pipeline.register, lambda: pipeline.train(dataset), lambda: pipeline.trained(dataset)
@@ -185,7 +177,7 @@ def test_prod_trains_nothing_of_its_own(settings: Settings) -> None:
             training()
 
 
-def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Settings) -> None:
+def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run):
     class Narrowed(pa.DataFrameModel):
         patient_id: str = identifier()
         bmi: float = feature(sensitivity="plain")
@@ -204,7 +196,7 @@ def test_champion_with_other_inputs_is_not_compared_but_named(after_a_run: Setti
 
 
 @pytest.mark.slow
-def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -> None:
+def test_a_version_trained_on_anothers_split_is_refused(after_a_run):
     other = replace(problem, holdout=Holdout(fraction=0.2, salt="mine"))
     theirs = Pipeline(other, after_a_run)
     dataset = theirs.read()
@@ -222,7 +214,7 @@ def test_a_version_trained_on_anothers_split_is_refused(after_a_run: Settings) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["run", "file"])
-def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: str) -> None:
+def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run, loss):
     pipeline = Pipeline(problem, after_a_run)
     champion = pipeline.registry.champion()
     assert champion is not None
@@ -240,7 +232,7 @@ def test_a_champion_whose_run_is_gone_stops_nobody(after_a_run: Settings, loss: 
     assert again.promotion.earlier.number == champion.number
 
 
-def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run: Settings) -> None:
+def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run):
     pipeline = Pipeline(problem, after_a_run)
     (record,) = after_a_run.root.rglob("rows.npz")
     np.savez(record, key=np.zeros(16, np.uint8), rows=np.zeros(3, np.uint64))  # as earlier commits wrote it
@@ -252,3 +244,18 @@ def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run: Settings) ->
     record.write_bytes(b"no archive")
     with pytest.raises(TrackingError, match=r"'rows\.npz' of run \w+ cannot be read\. Train again"):
         pipeline.judge(pipeline.read())
+
+
+# --- As an MLflow project. What its entry points are called, tests/test_repository.py sees.
+
+
+@pytest.mark.slow
+def test_mlflow_runs_the_project(repository):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_TRACKING"))}
+    command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "run", "--env-manager", "local"]
+    environ = clean | {"PATH": path}
+    done = subprocess.run(command, cwd=repository, env=environ, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert "local.diabetes version 1" in done.stdout
+    assert "succeeded" in done.stderr

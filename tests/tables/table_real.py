@@ -82,7 +82,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_a_real_table(table: Table, project: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_real_table(table, project, tmp_path, tell):
     began = time.monotonic()
     data = file_of(table, tmp_path)
     tell("table", table.name)

@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import COMMAS, Column, Dialect, Treatment
+from starterkit.contract import COMMAS, LEAST_PEOPLE, Column, Dialect, Treatment
 from starterkit.data.checking import to_dates
 from starterkit.data.masking import StageKey, row_keys
 from starterkit.data.policy import Policy
-from starterkit.data.synthetic import LEAST_PEOPLE
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Problem
 

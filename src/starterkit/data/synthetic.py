@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import Column, ColumnType, Scalar
+from starterkit.contract import LEAST_PEOPLE, Column, ColumnType, Scalar
 from starterkit.errors import DataError
 
 # --- What is nobody's: a value that at least five people have.
 
-LEAST_PEOPLE = 5
 _UNSEEN = "made up, and never seen"
 
 People = NDArray[Any] | None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from starterkit.contract import LEAST_PEOPLE
 from starterkit.data.dataset import Dataset
 from starterkit.errors import ProblemError
 from starterkit.files import scratch_folder
@@ -30,8 +31,7 @@ from starterkit.verdict import Evidence
 FORMAT = 1
 """Version of `evidence.json`."""
 
-_BINS, _LEAST = 10, 5
-"""Bins at most, and rows of one at least: a mean of fewer would be a person's."""
+_MOST_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ def _fit(evidence: Evidence) -> dict[str, Any]:
     if evidence.contract.classes:
         return {"classes": list(evidence.contract.classes), "confusion": _confusion(evidence)}
     answers, actual = evidence.challenger.prediction.values.astype(float), evidence.actual.astype(float)
-    bins = np.array_split(np.argsort(answers, kind="stable"), min(_BINS, len(answers) // _LEAST) or 1)
+    bins = np.array_split(np.argsort(answers, kind="stable"), min(_MOST_BINS, len(answers) // LEAST_PEOPLE) or 1)
     means = [(float(answers[rows].mean()), float(actual[rows].mean()), len(rows)) for rows in bins]
-    return {"bins": [{"answered": told, "actual": true, "rows": rows} for told, true, rows in means if rows >= _LEAST]}
+    shown = [one for one in means if one[2] >= LEAST_PEOPLE]
+    return {"bins": [{"answered": told, "actual": true, "rows": rows} for told, true, rows in shown]}
 
 
 def _confusion(evidence: Evidence) -> list[list[int]]:

@@ -109,7 +109,7 @@ class Session:
         compute.require(self._session.get_providers())
         self.providers = tuple(_short(self._session.get_providers()))  # the CPU too, for what another cannot do
         self.inputs = tuple(given.name for given in self._session.get_inputs())
-        self.outputs = tuple(given.name for given in self._session.get_outputs())
+        self.outputs = tuple(told.name for told in self._session.get_outputs())
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One array for each output of the graph, n rows long as the inputs are.
@@ -125,7 +125,7 @@ class Session:
             answers = [self.run({name: one[at : at + AT_ONCE] for name, one in feed.items()}) for at in parts]
             return [np.concatenate(of_one) for of_one in zip(*answers, strict=True)]
         try:
-            return [np.asarray(one) for one in self._session.run(None, dict(feed))]
+            return [np.asarray(one) for one in self._session.run(self.outputs, dict(feed))]
         except Exception as error:  # as above
             reason = str(error).splitlines()[0]
             if any(words in reason for words in _NO_MEMORY):
@@ -156,6 +156,10 @@ class Graph:
     @property
     def providers(self) -> tuple[str, ...]:
         return self._session.providers
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self._session.outputs
 
     @property
     def decides(self) -> bool:
@@ -200,7 +204,7 @@ def as_prediction(answers: Sequence[NDArray[Any]], task: Task, *, decides: bool 
     if len(answers) > 1 and task == "regression":
         raise ContractError(f"the graph does not answer as a {task} does", "Export the model again")
     if task == "regression":
-        return Prediction(answers[0].astype(np.float64).ravel())
+        return Prediction(answers[0].astype(np.float64, copy=False).ravel())
     labels = answers[0].ravel()
     values = labels if labels.dtype != object else labels.astype(str)
     if len(answers) == 1:  # a classifier that says no more

@@ -152,6 +152,7 @@ class Predictor:
             compute=compute or Compute(),
         )
         self.providers = self._graph.providers
+        self.outputs = self._graph.outputs
         self._prove(sample)
 
     def predict(self, table: Table) -> Prediction:

@@ -94,20 +94,21 @@ def _is_mean_of_target(problem: Problem, dataset: Dataset, name: str) -> bool:
     are, and no measurement does that. Two of the values tell both. Where a few categories have one value, as those of
     few rows do, both sides count as often. With ``m`` at -1 it would hold for any number that one row has.
     """
-    values = pd.concat([dataset.training.features[name], dataset.holdout.features[name]], ignore_index=True)
-    target = pd.concat([dataset.training.target, dataset.holdout.target], ignore_index=True)
-    if values.dtype == "str" or values.dtype == "bool":
+    sides = dataset.training, dataset.holdout
+    if sides[0].features[name].dtype in ("str", "bool"):
         return False
-    classes = problem.target.categories or tuple(np.unique(target.to_numpy()))
+    values = np.concatenate([rows.features[name].to_numpy(dtype=np.float64) for rows in sides])
+    known = np.isfinite(values)
+    level, place, rows = np.unique(values[known], return_inverse=True, return_counts=True)
+    if (rows > 1).sum() < _FEWEST_LEVELS or len(np.unique(rows)) < 2:
+        return False
+    target = np.concatenate([rows.target.to_numpy() for rows in sides])[known]
+    classes = problem.target.categories or tuple(np.unique(target))
     asked = [target == label for label in classes] if problem.task == "classification" else [target]
     for numbers in asked:
-        sums = numbers.astype("float64").groupby(values.to_numpy()).agg(["size", "sum"])
-        sums = sums[np.isfinite(sums.index.to_numpy(dtype=np.float64))]
-        rows, level = sums["size"].to_numpy(dtype=np.float64), sums.index.to_numpy(dtype=np.float64)
-        if (rows > 1).sum() < _FEWEST_LEVELS or len(np.unique(rows)) < 2:
-            continue
-        left = sums["sum"].to_numpy() - rows * level
-        allowed = _EXACT * max(1e-12, float(np.abs(sums["sum"]).max()))
+        sums = np.bincount(place, weights=numbers.astype(np.float64))
+        left = sums - rows * level
+        allowed = _EXACT * max(1e-12, float(np.abs(sums).max()))
         for one, other in np.random.default_rng(0).integers(0, len(level), (_PAIRS, 2)):
             if one != other:
                 slope = (left[other] - left[one]) / (level[other] - level[one])  # this is m

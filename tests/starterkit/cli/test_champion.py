@@ -43,8 +43,7 @@ def test_an_earlier_copy_is_replaced_and_nothing_else_is(run, trained, kept):
     assert find_champion(load_settings(trained, {}), kept).contract.problem == "diabetes"
 
     (kept / "thesis.txt").touch()
-    done = run(trained, "fetch", "build/model")
-    assert done.returncode == 2
+    done = run(trained, "fetch", "build/model", code=2)
     assert "build/model holds something else than a model's exported folder. Name" in done.stderr.replace(
         "\n      ", ""
     )

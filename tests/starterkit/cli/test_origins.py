@@ -36,8 +36,7 @@ def test_lineage_is_one_screen_and_marks_what_is_other_here(run, trained, monkey
     git(trained, "add", ".")
     git(trained, "commit", "-q", "-m", "A first one")
     (trained / "new.txt").touch()
-    done = run(trained, "lineage", KIT_TRAINING__SEED="3")
-    assert done.returncode == 0, done.stderr
+    done = run(trained, "lineage", KIT_TRAINING__SEED="3", code=0)
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 40
@@ -66,8 +65,7 @@ def test_outside_of_git_reproduce_refuses_and_leaves_nothing(run, trained, monke
     scratch = trained.parent / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    done = run(trained, "reproduce", "champion")
-    assert done.returncode == 1
+    done = run(trained, "reproduce", "champion", code=1)
     assert "error: local.diabetes version 1 was trained outside of git" in done.stderr
     assert list(scratch.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""`serve` in processes of its own: one, several behind one port, and one that starts again when something changes."""
+"""`serve` in processes of its own: one, several behind one port, one that starts again; and `ui`."""
 
 import asyncio
 import json
@@ -209,7 +209,7 @@ def test_a_worker_that_dies_is_started_again_and_all_end_together(trained, serve
 @pytest.mark.slow
 def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(run, trained, tmp_path, serve):
     model = tmp_path / "model"
-    assert run(trained, "fetch", str(model)).returncode == 0
+    run(trained, "fetch", str(model), code=0)
     api = serve("--folder", str(model), KIT_SERVING__WORKERS="2", TMPDIR=str(tmp_path))
     version = api.version()
     api.wait_for_workers(2)
@@ -274,29 +274,23 @@ def test_it_starts_again_when_code_or_settings_change(run, trained, port, serve)
     assert "config/local.yaml changed: starting again" in said
     assert "serving.max_rowz is not a setting (did you mean serving.max_rows?)" in said
     local.write_text(f"{text}\nserving:\n  max_rows: 5\n")
-    done = run(trained, "traffic", "--count", "5", "--rate", "50", KIT_SERVING__PORT=str(port))
-    assert done.returncode == 0, done.stderr
+    done = run(trained, "traffic", "--count", "5", "--rate", "50", KIT_SERVING__PORT=str(port), code=0)
     assert done.stdout.startswith("5 answered, 0 refused; median ")
     os.killpg(api.process.pid, signal.SIGINT)  # as a terminal does
     api.require_end(0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_nothing_is_left_when_it_alone_is_ended(serve, number, code):
+@pytest.mark.parametrize(
+    ("child", "number", "code"),
+    [(False, signal.SIGTERM, 143), (False, signal.SIGKILL, -9), (True, signal.SIGKILL, 1)],
+)
+def test_nothing_is_left_when_it_or_the_process_that_answers_is_ended(serve, child, number, code):
     api = serve("--reload")
     api.wait_for("Answering on")
-    api.process.send_signal(number)
+    os.kill(api.answering[0] if child else api.process.pid, number)
     api.require_end(code)
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_is_told(serve):
-    api = serve("--reload")
-    api.wait_for("Answering on")
-    os.kill(api.answering[0], signal.SIGKILL)
-    api.require_end(1)
-    assert "error: the process that answers was ended by signal 9." in api.said
+    assert ("error: the process that answers was ended by signal 9." in api.said) == child
 
 
 REFUSED = [
@@ -325,3 +319,43 @@ def test_a_port_that_is_lost_before_the_process_listens_is_one_line(serve, port)
         api.require_end(2)
     assert api.said.count("error:") == 1
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in api.said
+
+
+# --- MLflow's own pages: how they end, and a port that is taken.
+
+
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_a_taken_port_is_told_with_what_names_another(run, unchanged, port, command):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = run(unchanged, command, "--port", str(port))
+    assert done.returncode == 2
+    what, hint = done.stderr.splitlines()[-2:]
+    assert what == f"error: 127.0.0.1 port {port} cannot be had: Address already in use."
+    assert ("KIT_SERVING__PORT" if command == "serve" else "--port") in hint
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("died", [False, True], ids=["Ctrl-C", "died"])
+def test_its_end_is_told_only_where_nobody_asked_for_it(repository, port, died):
+    command, pipe = [sys.executable, "-m", "starterkit", "ui", "--port", str(port)], subprocess.PIPE
+    environ = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=repository, stdout=pipe, stderr=pipe, text=True, env=environ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("MLflow's UI: ")
+        if died:
+            psutil.Process(running.pid).children()[0].kill()
+        else:
+            running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == (1 if died else 0)
+    assert ("error: MLflow's UI ended by itself." in told) == died
+    assert "Stopped" not in told
+    for _ in range(100):  # its worker ends, too
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)
+    pytest.fail(f"somebody still answers on port {port}")

@@ -58,7 +58,7 @@ def test_what_the_stack_lacks_is_named(repository, port, monkeypatch, variable, 
 ANSWERS = {
     "no web server": b"SSH-2.0-other\r\n",
     "a page": b"HTTP/1.1 404 Not Found\r\nContent-Length: 24\r\n\r\n<!DOCTYPE html><p>Not he",
-    "nothing": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",  # as macOS answers on port 5000
+    "nothing": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",  # as macOS answers on port 5000
 }
 
 

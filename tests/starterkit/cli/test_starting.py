@@ -42,29 +42,26 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "bills.csv"
 
 
-def test_it_says_what_it_wrote_what_to_review_and_what_to_do_next(run: Run, mine: Path, data: Path) -> None:
-    done = run(mine, "init-problem", str(data), "--target", "cost")
-    assert done.returncode == 0, done.stderr
+def test_it_says_what_it_wrote_what_to_review_and_what_to_do_next(run, mine, data):
+    done = run(mine, "init-problem", str(data), "--target", "cost", code=0)
     told = ("src/example_project/problem.py", "data/bills.csv", "rmse", "naive guess", "Review", "age", "make run")
     assert [words for words in told if words not in done.stdout] == []
     assert (mine / "src/example_project/problem.py").read_text().startswith('"""Bills: cost from 2 columns')
 
 
-def test_what_cannot_be_is_one_line_and_what_to_decide_a_line_each(run: Run, mine: Path, data: Path, tmp_path: Path):
-    done = run(mine, "init-problem", str(data), "--target", "costs")
-    assert done.returncode == 2
+def test_what_cannot_be_is_one_line_and_what_to_decide_a_line_each(run, mine, data, tmp_path):
+    done = run(mine, "init-problem", str(data), "--target", "costs", code=2)
     assert "error: bills.csv has no column 'costs'." in done.stderr
     assert "Did you mean 'cost'" in done.stderr
     done = run(mine, "init-problem", str(data), "--target", "cost", KIT_STAGE="dev")  # which does not read rows raw
     assert (done.returncode, "KIT_STAGE=local" in done.stderr) == (2, True)
     pd.DataFrame({"a": "same", "y": ["x"] * 55 + ["z"] * 5}).to_csv(tmp_path / "a.csv", index=False)
-    done = run(mine, "init-problem", str(tmp_path / "a.csv"), "--target", "y")
-    assert done.returncode == 1
+    done = run(mine, "init-problem", str(tmp_path / "a.csv"), "--target", "y", code=1)
     assert len([line for line in done.stderr.splitlines() if line.startswith("decide: ")]) == 2
     assert "2 things to decide, and nothing was written" in done.stderr
 
 
-def test_the_package_of_another_repository_is_not_written_into(run: Run, repository: Path, data: Path) -> None:
+def test_the_package_of_another_repository_is_not_written_into(run, repository, data):
     before = (ROOT / "src/example_project/problem.py").read_bytes()
     done = run(repository, "init-problem", str(data), "--target", "cost")
     assert (done.returncode, "is not in this repository" in done.stderr) == (2, True)

@@ -41,8 +41,7 @@ def errors(stderr: str) -> list[str]:
 
 
 def test_history_is_told_newest_first(run, trained):
-    done = run(trained, "history")
-    assert done.returncode == 0, done.stderr
+    done = run(trained, "history", code=0)
     header, newest, oldest = done.stdout.splitlines()
     assert header.split()[:2] == ["entry", "when"]
     assert newest.split()[0] == "2"
@@ -58,8 +57,7 @@ def test_a_history_that_somebody_changed_is_an_error(run, trained):
     registry = registry_of(trained)
     text = Ledger(registry).kept()[2]
     registry.tag_model({"history.000002": text.replace("the gate passed it", "Ada said so")})
-    done = run(trained, "history")
-    assert done.returncode == 1
+    done = run(trained, "history", code=1)
     assert len(errors(done.stderr)) == LINES
     assert "the history of local.diabetes is broken: entry 2 was edited" in done.stderr
     assert "intent" in done.stdout  # what can be read is shown
@@ -76,7 +74,7 @@ def test_rollback_and_prune(run, trained):
     told = {key: value for key, value in first.tags.items() if key != "gate"}
     for _ in range(2):
         registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
-    assert run(trained, "promote", "--version", "2").returncode == 0
+    run(trained, "promote", "--version", "2", code=0)
     done = rollback_alone(trained)
     assert "Champion: local.diabetes version 1 (was local.diabetes version 2)." in done.stdout, done.stderr
     page = registry.connection.client.get_registered_model("local.diabetes").description
@@ -93,7 +91,7 @@ def test_rollback_and_prune(run, trained):
     assert [one["version"] for one in json.loads(done.stdout)["deleted"]] == [3, 2]
     assert [one.number for one in registry.versions()] == [1]
     assert "Nothing would go." in run(trained, "prune").stdout
-    assert run(trained, "history").returncode == 0
+    run(trained, "history", code=0)
 
 
 def test_doctor_mends(run, trained):
@@ -114,17 +112,16 @@ PROD = {"KIT_STAGE": "prod"}
 @pytest.mark.slow
 def test_staging_to_prod_on_one_server(run, repository, server):
     there = {"KIT_TRACKING__URI": server.address}
-    assert run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING).returncode == 1
+    run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING, code=1)
     assert json.loads(run(repository, "run", "--json", **there, **STAGING).stdout)["champion"] == 1
 
     assert not (repository / "mlartifacts").exists()
-    assert run(repository, "predict", "data/diabetes.csv", "out.csv", **there, **STAGING).returncode == 0
+    run(repository, "predict", "data/diabetes.csv", "out.csv", **there, **STAGING, code=0)
     found = run(repository, "doctor", "--json", KIT_SERVING__API_KEY="a-key-of-enough-characters", **there, **STAGING)
     told = {item["item"]: item for item in json.loads(found.stdout)}
     assert (told["MLflow"]["state"], "version 1 opens" in told["champion"]["text"]) == ("well", True)
 
-    done = run(repository, "promote", "--to", "prod", **there, **STAGING)
-    assert done.returncode == 2
+    done = run(repository, "promote", "--to", "prod", **there, **STAGING, code=2)
     assert len(errors(done.stderr)) == LINES
     assert "Name the approver with --approver" in done.stderr
     prod = ModelRegistry(connect(settings_of(repository, **there, **PROD).tracking, repository), Stage.PROD, "diabetes")
@@ -132,8 +129,7 @@ def test_staging_to_prod_on_one_server(run, repository, server):
     assert prod.versions() == []  # nothing was copied
 
     for _ in range(2):  # the second time uses the copy again
-        done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--json", **there, **STAGING)
-        assert done.returncode == 0, done.stderr
+        done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--json", **there, **STAGING, code=0)
         assert json.loads(done.stdout)["passed"]
         assert [one.number for one in prod.versions()] == [1]
     copy, source = prod.version(1), staging.version(1)
@@ -145,8 +141,7 @@ def test_staging_to_prod_on_one_server(run, repository, server):
     assert told["entries"][0]["approver"] == {"name": "Ada", "how": "claimed"}
 
     staging.tag(source, {"gate": "refused"})
-    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--version", "1", **there, **STAGING)
-    assert done.returncode == 1
+    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", "--version", "1", **there, **STAGING, code=1)
     assert "staging.diabetes version 1 has not passed staging's gate" in done.stderr
     staging.tag(source, {"gate": "passed", "stage": "test"})
     done = run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING)
@@ -175,7 +170,7 @@ main()
 @pytest.mark.slow
 def test_network_that_is_lost_between_copy_and_alias(run, repository, server):
     there = {"KIT_TRACKING__URI": server.address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    assert run(repository, "run", **there, **STAGING).returncode == 0
+    run(repository, "run", **there, **STAGING, code=0)
     code = LOST.replace("int(sys.argv.pop())", str(server.process.pid))
     command = [sys.executable, "-c", code, "promote", "--to", "prod", "--approver", "Ada"]
     done = subprocess.run(
@@ -187,8 +182,7 @@ def test_network_that_is_lost_between_copy_and_alias(run, repository, server):
     server.start()
     prod = ModelRegistry(connect(settings_of(repository, **there, **PROD).tracking, repository), Stage.PROD, "diabetes")
     assert prod.aliases() == {}
-    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING)
-    assert done.returncode == 0, done.stderr
+    done = run(repository, "promote", "--to", "prod", "--approver", "Ada", **there, **STAGING, code=0)
     assert "the promotion of version 1 was killed half-way; it is undone now" in done.stderr
     assert prod.aliases() == {"champion": 1}
     assert [one.number for one in prod.versions()] == [1]

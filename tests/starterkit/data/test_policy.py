@@ -1,16 +1,18 @@
-"""A stage that may not see a column raw cannot load it raw, whatever its settings say."""
+"""A stage that may not see a column raw cannot load it raw; its key; and how well hidden people are."""
 
+import stat
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import SecretStr
 
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.dataset import Dataset
-from starterkit.data.masking import mask_rows
-from starterkit.data.policy import Policy
+from starterkit.data.masking import KEY_FILE, StageKey, find_key, make_key, mask_rows, pseudonyms, row_keys
+from starterkit.data.policy import Policy, k_anonymity, overlap, shift
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage
@@ -187,3 +189,120 @@ def test_who_only_looks_leaves_no_key(settings):
     assert not (settings.root / "secrets").exists()
     read(settings, Stage.DEV)
     assert (settings.root / "secrets" / "KIT_PRIVACY__KEY").exists()
+
+
+# --- A stage's key: its own, kept once, and for its owner alone.
+
+
+SECRET = "one secret of at least thirty-two characters"
+IDS = pd.Series(["P001", "P002", "P001", "007"])
+
+
+def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other():
+    test, again, staging = (StageKey(SECRET, stage) for stage in (Stage.TEST, Stage.TEST, Stage.STAGING))
+    made = pseudonyms(IDS, test)
+    assert list(made) == list(pseudonyms(IDS, again))
+    assert made[0] == made[2] != made[1]
+    assert set(made).isdisjoint(pseudonyms(IDS, staging))
+    assert set(made).isdisjoint(pseudonyms(IDS, StageKey(SECRET.upper(), Stage.TEST)))
+    assert not made.str.contains("P0").any()
+    assert test.fingerprint == again.fingerprint != staging.fingerprint
+
+
+def test_row_key_is_no_part_of_the_pseudonym():
+    key = StageKey(SECRET, Stage.TEST)
+    rows = row_keys(IDS, key)
+    assert rows[0] == rows[2] != rows[1]
+    assert f"{rows[0]:016x}" not in pseudonyms(IDS, key)[0]
+    assert rows[0] != row_keys(IDS, key, "made-up row")[0]
+
+
+def test_made_key_is_kept_for_its_owner(tmp_path):
+    assert find_key(Stage.TEST, None, tmp_path) is None
+    made = make_key(Stage.TEST, None, tmp_path)
+    file = tmp_path / KEY_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(file.read_text().strip()) == 64
+    assert list(file.parent.iterdir()) == [file]
+    assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
+    assert find_key(Stage.DEV, None, tmp_path).fingerprint != made.fingerprint
+
+
+def test_given_key_goes_before_the_file(tmp_path):
+    given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
+    assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_empty_and_unreadable_key_files_are_named(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / KEY_FILE).write_text("\n")
+    with pytest.raises(DataError, match="secrets/KIT_PRIVACY__KEY is empty"):
+        make_key(Stage.TEST, None, tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_key(Stage.TEST, None, tmp_path)
+
+
+# --- How alone a person is, how far a column moved, and whether a raw identifier is left; the report has them all.
+
+
+NUMBER = Column(name="x", role="feature", type="float", unit="", sensitivity="plain")
+WORD = Column(name="x", role="feature", type="string", unit="", sensitivity="plain", categories=("a", "b"))
+
+
+def test_smallest_group_is_found():
+    rows = pd.DataFrame({"age": [40, 40, 40, 50, 50, 60], "sex": ["f", "f", "f", "m", "m", None]})
+    assert vars(k_anonymity(rows, ["age", "sex"])) == {"smallest": 1, "groups": 3, "alone": 1}
+    assert vars(k_anonymity(rows.head(5), ["age", "sex"])) == {"smallest": 2, "groups": 2, "alone": 0}
+    assert k_anonymity(rows, ["sex"]).alone == 1  # whose value is missing is known by that
+    assert k_anonymity(rows, []).smallest == 6
+    people = pd.Series(["Ada", "Ada", "Ada", "Bo", "Cy"])  # rows of one person are no crowd
+    assert vars(k_anonymity(rows.head(5), ["age"], people)) == {"smallest": 1, "groups": 2, "alone": 1}
+
+
+@pytest.mark.parametrize(
+    ("column", "before", "after", "expected"),
+    [
+        (NUMBER, [1.0, 2.0, 3.0], [3.0, 1.0, 2.0], 0),
+        (NUMBER, [1.0, 2.0, None], [8.0, 9.0, None], 1),
+        (NUMBER, [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.5, 5.0], 0.5),
+        (NUMBER, [None, None], [None, None], 0),
+        (WORD, ["a", "a", "b", "b"], ["a", "b", "b", "b"], 0.25),
+        (WORD, ["a", None], ["a", "a"], 0.5),
+    ],
+)
+def test_shift_has_a_scale_from_0_to_1(column, before, after, expected):
+    assert shift(column, pd.Series(before), pd.Series(after)).value == pytest.approx(expected)
+
+
+ROWS = np.arange(601)
+LONG = pd.Series([f"PN-{n:06d}" for n in ROWS])
+NUMBERED = pd.Series(ROWS * 7919 % 90_000 + 100_000)
+SHORT = pd.Series(ROWS + 1)
+FEET = pd.Series(np.random.default_rng(0).integers(0, 100, len(ROWS)))
+
+
+@pytest.mark.parametrize(
+    ("ids", "cells", "expected"),
+    [
+        (pd.Series(["P1", "P2", "P3"]), ["P1", "x", "P2"], 2),
+        (LONG, "seen " + LONG + ", again", 601),
+        (LONG, ["told by PN-000007"] + ["nobody"] * 600, 1),  # of another row
+        (NUMBERED, NUMBERED, 601),
+        (NUMBERED, NUMBERED.astype(float), 601),
+        (NUMBERED, NUMBERED.where(ROWS == 5).astype("Int64"), 1),
+        (NUMBERED, NUMBERED * 10 + 3, 601),
+        (NUMBERED.astype(str), NUMBERED, 601),
+        (SHORT, SHORT * 1.0, 601),
+        (SHORT, "ward 3, bed " + SHORT.astype(str), 601),
+        # By chance: an age is somebody's number, and a digit stands in any text.
+        (SHORT, FEET, 0),
+        (SHORT, "room " + FEET.astype(str), 0),
+        (SHORT, FEET / 7, 0),
+        (NUMBERED, FEET * 1000, 0),
+        (LONG, [None] * 601, 0),
+    ],
+)
+def test_identifier_that_is_still_there_is_counted(ids, cells, expected):
+    assert overlap(ids, pd.DataFrame({"cells": cells, "age": FEET[: len(ids)]})) == expected

@@ -200,7 +200,7 @@ def test_a_text_file_of_any_dialect_is_read(visits, problem, tmp_path, delimiter
     assert read.dialect == Dialect(delimiter=delimiter, encoding=encoding.removesuffix("-sig"), quote=quote)
 
 
-def test_what_the_settings_say_of_a_dialect_goes_first(visits: Any, problem: Any, tmp_path: Path) -> None:
+def test_what_the_settings_say_of_a_dialect_goes_first(visits, problem, tmp_path):
     text = (visits.root / "table.csv").read_bytes().decode().replace("Köln", "\x81")
     (tmp_path / "t.csv").write_bytes(text.encode("cp437", "replace").replace(b"?", b"\x81"))
     said = DataSettings(source="t.csv", dialect=DialectSettings(encoding="CP437"))
@@ -226,7 +226,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "folder", "database"])
-def test_a_source_gives_the_schemas_rows(tmp_path: Path, kind: str) -> None:
+def test_a_source_gives_the_schemas_rows(tmp_path, kind):
     """Names, numbers, flags and gaps: as they are declared, from any kind of source."""
     table, where = pd.DataFrame(WRITTEN), DataSettings(source=f"sales.{kind}") if kind in ("csv", "parquet") else None
     if kind == "csv":

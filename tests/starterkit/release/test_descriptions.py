@@ -90,13 +90,9 @@ def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
     assert 'load_model("models:/local.diabetes/3")' in text
     assert "The gate: passed all 2 checks" in version_text(SUBJECT, PLACE, 3, TRAINED, VERDICTS[::2])
     assert "The gate has not spoken yet" in version_text(SUBJECT, PLACE, 3, TRAINED)
-
-
-def test_a_version_from_elsewhere_is_described_without_its_run() -> None:
-    text = version_text(SUBJECT, PLACE, 3, None, VERDICTS)
-    assert "/runs/" not in text
-    assert "slices" in text
-    assert "/runs/" not in model_text(SUBJECT, replace(PLACE, experiment=""), 3, None)
+    assert "/runs/" in text
+    from_elsewhere = version_text(SUBJECT, PLACE, 3, None, VERDICTS)
+    assert ("/runs/" in from_elsewhere, "slices" in from_elsewhere) == (False, True)
 
 
 def test_a_model_says_what_serves() -> None:
@@ -106,6 +102,7 @@ def test_a_model_says_what_serves() -> None:
     assert ["bmi", "a number in kg/m²", "body mass index"] in rows(text)
     none = model_text(SUBJECT, PLACE, None, None)
     assert "No version serves yet" in none
+    assert "/runs/" not in model_text(SUBJECT, replace(PLACE, experiment=""), 3, None)
     assert "load_model" not in none
 
 
@@ -145,7 +142,9 @@ def notes(opened: tuple[Connection, Summary]) -> dict[str, str]:
     }
 
 
-def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
+def test_links_lead_to_what_is_there_and_what_a_page_tells_to_load_can_be_loaded(notes, opened):
+    from mlflow.models import get_model_info
+
     connection, summary = opened
     experiment = connection.client.get_run(summary.exported.run).info.experiment_id
     there = {
@@ -157,35 +156,22 @@ def test_links_lead_to_what_is_there(notes: dict[str, str], opened: tuple[Connec
     links = {page: set(re.findall(r"\]\((#[^)?]+)", text)) for page, text in notes.items()}
     assert set.union(*links.values()) == there
     assert all(links.values())
-
-
-def test_table_of_runs_shows_the_deciding_metric(opened: tuple[Connection, Summary], notes: dict[str, str]) -> None:
-    connection, summary = opened
-    experiment = connection.client.get_run(summary.exported.run).info.experiment_id
-    tags = connection.client.get_experiment(experiment).tags
-    shown = json.loads(tags["mlflow.sharedViewState.starterkit"])["selectedColumns"]
-    assert shown[-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
-    assert f"]({runs_page(connection, 'local.diabetes')})" in notes["run"]
-
-
-def test_what_a_page_tells_to_load_can_be_loaded(notes: dict[str, str], opened: tuple[Connection, Summary]) -> None:
-    from mlflow.models import get_model_info
-
     exported = opened[1].exported.model_id
     named = {match[1] for text in notes.values() for match in re.finditer(r'load_model\("([^"]+)"\)', text)}
     assert named == {f"models:/{exported}", "models:/local.diabetes/1", "models:/local.diabetes@champion"}
     assert {get_model_info(one).model_id for one in named} == {exported}
 
 
-def test_no_rows_value_is_told(notes: dict[str, str]) -> None:
+def test_tags_and_pages_say_something_and_no_rows_value(notes, opened):
     text = "".join(notes.values())
     assert "P001" not in text
     assert not re.search(r"(age|sex)\s*=", text)
-
-
-def test_tags_are_few_and_say_something(opened: tuple[Connection, Summary]) -> None:
     connection, summary = opened
-    tags = connection.client.get_run(summary.exported.run).data.tags
+    run = connection.client.get_run(summary.exported.run)
+    view = connection.client.get_experiment(run.info.experiment_id).tags["mlflow.sharedViewState.starterkit"]
+    assert json.loads(view)["selectedColumns"][-2:] == ["metrics.`rmse`", "metrics.`baseline_rmse`"]
+    assert f"]({runs_page(connection, 'local.diabetes')})" in run.data.tags[NOTE]
+    tags = run.data.tags
     assert (tags["task"], tags["metric"], tags["holdout_rows"]) == ("regression", "rmse", "98")
     assert "{}" not in tags.values()
     model = connection.client.get_registered_model("local.diabetes")

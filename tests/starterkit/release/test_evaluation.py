@@ -1,4 +1,4 @@
-"""What the gate is told: which rows a version knew, what it answers today, and what that costs."""
+"""What the gate is told: which rows a version knew, what it answers today, what that costs, and how it reacts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +9,20 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.data.dataset import Dataset, RowRecord, Rows
 from starterkit.data.reader import DatasetReader
-from starterkit.errors import ContractError
-from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
-from starterkit.release.evaluation import contamination_of, evaluate_version, measure_costs
+from starterkit.errors import ContractError, ProblemError
+from starterkit.problem import Direction, Holdout, Invariance, Jitter, Problem, feature, group, identifier, target, time
+from starterkit.release.evaluation import contamination_of, evaluate_version, measure_costs, measure_robustness
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import DataSettings, Stage
+from starterkit.verdict import RobustnessResult
 
 
 class Measures(pa.DataFrameModel):
@@ -90,28 +93,22 @@ def test_anothers_split_is_found_out(read: Any, schema: Any, own: Any, others: A
     assert seen(trained, judged) == shared or (schema is Repeated and seen(trained, judged) > 0)
 
 
-def test_another_row_of_a_patient_of_the_holdout_is_found_out(read: Any) -> None:
+def test_another_row_of_a_patient_is_found_out_and_what_nobody_says_is_unknown(read):
     judged = read(Repeated)
     trained = read(Repeated, rows=slice(0, 200), salt="another")
     others = read(Repeated, rows=slice(200, 300))
     assert seen(trained, others) > 0
     assert not set(trained.training.features["size"]) & set(others.holdout.features["size"])
     assert seen(trained, judged) > 0
-
-
-def test_a_run_that_says_nothing_about_these_columns_is_unknown(read: Any) -> None:
     judged = read(Repeated)
     assert contamination_of(None, judged).trained_on is None
     assert seen(read(Measures), judged) is None
 
 
-def test_rows_with_the_same_features_are_counted(read: Any) -> None:
+def test_rows_with_the_same_features_and_copies_under_another_id_are_counted(read):
     dataset = read(Measures)
     dataset.holdout.features.loc[:2, "size"] = dataset.training.features.loc[:2, "size"].to_numpy()
     assert contamination_of(RowRecord.of(dataset), dataset).alike == 3
-
-
-def test_copies_under_another_id_are_counted_beside_what_is_usual(read: Any) -> None:
     dataset = read(Measures)
     training, holdout = dataset.training, dataset.holdout
     copies = range(len(holdout))
@@ -175,3 +172,76 @@ def test_a_larger_graph_costs_more(diabetes: Any, tmp_path: Path) -> None:
     assert ours.many_rows > 2 * theirs.many_rows > 0
     assert ours.rows == theirs.rows == len(dataset.holdout)
     assert ours.size == (large.folder / GRAPH_FILE).stat().st_size > theirs.size
+
+
+# --- Rows changed on purpose, answered by a real graph.
+
+
+@pytest.fixture
+def react(tmp_path: Any) -> Any:
+    """Fits, exports, and observes one expectation."""
+
+    def observe(sample: Any, estimator: Any, expectation: Any) -> RobustnessResult:
+        exported, dataset = sample.export(estimator, tmp_path / "exported", rows=200)
+        problem = sample.problem(lambda: estimator, robustness=(expectation,))
+        (reaction,) = measure_robustness(problem, dataset, Predictor(exported.folder))
+        assert measure_robustness(problem, dataset, Predictor(exported.folder)) == (reaction,)
+        return reaction
+
+    return observe
+
+
+def of(*columns: str) -> Any:
+    return make_pipeline(make_column_transformer(("passthrough", list(columns))), LinearRegression())
+
+
+def test_noise_hurts_a_model_that_learned_every_wiggle_most(react: Any, diabetes: Any) -> None:
+    still = react(diabetes, DecisionTreeRegressor(max_depth=1), Jitter(share=0.0))
+    assert still.figure == 0
+    calm = react(diabetes, of("bmi"), Jitter(share=0.2, worse=0.1))
+    wild = react(diabetes, of("bmi"), Jitter(share=5.0, worse=0.1))
+    assert -0.05 < calm.figure < calm.limit == 0.1 < wild.figure
+    assert "under noise of 500% of each deviation" in wild.words
+
+
+def test_more_of_a_feature_moves_the_answer_one_way(react: Any, diabetes: Any) -> None:
+    assert react(diabetes, of("bmi"), Direction(column="bmi", answer="up")).figure == 0
+    wrong = react(diabetes, of("bmi"), Direction(column="bmi", answer="down", broken=0.2))
+    assert (wrong.figure, wrong.limit) == (1, 0.2)
+    assert react(diabetes, of("age"), Direction(column="bmi", answer="up")).figure == 0
+    forest = RandomForestRegressor(5, max_depth=6, random_state=0)
+    assert 0 < react(diabetes, forest, Direction(column="age", answer="up")).figure < 1
+
+
+def test_the_answer_of_a_classifier_is_a_probability(react: Any, breast_cancer: Any, iris: Any) -> None:
+    estimator = make_pipeline(StandardScaler(), LogisticRegression())
+    column = "worst_concave_points"
+    assert react(breast_cancer, estimator, Direction(column=column, answer="up")).figure == 0
+    label = Direction(column=column, answer="up", label="benign")
+    assert react(breast_cancer, estimator, label).figure > 0.5
+    with pytest.raises(ProblemError, match=r"Direction\(label=…\) is none of the classes"):
+        react(iris, estimator, Direction(column="petal_length", answer="up"))
+    assert react(breast_cancer, estimator, Invariance(column=column)).figure > 0
+
+
+def test_a_feature_that_the_model_does_not_use_moves_nothing(react: Any, diabetes: Any) -> None:
+    assert react(diabetes, of("bmi"), Invariance(column="sex")).figure == 0
+    moved = react(diabetes, of("bmi"), Invariance(column="bmi", change=0.3))
+    assert moved.figure > 0.3
+    assert "other values of 'bmi' move the answer by" in moved.words
+
+
+def test_a_changed_row_is_one_that_a_client_could_send(react: Any, diabetes: Any, monkeypatch: Any) -> None:
+    asked: list[Any] = []
+    answer = Predictor.predict
+
+    def spied(self: Predictor, columns: Any) -> Any:
+        asked.append(columns)
+        return answer(self, columns)
+
+    monkeypatch.setattr(Predictor, "predict", spied)
+    react(diabetes, of("bmi"), Jitter(share=10.0))
+    noisy = next(rows for rows in reversed(asked) if (rows["bmi"] == 10).any())
+    assert (noisy["age"] % 1 == 0).all()
+    assert (noisy["age"].min(), noisy["age"].max()) == (0, 120)
+    assert set(noisy["sex"]) == {1, 2}

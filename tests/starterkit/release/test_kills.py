@@ -3,9 +3,6 @@
 The process patches the step before which, or after which, it kills itself. Nothing in the kit knows of it.
 """
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from example_project import problem
 from starterkit.cli.doctor import Doctor
 from starterkit.pipeline import Pipeline
 from starterkit.release.history import Ledger, champions
-from starterkit.settings import Settings
 from starterkit.tracking.registry import CHAMPION
 
 KILLED = """
@@ -23,7 +19,6 @@ from pathlib import Path
 from example_project import problem
 from starterkit.pipeline import Pipeline
 from starterkit.release.alias import ChampionAlias
-from starterkit.release.judgement import Judge
 from starterkit.release.history import HEAD, Ledger
 from starterkit.tracking.registry import ModelRegistry
 from starterkit.tracking.lock import PromotionLock
@@ -78,11 +73,6 @@ SETTLED = {
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc nobody is known to be dead")
 
 
-def killed(root: Path, act: str, point: str) -> None:
-    process = subprocess.run([sys.executable, "-c", KILLED, str(root), act, point], capture_output=True, timeout=120)
-    assert process.returncode == -signal.SIGKILL, process.stderr
-
-
 def warnings(root: Path) -> str:
     return "; ".join(one.text for one in Doctor(root, {}).examine() if one.item == "promotion" and one.state != "well")
 
@@ -91,22 +81,26 @@ def models(pipeline: Pipeline) -> list[str]:
     return [one.name for one in pipeline.registry.connection.client.search_registered_models()]
 
 
-def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> None:
-    pipeline = Pipeline(problem, settings)
+@pytest.mark.slow
+@pytest.mark.parametrize("point", list(SETTLED))
+@pytest.mark.parametrize(("act", "new"), [("rollback", 1), ("promote", 3)])
+def test_killed_at_any_point(moved, killed, act, new, point):
+    killed(KILLED, moved.root, act, point)
+    pipeline = Pipeline(problem, moved)
     result, moved_to = SETTLED[point]
     expected = 2 if moved_to == 2 else new
     serving = pipeline.registry.champion()
     assert serving.number == expected  # the old state or the new one, before anybody mends
     pipeline.registry.open(serving)
     assert pipeline.judge(pipeline.read(), 1).decision.passed  # the gate still works beside it
-    named = warnings(settings.root)
+    named = warnings(moved.root)
     assert ("was killed half-way" in named) == bool(result), named
     assert ("a lock was left behind" in named) == (point != "giving the lock back"), named
 
-    Doctor(settings.root, {}).mend()
+    Doctor(moved.root, {}).mend()
     told = Ledger(pipeline.registry)
     assert told.find_break() is None
-    assert warnings(settings.root) == ""
+    assert warnings(moved.root) == ""
     assert models(pipeline) == ["local.diabetes"]
     last = told.entries()[-1]
     assert last.phase == "outcome"
@@ -117,17 +111,9 @@ def see_that_it_settles(settings: Settings, act: str, point: str, new: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", list(SETTLED))
-@pytest.mark.parametrize(("act", "new"), [("rollback", 1), ("promote", 3)])
-def test_killed_at_any_point(moved: Settings, act: str, new: int, point: str) -> None:
-    killed(moved.root, act, point)
-    see_that_it_settles(moved, act, point, new)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("point", "result"), [("after intent", "undone"), ("after alias", "finished")])
-def test_the_next_promotion_settles_by_itself(moved: Settings, point: str, result: str) -> None:
-    killed(moved.root, "rollback", point)
+def test_the_next_promotion_settles_by_itself(moved, killed, point, result):
+    killed(KILLED, moved.root, "rollback", point)
     pipeline = Pipeline(problem, moved)
     assert pipeline.promote(pipeline.read(), 3).decision.passed
     entries = Ledger(pipeline.registry).entries()

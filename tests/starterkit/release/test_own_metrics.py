@@ -13,9 +13,10 @@ from starterkit.errors import ProblemError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Metric
 from starterkit.release.judgement import EVIDENCE_FILE
-from starterkit.settings import Limit, Settings
+from starterkit.settings import Limit
 from starterkit.tracking.queries import fetch_file, look_up
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 SCORER = "neg_mean_absolute_percentage_error"
 
 
@@ -25,6 +26,12 @@ def cost(actual: Any, answers: Any) -> float:
 
 
 OWN = Metric("cost", cost, greater_is_better=False)
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function is asked for each of them: 2,000 of a scorer take longer than a whole run."""
+    monkeypatch.setattr(Metric, "resamples", lambda *_: 100)
 
 
 def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str, Any], str]:
@@ -38,7 +45,7 @@ def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str,
     return json.loads(files[0].read_text()), files[1].read_text()
 
 
-def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path) -> None:
+def test_it_decides_up_to_a_champion(settings, tmp_path):
     pipeline = Pipeline(replace(problem, metric=SCORER, metrics=(OWN,)), settings)
     summary = pipeline.run()
     assert summary.promotion.decision.passed
@@ -54,28 +61,25 @@ def test_it_decides_up_to_a_champion(settings: Settings, tmp_path: Path) -> None
     baseline = next(one for one in summary.promotion.decision.verdicts if one.check == "baseline")
     assert baseline.reason.startswith(f"{SCORER} ")
 
-    again = pipeline.promote(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
+    again = pipeline.judge(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
     against = next(one for one in again.decision.verdicts if one.check == "champion")
     assert against.reason.startswith(f"{SCORER} ")
     assert "the same answers" in against.reason
 
 
-def test_a_limit_by_its_name_refuses(after_a_run: Settings) -> None:
+def test_a_worse_version_is_refused_by_it_and_by_a_limit_of_its_name(after_a_run):
+    """Judged by a metric that rewards error, a better model is a worse one."""
+    wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
+    pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
+    decision = pipeline.judge(pipeline.read(), 1).decision
+    assert "baseline" in [verdict.check for verdict in decision.refusals]
     limited = after_a_run.gate.model_copy(update={"limits": {"cost": Limit(max=1)}})
     pipeline = Pipeline(replace(problem, metrics=(OWN, SCORER)), after_a_run.model_copy(update={"gate": limited}))
     decision = pipeline.judge(pipeline.read(), 1).decision
     assert [verdict.check for verdict in decision.refusals] == ["limit cost"]
 
 
-def test_a_worse_version_is_refused_by_it(after_a_run: Settings) -> None:
-    """Judged by a metric that rewards error, a better model is a worse one."""
-    wrong = Metric("error", lambda actual, answers: float(np.abs(actual - answers).mean()), greater_is_better=True)
-    pipeline = Pipeline(replace(problem, metric=wrong, checks=()), after_a_run)
-    decision = pipeline.judge(pipeline.read(), 1).decision
-    assert "baseline" in [verdict.check for verdict in decision.refusals]
-
-
-def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run: Settings) -> None:
+def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run):
     whole: list[float] = []
 
     def fragile(actual: Any, answers: Any) -> float:
@@ -93,7 +97,7 @@ def test_a_function_that_fails_for_some_rows_refuses_with_its_place(after_a_run:
     assert "a patient" not in told
 
 
-def test_a_function_that_fails_stops_the_training_in_one_line(settings: Settings) -> None:
+def test_a_function_that_fails_stops_the_training_in_one_line(settings):
     broken = Metric("own", lambda *_: 1 / 0, greater_is_better=False)
     with pytest.raises(ProblemError, match=r"metric 'own' fails with ZeroDivisionError \(.*test_own_metrics.py, line"):
         Pipeline(replace(problem, metrics=[broken]), settings).run()

@@ -1,9 +1,5 @@
 """Which versions may go, as a table of cases; and how they go, on a real store."""
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +14,7 @@ from starterkit.release.prune import Pruner, rule
 from starterkit.settings import Settings
 from starterkit.tracking.registry import Version
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
@@ -120,12 +117,9 @@ Pruner(pipeline.settings, pipeline.registry, 0, 0).prune()
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc nobody is known to be dead")
 @pytest.mark.parametrize("point", ["before the version", "before the files"])
-def test_killed_half_way_it_goes_on(pipeline: Pipeline, point: str) -> None:
+def test_killed_half_way_it_goes_on(pipeline, killed, point):
     fourth = trained_apart(pipeline, pipeline.read())
-    environ = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-c", KILLED, str(pipeline.settings.root), point]
-    done = subprocess.run(command, capture_output=True, timeout=120, env=environ)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed(KILLED, pipeline.settings.root, point)
     assert len(files(pipeline.settings)) == 2
     left = {one.number for one in pipeline.registry.versions()}
     assert left == ({1, 2, 3, 4} if point == "before the version" else {1, 2, 3})

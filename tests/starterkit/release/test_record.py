@@ -27,19 +27,8 @@ from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Comparison
 
-CARRIED = Comparison(
-    outcome="not worse",
-    figure=1.0,
-    serving=1.0,
-    margin=0.0,
-    low=0.0,
-    high=0.0,
-    same=True,
-    units=1,
-    differing=0,
-    needed=0,
-)
-
+FIGURES = ("figure", "serving", "low", "high", "units", "differing", "needed")
+CARRIED = Comparison(outcome="not worse", same=True, margin=42.0, **dict.fromkeys(FIGURES, 1))
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WHOSE = Version(model="dev.diabetes", number=1, run="0123", tags={}, created=WHEN)
 
@@ -64,7 +53,7 @@ def made(first_run: tuple[Path, Summary]) -> tuple[Any, EvidenceRecord]:
     off = Decision(tuple(replace(verdict, comparisons={}) for verdict in decision.verdicts))
     compared = make_record(settings.stage, version, version, evidence, off, settings.gate, WHEN)
     assert compared.digest == record.digest  # what the stage does not ask is compared for the record alone
-    carried = replace(decision.verdicts[-1], comparisons={"": replace(CARRIED, margin=42.0)})
+    carried = replace(decision.verdicts[-1], comparisons={"": CARRIED})
     other = make_record(settings.stage, version, version, evidence, Decision((carried,)), settings.gate, WHEN)
     assert other.content["comparison"]["margin"] == 42  # what a check compared is not compared again
     return evidence, record
@@ -100,7 +89,7 @@ def test_record_holds_no_row(made: tuple[Any, EvidenceRecord]) -> None:
     assert "Answers and truth" not in gate_page(said.content, said.digest)
 
 
-def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRecord]) -> None:
+def test_page_shows_the_decision_and_fetches_nothing(made):
     _, record = made
     page = gate_page(record.content, record.digest)
     assert "The gate refuses it" in page
@@ -110,16 +99,13 @@ def test_page_shows_the_decision_and_fetches_nothing(made: tuple[Any, EvidenceRe
     addresses = set(re.findall(r"(?:https?:)?//[a-z][^\s\"'<)]+", page))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert gate_page(record.content, record.digest) == page
-
-
-def test_page_of_a_classifier_counts_its_answers(made: tuple[Any, EvidenceRecord]) -> None:
     fit = {"classes": ["no", "<b>yes</b>"], "confusion": [[5, 1], [2, 7]]}
     page = gate_page({**made[1].content, "fit": fit}, "0")
     assert "How many held-out rows of each class got which answer." in page
     assert "<b>yes</b>" not in page
 
 
-def test_promotion_keeps_the_evidence_with_the_version(first_run: tuple[Path, Summary], tmp_path: Path) -> None:
+def test_promotion_keeps_the_evidence_with_the_version_and_judging_alone_nothing(first_run, tmp_path):
     root, summary = first_run
     settings = load_settings(root, {})
     connection = connect(settings.tracking, root)
@@ -131,9 +117,6 @@ def test_promotion_keeps_the_evidence_with_the_version(first_run: tuple[Path, Su
     assert (kept / "evidence.json").read_text("utf-8") == record.text
     assert "The gate lets it pass" in (kept / "gate.html").read_text("utf-8")
     assert client.get_run(version.run).info.status == "FINISHED"
-
-
-def test_judging_alone_keeps_nothing(first_run: tuple[Path, Summary]) -> None:
     from example_project import problem
 
     root, _ = first_run

@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from subprocess import run
 
 import pytest
 from pydantic import SecretStr
 
-from starterkit.contract import Contract
+from starterkit.contract import Contract, _seal
 from starterkit.errors import ContractError, Refused, UserError
 from starterkit.pipeline import Pipeline
 from starterkit.release.alias import ChampionAlias
-from starterkit.release.history import Ledger
+from starterkit.release.history import Entry, Ledger
 from starterkit.release.promoter import require_committed_rules, require_rules
 from starterkit.release.trust import history_doubts, require_trust
 from starterkit.settings import Settings, Stage, rules_of
 from starterkit.tracking.registry import CONTRACT
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 Change = Callable[[Pipeline], object]
 
 
@@ -27,16 +30,9 @@ def other_contract(**lineage: str) -> Change:
         said = json.loads(file.read_text("utf-8"))
         said["title"], said["lineage"] = "another", said["lineage"] | lineage
         del said["seal"]
-        written = Contract.from_json(json.dumps(said | {"seal": _seal(said)}))
-        file.write_text(written.to_json(), "utf-8")
+        file.write_text(Contract.from_json(json.dumps(said | {"seal": _seal(said)})).to_json(), "utf-8")
 
     return change
-
-
-def _seal(said: dict[str, object]) -> str:
-    from starterkit.contract import _seal as seal
-
-    return seal(said)
 
 
 def tag(number: int, **tags: str) -> Change:
@@ -75,7 +71,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_somebody_changed_is_named_with_what_settles_it(pipeline: Pipeline, attack: str) -> None:
+def test_what_somebody_changed_is_named_with_what_settles_it(pipeline, attack):
     change, said = ATTACKS[attack]
     change(pipeline)
     found = history_doubts(pipeline.registry)
@@ -84,7 +80,7 @@ def test_what_somebody_changed_is_named_with_what_settles_it(pipeline: Pipeline,
     assert all(doubt.hint and not doubt.before for doubt in found)
 
 
-def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline: Pipeline) -> None:
+def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline):
     registry = pipeline.registry
     alias_to(3)(pipeline)
     assert require_trust(registry, registry.version(3)) == []  # local tells it in `doctor` and `history`
@@ -97,14 +93,18 @@ def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline: Pipeli
     assert require_trust(registry, registry.version(2)) == []
 
 
-def test_the_files_of_another_run_are_nobodys(pipeline: Pipeline) -> None:
+def test_an_entry_says_what_was_judged_by_which_rules_and_files_of_another_run_are_nobodys(pipeline):
+    entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
+    assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
+    assert entry.limits["gate.limits.rmse.max"] == 65
+    assert entry.limits["export.tolerance"] == 1e-5
     other_contract(run="f" * 32)(pipeline)
     tag(2, contract="")(pipeline)  # as a kit left it that knew no digest
     with pytest.raises(ContractError, match=r"are of run ffff.*it was made by run"):
         pipeline.registry.open(pipeline.registry.version(2))
 
 
-def test_with_a_key_only_what_was_signed_with_it_is_believed(pipeline: Pipeline) -> None:
+def test_with_a_key_only_what_was_signed_with_it_is_believed(pipeline):
     """Whoever can write tags, history and files, and has no key, makes no champion."""
     registry, unsigned = pipeline.registry, "does not have the signature of this stage's promotion.version_key"
     registry._key = SecretStr("a key of this stage, and of no other")
@@ -123,44 +123,22 @@ def test_with_a_key_only_what_was_signed_with_it_is_believed(pipeline: Pipeline)
     assert history_doubts(registry) == []
 
 
-def test_a_version_that_was_made_before_serves_with_a_word(pipeline: Pipeline) -> None:
-    registry = pipeline.registry
-    registry.tag_model(
-        {f"history.{number:06}": text for number, text in chain_without_digests(Ledger(registry).kept()).items()}
-    )
-    client = registry.connection.client
-    client.delete_model_version_tag(registry.model, "2", CONTRACT)
+def test_a_version_that_was_made_before_serves_with_a_word(pipeline):
+    registry, previous = pipeline.registry, ""
+    for number, text in sorted(Ledger(registry).kept().items()):  # as a kit wrote it that kept no digests
+        entry = replace(Entry.from_json(text), contract="", limits={}, previous=previous)
+        previous = entry.digest
+        registry.tag_model({f"history.{number:06}": entry.to_json()})
+    registry.connection.client.delete_model_version_tag(registry.model, "2", CONTRACT)
     assert [(doubt.before, "before the kit kept" in doubt.what) for doubt in history_doubts(registry)] == [(True, True)]
     registry.stage = Stage.STAGING
     (note,) = require_trust(registry, registry.version(2))
     assert "`starterkit promote --version 2` writes it down" in note
 
 
-def chain_without_digests(kept: "dict[int, str] | object") -> dict[int, str]:
-    from dataclasses import replace
-
-    from starterkit.release.history import Entry
-
-    previous, written = "", {}
-    for number, text in sorted(dict(kept).items()):  # type: ignore[call-overload]
-        entry = replace(Entry.from_json(text), contract="", limits={}, previous=previous)
-        previous, written[number] = entry.digest, entry.to_json()
-    return written
-
-
-def test_an_entry_says_what_was_judged_and_by_which_rules(pipeline: Pipeline) -> None:
-    entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
-    assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
-    assert entry.limits["gate.limits.rmse.max"] == 65
-    assert entry.limits["export.tolerance"] == 1e-5
-
-
-def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline: Pipeline) -> None:
-    registry, ledger, alias = (
-        pipeline.registry,
-        Ledger(pipeline.registry),
-        ChampionAlias(pipeline.registry, pipeline.settings),
-    )
+def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline):
+    registry = pipeline.registry
+    ledger, alias = Ledger(registry), ChampionAlias(registry, pipeline.settings)
     with pytest.raises(UserError, match="is whole"):
         alias.settle(reason="why not")
     registry.tag_model({"history.000002": ledger.kept()[2].replace("passed", "loved")})
@@ -169,6 +147,7 @@ def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline: P
         pipeline.promote(dataset, 3)
     assert "`starterkit history --settle REASON`" in refused.value.hint
     assert "gate" not in registry.version(3).tags
+    assert alias.rollback(1, reason="in a bad hour").version.number == 1  # which stops nobody from going back
     settled = alias.settle(reason="a slip of the pen")
     assert (settled.act, settled.reason) == ("settle", "a slip of the pen. Before: entry 2 was edited")
     assert ledger.find_break() is None
@@ -176,7 +155,7 @@ def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline: P
     registry.tag_model({"history.000002": ledger.kept()[2].replace("loved", "feared")})
     broken = ledger.find_break()
     assert broken is not None
-    assert broken.text == "what entry 5 had settled was changed since"
+    assert broken.text == "what entry 7 had settled was changed since"
 
 
 # --- By which rules a version was judged.
@@ -200,9 +179,7 @@ def judged_by(settings: Settings, **gate: object) -> bytes:
         ({"checks": {"baseline": False}}, "gate.checks.baseline false"),
     ],
 )
-def test_what_was_judged_under_looser_limits_goes_nowhere(
-    after_a_run: Settings, gate: dict[str, object], said: str
-) -> None:
+def test_what_was_judged_under_looser_limits_goes_nowhere(after_a_run, gate, said):
     strict = after_a_run.gate.model_copy(update={"undecided": "refuse"})
     committed = rules_of(strict, after_a_run.export)
     evidence = judged_by(after_a_run.model_copy(update={"gate": strict}), **gate)
@@ -215,14 +192,12 @@ def test_what_was_judged_under_looser_limits_goes_nowhere(
 
 
 @pytest.mark.parametrize("evidence", [b"", b"[]", b'{"passed": true}'])
-def test_evidence_that_says_no_limits_is_none(evidence: bytes) -> None:
+def test_evidence_that_says_no_limits_is_none(evidence):
     with pytest.raises(Refused, match="does not say by which limits"):
         require_rules(evidence, {}, "staging.diabetes version 7")
 
 
-def test_a_file_that_is_not_committed_is_no_reason(after_a_run: Settings) -> None:
-    from subprocess import run
-
+def test_a_file_that_is_not_committed_is_no_reason(after_a_run):
     root, settings = after_a_run.root, after_a_run.model_copy(update={"stage": Stage.STAGING})
     rules = settings.gate.model_copy(update={"tolerance": 0.09, "undecided": "refuse"})
     settings = settings.model_copy(update={"gate": rules})

@@ -24,10 +24,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from starterkit.contract import Column, Contract
+from starterkit.contract import Column, Contract, Parity, Prediction
 from starterkit.errors import ContractError, SettingsError
 from starterkit.serving.graph import Compute
-from starterkit.serving.predictor import Predictor, sha256
+from starterkit.serving.predictor import Predictor, compare, sha256
 from starterkit.serving.validation import read_records
 
 
@@ -79,12 +79,9 @@ def test_a_damaged_file_is_refused_by_name(folder, name, damage):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_folder_that_is_not_there_or_of_another_format_is_refused(tmp_path, folder):
     with pytest.raises(ContractError, match=r"contract\.json cannot be read from the exported folder 'gone'"):
         Predictor(tmp_path / "gone")
-
-
-def test_another_format_is_refused(folder):
     path = folder / "contract.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     with pytest.raises(ContractError, match="has format 2, this kit reads 1"):
@@ -151,33 +148,28 @@ def test_it_answers_from_anywhere_and_without_its_folder(diabetes, folder, tmp_p
     assert answered.probabilities is None
 
 
-def loaded_by(module: str, *, then: str = "") -> set[str]:
-    """The packages that a fresh interpreter has loaded after an import."""
-    code = f"import {module}\n{then}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+def loaded_by(code, **environ):
+    """The packages that a fresh interpreter has loaded after some code."""
+    code = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/", env=quiet | environ)
     return set(done.stdout.split())
 
 
 HEAVY = {"pandas", "sklearn", "pandera", "mlflow", "skl2onnx", "onnx", "scipy", "matplotlib", "fastapi", "pyarrow"}
 
 
-def test_opening_a_model_loads_no_training_code(original):
-    then = f"from pathlib import Path; starterkit.serving.Predictor(Path({str(original)!r}))"
-    loaded = loaded_by("starterkit.serving", then=then)
+def test_opening_a_model_loads_no_training_code_and_leaves_no_telemetry_behind(original, tmp_path):
+    opening = f"from pathlib import Path; from starterkit.serving import Predictor; Predictor(Path({str(original)!r}))"
+    loaded = loaded_by(opening, HOME=str(tmp_path))
     assert {"numpy", "onnxruntime"} <= loaded
     assert not HEAVY & loaded
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
 
 
 def test_the_gate_loads_nothing_heavier_than_numpy():
-    loaded = loaded_by("starterkit.release.gate")
-    assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded
-
-
-def test_opening_a_model_leaves_no_telemetry_behind(original, tmp_path):
-    probe = f"from pathlib import Path; from starterkit.serving import Predictor; Predictor(Path({str(original)!r}))"
-    quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    subprocess.run([sys.executable, "-c", probe], env=quiet | {"HOME": str(tmp_path)}, check=True, timeout=60)
-    assert list(tmp_path.rglob("*onnxruntime*")) == []
+    assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded_by("import starterkit.release.gate")
 
 
 # --- Whatever valid rows come: a row's answer depends on that row alone, and is the estimator's.
@@ -221,7 +213,7 @@ def answers(predictor: Predictor, rows: list[Record]) -> list[float]:
     return predictor.predict(read_records(predictor.contract, rows)).values.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
     """Whatever other rows and columns come with it, in whatever order."""
@@ -290,3 +282,81 @@ def test_a_real_session_without_the_provider(original):
 @pytest.mark.skipif(not HAS_CUDA, reason="not run: CUDA is not there")
 def test_a_real_session_on_cuda(original):
     assert Predictor(original, Compute(providers=("cuda",))).providers[0] == "cuda"
+
+
+# --- How two predictions are compared: relatively for numbers, absolutely for probabilities, and NaN is never right.
+
+
+def numbers(expected: list[float], answered: list[float]) -> Parity:
+    one, other = (Prediction(np.array(some, np.float64)) for some in (expected, answered))
+    return compare(one, other, allowed=1e-3, scale=10.0)
+
+
+def classes(expected: list[list[float]], answered: list[list[float]], labels: str, others: str) -> Parity:
+    first = Prediction(np.array(list(labels)), np.array(expected))
+    second = Prediction(np.array(list(others)), np.array(answered))
+    return compare(first, second, allowed=1e-6, scale=1.0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answered", "largest", "proven"),
+    [
+        ([100, 200], [100, 200], 0, True),
+        ([100, 200], [100, 200.1], 5e-4, True),
+        ([100, 200], [100, 200.3], 1.5e-3, False),
+        ([0.001], [0.006], 5e-4, True),  # beside a spread of 10 this is nothing
+        ([-100], [-100.05], 5e-4, True),
+        ([-100], [100], 2, False),
+        ([1, 2], [1, np.nan], np.inf, False),
+        ([1, np.nan], [1, np.nan], np.inf, False),
+        ([1, 2], [1, np.inf], np.inf, False),
+        ([1, 2], [1], np.inf, False),
+        ([1, 2], [1, 2, 3], np.inf, False),
+    ],
+)
+def test_numbers_are_compared_relatively(expected, answered, largest, proven):
+    found = numbers(expected, answered)
+    assert found.largest == pytest.approx(largest)
+    assert (found.proven, found.rows) == (proven, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("answered", "labels", "flipped", "proven"),
+    [
+        ([[0.9, 0.1], [0.2, 0.8]], "ab", 0, True),
+        ([[0.9 + 5e-7, 0.1 - 5e-7], [0.2, 0.8]], "ab", 0, True),
+        ([[0.9 + 5e-6, 0.1 - 5e-6], [0.2, 0.8]], "ab", 0, False),
+        ([[0.9, 0.1], [0.2, 0.8]], "bb", 1, False),
+        ([[0.1, 0.9], [0.2, 0.8]], "bb", 1, False),
+        ([[0.9, 0.1], [np.nan, np.nan]], "ab", 0, False),
+        ([[0.9, 0.1, 0], [0.2, 0.8, 0]], "ab", 0, False),
+    ],
+)
+def test_probabilities_are_compared_absolutely(answered, labels, flipped, proven):
+    found = classes([[0.9, 0.1], [0.2, 0.8]], answered, "ab", labels)
+    assert (found.flipped_labels, found.proven) == (flipped, proven)
+
+
+def test_a_label_may_flip_where_two_classes_are_equal():
+    tie = classes([[0.5, 0.5]], [[0.5, 0.5]], "a", "b")
+    assert (tie.proven, tie.ties, tie.flipped_labels) == (True, 1, 0)
+    near = classes([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "a", "b")
+    assert (near.proven, near.ties, near.flipped_labels) == (False, 0, 1)
+    assert not classes([[0.6, 0.4]], [[0.6, 0.4]], "a", "b").proven
+
+
+def test_decision_values_are_compared_relatively_and_labels_one_by_one():
+    labels, decisions = np.array([4_000_000, 4_000_001]), np.array([[-30.0], [2.0]])
+    said = Prediction(labels, decision_values=decisions)
+    assert compare(said, Prediction(labels, decision_values=decisions * 1.0001), allowed=1e-3, scale=10.0).proven
+    assert not compare(said, Prediction(labels, decision_values=decisions * 1.01), allowed=1e-3, scale=10.0).proven
+    bare = compare(Prediction(labels), Prediction(labels[::-1]), allowed=1e-3, scale=10.0)
+    assert (bare.flipped_labels, bare.proven) == (2, False)
+
+
+def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():
+    sound = Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0, probed=9)
+    assert sound.proven
+    assert not replace(sound, flipped_leaves=1).proven
+    both = sound.with_more(replace(sound, largest=1e-6, flipped_leaves=2, ties=3))
+    assert (both.rows, both.probed, both.largest, both.flipped_leaves, both.ties) == (2, 18, 1e-6, 2, 3)

@@ -7,7 +7,7 @@ from starterkit.settings import weakening
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += ["   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)
@@ -135,6 +135,7 @@ LOOSEST = {
     "serving.provider_fallback": ("true", RESOURCE), "serving.memory_mb": ("100000", RESOURCE),
     "serving.max_connections": ("65535", RESOURCE), "serving.seconds_to_ask": ("600", RESOURCE),
     "serving.api_key": ("a-key-that-somebody-knows", "whoever sets it runs the API"),
+    "serving.api_keys_file": ("mine.txt", "whoever sets it runs the API"),
     "serving.require_api_key": ("false", OF_PROD),
     "loadtest.connections": ("1", LOAD), "loadtest.seconds": ("1", LOAD), "loadtest.max_errors": ("1000000", LOAD),
     "loadtest.max_p95_ms": ("1e9", LOAD), "loadtest.min_throughput": ("1", LOAD), "loadtest.max_cores": ("1000", LOAD),

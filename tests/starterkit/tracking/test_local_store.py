@@ -9,7 +9,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import pytest
 
@@ -28,51 +27,40 @@ def store(repository: Path) -> LocalStore:
     return local_store(load_settings(repository, {}).tracking, repository)
 
 
-def cut(whole: bytes) -> bytes:
-    return whole[: len(whole) // 2]
-
-
-def cut_at_a_page(whole: bytes) -> bytes:
-    return whole[:-4096]
-
-
 def another_program(_: bytes) -> bytes:
     with closing(sqlite3.connect(":memory:")) as other:
         other.execute("CREATE TABLE plants (name)")
         return other.serialize()
 
 
+def spoilt_in_the_middle(whole: bytes) -> bytes:
+    middle = len(whole) // 4096 // 2 * 4096
+    return whole[:middle] + os.urandom(4096 * 40) + whole[middle + 4096 * 40 :]
+
+
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "said", "thorough"),
     [
-        (lambda whole: b"no database" * 99, "mlflow.db is not a database"),
-        (lambda whole: whole[:7], "mlflow.db is not a database"),
-        (cut, "mlflow.db is damaged"),
-        (cut_at_a_page, "mlflow.db is damaged"),
-        (lambda whole: whole[:100] + b"\xff" * 4000 + whole[4100:], "mlflow.db is damaged"),
-        (another_program, "not a whole one of MLflow's"),
+        (lambda whole: b"no database" * 99, "mlflow.db is not a database", False),
+        (lambda whole: whole[:7], "mlflow.db is not a database", False),
+        (lambda whole: whole[: len(whole) // 2], "mlflow.db is damaged", False),
+        (lambda whole: whole[:-4096], "mlflow.db is damaged", False),
+        (lambda whole: whole[:100] + b"\xff" * 4000 + whole[4100:], "mlflow.db is damaged", False),
+        (spoilt_in_the_middle, "mlflow.db is damaged", True),
+        (another_program, "not a whole one of MLflow's", False),
     ],
 )
-def test_damaged_database_is_named_and_left_alone(store: LocalStore, spoil: Any, said: str) -> None:
+def test_damaged_database_is_named_and_left_alone(store, spoil, said, thorough):
     store.database.write_bytes(spoil(store.database.read_bytes()))
     spoiled = store.database.read_bytes()
     with pytest.raises(TrackingError, match=said) as raised:
-        store.require_sound(1)
+        store.require_sound(1, thorough=thorough)
     assert "\n" not in str(raised.value)
     assert "empty store" in raised.value.hint
     assert store.database.read_bytes() == spoiled
 
 
-def test_damage_in_the_middle_is_found_by_a_thorough_look(store: LocalStore) -> None:
-    whole = bytearray(store.database.read_bytes())
-    middle = len(whole) // 4096 // 2 * 4096
-    whole[middle : middle + 4096 * 40] = os.urandom(4096 * 40)
-    store.database.write_bytes(whole)
-    with pytest.raises(TrackingError, match="damaged"):
-        store.require_sound(1, thorough=True)
-
-
-def test_locked_database_is_named_with_its_holder(store: LocalStore) -> None:
+def test_locked_database_is_named_with_its_holder(store):
     hold = "import sqlite3, sys; s = sqlite3.connect(sys.argv[1], isolation_level=None);"
     hold += "s.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -90,23 +78,20 @@ def test_locked_database_is_named_with_its_holder(store: LocalStore) -> None:
     assert holder_of(store.database) == ""
 
 
-def test_full_disk_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 3_000_000))
-    with pytest.raises(TrackingError, match=r"is full: 3\.0 MB are free, a run needs 20.*Free space"):
-        store.require_sound(1)
-
-
-def test_looking_changes_nothing(store: LocalStore, repository: Path) -> None:
+def test_looking_changes_nothing_and_a_full_disk_is_named(store, repository, monkeypatch):
     def files() -> dict[Path, int]:
         return {file: file.stat().st_mtime_ns for file in repository.iterdir()}
 
     before = files()
     store.require_sound(1, thorough=True)
     assert files() == before
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 3_000_000))
+    with pytest.raises(TrackingError, match=r"is full: 3\.0 MB are free, a run needs 20.*Free space"):
+        store.require_sound(1)
 
 
 @pytest.mark.slow
-def test_store_that_is_not_whole_is_not_there(fresh_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_is_not_whole_is_not_there(fresh_repository, monkeypatch):
     """As with a disk that fills up, or Ctrl-C."""
     store = LocalStore(fresh_repository / "mlflow.db", fresh_repository / "mlartifacts")
 
@@ -152,10 +137,14 @@ def moved(copy: Path, tmp_path: Path) -> Path:
     return earlier.rename(tmp_path / "later 100% näme")
 
 
-def test_moved_repository_keeps_its_models(moved: Path) -> None:
-    assert champion_opens(moved)
-    ours = (moved / "mlartifacts").as_uri()
-    assert all(address.startswith(ours) for address in addresses(moved))
+@pytest.mark.parametrize("alone", [False, True], ids=["with its artifacts", "alone"])
+def test_copied_store_has_models_of_its_own_or_those_it_had(first_run, tmp_path, alone):
+    left_out = shutil.ignore_patterns("mlartifacts") if alone else None
+    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy", ignore=left_out))
+    (copy / "mlartifacts").mkdir(exist_ok=True)
+    assert champion_opens(copy)
+    assert {"copy" in address for address in addresses(copy)} == {not alone}
+    assert not any("copy" in address for address in addresses(first_run[0]))
 
 
 def at_hand(root: Path) -> tuple[int, Path] | None:
@@ -163,7 +152,7 @@ def at_hand(root: Path) -> tuple[int, Path] | None:
     return champion_at_hand(store, Stage.LOCAL, "diabetes")
 
 
-def test_champion_at_hand_is_the_one_that_mlflow_finds(copy: Path, tmp_path: Path) -> None:
+def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
     assert at_hand(copy) is None  # its addresses are those of the first folder until MLflow is asked
     registry = ModelRegistry(connect(load_settings(copy, {}).tracking, copy), Stage.LOCAL, "diabetes")
     for _ in range(2):
@@ -184,37 +173,27 @@ def test_champion_at_hand_is_the_one_that_mlflow_finds(copy: Path, tmp_path: Pat
         "UPDATE model_versions SET storage_location = 's3://bucket/model'",
         "UPDATE model_versions SET current_stage = 'Deleted_Internal'",
         "ALTER TABLE model_versions RENAME COLUMN storage_location TO somewhere",
+        "",  # the files are not whole
     ],
 )
-def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy: Path, change: str) -> None:
+def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy, change):
     connect(load_settings(copy, {}).tracking, copy)
-    assert at_hand(copy) is not None
-    with closing(sqlite3.connect(copy / "mlflow.db")) as database, database:
-        database.execute(change)
+    _, files = at_hand(copy)
+    if change:
+        with closing(sqlite3.connect(copy / "mlflow.db")) as database, database:
+            database.execute(change)
+    else:
+        (files / "contract.json").unlink()
     assert at_hand(copy) is None
 
 
-def test_champion_without_files_is_left_to_mlflow(moved: Path) -> None:
-    connect(load_settings(moved, {}).tracking, moved)
-    found = at_hand(moved)
-    (found[1] / "contract.json").unlink()
-    assert at_hand(moved) is None
+def test_moved_repository_keeps_its_models(moved):
+    assert champion_opens(moved)
+    ours = (moved / "mlartifacts").as_uri()
+    assert all(address.startswith(ours) for address in addresses(moved))
 
 
-def test_copied_repository_has_models_of_its_own(first_run: tuple[Path, Summary], copy: Path) -> None:
-    assert champion_opens(copy)
-    assert all("copy" in address for address in addresses(copy))
-    assert not any("copy" in address for address in addresses(first_run[0]))
-
-
-def test_database_that_was_taken_elsewhere_alone_still_finds_its_artifacts(first_run: Any, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts")))
-    (copy / "mlartifacts").mkdir()
-    assert champion_opens(copy)
-    assert not any("copy" in address for address in addresses(copy))
-
-
-def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> None:
+def test_artifacts_that_are_nowhere_are_named_with_both_places(moved):
     shutil.rmtree(moved / "mlartifacts")
     with pytest.raises(TrackingError) as raised:
         connect(load_settings(moved, {}).tracking, moved)
@@ -223,11 +202,12 @@ def test_artifacts_that_are_nowhere_are_named_with_both_places(moved: Path) -> N
     assert "Bring the folder mlartifacts back" in raised.value.hint
 
 
-@pytest.mark.parametrize("name", ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"])
-def test_a_store_stays_in_a_folder_of_any_name(name: str, first_run: tuple[Path, Summary], tmp_path: Path) -> None:
-    root = Path(shutil.copytree(first_run[0], tmp_path / "parts" / name))
+def test_a_store_stays_in_a_folder_of_any_name(first_run, tmp_path):
+    names = ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"]
+    root = Path(shutil.copytree(first_run[0], tmp_path.joinpath("parts", *names)))
     assert champion_opens(root)
-    fresh = LocalStore(tmp_path / "parts" / name / "other" / "new.db", root / "mlartifacts")
+    fresh = LocalStore(root / "other" / "new.db", root / "mlartifacts")
     fresh.make()
     assert fresh.exists
-    assert os.listdir(tmp_path / "parts") == [name]  # noqa: PTH208  # and nothing beside it
+    for place, name in zip(reversed(root.parents[:4]), names, strict=True):
+        assert os.listdir(place) == [name]  # noqa: PTH208  # and nothing beside it

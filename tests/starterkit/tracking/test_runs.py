@@ -42,57 +42,45 @@ def tracker(connection: Connection) -> Tracker:
     return Tracker(connection, "local.trial")
 
 
-def test_artifacts_of_a_local_store_lie_beside_it(connection: Connection, tracker: Tracker, repository: Path) -> None:
-    with tracker.start("first") as run:
-        connection.client.log_text(run.id, "here", "note.txt")
-    assert [file.read_text() for file in (repository / "mlartifacts").rglob("note.txt")] == ["here"]
-
-
 @pytest.mark.parametrize("failure", [ZeroDivisionError, KeyboardInterrupt])
-def test_failing_block_marks_the_run_as_failed(connection: Connection, tracker: Tracker, failure: Any) -> None:
+def test_failing_block_marks_the_run_as_failed(connection, tracker, failure):
     with pytest.raises(failure), tracker.start("first") as run:
         raise failure
     assert connection.client.get_run(run.id).info.status == "FAILED"
 
 
-def test_latest_is_the_newest_finished_run(tracker: Tracker) -> None:
-    with tracker.start("first"):
-        pass
+def test_latest_is_the_newest_finished_run_and_may_get_more(connection, tracker, repository):
+    with tracker.start("first") as first:
+        first.tag({"a": "1"})
     with tracker.start("second") as second:
-        pass
+        second.tag({"a": "2"})
+        connection.client.log_text(second.id, "here", "note.txt")
     with pytest.raises(ZeroDivisionError), tracker.start("third"):
         raise ZeroDivisionError
     assert tracker.latest() == second.id
+    with tracker.resume(second.id) as again:
+        again.tag({"b": "3"})
+    assert [tracker.tags(second.id)[name] for name in "ab"] == ["2", "3"]
+    assert [file.read_text() for file in (repository / "mlartifacts").rglob("note.txt")] == ["here"]  # beside the store
 
 
-def test_resumed_run_gets_more(tracker: Tracker) -> None:
-    with tracker.start("first") as run:
-        run.tag({"a": "1"})
-    with tracker.resume(run.id) as again:
-        again.tag({"b": "2"})
-    tags = tracker.tags(run.id)
-    assert (tags["a"], tags["b"]) == ("1", "2")
-
-
-def test_what_there_is_not_is_named(tracker: Tracker) -> None:
+def test_what_there_is_not_is_named(connection, tracker):
+    assert tracker.open_runs() == []
     with pytest.raises(TrackingError, match="nosuchrun"):
         tracker.tags("nosuchrun")
     with tracker.start("first") as run:
         pass
     with pytest.raises(TrackingError, match=f"run {run.id} has no estimator"):
         tracker.load_estimator(run.id)
-
-
-def test_deleted_experiment_is_named(connection: Connection, tracker: Tracker) -> None:
-    with tracker.start("first"):
-        pass
-    found = connection.client.get_experiment_by_name("local.trial")
-    connection.client.delete_experiment(found.experiment_id)
+    experiment = connection.client.get_run(run.id).info.experiment_id
+    connection.client.delete_experiment(experiment)
     with pytest.raises(TrackingError, match=r"experiment 'local\.trial' is deleted"), tracker.start("second"):
         pass
+    with pytest.raises(TrackingError, match=f"mlflow experiments restore --experiment-id {experiment}"):
+        tracker.open_runs()
 
 
-def test_an_estimator_of_another_library_names_it_and_comes_back(tracker: Tracker) -> None:
+def test_an_estimator_of_another_library_names_it_and_comes_back(tracker):
     from mlflow.pyfunc import get_model_dependencies
     from xgboost import XGBRegressor
 
@@ -127,14 +115,14 @@ def tags_of(process: subprocess.Popen[bytes]) -> dict[str, str]:
 
 
 @needs_proc
-def test_killed_run_is_marked_and_one_that_works_is_not(connection: Connection, tracker: Tracker, child: Any) -> None:
+def test_killed_run_is_marked_and_one_that_works_is_not(connection, tracker, child):
     with tracker.start("works") as works:
         experiment = connection.client.get_run(works.id).info.experiment_id
         dies = connection.client.create_run(experiment, tags=tags_of(child)).info.run_id
         assert [run.state for run in tracker.open_runs()] == ["alive", "alive"]
         assert tracker.end_dead_runs() == []
         child.kill()
-        child.wait()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # nobody waited for it: it is a zombie now
         assert [run.id for run in tracker.end_dead_runs()] == [dies]
         assert connection.client.get_run(dies).info.status == "KILLED"
         assert connection.client.get_run(works.id).info.status == "RUNNING"
@@ -142,7 +130,7 @@ def test_killed_run_is_marked_and_one_that_works_is_not(connection: Connection, 
 
 
 @needs_proc
-def test_run_that_was_killed_while_it_got_more_is_finished_as_before(connection: Any, tracker: Any, child: Any) -> None:
+def test_run_that_was_killed_while_it_got_more_is_finished_as_before(connection, tracker, child):
     with tracker.start("first") as run:
         pass
     with tracker.resume(run.id):
@@ -154,12 +142,8 @@ def test_run_that_was_killed_while_it_got_more_is_finished_as_before(connection:
     assert tracker.latest() == run.id
 
 
-def test_no_runs_are_open_where_there_is_no_experiment(tracker: Tracker) -> None:
-    assert tracker.open_runs() == []
-
-
 @needs_proc
-def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain() -> None:
+def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain():
     host, boot, process, started = this_process().split(" ")
     assert int(process) == os.getpid()
 
@@ -175,78 +159,65 @@ def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain() -> No
     assert state_of({}) == "unknown"
 
 
-@needs_proc
-def test_ended_process_that_nobody_waited_for_is_dead(child: subprocess.Popen[bytes]) -> None:
-    tags = tags_of(child)
-    assert state_of(tags) == "alive"
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
-    assert state_of(tags) == "dead"
-
-
 # --- Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at that moment, so the call itself raises.
 
 
-def interrupted_after(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the call do its work, the first time, and not come back."""
+def interrupted(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, works: bool) -> None:
+    """Let the call do its work first, or not, and not come back: once."""
     real = getattr(owner, name)
 
     def call(*arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(owner, name, real)
-        real(*arguments, **named)
+        if works:
+            real(*arguments, **named)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(owner, name, call)
 
 
-def interrupted_before(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def call(*arguments: Any, **named: Any) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(owner, name, call)
-
-
-def statuses(connection: Connection) -> list[str]:
+def statuses(connection: Connection) -> dict[str, str]:
     experiment = connection.client.get_experiment_by_name("local.trial")
     assert mlflow.active_run() is None  # at the end of the process MLflow would call it finished
-    return [run.info.status for run in connection.client.search_runs([experiment.experiment_id])]
+    runs = connection.client.search_runs([experiment.experiment_id])
+    return {run.info.run_name: run.info.status for run in runs}
 
 
 @pytest.mark.parametrize(("owner", "name"), [(mlflow, "start_run"), (MlflowClient, "create_run")])
-def test_run_whose_opening_was_interrupted_has_failed(
-    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
-) -> None:
-    interrupted_after(owner, name, monkeypatch)
-    with pytest.raises(KeyboardInterrupt), tracker.start("first"):
-        raise AssertionError("the block began")
-    assert statuses(connection) == ["FAILED"]
-
-
-def test_run_whose_ending_was_interrupted_has_failed(connection: Any, tracker: Any, monkeypatch: Any) -> None:
-    with pytest.raises(KeyboardInterrupt), tracker.start("first"):
-        interrupted_before(MlflowClient, "set_terminated", monkeypatch)
-    assert statuses(connection) == ["FAILED"]
-
-
-def test_run_that_was_about_to_get_more_is_finished_as_before(connection: Any, tracker: Any, monkeypatch: Any) -> None:
-    with tracker.start("first") as run:
-        pass
-    interrupted_after(mlflow, "start_run", monkeypatch)
-    with pytest.raises(KeyboardInterrupt), tracker.resume(run.id):
-        raise AssertionError("the block began")
-    assert statuses(connection) == ["FINISHED"]
-
-
-def test_interruption_ends_no_run_of_another_process(connection: Any, tracker: Any, monkeypatch: Any) -> None:
+def test_run_whose_opening_was_interrupted_has_failed_and_no_other(connection, tracker, monkeypatch, owner, name):
     with tracker.start("first") as run:
         experiment = connection.client.get_run(run.id).info.experiment_id
-    other = connection.client.create_run(experiment).info.run_id
-    interrupted_after(mlflow, "start_run", monkeypatch)
+    connection.client.create_run(experiment, run_name="another process's")
+    interrupted(owner, name, monkeypatch, works=True)
     with pytest.raises(KeyboardInterrupt), tracker.start("second"):
         raise AssertionError("the block began")
-    assert connection.client.get_run(other).info.status == "RUNNING"
-    assert sorted(statuses(connection)) == ["FAILED", "FINISHED", "RUNNING"]
+    assert statuses(connection) == {"first": "FINISHED", "another process's": "RUNNING", "second": "FAILED"}
+    interrupted(mlflow, "start_run", monkeypatch, works=True)
+    with pytest.raises(KeyboardInterrupt), tracker.resume(run.id):  # one that is about to get more is as before
+        raise AssertionError("the block began")
+    assert statuses(connection)["first"] == "FINISHED"
+
+
+def test_run_whose_ending_was_interrupted_has_failed(connection, tracker, monkeypatch):
+    with pytest.raises(KeyboardInterrupt), tracker.start("first"):
+        interrupted(MlflowClient, "set_terminated", monkeypatch, works=False)
+    assert statuses(connection) == {"first": "FAILED"}
+
+
+def test_interruption_that_the_store_turns_into_a_failure_of_its_own_leaves_no_open_run(
+    connection, tracker, monkeypatch
+):
+    real = mlflow.start_run
+
+    def start(**named: Any) -> None:
+        monkeypatch.undo()
+        real(**named)
+        mlflow.tracking.fluent._active_run_stack.set([])
+        raise MlflowException("Method 'close()' can't be called here")
+
+    monkeypatch.setattr(mlflow, "start_run", start)
+    with pytest.raises(TrackingError), tracker.start("first"):
+        raise AssertionError("the block began")
+    assert statuses(connection) == {"first": "FAILED"}
 
 
 def pressed(name: str, times: int) -> bool:
@@ -265,27 +236,10 @@ def pressed(name: str, times: int) -> bool:
     return went_on
 
 
-def test_first_signal_alone_waits_for_a_local_store() -> None:
+def test_first_signal_alone_waits_for_a_local_store():
     assert pressed("sqlite:///mlflow.db", 1)
     assert not pressed("sqlite:///mlflow.db", 2)
     assert not pressed("http://localhost:5000", 1)
-
-
-def test_interruption_that_the_store_turns_into_a_failure_of_its_own_leaves_no_open_run(
-    connection: Connection, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = mlflow.start_run
-
-    def start(**named: Any) -> None:
-        monkeypatch.undo()
-        real(**named)
-        mlflow.tracking.fluent._active_run_stack.set([])
-        raise MlflowException("Method 'close()' can't be called here")
-
-    monkeypatch.setattr(mlflow, "start_run", start)
-    with pytest.raises(TrackingError), tracker.start("first"):
-        raise AssertionError("the block began")
-    assert statuses(connection) == ["FAILED"]
 
 
 # --- A server that takes requests and never answers: MLflow waits for long, so it is asked as seldom as can be.
@@ -317,9 +271,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         one.close()
 
 
-def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked: list[str]) -> None:
-    from mlflow import MlflowClient
-
+def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked):
     address = asked[0]
     tracker = Tracker(Connection(address, address, None, MlflowClient(address, address)), "trial")
     with pytest.raises(TrackingError) as raised, tracker.start("first"):
@@ -355,21 +307,13 @@ def shifted(rows: Any) -> Any:
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_all_that_skops_asks_about_is_met(estimator: Any) -> None:
+def test_all_that_skops_asks_about_is_met(estimator):
     classifies = hasattr(estimator, "predict_proba")
     fitted = estimator.fit(ROWS, ROWS[:, 0] > 1 if classifies else ROWS[:, 0])
     assert types_of(fitted) >= set(get_untrusted_types(data=dumps(fitted)))
 
 
-def test_a_function_of_ones_own_is_met_and_pickles_own_words_are_not() -> None:
+def test_a_function_of_ones_own_is_met_and_pickles_own_words_are_not():
     met = types_of(make_pipeline(FunctionTransformer(shifted), Ridge()))
     assert f"{shifted.__module__}.shifted" in met
     assert not [name for name in met if name.startswith(("builtins.", "copyreg."))]
-
-
-def test_a_deleted_experiment_is_named_with_its_mend(connection: Connection, tracker: Tracker) -> None:
-    with tracker.start("works") as works:
-        experiment = connection.client.get_run(works.id).info.experiment_id
-    connection.client.delete_experiment(experiment)
-    with pytest.raises(TrackingError, match=f"mlflow experiments restore --experiment-id {experiment}"):
-        tracker.open_runs()

@@ -1,8 +1,6 @@
 """Labels are judged by the estimator's own rule, and an estimator that contradicts itself is found out."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +23,7 @@ EXACT = Measure(allowed=1e-6, scale=1.0, alone=0, unstable=0.0)
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "modified_huber"])
-def test_saturated_probabilities_hide_no_label(loss: str) -> None:
+def test_saturated_probabilities_hide_no_label(loss):
     """Unscaled columns: several probabilities are 1 or equal, and the estimator chooses by its decision function."""
     rows, labels = load_wine(return_X_y=True, as_frame=True)
     estimator = SGDClassifier(loss=loss, random_state=0).fit(rows, labels)
@@ -38,7 +36,7 @@ def test_saturated_probabilities_hide_no_label(loss: str) -> None:
         assert (found.flipped_labels, found.ties, found.proven) == (differ, 0, False)
 
 
-def test_a_tie_is_the_estimators_own_and_none_on_a_row_of_the_data() -> None:
+def test_a_tie_is_the_estimators_own_and_none_on_a_row_of_the_data():
     rows = pd.DataFrame({"x": [-1.0, 0.0, 1.0]})
     estimator = LogisticRegression().fit(pd.DataFrame({"x": [-1.0, 1.0]}), [0, 1])
     estimator.intercept_[:] = 0
@@ -49,9 +47,7 @@ def test_a_tie_is_the_estimators_own_and_none_on_a_row_of_the_data() -> None:
     assert (asked.of_data(other, EXACT).flipped_labels, asked.of_data(other, EXACT).proven) == (1, False)
 
 
-def test_an_estimator_that_is_no_function_of_its_row_is_refused(
-    diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_estimator_that_is_no_function_of_its_row_is_refused(diabetes, tmp_path, monkeypatch):
     """As histogram boosting behind a rotation is, on most machines: a product rounds otherwise for one row."""
     predict = Ridge.predict
     with monkeypatch.context() as wavering:
@@ -62,7 +58,7 @@ def test_an_estimator_that_is_no_function_of_its_row_is_refused(
     assert (smooth.contract.parity.alone, smooth.contract.parity.unstable) == (5, 0)
 
 
-def test_more_rows_are_asked_alone_where_one_contradicts() -> None:
+def test_more_rows_are_asked_alone_where_one_contradicts():
     rows = pd.DataFrame({"a": np.arange(1000.0), "b": 1.0})
     by_name = make_pipeline(FunctionTransformer(lambda frame: frame[["a"]]), Ridge()).fit(rows, rows["a"])
     plain = Ridge().fit(rows, rows["a"])
@@ -77,7 +73,7 @@ def test_more_rows_are_asked_alone_where_one_contradicts() -> None:
     assert (found.alone, found.unstable, found.proven) == (501, 1, True)
 
 
-def test_one_against_the_rest_is_right_far_out_or_refused(iris: Any, tmp_path: Path) -> None:
+def test_one_against_the_rest_is_right_far_out_or_refused(iris, tmp_path):
     """skl2onnx answers 0, 0, 0 and the first class where no class is likely."""
     model, dataset = iris.fit(OneVsRestClassifier(LogisticRegression()))
     try:
@@ -89,7 +85,7 @@ def test_one_against_the_rest_is_right_far_out_or_refused(iris: Any, tmp_path: P
     assert Asked(model.estimator, "classification", rows).of_drawn(answered, EXACT).proven
 
 
-def test_a_version_is_held_against_its_estimator(diabetes: Any, tmp_path: Path) -> None:
+def test_a_version_is_held_against_its_estimator(diabetes, tmp_path):
     exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
     predictor, rows = Predictor(exported.folder), dataset.training
     same, other = (one.fit(rows.features, rows.target) for one in (Ridge(), LinearRegression()))

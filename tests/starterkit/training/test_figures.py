@@ -56,7 +56,7 @@ def texts(figure: Figure) -> str:
     return "\n".join(re.findall(r">([^<]*)</text>", picture.getvalue()))
 
 
-def test_dollars_are_no_formula() -> None:
+def test_dollars_are_no_formula():
     matrix, bars = confusion_figure(counts(3), PRICES), importance_figure(importances(PRICES), "rmse")
     for figure in (matrix, bars, roc_figure(curves(PRICES))):
         drawn = texts(figure)
@@ -69,7 +69,7 @@ def test_dollars_are_no_formula() -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_drawn_whole(name: str) -> None:
+def test_a_figure_is_drawn_whole(name):
     figure: Figure = FIGURES[name]()
     picture = io.BytesIO()
     with warnings.catch_warnings():
@@ -88,7 +88,7 @@ def test_a_figure_is_drawn_whole(name: str) -> None:
         assert axes.get_window_extent().width > 0.3 * edges.width
 
 
-def test_the_most_important_features_are_shown_first() -> None:
+def test_the_most_important_features_are_shown_first():
     axes = importance_figure(importances([f"f{i}" for i in range(500)]), "rmse").axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[-3:] == ["f497", "f498", "f499"]
@@ -96,21 +96,21 @@ def test_the_most_important_features_are_shown_first() -> None:
     assert "the first 30 of 500 features" in axes.get_title(loc="left")
 
 
-def test_the_worst_curves_are_shown() -> None:
+def test_the_worst_curves_are_shown():
     many = {str(i): (RATES, RATES, i / 40) for i in range(40)}
     axes = roc_figure(many).axes[0]
     assert [line.get_label() for line in axes.lines[1:3]] == ["area 0.000: 0", "area 0.025: 1"]
     assert "the worst 10 of 40 classes" in axes.get_title(loc="left")
 
 
-def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns() -> None:
+def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns():
     axes = confusion_figure(np.array([[5, 1], [2, 7]]), ["a", "b"]).axes[0]
     written = {text.get_position(): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "5", (1, 0): "1", (0, 1): "2", (1, 1): "7"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
 
 
-def test_residuals_are_actual_less_predicted() -> None:
+def test_residuals_are_actual_less_predicted():
     right = residual_figure(np.array([10.0, 20.0]), np.array([7.0, 21.0]), "y").axes[1]
     assert right.collections[0].get_offsets().tolist() == [[7.0, 3.0], [21.0, -1.0]]
     assert "mean 1" in right.get_title(loc="left")

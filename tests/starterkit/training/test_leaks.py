@@ -53,7 +53,7 @@ QUICK = [name if name != "digits" else pytest.param(name, marks=pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_no_real_set_gives_its_target_away(name: str) -> None:
+def test_no_real_set_gives_its_target_away(name):
     assert giveaways(*split(*load(name), 0)) == {}
 
 
@@ -63,7 +63,7 @@ def test_no_real_set_gives_its_target_away(name: str) -> None:
     [("sum", "together are the target"), ("mean", "is a mean target"), ("smoothed", "is a mean target"), ("fair", ""),
      ("gaps", "by its gaps alone"), ("some gaps", "")],
 )  # fmt: skip
-def test_what_gives_the_target_away_is_named(planted: str, said: str, classifies: bool) -> None:
+def test_what_gives_the_target_away_is_named(planted, said, classifies):
     """``fair`` is a mean target of the training side alone, and ``some gaps`` have nothing to do with the target."""
     random = np.random.default_rng(4)
     table = pd.DataFrame({"a": random.normal(0, 1, 600), "b": random.normal(0, 1, 600)})
@@ -89,7 +89,7 @@ def test_what_gives_the_target_away_is_named(planted: str, said: str, classifies
     assert giveaways(replace(problem, strong=tuple(names)), dataset) == {}
 
 
-def test_a_number_that_hardly_repeats_is_no_mean_target_beside_a_rare_class() -> None:
+def test_a_number_that_hardly_repeats_is_no_mean_target_beside_a_rare_class():
     random = np.random.default_rng(0)
     table = pd.DataFrame({"income": random.integers(0, 2000, 800), "b": random.normal(0, 1, 800)})
     assert giveaways(*split(table, pd.Series(random.random(800) < 0.9).astype(int), 0)) == {}
@@ -97,7 +97,7 @@ def test_a_number_that_hardly_repeats_is_no_mean_target_beside_a_rare_class() ->
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("name", QUICK)
-def test_a_copy_of_the_target_with_small_noise_is_a_leak_and_no_feature_of_a_real_set_is(name: str, seed: int) -> None:
+def test_a_copy_of_the_target_with_small_noise_is_a_leak_and_no_feature_of_a_real_set_is(name, seed):
     table, answer = load(name)
     assert max(single_feature_shares(*split(table, answer, seed)).values()) < LIMIT
     noise = np.random.default_rng(seed).normal(0, 0.02 * answer.std(), len(answer))
@@ -128,7 +128,7 @@ def disguised() -> dict[str, tuple[dict[str, Any], Any]]:
 
 
 @pytest.mark.parametrize("name", disguised())
-def test_a_disguised_copy_is_found(name: str) -> None:
+def test_a_disguised_copy_is_found(name):
     columns, answer = disguised()[name]
     table = pd.DataFrame(columns).astype({"copy": "str"} if name == "text" else {})
     shares = single_feature_shares(*split(table, pd.Series(answer), 0))
@@ -136,7 +136,7 @@ def test_a_disguised_copy_is_found(name: str) -> None:
     assert shares.get("noise", 0) < 0.1
 
 
-def test_numbers_beyond_a_float32_are_asked_about_too() -> None:
+def test_numbers_beyond_a_float32_are_asked_about_too():
     random = np.random.default_rng(0)
     large = random.normal(size=200) * 1e300
     shares = single_feature_shares(*split(pd.DataFrame({"large": large}), pd.Series(random.normal(size=200)), 0))
@@ -144,7 +144,7 @@ def test_numbers_beyond_a_float32_are_asked_about_too() -> None:
 
 
 @pytest.mark.parametrize("rows", [60, 300, 2000])
-def test_a_threshold_of_a_feature_is_found_in_every_draw(rows: int) -> None:
+def test_a_threshold_of_a_feature_is_found_in_every_draw(rows):
     random = np.random.default_rng(0)
     for seed in range(8):
         weight = random.normal(3200, 500, rows)
@@ -168,7 +168,7 @@ FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
 
 
 @pytest.mark.parametrize("made", FORMULAS)
-def test_columns_that_make_the_target_together_are_named(made: str) -> None:
+def test_columns_that_make_the_target_together_are_named(made):
     function, expected = FORMULAS[made]
     table = pd.DataFrame(np.random.default_rng(0).lognormal(1, 0.5, (300, 5)), columns=[*"abcde"])
     table.loc[::9, "e"] *= -1

@@ -42,7 +42,7 @@ def held_out_ids(sample: Any) -> list[str]:
     return frame.loc[held_out(problem, frame), problem.side_column.name].tolist()
 
 
-def test_a_deep_tree_learns_ten_rows_by_heart(diabetes: Any, tmp_path: Path) -> None:
+def test_a_deep_tree_learns_ten_rows_by_heart(diabetes, tmp_path):
     table = table_of(diabetes)
     held = table["patient_id"].isin(held_out_ids(diabetes))
     ten = table[~held].head(10)
@@ -51,7 +51,7 @@ def test_a_deep_tree_learns_ten_rows_by_heart(diabetes: Any, tmp_path: Path) -> 
     assert predict(model.estimator, "regression", features).values.tolist() == ten["progression"].tolist()
 
 
-def test_the_same_seed_gives_the_same_model(diabetes: Any) -> None:
+def test_the_same_seed_gives_the_same_model(diabetes):
     def forest(*, random_state: int = 0) -> Any:
         return RandomForestRegressor(5, random_state=random_state)
 
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_model(diabetes: Any) -> None:
     assert one.parameters == {"random_state": 1}
 
 
-def test_the_baseline_guesses_the_training_mean(diabetes: Any) -> None:
+def test_the_baseline_guesses_the_training_mean(diabetes):
     estimator = Ridge()
     model, dataset = diabetes.fit(estimator)
     assert not hasattr(estimator, "coef_")  # the user's own is left unfitted
@@ -71,7 +71,7 @@ def test_the_baseline_guesses_the_training_mean(diabetes: Any) -> None:
     assert model.baseline.scores["mae"] == pytest.approx((dataset.holdout.target - mean).abs().mean())
 
 
-def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer: Any) -> None:
+def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer):
     model, dataset = breast_cancer.fit(DecisionTreeClassifier(max_depth=2))
     shares = dataset.training.target.value_counts(normalize=True)[list(model.classes)]
     assert model.classes == ("benign", "malignant")
@@ -79,12 +79,12 @@ def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer: Any) -> N
     assert model.baseline.scores["roc_auc"] == 0.5
 
 
-def test_a_target_of_one_value_is_refused(diabetes: Any, tmp_path: Path) -> None:
+def test_a_target_of_one_value_is_refused(diabetes, tmp_path):
     with pytest.raises(DataError, match="'progression' has one value in all"):
         fit_table(diabetes, table_of(diabetes).assign(progression=100.0), tmp_path, Ridge())
 
 
-def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes: Any) -> None:
+def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes):
     logarithm = FunctionTransformer(lambda rows: np.log(np.asarray(rows, float) - 1e3))
     with (
         pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"),
@@ -93,13 +93,13 @@ def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes: Any) -
         diabetes.fit(make_pipeline(logarithm, Ridge()))
 
 
-def test_a_text_that_the_estimator_cannot_take_is_refused_without_showing_it(visits: Any) -> None:
+def test_a_text_that_the_estimator_cannot_take_is_refused_without_showing_it(visits):
     with pytest.raises(DataError, match="could not convert string to float") as refusal:
         visits.fit(make_pipeline(StandardScaler(), Ridge()))
     assert not [city for city in ("Köln", "Bonn", "NA") if city in str(refusal.value)]
 
 
-def test_a_text_that_only_the_holdout_has_is_refused_without_showing_it(visits: Any, tmp_path: Path) -> None:
+def test_a_text_that_only_the_holdout_has_is_refused_without_showing_it(visits, tmp_path):
     table = table_of(visits)
     table["city"] = np.where(table["visit"] == held_out_ids(visits)[0], "Köln", "Bonn")
     columns = make_column_transformer((OneHotEncoder(), ["city"]))
@@ -108,7 +108,7 @@ def test_a_text_that_only_the_holdout_has_is_refused_without_showing_it(visits: 
     assert "Köln" not in str(refusal.value)
 
 
-def test_a_class_that_only_the_holdout_has_is_refused(iris: Any, tmp_path: Path) -> None:
+def test_a_class_that_only_the_holdout_has_is_refused(iris, tmp_path):
     table = table_of(iris)
     held = held_out_ids(iris)
     table.loc[table["diagnosis"] == "virginica", "diagnosis"] = "versicolor"
@@ -118,7 +118,7 @@ def test_a_class_that_only_the_holdout_has_is_refused(iris: Any, tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore:Only one class is present")
-def test_a_holdout_of_one_class_is_evaluated_all_the_same(breast_cancer: Any, tmp_path: Path) -> None:
+def test_a_holdout_of_one_class_is_evaluated_all_the_same(breast_cancer, tmp_path):
     table = table_of(breast_cancer)
     table.loc[table["record"].isin(held_out_ids(breast_cancer)), "diagnosis"] = "benign"
     model = fit_table(breast_cancer, table, tmp_path, DecisionTreeClassifier(max_depth=2))
@@ -126,7 +126,7 @@ def test_a_holdout_of_one_class_is_evaluated_all_the_same(breast_cancer: Any, tm
     assert 0 < model.evaluation.scores["accuracy"] < 1
 
 
-def test_shuffling_what_the_model_looks_at_costs_most(visits: Any) -> None:
+def test_shuffling_what_the_model_looks_at_costs_most(visits):
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"]), ("passthrough", ["insured"]))
     model, dataset = visits.fit(make_pipeline(columns, Ridge()))
     importances = permutation_importance(model, dataset.holdout)
@@ -135,7 +135,7 @@ def test_shuffling_what_the_model_looks_at_costs_most(visits: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "iris"])
-def test_the_confusion_and_the_curves_agree_with_the_figures(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_confusion_and_the_curves_agree_with_the_figures(name, request):
     model, dataset = request.getfixturevalue(name).fit(make_pipeline(StandardScaler(), LogisticRegression()))
     counts = confusion(model, dataset.holdout)
     assert counts.sum() == len(dataset.holdout)
@@ -166,6 +166,6 @@ SCALED = make_column_transformer((StandardScaler(), ["income", "children"]))
         ("breast_cancer", XGBClassifier(n_estimators=2, n_jobs=1), DataError, r"let load\(\) number them"),
     ],
 )
-def test_what_an_estimator_refuses_is_one_line(request: Any, name: str, estimator: Any, kind: Any, said: str) -> None:
+def test_what_an_estimator_refuses_is_one_line(request, name, estimator, kind, said):
     with pytest.raises(kind, match=said):
         request.getfixturevalue(name).fit(estimator)

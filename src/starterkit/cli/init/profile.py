@@ -21,7 +21,7 @@ from starterkit.cli.init.notation import (
     read_numbers,
     stands_for_none,
 )
-from starterkit.contract import AS_DECLARED, Scalar, Written
+from starterkit.contract import AS_DECLARED, LEAST_PEOPLE, Scalar, Written
 
 # --- What a column holds.
 
@@ -306,8 +306,6 @@ def doubt_of_numbers(column: ColumnProfile) -> tuple[str, ...]:
 
 _MOST_CATEGORIES = 20
 _LONGEST_CATEGORY = 80
-_FEWEST_ROWS_EACH = 5
-"""A value that fewer rows share could point at somebody."""
 _FEWEST_ROWS_COMMON = 3
 
 
@@ -345,19 +343,19 @@ def categories(column: ColumnProfile) -> tuple[Scalar, ...]:
     counts = column.known.value_counts()
     if column.kind == "integer":
         few = len(counts) == 2 or (column.sensitive and len(counts) <= 5)
-        whole = counts.min() >= _FEWEST_ROWS_EACH and few
+        whole = counts.min() >= LEAST_PEOPLE and few
         return tuple(sorted(int(value) for value in counts.index)) if whole else ()
     if len(counts) > _MOST_CATEGORIES:
         return ()
     short = all(len(str(value)) <= _LONGEST_CATEGORY and str(value).isprintable() for value in counts.index)
-    shared = counts.min() >= _FEWEST_ROWS_EACH if column.sensitive else counts.mean() >= _FEWEST_ROWS_EACH
+    shared = counts.min() >= LEAST_PEOPLE if column.sensitive else counts.mean() >= LEAST_PEOPLE
     return tuple(sorted(map(str, counts.index))) if short and shared else ()
 
 
 def repeats(column: ColumnProfile) -> bool:
     """Whether at least half of the rows have a value that others have too: there is something to learn of it."""
     counts = column.known.value_counts()
-    fewest = _FEWEST_ROWS_EACH if column.sensitive else _FEWEST_ROWS_COMMON
+    fewest = LEAST_PEOPLE if column.sensitive else _FEWEST_ROWS_COMMON
     return bool(counts[counts >= fewest].sum() * 2 >= len(column.known))
 
 

@@ -276,8 +276,10 @@ class ProblemStarter:
                 plan, dataset = _without_leaks(plan, given, note)
             plan = replace(plan, many=texts_of_many_values(plan, dataset))
             with step(self._progress, "compare estimators") as note:
-                with imported(plan) as problem:
-                    times = times_of(problem, given)
+                times = None
+                if plan.cutoff:
+                    with imported(plan) as problem:
+                        times = times_of(problem, given)
                 selection = select(plan, dataset, times, self._seconds, note)
                 plan = replace(plan, choice=selection.choice)
                 note.text = selection.choice.name
@@ -322,24 +324,20 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
     """The plan, without features that give the target away, and the rows as its problem reads them."""
-    limit = GateSettings().leak_limit
-    asked = [partial(leaking, limit=limit, note=note), *[leaking_together] * _MOST_FORMULAS]
-    with imported(plan) as problem:
-        dataset = read(problem, given)
-    for leaks_of in asked:
+    ways = [partial(leaking, limit=GateSettings().leak_limit, note=note), *[leaking_together] * _MOST_FORMULAS]
+    while True:
         with imported(plan) as problem:
-            leaks = leaks_of(problem, dataset)
-        if leaks:
-            plan = plan.without(leaks)
-            if not plan.features:
-                named = "; ".join(f"{name} {reason.partition(':')[0]}" for name, reason in leaks.items())
-                what = f"every column that is left gives the target '{plan.target.header}' away: {named}"
-                raise Undecided(given.name, [what])
-            with imported(plan) as problem:
-                dataset = read(problem, given)
-        elif leaks_of is leaking_together:
-            break
-    return plan, dataset
+            dataset, leaks = read(problem, given), dict[str, str]()
+            while ways and not leaks:
+                leaks = ways[0](problem, dataset)
+                ways = [] if ways[0] is leaking_together and not leaks else ways[1:]
+        if not leaks:
+            return plan, dataset
+        plan = plan.without(leaks)
+        if not plan.features:
+            named = "; ".join(f"{name} {reason.partition(':')[0]}" for name, reason in leaks.items())
+            what = f"every column that is left gives the target '{plan.target.header}' away: {named}"
+            raise Undecided(given.name, [what])
 
 
 _MOST_FORMULAS = 3

@@ -94,10 +94,8 @@ def _settings(data: Path) -> DataSettings:
     return DataSettings.model_construct(source=data.name)  # unchecked: its name may be one that no YAML could carry
 
 
-def times_of(problem: Problem, data: Path) -> pd.Series | None:
+def times_of(problem: Problem, data: Path) -> pd.Series:
     """When each row of the training side was, where the holdout is what comes later."""
-    if not problem.holdout.cutoff:
-        return None
     frame = read_raw(problem, _settings(data), data.resolve().parent)
     return frame.loc[~held_out(problem, frame), problem.side_column.name]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.contract import Prediction, Scalar
+from starterkit.contract import LEAST_PEOPLE, Prediction, Scalar
 from starterkit.metrics import Metric, WeightedFigure, is_broken
 from starterkit.verdict import Candidate, Comparison, Evidence, Outcome, has_contrast
 
@@ -21,8 +21,6 @@ _CELLS = 2_000_000
 """Weights held at once: 16 MB, however many rows there are."""
 _SEED = 7919
 _LEAST_DEFINED = 0.99
-FEWEST_SHOWN = 5
-"""Of fewer rows no figure is shown: it could be a person's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def paired_shortfall(
     ]
     differences = np.concatenate(drawn)
     defined = differences[np.isfinite(differences)]
-    if units < FEWEST_SHOWN or len(defined) < _LEAST_DEFINED * len(differences):
+    if units < LEAST_PEOPLE or len(defined) < _LEAST_DEFINED * len(differences):
         return Shortfall(float("nan"), float("nan"), units)
     once = np.ones((1, len(groups)))
     found = float(sign * (challenger(once) - champion(once))[0])

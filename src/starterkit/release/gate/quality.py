@@ -5,9 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from starterkit.contract import Scalar
+from starterkit.contract import LEAST_PEOPLE, Scalar
 from starterkit.release.gate.comparison import (
-    FEWEST_SHOWN,
     LEAST_DIFFERING,
     Rule,
     calibration_slope,
@@ -190,8 +189,8 @@ def _beyond(found: Comparison, loss: float) -> float:
 
 
 def _slice_in_words(evidence: Evidence, name: str, found: Comparison) -> str:
-    if found.units < FEWEST_SHOWN:
-        return f"{name} (fewer than {FEWEST_SHOWN})"
+    if found.units < LEAST_PEOPLE:
+        return f"{name} (fewer than {LEAST_PEOPLE})"
     figures = f"{evidence.metric.name} {found.figure:.4g} against {found.serving:.4g}"
     return f"{name} ({_units(evidence, found)}): {figures}, {_in_words(found)}"
 

@@ -18,6 +18,9 @@ from starterkit.serving.validation import InvalidRecords
 
 PROBLEM_TYPE = "application/problem+json"
 
+KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
+"""A refusal's headers that are said in the words of other protocols, too."""
+
 SECONDS_TO_COME_AGAIN = "1"
 """What `Retry-After` says where there is no room."""
 
@@ -129,9 +132,13 @@ async def _refused(_: Request, error: Exception) -> Response:
     return told
 
 
-async def _bug(_: Request, __: Exception) -> Response:
+def bug() -> Response:
     detail = "the server failed; its log says why. The request need not be changed."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    return bug()
 
 
 PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

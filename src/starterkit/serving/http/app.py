@@ -1,10 +1,12 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
 from html import escape
 from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -14,8 +16,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
+from starterkit.serving.http import inference, invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.predict import ADDRESS, HEADER, Key, Predict
+from starterkit.serving.http.gateway import Gateway, Open, Route
+from starterkit.serving.http.inference import Inference
+from starterkit.serving.http.invocations import Invocations
+from starterkit.serving.http.keys import HEADER, Keys
+from starterkit.serving.http.metrics import ADDRESS as METRICS
+from starterkit.serving.http.metrics import MEDIA_TYPE, Metrics
+from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -75,8 +84,11 @@ def describe(
     components["schemas"] = schemas
     document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
     for path, methods in document["paths"].items():
-        guarded = is_guarded and not path.startswith("/health")
+        guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+    example = None if predictor is None else predictor.contract.example
+    document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
+    document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
     return document
 
 
@@ -186,7 +198,7 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
+def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None) -> Gateway:
     """An app that answers with a model.
 
     Raises
@@ -194,13 +206,23 @@ def create_app(served: ServedModel, settings: ServingSettings) -> FastAPI:
     SettingsError
         A key is required and none is set.
     """
-    key = Key(settings)
+    keys, counts = Keys(settings), metrics or Metrics()
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings), counts, keys, settings)
+
+
+def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
+    """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
-    app.add_middleware(Predict, served=served, key=key, settings=settings)
     app.include_router(health_routes(served))
-    app.include_router(model_routes(served), dependencies=_checks(key))
-    describe_app(app, served, key, settings)
-    return app
+    app.include_router(scoring_routes())
+    app.include_router(model_routes(served), dependencies=_checks(keys))
+    app.include_router(inference_routes())
+    app.include_router(tensor_routes(served), dependencies=_checks(keys))
+    app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    describe_app(app, served, keys, settings)
+    routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
+    routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
+    return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
 def health_routes(served: ServedModel) -> APIRouter:
@@ -220,6 +242,29 @@ def health_routes(served: ServedModel) -> APIRouter:
     return router
 
 
+def scoring_routes() -> APIRouter:
+    """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/ping", summary="Whether a model is loaded, as MLflow and SageMaker ask")
+    @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
+    async def ping() -> Response:
+        return Response("\n", media_type="application/json")
+
+    @router.get("/version", summary="The version of MLflow whose protocol is spoken")
+    async def told() -> Response:
+        return Response(_mlflow_version(), media_type="application/json")
+
+    return router
+
+
+def _mlflow_version() -> str:
+    for package in ("mlflow", "mlflow-skinny"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return "none"
+
+
 def model_routes(served: ServedModel) -> APIRouter:
     """For clients."""
     router = APIRouter(tags=["model"])
@@ -231,32 +276,74 @@ def model_routes(served: ServedModel) -> APIRouter:
     return router
 
 
-def _checks(key: Key) -> Sequence[Dependency]:
-    """What the guarded routes depend on: nothing, or the key."""
-    if not key.is_asked_for:
+def inference_routes() -> APIRouter:
+    """What clients of the Open Inference Protocol ask before they ask for predictions."""
+    router = APIRouter(prefix="/v2", tags=["health"], include_in_schema=False)
+
+    @router.get("")
+    async def server() -> Response:
+        return answer(inference.SERVER)
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        return answer({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        return answer({"ready": True})
+
+    return router
+
+
+def tensor_routes(served: ServedModel) -> APIRouter:
+    """What the Open Inference Protocol says of the model, with and without its version."""
+    router = APIRouter(prefix=f"/v2/models/{served.name}", tags=["model"], include_in_schema=False)
+
+    @router.get("/ready")
+    @router.get(f"/versions/{served.version}/ready")
+    async def ready() -> Response:
+        return answer({"name": served.name, "ready": True})
+
+    @router.get("")
+    @router.get(f"/versions/{served.version}")
+    async def model() -> Response:
+        return answer(inference.metadata(served))
+
+    return router
+
+
+def metrics_routes(metrics: Metrics) -> APIRouter:
+    """For Prometheus, which sends the key as `Authorization: Bearer …`."""
+    router = APIRouter()
+
+    @router.get(METRICS, include_in_schema=False)
+    async def told() -> Response:
+        return Response(metrics.text(), media_type=MEDIA_TYPE)
+
+    return router
+
+
+def _checks(keys: Keys) -> Sequence[Dependency]:
+    """What the guarded routes depend on: nothing, or a key."""
+    if not keys.are_asked_for:
         return []
 
     async def check(request: Request) -> None:
-        key.require(_sent(request))
+        keys.require(dict(request.headers.raw))
 
     return [Depends(check), Depends(APIKeyHeader(name=HEADER, auto_error=False))]
 
 
-def _sent(request: Request) -> bytes | None:
-    sent = request.headers.get(HEADER)
-    return None if sent is None else sent.encode("latin-1")
-
-
-def describe_app(app: FastAPI, served: ServedModel, key: Key, settings: ServingSettings) -> None:
+def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
     """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
     routes = app.openapi()
-    whole = describe(routes, served.predictor, settings, key.is_asked_for)
-    bare = describe(routes, None, settings, key.is_asked_for) if key.is_asked_for else whole
+    whole = describe(routes, served.predictor, settings, keys.are_asked_for)
+    bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
     app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = bare
 
     async def document(request: Request) -> Response:
-        return answer(whole if key.fits(_sent(request)) else bare)
+        return answer(whole if keys.fit(dict(request.headers.raw)) else bare)
 
     for route in app.router.routes:
         if getattr(route, "path", "") == DOCUMENT:

@@ -153,7 +153,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, patience: Patience, says: Callable[[], None] = lambda: None, **given: Any) -> None:
         http: Any = partial(Connection, patience)
-        super().__init__(uvicorn.Config(app, http=http, ws="none", server_header=False, **given))
+        fixed: dict[str, Any] = {"ws": "none", "server_header": False, "proxy_headers": False}
+        super().__init__(uvicorn.Config(app, http=http, **fixed, **given))
         self._says = says
 
     def _connections(self) -> Iterator[Connection]:

@@ -64,20 +64,38 @@ class RecordReader:
         """
         if body.startswith(_MARK):
             body = body[len(_MARK) :]
-        if body.count(b",") + body.count(b"[") + body.count(b"{") > self._most_values:
-            self._refuse_masses(body)
-        if self._quick is not None:
-            table = self._quick.read(body, self._max_rows)
-            if table is not None:
-                return table
-        records = decode_records(body, self._max_rows)
+        self.refuse_masses(body)
+        table = self.quick(body)
+        return self.table(self.records(body)) if table is None else table
+
+    def quick(self, body: bytes | bytearray) -> Table | None:
+        """What the quick way makes of a body; None where anything may be wrong."""
+        return None if self._quick is None else self._quick.read(body, self._max_rows)
+
+    def records(self, body: bytes | bytearray) -> Sequence[object]:
+        """What a body holds, one a row, whatever they are.
+
+        Raises
+        ------
+        InvalidRequest
+            The body is not JSON, not of the right shape, or has no rows or too many.
+        """
+        return decode_records(body, self._max_rows)
+
+    def table(self, records: Sequence[object]) -> Table:
+        """
+        Raises
+        ------
+        InvalidRecords
+            A record is not what the contract says.
+        """
         if self._raw:
             from starterkit.serving.parsing import read_raw_records  # loads pyarrow
 
             return read_raw_records(self._contract, records, self._beyond)
         return read_records(self._contract, records, self._beyond)
 
-    def _refuse_masses(self, body: bytes | bytearray) -> None:
+    def refuse_masses(self, body: bytes | bytearray) -> None:
         """Refuse what would be a mass of small things in memory. Nothing of it is made into any.
 
         Raises
@@ -85,6 +103,8 @@ class RecordReader:
         InvalidRequest
             There is more between its texts than the most rows can have.
         """
+        if body.count(b",") + body.count(b"[") + body.count(b"{") <= self._most_values:
+            return
         in_texts = 0
         if any(column.type == "string" for column in self._contract.columns) or self._raw:
             in_texts = sum(sum(map(found.group().count, (b",", b"[", b"{"))) for found in _STRING.finditer(body))
@@ -107,9 +127,9 @@ class RecordReader:
 class QuickReader:
     """The quick way: a decoder that knows types, ranges and categories. Where it finds a fault it gives up."""
 
-    def __init__(self, contract: Contract, beyond: Beyond) -> None:
+    def __init__(self, contract: Contract, beyond: Beyond, key: str = "records") -> None:
         columns = contract.columns
-        self._decode = _decoder(columns, beyond)
+        self._decode = _decoder(columns, beyond, key)
         self._names, self._is_matrix = contract.names, contract.layout == "matrix" and beyond == "refuse"
         self._numbers = [place for place, column in enumerate(columns) if column.type != "string"]
         self._texts = [place for place, column in enumerate(columns) if column.type == "string"]
@@ -122,20 +142,17 @@ class QuickReader:
         self._colons = sum(name.count(":") for name in contract.names) + len(columns)
 
     @classmethod
-    def of(cls, contract: Contract, beyond: Beyond) -> "QuickReader | None":
+    def of(cls, contract: Contract, beyond: Beyond, key: str = "records") -> "QuickReader | None":
         """None where a column is of a type that JSON has no word for."""
-        return cls(contract, beyond) if all(column.type in _TYPES for column in contract.columns) else None
+        return cls(contract, beyond, key) if all(column.type in _TYPES for column in contract.columns) else None
 
     def read(self, body: bytes | bytearray, max_rows: int) -> Table | None:
         """One matrix, or an array a column; None where anything may be wrong."""
         try:
-            records = self._decode(body).records
+            rows = self.rows(body)
         except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
             return None
-        if not 0 < len(records) <= max_rows:
-            return None
-        rows = [*map(astuple, records)]
-        if not self._each_key_once(body, rows) or not all(known.issuperset(map(of, rows)) for of, known in self._known):
+        if not rows or len(rows) > max_rows or not all(known.issuperset(map(of, rows)) for of, known in self._known):
             return None
         if self._is_matrix:
             return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).reshape(
@@ -146,24 +163,31 @@ class QuickReader:
         kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(by_column)]
         return {name: np.array(values, kind) for name, values, kind in zip(self._names, by_column, kinds, strict=True)}
 
-    def _each_key_once(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]]) -> bool:
+    def rows(self, body: bytes | bytearray) -> list[tuple[Any, ...]] | None:
+        """The values in the contract's order, row by row; None where a key stands twice."""
+        rows = [*map(astuple, self._decode(body).records)]
+        return rows if self.has_colons(body, rows, len(rows) * self._colons + 1) else None
+
+    def has_colons(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]], expected: int) -> bool:
         """The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost."""
-        colons, expected = body.count(b":"), len(rows) * self._colons + 1
+        colons = body.count(b":")
         if colons > expected and self._texts and b"\\" not in body:
             colons -= sum(row[place].count(":") for row in rows for place in self._texts if row[place])
         return colons == expected
 
 
-def _decoder(columns: Sequence[Column], beyond: Beyond) -> Callable[[bytes | bytearray], Any]:
+def _decoder(columns: Sequence[Column], beyond: Beyond, key: str) -> Callable[[bytes | bytearray], Any]:
     members = [
-        (f"c{place}", _asked(column, beyond), msgspec.field(name=column.name)) for place, column in enumerate(columns)
+        (f"c{place}", asked_type(column, beyond), msgspec.field(name=column.name))
+        for place, column in enumerate(columns)
     ]
     record = msgspec.defstruct("Record", members, forbid_unknown_fields=True, gc=False)
-    body = msgspec.defstruct("Body", [("records", list[record])], forbid_unknown_fields=True)
+    rows = ("records", list[record], msgspec.field(name=key))
+    body = msgspec.defstruct("Body", [rows], forbid_unknown_fields=True)
     return msgspec.json.Decoder(body).decode
 
 
-def _asked(column: Column, beyond: Beyond) -> Any:
+def asked_type(column: Column, beyond: Beyond) -> Any:
     """A type that takes what is asked of a column's values. Numbers of few values are looked up afterwards."""
     kind, asked = _TYPES[column.type], asked_of(column, beyond)
     if column.type == "string":
@@ -190,7 +214,7 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
     InvalidRequest
         The body is not JSON, not of the right shape, or has no rows or too many.
     """
-    document = _decode(body)
+    document = decode_document(body)
     if not isinstance(document, dict):
         raise unprocessable("the body is not an object", _SHAPE)
     if "records" not in document:
@@ -208,7 +232,14 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
     return records
 
 
-def _decode(body: bytes | bytearray) -> object:
+def decode_document(body: bytes | bytearray) -> object:
+    """A body's JSON, with no key twice in an object.
+
+    Raises
+    ------
+    InvalidRequest
+        It is not that.
+    """
     if not body.strip():
         raise unprocessable("the body is empty", _SHAPE)
     try:

@@ -59,7 +59,7 @@ CASES = [*((corner, "csv") for corner in CORNERS), *((corner, "parquet") for cor
 
 
 @pytest.mark.parametrize(("corner", "kind"), CASES)
-def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, tmp_path: Path) -> None:
+def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner, kind, tmp_path):
     path = tmp_path / f"corner.{kind}"
     frame = CORNERS[corner].reset_index(drop=True)
     frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
@@ -74,7 +74,7 @@ def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner: str, kind: str, 
         assert (plan.key and plan.key.name) == ("id" if "id" in frame else None)
 
 
-def test_the_type_checker_finds_nothing_in_what_is_written(messy: Path, tmp_path: Path) -> None:
+def test_the_type_checker_finds_nothing_in_what_is_written(messy, tmp_path):
     """A project's own `make test` asks it."""
     written = [(messy, "Kosten (€)")]
     for place, frame in enumerate(CORNERS.values()):

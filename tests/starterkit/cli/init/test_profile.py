@@ -36,21 +36,21 @@ NAMES = {
 
 
 @pytest.mark.parametrize("header", NAMES)
-def test_a_header_becomes_a_name(header: str) -> None:
+def test_a_header_becomes_a_name(header):
     assert column_names([header]) == {header: NAMES[header]}
 
 
-def test_a_header_that_is_a_name_stays_and_the_others_step_aside() -> None:
+def test_a_header_that_is_a_name_stays_and_the_others_step_aside():
     assert column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
 
 
-def test_every_name_is_short_and_no_keyword() -> None:
+def test_every_name_is_short_and_no_keyword():
     names = column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
     assert all(name.isidentifier() and not keyword.iskeyword(name) and len(name) < 50 for name in names)
     assert len(set(names)) == len(names)
 
 
-def test_a_file_s_name_becomes_the_problem_s() -> None:
+def test_a_file_s_name_becomes_the_problem_s():
     assert problem_name("Breast Cancer_v2 (final)") == "breast-cancer-v2-final"
     assert problem_name("数据") == "my-problem"
     assert class_name("breast-cancer") == "BreastCancer"
@@ -82,7 +82,7 @@ SOMEBODY: list[tuple[str, Any, bool]] = [
 
 
 @pytest.mark.parametrize(("header", "values", "expected"), SOMEBODY)
-def test_who_somebody_is_is_seen_from_a_name_and_values(header: str, values: Any, expected: bool) -> None:
+def test_who_somebody_is_is_seen_from_a_name_and_values(header, values, expected):
     assert names_somebody(header, pd.Series(values)) == expected
 
 
@@ -93,7 +93,7 @@ SENSITIVE = (
 )  # fmt: skip
 
 
-def test_what_is_a_person_s_own_affair_is_sensitive_and_a_word_within_a_word_is_not() -> None:
+def test_what_is_a_person_s_own_affair_is_sensitive_and_a_word_within_a_word_is_not():
     others = {"average", "message", "mileage", "stage", "mean area", "long", "mar", "apr"}
     assert sensitive_among([*SENSITIVE, *others]) == {*SENSITIVE}
     assert sensitive_among(["lat", "long"]) == {"lat", "long"}  # a longitude is one beside a latitude
@@ -105,11 +105,11 @@ UNITS = {
 }  # fmt: skip
 
 
-def test_a_unit_is_one_that_the_name_says() -> None:
+def test_a_unit_is_one_that_the_name_says():
     assert {header: unit_of(header) for header in UNITS} == UNITS
 
 
-def test_an_id_is_called_one() -> None:
+def test_an_id_is_called_one():
     assert [says_id(one) for one in ("PassengerId", "patient", "patient age", "humid")] == [True, True, False, False]
 
 
@@ -136,12 +136,12 @@ def test_an_id_is_called_one() -> None:
         (["NA", "null"], "nothing", ("NA", "null"), 2),
     ],
 )
-def test_a_column_of_texts_is_seen_for_what_it_is(texts: Any, kind: str, none: Any, missing: int) -> None:
+def test_a_column_of_texts_is_seen_for_what_it_is(texts, kind, none, missing):
     column = profile("x", pd.Series(texts, dtype="str"))
     assert (column.kind, column.written.missing, column.missing) == (kind, none, missing)
 
 
-def test_a_parquet_file_s_own_types_are_taken() -> None:
+def test_a_parquet_file_s_own_types_are_taken():
     known: list[tuple[list[Any], str, str]] = [
         ([1, 2], "int32", "integer"), ([1, 2, None], "Int64", "integer"), ([1, None], "Int64", "boolean"),
         ([1.5, None], "float64", "float"), ([True, None], "boolean", "boolean"), (["a", None], "str", "text"),
@@ -162,11 +162,11 @@ def test_a_parquet_file_s_own_types_are_taken() -> None:
         ([-3.2, 2.9], -4, 4), ([-500, -20], -600, 0), ([1990, 2020], 1980, 2030), ([7, 7], 6, 8),
     ],
 )  # fmt: skip
-def test_bounds_are_rounded_outwards(values: list[float], low: float, high: float) -> None:
+def test_bounds_are_rounded_outwards(values, low, high):
     assert bounds(profile("x", pd.Series(values))) == (low, high)
 
 
-def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
+def test_no_bound_is_somebody_s_value_and_none_is_outside():
     random = np.random.default_rng(0)
     for scale in 10.0 ** np.arange(-6, 7):
         values = pd.Series(random.normal(size=50) * scale)
@@ -189,11 +189,11 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside() -> None:
         ([1, 2, 3] * 20, True, (1, 2, 3)),
     ],
 )
-def test_categories_are_few_short_and_shared(values: list[Any], sensitive: bool, listed: tuple[Any, ...]) -> None:
+def test_categories_are_few_short_and_shared(values, sensitive, listed):
     assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
 
 
-def test_columns_that_say_the_same_are_found_and_others_are_not() -> None:
+def test_columns_that_say_the_same_are_found_and_others_are_not():
     codes = pd.Series([1, 2, 3] * 20)
     assert signature(codes) == signature(codes.map({1: "a", 2: "b", 3: "c"}))
     assert signature(codes) != signature(codes.sample(frac=1, random_state=0, ignore_index=True))

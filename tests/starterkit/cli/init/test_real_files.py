@@ -60,13 +60,13 @@ COUNTERS = {
 
 
 @pytest.mark.parametrize("header", COUNTERS)
-def test_a_row_number_is_no_feature(header: str) -> None:
+def test_a_row_number_is_no_feature(header):
     plan = plan_of(**{header: COUNTERS[header]})
     assert "row's number" in plan.left_out[header]
     assert plan.by_content
 
 
-def test_a_row_number_is_the_id_where_most_rows_say_the_same_and_rows_alike_share_a_side_elsewhere() -> None:
+def test_a_row_number_is_the_id_where_most_rows_say_the_same_and_rows_alike_share_a_side_elsewhere():
     coarse = plan_for(pd.DataFrame({"": PLACE, "h": some("a", "b"), "y": X}), "mine.csv", "y", "mine", None)
     assert (coarse.key and coarse.key.role, coarse.by_content) == ("identifier", False)
     assert "counts the rows" in coarse.fields[0].review
@@ -93,7 +93,7 @@ IDS: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("case", IDS)
-def test_the_id_is_named_with_the_reason(case: str) -> None:
+def test_the_id_is_named_with_the_reason(case):
     header, values, why = IDS[case]
     one = field(values, header)
     assert one.role == "identifier"
@@ -113,12 +113,12 @@ NO_IDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", NO_IDS)
-def test_a_text_without_repeats_is_no_id_because_it_has_none(case: str) -> None:
+def test_a_text_without_repeats_is_no_id_because_it_has_none(case):
     plan = plan_of(h=NO_IDS[case])
     assert "identifier" not in {one.role for one in plan.fields}
 
 
-def test_an_id_that_repeats_for_some_rows_is_a_group() -> None:
+def test_an_id_that_repeats_for_some_rows_is_a_group():
     one = field(np.r_[PLACE[:100], PLACE[:20]], "ID")
     assert (one.role, one.type) == ("group", "str")
     assert "100 values in 120 rows" in one.review
@@ -145,7 +145,7 @@ SERIES: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("case", SERIES)
-def test_a_table_in_time_gets_the_split_in_time(case: str) -> None:
+def test_a_table_in_time_gets_the_split_in_time(case):
     header, values, as_iso = SERIES[case]
     plan = plan_of(**{header: values})
     assert plan.key is not None
@@ -156,19 +156,16 @@ def test_a_table_in_time_gets_the_split_in_time(case: str) -> None:
     assert "are the holdout" in plan.key.review
 
 
-def test_a_model_s_year_is_no_order() -> None:
+def test_a_model_s_year_and_a_day_in_somebody_s_life_are_no_order():
     cars = {"make": some("ford", "opel"), "mileage": RANDOM.integers(0, 9**6, ROWS), "year": 1890 + PLACE // 2}
     assert not plan_of(**cars).cutoff
-
-
-def test_a_day_in_somebody_s_life_is_no_order() -> None:
     plan = plan_of(birthdate=MONTHS.strftime("%Y-%m-%d"))
     assert not plan.cutoff
     assert plan.left_out["birthdate"].startswith("a date")
 
 
 @pytest.mark.parametrize(("units", "role"), [(24, "group"), (6, "time")])
-def test_a_panel_is_split_by_its_units_or_by_time_where_they_are_few(units: int, role: str) -> None:
+def test_a_panel_is_split_by_its_units_or_by_time_where_they_are_few(units, role):
     plan = plan_of(firm=[f"firm {place % units}" for place in PLACE], year=2000 + PLACE // units)
     assert plan.key is not None
     assert plan.key.role == role
@@ -177,7 +174,7 @@ def test_a_panel_is_split_by_its_units_or_by_time_where_they_are_few(units: int,
 # --- Categories.
 
 
-def test_texts_of_many_values_are_kept_without_a_list() -> None:
+def test_texts_of_many_values_are_kept_without_a_list():
     city, species = some(*(f"city {number}" for number in range(25))), some("Gobius" * 7, "b")
     plan = plan_of(city=city, species=species, rare=[*some("a", "b")[2:], "only here", "and there"])
     assert {one.name: len(one.categories) for one in plan.texts} == {"city": 0, "species": 2, "rare": 4}
@@ -191,11 +188,11 @@ def test_texts_of_many_values_are_kept_without_a_list() -> None:
         ([f"{place} kg" if place % 2 else f"{place * 1000} g" for place in PLACE], "not written in one way"),
     ],
 )
-def test_a_text_that_says_nothing_of_others_is_left_out_with_the_reason(values: list[str], why: str) -> None:
+def test_a_text_that_says_nothing_of_others_is_left_out_with_the_reason(values, why):
     assert why in plan_of(h=values).left_out["h"]
 
 
-def test_spellings_of_one_value_are_one_and_said() -> None:
+def test_spellings_of_one_value_are_one_and_said():
     one = field(some("Yes", "yes ", "No"))
     assert one.written.trim
     assert {str(value).casefold() for value in one.categories} == {"yes", "no"}
@@ -208,18 +205,18 @@ def test_spellings_of_one_value_are_one_and_said() -> None:
 @pytest.mark.parametrize(
     "marker", ["\\N", "<NA>", "NaT", "#DIV/0!", "..", "n.a.", "(null)", "—", "No data", "?", "weiß nicht"]
 )
-def test_a_marker_among_numbers_is_a_missing_value(marker: str) -> None:
+def test_a_marker_among_numbers_is_a_missing_value(marker):
     one = field([marker if place % 9 == 0 else f"{value}" for place, value in zip(PLACE, X, strict=True)])
     assert (one.type, one.nullable, one.written.missing) == ("float", True, (marker,))
 
 
 @pytest.mark.parametrize("values", [some("0", "1", "2", "3+"), some("1", "2", "many")])
-def test_a_text_among_few_numbers_is_a_category(values: list[str]) -> None:
+def test_a_text_among_few_numbers_is_a_category(values):
     assert field(values).type == "str"
 
 
 @pytest.mark.parametrize("tick", ["Y", "1", "x"])
-def test_one_value_or_nothing_is_a_flag(tick: str) -> None:
+def test_one_value_or_nothing_is_a_flag(tick):
     one = field(some(tick, ""))
     assert (one.type, one.nullable, one.written.flags) == ("bool", False, {tick: True, "": False})
 
@@ -227,19 +224,19 @@ def test_one_value_or_nothing_is_a_flag(tick: str) -> None:
 @pytest.mark.parametrize(
     "target", [[".." if place % 9 == 0 else f"{place}.5" for place in PLACE], some("a", "b", "NA")]
 )
-def test_a_target_with_markers_says_so(target: list[str]) -> None:
+def test_a_target_with_markers_says_so(target):
     plan = plan_of(target=target)
     assert plan.without_target > 0
     assert "read as missing, and a row without target is left out" in plan.target.review
     assert len(plan.target.categories) in (0, 2)
 
 
-def test_what_stands_for_a_missing_number_does_so_in_texts() -> None:
+def test_what_stands_for_a_missing_number_does_so_in_texts():
     plan = plan_of(a=[f"{place}.5" if place % 5 else "NA" for place in PLACE], b=some("u", "v", "NA"))
     assert [one.categories for one in plan.texts] == [("u", "v")]
 
 
-def test_rows_without_target_are_no_rows_to_learn_from_and_can_be_scored() -> None:
+def test_rows_without_target_are_no_rows_to_learn_from_and_can_be_scored():
     target = ["", "", *Y[2:]]
     gap, word, far = field(["", *-X[1:]], target=target), field(["c", *some("a", "b")[1:]], target=target), -X
     far[1] = 99.0
@@ -247,7 +244,7 @@ def test_rows_without_target_are_no_rows_to_learn_from_and_can_be_scored() -> No
     assert field(far, target=target).bounds == (-100, 200)
 
 
-def test_a_number_that_may_say_missing_is_asked_about_and_kept() -> None:
+def test_a_number_that_may_say_missing_is_asked_about_and_kept():
     ages = RANDOM.integers(18, 90, ROWS)
     ages[:4] = -999
     assert "'-999' in 4 rows (first in row 1) is far from the others" in field(ages).review
@@ -275,7 +272,7 @@ DOUBT = {"a doubtful dot": "read with decimals", "a doubtful comma": "read as th
 
 
 @pytest.mark.parametrize("case", FORMS)
-def test_numbers_are_read_as_they_are_written(case: str) -> None:
+def test_numbers_are_read_as_they_are_written(case):
     values, written = FORMS[case]
     one = field(values)
     assert (one.type in ("int", "float"), one.written, one.unit) == (True, written, "".join(written.affixes))
@@ -287,14 +284,14 @@ def test_numbers_are_read_as_they_are_written(case: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["n.v.", "inf", "<0.1", "error"])
-def test_one_odd_value_is_named_with_its_place_and_costs_nothing(odd: str) -> None:
+def test_one_odd_value_is_named_with_its_place_and_costs_nothing(odd):
     one = field([odd, *X[1:]])
     assert one.type == "float"
     assert one.written.missing == (odd,)
     assert f"'{odd}' in 1 row (first in row 1)" in one.review
 
 
-def test_totals_and_a_header_that_is_there_again_are_no_records() -> None:
+def test_totals_and_a_header_that_is_there_again_are_no_records():
     table = pd.DataFrame({"region": some("north", "south"), "x": X, "y": X * 2}).astype("str")
     again, totals = dict(zip(table, table, strict=True)), {"region": "Total", "x": "99999", "y": "99999"}
     odd = pd.concat([table[:60], pd.DataFrame([again]), table[60:], pd.DataFrame([totals])], ignore_index=True)
@@ -310,7 +307,7 @@ def test_totals_and_a_header_that_is_there_again_are_no_records() -> None:
     assert 'frame["region"] != "Total"' in problem_source(plan)
 
 
-def test_of_two_columns_that_say_the_same_the_sensitive_one_does_not_go_quietly() -> None:
+def test_of_two_columns_that_say_the_same_the_sensitive_one_does_not_go_quietly():
     codes = RANDOM.integers(0, 2, ROWS)
     plan = plan_of(code=codes, female=np.where(codes == 1, "yes", "no"))
     assert plan.left_out == {"female": "says the same as 'code'"}
@@ -320,6 +317,6 @@ def test_of_two_columns_that_say_the_same_the_sensitive_one_does_not_go_quietly(
 # --- Wide tables.
 
 
-def test_a_wide_table_is_looked_at_once() -> None:
+def test_a_wide_table_is_looked_at_once():
     wide = {f"c{place}": RANDOM.normal(size=ROWS) for place in range(400)}
     assert len(plan_of(**wide, twin=wide["c7"]).features) == 401

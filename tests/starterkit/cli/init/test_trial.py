@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("made", TAKEN)
-def test_the_better_estimator_is_taken_and_said_with_its_figures(made: str, tmp_path: Path) -> None:
+def test_the_better_estimator_is_taken_and_said_with_its_figures(made, tmp_path):
     plan, dataset = drafted(table(made), tmp_path)
     selection = select(plan, dataset)
     assert selection.choice.kind in TAKEN[made]
@@ -72,7 +71,7 @@ def test_the_better_estimator_is_taken_and_said_with_its_figures(made: str, tmp_
     assert ", 95%)" in selection.line
 
 
-def test_without_time_it_is_a_linear_model(tmp_path: Path) -> None:
+def test_without_time_it_is_a_linear_model(tmp_path):
     plan, dataset = drafted(table("a corner"), tmp_path)
     selection = select(plan, dataset, seconds=0)
     assert selection == select(plan, dataset, seconds=0)
@@ -81,7 +80,7 @@ def test_without_time_it_is_a_linear_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_rows_of_one_group_share_a_fold(tmp_path: Path) -> None:
+def test_rows_of_one_group_share_a_fold(tmp_path):
     """A forest would know each patient again; in folds by rows it would win by far."""
     random = np.random.default_rng(0)
     patient = np.arange(700) // 7
@@ -95,7 +94,7 @@ def test_rows_of_one_group_share_a_fold(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_comes_later_is_asked_of_models_that_saw_what_came_before(tmp_path: Path) -> None:
+def test_what_comes_later_is_asked_of_models_that_saw_what_came_before(tmp_path):
     """A level that drifts: in folds by rows, trees know each month's level from its other days."""
     random = np.random.default_rng(0)
     day = np.arange(400)
@@ -121,7 +120,7 @@ def mixed(task: str, rows: int = 400) -> pd.DataFrame:
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
 @pytest.mark.parametrize("choice", [CHOICES[0], CHOICES[2], CHOICES[-1]], ids=lambda choice: choice.kind)
-def test_each_is_exported_exactly_with_rare_and_many_texts(choice: Any, task: str, tmp_path: Path) -> None:
+def test_each_is_exported_exactly_with_rare_and_many_texts(choice, task, tmp_path):
     plan, dataset = drafted(mixed(task), tmp_path)
     with imported(replace(plan, choice=choice, many=("colour",))) as problem:
         assert try_out(problem, dataset).learnt

@@ -25,12 +25,9 @@ def pem(key, password: bytes | None = None) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode()
 
 
-def test_a_seed_and_its_pem_are_the_same_key():
+def test_a_key_is_read_in_both_forms_and_signs_as_rfc_8032_has_it():
     written = pem(ed25519.Ed25519PrivateKey.from_private_bytes(b64decode(SEED)))
     assert SigningKey(written).public == SigningKey(SEED).public == SigningKey(f" {SEED}\n").public
-
-
-def test_the_first_test_vector_of_rfc_8032():
     seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
     key = SigningKey(b64encode(seed).decode())
     assert b64decode(key.public).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"

@@ -14,13 +14,10 @@ from starterkit.release.writer import write_bundle
 from starterkit.tracking.queries import fetch_model
 
 
-def test_the_same_version_makes_the_same_bytes(bundle, staged, key, tmp_path):
+def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):
     registry = staged.registry()
     again = write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
     assert again.file.read_bytes() == bundle.read_bytes()
-
-
-def test_the_models_files_are_the_registered_ones(bundle, staged, tmp_path):
     fetch_model(staged.registry().connection, "models:/staging.diabetes/1", tmp_path)
     registered = {f"model/{file.name}": file.read_bytes() for file in tmp_path.iterdir()}
     with ZipFile(bundle) as found:
@@ -44,10 +41,19 @@ def test_no_person_no_secret_and_no_row_is_inside(bundle, staged):
     assert b'"process"' not in everything
 
 
-def test_what_its_gate_has_not_passed_is_not_bundled(staging_copy, key, tmp_path):
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"gate": "refused"}, r"staging\.diabetes version 1 has not passed its gate.*promote --version 1"),
+        ({"evidence_place": "gate/nowhere/0123"}, r"the gate's evidence about .* is gone"),
+        ({"evidence_place": "../../gate"}, r"the gate's evidence about .* is gone"),
+        ({"evidence_place": ""}, r"the gate's evidence about .* is gone"),
+    ],
+)
+def test_what_its_gate_has_not_passed_or_not_kept_is_not_bundled(staging_copy, key, tmp_path, tags, said):
     registry, version = staging_copy
-    registry.tag(version, {"gate": "refused"})
-    with pytest.raises(Refused, match=r"staging\.diabetes version 1 has not passed its gate.*promote --version 1"):
+    registry.tag(version, tags)
+    with pytest.raises(Refused, match=said):
         write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
 
@@ -62,14 +68,6 @@ def test_a_version_whose_rows_nobody_knows_is_not_bundled(staging_copy, key, tmp
     with pytest.raises(Refused, match="version 2 is gone, or has no record of its rows"):
         write_bundle(registry, made, key, tmp_path / "x.zip")
     assert not list(tmp_path.glob("*x.zip*"))
-
-
-@pytest.mark.parametrize("place", ["gate/nowhere/0123", "../../gate", ""])
-def test_a_version_whose_evidence_is_gone_is_not_bundled(staging_copy, key, tmp_path, place):
-    registry, version = staging_copy
-    registry.tag(version, {"evidence_place": place})
-    with pytest.raises(Refused, match=r"the gate's evidence about .* is gone"):
-        write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
 
 
 def test_a_version_whose_files_do_not_answer_is_not_bundled(staging_copy, key, tmp_path, monkeypatch):

@@ -52,14 +52,14 @@ def judged(shown: Evidence, tolerance: float = 0.0, min_rows: int = 30, rows: An
         (1.0625, 0.0, "worse"),
     ],
 )
-def test_the_margin_itself_is_within(answered: Any, challenger: float, tolerance: float, outcome: str) -> None:
+def test_the_margin_itself_is_within(answered, challenger, tolerance, outcome):
     found = judged(answered(challenger, 1.0), tolerance)
     assert (found.outcome, found.same) == (outcome, False)
     assert (found.figure, found.serving, found.margin) == (abs(challenger), 1.0, tolerance)
     assert found.low == found.high == abs(challenger) - 1
 
 
-def test_one_row_alone_does_not_make_a_version_worse(answered: Any) -> None:
+def test_one_row_alone_does_not_make_a_version_worse(answered):
     """Its interval is as wide as the difference that it makes."""
     one_row = np.ones(40)
     one_row[0] = 9
@@ -72,25 +72,20 @@ def test_one_row_alone_does_not_make_a_version_worse(answered: Any) -> None:
 
 @pytest.mark.parametrize(("min_rows", "concluded"), [(40, True), (41, False)])
 @pytest.mark.parametrize(("challenger", "outcome"), [(0.5, "not worse"), (2.0, "worse")])
-def test_fewer_rows_than_asked_for_conclude_nothing_good(
-    answered: Any, min_rows: int, concluded: bool, challenger: float, outcome: str
-) -> None:
+def test_fewer_rows_than_asked_for_conclude_nothing_good(answered, min_rows, concluded, challenger, outcome):
     found = judged(answered(challenger, 1.0), min_rows=min_rows)
     assert found.outcome == (outcome if concluded or outcome == "worse" else "not enough rows")
 
 
 @pytest.mark.parametrize("champion", [1.0, np.nan])
-def test_an_answer_that_is_no_number_is_worse_however_few_rows(answered: Any, champion: float) -> None:
+def test_an_answer_that_is_no_number_is_worse_however_few_rows(answered, champion):
     one = np.where(np.arange(40) == 3, np.nan, champion)
     assert judged(answered(one, champion), min_rows=1000).outcome == "worse"
 
 
-def test_against_a_champion_without_a_figure_nothing_is_concluded(answered: Any) -> None:
+def test_where_there_is_no_figure_nothing_is_concluded_but_the_same_answers_pass(answered):
     assert judged(answered(1.0, np.nan)).outcome == "not enough rows"
-
-
-def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answered: Any) -> None:
-    """r² has none where the target does not vary."""
+    # r² has none where the target does not vary.
     assert judged(answered(2.0, 2.0, "r2")).outcome == "not worse"
     other = judged(answered(1.0, 2.0, "r2"))
     assert (other.outcome, np.isnan([other.figure, other.serving]).all()) == ("not enough rows", True)
@@ -105,14 +100,14 @@ def test_rows_of_one_value_have_no_figure_and_refuse_no_identical_version(answer
         (5, 3.0, "worse"),
     ],
 )
-def test_a_few_rows_that_differ_conclude_nothing(answered: Any, differing: int, answer: float, outcome: str) -> None:
+def test_a_few_rows_that_differ_conclude_nothing(answered, differing, answer, outcome):
     values = np.where(np.arange(40) < differing, answer, 1.0)
     assert judged(answered(values, 1.0)).outcome == outcome
     assert judged(answered(values, 1.0, groups=np.arange(40) // 2)).outcome == "not enough rows"
 
 
 @pytest.mark.parametrize(("challenger", "outcome"), [(1.4, "not enough rows"), (1.7, "worse"), (0.5, "not worse")])
-def test_worse_is_worse_than_the_margin(answered: Any, challenger: float, outcome: str) -> None:
+def test_worse_is_worse_than_the_margin(answered, challenger, outcome):
     """A version that is worse for certain, by about as much as is allowed, is not refused for it."""
     values = challenger + np.tile([-0.5, 0.5], 20)
     found = judged(answered(values, 1.0), 0.5)
@@ -121,7 +116,7 @@ def test_worse_is_worse_than_the_margin(answered: Any, challenger: float, outcom
 
 
 @pytest.mark.parametrize(("zeros", "outcome"), [(0, "not enough rows"), (9, "not enough rows"), (10, "not worse")])
-def test_a_class_of_few_rows_decides_nothing(classified: Any, zeros: int, outcome: str) -> None:
+def test_a_class_of_few_rows_decides_nothing(classified, zeros, outcome):
     shown = replace(classified("log_loss", (FALSE, SURE), (FALSE, UNSURE)), actual=np.arange(40) < zeros)
     sure, unsure = (np.where(shown.actual[:, None], one[:, ::-1], one) for one in (SURE, UNSURE))
     shown = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(FALSE, sure)))
@@ -150,7 +145,7 @@ FALSE = np.full(40, False)
 SURE, UNSURE = (np.column_stack([1 - chance, chance]) for chance in (np.full(40, 0.1), np.full(40, 0.4)))
 
 
-def test_for_the_accuracy_rows_differ_where_one_alone_is_right(classified: Any) -> None:
+def test_for_the_accuracy_rows_differ_where_one_alone_is_right(classified):
     def given(labels: Any, probabilities: Any) -> Evidence:
         return classified("accuracy", (labels, probabilities), (FALSE, UNSURE))
 
@@ -164,17 +159,17 @@ def test_for_the_accuracy_rows_differ_where_one_alone_is_right(classified: Any) 
     ("metric", "figure", "loss"),
     [("accuracy", 0.99, 0.01), ("roc_auc", 0.8, 0.2), ("r2", -4.0, 5.0), ("rmse", 3.0, 3.0), ("log_loss", 0.4, 0.4)],
 )
-def test_the_loss_is_what_is_left_to_improve(metric: str, figure: float, loss: float) -> None:
+def test_the_loss_is_what_is_left_to_improve(metric, figure, loss):
     assert METRICS[metric].loss(figure) == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan])
-def test_the_same_answers_pass_unless_they_are_none(answered: Any, value: float) -> None:
+def test_the_same_answers_pass_unless_they_are_none(answered, value):
     found = judged(answered(value, value), min_rows=1000)
     assert (found.same, found.outcome) == ((False, "worse") if np.isnan(value) else (True, "not worse"))
 
 
-def test_a_figure_below_zero_has_a_margin_too(answered: Any) -> None:
+def test_a_figure_below_zero_has_a_margin_too(answered):
     """r² is below zero for a version that is worse than the mean."""
     shown = replace(answered(0.0, 0.0, "r2"), actual=np.tile([-1.0, 1.0], 20))
     champion = replace(shown.champion, prediction=Prediction(np.full(40, 2.0)))
@@ -182,7 +177,7 @@ def test_a_figure_below_zero_has_a_margin_too(answered: Any) -> None:
     assert (found.figure, found.serving, found.margin) == (0.0, -4.0, pytest.approx(0.5))
 
 
-def test_chosen_rows_alone_are_compared(answered: Any) -> None:
+def test_chosen_rows_alone_are_compared(answered):
     half = np.arange(40) < 20
     shown = answered(np.where(half, 2.0, 0.5), 1.0, groups=np.repeat(np.arange(20), 2))
     left, right = judged(shown, min_rows=10, rows=half), judged(shown, min_rows=10, rows=~half)
@@ -192,7 +187,7 @@ def test_chosen_rows_alone_are_compared(answered: Any) -> None:
     assert judged(shown).units == 20
 
 
-def test_probabilities_are_compared_row_by_row(classified: Any) -> None:
+def test_probabilities_are_compared_row_by_row(classified):
     def given(ours: Any, theirs: Any) -> Evidence:
         return classified("log_loss", (FALSE, ours), (FALSE, theirs))
 
@@ -222,16 +217,16 @@ def test_probabilities_are_compared_row_by_row(classified: Any) -> None:
         (1.0, float("nan"), 0.5, 0),
     ],
 )
-def test_how_many_rows_would_tell(half_width: float, shortfall: float, margin: float, needed: int) -> None:
+def test_how_many_rows_would_tell(half_width, shortfall, margin, needed):
     assert _needed(100, half_width, shortfall, margin, 30) == needed
 
 
 @pytest.mark.parametrize(("half_width", "needed"), [(0.3, 9), (0.99, 99), (1.0, 100), (1.01, 110), (3.17, 1100)])
-def test_the_number_is_rounded_up_to_two_digits(half_width: float, needed: int) -> None:
+def test_the_number_is_rounded_up_to_two_digits(half_width, needed):
     assert _needed(100, half_width, 0.0, 1.0, 1) == needed
 
 
-def test_the_number_comes_from_the_interval(answered: Any) -> None:
+def test_the_number_comes_from_the_interval(answered):
     """Half of the interval is what has to shrink."""
     values = np.tile([0.5, 1.6], 20)
     found = judged(answered(values, 1.0), 0.1)
@@ -267,7 +262,7 @@ def mean_of(values: Any) -> Any:
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("r2", -1)])
-def test_the_ends_are_students_around_the_figure(metric: str, sign: int) -> None:
+def test_the_ends_are_students_around_the_figure(metric, sign):
     counted = Counted()
     found = paired_shortfall(METRICS[metric], counted, nothing, ROWS, 0.1)
     assert counted.seen == 2001  # the figure itself is asked last
@@ -277,37 +272,34 @@ def test_the_ends_are_students_around_the_figure(metric: str, sign: int) -> None
 
 @pytest.mark.parametrize("freedom", [4, 14, 49, 2000])
 @pytest.mark.parametrize("error_rate", [0.05, 0.05 / 3, 0.001])
-def test_students_points_are_the_tables(error_rate: float, freedom: int) -> None:
+def test_students_points_are_the_tables(error_rate, freedom):
     assert student(error_rate, freedom) == pytest.approx(t.ppf(1 - error_rate, freedom), rel=0.01)
 
 
 @pytest.mark.parametrize(("missing", "defined"), [(20, True), (21, False)])
-def test_one_resample_in_a_hundred_may_be_without_a_figure(missing: int, defined: bool) -> None:
+def test_one_resample_in_a_hundred_may_be_without_a_figure(missing, defined):
     found = paired_shortfall(METRICS["rmse"], Counted(missing), nothing, ROWS, 0.05)
     assert np.isfinite([found.low, found.high]).tolist() == [defined, defined]
 
 
 @pytest.mark.parametrize("units", [4, 5])
-def test_four_rows_have_no_interval(units: int) -> None:
+def test_four_rows_have_no_interval(units):
     found = paired_shortfall(METRICS["rmse"], mean_of(np.arange(units)), nothing, np.arange(units), 0.05)
     assert np.isnan(found.low) == (units < 5)
 
 
-def test_the_champions_figure_is_taken_off() -> None:
+def test_the_interval_is_that_of_the_textbook_around_the_difference():
     values = np.random.default_rng(0).normal(size=40)
     found = paired_shortfall(METRICS["rmse"], mean_of(values + 3), mean_of(values), ROWS, 0.05)
     assert (found.low, found.high) == (pytest.approx(3), pytest.approx(3))
-
-
-def test_the_interval_is_that_of_the_textbook() -> None:
-    """A mean of 400 values with a deviation of one: plus and minus 1.645 / √400 around it."""
+    # A mean of 400 values with a deviation of one: plus and minus 1.645 / √400 around it.
     values = np.random.default_rng(0).normal(size=400)
     values = (values - values.mean()) / values.std()
     found = paired_shortfall(METRICS["rmse"], mean_of(values), nothing, np.arange(400), 0.05)
     assert (found.low, found.high) == (pytest.approx(-0.0822, abs=0.005), pytest.approx(0.0822, abs=0.005))
 
 
-def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_changes_nothing(monkeypatch):
     values, heights = np.random.default_rng(0).integers(0, 1000, 40), []  # whole numbers add up the same in any order
 
     def watched(weights: Any) -> Any:
@@ -328,7 +320,7 @@ def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert heights == [1] * 2001
 
 
-def test_rows_of_a_group_are_drawn_together() -> None:
+def test_rows_of_a_group_are_drawn_together():
     groups, drawn = np.array([0, 1, 1, 2, 2, 2]), []
 
     def watched(weights: Any) -> Any:

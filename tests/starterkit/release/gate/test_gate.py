@@ -41,13 +41,10 @@ def scored(shown: Evidence, figure: float, naive: float = 5.0) -> Evidence:
     )
 
 
-def test_a_sound_model_passes_every_check(evidence: Any) -> None:
+def test_every_check_is_asked_of_a_sound_model_and_after_a_refusal(evidence, contract):
     decision = decide(evidence(error=0.9), limits={"rmse": {"max": 60}})
     assert [verdict.check for verdict in decision.verdicts] == CHECKS
     assert decision.refusals == ()
-
-
-def test_every_check_is_asked_also_after_a_refusal(evidence: Any, contract: Any) -> None:
     shown = scored(evidence(error=0.9, contract=contract(largest=1.0)), NAN)
     assert list(refusals(shown, limits={"rmse": {"max": 60}})) == ["parity", "limit rmse", "baseline"]
 

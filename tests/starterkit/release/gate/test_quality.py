@@ -9,12 +9,10 @@ import pytest
 from starterkit.contract import Prediction
 from starterkit.errors import KitError
 from starterkit.metrics import METRICS
-from starterkit.release.gate.checks import (
-    SignatureKept,
-)
+from starterkit.release.gate.checks import SignatureKept
 from starterkit.release.gate.comparison import Rule, compare_with, compare_with_champion, paired_shortfall
 from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
-from starterkit.verdict import Candidate, Check, Comparison, Contamination, Evidence, Verdict
+from starterkit.verdict import Candidate, Comparison, Contamination, Evidence, Verdict
 
 NAN = float("nan")
 
@@ -30,13 +28,13 @@ def answered(shown: Evidence, values: Any) -> Evidence:
     return replace(shown, challenger=replace(shown.challenger, prediction=Prediction(np.asarray(values))))
 
 
-def test_the_number_of_rows_that_would_tell_does_tell(evidence: Any) -> None:
+def test_the_number_of_rows_that_would_tell_does_tell(evidence):
     needed = compare_with_champion(evidence(error=0.99), RULE).needed
     assert needed > 400
     assert judged(evidence(error=0.99, rows=2 * needed)).outcome == "passed"
 
 
-def test_repeated_measures_are_not_independent_rows(evidence: Any) -> None:
+def test_repeated_measures_are_not_independent_rows(evidence):
     """Ten copies of each of 40 patients say no more than the 40 do."""
     few = evidence(rows=40, error=1.2)
 
@@ -58,7 +56,7 @@ def test_repeated_measures_are_not_independent_rows(evidence: Any) -> None:
 
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
-def test_a_slice_with_few_rows_passes_or_refuses_as_the_stage_says(evidence: Any, undecided: Any) -> None:
+def test_a_slice_with_few_rows_passes_or_refuses_as_the_stage_says(evidence, undecided):
     parts = {"most": np.arange(400) >= 10, "few": np.arange(400) < 10}
     verdict = NoSliceWorse(RULE, undecided).judge(evidence(error=0.5, slices=parts))
     assert verdict.passed == (undecided == "pass")
@@ -68,7 +66,7 @@ def test_a_slice_with_few_rows_passes_or_refuses_as_the_stage_says(evidence: Any
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(4, False), (15, True)])
-def test_a_small_slice_that_is_worse_beyond_its_interval_is_refused(evidence: Any, rows: int, refused: bool) -> None:
+def test_a_small_slice_that_is_worse_beyond_its_interval_is_refused(evidence, rows, refused):
     there = np.arange(400) < rows
     shown = evidence(slices={"few": there, "most": ~there})
     errors = shown.challenger.prediction.values - shown.actual
@@ -78,19 +76,8 @@ def test_a_small_slice_that_is_worse_beyond_its_interval_is_refused(evidence: An
 
 
 @pytest.mark.slow
-def test_many_slices_refuse_no_version_that_is_as_good(contract: Any) -> None:
-    """Sixty parts of about 33 rows: each bound is asked for a chance of one in 1,200."""
-    refused = 0
-    for seed in range(100):
-        shown = equals(contract, seed, rows=2000)
-        parts = {f"part {number}": np.arange(2000) % 60 == number for number in range(60)}
-        refused += not NoSliceWorse(RULE, "pass").judge(replace(shown, slices=parts)).passed
-    assert refused <= 8
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "log_loss", "roc_auc", "accuracy"])
-def test_each_bound_is_wrong_about_one_time_in_twenty(contract: Any, metric: str) -> None:
+def test_each_bound_is_wrong_about_one_time_in_twenty(contract, metric):
     """The interval against the truth, which here is a shortfall of zero. Loose: 150 draws of 120 rows."""
     below = above = 0
     for seed in range(150):
@@ -107,15 +94,8 @@ def test_each_bound_is_wrong_about_one_time_in_twenty(contract: Any, metric: str
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("error", "outcome"), [(0.4, "passed"), (3.0, "refused")])
-def test_each_metric_knows_which_way_is_better(contract: Any, metric: str, error: float, outcome: str) -> None:
+def test_each_metric_knows_which_way_is_better(contract, metric, error, outcome):
     assert judged(equals(contract, 0, rows=400, metric=metric, error=error)).outcome == outcome
-
-
-@pytest.mark.slow
-def test_a_version_just_outside_of_the_margin_seldom_passes(contract: Any) -> None:
-    rule = Rule(tolerance=0.1, min_rows=30)
-    passed = sum(judged(equals(contract, seed, rows=200, error=1.1), rule).passed for seed in range(150))
-    assert passed <= 18
 
 
 def equals(contract: Any, seed: int, rows: int, metric: str = "rmse", error: float = 1.0) -> Evidence:
@@ -164,7 +144,7 @@ FEW_TO_TELL = "Hold out more, or raise gate.tolerance"
         ({"maximum": 9}, NAN, (False, "rmse nan, at most 9 allowed", NAN, 9)),
     ],
 )
-def test_limit(evidence: Any, bounds: dict[str, float], figure: float, expected: tuple[Any, ...]) -> None:
+def test_limit(evidence, bounds, figure, expected):
     assert AbsoluteLimit("rmse", **bounds).judge(scored(evidence(), figure, 8.0)) == verdict("limit rmse", *expected)
 
 
@@ -172,14 +152,14 @@ def test_limit(evidence: Any, bounds: dict[str, float], figure: float, expected:
     ("figure", "naive", "passed"),
     [(5.0, 8.0, True), (8.0, 8.0, False), (9.0, 8.0, False), (NAN, 8.0, False), (5.0, NAN, False)],
 )
-def test_baseline(evidence: Any, figure: float, naive: float, passed: bool) -> None:
+def test_baseline(evidence, figure, naive, passed):
     reason = f"rmse {figure:.4g} is {'better' if passed else 'not better'} than the naive guess's {naive:.4g}"
     found = BetterThanBaseline(RULE, "refuse").judge(scored(evidence(), figure, naive))
     assert found == verdict("baseline", passed, reason, figure, naive)
 
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
-def test_a_first_version_that_is_better_by_chance_is_undecided(evidence: Any, undecided: Any) -> None:
+def test_a_first_version_that_is_better_by_chance_is_undecided(evidence, undecided):
     """Its answers are noise, which happens to lean the right way over these rows."""
     shown = evidence(champion_error=None)
     noise = np.random.default_rng(0).normal(0, 0.02, 400)
@@ -194,7 +174,7 @@ def test_a_first_version_that_is_better_by_chance_is_undecided(evidence: Any, un
     assert found.reason.endswith("Let pass by gate.undecided" if undecided == "pass" else "Hold out more")
 
 
-def test_no_margin_helps_against_the_naive_guess(evidence: Any) -> None:
+def test_no_margin_helps_against_the_naive_guess(evidence):
     """Better by so little that the interval ends just above zero, where a margin would still take it."""
     shown = evidence(champion_error=None)
     half = shown.actual / 2
@@ -208,7 +188,7 @@ def test_no_margin_helps_against_the_naive_guess(evidence: Any) -> None:
 
 @pytest.mark.parametrize("spoilt", [False, True])
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
-def test_classes_are_held_against_the_naive_guess_too(evidence: Any, contract: Any, spoilt: bool, metric: str) -> None:
+def test_classes_are_held_against_the_naive_guess_too(evidence, contract, spoilt, metric):
     actual = np.arange(400) % 2 == 0
     sure = np.column_stack([~actual, actual]) * 0.8 + 0.1
     sure[0] = np.nan if spoilt else sure[0]
@@ -226,7 +206,7 @@ def test_classes_are_held_against_the_naive_guess_too(evidence: Any, contract: A
     assert (found.passed, found.undecided) == (not spoilt, False)
 
 
-def test_a_slice_without_a_figure_is_named(evidence: Any) -> None:
+def test_a_slice_without_a_figure_is_named(evidence):
     shown = evidence(error=0.5, metric=METRICS["r2"], slices={"one": np.arange(400) < 1, "all": np.arange(400) >= 0})
     found = NoSliceWorse(RULE, "pass").judge(shown)
     reason = "none of 2 is worse; no figure where the target has one class, or one value, only: one"
@@ -257,7 +237,7 @@ ALL = {"slices": {"all": np.ones(400, bool)}}
         (NoSliceWorse(RULE, "refuse"), {}, True, "the problem names no slices"),
     ],
 )
-def test_what_cannot_be_compared(evidence: Any, check: Check, shown: Any, passed: bool, reason: str) -> None:
+def test_what_cannot_be_compared(evidence, check, shown, passed, reason):
     hint = "Mend it" if shown is FAULT else ""
     assert check.judge(evidence(**shown)) == verdict(check.name, passed, reason, hint=hint)
 
@@ -266,7 +246,7 @@ def test_what_cannot_be_compared(evidence: Any, check: Check, shown: Any, passed
     ("error", "passed", "words"),
     [(0.5, True, "{0:.3g} better to {1:.3g} better"), (3.0, False, "{0:.3g} worse to {1:.3g} worse")],
 )
-def test_champion(evidence: Any, error: float, passed: bool, words: str) -> None:
+def test_champion(evidence, error, passed, words):
     shown = evidence(error=error, champion_overlap=Contamination(trained_on=7))
     one = compare_with_champion(shown, RULE)
     reason = (
@@ -287,7 +267,7 @@ def test_champion(evidence: Any, error: float, passed: bool, words: str) -> None
     ],
 )
 @pytest.mark.parametrize(("undecided", "end"), [("pass", "Let pass by gate.undecided"), ("refuse", FEW_TO_TELL)])
-def test_not_enough_rows(evidence: Any, error: float, rows: int, hint: str, undecided: Any, end: str) -> None:
+def test_not_enough_rows(evidence, error, rows, hint, undecided, end):
     shown = evidence(error=error, rows=rows)
     one = compare_with_champion(shown, RULE)
     assert one.low < 0 < one.high
@@ -297,39 +277,7 @@ def test_not_enough_rows(evidence: Any, error: float, rows: int, hint: str, unde
     assert (found.passed, found.undecided) == (undecided == "pass", True)
 
 
-@pytest.mark.parametrize(
-    ("differing", "end"),
-    [(9, f"only 9 differ, at least 10 are needed. {FEW_TO_TELL}"), (10, f"would tell. {FEW_TO_TELL}")],
-)
-def test_few_rows_that_differ_are_counted(evidence: Any, differing: int, end: str) -> None:
-    shown = evidence()
-    values = shown.champion.prediction.values.copy()
-    values[:differing] += np.resize([0.01, -0.01], differing)
-    close = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(values)))
-    assert NotWorseThanChampion(Rule(0, 30), "refuse").judge(close).reason.endswith(end)
-
-
-def test_an_interval_without_width_is_an_interval(evidence: Any) -> None:
-    shown = evidence(actual=np.zeros(400), metric=METRICS["mae"])
-    one, two = (Prediction(np.full(400, answer)) for answer in (1.0, 1.5))
-    shown = replace(shown, challenger=replace(shown.challenger, prediction=two))
-    found = NotWorseThanChampion(RULE, "pass").judge(replace(shown, champion=replace(shown.champion, prediction=one)))
-    assert found.reason.endswith("0.5 worse to 0.5 worse, at most 0.02 worse allowed")
-
-
-def test_resamples_without_a_figure_tell_nothing(evidence: Any) -> None:
-    """An r² has no value where all drawn rows have the same target, as they often do when only one row differs."""
-    actual = np.zeros(40)
-    actual[0] = 1
-    shown = evidence(rows=40, actual=actual, metric=METRICS["r2"])
-    one = compare_with_champion(shown, RULE)
-    assert np.isnan([one.low, one.high]).all()
-    found = NotWorseThanChampion(RULE, "refuse").judge(shown)
-    assert found.reason.endswith(f"too many resamples have no figure. Not enough rows: more would tell. {FEW_TO_TELL}")
-    assert (found.passed, found.undecided, one.needed) == (False, True, 0)
-
-
-def test_slices(evidence: Any) -> None:
+def test_slices(evidence):
     """All worse ones are named; the figure is of the one that is furthest out, relative to its champion's figure."""
     shown = evidence(rows=600)
     errors = shown.challenger.prediction.values - shown.actual
@@ -351,7 +299,7 @@ def test_slices(evidence: Any) -> None:
     assert NoSliceWorse(RULE, "pass").judge(better) == expected
 
 
-def test_the_slice_that_is_shown_is_the_one_furthest_out_by_its_own_measure(evidence: Any) -> None:
+def test_the_slice_that_is_shown_is_the_one_furthest_out_by_its_own_measure(evidence):
     """Large numbers are not worse for being large: a part whose errors are a hundred times as large stays behind."""
     shown = evidence(rows=400)
     ours, theirs = (one.prediction.values - shown.actual for one in (shown.challenger, shown.champion))
@@ -368,7 +316,7 @@ def test_the_slice_that_is_shown_is_the_one_furthest_out_by_its_own_measure(evid
     assert (found.figure, found.limit) == (small.high, small.margin)
 
 
-def test_a_slice_that_is_worse_is_shown_before_one_with_too_few_rows(evidence: Any) -> None:
+def test_a_slice_that_is_worse_is_shown_before_one_with_too_few_rows(evidence):
     parts = {"few": np.arange(400) < 6, "many": np.arange(400) >= 6}
     shown = evidence(error=3.0, slices=parts)
     found = NoSliceWorse(RULE, "pass").judge(shown)
@@ -376,7 +324,7 @@ def test_a_slice_that_is_worse_is_shown_before_one_with_too_few_rows(evidence: A
     assert (found.passed, found.undecided, found.figure) == (False, False, slice_of(shown, "many").high)
 
 
-def test_each_slice_gets_its_share_of_the_error_rate(evidence: Any) -> None:
+def test_each_slice_gets_its_share_of_the_error_rate(evidence):
     parts = {f"part {number}": np.arange(400) % 4 == number for number in range(4)}
     shown = evidence(error=0.5, slices=parts)
     found = NoSliceWorse(RULE, "pass").judge(shown)

@@ -21,13 +21,12 @@ from starterkit.serving.batch import chunks
 from starterkit.serving.batch.chunks import ArrowSource, CsvSource
 from starterkit.serving.batch.plan import kind_of
 from starterkit.serving.batch.scorer import BatchScorer
-from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import InvalidRecords, check_columns, read_records
 
 KINDS = ["csv", "parquet", "arrow", "feather", "arrows"]
 
 
-def answers(predictor: Predictor, table: pa.Table) -> list[Any]:
+def answers(predictor, table):
     """The answers got row by row, as a request gets them."""
     names = predictor.contract.names
     rows = [{name: row[name] for name in names} for row in table.to_pylist()]
@@ -35,11 +34,8 @@ def answers(predictor: Predictor, table: pa.Table) -> list[Any]:
 
 
 @pytest.mark.usefixtures("small_steps")
-@pytest.mark.parametrize("made", KINDS)
-@pytest.mark.parametrize("read", KINDS)
-def test_every_kind_becomes_every_kind(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, read: str, made: str
-) -> None:
+@pytest.mark.parametrize(("read", "made"), [*zip(KINDS * 2, [*KINDS, *KINDS[1:], KINDS[0]], strict=True)])
+def test_every_kind_becomes_every_kind(visits_predictor, visits_rows, files, read, made):
     source, destination = files.write(visits_rows, f"in.{read}"), files.folder / f"out.{made}"
     outcome = BatchScorer(visits_predictor, threads=3).score(source, destination)
     assert (outcome.rows, outcome.bad, outcome.bad_rows) == (400, 0, None)
@@ -52,7 +48,7 @@ def test_every_kind_becomes_every_kind(
     assert files.names == sorted([source.name, destination.name])
 
 
-def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor: Predictor, folder: Path) -> None:
+def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor, folder):
     header = b'\xef\xbb\xbfinsured,"no,te",city,ward,smoker,children,income\r\n'
     lines = [
         b'TRUE,"a ""quoted""\r\nline, and more",K\xc3\xb6ln,,,3.0, 1e2\r\n',
@@ -69,7 +65,7 @@ def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor: Predictor, folde
     )
 
 
-def test_whole_numbers_and_ids_keep_every_digit(visits_predictor: Predictor, folder: Path) -> None:
+def test_whole_numbers_and_ids_keep_every_digit(visits_predictor, folder):
     text = "visit,city,ward,smoker,insured,children,income\n007,Bonn,a,true,1,3,1e2\n"
     (folder / "in.csv").write_text(text)
     BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.parquet")
@@ -79,9 +75,7 @@ def test_whole_numbers_and_ids_keep_every_digit(visits_predictor: Predictor, fol
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_classifier_writes_the_label_and_each_probability(
-    iris_predictor: Predictor, iris: Any, folder: Path, kind: str
-) -> None:
+def test_a_classifier_writes_the_label_and_each_probability(iris_predictor, iris, folder, kind):
     rows = pd.read_csv(iris.root / "table.csv").drop(columns="diagnosis")
     rows.to_csv(folder / "in.csv", index=False)
     BatchScorer(iris_predictor).score(folder / "in.csv", folder / f"out.{kind}")
@@ -93,7 +87,7 @@ def test_a_classifier_writes_the_label_and_each_probability(
     np.testing.assert_allclose(scored[names].to_numpy(), expected.probabilities)
 
 
-def spoilt(rows: pa.Table, row: int, name: str, value: object) -> pa.Table:
+def spoilt(rows, row, name, value):
     records = rows.to_pylist()
     records[row][name] = value
     return pa.Table.from_pylist(records, schema=rows.schema)
@@ -101,9 +95,7 @@ def spoilt(rows: pa.Table, row: int, name: str, value: object) -> pa.Table:
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_stops_at_a_bad_row_and_leaves_nothing(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, kind: str
-) -> None:
+def test_it_stops_at_a_bad_row_and_leaves_nothing(visits_predictor, visits_rows, files, kind):
     source = files.write(spoilt(visits_rows, 7, "income", 7777.0), f"in.{kind}")
     with pytest.raises(
         DataError, match=rf"in\.{kind}, row 7 \(the first is 0\), column 'income': is above 250\. Give"
@@ -117,9 +109,7 @@ def test_it_stops_at_a_bad_row_and_leaves_nothing(
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("made", ["csv", "parquet"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_rows_are_put_aside_with_their_reasons(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any, kind: str, made: str
-) -> None:
+def test_bad_rows_are_put_aside_with_their_reasons(visits_predictor, visits_rows, files, kind, made):
     broken = spoilt(spoilt(visits_rows, 399, "city", "Ulm"), 33, "children", 99)
     source = files.write(spoilt(broken, 33, "insured", None), f"in.{kind}")
     outcome = BatchScorer(visits_predictor).score(source, files.folder / f"out.{made}", bad_rows="aside")
@@ -140,7 +130,7 @@ def test_bad_rows_are_put_aside_with_their_reasons(
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("made", ["csv", "parquet"])
-def test_a_torn_line_is_a_bad_row(visits_predictor: Predictor, visits_rows: pa.Table, files: Any, made: str) -> None:
+def test_a_torn_line_is_a_bad_row(visits_predictor, visits_rows, files, made):
     source = files.write(visits_rows, "in.csv")
     lines = source.read_text().splitlines()
     lines[51], lines[60] = lines[51] + ",1234567", "a,b"
@@ -155,7 +145,7 @@ def test_a_torn_line_is_a_bad_row(visits_predictor: Predictor, visits_rows: pa.T
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
-def test_a_typed_file_is_read_from_any_row_on(visits_rows: pa.Table, files: Any, kind: str) -> None:
+def test_a_typed_file_is_read_from_any_row_on(visits_rows, files, kind):
     source = ArrowSource(files.write(visits_rows, f"in.{kind}"), kind_of(Path(f"in.{kind}")))
     for position in (0, 1, 149, 150, 333, 399, 400):
         chunks = list(source.chunks(position))
@@ -167,17 +157,15 @@ def test_a_typed_file_is_read_from_any_row_on(visits_rows: pa.Table, files: Any,
 class Unsure:
     """A model without a finite answer for whoever has nine children, as no sound graph can be made to be."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor):
         self.contract, self.beyond, self._predictor = predictor.contract, predictor.beyond, predictor
 
-    def predict(self, columns: Any) -> Prediction:
+    def predict(self, columns):
         values = self._predictor.predict(columns).values
         return Prediction(np.where(np.asarray(columns["children"]) == 8, math.nan, values))
 
 
-def test_an_answer_that_is_not_finite_is_a_bad_row(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_an_answer_that_is_not_finite_is_a_bad_row(visits_predictor, visits_rows, files):
     unsure: Any = Unsure(visits_predictor)
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     with pytest.raises(DataError, match="has no finite answer"):
@@ -189,9 +177,7 @@ def test_an_answer_that_is_not_finite_is_a_bad_row(
     assert len(files.read("out.csv")) == 400 - len(rows)
 
 
-def test_rows_beyond_the_proof_stop_the_scoring_or_are_marked(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_rows_beyond_the_proof_stop_the_scoring_or_are_marked(visits_predictor, visits_rows, files):
     open_, contract = copy(visits_predictor), visits_predictor.contract
     free = {"income": {"maximum": None, "proven": (0.0, 120.0)}, "children": {"maximum": None, "proven": (0.0, 7.0)}}
     open_.contract = replace(
@@ -209,9 +195,7 @@ def test_rows_beyond_the_proof_stop_the_scoring_or_are_marked(
     assert {None, "children", "income", "children, income"} == {row["beyond"] for row in scored}
 
 
-def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(visits_predictor, visits_rows, files):
     nobody = visits_rows.set_column(1, "city", pa.array(["Ulm"] * 400))
     source = files.write(nobody, "in.parquet")
     with pytest.raises(DataError, match=r"none of the 400 rows can be scored\. .*out\.bad\.csv says why"):
@@ -219,9 +203,7 @@ def test_an_output_without_a_row_is_refused_and_the_reasons_are_kept(
     assert files.names == ["in.parquet", "out.bad.csv"]
 
 
-def test_dictionaries_decimals_and_other_types_of_a_file_are_read(
-    visits_predictor: Predictor, visits_rows: pa.Table, files: Any
-) -> None:
+def test_dictionaries_decimals_and_other_types_of_a_file_are_read(visits_predictor, visits_rows, files):
     rows = visits_rows.take([1, 2, 3])
     expected = answers(visits_predictor, rows.set_column(6, "income", pa.nulls(3)))
     rows = rows.set_column(1, "city", rows["city"].dictionary_encode())
@@ -243,7 +225,7 @@ def test_dictionaries_decimals_and_other_types_of_a_file_are_read(
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_each_file_of_a_folder_gets_one(visits_predictor: Predictor, visits_rows: pa.Table, files: Any) -> None:
+def test_each_file_of_a_folder_gets_one(visits_predictor, visits_rows, files):
     for part in range(3):
         files.write(visits_rows.slice(part * 100, 100), f"in/part-{part}.parquet")
     (files.folder / "in" / "_SUCCESS").touch()
@@ -264,7 +246,7 @@ CELLS = st.sampled_from(
 CITIES = st.sampled_from(["", "Köln", "Bonn", "NA", "Ulm", "a,b", 'say "x"', "two\nlines"])
 
 
-def by_hand(kind: str, cell: str) -> Any:
+def by_hand(kind, cell):
     """A field of a CSV file as JSON would say it; a text where it is of no such kind."""
     if cell == "":
         return None
@@ -278,9 +260,7 @@ def by_hand(kind: str, cell: str) -> Any:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CITIES, CITIES, CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=6))
-def test_fields_of_csv_are_judged_as_values_of_json(
-    visits_predictor: Predictor, folder: Path, rows: list[tuple[str, ...]]
-) -> None:
+def test_fields_of_csv_are_judged_as_values_of_json(visits_predictor, folder, rows):
     contract = visits_predictor.contract
     with (folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([contract.names, *rows])
@@ -302,9 +282,7 @@ def test_fields_of_csv_are_judged_as_values_of_json(
         assert [repr(value) for value in found.columns[name].tolist()] == [repr(value) for value in values.tolist()]
 
 
-def test_lines_of_a_large_file_are_cut_where_rows_end(
-    visits_predictor: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_of_a_large_file_are_cut_where_rows_end(visits_predictor, folder, monkeypatch):
     remark = 'two\nlines, "quoted"\n'
     with (folder / "in.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")

@@ -4,8 +4,6 @@ import gzip
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,7 +15,6 @@ from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
 from starterkit.serving.batch.chunks import ArrowSource
 from starterkit.serving.batch.scorer import BatchScorer
-from starterkit.serving.predictor import Predictor
 
 WRITTEN = {
     "city": Written(header="Home City", missing=("?",), trim=True),
@@ -46,7 +43,7 @@ RAW = {
 
 
 @pytest.fixture
-def model(visits_predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+def model(visits_predictor, monkeypatch):
     """The visits' model, with columns that its file writes otherwise; a gap may be anywhere."""
     columns = [
         replace(one, nullable=True, minimum=None, maximum=None, proven=None, written=WRITTEN.get(one.name, Written()))
@@ -57,19 +54,19 @@ def model(visits_predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predi
 
 
 @pytest.fixture
-def expected(visits_predictor: Predictor, files: Any) -> list[float]:
+def expected(visits_predictor, files):
     """What the model answers for the same rows in the schema's own words."""
     names = ("city", "ward", "smoker", "insured", "children", "income")
     rows = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in PLAIN])
     return scored(visits_predictor, files.write(rows, "plain.parquet"), files.folder / "plain.out.parquet", files)
 
 
-def scored(predictor: Predictor, source: Path, destination: Path, files: Any) -> list[float]:
+def scored(predictor, source, destination, files):
     BatchScorer(predictor).score(source, destination)
     return files.read(destination.name)["prediction"].to_pylist()
 
 
-def text(delimiter: str, quote: str = '"') -> str:
+def text(delimiter, quote='"'):
     rows = [[*RAW], *([value or "" for value in row] for row in zip(*RAW.values(), strict=True))]
     fields = ([f"{quote}{one}{quote}" if delimiter in one else one for one in row] for row in rows)
     return "".join(f"{delimiter.join(row)}\r\n" for row in fields)
@@ -82,9 +79,7 @@ def text(delimiter: str, quote: str = '"') -> str:
         (";", "cp1252", "in.csv"), (",", "utf-16-le", "in.csv.gz"), (";", "cp1252", "in.csv.GZ"),
     ],
 )  # fmt: skip
-def test_a_text_file_is_scored_in_its_own_dialect(
-    model: Predictor, expected: list[float], files: Any, delimiter: str, encoding: str, name: str
-) -> None:
+def test_a_text_file_is_scored_in_its_own_dialect(model, expected, files, delimiter, encoding, name):
     raw = text(delimiter).replace("o\u0308", "ö").encode(encoding)
     source, destination = files.folder / name, files.folder / f"out{name[2:]}"
     source.write_bytes(gzip.compress(raw) if name.lower().endswith("gz") else raw)
@@ -100,9 +95,7 @@ def test_a_text_file_is_scored_in_its_own_dialect(
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("parquet", float("nan")), ("arrow", -999.0)])
-def test_a_typed_file_is_read_as_training_read_it(
-    model: Predictor, expected: list[float], files: Any, kind: str, missing: float
-) -> None:
+def test_a_typed_file_is_read_as_training_read_it(model, expected, files, kind, missing):
     table = pa.table({
         **RAW,
         "Home City": pa.array([one.encode() for one in RAW["Home City"]], pa.binary()),
@@ -115,9 +108,7 @@ def test_a_typed_file_is_read_as_training_read_it(
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_partitions_of_hive_are_columns_of_their_files(
-    model: Predictor, expected: list[float], files: Any, kind: str
-) -> None:
+def test_partitions_of_hive_are_columns_of_their_files(model, expected, files, kind):
     for place, folder in enumerate(["Home City=bonn /ward=a", "Home City=__HIVE_DEFAULT_PARTITION__/ward=b"]):
         (files.folder / "deep" / folder).mkdir(parents=True)
         row = {name: values[place : place + 1] for name, values in RAW.items() if name not in ("Home City", "ward")}
@@ -140,7 +131,7 @@ def test_partitions_of_hive_are_columns_of_their_files(
         (pa.array([Decimal("5.0"), Decimal("5.5")]), ["5", "5.5"]),
     ],
 )
-def test_a_value_that_is_a_text_in_the_schema(model: Predictor, files: Any, values: pa.Array, texts: list[str]) -> None:
+def test_a_value_that_is_a_text_in_the_schema(model, files, values, texts):
     (ward,) = [one for one in model.contract.columns if one.name == "ward"]
     path = files.write(pa.table({"ward": values}), "in.parquet")
     given = ArrowSource(path, "parquet").values(ward, values, "ward")
@@ -149,7 +140,7 @@ def test_a_value_that_is_a_text_in_the_schema(model: Predictor, files: Any, valu
     assert as_trained.astype(object).where(as_trained.notna(), None).tolist() == texts
 
 
-def test_a_file_with_the_schemas_own_names_is_taken_and_a_wrong_form_is_not(model: Predictor, files: Any) -> None:
+def test_a_file_with_the_schemas_own_names_is_taken_and_a_wrong_form_is_not(model, files):
     names = {"Home City": "city", "Smoker?": "smoker", "No. of Children": "children", "Income (€)": "income"}
     table = pa.table({names.get(name, name): values for name, values in RAW.items()})
     plain = table.set_column(table.schema.get_field_index("income"), "income", pa.array(["1234.5", "NA", "-50.25"]))
@@ -162,7 +153,7 @@ def test_a_file_with_the_schemas_own_names_is_taken_and_a_wrong_form_is_not(mode
         BatchScorer(model).score(files.write(misspelt, "misspelt.csv"), files.folder / "no.csv")
 
 
-def test_the_dialect_that_trained_goes_first(model: Predictor, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dialect_that_trained_goes_first(model, files, monkeypatch):
     likely = replace(model.contract, dialect=Dialect(delimiter=";", encoding="mac_roman"))
     monkeypatch.setattr(model, "contract", likely)
     (files.folder / "in.csv").write_bytes(text(";").replace("o\u0308", "ö").encode("mac_roman"))
@@ -171,7 +162,7 @@ def test_the_dialect_that_trained_goes_first(model: Predictor, files: Any, monke
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_compressed_file_is_gone_on_with(model: Predictor, files: Any) -> None:
+def test_a_compressed_file_is_gone_on_with(model, files):
     lines = text(";").replace("o\u0308", "ö").splitlines(keepends=True)
     many = lines[0] + "".join(lines[1:]) * 200
     (files.folder / "in.csv.gz").write_bytes(gzip.compress((many + lines[1].replace("ja", "?")).encode("cp1252")))

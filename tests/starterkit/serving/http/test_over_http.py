@@ -1,14 +1,18 @@
 """A real server on a loopback port, and what its log says."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from threading import Thread
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from starterkit.serving.http.protocol import Patience, Server
@@ -87,6 +91,56 @@ def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     assert "54321.5" not in caplog.text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["[],", "{},", "1,", '"a",', "ROW,", '{"c":1},'], ids=lambda pattern: pattern[:3])
+@pytest.mark.parametrize("frame", ['{"records": [%s1]}', '"%s"', "[" * 50_000 + "%s"], ids=["records", "text", "deep"])
+def test_junk_costs_little_memory(houses, pattern, frame):
+    row = json.dumps({"records": [houses.example]}).encode()
+    pattern = pattern.replace("ROW", json.dumps(houses.example))
+    body, process, most = (frame % (pattern * (4_900_000 // len(pattern)))).encode(), psutil.Process(), 0
+    with running(houses.app()) as address:
+        assert asked(address, row) == 200
+        before = process.memory_info().rss
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(asked, address, body)
+            while not answer.done():
+                most = max(most, process.memory_info().rss)
+                time.sleep(0.001)
+    assert answer.result() == 422
+    assert most - before <= 3 * len(body)
+
+
+def asked(address, body):
+    with closing(HTTPConnection(*address, timeout=30)) as client:
+        client.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        return client.getresponse().status
+
+
+def test_the_end_costs_no_request(houses):
+    """Clients ask again and again on connections that they keep, as long as nobody tells them not to."""
+    row, lost = json.dumps({"records": [houses.example]}), list[str]()
+
+    def ask(address):
+        client, told_to_go = HTTPConnection(*address, timeout=20), False
+        try:
+            while not told_to_go:
+                client.request("POST", "/predict", row, {"Content-Type": "application/json"})
+                response = client.getresponse()
+                assert (response.status, bool(response.read())) == (200, True)
+                told_to_go = response.will_close
+        except (AssertionError, OSError, HTTPException) as error:
+            lost.append(repr(error))
+
+    with running(houses.app()) as address:
+        clients = [Thread(target=ask, args=(address,)) for _ in range(16)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+    for client in clients:
+        client.join()
+    assert lost == []
+
+
 # --- Connections: late ones are ended, and of too many the busy ones are left.
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -99,16 +153,26 @@ async def for_a_second(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
-HALF = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+HALF = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 
 
-@pytest.mark.parametrize("begun", [b"", HALF[:40], HALF], ids=["nothing", "half a head", "half a body"])
-def test_a_connection_that_comes_to_no_request_is_ended(houses, begun):
-    with running(houses.app(), 0.3) as address, socket.create_connection(address, timeout=5) as held:
+@pytest.mark.parametrize(
+    ("begun", "more"), [(b"", b""), (HALF[:40], b""), (HALF[:40], b"x"), (HALF, b""), (HALF, b"x")],
+    ids=["nothing", "half a head", "a head, byte by byte", "half a body", "a body, byte by byte"],
+)  # fmt: skip
+def test_a_connection_that_comes_to_no_request_is_ended(houses, begun, more):
+    with running(houses.app(), 0.3) as address, socket.create_connection(address, timeout=0.05) as held:
         held.sendall(begun)
-        began, told = time.monotonic(), b""
-        while got := held.recv(4096):
-            told += got
+        began, told, got = time.monotonic(), b"", b"not ended"
+        while got and time.monotonic() - began < 5:
+            try:
+                got = held.recv(4096)
+                told += got
+            except TimeoutError:
+                with suppress(OSError):  # it ends right now
+                    held.sendall(more)
+            except OSError:
+                break
         assert 0.2 < time.monotonic() - began < 2
     assert told.startswith(b"HTTP/1.1 408 ") == bool(begun)
 

@@ -1,5 +1,6 @@
 """What an app says of the model that it serves, in an OpenAPI document that is true, and who has to bring a key."""
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from starterkit.errors import SettingsError
+from starterkit.serving.http import keys
 
 KEY = "schlüssel-of-sixteen"
 
@@ -16,15 +18,12 @@ KEY = "schlüssel-of-sixteen"
 # --- The model.
 
 
-def test_an_app_says_that_it_runs_and_what_it_serves(houses_client):
+def test_an_app_says_that_it_runs_and_what_a_client_needs_of_the_model(houses_client, days, days_client):
     assert houses_client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "model": {"name": "local.houses", "version": "3"}}
     assert houses_client.get("/health/ready").json() == ready
     for address in ("/health/live", "/health/ready"):  # a balancer may ask for the head alone
         assert (houses_client.head(address).status_code, houses_client.head("/predict").status_code) == (200, 405)
-
-
-def test_the_model_says_what_a_client_needs(houses_client, days, days_client):
     model, contract = days_client.get("/model").json(), days.contract
     pressure = {"name": "pressure", "type": "float", "unit": "hPa", "nullable": False, "description": ""}
     assert model["columns"][1] == {**pressure, "minimum": 900, "maximum": 1100, "categories": [], "proven": [900, 1100]}
@@ -104,7 +103,7 @@ def test_without_the_key_there_is_no_answer(guarded, method, address, sent):
     assert KEY not in answer.text
 
 
-def test_with_the_key_there_is_one_and_what_is_open_needs_none(houses, guarded):
+def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(houses, guarded, days):
     headers = {"X-API-Key": KEY.encode()}
     assert guarded.get("/model", headers=headers).status_code == 200
     assert guarded.post("/predict", headers=headers, json={"records": [houses.example]}).status_code == 200
@@ -112,9 +111,6 @@ def test_with_the_key_there_is_one_and_what_is_open_needs_none(houses, guarded):
         assert guarded.get(address).status_code == 200
     with TestClient(houses.app(api_key=KEY)) as client:  # one that is not required is not asked for
         assert client.get("/model").status_code == 200
-
-
-def test_without_the_key_the_document_says_nothing_of_the_model(guarded, days):
     bare, whole = (guarded.get("/openapi.json", headers=sent) for sent in ({}, {"X-API-Key": KEY.encode()}))
     assert "living area" in whole.text
     for words in ("area", "rooms", "income", "House", "price"):
@@ -123,6 +119,11 @@ def test_without_the_key_the_document_says_nothing_of_the_model(guarded, days):
 
 STATUSES = {
     "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
+    "/invocations": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/v2/models/{model}/infer": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/ping": {"200", "405", "408", "500", "503"},
+    "/health": {"200", "405", "408", "500", "503"},
+    "/version": {"200", "405", "408", "500", "503"},
     "/model": {"200", "401", "405", "408", "500", "503"},
     "/health/live": {"200", "405", "408", "500", "503"},
     "/health/ready": {"200", "405", "408", "500", "503"},
@@ -132,20 +133,46 @@ STATUSES = {
 def test_each_address_names_every_status_and_shape_that_can_come(guarded):
     paths = guarded.get("/openapi.json").json()["paths"]
     assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
+    for other in ("/invocations", "/v2/models/{model}/infer"):  # other protocols' forms, for refusals too
+        assert all("application/json" in told["content"] for told in paths.pop(other)["post"]["responses"].values())
     for methods in paths.values():
         for status, told in next(iter(methods.values()))["responses"].items():
-            assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
+            assert list(told.get("content", {})) == [
+                "application/json" if status == "200" else "application/problem+json"
+            ]
 
 
-def test_the_key_is_described_where_it_is_asked_for(guarded):
+def test_the_key_is_described_where_it_is_asked_for_and_has_to_be_set(guarded, houses):
     document = guarded.get("/openapi.json").json()
     assert document["paths"]["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]
     assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
     assert "security" not in document["paths"]["/health/ready"]["get"]
     assert KEY not in json.dumps(document, ensure_ascii=False)
-
-
-def test_a_required_key_has_to_be_set(houses):
     with pytest.raises(SettingsError) as refusal:
         houses.app(require_api_key=True)
     assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
+
+
+def test_keys_of_a_file_come_and_go_while_the_api_runs(houses, tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    file = tmp_path / "keys"
+
+    def write(*names: str) -> None:
+        lines = [f"{name} {hashlib.sha256(name.encode()).hexdigest()}" for name in names]
+        (tmp_path / "new").write_text("\n".join(["# whose", *lines]))
+        (tmp_path / "new").replace(file)
+
+    write("ada", "bob")
+    with TestClient(houses.app(require_api_key=True, api_key=KEY, api_keys_file=str(file))) as client:
+
+        def statuses() -> list[int]:
+            sent = ({"x-api-key": "ada"}, {"authorization": "Bearer bob"}, {"x-api-key": "eve"})
+            return [client.get("/model", headers=one).status_code for one in (*sent, {"x-api-key": KEY.encode()})]
+
+        assert statuses() == [200, 200, 401, 200]
+        write("eve", "bob")
+        assert statuses() == [401, 200, 200, 200]
+        file.write_text("no keys")  # half written: what was read before goes on
+        assert statuses() == [401, 200, 200, 200]
+    with pytest.raises(SettingsError, match="no list of keys at line 1"):
+        houses.app(require_api_key=True, api_keys_file=str(file))

@@ -1,6 +1,5 @@
 """CatBoost's trees, leaf by leaf; `make add PKG=catboost` for these to run."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ CASES: list[tuple[int, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("classes", "given"), CASES, ids=str)
 @pytest.mark.parametrize("gaps", [False, True])
-def test_the_graph_answers_as_catboost_does(classes: int, given: dict[str, Any], gaps: bool) -> None:
+def test_the_graph_answers_as_catboost_does(classes, given, gaps):
     random = np.random.default_rng(0)
     rows = random.normal(size=(400, 4))
     target = np.abs(rows[:, 0] + rows[:, 1] ** 2) + 0.1
@@ -52,14 +51,14 @@ def test_the_graph_answers_as_catboost_does(classes: int, given: dict[str, Any],
     assert flipped_leaves(placed, trees, planted) == 0
 
 
-def test_it_is_proven_behind_a_step(diabetes: Any, tmp_path: Path) -> None:
+def test_it_is_proven_behind_a_step(diabetes, tmp_path):
     estimator = make_pipeline(StandardScaler(), catboost.CatBoostRegressor(**QUIET))
     exported, _ = diabetes.export(estimator, tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-12
     diabetes.export(catboost.CatBoostRegressor(**QUIET), tmp_path / "alone")  # it wants its columns' names
 
 
-def test_what_it_makes_of_categories_is_refused() -> None:
+def test_what_it_makes_of_categories_is_refused():
     rows = [[place % 3, place] for place in range(60)]
     model = catboost.CatBoostRegressor(cat_features=[0], **QUIET).fit(rows, [place % 3 for place in range(60)])
     with pytest.raises(ExportError, match=r"cat_features.*TargetEncoder or a OneHotEncoder in front"):

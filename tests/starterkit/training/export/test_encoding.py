@@ -1,6 +1,5 @@
 """Encoders in the graph, over every type of column: missing, rare, dropped and unknown categories."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def behind(encoder: Any, last: Any) -> Any:
     ],
     ids=["one-hot", "dense", "first dropped", "two dropped", "rare", "most and dropped", "ordinal"],
 )
-def test_the_graph_encodes_as_the_encoder_does(visits: Any, encoder: Any, tmp_path: Path) -> None:
+def test_the_graph_encodes_as_the_encoder_does(visits, encoder, tmp_path):
     exported, dataset = visits.export(behind(encoder, Ridge()), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-14
     columns = {name: values.copy() for name, values in dataset.holdout.columns.items()}
@@ -55,7 +54,7 @@ def test_the_graph_encodes_as_the_encoder_does(visits: Any, encoder: Any, tmp_pa
 
 @pytest.mark.parametrize(("target", "classes"), [("income", 1), ("insured", 2), ("ward", 3)])
 @pytest.mark.parametrize("names", [["city", "ward"], ["smoker", "insured", "children"]], ids=["texts", "numbers"])
-def test_a_categorys_mean_target_stands_for_it(visits: Any, target: str, classes: int, names: list[str]) -> None:
+def test_a_categorys_mean_target_stands_for_it(visits, target, classes, names):
     _, dataset = visits.fit(behind(OneHotEncoder(handle_unknown="ignore"), Ridge()))
     rows = dataset.training.features.dropna(subset=[target])
     names, labels = [name for name in names if name != target], rows[target].astype(str if classes > 1 else float)
@@ -78,7 +77,7 @@ def test_a_categorys_mean_target_stands_for_it(visits: Any, target: str, classes
         )
 
 
-def test_missing_places_stay_missing_where_the_encoder_says_so(visits: Any, tmp_path: Path) -> None:
+def test_missing_places_stay_missing_where_the_encoder_says_so(visits, tmp_path):
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     exported, _ = visits.export(behind(encoder, RandomForestRegressor(5, random_state=0)), tmp_path / "exported")
     assert exported.contract.parity.proven
@@ -86,9 +85,7 @@ def test_missing_places_stay_missing_where_the_encoder_says_so(visits: Any, tmp_
 
 
 @pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=["one-hot", "ordinal"])
-def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(
-    diabetes: Any, encoder: Any, tmp_path: Path
-) -> None:
+def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(diabetes, encoder, tmp_path):
     chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
     exported, dataset = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-14
@@ -99,14 +96,14 @@ def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_non
 
 
 @pytest.mark.parametrize("known", [["b"], ["?b", "a", "b"]], ids=["one", "one that looks unknown"])
-def test_categories_that_the_encoder_was_given_are_all_it_knows(visits: Any, known: Any, tmp_path: Path) -> None:
+def test_categories_that_the_encoder_was_given_are_all_it_knows(visits, known, tmp_path):
     encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
     chosen = make_column_transformer((encoder, ["ward"]), (SimpleImputer(), ["income"]))
     exported, _ = visits.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-14
 
 
-def test_an_encoder_alone_takes_fractions(diabetes: Any, tmp_path: Path) -> None:
+def test_an_encoder_alone_takes_fractions(diabetes, tmp_path):
     chosen = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["bmi", "sex"]))
     exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-14

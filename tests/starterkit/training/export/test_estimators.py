@@ -94,22 +94,20 @@ BY_NAME = make_column_transformer((StandardScaler(), LAST), ("passthrough", FIRS
 
 
 @pytest.mark.parametrize("estimator", [*REGRESSORS, make_pipeline(BY_NAME, XGBRegressor(n_estimators=5))], ids=named)
-def test_regressors(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+def test_regressors(diabetes, tmp_path, estimator):
     first = [] if named(estimator) == "Pipeline" else [SCALED]
     predictor = prove(diabetes, make_pipeline(*first, estimator), tmp_path)
     assert predictor.contract.layout == "matrix"
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
-def test_classifiers(iris: Any, tmp_path: Path, estimator: Any) -> None:
+def test_classifiers(iris, tmp_path, estimator):
     predictor = prove(iris, make_pipeline(StandardScaler(), estimator), tmp_path)
     assert all(type(label) is str for label in predictor.contract.classes)
 
 
 @pytest.mark.parametrize("estimator", [*REGRESSORS, HuberRegressor()], ids=named)
-def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_float64(
-    visits: Any, tmp_path: Path, estimator: Any
-) -> None:
+def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_float64(visits, tmp_path, estimator):
     texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(sparse_output=False))
     flags = (SimpleImputer(strategy="most_frequent"), ["smoker"]), ("passthrough", ["insured"])
     columns = make_column_transformer((texts, ["ward", "city"]), (SCALED, ["children", "income"]), *flags)
@@ -137,18 +135,18 @@ CONSTANTS = [
 
 
 @pytest.mark.parametrize("first", CONSTANTS, ids=["number", "text"])
-def test_a_constant_in_place_of_what_is_missing(visits: Any, tmp_path: Path, first: Any) -> None:
+def test_a_constant_in_place_of_what_is_missing(visits, tmp_path, first):
     prove(visits, make_pipeline(make_column_transformer(first), Ridge()), tmp_path)
 
 
 @pytest.mark.parametrize("estimator", TAKE_MISSING, ids=named)
-def test_missing_values_go_the_way_that_the_trees_send_them(visits: Any, tmp_path: Path, estimator: Any) -> None:
+def test_missing_values_go_the_way_that_the_trees_send_them(visits, tmp_path, estimator):
     columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
     predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
     assert predictor.contract.parity.probed == 500
 
 
-def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_path: Path) -> None:
+def test_a_three_class_logistic_regression_behind_an_encoder(visits, tmp_path):
     def load(source: Any) -> Any:
         return source.read().dropna(subset=["ward"])
 
@@ -158,7 +156,7 @@ def test_a_three_class_logistic_regression_behind_an_encoder(visits: Any, tmp_pa
     assert predictor.contract.classes == ("a", "b", "c")
 
 
-def test_xgboost_classifies(breast_cancer: Any, iris: Any, tmp_path: Path) -> None:
+def test_xgboost_classifies(breast_cancer, iris, tmp_path):
     """It wants labels from 0 on."""
     for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):
         estimator = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=10, n_jobs=1))
@@ -171,7 +169,7 @@ def _with_numbers(source: Any) -> Any:
     return frame.assign(diagnosis=frame.diagnosis.astype("category").cat.codes.astype("int64"))
 
 
-def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -> None:
+def test_a_boolean_label_is_answered_as_a_boolean(visits, tmp_path):
     estimator = make_pipeline(make_column_transformer((SimpleImputer(), ["income", "cost"])), LogisticRegression())
     predictor = prove(asking(visits, "insured", bool, "roc_auc"), estimator, tmp_path)
     answer = predictor.predict(read_records(predictor.contract, [predictor.contract.example]))
@@ -179,7 +177,7 @@ def test_a_boolean_label_is_answered_as_a_boolean(visits: Any, tmp_path: Path) -
     assert type(answer.values.tolist()[0]) is bool
 
 
-def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path: Path) -> None:
+def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes, tmp_path):
     for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
         steps = make_pipeline("passthrough", StandardScaler(), None, inner)
         search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)
@@ -187,7 +185,7 @@ def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes: Any, tmp_path
         assert (predictor.contract.parity.probed > 0) == (not isinstance(inner, Ridge))
 
 
-def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
+def test_a_column_with_the_name_of_an_output_is_refused(diabetes):
     _, dataset = diabetes.fit(Ridge())
     rows = dataset.holdout.features[["age", "bmi"]].set_axis(["y_is_1", "y"], axis=1).astype(float)
     columns = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in rows]
@@ -198,19 +196,19 @@ def test_a_column_with_the_name_of_an_output_is_refused(diabetes: Any) -> None:
         to_graph(LogisticRegression().fit(rows[["y_is_1"]], labels), columns[:1], "y")
 
 
-def test_an_estimator_with_several_answers_a_row_is_refused(iris: Any) -> None:
+def test_an_estimator_with_several_answers_a_row_is_refused(iris):
     softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
     with pytest.raises(ProblemError, match="answers 2 values a row"):
         asking(iris, "diagnosis", int).fit(softprob, load=lambda one: _with_numbers(one).query("diagnosis < 2"))
 
 
-def test_estimators_inside_others(diabetes: Any, tmp_path: Path) -> None:
+def test_estimators_inside_others(diabetes, tmp_path):
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
     predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
     assert predictor.contract.parity.probed >= 500
 
 
-def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tmp_path: Path) -> None:
+def test_a_category_that_training_never_saw_is_refused_at_export(visits, tmp_path):
     """The schema allows a city that no row is from, and the encoder would refuse it in production."""
 
     def load(source: Any) -> Any:
@@ -224,7 +222,7 @@ def test_a_category_that_training_never_saw_is_refused_at_export(visits: Any, tm
 
 
 @pytest.mark.parametrize("column", ["features", "label", "variable", "probabilities", "Größe in m²", "a.b", "output"])
-def test_a_column_may_have_any_name(diabetes: Any, column: str) -> None:
+def test_a_column_may_have_any_name(diabetes, column):
     _, dataset = diabetes.fit(Ridge())
     rows = dataset.holdout.features[["age", "bmi"]].rename(columns={"bmi": column}).astype(float)
     first = make_column_transformer((StandardScaler(), [column]), ("passthrough", ["age"]))
@@ -235,11 +233,11 @@ def test_a_column_may_have_any_name(diabetes: Any, column: str) -> None:
     assert answer.values == pytest.approx(fitted.predict(rows))
 
 
-def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer: Any, tmp_path: Path) -> None:
+def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer, tmp_path):
     prove(breast_cancer, TunedThresholdClassifierCV(CLASSIFIERS[0], thresholds=20, cv=2), tmp_path)
 
 
-def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: Path) -> None:
+def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits, tmp_path):
     columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
     prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
 
@@ -255,11 +253,11 @@ def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits: Any, tmp_path: P
     ],
     ids=named,
 )
-def test_other_parts(diabetes: Any, tmp_path: Path, estimator: Any) -> None:
+def test_other_parts(diabetes, tmp_path, estimator):
     prove(diabetes, estimator, tmp_path)
 
 
-def test_a_stack_with_its_default_final_estimator(diabetes: Any, tmp_path: Path) -> None:
+def test_a_stack_with_its_default_final_estimator(diabetes, tmp_path):
     prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)
 
 
@@ -267,9 +265,7 @@ LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTr
 
 
 @pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)
-def test_a_classifier_without_probabilities_answers_labels_and_decision_values(
-    iris: Any, tmp_path: Path, estimator: Any
-) -> None:
+def test_a_classifier_without_probabilities_answers_labels_and_decision_values(iris, tmp_path, estimator):
     sample = replace(iris, metric="accuracy")
     model, dataset = sample.fit(make_pipeline(StandardScaler(), estimator))
     predictor = Predictor(sample.write(model, dataset, tmp_path / "exported").folder)

@@ -38,7 +38,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diabetes: Any, tmp_path: Path) -> None:
+def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diabetes, tmp_path):
     exported, dataset = diabetes.export(Ridge(), tmp_path / "models" / "exported")
     assert listing(exported.folder) == FILES
     assert listing(tmp_path / "models") == ["exported"]
@@ -49,7 +49,7 @@ def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diab
     assert diabetes.export(Ridge(), tmp_path / "again")[0].contract == contract
 
 
-def test_neither_the_example_nor_the_sample_is_a_patient(diabetes: Any, tmp_path: Path) -> None:
+def test_neither_the_example_nor_the_sample_is_a_patient(diabetes, tmp_path):
     exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
     names = exported.contract.names
     patients = {tuple(row) for rows in (dataset.training, dataset.holdout) for row in rows.features.to_numpy()}
@@ -87,7 +87,7 @@ KEEPS_NONE = [
 @pytest.mark.parametrize(
     "estimator", [*KEEPS, *KEEPS_NONE], ids=lambda one: "-".join(re.findall(r"[A-Z]\w+", str(one)))
 )
-def test_a_graph_carries_rows_where_the_kit_says_so(estimator: Any) -> None:
+def test_a_graph_carries_rows_where_the_kit_says_so(estimator):
     random = np.random.default_rng(0)
     table = pd.DataFrame({"x": random.normal(size=40), "y": random.normal(size=40)})
     labels = table.y > 0
@@ -110,7 +110,7 @@ def test_a_graph_carries_rows_where_the_kit_says_so(estimator: Any) -> None:
     ("policy", "refused"),
     [({}, False), ({"age": "generalise"}, True), ({"age": "drop"}, True), ({"age": "mock", "day": "drop"}, False)],
 )
-def test_rows_leave_no_stage_that_may_not_see_them_raw(diabetes: Any, policy: Any, refused: bool) -> None:
+def test_rows_leave_no_stage_that_may_not_see_them_raw(diabetes, policy, refused):
     problem = diabetes.problem(lambda: FIVE)
     dataset, trainer = replace(diabetes.dataset(problem), policy=policy), Trainer(problem, TrainingSettings())
     said = r"carries training rows \(KNeighborsRegressor\), and this stage may not"
@@ -118,7 +118,7 @@ def test_rows_leave_no_stage_that_may_not_see_them_raw(diabetes: Any, policy: An
         trainer.fit(dataset)
 
 
-def test_a_model_that_carries_rows_says_so(diabetes: Any, tmp_path: Path) -> None:
+def test_a_model_that_carries_rows_says_so(diabetes, tmp_path):
     kept, _ = diabetes.export(FIVE, tmp_path / "kept")
     free, _ = diabetes.export(Ridge(), tmp_path / "free")
     assert (kept.contract.keeps_rows, free.contract.keeps_rows) == (("KNeighborsRegressor",), ())
@@ -126,7 +126,7 @@ def test_a_model_that_carries_rows_says_so(diabetes: Any, tmp_path: Path) -> Non
     assert "keeps_rows" not in free.contract.to_json()
 
 
-def test_one_that_fails_leaves_what_was_there_and_a_good_one_replaces_it(diabetes: Any, tmp_path: Path) -> None:
+def test_one_that_fails_leaves_what_was_there_and_a_good_one_replaces_it(diabetes, tmp_path):
     folder = tmp_path / "exported"
     with pytest.raises(ExportError):
         diabetes.export(_Wrong(), folder)
@@ -149,7 +149,7 @@ class _Wrong(Ridge):
 
 
 @pytest.mark.parametrize("content", ["a file of the user's", None])
-def test_what_is_no_export_is_never_overwritten(diabetes: Any, tmp_path: Path, content: str | None) -> None:
+def test_what_is_no_export_is_never_overwritten(diabetes, tmp_path, content):
     place = tmp_path / "precious"
     if content:
         place.mkdir()
@@ -161,7 +161,7 @@ def test_what_is_no_export_is_never_overwritten(diabetes: Any, tmp_path: Path, c
     assert (place / "thesis.txt").read_text() == content if content else place.read_text() == "a file"
 
 
-def test_an_empty_folder_will_do_also_the_current_one(diabetes: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_empty_folder_will_do_also_the_current_one(diabetes, tmp_path, monkeypatch):
     folder = tmp_path / "exported"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -169,7 +169,7 @@ def test_an_empty_folder_will_do_also_the_current_one(diabetes: Any, tmp_path: P
     assert listing(folder) == FILES
 
 
-def test_a_place_that_cannot_be_written_is_named(diabetes: Any, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(diabetes, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         diabetes.export(Ridge(), tmp_path / "file" / "exported")

@@ -53,7 +53,7 @@ DOUBLE, WHOLE, FLAG, TEXT = (
 )
 
 
-def test_a_matrix_may_be_read_by_name() -> None:
+def test_a_matrix_may_be_read_by_name():
     columns, rows = columns_of("whole", "number"), table("whole", "number")
     first = make_column_transformer(("passthrough", ["number"]), ("passthrough", ["whole"]))
     model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
@@ -61,7 +61,7 @@ def test_a_matrix_may_be_read_by_name() -> None:
     assert answered[0].ravel() == pytest.approx(model.predict(rows))
 
 
-def test_columns_have_their_own_type_unless_a_value_may_be_missing() -> None:
+def test_columns_have_their_own_type_unless_a_value_may_be_missing():
     names = ("whole", "flag", "number", "gaps", "text")
     columns, rows = columns_of(*names), table(*names)
     first = make_column_transformer((OneHotEncoder(), ["text"]), ("passthrough", list(names[:-1])))
@@ -82,7 +82,7 @@ def test_columns_have_their_own_type_unless_a_value_may_be_missing() -> None:
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
-def test_each_class_has_an_output_of_its_own(classes: tuple[str, ...]) -> None:
+def test_each_class_has_an_output_of_its_own(classes):
     columns, rows = columns_of("whole", "number"), table("whole", "number")
     labels = np.array(classes)[np.arange(40) % len(classes)]
     model = LogisticRegression().fit(rows.to_numpy(), labels)

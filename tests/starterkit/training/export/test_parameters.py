@@ -289,7 +289,7 @@ def walk(kind: Any) -> Iterator[tuple[str, str, str]]:
     [pytest.param(kind, marks=() if kind.__name__ in COMMON else pytest.mark.slow) for kind in _kinds()],
     ids=lambda kind: kind.__name__,
 )
-def test_each_value_of_each_parameter_is_right_or_refused_by_name(kind: Any) -> None:
+def test_each_value_of_each_parameter_is_right_or_refused_by_name(kind):
     found = [*walk(kind)]
     others = [one for one in found if not one[2].startswith(("right", "refused: ", "unfit: "))]
     assert not others
@@ -298,7 +298,7 @@ def test_each_value_of_each_parameter_is_right_or_refused_by_name(kind: Any) -> 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["registry", "transformers", "compositions", "boosters"])
-def test_some_cases_of_each_list(name: str) -> None:
+def test_some_cases_of_each_list(name):
     cases = list(parity.LISTS[name]())[1 :: {"registry": 67, "boosters": 45}.get(name, 40)]
     for case in cases:
         *_, ways = parity.measure_kit(300, (name, case.name))
@@ -306,7 +306,7 @@ def test_some_cases_of_each_list(name: str) -> None:
 
 
 @pytest.mark.parametrize("estimator", [OneVsRestClassifier(LogisticRegression()), CalibratedClassifierCV(SVC())])
-def test_far_out_the_class_is_still_the_estimators(estimator: Any) -> None:
+def test_far_out_the_class_is_still_the_estimators(estimator):
     made = parity.table(300, 7, False)
     seen = made[["height", "share"]]
     fitted = estimator.fit(seen, parity.answers(parity.Case("far", "3", lambda: estimator), made))

@@ -1,10 +1,11 @@
-"""What the proof compares, with which bounds, and what it says of a graph that fails."""
+"""What the proof compares, with which bounds, what it says of a graph that fails, and where it plants rows."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 from sklearn.ensemble import VotingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -20,11 +21,13 @@ from starterkit.serving.graph import AT_ONCE
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
 from starterkit.training.export import exporter as proof
-from starterkit.training.export.conversion import to_graph
+from starterkit.training.export import probe
+from starterkit.training.export.conversion import Placed, to_graph
 from starterkit.training.export.exporter import ParityProof, _difference
+from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import Forests
-from starterkit.training.export.families.trees import Scoring
-from starterkit.training.export.probe import plant
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
+from starterkit.training.export.probe import flipped_leaves, plant
 
 SETTINGS = ExportSettings(tolerance=3e-5, probability_tolerance=2e-6)
 
@@ -37,24 +40,21 @@ def prove(sample: Any, estimator: Any, settings: ExportSettings = SETTINGS, rows
     return ParityProof(settings, model, converted, dataset.training.target).over(features.head(20), drawn), dataset
 
 
-def test_a_regression_is_measured_by_the_targets_deviation(diabetes: Any) -> None:
+def test_a_regression_is_measured_by_the_targets_deviation_and_a_classification_by_probabilities(diabetes, iris):
     parity, dataset = prove(diabetes, Ridge())
     assert (parity.rows, parity.allowed, parity.probed) == (320, 3e-5, 0)
     assert parity.scale == dataset.training.target.std()
-
-
-def test_a_classification_is_measured_by_its_probabilities(iris: Any) -> None:
     parity, _ = prove(iris, LogisticRegression())
     assert (parity.rows, parity.allowed, parity.scale) == (320, 2e-6, 1.0)
 
 
 @pytest.mark.parametrize("estimator", [DecisionTreeRegressor(), make_pipeline(make_pipeline(DecisionTreeRegressor()))])
-def test_trees_are_probed_with_as_many_rows_again(diabetes: Any, estimator: Any) -> None:
+def test_trees_are_probed_with_as_many_rows_again(diabetes, estimator):
     parity, _ = prove(diabetes, estimator)
     assert (parity.rows, parity.probed, parity.flipped_leaves) == (320, 300, 0)
 
 
-def test_every_split_counts_also_those_of_the_first_column(diabetes: Any) -> None:
+def test_every_split_counts_also_those_of_the_first_column(diabetes):
     parity, dataset = prove(diabetes, DecisionTreeRegressor(random_state=0))
     tree = DecisionTreeRegressor(random_state=0).fit(dataset.training.features, dataset.training.target).tree_
     assert (tree.feature == 0).any()
@@ -62,7 +62,7 @@ def test_every_split_counts_also_those_of_the_first_column(diabetes: Any) -> Non
 
 
 @pytest.mark.parametrize("said", ["onnxruntime cannot load the graph", "the graph does not take these columns"])
-def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes: Any, said: str) -> None:
+def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes, said):
     model, dataset = diabetes.fit(make_pipeline(StandardScaler(), Ridge()))
     columns, features, target = model.problem.features, dataset.training.features, dataset.training.target
     narrow = Ridge().fit(features[[column.name for column in columns[:4]]].to_numpy(), target)
@@ -75,13 +75,13 @@ def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes: A
     assert "its graph cannot be run" in str(raised.value)
 
 
-def test_each_ensemble_in_an_estimator_is_probed(diabetes: Any) -> None:
+def test_each_ensemble_in_an_estimator_is_probed(diabetes):
     trees = [(f"tree {number}", DecisionTreeRegressor(max_depth=number)) for number in (2, 3)]
     parity, _ = prove(diabetes, VotingRegressor(trees))
     assert (parity.rows, parity.probed) == (320, 600)
 
 
-def test_planted_rows_are_also_compared_by_their_answers(diabetes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_rows_are_also_compared_by_their_answers(diabetes, monkeypatch):
     """Where the trees are the last step, and only there: else the estimator's answer is not theirs."""
     seen: list[int] = []
     compare = Asked.of_drawn
@@ -98,7 +98,7 @@ def test_planted_rows_are_also_compared_by_their_answers(diabetes: Any, monkeypa
     assert seen == [300]
 
 
-def test_the_same_rows_are_planted_each_time(diabetes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_rows_are_planted_each_time(diabetes, monkeypatch):
     planted: list[Any] = []
 
     def kept(*given: Any) -> Any:
@@ -112,7 +112,7 @@ def test_the_same_rows_are_planted_each_time(diabetes: Any, monkeypatch: pytest.
     np.testing.assert_array_equal(one.rows, again.rows)
 
 
-def test_a_wrong_sum_is_refused_with_its_size(breast_cancer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_sum_is_refused_with_its_size(breast_cancer, monkeypatch):
     exact = Forests.describe
 
     def shifted(self: Forests, estimator: Any) -> Any:
@@ -126,7 +126,7 @@ def test_a_wrong_sum_is_refused_with_its_size(breast_cancer: Any, monkeypatch: p
         prove(breast_cancer, DecisionTreeClassifier(max_depth=3, random_state=0))
 
 
-def test_trees_that_were_fitted_with_names_are_asked_with_names(diabetes: Any, recwarn: Any) -> None:
+def test_trees_that_were_fitted_with_names_are_asked_with_names(diabetes, recwarn):
     """Else scikit-learn warns."""
     prove(diabetes, DecisionTreeRegressor())
     assert [str(one.message) for one in recwarn if "feature names" in str(one.message)] == []
@@ -136,13 +136,13 @@ def test_trees_that_were_fitted_with_names_are_asked_with_names(diabetes: Any, r
     ("more", "said"),
     [({}, ""), ({"probed": 2000, "flipped_leaves": 3}, " and 2,000 at thresholds, 3 of these in another leaf")],
 )
-def test_the_difference_in_words(more: dict[str, int], said: str) -> None:
+def test_the_difference_in_words(more, said):
     parity = Parity(rows=1000, measure="gap", largest=0.25, allowed=1e-5, scale=1.0, flipped_labels=2, **more)
     expected = "the graph does not answer as the estimator does: gap 0.25 over 1,000 rows (allowed 1e-05)"
     assert _difference(parity) == f"{expected}{said}; 2 labels changed"
 
 
-def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes: Any, monkeypatch: Any) -> None:
+def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes, monkeypatch):
     """A hundred thousand rows' distances to five thousand fitted ones are four gigabytes, on both sides."""
     asked: dict[type, list[int]] = {InferenceSession: [], KNeighborsRegressor: []}
     run, predict = InferenceSession.run, KNeighborsRegressor.predict
@@ -161,3 +161,111 @@ def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes: Any
     assert parity.rows == AT_ONCE + 27
     for counts in asked.values():
         assert (max(counts), 7 in counts) == (AT_ONCE, True)
+
+
+# --- Planted rows lie where they should, and every row that ends elsewhere is counted once.
+
+
+def stumps(thresholds: list[float], columns: list[int], single: bool = False) -> Trees:
+    """One tree a threshold: left where the column is at most that."""
+    zeros = np.zeros(3, dtype=np.int64)
+    return Trees.join(
+        [
+            Trees(
+                roots=np.array([0]),
+                feature=np.array([column, -1, -1]),
+                threshold=np.array([threshold, 0.0, 0.0]),
+                left=np.array([1, 0, 0]),
+                right=np.array([2, 0, 0]),
+                missing_left=zeros.astype(bool),
+                target=zeros,
+                weight=np.array([0.0, 1.0, 2.0]),
+                single=single,
+            )
+            for threshold, column in zip(thresholds, columns, strict=True)
+        ]
+    )
+
+
+class Library(TreeFamily):
+    """Stumps at which the library itself sends rows left up to other thresholds than the graph."""
+
+    def __init__(self, thresholds: list[float], columns: list[int]) -> None:
+        self._thresholds, self._columns = thresholds, columns
+        self.heights: list[int] = []
+
+    def takes(self, kind: type) -> bool:
+        return False
+
+    def describe(self, estimator: Any) -> Any:
+        raise NotImplementedError
+
+    def leaves(self, estimator: Any, rows: NDArray[np.float64]) -> NDArray[np.int64]:
+        self.heights.append(len(rows))
+        left = rows[:, self._columns] <= self._thresholds
+        return np.where(left, 1, 2) + 3 * np.arange(len(self._columns))
+
+
+def test_a_row_is_planted_in_the_column_of_its_threshold():
+    rows = np.full((3000, 3), 0.5)
+    planted = plant(rows, stumps([0.1, 0.2, 0.3], [0, 2, 2]), np.random.default_rng(0)).rows
+    assert (rows == 0.5).all()  # the given rows stay as they were
+    changed = planted != 0.5
+    assert np.flatnonzero(changed.any(axis=1)).tolist() == list(range(0, 3000, 3))
+    assert (changed.sum(axis=1) <= 1).all()
+    ways = [(value, np.nextafter(value, np.inf), np.nextafter(value, -np.inf)) for value in (0.1, 0.2, 0.3)]
+    assert set(planted[changed[:, 0], 0]) == set(ways[0])
+    assert not changed[:, 1].any()
+    assert set(planted[changed[:, 2], 2]) == {*ways[1], *ways[2]}
+
+
+def test_trees_that_round_are_also_asked_right_beside_the_rounded_threshold():
+    planted = plant(np.full((3000, 1), 0.5), stumps([0.1], [0], single=True), np.random.default_rng(0)).rows
+    single = np.float32(0.1)
+    beside = {float(np.nextafter(single, np.float32(way))) for way in (np.inf, -np.inf)}
+    assert set(planted[::3, 0]) == {0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 0), *beside}
+
+
+def test_a_threshold_that_is_no_number_is_not_planted():
+    """XGBoost and histograms split missing values from the rest at infinity."""
+    planted = plant(np.zeros((300, 2)), stumps([np.inf, 0.25], [0, 1]), np.random.default_rng(0)).rows
+    assert (planted[:, 0] == 0).all()
+    assert 30 < (planted[::3, 1] != 0).sum() < 70  # those for which the second tree was drawn
+
+
+def test_without_a_threshold_the_rows_stay():
+    rows = np.zeros((9, 1))
+    planted = plant(rows, stumps([np.inf], [0]), np.random.default_rng(0))
+    assert (planted.rows.tolist(), planted.splits) == (rows.tolist(), 0)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "heights"),
+    [(4_000_000, [10]), (12, [4, 4, 2]), (15, [5, 5]), (2, [1] * 10)],  # leaves of three trees a row
+)
+def test_a_row_counts_once_however_many_leaves_and_parts(monkeypatch, at_once, heights):
+    monkeypatch.setattr(probe, "_LEAVES_AT_ONCE", at_once)
+    rows = np.column_stack([np.arange(10.0), np.arange(10.0)])
+    library = Library([3.0, 6.0, 6.0], [0, 1, 1])
+    placed = Placed(None, library, "rows")
+    assert flipped_leaves(placed, stumps([3.0, 6.0, 6.0], [0, 1, 1]), rows) == 0
+    assert library.heights == heights
+    assert flipped_leaves(placed, stumps([2.0, 6.0, 6.0], [0, 1, 1]), rows) == 1
+    assert flipped_leaves(placed, stumps([2.0, 4.0, 4.0], [0, 1, 1]), rows) == 3
+
+
+@pytest.mark.parametrize(("single", "flipped"), [(False, 0), (True, 1)])
+def test_rounding_is_part_of_the_graph_that_is_asked(single, flipped):
+    """Rounded to float32, a number that is a little larger than a half is a half."""
+    rows = np.array([[0.5], [0.5 + 1e-12], [0.6]])
+    assert flipped_leaves(Placed(None, Library([0.5], [0]), "rows"), stumps([0.5], [0], single), rows) == flipped
+
+
+def test_a_row_with_a_missing_value_goes_the_way_that_the_trees_say():
+    model = DecisionTreeRegressor(max_depth=2).fit([[0.0], [1.0], [2.0], [np.nan]], [0.0, 1.0, 2.0, 9.0])
+    family = family_of(type(model))
+    trees, _ = family.describe(model)
+    rows = np.array([[np.nan], [1.0]])
+    assert flipped_leaves(Placed(model, family, "rows"), trees, rows) == 0
+    turned = replace(trees, missing_left=~trees.missing_left)
+    assert flipped_leaves(Placed(model, family, "rows"), turned, rows) == 1

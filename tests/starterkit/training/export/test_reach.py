@@ -1,6 +1,5 @@
 """The proof goes as far as numbers may, the contract says how far, and the graph itself goes no further."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,15 +43,13 @@ def anything(_: pd.DataFrame) -> bool:
         ({}, lambda rows: False, {"x": (1, 11), "t": (-5, 15), "n": (7, 7)}),
     ],
 )
-def test_the_range_is_a_multiple_of_what_was_seen_where_the_estimator_has_answers(
-    said: dict[str, Any], answers: Any, proven: dict[str, Any]
-) -> None:
+def test_the_range_is_a_multiple_of_what_was_seen_where_the_estimator_has_answers(said, answers, proven):
     columns = [column(name, **said.get(name, {})) for name in SEEN]
     found = {one.name: one.proven for one in Reach(columns, SEEN, 10).within(answers)}
     assert {name: found[name] for name in proven} == proven
 
 
-def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once() -> None:
+def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once():
     columns = Reach([column(name) for name in SEEN], SEEN, 10).within(anything)
     rows = draw_rows(columns, SEEN, 4000, seed=1)
     far = pd.DataFrame({name: ~rows[name].between(SEEN[name].min(), SEEN[name].max()) for name in SEEN})
@@ -65,7 +62,7 @@ def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once() -> Non
     assert (rows["x"][far["x"]] % 1 == 0).mean() > 0.1
 
 
-def test_a_clip_that_a_graph_leaves_out_shows_beyond_what_was_seen(iris: Any) -> None:
+def test_a_clip_that_a_graph_leaves_out_shows_beyond_what_was_seen(iris):
     model, dataset = iris.fit(make_pipeline(MaxAbsScaler(clip=True), LogisticRegression()))
     features, target = dataset.training.features, dataset.training.target
     converted = to_graph(
@@ -81,9 +78,7 @@ def test_a_clip_that_a_graph_leaves_out_shows_beyond_what_was_seen(iris: Any) ->
 
 
 @pytest.mark.parametrize("sample", ["diabetes", "iris", "visits"])
-def test_the_graph_itself_refuses_what_lies_beyond_unless_it_is_opened(
-    sample: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_the_graph_itself_refuses_what_lies_beyond_unless_it_is_opened(sample, request, tmp_path):
     """Matrix and columns, numbers and labels: pyfunc gives a graph to onnxruntime as it is."""
     given = request.getfixturevalue(sample)
     estimator: Any = LogisticRegression() if sample == "iris" else Ridge()

@@ -93,7 +93,7 @@ def told(estimator: Any) -> str:
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=told)
-def test_a_regressor_answers_by_its_objective(estimator: Any, rows: NDArray[np.float64]) -> None:
+def test_a_regressor_answers_by_its_objective(estimator, rows):
     model = estimator.fit(rows, target_of(rows))
     (found,) = answers(model, rows)
     assert found.shape[0] == len(rows)
@@ -102,14 +102,14 @@ def test_a_regressor_answers_by_its_objective(estimator: Any, rows: NDArray[np.f
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=told)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_a_classifier_answers_by_its_objective(estimator: Any, classes: int, rows: NDArray[np.float64]) -> None:
+def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
     model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
 
 
-def test_adaboosts_loss(rows: NDArray[np.float64]) -> None:
+def test_adaboosts_loss(rows):
     model = GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).astype(int).tolist()
@@ -130,7 +130,7 @@ def _squares(actual: Any, predicted: Any) -> Any:
         (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'.*Use regression"),
     ],
 )
-def test_what_the_graph_cannot_follow_is_refused_by_name(model: Any, said: str, rows: NDArray[np.float64]) -> None:
+def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
     if not hasattr(model, "tree_"):
         model.fit(rows, target_of(rows))
     with pytest.raises(ExportError, match=said):
@@ -145,7 +145,7 @@ def test_what_the_graph_cannot_follow_is_refused_by_name(model: Any, said: str, 
     ],
     ids=told,
 )
-def test_pandas_own_categories_are_refused(estimator: Any, instead: str, rows: NDArray[np.float64]) -> None:
+def test_pandas_own_categories_are_refused(estimator, instead, rows):
     """No row of the kit's has them: these two libraries keep which number stands for which."""
     table = pd.DataFrame(rows, columns=list(NAMES)).assign(a=pd.Categorical(list("abc") * (len(rows) // 3)))
     with pytest.raises(ExportError, match="pandas' category type") as refusal:
@@ -153,7 +153,7 @@ def test_pandas_own_categories_are_refused(estimator: Any, instead: str, rows: N
     assert instead in str(refusal.value)
 
 
-def test_a_number_near_zero_is_zero_to_lightgbm() -> None:
+def test_a_number_near_zero_is_zero_to_lightgbm():
     zero = float(np.float32(1e-35))
     tiny = 5e-324
     given = [-1.0, -2 * zero, np.nextafter(-zero, -1), -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
@@ -163,7 +163,7 @@ def test_a_number_near_zero_is_zero_to_lightgbm() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-36, -1e-36, 2e-35, -2e-35, 5e-324])
-def test_lightgbm_is_followed_close_to_zero(value: float) -> None:
+def test_lightgbm_is_followed_close_to_zero(value):
     """The trees split between −1, zero and 1, so that the threshold is next to zero."""
     rows = np.repeat([[-1.0] * 3, [0.0] * 3, [1.0] * 3], 30, axis=0)
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
@@ -171,7 +171,7 @@ def test_lightgbm_is_followed_close_to_zero(value: float) -> None:
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
 
 
-def test_trees_that_were_fitted_with_names(rows: NDArray[np.float64]) -> None:
+def test_trees_that_were_fitted_with_names(rows):
     table = pd.DataFrame(rows, columns=list(NAMES))
     for estimator in (XGBRegressor(**XGBOOST), LGBMRegressor(**LIGHTGBM)):
         model = estimator.fit(table, target_of(rows))
@@ -180,11 +180,11 @@ def test_trees_that_were_fitted_with_names(rows: NDArray[np.float64]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["XGBRegressor", "LGBMRegressor"])
-def test_a_class_of_the_same_name_elsewhere_is_not_theirs(kind: str) -> None:
+def test_a_class_of_the_same_name_elsewhere_is_not_theirs(kind):
     assert not isinstance(family_of(type(kind, (), {"__module__": "ours"})), TreeFamily)
 
 
-def test_the_other_classes_of_a_library_are_not_taken() -> None:
+def test_the_other_classes_of_a_library_are_not_taken():
     from xgboost import XGBRanker
 
     assert not isinstance(family_of(XGBRanker), TreeFamily)

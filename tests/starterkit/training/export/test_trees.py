@@ -1,7 +1,6 @@
 """Trees keep their own thresholds: asked right at one, the graph sends each row where the library does."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ def trees_of(estimator: Any) -> Trees:
 
 
 @pytest.mark.parametrize("estimator", SMALL, ids=named)
-def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimator: Any, rows: Any) -> None:
+def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimator, rows):
     model = fitted(estimator, rows)
     trees = trees_of(model)
     found = plant(rows, trees, np.random.default_rng(0))
@@ -88,7 +87,7 @@ def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimat
         assert flipped_leaves(placed(model), replace(trees, threshold=thresholds), found.rows) > 0
 
 
-def test_a_missing_direction_that_was_turned_is_found(rows: NDArray[np.float64]) -> None:
+def test_a_missing_direction_that_was_turned_is_found(rows):
     gaps = rows.copy()
     gaps[np.random.default_rng(1).random(len(gaps)) < 0.02, 0] = np.nan
     model = HistGradientBoostingRegressor(max_iter=5).fit(gaps, np.nan_to_num(gaps[:, 0]) + rows[:, 3])
@@ -100,9 +99,7 @@ def test_a_missing_direction_that_was_turned_is_found(rows: NDArray[np.float64])
     assert flipped_leaves(placed(model), turned, planted) > 0
 
 
-def test_a_family_that_rounds_its_thresholds_is_refused_at_export(
-    diabetes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_that_rounds_its_thresholds_is_refused_at_export(diabetes, tmp_path, monkeypatch):
     """As skl2onnx does."""
     exact = HistogramBoosting.describe
 
@@ -117,7 +114,7 @@ def test_a_family_that_rounds_its_thresholds_is_refused_at_export(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_values_end_in_the_same_leaf(rows: NDArray[np.float64]) -> None:
+def test_missing_values_end_in_the_same_leaf(rows):
     gaps = rows.copy()
     gaps[np.random.default_rng(1).random(gaps.shape) < 0.1] = np.nan
     target = np.nan_to_num(gaps).sum(axis=1)
@@ -134,7 +131,7 @@ def test_missing_values_end_in_the_same_leaf(rows: NDArray[np.float64]) -> None:
 @pytest.mark.parametrize("sign", [-1.0, 1.0], ids=["below zero", "above zero"])
 @pytest.mark.parametrize("like", [0.0, 1.0], ids=["as the low", "as the high"])
 @pytest.mark.parametrize("estimator", SMALL[-2:], ids=named)
-def test_a_missing_value_goes_where_training_sent_it(estimator: Any, sign: float, like: float) -> None:
+def test_a_missing_value_goes_where_training_sent_it(estimator, sign, like):
     """Whether the threshold is above zero says nothing about it, once training had missing values."""
     column = sign * np.linspace(1, 2, 400)
     target = (np.abs(column) > 1.5).astype(float)
@@ -146,7 +143,7 @@ def test_a_missing_value_goes_where_training_sent_it(estimator: Any, sign: float
     assert answers.ravel() == pytest.approx(model.predict(rows), abs=1e-6)
 
 
-def test_xgboost_stops_early_at_its_best_tree(rows: NDArray[np.float64]) -> None:
+def test_xgboost_stops_early_at_its_best_tree(rows):
     random = np.random.default_rng(0)
     noise, other = random.normal(size=3000), random.normal(size=3000)
     model = XGBRegressor(n_estimators=30, early_stopping_rounds=2, n_jobs=1)
@@ -157,7 +154,7 @@ def test_xgboost_stops_early_at_its_best_tree(rows: NDArray[np.float64]) -> None
     assert scores == pytest.approx(model.predict(rows), abs=1e-6)
 
 
-def test_a_tree_without_a_split(rows: NDArray[np.float64]) -> None:
+def test_a_tree_without_a_split(rows):
     for estimator in (DecisionTreeRegressor(max_depth=1), LGBMRegressor(n_estimators=2, verbose=-1, n_jobs=1)):
         model = estimator.fit(rows, np.full(len(rows), 7.0))
         assert (trees_of(model).feature < 0).all()
@@ -202,7 +199,7 @@ def sorted_rows(seed: int, gaps: bool) -> tuple[Any, Any, Any]:
 
 @pytest.mark.filterwarnings("ignore:.*categorical_feature")
 @pytest.mark.parametrize("estimator", SORTING, ids=lambda one: f"{named(one)} {SORTING.index(one)}")
-def test_categories_go_the_way_that_the_library_sends_them(estimator: Any) -> None:
+def test_categories_go_the_way_that_the_library_sends_them(estimator):
     for seed in range(2):
         made, target, asked = sorted_rows(seed, gaps=seed % 2 == 1)
         classes = isinstance(estimator, ClassifierMixin)
@@ -231,7 +228,7 @@ def test_categories_go_the_way_that_the_library_sends_them(estimator: Any) -> No
     ],
     ids=named,
 )
-def test_texts_as_categories_are_exported(visits: Any, last: Any, tmp_path: Path) -> None:
+def test_texts_as_categories_are_exported(visits, last, tmp_path):
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     front = make_column_transformer((encoder, ["city", "ward"]), remainder="passthrough")
     estimator = last if isinstance(last, HistGradientBoostingRegressor) else make_pipeline(front, last)
@@ -245,7 +242,7 @@ def test_texts_as_categories_are_exported(visits: Any, last: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("depth", [2, None])
-def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth: int | None) -> None:
+def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth):
     random = np.random.default_rng(0)
     rows, labels = random.normal(size=(500, 4)), random.integers(3, size=500)
     model = RandomForestClassifier(4, max_depth=depth, random_state=0).fit(rows, labels)
@@ -256,7 +253,7 @@ def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth:
     assert np.column_stack(shares) == pytest.approx(model.predict_proba(rows), abs=1e-15)
 
 
-def test_a_score_of_exactly_zero_is_decided_as_the_library_does() -> None:
+def test_a_score_of_exactly_zero_is_decided_as_the_library_does():
     """Gradient boosting takes the second class at zero, histogram gradient boosting the first."""
     rows, labels = np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 1, 0, 1])
     model = GradientBoostingClassifier(n_estimators=1, init="zero").fit(rows, labels)
@@ -265,7 +262,7 @@ def test_a_score_of_exactly_zero_is_decided_as_the_library_does() -> None:
     assert first.tolist() == second.tolist() == [0.5] * 4
 
 
-def test_a_graph_is_cut_in_front_of_its_trees(rows: NDArray[np.float64]) -> None:
+def test_a_graph_is_cut_in_front_of_its_trees(rows):
     model = fitted(make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=5)), rows)
     converted = to_graph(model, _columns(), "y")
     (trees,) = converted.placed

@@ -1,0 +1,317 @@
+"""The API beside what somebody would write or start instead, on one machine and with one model, all up at once.
+
+    make bench-serve                       five pairs of slices a comparison; writes docs/benchmarks/serving.md
+    make bench-serve ARGS="--pairs 1"      fewer; writes nothing
+
+Each server is a process of its own with one worker, uvloop and httptools where it may choose. Slices of load come in
+shuffled order, always one of the kit's beside one of another's, and what counts is the median of their ratios: the
+machine's own speed and load meet both. A request's CPU time is the server's own, and hardly depends on who else works.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks" / "serving.md"
+FOLDER = ROOT / "build" / "model"
+KEY = "a-key-for-the-benchmark"
+CONNECTIONS = 32
+ROWS = (1, 100)
+SECONDS_TO_START = 90
+ENVIRON = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+
+EMPTY = """
+from fastapi import FastAPI
+app = FastAPI()
+@app.post("/predict")
+async def predict():
+    return {}
+"""
+PLAIN = """
+import numpy as np, onnxruntime
+from fastapi import FastAPI
+from pydantic import create_model
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+strict = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))
+options.add_initializer("kit.guard.strict", strict)
+session = onnxruntime.InferenceSession("build/model/model.onnx", options)
+import json
+columns = [column["name"] for column in json.load(open("build/model/contract.json"))["columns"]]
+Record = create_model("Record", **{name: (float, ...) for name in columns})
+Request = create_model("Request", records=(list[Record], ...))
+app = FastAPI()
+name = session.get_inputs()[0].name
+@app.post("/predict")
+def predict(request: Request) -> dict[str, list[float]]:
+    rows = [[getattr(record, name) for name in columns] for record in request.records]
+    return {"predictions": session.run(None, {name: np.array(rows)})[0].ravel().tolist()}
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A server: how it is started, where it is asked, and in which words."""
+
+    name: str
+    command: Sequence[str]
+    path: str = "/predict"
+    form: str = "records"
+    ready: str = "/docs"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Requests a second, each one's milliseconds, and the server's CPU time for each."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+def sides(uri: str) -> list[Side]:
+    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log", "--port", "{port}"]
+    kit = [sys.executable, "-m", "starterkit", "serve", "--folder", str(FOLDER), "--port", "{port}"]
+    mlflow = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        uri,
+        "--env-manager",
+        "local",
+        "--port",
+        "{port}",
+    ]
+    return [
+        Side("kit", kit, ready="/health/ready"),
+        Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
+        Side("empty FastAPI route", [*uvicorn, "empty:app"]),
+        Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
+        Side("mlflow models serve", mlflow, "/invocations", "dataframe_records", "/ping"),
+    ]
+
+
+# --- Load: one process, connections that each wait for their answer.
+
+
+def load(port: int, request: bytes, seconds: float) -> list[float]:
+    """Send one request again and again on each connection; the seconds that each answer took."""
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for _ in range(CONNECTIONS):  # anew: who asks for nothing is not kept
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            one.sendall(request)
+            selector.register(one, selectors.EVENT_READ, [b"", time.perf_counter()])
+        took, now, waiting = [], time.perf_counter, CONNECTIONS
+        end = now() + seconds
+        while waiting:
+            for key, _ in selector.select(10):
+                one, state = key.fileobj, key.data
+                got = one.recv(262_144)
+                state[0] += got
+                if not got:
+                    raise SystemExit(f"a connection on {port} was closed")
+                if not whole(state[0]):
+                    continue
+                at = now()
+                took.append(at - state[1])
+                if at < end:
+                    state[:] = [b"", at]
+                    one.sendall(request)
+                else:
+                    waiting -= 1
+        return took
+
+
+def whole(answer: bytes) -> bool:
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"not answered: {answer[:600]!r}")
+    at = answer.lower().index(b"content-length: ") + 16
+    return len(answer) >= end + 4 + int(answer[at : answer.index(b"\r", at)])
+
+
+def request(side: Side, rows: int) -> bytes:
+    example = json.loads((FOLDER / "contract.json").read_text("utf-8"))["example"]
+    body = json.dumps({side.form: [example] * rows}, separators=(",", ":")).encode()
+    head = f"POST {side.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-API-Key: {KEY}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+# --- Servers.
+
+
+@contextmanager
+def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
+    """On a free port: that, the process, and the seconds until it was ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [word.format(port=port) for word in side.command]
+    asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
+    asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRON | asked, stdout=subprocess.DEVNULL)
+    try:
+        while not answers(f"http://127.0.0.1:{port}{side.ready}"):
+            if process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
+                raise SystemExit(f"{side.name} did not start")
+            time.sleep(0.02)
+        yield port, psutil.Process(process.pid), time.monotonic() - began
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.terminate()
+        process.terminate()
+        process.wait(20)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=2) as answer:
+            return answer.status == 200
+    except (URLError, OSError):
+        return False
+
+
+def cpu(process: psutil.Process) -> float:
+    spent = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(one.user + one.system for one in spent)
+
+
+def memory(process: psutil.Process) -> float:
+    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 1e6
+
+
+def measure(port: int, request: bytes, process: psutil.Process, seconds: float) -> Slice:
+    spent, began = cpu(process), time.perf_counter()
+    took = sorted(load(port, request, seconds))
+    passed = time.perf_counter() - began
+    middle, last = took[len(took) // 2], took[int(len(took) * 0.99)]
+    return Slice(len(took) / passed, middle * 1e3, last * 1e3, (cpu(process) - spent) / len(took) * 1e6)
+
+
+# --- The comparison.
+
+
+def compare(everything: Sequence[Side], pairs: int, seconds: float, seed: int) -> dict[str, Any]:
+    with ExitStack() as stack:
+        up = {side.name: (side, *stack.enter_context(running(side))) for side in everything}
+        asked = {(name, rows): (up[name][1], request(up[name][0], rows)) for name in up for rows in ROWS}
+        for port, words in asked.values():
+            load(port, words, 0.3)
+        found: dict[str, Any] = {
+            "start": {name: one[3] for name, one in up.items()},
+            "memory": {name: memory(one[2]) for name, one in up.items()},
+        }
+        order = [(name, rows) for name in [*up][1:] for rows in ROWS for _ in range(pairs)]
+        random.Random(seed).shuffle(order)
+        taken: dict[tuple[str, int], list[tuple[Slice, Slice]]] = {}
+        for at, (name, rows) in enumerate(order):
+            both = [(key, up[key][2]) for key in ("kit", name)]
+            order_of_two = both[:: 1 if at % 2 else -1]
+            got = {key: measure(*asked[key, rows], process, seconds) for key, process in order_of_two}
+            taken.setdefault((name, rows), []).append((got["kit"], got[name]))
+        found["slices"] = taken
+    return found
+
+
+def middle(slices: Sequence[Slice], field: str) -> float:
+    return statistics.median(getattr(one, field) for one in slices)
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = [
+        "| rows | server | requests/s | CPU µs a request | p50 ms | p99 ms | kit, times as many | CPU, times less |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for rows in ROWS:
+        mine = [one for (_, count), pairs in found["slices"].items() if count == rows for one, _ in pairs]
+        lines.append(row(rows, "**kit**", mine, "", ""))
+        for (name, count), pairs in sorted(found["slices"].items()):
+            if count != rows:
+                continue
+            ratio = statistics.median(kit.rate / other.rate for kit, other in pairs)
+            less = statistics.median(other.cpu / kit.cpu for kit, other in pairs)
+            lines.append(row(rows, name, [other for _, other in pairs], f"{ratio:.2f}", f"{less:.2f}"))
+    lines += ["", "| server | seconds to be ready | resident MB |", "|---|---|---|"]
+    lines += [f"| {name} | {found['start'][name]:.1f} | {found['memory'][name]:.0f} |" for name in found["start"]]
+    return "\n".join(lines)
+
+
+def row(rows: int, name: str, slices: Sequence[Slice], ratio: str, less: str) -> str:
+    rate, spent = middle(slices, "rate"), middle(slices, "cpu")
+    words = [str(rows), name, f"{rate:,.0f}", f"{spent:.0f}"]
+    words += [f"{middle(slices, 'p50'):.1f}", f"{middle(slices, 'p99'):.1f}", ratio, less]
+    return f"| {' | '.join(words)} |"
+
+
+def page(text: str, arguments: argparse.Namespace) -> str:
+    names = ("fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "onnxruntime", "numpy", "pydantic", "mlflow")
+    cores, load = psutil.cpu_count(), os.getloadavg()[0]
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"""# How fast the API answers
+
+{CONNECTIONS} connections that each wait for their answer, one worker a server, the example's champion everywhere; the
+kit's keys, checks, ids and metrics are on. All servers are up at once. Slices of {arguments.seconds:g} s come in
+shuffled order, one of the kit's beside each of another's; medians of {arguments.pairs} pairs.
+Written by `make bench-serve`.
+
+{text}
+
+Python {platform.python_version()}, {versions};
+{platform.system()} {platform.machine()}, {cores} cores, load {load:.1f} at the end. The requests come from the
+same machine. Where other work goes on there, the CPU time of a request is the figure that it disturbs least.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--seed", type=int, default=18)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--uri", default="models:/local.diabetes@champion")
+    arguments = parser.parse_args()
+    made = ROOT / "build" / "bench"
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "empty.py").write_text(EMPTY)
+    (made / "plain.py").write_text(PLAIN)
+    subprocess.run([sys.executable, "-m", "starterkit", "fetch", str(FOLDER)], cwd=ROOT, check=True)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
+    chosen = [
+        side for side in sides(arguments.uri) if side.name == "kit" or not arguments.only or side.name in arguments.only
+    ]
+    text = table(compare(chosen, arguments.pairs, arguments.seconds, arguments.seed))
+    print(text)
+    if arguments.pairs >= 5 and not arguments.only:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(page(text, arguments), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

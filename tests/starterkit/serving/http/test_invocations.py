@@ -1,0 +1,165 @@
+"""MLflow's scoring protocol, held against MLflow's own server with the same graph."""
+
+import json
+import random
+from typing import Any
+
+import mlflow.onnx
+import mlflow.pyfunc
+import onnx
+import pandas as pd
+import pytest
+from mlflow.models import infer_signature
+from mlflow.pyfunc import scoring_server
+from starlette.testclient import TestClient
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "columns", "csv")
+CSV, JSON = {"content-type": "text/csv"}, {"content-type": "application/json"}
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*infer_string")
+Pair = tuple[TestClient, TestClient, Any]
+
+
+@pytest.fixture(scope="module")
+def pairs(houses, days, tmp_path_factory) -> dict[str, Pair]:
+    """For each model the kit's server, MLflow's, and how a row of it is drawn."""
+    return {
+        "houses": (TestClient(houses.app()), theirs(houses, tmp_path_factory.mktemp("mlflow")), house),
+        "days": (TestClient(days.app()), theirs(days, tmp_path_factory.mktemp("mlflow")), day),
+    }
+
+
+def theirs(exported, folder) -> TestClient:
+    row = pd.DataFrame([exported.example]).astype({"income": float} if "income" in exported.example else {})
+    signature = infer_signature(row, pd.DataFrame({exported.contract.target.name: [0.0]}))
+    mlflow.onnx.save_model(onnx.load(exported.folder / "model.onnx"), folder / "model", signature=signature)
+    return TestClient(scoring_server.init(mlflow.pyfunc.load_model(str(folder / "model"))))
+
+
+def house(draw: random.Random) -> dict[str, Any]:
+    return {"area": draw.uniform(10, 500), "rooms": draw.randint(1, 20), "income": draw.uniform(-1e5, 5e5)}
+
+
+def day(draw: random.Random) -> dict[str, Any]:
+    city = draw.choice(["Graz", "Linz", "Zürich"])
+    return {"city": city, "pressure": draw.choice([draw.uniform(900, 1100), 990.0]), "windy": draw.random() < 0.5}
+
+
+def payload(form: str, rows: list[dict[str, Any]], draw: random.Random) -> tuple[bytes, dict[str, str]]:
+    """The rows in one of the protocol's forms, with the columns in some order."""
+    names = draw.sample([*rows[0]], len(rows[0])) if draw.random() < 0.5 else [*rows[0]]
+    frame = pd.DataFrame(rows)[names]
+    if form == "csv":
+        return frame.to_csv(index=False).encode(), CSV
+    split: dict[str, Any] = {"columns": names, "data": [[row[name] for name in names] for row in rows]}
+    if draw.random() < 0.3:
+        split["index"] = [*range(len(rows))]
+    columns = {name: [row[name] for row in rows] for name in names}
+    inner = {"dataframe_split": split, "columns": columns}.get(form, [{n: row[n] for n in names} for row in rows])
+    return json.dumps({"inputs" if form == "columns" else form: inner}).encode(), JSON
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("model", ["houses", "days"])
+def test_sound_rows_are_answered_as_mlflow_answers_them(pairs, model, form):
+    ours, mlflows, draw_row = pairs[model]
+    draw = random.Random(f"{model} {form}")
+    for _ in range(25):
+        body, headers = payload(form, [draw_row(draw) for _ in range(draw.randint(1, 5))], draw)
+        with pd.option_context("future.infer_string", False):  # onnxruntime takes none of pandas 3's own texts
+            told, expected = (one.post("/invocations", content=body, headers=headers) for one in (ours, mlflows))
+        assert (told.status_code, told.json()) == (200, expected.json()), body
+        assert told.headers["content-type"] == expected.headers["content-type"]
+
+
+ROW = {"area": 100.0, "rooms": 3, "income": 4e4}
+SPLIT = {"columns": [*ROW], "data": [[*ROW.values()]]}
+REFUSED_BY_BOTH: list[Any] = [
+    {"instances": []},
+    {"inputs": []},
+    {"dataframe_records": []},
+    {"dataframe_records": [ROW], "inputs": [ROW]},
+    {"records": [ROW]},
+    [ROW],
+    {"dataframe_records": [{"area": 100.0, "rooms": 3}]},
+    {"dataframe_split": {**SPLIT, "data": [[100.0, 3]]}},
+    {"dataframe_split": {"columns": ["area"], "data": []}},
+    {"inputs": [[100.0, 3, 4e4]]},
+    {"inputs": {"area": [1.0, 2.0], "rooms": [3], "income": [4e4]}},
+    {"dataframe_records": [{**ROW, "area": "large"}]},
+    {"dataframe_records": [{**ROW, "area": 9.0}]},  # the graph of the kit refuses what lies beyond its proof
+]
+ANSWERED_BY_BOTH = [
+    {"dataframe_split": {**SPLIT, "data": []}},
+    {"inputs": {"area": [], "rooms": [], "income": []}},
+    {"inputs": ROW},
+    {"dataframe_records": [{**ROW, "income": None}]},
+    {"dataframe_records": [ROW], "params": None},
+    {"dataframe_records": [{**ROW, "rooms": 3.0}]},
+]
+REFUSED_HERE: list[Any] = [  # the list in docs/protocols.md
+    {"dataframe_records": [{**ROW, "colour": 1}]},
+    {"dataframe_records": [{**ROW, "area": "100.0"}]},
+    {"dataframe_records": [{**ROW, "income": True}]},
+    {"dataframe_records": [{**ROW, "rooms": 1.5}]},
+    {"dataframe_records": [{**ROW, "area": float("nan")}]},
+    {"dataframe_records": [{**ROW, "area": None}]},
+    {"dataframe_records": [ROW], "more": 1},
+    {"dataframe_records": [ROW], "params": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize(
+    ("bodies", "status", "mlflows_status"),
+    [(REFUSED_BY_BOTH, 400, 400), (ANSWERED_BY_BOTH, 200, 200), (REFUSED_HERE, 400, 200)],
+    ids=["refused by both", "answered by both", "refused here"],
+)
+def test_what_is_refused(pairs, bodies, status, mlflows_status):
+    ours, mlflows, _ = pairs["houses"]
+    for body in bodies:
+        told, expected = (one.post("/invocations", content=json.dumps(body), headers=JSON) for one in (ours, mlflows))
+        assert (told.status_code, expected.status_code) == (status, mlflows_status), (body, told.text, expected.text)
+        if status == 400:
+            assert {*told.json()} >= {"error_code", "message"}
+        else:
+            assert told.json() == expected.json()
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"area,rooms,income\n100,3,\n", CSV | {"content-type": "text/csv; charset=utf-8"}, 200),
+        (b"area,rooms,income\n", CSV, 200),
+        (b"100.0,3,40000\n20,1,\n", CSV, 200),  # SageMaker's, without a first line; MLflow refuses it
+        (b"area,rooms,income\n100,3\n", CSV, 400),
+        (b"area,area,income\n1,2,3\n", CSV, 400),
+        (b"\xff", CSV, 400),
+        (b"", CSV, 400),
+        (b"{}", {"content-type": "application/json; format=pandas-split"}, 415),
+        (b"{}", {}, 415),
+    ],
+)
+def test_csv_and_content_types(pairs, content, headers, status):
+    told = pairs["houses"][0].post("/invocations", content=content, headers=headers)
+    assert told.status_code == status, told.text
+    assert status == 200 or {*told.json()} >= {"error_code", "message"}
+
+
+def test_a_refusal_names_row_and_column_and_limits_hold(houses, pairs):
+    body = {"dataframe_split": {**SPLIT, "data": [[100.0, 3, 4e4], [100.0, 99, 4e4]]}}
+    told = pairs["houses"][0].post("/invocations", json=body).json()
+    assert told["message"].startswith("row 1, column 'rooms': is above 20")
+    assert [(one["row"], one["column"]) for one in told["errors"]] == [(1, "rooms")]
+    with TestClient(houses.app(max_rows=1, require_api_key=True, api_key="k" * 16)) as client:
+        keyless = client.post("/invocations", json=body)
+        assert (keyless.status_code, keyless.json()["error_code"]) == (401, "UNAUTHENTICATED")
+        many = client.post("/invocations", json=body, headers={"x-api-key": "k" * 16})
+        assert (many.status_code, "at most 1" in many.json()["message"]) == (400, True)
+
+
+def test_what_is_asked_before(pairs):
+    ours, mlflows, _ = pairs["houses"]
+    for address in ("/ping", "/health", "/version"):
+        told, expected = ours.get(address), mlflows.get(address)
+        assert (told.status_code, told.text) == (200, expected.text)
+        assert told.headers["content-type"] == expected.headers["content-type"]
+    assert ours.get("/invocations").status_code == 405
