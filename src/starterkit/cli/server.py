@@ -38,7 +38,7 @@ from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
-from starterkit.serving.http.metrics import Metrics, Where
+from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel

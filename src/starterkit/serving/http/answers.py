@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -82,13 +81,6 @@ def prediction_content(served: ServedModel, answered: Answered) -> dict[str, Any
     if answered.beyond:
         content["beyond"] = [fault.content for fault in answered.beyond]
     return content
-
-
-def by_output(served: ServedModel, answered: Answered) -> dict[str, NDArray[Any]]:
-    """An array for each of the graph's outputs: the values, and what stands behind them."""
-    values, *behind = answered.prediction
-    parts = [values, *(column for part in behind if part is not None for column in part.T)]
-    return dict(zip(served.predictor.outputs, parts, strict=True))
 
 
 def _as_key(value: object) -> str:

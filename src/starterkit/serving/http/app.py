@@ -22,9 +22,9 @@ from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
-from starterkit.serving.http.metrics import ADDRESS as METRICS
-from starterkit.serving.http.metrics import MEDIA_TYPE, Metrics
 from starterkit.serving.http.predict import ADDRESS, Predict
+from starterkit.serving.http.prometheus import ADDRESS as METRICS
+from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, by_output, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import RecordReader, decode_document
 from starterkit.serving.predictor import ServedModel
@@ -118,8 +118,8 @@ class Inference:
         asked = self._read(body)
         table = self._table(asked.inputs)
         answered = self._served.answer(table)
-        told = by_output(self._served, answered)
-        rows = len(answered.prediction.values)
+        columns = answered.prediction.columns
+        told = dict(zip(self._served.predictor.outputs, columns, strict=True))
         if asked.outputs:
             if unknown := [one.name for one in asked.outputs if one.name not in told]:
                 raise _bad(f"'{unknown[0][:_SHOWN]}' is no output of this model", f"It has {', '.join(told)}")
@@ -132,7 +132,7 @@ class Inference:
         }
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
-        return Answer(msgspec.json.encode(content), rows)
+        return Answer(msgspec.json.encode(content), len(columns[0]))
 
     def _read(self, body: bytearray) -> Body:
         self._masses.refuse_masses(body)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, by_output, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import QuickReader, RecordReader, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
@@ -81,12 +81,15 @@ class Invocations:
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""
-        told = by_output(self._served, answered)
-        columns = [
-            (values.astype(np.int64) if values.dtype == np.bool_ else values).tolist() for values in told.values()
-        ]
-        rows = [dict(zip(told, row, strict=True)) for row in zip(*columns, strict=True)]  # the graph has no booleans
-        content: dict[str, Any] = {"predictions": rows}
+        columns = answered.prediction.columns
+        if columns[0].dtype == np.bool_:
+            columns[0] = columns[0].astype(np.int64)  # so the graph says them
+        names = self._served.predictor.outputs
+        content: dict[str, Any] = {
+            "predictions": [
+                dict(zip(names, row, strict=True)) for row in zip(*(one.tolist() for one in columns), strict=True)
+            ]
+        }
         if answered.beyond:
             content["beyond"] = [fault.content for fault in answered.beyond]
         return content
