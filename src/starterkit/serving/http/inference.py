@@ -118,8 +118,8 @@ class Inference:
         asked = self._read(body)
         table = self._table(asked.inputs)
         answered = self._served.answer(table)
-        values, probabilities = answered.prediction
-        columns = [values, *([] if probabilities is None else probabilities.T)]
+        values, *behind = answered.prediction  # a class's own numbers, where there are some
+        columns = [values, *(column for numbers in behind if numbers is not None for column in numbers.T)]
         told = dict(zip(self._served.predictor.outputs, columns, strict=True))
         if asked.outputs:
             if unknown := [one.name for one in asked.outputs if one.name not in told]:
