@@ -34,6 +34,7 @@ from starterkit.data.synthetic import draw_rows
 from starterkit.errors import ContractError, KitError
 from starterkit.machine import send_nothing
 from starterkit.serving.graph import Session
+from starterkit.serving.predictor import tied_among
 from starterkit.settings import ExportSettings
 from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.exporter import ParityProof
@@ -143,16 +144,19 @@ def measure(rows: int, names: tuple[str, str], asked_of: tuple[str, ...] = WAYS)
     try:
         expected = np.asarray(fitted.predict(asked)).ravel()
         shares = fitted.predict_proba(asked) if hasattr(fitted, "predict_proba") else None
+        decides = case.task != "regression" and shares is None and hasattr(fitted, "decision_function")
+        decisions = fitted.decision_function(asked).reshape(len(asked), -1) if decides else shares
     except Exception as error:  # as above
         return *names, {"kit": Found("unfit", why=f"refuses rows: {str(error).splitlines()[0][:100]}")}
-    compared = partial(_compared, expected, shares, float(target.std()), case.task)
+    compared = partial(_compared, expected, float(target.std()), case.task)
     prove = partial(_proven, case, fitted, seen, target, rows)
     ways: dict[str, Callable[[], list[Any]]] = {
         "kit": lambda: _by_the_kit(case, fitted, seen, asked),
         "float32": lambda: _plainly(fitted, asked, np.float32),
         "float64": lambda: _plainly(fitted, asked, np.float64),
     }
-    found = {way: _found(ways[way], compared) for way in asked_of}
+    behind = {"kit": decisions, "float32": shares, "float64": shares}  # skl2onnx says something else there
+    found = {way: _found(ways[way], partial(compared, behind[way])) for way in asked_of}
     if found["kit"].verdict == "wrong" and (refusal := prove()):  # the graph would not have left the export
         found["kit"] = Found("refused", found["kit"].largest, refusal)
     return *names, found
@@ -214,7 +218,7 @@ def _plainly(fitted: Any, asked: pd.DataFrame, kind: Any) -> list[Any]:
     return [found[0], *found[1].T] if len(found) > 1 and found[1].ndim == 2 else found[:1]
 
 
-def _compared(expected: Any, shares: Any, spread: float, task: str, answered: list[Any]) -> Found:
+def _compared(expected: Any, spread: float, task: str, shares: Any, answered: list[Any]) -> Found:
     if task == "regression":
         away = np.abs(answered[0].ravel() - expected) / np.maximum(np.abs(expected), spread)
         largest = float(np.nan_to_num(away, nan=np.inf).max())
@@ -222,10 +226,9 @@ def _compared(expected: Any, shares: Any, spread: float, task: str, answered: li
     labels = answered[0].ravel() != expected
     largest = 0.0
     if shares is not None and len(answered) > 1:
-        away = np.abs(np.column_stack([one.ravel() for one in answered[1:]]) - shares)
+        away = np.abs(np.column_stack([one.ravel() for one in answered[1:]]) - shares) / np.maximum(1, np.abs(shares))
         largest = float(np.nan_to_num(away, nan=np.inf).max())
-        ordered = np.sort(shares, axis=1)
-        labels &= ordered[:, -1] - ordered[:, -2] > 1e-12
+        labels &= ~tied_among(shares)
     right = largest <= PROBABILITY and not labels.any()
     return Found("right" if right else "wrong", largest, f"{int(labels.sum()):,} labels" if labels.any() else "")
 
@@ -321,10 +324,11 @@ def _page(found: dict[tuple[str, str], dict[str, Found]], rows: int) -> str:
 
 Written by `make bench-parity` with scikit-learn {sklearn.__version__}. Each case is fitted on {FITTED_ON} made-up rows
 and asked {rows:,} others: values that were seen and that were not, up to a third of a column's range beyond it, whole
-numbers, unknown categories, words in other forms. *Right*: no label differs (but at an exact tie), no probability by
-more than 1e-6, no number by more than 1e-5 of the larger of it and the target's standard deviation. Beside the kit
-stands `skl2onnx.to_onnx`, given the same rows as float32 and as float64; what fails there counts as refused. What the
-kit's graph answers otherwise is put to the proof of its export, and counts as refused where that refuses it.
+numbers, unknown categories, words in other forms. *Right*: no label differs (but at an exact tie), no probability or
+decision value by more than 1e-6, no number by more than 1e-5 of the larger of it and the target's standard deviation.
+Beside the kit stands `skl2onnx.to_onnx`, given the same rows as float32 and as float64; what fails there counts as
+refused. What the kit's graph answers otherwise is put to the proof of its export, and counts as refused where that
+refuses it.
 
 {chr(10).join(_totals(found))}
 

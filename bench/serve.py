@@ -174,6 +174,7 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
         port = free.getsockname()[1]
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
+    asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRON | asked, stdout=subprocess.DEVNULL)
     try:
@@ -275,9 +276,10 @@ def page(text: str, arguments: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     return f"""# How fast the API answers
 
-{CONNECTIONS} connections that each wait for their answer, one worker a server, the kit's keys, checks and ids on, the
-example's champion everywhere. All servers are up at once; slices of {arguments.seconds:g} s in shuffled order, one of
-the kit's beside each of another's, medians of {arguments.pairs} pairs. Written by `make bench-serve`.
+{CONNECTIONS} connections that each wait for their answer, one worker a server, the example's champion everywhere; the
+kit's keys, checks, ids and metrics are on. All servers are up at once. Slices of {arguments.seconds:g} s come in
+shuffled order, one of the kit's beside each of another's; medians of {arguments.pairs} pairs.
+Written by `make bench-serve`.
 
 {text}
 

@@ -267,10 +267,30 @@ class Lineage:
 
 
 class Prediction(NamedTuple):
-    """What a model answers for n rows: n values and, from a classifier, an n × k array of probabilities."""
+    """What a model answers for n rows: n values and, from a classifier, an n × k array of probabilities.
+
+    One without probabilities has decision values, n × k or of two classes n × 1, where its kind has some.
+    """
 
     values: NDArray[Any]
     probabilities: NDArray[np.float64] | None = None
+    decision_values: NDArray[np.float64] | None = None
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """What stands behind the values, as far as it is known; the values themselves where nothing is."""
+        behind = self.decision_values if self.probabilities is None else self.probabilities
+        return self.values if behind is None else behind
+
+    @property
+    def columns(self) -> list[NDArray[Any]]:
+        """n values for each of the graph's outputs, in their order."""
+        return [self.values] if self.numbers is self.values else [self.values, *self.numbers.T]
+
+    def of_rows(self, rows: Any) -> "Prediction":
+        """The answers for some of the rows."""
+        behind = (None if part is None else part[rows] for part in (self.probabilities, self.decision_values))
+        return Prediction(self.values[rows], *behind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +315,7 @@ class Contract:
     lineage: Lineage
     classes: tuple[Scalar, ...] = ()
     probabilities: bool = True
+    decision_values: bool = False
     digests: Mapping[str, str]
     dialect: Dialect = COMMAS
     keeps_rows: tuple[str, ...] = ()
@@ -318,8 +339,9 @@ class Contract:
         written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
         if self.dialect == COMMAS:
             del written["dialect"]
-        if not self.keeps_rows:
-            del written["keeps_rows"]
+        for name in ("keeps_rows", "decision_values"):
+            if not written[name]:
+                del written[name]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -164,7 +164,7 @@ _HINT = "Mend the project's code"
 
 def is_broken(prediction: Prediction) -> bool:
     """Whether an answer is no number."""
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    numbers = prediction.numbers
     return numbers.dtype.kind == "f" and bool(np.isnan(numbers).any())
 
 

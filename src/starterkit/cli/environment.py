@@ -93,7 +93,7 @@ def disk(layers: Layers) -> Iterator[Finding]:
 def api(layers: Layers) -> Iterator[Finding]:
     """The API has what the stage asks for, and a port to listen on."""
     serving = layers.settings.serving
-    if serving.require_api_key and serving.api_key is None:
+    if serving.require_api_key and serving.api_key is None and serving.api_keys_file is None:
         hint = "Set KIT_SERVING__API_KEY, or put it into secrets/KIT_SERVING__API_KEY"
         raise SettingsError("the stage requires an API key and has none", hint)
     try:

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
-from starterkit.cli.champion import copy_folder, find_champion, keep_champion
+from starterkit.cli.champion import champion_version, copy_folder, find_champion, keep_champion
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import KitError, TrackingError
 from starterkit.files import scratch_folder
@@ -34,8 +35,10 @@ from starterkit.machine import (
     this_machine,
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
+from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
+from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
@@ -67,11 +70,11 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
     sockets = bind(settings.serving.host, settings.serving.port)
     try:
         if reload:
-            _reload(_Starter(sockets, settings, folder), settings.root)
+            _reload(_Starter(sockets, settings, folder, folder is None), settings.root)
         elif settings.serving.workers > 1:
             _keep_answering(settings, folder, sockets)
         else:
-            _answer(settings, folder, sockets)
+            _answer(settings, folder, sockets, follows=folder is None)
     except SystemExit as ended:
         if reload or ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, so it ends well
             raise
@@ -83,13 +86,23 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
 # --- One process: the model is opened, the server listens, and then a line says where.
 
 
-def _answer(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket], *, quiet: bool = False) -> None:
-    Keys(settings.serving)  # there is one, where one is asked for
+def _answer(
+    settings: Settings,
+    folder: Path | None,
+    sockets: Sequence[socket.socket],
+    where: Where | None = None,
+    *,
+    follows: bool = True,
+    quiet: bool = False,
+) -> None:
+    serving, level = settings.serving, "info" if settings.debug else "warning"
+    if serving.api_keys_file:
+        serving = serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
+    Keys(serving)  # there is one, where one is asked for
     progress = silent if quiet else ProgressView()  # another process says it for all
     served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
-    serving, level = settings.serving, "info" if settings.debug else "warning"
     at = f"http://{in_address(serving.host)}:{serving.port}"
 
     def say() -> None:  # no sooner: an editor opens its browser at these words
@@ -97,8 +110,13 @@ def _answer(settings: Settings, folder: Path | None, sockets: Sequence[socket.so
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
-    where: dict[str, Any] = {"host": serving.host, "port": serving.port}
-    server = Server(create_app(served, serving), patience, say, log_level=level, access_log=settings.debug, **where)
+    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
+    metrics = Metrics(where)
+    app = create_app(served, serving, metrics)
+    server = Server(app, patience, say, log_level=level, **given)
+    if serving.follow_seconds and follows:
+        champion = Champion(partial(champion_version, settings), partial(find_champion, settings))
+        Follower(served, champion, app.swap, metrics.swapped).start(serving.follow_seconds)
     collect_usually()
     listen(sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
@@ -138,16 +156,31 @@ class _Starter(NamedTuple):
     sockets: Sequence[socket.socket]
     settings: Settings
     folder: Path | None
+    follows: bool
 
-    def start(self, *, quiet: bool = False) -> SpawnProcess:
-        given = (self.sockets, self.settings.serving.host, self.settings.serving.port, self.folder, quiet)
+    def start(self, where: Where | None = None, *, quiet: bool = False) -> SpawnProcess:
+        given = (
+            self.sockets,
+            self.settings.serving.host,
+            self.settings.serving.port,
+            self.folder,
+            where,
+            self.follows,
+            quiet,
+        )
         process = multiprocessing.get_context("spawn").Process(target=_answer_for_parent, args=given)
         process.start()
         return process
 
 
 def _answer_for_parent(
-    sockets: Sequence[socket.socket], host: str, port: int, folder: Path | None, quiet: bool
+    sockets: Sequence[socket.socket],
+    host: str,
+    port: int,
+    folder: Path | None,
+    where: Where | None,
+    follows: bool,
+    quiet: bool,
 ) -> None:
     """Ctrl-C is the parent's, who ends this process in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -156,7 +189,7 @@ def _answer_for_parent(
     with tell_failures():
         settings = load_settings()
         serving = settings.serving.model_copy(update={"host": host, "port": port})
-        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, quiet=quiet)
+        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, where, follows=follows, quiet=quiet)
 
 
 def _end_with_parent() -> None:
@@ -196,17 +229,19 @@ def _keep_answering(settings: Settings, folder: Path | None, sockets: Sequence[s
     too, when one of them has to be started again.
     """
     workers: list[_Worker] = []
-    with scratch_folder("model") as scratch:
-        starter = _Starter(sockets, settings, _keep_model(folder, scratch))
+    with scratch_folder("model") as scratch, scratch_folder("metrics") as counts:
+        starter = _Starter(sockets, settings, _keep_model(folder, scratch), folder is None)
         try:
             for number in range(settings.serving.workers):
-                workers.append(_Worker(starter.start(quiet=number > 0), time.monotonic(), again=False))
+                first = starter.start(Where(counts, number), quiet=number > 0)
+                workers.append(_Worker(first, time.monotonic(), again=False))
             while True:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 for place, one in enumerate(workers):
                     if not one.process.is_alive() and _to_be_replaced(one, workers):
                         typer.echo(f"A process ended with {one.process.exitcode}: starting another", err=True)
-                        workers[place] = _Worker(starter.start(quiet=True), time.monotonic(), again=True)
+                        another = starter.start(Where(counts, place), quiet=True)
+                        workers[place] = _Worker(another, time.monotonic(), again=True)
         except KeyboardInterrupt:
             pass
         finally:

@@ -173,10 +173,10 @@ class Scorer(Metric):
     def _given(
         self, actual: NDArray[Any], prediction: Prediction, classes: Sequence[Scalar]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        if prediction.probabilities is None:
+        if not classes:  # a regression
             return np.asarray(actual, dtype=np.float64), np.asarray(prediction.values, dtype=np.float64)
-        answers = prediction.probabilities if self.probabilities else _codes(prediction.values, classes)
-        return _codes(actual, classes), answers
+        shares = prediction.probabilities if self.probabilities else None
+        return _codes(actual, classes), _codes(prediction.values, classes) if shares is None else shares
 
 
 def _codes(labels: NDArray[Any], classes: Sequence[Scalar]) -> NDArray[np.int64]:

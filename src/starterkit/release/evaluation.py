@@ -344,9 +344,9 @@ def _not_compared(champion: str, error: ContractError) -> ContractError:
 def _answering(champion: Candidate) -> Candidate:
     """A champion that has no number for some rows, for example where a value is missing now, compares with nobody."""
     prediction = champion.prediction
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
-    without = int(np.isnan(numbers).reshape(len(numbers), -1).any(axis=1).sum())
-    if without:
+    numbers = prediction.numbers
+    gaps = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(1, np.bool_)  # a label is an answer
+    if without := int(gaps.reshape(len(gaps), -1).any(axis=1).sum()):
         raise ContractError(f"it has no answer for {without:,} of the {len(numbers):,} holdout rows", _OTHER_DATA)
     return champion
 

@@ -192,10 +192,10 @@ class Difference:
 def write_answers(folder: Path, registered: Prediction, again: Prediction) -> None:
     """Leave both in the folder, each under its name."""
     arrays = {}
-    for name, (values, probabilities) in zip(_NAMES, (registered, again), strict=True):
-        arrays[name] = values.astype(str) if values.dtype == object else values
-        if probabilities is not None:
-            arrays[f"{name}_probabilities"] = probabilities
+    for name, answers in zip(_NAMES, (registered, again), strict=True):
+        arrays[name] = answers.values.astype(str) if answers.values.dtype == object else answers.values
+        if answers.probabilities is not None:
+            arrays[f"{name}_probabilities"] = answers.probabilities
     np.savez(folder / _FILE, allow_pickle=False, **arrays)
 
 

@@ -161,6 +161,11 @@ class Graph:
     def outputs(self) -> tuple[str, ...]:
         return self._session.outputs
 
+    @property
+    def decides(self) -> bool:
+        """Whether it answers decision values."""
+        return self._session.outputs[-1].startswith(f"{self._session.outputs[0]}{DECISION}")
+
     def answer(self, table: Table) -> Prediction:
         """Answers for n rows. Further columns are ignored; a matrix has none.
 
@@ -169,7 +174,8 @@ class Graph:
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
-        return as_prediction(self._session.run(self.feed(table)), self._task)
+        answers = self._session.run(self.feed(table))
+        return as_prediction(answers, self._task, decides=self.decides)
 
     def feed(self, table: Table) -> dict[str, NDArray[Any]]:
         """What the graph's inputs get: one float64 matrix, or an array a column."""
@@ -181,8 +187,14 @@ class Graph:
         return {column.name: _as_input(column, table[column.name]) for column in self._columns}
 
 
-def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:
+DECISION = "_decision_value_of_"
+"""How the names of outputs with a classifier's decision values go on behind that of the label."""
+
+
+def as_prediction(answers: Sequence[NDArray[Any]], task: Task, *, decides: bool = False) -> Prediction:
     """A graph's outputs as a prediction: values alone, or labels and one array of probabilities a class.
+
+    Where it `decides`, these are decision values instead.
 
     Raises
     ------
@@ -195,9 +207,10 @@ def as_prediction(answers: Sequence[NDArray[Any]], task: Task) -> Prediction:
         return Prediction(answers[0].astype(np.float64, copy=False).ravel())
     labels = answers[0].ravel()
     values = labels if labels.dtype != object else labels.astype(str)
-    if len(answers) == 1:  # a classifier without probabilities
+    if len(answers) == 1:  # a classifier that says no more
         return Prediction(values)
-    return Prediction(values, np.column_stack([one.astype(np.float64).ravel() for one in answers[1:]]))
+    numbers = np.column_stack([one.astype(np.float64).ravel() for one in answers[1:]])
+    return Prediction(values, decision_values=numbers) if decides else Prediction(values, numbers)
 
 
 def _as_input(column: Column, values: NDArray[Any]) -> NDArray[Any]:

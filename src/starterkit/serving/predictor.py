@@ -20,7 +20,7 @@ from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, 
 # --- How closely two predictions agree. See docs/decisions/0005-parity.md for the measures and their limits.
 
 _TIE = 1e-12
-"""Two probabilities that differ by less are equal but for the order in which the same numbers were summed."""
+"""Of two numbers that differ by less, relative to them, none is larger but by the order of a sum."""
 
 
 def compare(
@@ -49,45 +49,60 @@ def compare(
     left_out
         The rows whose difference does not count. A label that differs there does.
     """
-    difference = _differences(expected, answered, scale)
+    difference, measured = _differences(expected, answered, scale)
     if left_out is not None:
         difference = difference[~left_out]
-    measured = "difference in probability" if _have_shares(expected, answered) else "relative difference"
     found = Parity(
         rows=len(expected.values), measure=measured, largest=_largest(difference), allowed=allowed, scale=scale
     )
-    if expected.probabilities is None:
+    if not _are_labels(answered):
         return found
     if tied is None:
-        ordered = np.sort(expected.probabilities, axis=1)
-        tied = ordered[:, -1] - ordered[:, -2] <= _TIE
+        numbers = expected.numbers
+        tied = np.zeros(len(numbers), np.bool_) if numbers is expected.values else tied_among(numbers)
     others = answered.values != expected.values
     return replace(found, flipped_labels=int(np.sum(others & ~tied)), ties=int(np.sum(others & tied)))
 
 
+def tied_among(deciding: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The rows at which these numbers cannot choose: of two classes by the sign, of several by the largest."""
+    if deciding.ndim == 1 or deciding.shape[1] == 1:
+        return np.abs(deciding.ravel()) <= _TIE
+    ordered = np.sort(deciding, axis=1)
+    return ordered[:, -1] - ordered[:, -2] <= _TIE * np.maximum(1, np.abs(ordered[:, -1]))
+
+
 def differing(expected: Prediction, answered: Prediction, *, allowed: float, scale: float) -> NDArray[np.bool_]:
     """At which of n rows two answers are not the same: by more than allowed, or by the label."""
-    far = ~(_differences(expected, answered, scale) <= allowed)
-    return far if expected.probabilities is None else far | (answered.values != expected.values)
+    far = ~(_differences(expected, answered, scale)[0] <= allowed)
+    return far | (answered.values != expected.values) if _are_labels(answered) else far
 
 
-def _have_shares(expected: Prediction, answered: Prediction) -> bool:
-    return expected.probabilities is not None and answered.probabilities is not None
+def _are_labels(answered: Prediction) -> bool:
+    """A graph's numbers are float64, and its labels are not."""
+    return answered.values.dtype.kind != "f" or answered.numbers is not answered.values
 
 
-def _differences(expected: Prediction, answered: Prediction, scale: float) -> NDArray[np.float64]:
-    if expected.values.dtype.kind not in "fiu" and expected.probabilities is None:  # a label differs, or it does not
-        return np.where(answered.values == expected.values, 0.0, np.inf)
-    if expected.probabilities is None or answered.probabilities is None:
-        return _difference(expected.values, answered.values) / np.maximum(np.abs(expected.values), scale)
-    return _difference(expected.probabilities, answered.probabilities).reshape(len(expected.values), -1).max(axis=1)
+def _differences(expected: Prediction, answered: Prediction, scale: float) -> tuple[NDArray[np.float64], str]:
+    """For each row, and in words of what; of a label that has no numbers behind it none."""
+    if expected.probabilities is not None and answered.probabilities is not None:
+        return _difference(expected.probabilities, answered.probabilities), "difference in probability"
+    if expected.decision_values is not None and answered.decision_values is not None:
+        found = _difference(expected.decision_values, answered.decision_values, scale)
+        return found, "relative difference of decision values"
+    if _are_labels(answered):
+        return np.zeros(len(expected.values)), "difference of labels"
+    return _difference(expected.values, answered.values, scale), "relative difference"
 
 
-def _difference(expected: NDArray[Any], answered: NDArray[Any]) -> NDArray[np.float64]:
-    """Absolute differences; infinite ones where the answers don't even have the same shape."""
+def _difference(expected: NDArray[Any], answered: NDArray[Any], scale: float | None = None) -> NDArray[np.float64]:
+    """Absolute, or relative to a scale; infinite where the answers don't even have the same shape."""
     if expected.shape != answered.shape:
         return np.full(len(expected), np.inf)
-    return np.abs(answered - expected)
+    found = np.abs(answered - expected)
+    if scale is not None:
+        found = found / np.maximum(np.abs(expected), scale)
+    return found.max(axis=1) if found.ndim == 2 else found
 
 
 def _largest(difference: np.ndarray) -> float:
@@ -152,7 +167,7 @@ class Predictor:
         try:
             with np.load(io.BytesIO(sample), allow_pickle=False) as arrays:
                 columns = {name: arrays[f"column.{name}"] for name in self.contract.names}
-                expected = Prediction(arrays["values"], arrays.get("probabilities"))
+                expected = Prediction(*(arrays.get(name) for name in Prediction._fields))
         except (ValueError, KeyError, TypeError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
             raise ContractError(f"{SAMPLE_FILE} is no parity sample of this model", "Export the model again") from error
         proof = self.contract.parity

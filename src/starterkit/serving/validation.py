@@ -314,7 +314,7 @@ def faults_beyond(contract: Contract, columns: Columns) -> list[Fault]:
 
 def faults_of_answers(prediction: Prediction) -> list[Fault]:
     """The rows that the model has no finite answer for."""
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    numbers = prediction.numbers
     if numbers.dtype.kind not in "fiu":
         return []  # labels
     finite = np.isfinite(numbers)

@@ -276,6 +276,10 @@ class ServingSettings(Section):
         10, gt=0, le=600, description="Seconds in which a client has to send a whole request, or to take its answer"
     )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
+    api_keys_file: str | None = Field(None, min_length=1, description="A file of keys that `starterkit api-key` made")
+    follow_seconds: FiniteFloat | None = Field(
+        None, ge=1, description="Seconds between looks at which version is the champion; left out, at the start alone"
+    )
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 
 

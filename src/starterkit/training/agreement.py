@@ -17,11 +17,8 @@ from sklearn.pipeline import Pipeline
 from starterkit.contract import Parity, Prediction, Task
 from starterkit.data.dataset import Dataset, as_columns
 from starterkit.serving.graph import AT_ONCE
-from starterkit.serving.predictor import Predictor, compare, differing
+from starterkit.serving.predictor import Predictor, compare, differing, tied_among
 from starterkit.training.trainer import TrainedModel, predict
-
-_TIE = 1e-12
-"""Relative to the values that the estimator chooses by: closer ones differ by the order of a sum."""
 
 _MOST_OTHERS = 100
 _FEW = 200
@@ -88,17 +85,13 @@ class Asked:
                 asked[some] = True
                 with _quietly():
                     alone = answers_alone(self._estimator, self._task, self._rows.iloc[some], rowwise)
-                unstable[some] = differing(self._of(some), alone, **limits)
+                unstable[some] = differing(self.answers.of_rows(some), alone, **limits)
                 if not unstable.any():
                     break
         never = np.zeros(count, np.bool_)
         found = compare(self.answers, answered, **limits, tied=never, left_out=unstable)
         counted = {"alone": int(asked.sum()), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
         return replace(found, data_rows=count, **counted)
-
-    def _of(self, some: NDArray[np.intp]) -> Prediction:
-        values, shares = self.answers
-        return Prediction(values[some], None if shares is None else shares[some])
 
 
 def _spread(some: int, count: int) -> NDArray[np.intp]:
@@ -135,7 +128,7 @@ def has_answers(model: TrainedModel, rows: pd.DataFrame) -> bool:
         answers = Asked(model.estimator, model.problem.task, rows).answers
     except (ValueError, TypeError):
         return False
-    numbers = answers.values if answers.probabilities is None else answers.probabilities
+    numbers = answers.numbers
     return numbers.dtype.kind not in "fiu" or bool(np.isfinite(numbers).all())
 
 
@@ -149,25 +142,20 @@ def ties(estimator: Any, rows: pd.DataFrame) -> Mask:
         return np.zeros(len(rows), np.bool_)
     with _quietly():
         deciding = np.asarray(getattr(estimator, rule)(rows), np.float64)
-    if deciding.ndim == 1 or deciding.shape[1] == 1:  # of two classes, by the sign
-        return np.abs(deciding.ravel()) <= _TIE
-    ordered = np.sort(deciding, axis=1)
-    return ordered[:, -1] - ordered[:, -2] <= _TIE * np.maximum(1, np.abs(ordered[:, -1]))
+    return tied_among(deciding)
 
 
 def answers_alone(estimator: Any, task: Task, rows: pd.DataFrame, rowwise: Any = None) -> Prediction:
     """Answers for n rows, each asked by itself; where `rowwise` is the last step, the steps in front of it alone."""
-    if rowwise is not None and estimator is rowwise:
+    chain = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    trees_end_it = rowwise is not None and chain[-1] is rowwise
+    if trees_end_it and len(chain) == 1:
         return predict(estimator, task, rows)
-    front = None
-    if rowwise is not None and isinstance(estimator, Pipeline) and estimator.steps[-1][1] is rowwise:
-        if len(estimator.steps) == 1:
-            return predict(estimator, task, rows)
-        front = estimator[:-1]
     whole: Any = rows.to_numpy() if _takes_arrays(estimator, rows) else rows
     single = [whole.iloc[at : at + 1] if whole is rows else whole[at : at + 1] for at in range(len(rows))]
-    if front is not None and rowwise is not None:
-        return predict(rowwise, task, _stacked([front.transform(row) for row in single]))
+    if trees_end_it:
+        front = estimator[:-1]
+        return predict(chain[-1], task, _stacked([front.transform(row) for row in single]))
     return _joined([predict(estimator, task, row) for row in single])
 
 
@@ -188,9 +176,8 @@ def _parts(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _joined(answers: list[Prediction]) -> Prediction:
-    values = np.concatenate([one.values for one in answers])
-    shares = [one.probabilities for one in answers if one.probabilities is not None]
-    return Prediction(values, np.concatenate(shares) if shares else None)
+    joined: Any = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return Prediction(*joined)
 
 
 def _stacked(parts: list[Any]) -> Any:

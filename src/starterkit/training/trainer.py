@@ -38,8 +38,11 @@ def predict(estimator: "BaseEstimator", task: Task, features: pd.DataFrame) -> P
         what = f"the project's estimator answers {values.size // count} values a row"
         raise ProblemError(what, "Use one that answers one; XGBClassifier does without an objective")
     values = values.ravel()
-    shares = task == "classification" and hasattr(answering, "predict_proba")
-    return Prediction(values, np.asarray(answering.predict_proba(features)) if shares else None)
+    if task == "classification" and hasattr(answering, "predict_proba"):
+        return Prediction(values, np.asarray(answering.predict_proba(features)))
+    if task == "classification" and hasattr(answering, "decision_function"):
+        return Prediction(values, decision_values=np.reshape(answering.decision_function(features), (count, -1)))
+    return Prediction(values)
 
 
 def evaluate(

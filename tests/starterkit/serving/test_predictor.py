@@ -288,7 +288,8 @@ def test_a_real_session_on_cuda(original):
 
 
 def numbers(expected: list[float], answered: list[float]) -> Parity:
-    return compare(Prediction(np.array(expected)), Prediction(np.array(answered)), allowed=1e-3, scale=10.0)
+    one, other = (Prediction(np.array(some, np.float64)) for some in (expected, answered))
+    return compare(one, other, allowed=1e-3, scale=10.0)
 
 
 def classes(expected: list[list[float]], answered: list[list[float]], labels: str, others: str) -> Parity:
@@ -342,6 +343,15 @@ def test_a_label_may_flip_where_two_classes_are_equal():
     near = classes([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "a", "b")
     assert (near.proven, near.ties, near.flipped_labels) == (False, 0, 1)
     assert not classes([[0.6, 0.4]], [[0.6, 0.4]], "a", "b").proven
+
+
+def test_decision_values_are_compared_relatively_and_labels_one_by_one():
+    labels, decisions = np.array([4_000_000, 4_000_001]), np.array([[-30.0], [2.0]])
+    said = Prediction(labels, decision_values=decisions)
+    assert compare(said, Prediction(labels, decision_values=decisions * 1.0001), allowed=1e-3, scale=10.0).proven
+    assert not compare(said, Prediction(labels, decision_values=decisions * 1.01), allowed=1e-3, scale=10.0).proven
+    bare = compare(Prediction(labels), Prediction(labels[::-1]), allowed=1e-3, scale=10.0)
+    assert (bare.flipped_labels, bare.proven) == (2, False)
 
 
 def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():

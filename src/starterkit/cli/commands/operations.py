@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from starterkit.cli.commands import Folder, Json, VersionName, app, open_registry, print_json
-from starterkit.errors import Refused
+from starterkit.errors import Refused, UserError
 
 BadRows = Literal["stop", "aside"]
 Beyond = Literal["refuse", "mark"]
@@ -44,6 +44,20 @@ def serve(
     from starterkit.cli.server import serve as answer  # loads uvicorn: wrong settings are told before
 
     answer(settings, folder, reload=reload)
+
+
+@app.command(name="api-key")
+def api_key(name: Annotated[str, typer.Argument(help="Whose it is, in the API's file of keys.")]) -> None:
+    """Make a key for a client of the API: the key goes to the client, the line to the file `serving.api_keys_file`."""
+    import hashlib
+    import re
+    import secrets
+
+    if not re.fullmatch(r"[\w.@-]{1,64}", name):
+        raise UserError(f"'{name[:64]}' is no name of a key", "Give letters, digits, '.', '@', '_' and '-'")
+    key = secrets.token_urlsafe(32)
+    typer.echo(f"The key, which is kept nowhere: {key}", err=True)
+    typer.echo(f"{name} {hashlib.sha256(key.encode()).hexdigest()}")
 
 
 @app.command()

@@ -155,7 +155,7 @@ def compare_with(
     """Challenger against any other that answered the same rows; `classes` are those of the other's probabilities."""
     chosen = np.ones(len(evidence.actual), bool) if rows is None else rows
     actual, metric = evidence.actual[chosen], evidence.metric
-    answers, served = _rows_of(evidence.challenger.prediction, chosen), _rows_of(other.prediction, chosen)
+    answers, served = (one.prediction.of_rows(chosen) for one in (evidence.challenger, other))
     ours = metric.weighted(actual, answers, evidence.contract.classes)
     theirs = metric.weighted(actual, served, classes)
     once = np.ones((1, len(actual)))
@@ -208,11 +208,6 @@ def groups_of(evidence: Evidence, chosen: NDArray[np.bool_] | slice = slice(None
     if evidence.groups is None:
         return np.arange(len(evidence.actual[chosen]))
     return np.unique(evidence.groups[chosen], return_inverse=True)[1]
-
-
-def _rows_of(prediction: Prediction, rows: NDArray[np.bool_]) -> Prediction:
-    probabilities = prediction.probabilities
-    return Prediction(prediction.values[rows], None if probabilities is None else probabilities[rows])
 
 
 def _differ(metric: Metric, actual: NDArray[Any], one: Prediction, other: Prediction) -> NDArray[np.bool_]:

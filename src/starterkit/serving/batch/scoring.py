@@ -29,28 +29,32 @@ PREDICTION = "prediction"
 BEYOND = "beyond"
 """Where such rows are marked: the columns whose numbers lie beyond what the model is proven for, by comma."""
 _PROBABILITY = "probability_of_"
+_DECISION = "decision_value_of_"
 
 
 def answer_schema(contract: Contract, beyond: Beyond = "refuse") -> pa.Schema:
-    """The columns that are added: ``prediction``, ``probability_of_benign``, …"""
+    """The columns that are added: ``prediction``, ``probability_of_benign``, … or ``decision_value_of_benign``, …"""
     kind = pa.float64() if contract.task == "regression" else ARROW_TYPES[contract.target.type]
-    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in _told(contract)]
-    probabilities = [(f"{_PROBABILITY}{word}", pa.float64()) for word in words]
+    begin, told = _told(contract)
+    words = [str(label).lower() if isinstance(label, bool) else str(label) for label in told]
+    numbers = [(f"{begin}{word}", pa.float64()) for word in words]
     marks = [(BEYOND, pa.string())] if beyond == "mark" else []
-    return pa.schema([(PREDICTION, kind), *probabilities, *marks])
+    return pa.schema([(PREDICTION, kind), *numbers, *marks])
 
 
-def _told(contract: Contract) -> tuple[Scalar, ...]:
-    """The classes whose probabilities are answered."""
-    return contract.classes if contract.probabilities else ()
+def _told(contract: Contract) -> tuple[str, tuple[Scalar, ...]]:
+    """The classes for which a number is answered, and how their columns begin. Of two the second decides."""
+    if contract.decision_values:
+        return _DECISION, contract.classes[1:] if len(contract.classes) == 2 else contract.classes
+    return _PROBABILITY, contract.classes if contract.probabilities else ()
 
 
 def answer_columns(contract: Contract, prediction: Prediction, marks: pa.Array | None = None) -> pa.RecordBatch:
     """n answers in these columns."""
     schema = answer_schema(contract, "refuse" if marks is None else "mark")
-    numbers = (
-        prediction.probabilities if prediction.probabilities is not None else np.empty((len(prediction.values), 0))
-    )
+    numbers = prediction.numbers
+    if numbers is prediction.values:
+        numbers = np.empty((len(numbers), 0))
     columns = [pa.array(prediction.values).cast(schema.field(0).type), *map(pa.array, np.ascontiguousarray(numbers.T))]
     columns += [] if marks is None else [marks]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -235,8 +239,7 @@ class FileScoring:
         faults += [replace(fault, row=int(rows.kept[good[fault.row]])) for fault in unanswered]
         if prediction and unanswered:
             some = np.delete(np.arange(len(good)), [fault.row for fault in unanswered])
-            good, columns, shares = good[some], _taken(columns, some), prediction.probabilities
-            prediction = Prediction(prediction.values[some], None if shares is None else shares[some])
+            good, columns, prediction = good[some], _taken(columns, some), prediction.of_rows(some)
         content = b""
         if prediction and len(good):
             content = self._stored(self._encode(rows, good, columns, prediction))

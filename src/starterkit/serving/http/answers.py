@@ -18,6 +18,9 @@ from starterkit.serving.validation import InvalidRecords
 
 PROBLEM_TYPE = "application/problem+json"
 
+KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
+"""A refusal's headers that are said in the words of other protocols, too."""
+
 SECONDS_TO_COME_AGAIN = "1"
 """What `Retry-After` says where there is no room."""
 
@@ -62,16 +65,19 @@ def identity(served: ServedModel) -> dict[str, str]:
 
 
 def prediction_content(served: ServedModel, answered: Answered) -> dict[str, Any]:
-    """Values and, from a classifier, each class's probability, row by row; and what lies beyond the proof."""
+    """Values and, from a classifier, each class's probability or decision value; and what lies beyond the proof."""
     classes, prediction = served.contract.classes, answered.prediction
     values = prediction.values.tolist()
     if classes:
         label = {value: value for value in classes}  # a graph knows no booleans: its 1 is the contract's true
         values = [label.get(value, value) for value in values]
     content: dict[str, Any] = {"model": identity(served), "predictions": values}
+    names = [_as_key(value) for value in classes]
     if prediction.probabilities is not None:
-        names = [_as_key(value) for value in classes]
         content["probabilities"] = [dict(zip(names, row, strict=True)) for row in prediction.probabilities.tolist()]
+    if prediction.decision_values is not None:
+        rows = prediction.decision_values.tolist()
+        content["decision_values"] = [dict(zip(names[-len(row) :], row, strict=True)) for row in rows]
     if answered.beyond:
         content["beyond"] = [fault.content for fault in answered.beyond]
     return content

@@ -16,12 +16,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
-from starterkit.serving.http import invocations
+from starterkit.serving.http import inference, invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
+from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.predict import ADDRESS, Predict
+from starterkit.serving.http.prometheus import ADDRESS as METRICS
+from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -85,6 +88,7 @@ def describe(
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
+    document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
     return document
 
 
@@ -161,9 +165,11 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
         "model": _object({"name": _TEXT, "version": _TEXT}),
         "predictions": {"type": "array", "items": value},
     }
+    numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     if contract.classes and contract.probabilities:
-        shares = {"type": "object", "additionalProperties": {"type": "number"}}
-        properties["probabilities"] = {"type": "array", "items": shares}
+        properties["probabilities"] = {"type": "array", "items": numbers}
+    if contract.decision_values:
+        properties["decision_values"] = {"type": "array", "items": numbers}
     answered = _object(properties)
     if not refuses:
         answered["properties"] = {**properties, "beyond": _faults()}
@@ -192,7 +198,7 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings) -> Gateway:
+def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None) -> Gateway:
     """An app that answers with a model.
 
     Raises
@@ -200,22 +206,26 @@ def create_app(served: ServedModel, settings: ServingSettings) -> Gateway:
     SettingsError
         A key is required and none is set.
     """
-    keys = Keys(settings)
-    return Gateway(served, lambda one: open_model(one, keys, settings), keys, settings)
+    keys, counts = Keys(settings), metrics or Metrics()
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings), counts, keys, settings)
 
 
-def open_model(served: ServedModel, keys: Keys, settings: ServingSettings) -> Open:
+def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
-    app.include_router(health_routes(served))
+    app.include_router(health_routes(served, metrics))
     app.include_router(scoring_routes())
     app.include_router(model_routes(served), dependencies=_checks(keys))
+    app.include_router(inference_routes())
+    app.include_router(tensor_routes(served), dependencies=_checks(keys))
+    app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
+    routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
     return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
-def health_routes(served: ServedModel) -> APIRouter:
+def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
     """For the orchestrator: open to all, and answered while the model is busy."""
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -225,7 +235,8 @@ def health_routes(served: ServedModel) -> APIRouter:
 
     @router.get("/ready", summary="Whether a model is loaded")
     async def ready() -> Response:
-        return answer({"status": "ready", "model": identity(served)})
+        refused = {"refused": metrics.refused_version} if metrics.refused_version else {}
+        return answer({"status": "ready", "model": identity(served), **refused})
 
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
         router.head(path, include_in_schema=False)(route)
@@ -262,6 +273,53 @@ def model_routes(served: ServedModel) -> APIRouter:
     @router.get("/model", summary="What the model takes and answers, and where it comes from")
     async def model() -> Response:
         return answer(model_content(served))
+
+    return router
+
+
+def inference_routes() -> APIRouter:
+    """What clients of the Open Inference Protocol ask before they ask for predictions."""
+    router = APIRouter(prefix="/v2", tags=["health"], include_in_schema=False)
+
+    @router.get("")
+    async def server() -> Response:
+        return answer(inference.SERVER)
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        return answer({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        return answer({"ready": True})
+
+    return router
+
+
+def tensor_routes(served: ServedModel) -> APIRouter:
+    """What the Open Inference Protocol says of the model, with and without its version."""
+    router = APIRouter(prefix=f"/v2/models/{served.name}", tags=["model"], include_in_schema=False)
+
+    @router.get("/ready")
+    @router.get(f"/versions/{served.version}/ready")
+    async def ready() -> Response:
+        return answer({"name": served.name, "ready": True})
+
+    @router.get("")
+    @router.get(f"/versions/{served.version}")
+    async def model() -> Response:
+        return answer(inference.metadata(served))
+
+    return router
+
+
+def metrics_routes(metrics: Metrics) -> APIRouter:
+    """For Prometheus, which sends the key as `Authorization: Bearer …`."""
+    router = APIRouter()
+
+    @router.get(METRICS, include_in_schema=False)
+    async def told() -> Response:
+        return Response(metrics.text(), media_type=MEDIA_TYPE)
 
     return router
 

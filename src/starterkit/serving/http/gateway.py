@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
 from starterkit.serving.http.keys import Keys
+from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
@@ -36,6 +37,8 @@ _BODIES_HELD = 8
 _SECONDS_IN_ANY_CASE = 0.0005
 """What one row takes with a small model; what is beyond that grows with the rows."""
 _REMEMBERED = 0.1
+_OTHER = "other"
+"""What FastAPI's addresses count as: clients may ask for any."""
 _TYPE = (b"content-type", b"application/json")
 
 
@@ -87,44 +90,66 @@ class Gateway:
         The model.
     make
         Makes what answers with one version.
+    metrics
+        Counts what comes.
     keys, settings
         Who may ask, and how much.
     """
 
     def __init__(
-        self, served: ServedModel, make: Callable[[ServedModel], Open], keys: Keys, settings: ServingSettings
+        self,
+        served: ServedModel,
+        make: Callable[[ServedModel], Open],
+        metrics: Metrics,
+        keys: Keys,
+        settings: ServingSettings,
     ) -> None:
         self._make = make
-        self._now = make(served)
+        self._metrics = metrics
+        self.swap(served)
         self._keys = keys
         self._limit = settings.max_body_bytes
         self._room = _BODIES_HELD * settings.max_body_bytes
         self._beside = ThreadPoolExecutor(_LARGE_AT_ONCE, "predict")
         self._seconds_a_byte = 0.0
 
+    def swap(self, served: ServedModel) -> None:
+        """Answer with this model from the next request on."""
+        self._now = self._make(served)
+        self._metrics.serve(served)
+
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        now = self._now
+        now, began = self._now, time.perf_counter()
         if scope["type"] != "http":
+            keeping = asyncio.create_task(self._metrics.keep_on())
             await now.app(scope, receive, send)
+            keeping.cancel()
+            self._metrics.keep()
             return
         headers = dict(scope["headers"])
         asked = request_id(headers)
         marks = [now.version, (b"x-request-id", asked)]
         route = now.routes.get(scope["path"])
         if route is None:
-            await now.app(scope, receive, _marking(send, marks))
+            marked = _Marked(send, marks)
+            try:
+                await now.app(scope, receive, marked)
+            finally:
+                self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
-        failure = None
+        failure, rows = None, 0
         try:
-            body = (await self._answer(route, scope["method"], headers, receive)).content
+            body, rows = await self._answer(route, scope["method"], headers, receive)
             status, said = 200, [_TYPE, (b"content-length", b"%d" % len(body))]
         except Exception as error:
+            self._metrics.refuse(error)
             told = route.refuse(error)
             if told is None:
                 told, failure = bug(), error
             status, said, body = told.status_code, told.raw_headers, told.body
         await send({"type": "http.response.start", "status": status, "headers": [*said, *marks]})
         await send({"type": "http.response.body", "body": body})
+        self._metrics.count(scope["path"], status, time.perf_counter() - began, rows)
         if failure is not None:
             failure.add_note(f"in request {asked.decode()}")
             raise failure  # the server logs it
@@ -175,15 +200,17 @@ class Gateway:
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
 
 
-def _marking(send: Any, marks: Sequence[tuple[bytes, bytes]]) -> Any:
-    """Say with FastAPI's answers what is said with all."""
+class _Marked:
+    """Says with FastAPI's answers what is said with all, and sees their status."""
 
-    async def marked(message: dict[str, Any]) -> None:
+    def __init__(self, send: Any, marks: Sequence[tuple[bytes, bytes]]) -> None:
+        self._send, self._marks, self.status = send, marks, 500
+
+    async def __call__(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *marks]
-        await send(message)
-
-    return marked
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._marks]
+        await self._send(message)
 
 
 # --- By what a request is known in logs and in its answer.

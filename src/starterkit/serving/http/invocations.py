@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import InvalidRequest, answer, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import QuickReader, RecordReader, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
@@ -81,13 +81,14 @@ class Invocations:
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""
-        values, probabilities = answered.prediction
-        if values.dtype == np.bool_:
-            values = values.astype(np.int64)  # so the graph says them
-        columns = [values.tolist(), *([] if probabilities is None else probabilities.T.tolist())]
+        columns = answered.prediction.columns
+        if columns[0].dtype == np.bool_:
+            columns[0] = columns[0].astype(np.int64)  # so the graph says them
         names = self._served.predictor.outputs
         content: dict[str, Any] = {
-            "predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+            "predictions": [
+                dict(zip(names, row, strict=True)) for row in zip(*(one.tolist() for one in columns), strict=True)
+            ]
         }
         if answered.beyond:
             content["beyond"] = [fault.content for fault in answered.beyond]
@@ -104,11 +105,8 @@ class Invocations:
         content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
         if isinstance(error, InvalidRecords):
             content["errors"] = [fault.content for fault in error.faults]
-        kept = {name: told.headers[name] for name in _KEPT if name in told.headers}
+        kept = {name: told.headers[name] for name in KEPT if name in told.headers}
         return answer(content, status, headers=kept)
-
-
-_KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
 
 
 def describe(example: Mapping[str, Any] | None, is_guarded: bool) -> dict[str, Any]:

@@ -64,8 +64,7 @@ class RecordReader:
         """
         if body.startswith(_MARK):
             body = body[len(_MARK) :]
-        if body.count(b",") + body.count(b"[") + body.count(b"{") > self._most_values:
-            self._refuse_masses(body)
+        self.refuse_masses(body)
         table = self.quick(body)
         return self.table(self.records(body)) if table is None else table
 
@@ -96,7 +95,7 @@ class RecordReader:
             return read_raw_records(self._contract, records, self._beyond)
         return read_records(self._contract, records, self._beyond)
 
-    def _refuse_masses(self, body: bytes | bytearray) -> None:
+    def refuse_masses(self, body: bytes | bytearray) -> None:
         """Refuse what would be a mass of small things in memory. Nothing of it is made into any.
 
         Raises
@@ -104,6 +103,8 @@ class RecordReader:
         InvalidRequest
             There is more between its texts than the most rows can have.
         """
+        if body.count(b",") + body.count(b"[") + body.count(b"{") <= self._most_values:
+            return
         in_texts = 0
         if any(column.type == "string" for column in self._contract.columns) or self._raw:
             in_texts = sum(sum(map(found.group().count, (b",", b"[", b"{"))) for found in _STRING.finditer(body))

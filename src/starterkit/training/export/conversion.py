@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from starterkit.contract import Column, Layout
 from starterkit.errors import ExportError
-from starterkit.serving.graph import STRICT
+from starterkit.serving.graph import DECISION, STRICT
 from starterkit.training.export.families import family_for
 from starterkit.training.export.families.composition import bare
 from starterkit.training.export.families.nodes import (
@@ -57,6 +57,12 @@ def probability_names(target: str, classes: Iterable[Any]) -> list[str]:
     return [f"{target}_is_{label}" for label in np.asarray(classes).tolist()]
 
 
+def decision_names(target: str, classes: Sequence[Any]) -> list[str]:
+    """The outputs for a classifier's decision values. Of two classes the second one has one."""
+    told = np.asarray(classes).tolist()
+    return [f"{target}{DECISION}{label}" for label in (told[1:] if len(told) == 2 else told)]
+
+
 def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converted:
     """The graph of a fitted estimator. Its first output bears the target's name.
 
@@ -66,7 +72,11 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
         A part of it cannot be converted.
     """
     classes: Any = getattr(estimator, "classes_", ())  # of CatBoost's regressors it is empty
-    names = [target, *(probability_names(target, classes) if hasattr(estimator, "predict_proba") else [])]
+    names = [target]
+    if hasattr(estimator, "predict_proba"):
+        names += probability_names(target, classes)
+    elif hasattr(estimator, "decision_function"):
+        names += decision_names(target, classes)
     if target == MATRIX_INPUT:
         raise refusal(estimator, f"the target has the name of the input; rename '{target}'")
     if taken := {column.name for column in columns} & set(names):
@@ -125,10 +135,14 @@ def _outputs(
     nodes.add("Gather", nodes.constant(labels), answer.place, gives=names[0], axis=0)
     kind = TensorProto.STRING if labels.dtype.kind == "U" else TensorProto.INT64
     outputs = [helper.make_tensor_value_info(names[0], kind, [None])]
-    if len(names) > 1 and not answer.probabilities:
+    decides = names[-1].startswith(f"{names[0]}{DECISION}")
+    numbers = answer.scores if decides else answer.probabilities
+    if decides and not numbers:  # as with votes of pairs: the label is all there is
+        return outputs
+    if len(names) > 1 and not numbers:
         raise CannotExport("its probabilities have no graph; use CalibratedClassifierCV around it")
     for place, name in enumerate(names[1:]):
-        column = nodes.pick(answer.probabilities, [place])
+        column = nodes.pick(numbers, [place])
         nodes.add("Reshape", column, nodes.constant(np.array([-1])), gives=name)
         outputs.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None]))
     return outputs

@@ -72,6 +72,7 @@ class OnnxExporter:
             lineage=lineage,
             classes=model.classes,
             probabilities=model.evaluation.prediction.probabilities is not None or not model.classes,
+            decision_values=proof.decides,
             dialect=dataset.dialect,
             keeps_rows=rows_kept(model.estimator),
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
@@ -86,8 +87,8 @@ def _sample(model: TrainedModel, rows: pd.DataFrame) -> bytes:
     answers: Prediction = predict(model.estimator, model.problem.task, rows)
     arrays = {f"column.{name}": _plain(values) for name, values in as_columns(rows).items()}
     arrays["values"] = _plain(answers.values)
-    if answers.probabilities is not None:
-        arrays["probabilities"] = answers.probabilities
+    behind = {"probabilities": answers.probabilities, "decision_values": answers.decision_values}
+    arrays |= {name: numbers for name, numbers in behind.items() if numbers is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -152,6 +153,11 @@ class ParityProof:
         except ContractError as error:
             raise refusal(model.estimator, error.what) from error
 
+    @property
+    def decides(self) -> bool:
+        """Whether the graph answers decision values."""
+        return self._graph.decides
+
     def over(self, data: pd.DataFrame, drawn: pd.DataFrame) -> Parity:
         """The proof over every row of the data and n drawn ones, and over these in each ensemble of trees, too.
 
@@ -165,6 +171,8 @@ class ParityProof:
         except (ValueError, TypeError) as error:
             what = f"the estimator refuses made-up rows that the schema allows: {unquoted(error)}"
             raise ExportError(what, "Let it take such rows (handle_unknown='ignore'), or narrow the schema") from error
+        if asked.answers.decision_values is not None:  # these have a size of their own
+            self._measure = replace(self._measure, scale=float(asked.answers.decision_values.std()) or 1.0)
         try:
             columns = as_columns(drawn)
             parity = asked.of_data(self._graph.answer(as_columns(data)), self._measure, self._last_trees())

@@ -1,5 +1,6 @@
 """What an app says of the model that it serves, in an OpenAPI document that is true, and who has to bring a key."""
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from starterkit.errors import SettingsError
+from starterkit.serving.http import keys
 
 KEY = "schlüssel-of-sixteen"
 
@@ -118,6 +120,7 @@ def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(hou
 STATUSES = {
     "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
     "/invocations": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/v2/models/{model}/infer": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
     "/ping": {"200", "405", "408", "500", "503"},
     "/health": {"200", "405", "408", "500", "503"},
     "/version": {"200", "405", "408", "500", "503"},
@@ -130,8 +133,8 @@ STATUSES = {
 def test_each_address_names_every_status_and_shape_that_can_come(guarded):
     paths = guarded.get("/openapi.json").json()["paths"]
     assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
-    scoring = paths.pop("/invocations")["post"]["responses"]  # MLflow's form, for refusals too
-    assert all("application/json" in told["content"] for told in scoring.values())
+    for other in ("/invocations", "/v2/models/{model}/infer"):  # other protocols' forms, for refusals too
+        assert all("application/json" in told["content"] for told in paths.pop(other)["post"]["responses"].values())
     for methods in paths.values():
         for status, told in next(iter(methods.values()))["responses"].items():
             assert list(told.get("content", {})) == [
@@ -148,3 +151,28 @@ def test_the_key_is_described_where_it_is_asked_for_and_has_to_be_set(guarded, h
     with pytest.raises(SettingsError) as refusal:
         houses.app(require_api_key=True)
     assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"
+
+
+def test_keys_of_a_file_come_and_go_while_the_api_runs(houses, tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    file = tmp_path / "keys"
+
+    def write(*names: str) -> None:
+        lines = [f"{name} {hashlib.sha256(name.encode()).hexdigest()}" for name in names]
+        (tmp_path / "new").write_text("\n".join(["# whose", *lines]))
+        (tmp_path / "new").replace(file)
+
+    write("ada", "bob")
+    with TestClient(houses.app(require_api_key=True, api_key=KEY, api_keys_file=str(file))) as client:
+
+        def statuses() -> list[int]:
+            sent = ({"x-api-key": "ada"}, {"authorization": "Bearer bob"}, {"x-api-key": "eve"})
+            return [client.get("/model", headers=one).status_code for one in (*sent, {"x-api-key": KEY.encode()})]
+
+        assert statuses() == [200, 200, 401, 200]
+        write("eve", "bob")
+        assert statuses() == [401, 200, 200, 200]
+        file.write_text("no keys")  # half written: what was read before goes on
+        assert statuses() == [401, 200, 200, 200]
+    with pytest.raises(SettingsError, match="no list of keys at line 1"):
+        houses.app(require_api_key=True, api_keys_file=str(file))

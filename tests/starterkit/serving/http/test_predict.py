@@ -76,6 +76,8 @@ def test_a_boolean_class_is_no_number(days):
     content = prediction_content(served, Answered(Prediction(np.array([1, 0]), np.array([[0.2, 0.8], [0.9, 0.1]])), ()))
     assert [value is True for value in json.loads(answer(content).body)["predictions"]] == [True, False]
     assert json.loads(answer(content).body)["probabilities"][0] == {"false": 0.2, "true": 0.8}
+    content = prediction_content(served, Answered(Prediction(np.array([0]), decision_values=np.array([[-1.5]])), ()))
+    assert json.loads(answer(content).body)["decision_values"] == [{"true": -1.5}]
 
 
 @pytest.mark.parametrize(

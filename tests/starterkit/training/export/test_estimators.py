@@ -8,18 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn import ensemble
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import (
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-    StackingRegressor,
-    VotingClassifier,
-    VotingRegressor,
-)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
@@ -29,9 +19,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
-from starterkit.contract import Column
+from starterkit.contract import Column, Contract
 from starterkit.errors import ExportError, ProblemError
 from starterkit.problem import feature, target
+from starterkit.serving.batch.scoring import answer_columns
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
@@ -41,21 +32,21 @@ from starterkit.training.export.probe import cut_before
 REGRESSORS = [
     Ridge(),
     DecisionTreeRegressor(random_state=0),
-    RandomForestRegressor(10, random_state=0),
-    GradientBoostingRegressor(n_estimators=30, random_state=0),
-    HistGradientBoostingRegressor(max_iter=10, random_state=0),
+    ensemble.RandomForestRegressor(10, random_state=0),
+    ensemble.GradientBoostingRegressor(n_estimators=30, random_state=0),
+    ensemble.HistGradientBoostingRegressor(max_iter=10, random_state=0),
     XGBRegressor(n_estimators=10, n_jobs=1),
     LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
 ]
 CLASSIFIERS = [
     LogisticRegression(solver="newton-cholesky"),
     DecisionTreeClassifier(random_state=0),
-    RandomForestClassifier(10, random_state=0),
-    GradientBoostingClassifier(n_estimators=10, random_state=0),
-    HistGradientBoostingClassifier(max_iter=10, random_state=0),
+    ensemble.RandomForestClassifier(10, random_state=0),
+    ensemble.GradientBoostingClassifier(n_estimators=10, random_state=0),
+    ensemble.HistGradientBoostingClassifier(max_iter=10, random_state=0),
     LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1),
 ]
-TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | GradientBoostingRegressor)]
+TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | ensemble.GradientBoostingRegressor)]
 FIRST = ["age", "sex", "bmi"]
 LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
 
@@ -203,7 +194,7 @@ def test_an_estimator_with_several_answers_a_row_is_refused(iris):
 
 def test_estimators_inside_others(diabetes, tmp_path):
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
-    predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
+    predictor = prove(diabetes, ensemble.VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
     assert predictor.contract.parity.probed >= 500
 
 
@@ -248,7 +239,8 @@ def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits, tmp_path):
         make_pipeline(PolynomialFeatures(3), Ridge()),
         make_pipeline(SimpleImputer(add_indicator=True), Ridge()),
         make_pipeline(SimpleImputer(missing_values=-1), Ridge()),
-        VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+        ensemble.VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+        ensemble.StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]),
     ],
     ids=named,
 )
@@ -256,21 +248,26 @@ def test_other_parts(diabetes, tmp_path, estimator):
     prove(diabetes, estimator, tmp_path)
 
 
-def test_a_stack_with_its_default_final_estimator(diabetes, tmp_path):
-    prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)
-
-
-LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTreeClassifier(random_state=0))])]
+LABELS_ALONE = [LinearSVC(random_state=0), ensemble.VotingClassifier([("tree", CLASSIFIERS[1])])]
 
 
 @pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)
-def test_a_classifier_without_probabilities_answers_labels(iris, tmp_path, estimator):
+def test_a_classifier_without_probabilities_answers_labels_and_decision_values(iris, tmp_path, estimator):
     sample = replace(iris, metric="accuracy")
     model, dataset = sample.fit(make_pipeline(StandardScaler(), estimator))
     predictor = Predictor(sample.write(model, dataset, tmp_path / "exported").folder)
     answered = predictor.predict(dataset.holdout.columns)
-    assert answered.probabilities is None
-    assert not predictor.contract.probabilities
+    expected = model.evaluation.prediction.decision_values
+    assert (answered.probabilities, predictor.contract.probabilities) == (None, False)
+    assert predictor.contract.decision_values == hasattr(model.estimator, "decision_function")
+    if expected is None:  # votes are no values
+        assert answered.decision_values is None
+    else:
+        np.testing.assert_allclose(answered.decision_values, expected)
+        contract = Contract.from_json(predictor.contract.to_json())
+        assert contract == predictor.contract
+        named = [f"decision_value_of_{label}" for label in predictor.contract.classes]
+        assert answer_columns(contract, answered).schema.names == ["prediction", *named]
     assert answered.values.tolist() == model.evaluation.prediction.values.tolist()
     assert set(model.evaluation.scores) == set(model.baseline.scores) == {"accuracy"}
     with pytest.raises(ProblemError, match=r"'roc_auc' needs probabilities.*CalibratedClassifierCV"):

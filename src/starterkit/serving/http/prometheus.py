@@ -1,0 +1,217 @@
+"""`Metrics`: what came, what was said and how quickly, as Prometheus reads it.
+
+Each process counts by itself. Where there are several, each keeps its counts in a file as well, in a folder that they
+share, and whichever is asked adds them up. One that takes the place of another goes on with that one's counts.
+"""
+
+import asyncio
+import json
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.exceptions import HTTPException
+
+from starterkit.serving.http.answers import InvalidRequest, identity
+from starterkit.serving.predictor import ServedModel
+from starterkit.serving.validation import InvalidRecords
+
+ADDRESS = "/metrics"
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS_BETWEEN = 1.0
+_REASONS = (
+    ("has no value", "missing"),
+    ("is missing", "missing"),
+    ("is below", "range"),
+    ("is above", "range"),
+    ("is not one of", "category"),
+    ("lies beyond", "beyond"),
+    ("is not a column", "unknown column"),
+    ("has no finite", "no answer"),
+)
+"""How a fault's problem begins, and the reason that it counts as; any other is one of the type."""
+_STATUSES = {400: "body", 401: "key", 405: "method", 413: "too long", 415: "content type", 422: "body"}
+
+
+class Where(NamedTuple):
+    """The folder in which processes keep their counts, and which of them this one is."""
+
+    folder: Path
+    number: int
+
+
+class Metrics:
+    """Counts of one process, told with those of its siblings.
+
+    Parameters
+    ----------
+    where
+        Where there are several.
+    """
+
+    def __init__(self, where: Where | None = None) -> None:
+        self._where = where
+        self._answered: dict[tuple[str, int], list[float]] = {}
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._swaps: Counter[str] = Counter()
+        self.refused_version = ""
+        """What there is to say of a champion that does not answer; empty where there is none."""
+        self._model: Mapping[str, str] = {}
+        self._columns: frozenset[str] = frozenset()
+        self._since = 0.0
+        self._written: str | None = None
+        if where and (kept := _read(where.folder / f"{where.number}.json")):
+            self._add(kept)
+
+    def serve(self, served: ServedModel) -> None:
+        """From now on it is this model that answers."""
+        self._model, self._since = identity(served), time.time()
+        self._columns = frozenset(served.contract.names)
+
+    def swapped(self, outcome: str, words: str) -> None:
+        """What came of a look at the champion."""
+        self._swaps[outcome] += 1
+        if outcome != "unreachable":
+            self.refused_version = words
+
+    def count(self, path: str, status: int, seconds: float, rows: int = 0) -> None:
+        """One answer: at which address, with which status, and for how many rows."""
+        row = self._answered.get((path, status))
+        if row is None:
+            row = self._answered[path, status] = [0.0] * (len(_BOUNDS) + 4)
+        row[0] += 1
+        row[1] += rows
+        row[2] += seconds
+        row[3 + bisect_left(_BOUNDS, seconds)] += 1
+
+    def refuse(self, error: Exception) -> None:
+        """Why a request got no prediction: for each fault the reason, and the column where the model has it."""
+        match error:
+            case InvalidRecords():
+                for fault in error.faults:
+                    reason = next((name for words, name in _REASONS if fault.problem.startswith(words)), "type")
+                    self._refused[reason, fault.column if fault.column in self._columns else ""] += 1
+            case InvalidRequest():
+                self._refused[_STATUSES.get(error.status, "other"), ""] += 1
+            case HTTPException():
+                self._refused[_STATUSES.get(error.status_code, "other"), ""] += 1
+            case MemoryError():
+                self._refused["no room", ""] += 1
+            case _:
+                self._refused["other", ""] += 1
+
+    def text(self) -> str:
+        """All counts, in Prometheus' text format."""
+        self.keep()  # first: what was told once may not be forgotten
+        whole, models, since = Metrics(), Counter[tuple[str, str]](), 0.0
+        for one in self._siblings():
+            whole._add(one)
+            models[one["model"].get("name", ""), one["model"].get("version", "")] += 1
+            since = max(since, one["since"])
+        return "\n".join([*whole._lines(), *_of_models(models, since), ""])
+
+    # What is kept beside the process.
+
+    def keep(self) -> None:
+        """Write the counts down, where they changed."""
+        written = json.dumps(self._content())
+        if self._where is None or written == self._written:
+            return
+        place = self._where.folder / f"{self._where.number}.json"
+        new = place.with_suffix(".new")
+        with suppress(OSError):  # a full disk stops no answer; the counts stay here
+            new.write_text(written, "utf-8")
+            new.replace(place)
+            self._written = written
+
+    async def keep_on(self) -> None:
+        while self._where is not None:
+            await asyncio.sleep(_SECONDS_BETWEEN)
+            self.keep()
+
+    def _content(self) -> dict[str, Any]:
+        answered = [[path, status, row] for (path, status), row in self._answered.items()]
+        refused = [[*labels, count] for labels, count in self._refused.items()]
+        return {
+            "answered": answered,
+            "refused": refused,
+            "swaps": self._swaps,
+            "model": self._model,
+            "since": self._since,
+        }
+
+    def _add(self, content: Mapping[str, Any]) -> None:
+        for path, status, row in content["answered"]:
+            mine = self._answered.get((path, status), [0.0] * len(row))
+            self._answered[path, status] = [a + b for a, b in zip(mine, row, strict=True)]
+        for reason, column, count in content["refused"]:
+            self._refused[reason, column] += count
+        self._swaps.update(content["swaps"])
+
+    def _siblings(self) -> Iterator[Mapping[str, Any]]:
+        yield self._content()
+        if self._where is None:
+            return
+        for place in self._where.folder.glob("*.json"):
+            if place.stem != str(self._where.number) and (content := _read(place)):
+                yield content
+
+    # What is told.
+
+    def _lines(self) -> Iterator[str]:
+        answered = sorted(self._answered.items())
+        yield from _family("requests_total", "counter", "Requests that were answered, refusals too.")
+        for (path, status), row in answered:
+            yield _sample("requests_total", {"path": path, "status": str(status)}, row[0])
+        yield from _family("rows_total", "counter", "Rows that were predicted.")
+        for (path, _), row in answered:
+            if row[1]:
+                yield _sample("rows_total", {"path": path}, row[1])
+        yield from _family("request_seconds", "histogram", "Seconds from a request's head to the end of its answer.")
+        for (path, status), row in answered:
+            labels, so_far = {"path": path, "status": str(status)}, 0.0
+            for bound, count in zip((*map(str, _BOUNDS), "+Inf"), row[3:], strict=True):
+                so_far += count
+                yield _sample("request_seconds_bucket", labels | {"le": bound}, so_far)
+            yield _sample("request_seconds_sum", labels, row[2])
+            yield _sample("request_seconds_count", labels, row[0])
+        yield from _family("refused_total", "counter", "What was wrong with requests, by reason and column.")
+        for (reason, column), count in sorted(self._refused.items()):
+            yield _sample("refused_total", {"reason": reason, "column": column}, count)
+        yield from _family("swaps_total", "counter", "Looks at the champion that came to something.")
+        for outcome, count in sorted(self._swaps.items()):
+            yield _sample("swaps_total", {"outcome": outcome}, count)
+
+
+def _of_models(models: Mapping[tuple[str, str], int], since: float) -> Iterator[str]:
+    yield from _family("model_processes", "gauge", "Processes that answer with this version of the model.")
+    for (name, number), count in sorted(models.items()):
+        yield _sample("model_processes", {"model": name, "version": number}, count)
+    yield from _family("model_opened_timestamp_seconds", "gauge", "When the model was opened last.")
+    yield _sample("model_opened_timestamp_seconds", {}, since)
+
+
+def _family(name: str, kind: str, words: str) -> Iterable[str]:
+    return f"# HELP starterkit_{name} {words}", f"# TYPE starterkit_{name} {kind}"
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"starterkit_{name}{{{told}}} {value:.17g}" if told else f"starterkit_{name} {value:.17g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _read(place: Path) -> Mapping[str, Any] | None:
+    try:
+        return json.loads(place.read_text("utf-8"))
+    except (OSError, ValueError):  # its process has not written yet, or the disk was full
+        return None

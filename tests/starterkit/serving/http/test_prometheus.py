@@ -1,0 +1,74 @@
+"""What came is counted, by whichever process it came to, and each answer says by whom and as what."""
+
+import re
+
+from starlette.testclient import TestClient
+
+from starterkit.serving.http.app import create_app
+from starterkit.serving.http.prometheus import Metrics, Where
+from starterkit.settings import ServingSettings
+
+GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}
+SAMPLE = re.compile(r'starterkit_\w+(\{\w+="(?:[^"\\\n]|\\.)*"(,\w+="(?:[^"\\\n]|\\.)*")*\})? \S+')
+
+
+def asked(client: TestClient) -> dict[str, float]:
+    """The samples by name and labels, once each line is proven to be one."""
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    assert all(SAMPLE.fullmatch(line) for line in lines)
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_requests_rows_and_faults_are_counted(houses):
+    client = TestClient(houses.app())
+    client.post("/predict", json={"records": [GOOD] * 3})
+    client.post("/predict", json={"records": [GOOD | {"area": 1, "colour": 1}]})
+    client.post("/invocations", json={"inputs": [GOOD]})
+    client.get("/7654321")
+    found = asked(client)
+    assert found['starterkit_requests_total{path="/predict",status="200"}'] == 1
+    assert found['starterkit_rows_total{path="/predict"}'] == 3
+    assert found['starterkit_rows_total{path="/invocations"}'] == 1
+    assert found['starterkit_refused_total{reason="range",column="area"}'] == 1
+    assert found['starterkit_refused_total{reason="unknown column",column=""}'] == 1
+    assert found['starterkit_requests_total{path="other",status="404"}'] == 1
+    assert found['starterkit_request_seconds_bucket{path="/predict",status="200",le="+Inf"}'] == 1
+    assert found['starterkit_model_processes{model="local.houses",version="3"}'] == 1
+    assert "7654321" not in client.get("/metrics").text
+
+
+def test_processes_are_added_up_and_one_that_is_replaced_forgets_nothing(houses, tmp_path):
+    def start(number: int) -> TestClient:
+        return TestClient(create_app(houses.model, ServingSettings(), Metrics(Where(tmp_path, number))))
+
+    predicted = 'starterkit_requests_total{path="/predict",status="200"}'
+    first, second = start(0), start(1)
+    for client in (first, second, second):
+        client.post("/predict", json={"records": [GOOD]})
+    assert asked(second)[predicted] == 2  # the first has not told yet: it does so each second
+    assert asked(first)[predicted] == asked(second)[predicted] == 3
+    again = start(1)
+    again.post("/predict", json={"records": [GOOD]})
+    found = asked(again)
+    assert found[predicted] == 4
+    assert found['starterkit_model_processes{model="local.houses",version="3"}'] == 2
+
+
+def test_metrics_are_the_key_holders(houses):
+    client = TestClient(houses.app(require_api_key=True, api_key="k" * 16))
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"authorization": "Bearer " + "k" * 16}).status_code == 200
+    assert client.get("/metrics", headers={"authorization": "Bearer " + "x" * 16}).status_code == 401
+
+
+def test_each_answer_names_its_request_and_version(houses_client):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for address in ("/predict", "/health/live", "/nothing"):
+        for sent, named in (
+            ({"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}, trace),
+            ({"x-request-id": "mine-1"}, "mine-1"),
+            ({"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01", "x-request-id": "no blanks"}, None),
+        ):
+            told = houses_client.post(address, headers=sent).headers
+            assert told["x-model-version"] == "3"
+            assert told["x-request-id"] == named if named else re.fullmatch("[0-9a-f]{32}", told["x-request-id"])
