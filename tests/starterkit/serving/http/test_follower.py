@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
+from starterkit.serving.http.metrics import Metrics
 
 from starterkit.errors import ContractError, TrackingError
 from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.metrics import Metrics
 from starterkit.settings import ServingSettings
 
 GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}
