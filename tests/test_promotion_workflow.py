@@ -43,12 +43,9 @@ def test_each_job_has_an_end_and_writes_no_more_than_it_must():
         assert (read(path)["permissions"], bool(read(path)["concurrency"]["group"])) == ({}, True), path
 
 
-def test_checks_are_the_commands_of_the_readme():
+def test_checks_are_the_commands_of_the_readme_and_the_slow_ones_those_of_ci():
     steps = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["checks"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make test", "make run"]
-
-
-def test_the_slow_checks_are_those_of_ci():
     matrix = read(ROOT / ".github" / "workflows" / "slow.yml")["jobs"]["slow"]["strategy"]["matrix"]
     of_ci = re.findall(r"step make (test-\S+|rehearse)", (ROOT / ".ci" / "run").read_text("utf-8"))
     assert sorted(matrix["target"]) == sorted(of_ci)

@@ -49,7 +49,7 @@ ROOMS = {
         "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "families/boosting", "families/encoding", "families/scikit", "families/trees", "parity", "probe",
+            "exporter", "families/boosting", "families/encoding", "families/scikit", "families/trees", "probe",
         ),
     ),
     "settings": Room("settings"),

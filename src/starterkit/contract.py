@@ -282,6 +282,11 @@ class Prediction(NamedTuple):
         behind = self.decision_values if self.probabilities is None else self.probabilities
         return self.values if behind is None else behind
 
+    @property
+    def columns(self) -> list[NDArray[Any]]:
+        """n values for each of the graph's outputs, in their order."""
+        return [self.values] if self.numbers is self.values else [self.values, *self.numbers.T]
+
     def of_rows(self, rows: Any) -> "Prediction":
         """The answers for some of the rows."""
         behind = (None if part is None else part[rows] for part in (self.probabilities, self.decision_values))

@@ -3,6 +3,8 @@
 import errno
 import sysconfig
 import traceback
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class KitError(Exception):
@@ -85,6 +87,12 @@ def of_machine(error: OSError) -> KitError | None:
 def first_line(error: BaseException | str) -> str:
     """The first line of a message, or the error's name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def meant(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`` (did you mean …?)`` where a name is nearly one of those that are known."""
+    near = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 # --- Where the project's own code failed: the one part of a traceback that its author wants to see.

@@ -56,7 +56,10 @@ def record_training(run: Run, model: TrainedModel, dataset: Dataset, lineage: Li
     model_id = run.log_estimator(model.estimator, example(model, dataset))
     run.log_scores(model.evaluation.scores, model_id=model_id, dataset=holdout)
     run.log_scores({f"baseline_{name}": score for name, score in model.baseline.scores.items()})
-    _draw_figures(run, model, dataset.holdout)
+    from starterkit.release.pages import figures_of  # loads matplotlib
+
+    for name, figure in figures_of(model, dataset.holdout):
+        run.log_figure(figure, name)
 
 
 def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "ExportedModel") -> str:
@@ -94,30 +97,6 @@ def _record_rows(run: Run, problem: Problem, source: str, context: str, rows: Ro
         digest=rows.digest,
         target=problem.target.name,
     )
-
-
-def _draw_figures(run: Run, model: TrainedModel, rows: Rows) -> None:
-    from starterkit.release.pages import (
-        confusion,
-        confusion_figure,
-        importance_figure,
-        permutation_importance,
-        residual_figure,
-        roc_curves,
-        roc_figure,
-    )
-
-    problem = model.problem
-    importances = permutation_importance(model, rows)
-    run.log_figure(importance_figure(importances, problem.deciding_metric.name), "importance")
-    if problem.task == "regression":
-        label = f"{problem.target.name} ({problem.target.unit})" if problem.target.unit else problem.target.name
-        figure = residual_figure(rows.target.to_numpy(), model.evaluation.prediction.values, label)
-        run.log_figure(figure, "residuals")
-    else:
-        if model.evaluation.prediction.probabilities is not None:
-            run.log_figure(roc_figure(roc_curves(model, rows)), "roc")
-        run.log_figure(confusion_figure(confusion(model, rows), [str(c) for c in model.classes]), "confusion")
 
 
 # --- The steps.

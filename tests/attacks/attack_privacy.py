@@ -132,7 +132,7 @@ def settle(house: House, what: str, found: int, tried: int) -> None:
     assert found == 0, what
 
 
-def test_targets_from_the_evidence_of_small_slices(house: House) -> None:
+def test_targets_from_the_evidence_of_small_slices(house):
     slices = [json.loads(file.read_text("utf-8"))["slices"] for file in house.files("evidence.json")]
     rows = [one["rows"] for part in slices for one in part.values()]
     assert rows
@@ -140,26 +140,26 @@ def test_targets_from_the_evidence_of_small_slices(house: House) -> None:
     settle(house, "targets from slices of one to four rows", sum(count for count in rows if count < 5), 14)
 
 
-def test_a_hidden_category_from_its_gaps(house: House) -> None:
+def test_a_hidden_category_from_its_gaps(house):
     illness = house.prepared().illness
     settle(house, "a generalised category from its gaps", int(illness.isna().any()) * PEOPLE, PEOPLE)
 
 
-def test_a_hidden_number_from_its_band(house: House) -> None:
+def test_a_hidden_number_from_its_band(house):
     seen = house.prepared()
     by = pd.DataFrame({"band": seen.score, "glucose": seen.glucose}).merge(house.people, on="glucose")
     alone = by.groupby("band").score.transform("nunique") == 1
     settle(house, "a whole number from its band", int(alone.sum()), PEOPLE)
 
 
-def test_pseudonyms_under_two_keys_by_place(house: House) -> None:
+def test_pseudonyms_under_two_keys_by_place(house):
     tables = [house.prepared(key, identifiers="pseudonymise") for key in ("one", "other")]
     linked = int((tables[0].glucose == tables[1].glucose).sum())
     settle(house, "pseudonyms under two keys, by place", linked if linked > 5 else 0, PEOPLE)
 
 
 @pytest.mark.parametrize("kept", ["as a number", "within a text"])
-def test_an_identifier_that_is_kept_elsewhere(house: House, kept: str) -> None:
+def test_an_identifier_that_is_kept_elsewhere(house, kept):
     numbers, table = house.people.person, house.people
     changed = (
         table.assign(file_number=numbers * 1.0)
@@ -172,7 +172,7 @@ def test_an_identifier_that_is_kept_elsewhere(house: House, kept: str) -> None:
     assert not [number for number in numbers if str(number) in said]
 
 
-def test_values_in_the_example_and_texts_in_the_sample(house: House) -> None:
+def test_values_in_the_example_and_texts_in_the_sample(house):
     contracts, samples = house.files("contract.json"), house.files("parity.npz")
     assert contracts
     assert samples
@@ -188,7 +188,7 @@ def test_values_in_the_example_and_texts_in_the_sample(house: House) -> None:
     settle(house, "people's texts and numbers in parity.npz", held, len(samples) * 64)
 
 
-def test_rare_categories_and_values_in_made_up_rows(house: House) -> None:
+def test_rare_categories_and_values_in_made_up_rows(house):
     made = house.prepared(columns="{note: drop, file_number: drop}", sensitive="mock")
     rare = house.people.ward.value_counts().loc[lambda count: count < 5].index
     settle(
@@ -199,7 +199,7 @@ def test_rare_categories_and_values_in_made_up_rows(house: House) -> None:
     )
 
 
-def test_who_is_alone_is_said(house: House) -> None:
+def test_who_is_alone_is_said(house):
     house.prepared()
     proof = json.loads((house.root / "data" / "test" / "diabetes.proof.json").read_text("utf-8"))
     report = (house.root / "data" / "test" / "diabetes.report.md").read_text("utf-8")
@@ -208,7 +208,7 @@ def test_who_is_alone_is_said(house: House) -> None:
     assert f"| illness, score, ward, note and 2 more | 1 | 1 | {PEOPLE} | {PEOPLE} |" in report
 
 
-def test_rows_in_a_graph(house: House) -> None:
+def test_rows_in_a_graph(house):
     before = len(house.files("model.onnx"))
     code, said = house.kit("run", KIT_STAGE="dev", KIT_TRACKING__URI="sqlite:///mlflow.db", NEAREST="yes")
     assert (code, "carries training rows (KNeighborsRegressor)" in said) == (2, True), said

@@ -108,7 +108,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_connection_that_comes_to_no_request_is_ended(start: Callable[..., Api], way: str) -> None:
+def test_a_connection_that_comes_to_no_request_is_ended(start, way):
     api = start()
     at_once, later = WAYS[way]
     with api.connect() as held:
@@ -132,7 +132,7 @@ def test_a_connection_that_comes_to_no_request_is_ended(start: Callable[..., Api
     assert told.startswith(b"HTTP/1.1 408") == bool(at_once)
 
 
-def test_held_connections_keep_nobody_out_and_fill_no_log(start: Callable[..., Api], row: str) -> None:
+def test_held_connections_keep_nobody_out_and_fill_no_log(start, row):
     """More than there may be, and more than the process has descriptors for."""
     api = start(KIT_SERVING__MAX_CONNECTIONS="64", KIT_SERVING__SECONDS_TO_ASK="60")
     before = len(api.said)
@@ -149,7 +149,7 @@ def test_held_connections_keep_nobody_out_and_fill_no_log(start: Callable[..., A
     assert len(api.said) - before < 1000
 
 
-def test_the_end_costs_no_request(start: Callable[..., Api], row: str) -> None:
+def test_the_end_costs_no_request(start, row):
     """32 clients ask again and again on connections that they keep, as long as nobody tells them not to."""
     api, lost, answered, closed = start(), list[str](), [0] * 32, [0] * 32
 
@@ -205,7 +205,7 @@ def _junk(row: str) -> dict[str, str]:
     }
 
 
-def test_junk_costs_little(start: Callable[..., Api], row: str) -> None:
+def test_junk_costs_little(start, row):
     for name, body in _junk(row).items():
         api = start()
         assert (len(body) <= SIZE, api.ask(row)) == (True, 200)

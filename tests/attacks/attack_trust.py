@@ -91,7 +91,7 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
         server.wait()
 
 
-def test_variables_make_no_gate_looser(staging: Staging) -> None:
+def test_variables_make_no_gate_looser(staging):
     loose = {"GATE__TOLERANCE": "1", "GATE__UNDECIDED": "pass", "GATE__LEAK_LIMIT": "1", "EXPORT__TOLERANCE": "1"}
     loose |= {"GATE__LIMITS": '{"rmse": {"max": 1000}}', "GATE__HEAVIER": "1000"}
     code, said = staging.kit("promote", "--version", "2", **{f"KIT_{name}": value for name, value in loose.items()})
@@ -105,7 +105,7 @@ def refused(staging: Staging, words: str) -> None:
         assert (code, words in said) == (1, True), (command, said)
 
 
-def test_an_alias_that_was_moved_is_seen_and_given_back(staging: Staging) -> None:
+def test_an_alias_that_was_moved_is_seen_and_given_back(staging):
     staging.client.set_registered_model_alias(MODEL, "champion", "2")
     refused(staging, "its gate has not passed it")
     staging.client.set_model_version_tag(MODEL, "2", "gate", "passed")
@@ -114,7 +114,7 @@ def test_an_alias_that_was_moved_is_seen_and_given_back(staging: Staging) -> Non
     assert staging.kit("history")[0] == 0
 
 
-def test_files_of_another_version_are_served_by_nobody(staging: Staging, tmp_path: Path) -> None:
+def test_files_of_another_version_are_served_by_nobody(staging, tmp_path):
     ours, others = staging.files("1"), staging.files("2")
     shutil.copytree(ours, tmp_path / "saved")
     for name in FILES:
@@ -125,7 +125,7 @@ def test_files_of_another_version_are_served_by_nobody(staging: Staging, tmp_pat
     assert staging.kit("history")[0] == 0
 
 
-def test_evidence_that_was_edited_is_seen(staging: Staging) -> None:
+def test_evidence_that_was_edited_is_seen(staging):
     place = staging.client.get_model_version(MODEL, "1").tags["evidence_place"]
     (file,) = (staging.root / "kept").rglob(f"{place}/evidence.json")
     file.write_text(file.read_text("utf-8").replace("65", "95", 1), "utf-8")
@@ -139,7 +139,7 @@ KEY = "qT4-zp0WbD8vLr5yHn2cKx7mJf3sGu9e"
 UNSIGNED = "does not have the signature of this stage's promotion.version_key"
 
 
-def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging: Staging) -> None:
+def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging):
     """Somebody who writes to the registry, and has no key: the whole promotion of version 2, as the kit writes it."""
     key = {"KIT_PROMOTION__VERSION_KEY": KEY}
     code, said = staging.kit("serve", **key)
@@ -175,20 +175,20 @@ NOBODY = [
 
 
 @pytest.mark.parametrize(("approver", "words"), [*NOBODY, (getpass.getuser(), "gives this command")])
-def test_nobody_approves_in_prod_but_somebody_else(staging: Staging, approver: str, words: str) -> None:
+def test_nobody_approves_in_prod_but_somebody_else(staging, approver, words):
     named = ("--approver", approver) if approver else ()
     code, said = staging.kit("promote", "--to", "prod", *named, KIT_STAGE="prod")
     assert (code, words in said) == (2, True), said
 
 
-def test_the_environment_names_no_approvers_and_no_keys(staging: Staging) -> None:
+def test_the_environment_names_no_approvers_and_no_keys(staging):
     for name, value in (("APPROVERS", '["eve"]'), ("TRUSTED_KEYS", f'["{"A" * 43}="]')):
         variable = {f"KIT_PROMOTION__{name}": value}
         code, said = staging.kit("promote", "--to", "prod", "--approver", "eve", KIT_STAGE="prod", **variable)
         assert (code, "is no committed list" in said) == (2, True), said
 
 
-def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging: Staging) -> None:
+def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging):
     to_prod = ("promote", "--to", "prod", "--approver", "Ada Lovelace")
     place = staging.client.get_model_version(MODEL, "1").tags["evidence_place"]
     (file,) = (staging.root / "kept").rglob(f"{place}/evidence.json")

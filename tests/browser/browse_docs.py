@@ -2,10 +2,8 @@
 
 from playwright.sync_api import expect
 
-from conftest import Browser
 
-
-def test_docs_work_without_a_network(browser: Browser, api_address: str) -> None:
+def test_docs_work_without_a_network(browser, api_address):
     page = browser.open(f"{api_address}/docs")
     predict = page.locator(".opblock", has_text="/predict").first
     predict.click()

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import pytest
 from scratch import NOBODY, Outcome, Scratch
 
-from conftest import Tell
-
 Inflict = Callable[[Scratch], AbstractContextManager[None]]
 
 
@@ -200,7 +198,7 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.done)
-def test_condition(fault: Fault, scratch: Scratch, tell: Tell) -> None:
+def test_condition(fault, scratch, tell):
     whole = scratch.digest()
     with ExitStack() as mended:
         mended.enter_context(scratch.restored())
@@ -231,7 +229,7 @@ def test_condition(fault: Fault, scratch: Scratch, tell: Tell) -> None:
         assert not found
 
 
-def test_moved_repository_goes_on(scratch: Scratch, tell: Tell) -> None:
+def test_moved_repository_goes_on(scratch, tell):
     moved = Scratch(scratch.root.rename(scratch.root.with_name("other näme")))
     asked = moved.digest()
     doctor = moved.run("doctor")
@@ -252,7 +250,7 @@ def test_moved_repository_goes_on(scratch: Scratch, tell: Tell) -> None:
     assert not scratch.root.exists()
 
 
-def test_half_registered_version_is_named(scratch: Scratch, tell: Tell) -> None:
+def test_half_registered_version_is_named(scratch, tell):
     for step in ("train", "export", "register"):
         outcome = scratch.run(step)
         assert outcome.code == 0, outcome.stderr

@@ -3,10 +3,8 @@
 import re
 import shutil
 import signal
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
@@ -21,13 +19,13 @@ WAYS = {"Ctrl-C": (interrupt, 130), "kill": (terminate, 143), "kill -9": (kill, 
 
 
 @pytest.mark.parametrize(("way", "after"), [("kill", "connect to MLflow"), *product(("Ctrl-C", "kill -9"), STEPS)])
-def test_interrupted(way: str, after: str, fresh: Scratch, tell: Tell) -> None:
+def test_interrupted(way, after, fresh, tell):
     meet_interruption(way, after, fresh, tell)
 
 
 @pytest.mark.parametrize(("after", "inside"), [("connect to MLflow", "train"), ("train", "export")])
 @pytest.mark.parametrize("way", ["Ctrl-C", "kill -9"])
-def test_interrupted_with_an_open_run(way: str, after: str, inside: str, fresh: Scratch, tell: Tell) -> None:
+def test_interrupted_with_an_open_run(way, after, inside, fresh, tell):
     if inside == "train":
         fresh.environ["KIT_TRAINING__PARAMS"] = LONG
     left = meet_interruption(way, after, fresh, tell, inside)
@@ -84,7 +82,7 @@ def require_stopped(way: str, outcome: Outcome) -> None:
     assert way == "kill -9" or "Stopped. Finished steps are kept" in outcome.line
 
 
-def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: Path, tell: Tell) -> None:
+def test_disk_full_from_the_start(small_disk, untouched, tell):
     fresh = copied(untouched, small_disk(40) / "repository")
     filler = fresh.root.parent / "filler"
     fill(filler)
@@ -92,7 +90,7 @@ def test_disk_full_from_the_start(small_disk: Callable[[int], Path], untouched: 
 
 
 @pytest.mark.parametrize("after", STEPS[2:7])
-def test_disk_full_in_the_middle(after: Any, small_disk: Any, untouched: Any, tmp_path: Any, tell: Any) -> None:
+def test_disk_full_in_the_middle(after, small_disk, untouched, tmp_path, tell):
     fresh = copied(untouched, small_disk(40) / "repository")
     fresh.temporary = tmp_path  # only the repository's disk is full
     filler = fresh.root.parent / "filler"
@@ -100,14 +98,14 @@ def test_disk_full_in_the_middle(after: Any, small_disk: Any, untouched: Any, tm
     meet_full_disk(f"disk full after '{after}'", fresh, outcome, filler, tell)
 
 
-def test_disk_of_scratch_files_full(scratch: Scratch, small_disk: Callable[[int], Path], tell: Tell) -> None:
+def test_disk_of_scratch_files_full(scratch, small_disk, tell):
     scratch.temporary = small_disk(40)
     filler = scratch.temporary / "filler"
     outcome = scratch.interrupted("connect to MLflow", lambda process: fill(filler))
     meet_full_disk("disk of scratch files full after 'connect to MLflow'", scratch, outcome, filler, tell)
 
 
-def test_disk_of_scratch_files_small(scratch: Scratch, small_disk: Callable[[int], Path], tell: Tell) -> None:
+def test_disk_of_scratch_files_small(scratch, small_disk, tell):
     usual, scratch.temporary = scratch.temporary, small_disk(1)
     outcome, doctor = scratch.run("run"), scratch.run("doctor")
     scratch.temporary = usual
@@ -153,7 +151,7 @@ def meet_full_disk(done: str, fresh: Scratch, outcome: Outcome, filler: Path, te
 
 
 @pytest.mark.parametrize("which", ["fresh", "scratch"])
-def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell) -> None:
+def test_two_runs_at_once(which, request, tell):
     scratch: Scratch = request.getfixturevalue(which)
     had = scratch.state().versions
     running = [scratch.start("run") for _ in range(2)]
@@ -170,7 +168,7 @@ def test_two_runs_at_once(which: str, request: pytest.FixtureRequest, tell: Tell
     assert following.code == 0
 
 
-def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> None:
+def test_run_that_works_is_not_taken_for_dead(scratch, tell):
     """A second run, and doctor, while the first one is in the middle of its work."""
     process = scratch.start("train")
     for line in process.stderr:
@@ -193,7 +191,7 @@ def test_run_that_works_is_not_taken_for_dead(scratch: Scratch, tell: Tell) -> N
     assert scratch.state().runs["FINISHED"] == 3
 
 
-def test_disk_full_while_the_environment_is_made(small_disk: Callable[[int], Path], tell: Tell) -> None:
+def test_disk_full_while_the_environment_is_made(small_disk, tell):
     root = small_disk(30)
     for name in ("requirements.txt", "requirements-test.txt", "requirements-uv.txt", "pyproject.toml", "README.md"):
         shutil.copy(REPOSITORY / name, root)

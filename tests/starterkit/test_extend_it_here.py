@@ -92,13 +92,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     families.cache_clear()
 
 
-def test_a_family_is_exported_and_proven(diabetes, installed, tmp_path):
+def test_a_family_is_exported_and_proven_and_one_whose_nodes_are_wrong_is_refused(diabetes, installed, tmp_path):
     network = installed("our_families").Network()
     exported, _ = diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-12
-
-
-def test_a_family_whose_nodes_are_wrong_is_refused(diabetes, installed, tmp_path):
     network = installed("wrong_families", "second_[:, None]", "second_[:, None] * 1.1").Network()
     with pytest.raises(ExportError, match="does not answer as the estimator does"):
         diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")

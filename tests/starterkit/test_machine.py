@@ -92,15 +92,12 @@ def test_control_groups_count(tmp_path, files, cores, memory):
 # --- Ports.
 
 
-def test_a_port_that_somebody_has_is_refused():
+def test_a_port_that_somebody_has_is_refused_and_a_free_one_is_free_afterwards():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(SettingsError, match=r"cannot be had: Address already in use\. End the program"):
             require_port("127.0.0.1", other.getsockname()[1])
-
-
-def test_a_port_that_is_free_is_free_afterwards():
     (bound,) = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     bound.close()
@@ -140,13 +137,10 @@ ASLEEP = "import time; print(flush=True); time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASLEEP!r}])"
 
 
-def test_a_program_is_asked_to_end():
+def test_a_program_is_asked_to_end_and_one_that_does_not_listen_is_killed():
     with running([sys.executable, "-c", ASLEEP]) as process:
         assert process.poll() is None
     assert process.returncode == -signal.SIGTERM
-
-
-def test_one_that_does_not_listen_is_killed():
     with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
     assert process.returncode == -signal.SIGKILL

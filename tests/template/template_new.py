@@ -35,23 +35,20 @@ def test_imports_and_other_words_follow_the_name(made):
     assert project.read("config/test.yaml") == "data:\n  source: data/test/churn-rate.parquet # made\n"
 
 
-def test_the_templates_own_files_and_lines_stay_behind(project):
+def test_it_is_one_commit_of_a_clean_repository_by_its_user_and_the_templates_own_stays_behind(project):
     gone = ("CHANGELOG.md", "bench/batch.py", "tests/starterkit/test_gate.py", f"{MACHINERY}/new.py")
     assert not {*gone} & {*project.files}
     assert project.read("Makefile") == "all: run\nbackup:\nrun:\n"
+    assert project.changes == ""
+    assert project.git("log", "--format=%an %s") == "A Person churn, from the template's 0.1.0"
+    assert project.git("fsck", "--no-dangling") == ""
+    assert project.git("remote") == ""
 
 
 def test_a_part_is_left_out_with_all_that_mentions_it(made):
     project = made(without="stack, notebooks")
     assert not [path for path in project.files if path.startswith(("docs/stack", "notebooks"))]
     assert project.read("Makefile") == "all: run\nrun:\n"
-
-
-def test_it_is_one_commit_of_a_clean_repository_by_its_user(project):
-    assert project.changes == ""
-    assert project.git("log", "--format=%an %s") == "A Person churn, from the template's 0.1.0"
-    assert project.git("fsck", "--no-dangling") == ""
-    assert project.git("remote") == ""
 
 
 def test_without_an_identity_the_first_commit_has_a_neutral_one(template, tmp_path, monkeypatch):

@@ -56,6 +56,23 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
         return ServedModel(fetched.model, fetched.version, Predictor(fetched.folder, compute, serving.beyond))
 
 
+def champion_version(settings: "Settings") -> str | None:
+    """Which version is the champion now, asked without MLflow's library; None where there is none.
+
+    Raises
+    ------
+    TrackingError
+        The registry does not answer.
+    """
+    from starterkit.tracking.connection import ask_alias, local_store
+    from starterkit.tracking.registry import CHAMPION
+
+    if local_store(settings.tracking, settings.root):
+        at_hand = _at_hand()
+        return at_hand.version if at_hand else None
+    return ask_alias(settings.tracking, f"{settings.stage}.{name_of_problem()}", CHAMPION)
+
+
 def keep_champion(to: Path) -> Fetched:
     """Copy the champion's exported folder, with a note of which version it is. An earlier copy is replaced.
 

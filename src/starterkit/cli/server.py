@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
-from starterkit.cli.champion import copy_folder, find_champion, keep_champion
+from starterkit.cli.champion import champion_version, copy_folder, find_champion, keep_champion
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import KitError, TrackingError
 from starterkit.files import scratch_folder
@@ -34,9 +35,10 @@ from starterkit.machine import (
     this_machine,
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
+from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
-from starterkit.serving.http.metrics import Metrics, Where
+from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
@@ -68,11 +70,11 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
     sockets = bind(settings.serving.host, settings.serving.port)
     try:
         if reload:
-            _reload(_Starter(sockets, settings, folder), settings.root)
+            _reload(_Starter(sockets, settings, folder, folder is None), settings.root)
         elif settings.serving.workers > 1:
             _keep_answering(settings, folder, sockets)
         else:
-            _answer(settings, folder, sockets)
+            _answer(settings, folder, sockets, follows=folder is None)
     except SystemExit as ended:
         if reload or ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, so it ends well
             raise
@@ -90,6 +92,7 @@ def _answer(
     sockets: Sequence[socket.socket],
     where: Where | None = None,
     *,
+    follows: bool = True,
     quiet: bool = False,
 ) -> None:
     serving, level = settings.serving, "info" if settings.debug else "warning"
@@ -108,7 +111,12 @@ def _answer(
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
     given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
-    server = Server(create_app(served, serving, Metrics(where)), patience, say, log_level=level, **given)
+    metrics = Metrics(where)
+    app = create_app(served, serving, metrics)
+    server = Server(app, patience, say, log_level=level, **given)
+    if serving.follow_seconds and follows:
+        champion = Champion(partial(champion_version, settings), partial(find_champion, settings))
+        Follower(served, champion, app.swap, metrics.swapped).start(serving.follow_seconds)
     collect_usually()
     listen(sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
@@ -148,16 +156,31 @@ class _Starter(NamedTuple):
     sockets: Sequence[socket.socket]
     settings: Settings
     folder: Path | None
+    follows: bool
 
     def start(self, where: Where | None = None, *, quiet: bool = False) -> SpawnProcess:
-        given = (self.sockets, self.settings.serving.host, self.settings.serving.port, self.folder, where, quiet)
+        given = (
+            self.sockets,
+            self.settings.serving.host,
+            self.settings.serving.port,
+            self.folder,
+            where,
+            self.follows,
+            quiet,
+        )
         process = multiprocessing.get_context("spawn").Process(target=_answer_for_parent, args=given)
         process.start()
         return process
 
 
 def _answer_for_parent(
-    sockets: Sequence[socket.socket], host: str, port: int, folder: Path | None, where: Where | None, quiet: bool
+    sockets: Sequence[socket.socket],
+    host: str,
+    port: int,
+    folder: Path | None,
+    where: Where | None,
+    follows: bool,
+    quiet: bool,
 ) -> None:
     """Ctrl-C is the parent's, who ends this process in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -166,7 +189,7 @@ def _answer_for_parent(
     with tell_failures():
         settings = load_settings()
         serving = settings.serving.model_copy(update={"host": host, "port": port})
-        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, where, quiet=quiet)
+        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, where, follows=follows, quiet=quiet)
 
 
 def _end_with_parent() -> None:
@@ -207,7 +230,7 @@ def _keep_answering(settings: Settings, folder: Path | None, sockets: Sequence[s
     """
     workers: list[_Worker] = []
     with scratch_folder("model") as scratch, scratch_folder("metrics") as counts:
-        starter = _Starter(sockets, settings, _keep_model(folder, scratch))
+        starter = _Starter(sockets, settings, _keep_model(folder, scratch), folder is None)
         try:
             for number in range(settings.serving.workers):
                 first = starter.start(Where(counts, number), quiet=number > 0)

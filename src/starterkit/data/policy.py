@@ -5,14 +5,13 @@ The floor is code: no YAML can loosen it. See docs/data-policy.md, too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Column, Scalar, Treatment
-from starterkit.errors import DataError, Refused, SettingsError
+from starterkit.errors import DataError, Refused, SettingsError, meant
 from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
 
 if TYPE_CHECKING:
@@ -216,9 +215,7 @@ def _refuse_unknown(asked: Mapping[str, Treatment], columns: tuple[Column, ...])
     names = [column.name for column in columns]
     for name in asked:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
-            meant = f" (did you mean {close[0]}?)" if close else ""
-            what = f"privacy.columns names '{name}', which the schema lacks{meant}"
+            what = f"privacy.columns names '{name}', which the schema lacks{meant(name, names)}"
             raise SettingsError(what, f"Rename or remove it; the schema has {', '.join(names)[:300]}")
 
 

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from starterkit.contract import Column, Prediction, Scalar, Task
-from starterkit.errors import ProblemError, first_line, place_of
+from starterkit.errors import ProblemError, first_line, meant, place_of
 from starterkit.metrics import METRICS, Metric, is_broken, metrics_for
 
 if TYPE_CHECKING:
@@ -127,9 +126,8 @@ def _scorer(name: str, task: Task, classes: int) -> "Scorer":
     own, known = [metric.name for metric in metrics_for(task)], get_scorer_names()
     hint = f"Use one of {', '.join(own)}, a scorer of scikit-learn's by its name, or a Metric(…) of your own"
     if name not in known and name not in METRICS:
-        near = get_close_matches(name, [*own, *known], n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        raise ProblemError(f"metric '{name}' is none that the kit or scikit-learn knows{meant}", hint)
+        near = meant(name, [*own, *known])
+        raise ProblemError(f"metric '{name}' is none that the kit or scikit-learn knows{near}", hint)
     found = _fitting(name, task, classes) if name in known else None
     if found is None:
         several = f" of {classes} classes" if classes > 2 else ""

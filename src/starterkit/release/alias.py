@@ -78,15 +78,12 @@ def approval_by(settings: Settings, approver: str = "") -> Approval:
 
 
 def _require_name(named: str) -> None:
-    if not (_NAME.fullmatch(named) or _ADDRESS.fullmatch(named)) or _is_nobody(named):
+    is_nobody = _NOBODY.fullmatch(named.casefold()) or is_placeholder(named)
+    if not (_NAME.fullmatch(named) or _ADDRESS.fullmatch(named)) or is_nobody:
         what = f"'{named[:40]}' is no name of an approver"
         raise Unapproved(
             what, "Give a person's name in letters, as Ada or Ada Lovelace, or an address, as ada@company.org"
         )
-
-
-def _is_nobody(named: str) -> bool:
-    return bool(_NOBODY.fullmatch(named.casefold())) or is_placeholder(named)
 
 
 def _is(named: str, commander: str) -> bool:

@@ -76,6 +76,19 @@ _CURVES_SHOWN = 10
 _CLASSES_COUNTED = 20
 
 
+def figures_of(model: TrainedModel, rows: Rows) -> Iterator[tuple[str, Figure]]:
+    """The figures of a run over held-out rows, by their names."""
+    problem, answers = model.problem, model.evaluation.prediction
+    yield "importance", importance_figure(permutation_importance(model, rows), problem.deciding_metric.name)
+    if problem.task == "regression":
+        shown = f"{problem.target.name} ({problem.target.unit})" if problem.target.unit else problem.target.name
+        yield "residuals", residual_figure(rows.target.to_numpy(), answers.values, shown)
+        return
+    if answers.probabilities is not None:
+        yield "roc", roc_figure(roc_curves(model, rows))
+    yield "confusion", confusion_figure(confusion(model, rows), [str(name) for name in model.classes])
+
+
 def residual_figure(actual: NDArray[np.float64], predicted: NDArray[np.float64], target: str) -> Figure:
     """Predicted against actual, and what is left over; n points each. `target` is the label with its unit."""
     target = short(target, _LONGEST_LABEL)

@@ -1,9 +1,7 @@
 """`Promoter`: a version that the gate passed becomes champion, from this stage, from staging or from a bundle."""
 
-import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from starterkit.data.dataset import Dataset
 from starterkit.errors import Refused, UserError
@@ -11,6 +9,7 @@ from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.alias import ChampionAlias, alone, approval_by
+from starterkit.release.bundle import seal_all
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.history import COPIED_FROM, Ledger, tags_in_prod
 from starterkit.release.importer import Opened, bring_in, require_prod
@@ -61,16 +60,6 @@ class Promoter:
         self._judge = judge
         self._describer = Describer(Subject.of(problem), registry)
         self._alias = ChampionAlias(registry, settings, progress)
-
-    def require_approver(self, approver: str) -> None:
-        """See that somebody approves, where the stage asks for it, before anything else is done.
-
-        Raises
-        ------
-        Unapproved
-            Nobody does.
-        """
-        approval_by(self._settings, approver)
 
     def promote(
         self,
@@ -188,9 +177,6 @@ class Promoter:
 
 # --- A version's way from staging to prod on one server: the very same files, as a version of prod's model.
 
-_WRITTEN_AT_DOWNLOAD = "registered_model_meta"
-"""MLflow's client writes the version's own name into what it downloads."""
-
 
 def copy_version(registry: ModelRegistry, name: str, number: int | None = None) -> Version:
     """Copy staging's version (its champion, if none is named) to this stage's model; an earlier copy is used again.
@@ -204,13 +190,13 @@ def copy_version(registry: ModelRegistry, name: str, number: int | None = None) 
     source = _gated(staging, number)
     told = tags_in_prod(source.tags, str(source))
     with scratch_folder() as scratch:
-        known = _digests(staging.fetch(source, _folder(scratch, "source")))
+        known = seal_all(staging.fetch(source, scratch / "source"))
         copies = [version for version in registry.versions() if version.source == address_of(source)]
         for earlier in copies:
-            if _digests(registry.fetch(earlier, _folder(scratch, f"copy-{earlier.number}"))) == known:
+            if seal_all(registry.fetch(earlier, scratch / f"copy-{earlier.number}")) == known:
                 return earlier
         copy = registry.copy(source, told, f"A copy of {source}")
-        if _digests(registry.fetch(copy, _folder(scratch, "made"))) != known:
+        if seal_all(registry.fetch(copy, scratch / "made")) != known:
             registry.delete(copy)
             raise Refused(f"the copy of {source} has other files than {source}", "See who writes to MLflow's artifacts")
     return copy
@@ -230,17 +216,6 @@ def _gated(staging: ModelRegistry, number: int | None) -> Version:
         what = f"{source} was trained in stage {source.tags.get('stage', 'unknown')}, and only staging's models move on"
         raise Refused(what, "Train it in staging")
     return source
-
-
-def _folder(scratch: Path, name: str) -> Path:
-    made = scratch / name
-    made.mkdir()
-    return made
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = [file for file in folder.rglob("*") if file.is_file() and file.name != _WRITTEN_AT_DOWNLOAD]
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 # --- By which rules a version was judged, held against those that are committed.

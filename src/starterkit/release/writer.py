@@ -86,7 +86,6 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     """All that goes into the bundle, below `folder`."""
     connection = registry.connection
     model, run = folder / MODEL_FOLDER, folder / RUN_FOLDER
-    model.mkdir()
     run.mkdir()
     fetch_model(connection, address_of(version), model)
     Predictor(model)  # it opens, and answers as it should

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -13,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from starterkit.errors import SettingsError
+from starterkit.errors import SettingsError, meant
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
@@ -334,13 +333,12 @@ def _is_ours(name: str) -> bool:
 
 def _unknown_name(name: str, folder: str, known: Iterable[str]) -> SettingsError:
     # All names of a section look alike, so only a slip of the pen counts as close.
-    close = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
-    meant = f" (did you mean {close[0]}?)" if close else ""
+    near = meant(name.upper(), known, cutoff=0.85)
     section = name.upper().partition("__")[0] + "__"
     sections = dict.fromkeys(one.partition("__")[0] + "__…" if "__" in one else one for one in known)
     allowed = [one for one in known if one.startswith(section)] or sections
     hint = f"Remove or rename it; allowed are {', '.join(allowed)}"
-    return SettingsError(f"{folder}{name}: no setting has this name{meant}", hint)
+    return SettingsError(f"{folder}{name}: no setting has this name{near}", hint)
 
 
 class _Texts(EnvSettingsSource):

@@ -4,7 +4,6 @@ import binascii
 import codecs
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -24,7 +23,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from starterkit.contract import Beyond, Treatment
-from starterkit.errors import SettingsError
+from starterkit.errors import SettingsError, meant
 
 # --- The five stages, and which of them this process runs in.
 
@@ -48,12 +47,8 @@ def read_stage(environ: Mapping[str, str]) -> Stage:
     name = environ.get("KIT_STAGE", Stage.LOCAL)
     if name in list(Stage):
         return Stage(name)
-    close = get_close_matches(name.strip().lower(), list(Stage), n=1)
-    meant = f" (did you mean {close[0]}?)" if close else ""
-    raise SettingsError(
-        f"KIT_STAGE: this is not a stage{meant}",
-        f"Set it to one of {', '.join(Stage)}, or unset it for local",
-    )
+    what = f"KIT_STAGE: this is not a stage{meant(name.strip().lower(), Stage)}"
+    raise SettingsError(what, f"Set it to one of {', '.join(Stage)}, or unset it for local")
 
 
 # --- The sections.
@@ -281,11 +276,9 @@ class ServingSettings(Section):
         10, gt=0, le=600, description="Seconds in which a client has to send a whole request, or to take its answer"
     )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
-    api_keys_file: str | None = Field(
-        None,
-        min_length=1,
-        description="A file of further keys, relative to the repository: a line each, as `starterkit api-key` prints "
-        "it, read again when it changes",
+    api_keys_file: str | None = Field(None, min_length=1, description="A file of keys that `starterkit api-key` made")
+    follow_seconds: FiniteFloat | None = Field(
+        None, ge=1, description="Seconds between looks at which version is the champion; left out, at the start alone"
     )
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 

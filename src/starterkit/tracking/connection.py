@@ -1,5 +1,6 @@
 """How the kit reaches MLflow: the address, the credentials, its failures in one line, and no word to anyone else."""
 
+import json
 import logging
 import os
 import re
@@ -9,12 +10,13 @@ from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from starterkit.errors import TrackingError, first_line, of_machine
@@ -275,6 +277,32 @@ def ask_version(uri: str, name: str) -> str:
         reason = getattr(error, "reason", error)
         what = f"MLflow at {name} does not answer: {getattr(reason, 'strerror', None) or reason}"
         raise TrackingError(what, START) from error
+
+
+def ask_alias(settings: TrackingSettings, model: str, alias: str) -> str | None:
+    """The version that a server's alias points at, by one request; None where it points at none.
+
+    Raises
+    ------
+    TrackingError
+        The server does not answer, or not so.
+    """
+    words = urlencode({"name": model, "alias": alias})
+    request = Request(_address(settings.uri, f"/api/2.0/mlflow/registered-models/alias?{words}"))  # noqa: S310
+    if settings.token:
+        request.add_header("Authorization", f"Bearer {settings.token.get_secret_value()}")
+    elif settings.username and settings.password:
+        both = f"{settings.username}:{settings.password.get_secret_value()}"
+        request.add_header("Authorization", f"Basic {b64encode(both.encode()).decode()}")
+    try:
+        with urlopen(request, timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # http(s) alone
+            return str(json.load(answer)["model_version"]["version"])
+    except HTTPError as error:
+        if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):  # no such model; no such alias
+            return None
+        raise TrackingError(f"MLflow refuses to say which version is '{alias}': {error.code}", NOT_MLFLOW) from None
+    except (OSError, HTTPException, ValueError, KeyError) as error:
+        raise TrackingError(f"MLflow does not say which version is '{alias}': {type(error).__name__}", START) from None
 
 
 def _address(uri: str, path: str) -> str:

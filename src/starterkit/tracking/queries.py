@@ -91,6 +91,7 @@ def fetch_model(connection: Connection, address: str, into: Path) -> None:
     import mlflow.artifacts
     from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
+    into.mkdir(exist_ok=True)
     with explained(connection.name):
         mlflow.artifacts.download_artifacts(address, dst_path=str(into))
     (into / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from starterkit.serving.graph import Compute
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, sha256
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.connection import ABSENT, Connection, ask_for, connect, explained
+from starterkit.tracking.queries import fetch_model
 from starterkit.tracking.store import LocalStore
 
 if TYPE_CHECKING:
@@ -275,15 +276,12 @@ class ModelRegistry:
 
     def fetch(self, version: Version, into: Path) -> Path:
         """Copy a version's exported folder to `into`, and see that it is the version's."""
-        import mlflow.artifacts
-
-        with explained(self.connection.name):
-            folder = Path(mlflow.artifacts.download_artifacts(address_of(version), dst_path=str(into)))
-        if not (folder / CONTRACT_FILE).exists():
+        fetch_model(self.connection, address_of(version), into)
+        if not (into / CONTRACT_FILE).exists():
             hint = f"Bring them back, or take the alias '{CHAMPION}' off it in `starterkit ui`"
             raise ContractError(f"the files of {version} are gone from MLflow's artifacts", hint)
-        require_judged(version, folder)
-        return folder
+        require_judged(version, into)
+        return into
 
 
 def _version(found: "ModelVersion") -> Version:

@@ -91,11 +91,8 @@ def test_condition_is_named(trained, change, item, state, said):
     assert re.search(said, found.text), found.text
 
 
-def test_sound_installation_has_nothing_to_mend(trained):
+def test_sound_installation_has_nothing_to_mend_and_a_moved_one_is_named_and_not_moved_by_looking(trained):
     assert {finding.state for finding in examine(trained).values() if finding.item != "API"} == {"well"}
-
-
-def test_moved_repository_is_named_and_not_moved_by_looking(trained):
     moved = trained.rename(trained.with_name("moved"))
     found = examine(moved)
     assert "moved or copied" in found["MLflow"].text

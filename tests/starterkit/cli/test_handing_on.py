@@ -24,14 +24,11 @@ def test_keys_makes_one_key_and_prints_what_prod_needs(run, repository):
     )
 
 
-def test_a_key_from_elsewhere_is_not_renewed_in_vain(run, repository):
+def test_a_key_from_elsewhere_is_not_renewed_in_vain_and_without_one_nothing_is_bundled(run, repository):
     given = {"KIT_PROMOTION__SIGNING_KEY": "A" * 43 + "="}
     run(repository, "keys", **given, code=0)
     assert "the key comes from KIT_PROMOTION__SIGNING_KEY" in run(repository, "keys", "--new", **given, code=2).stderr
     assert not (repository / "secrets").exists()
-
-
-def test_without_a_key_nothing_is_bundled(run, repository):
     done = run(repository, "bundle", "x.zip")
     assert (done.returncode, done.stdout) == (2, "")
     assert "promotion.signing_key is not set" in done.stderr
@@ -61,16 +58,13 @@ def test_prepare_then_the_stage_reads_it(run, repository):
     assert "442 rows, 98 of them held out" in done.stdout
 
 
-def test_json_is_the_proof(run, repository):
+def test_json_is_the_proof_and_another_stages_yaml_decides(run, repository):
     done = run(
         repository, "data", "prepare", "--for", "staging", "--fraction", "0.2", "--json", "--to", "s.parquet", code=0
     )
     said = json.loads(done.stdout)
     assert (said["stage"], said["fraction"], said["warnings"]) == ("staging", 0.2, [])
     assert said["seal"] == json.loads((repository / "s.proof.json").read_text())["seal"]
-
-
-def test_another_stages_yaml_decides(run, repository):
     config = repository / "config" / "test.yaml"
     config.write_text(config.read_text() + "\nprivacy:\n  sensitive: mock\n")
     done = run(

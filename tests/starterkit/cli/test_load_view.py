@@ -40,15 +40,12 @@ def test_an_api_is_started_loaded_measured_and_ended(trained):
     assert [file.path for file in client.list_artifacts(run.info.run_id, "figures")] == ["figures/latency.png"]
 
 
-def test_a_limit_that_does_not_hold_is_refused_and_kept(trained):
+def test_a_limit_that_does_not_hold_is_refused_and_kept_and_an_api_that_cannot_start_says_why(trained):
     done = loadtest(trained, KIT_LOADTEST__MIN_THROUGHPUT="1e9")
     assert done.returncode == 1
     assert "the API does not hold the stage's limits for throughput" in done.stderr
     assert "REFUSE" in done.stdout
     assert "keep the figures" in done.stderr
-
-
-def test_an_api_that_cannot_start_says_why(trained):
     done = loadtest(trained, KIT_SERVING__REQUIRE_API_KEY="true")
     assert done.returncode == 1
     assert "the API did not start: serving.require_api_key is true and serving.api_key is not set." in done.stderr

@@ -207,6 +207,16 @@ def test_a_worker_that_dies_is_started_again_and_all_end_together(trained, serve
 
 
 @pytest.mark.slow
+def test_a_promotion_reaches_all_workers_while_they_answer(trained, serve):
+    api = serve(KIT_SERVING__WORKERS="2", KIT_SERVING__FOLLOW_SECONDS="1")
+    api.wait_for("Answering on ")
+    api.wait_for_workers(2)
+    assert api.version() == "1"
+    promote_another(trained)
+    wait_until(lambda: {api.version() for _ in range(20)} == {"2"}, lambda: api.said)
+
+
+@pytest.mark.slow
 def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(run, trained, tmp_path, serve):
     model = tmp_path / "model"
     run(trained, "fetch", str(model), code=0)

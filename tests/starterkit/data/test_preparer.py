@@ -204,7 +204,7 @@ def test_groups_stay_together_without_their_names(house):
     assert "not_measured" in made.proof.quality  # a text is nothing for this estimator
 
 
-def test_identifier_in_another_column_is_refused(house):
+def test_identifier_in_another_column_and_the_kits_own_names_are_refused(house):
     frame = measures("a")
     frame.loc[7, "note"] = "person 30"
     with pytest.raises(Refused, match="1 values of 'person' are still in the data") as raised:
@@ -212,8 +212,6 @@ def test_identifier_in_another_column_is_refused(house):
     assert "person 30" not in str(raised.value)
     assert not (house.root / "data" / "test").exists()
 
-
-def test_the_kits_own_column_names_are_refused(house):
     class Split(Measures):
         split: float = feature(sensitivity="plain")
 
@@ -285,15 +283,12 @@ def problem_of(column: str, field: Any, **said: Any) -> Problem:
     return Problem(**given, estimator=LinearRegression, **said)
 
 
-def test_whole_groups_are_taken():
+def test_whole_groups_are_taken_and_rows_in_time_need_no_id():
     number = np.arange(300)
     frame = pd.DataFrame({"person": [f"p{n // 3}" for n in number], "age": 1, "cost": number / 7})
     taken = sampled(problem_of("person", group()), frame, 0.3)
     assert set(frame.person[taken]).isdisjoint(frame.person[~taken])
     assert 80 <= taken.sum() <= 100
-
-
-def test_rows_in_time_need_no_id():
     days = pd.date_range("2026-01-01", periods=100).strftime("%Y-%m-%d")
     frame = pd.DataFrame({"day": days, "age": 1, "cost": np.arange(100) / 7})
     one = problem_of("day", time(), holdout=Holdout(cutoff="2026-03-01"))

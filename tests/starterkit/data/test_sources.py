@@ -118,15 +118,12 @@ def test_a_broken_file_is_one_clear_error(visits, problem, tmp_path, name, conte
     assert "Miller" not in str(refusal.value)
 
 
-def test_a_damaged_page_of_parquet_is_one_clear_error(visits, problem, tmp_path):
+def test_a_damaged_page_a_file_that_is_not_there_and_another_kind_are_one_clear_error(visits, problem, tmp_path):
     whole = bytearray((visits.root / "table.parquet").read_bytes())
     whole[20:400] = bytes(380)
     (tmp_path / "table.parquet").write_bytes(whole)
     with pytest.raises(DataError, match=r"table\.parquet"):
         DatasetReader(problem, settings("table.parquet"), tmp_path, Stage.LOCAL).read()
-
-
-def test_a_file_that_is_not_there_or_of_another_kind_is_named(problem, tmp_path):
     with pytest.raises(DataError, match=r"data file 'gone\.csv' does not exist.*data\.source"):
         open_source(settings("gone.csv"), tmp_path, problem)
     (tmp_path / "table.xlsx").write_bytes(b"")

@@ -208,15 +208,12 @@ def test_a_category_is_a_part_and_a_number_has_three(visits):
     assert features.income[parts["income low"]].max() < features.income[parts["income middle"]].min()
 
 
-def test_the_cuts_are_those_of_the_training_side(visits):
+def test_the_cuts_are_those_of_the_training_side_and_a_part_without_rows_is_left_out(visits):
     problem = visits.problem(lambda: Ridge(), slices=("income",))
     dataset = visits.dataset(problem)
     few = replace(dataset, holdout=replace(dataset.holdout, features=dataset.holdout.features.head(40)))
     whole = slices_of(problem, dataset)
     assert all((rows == whole[name][:40]).all() for name, rows in slices_of(problem, few).items())
-
-
-def test_a_part_without_rows_is_left_out(visits):
     problem = visits.problem(lambda: Ridge(), slices=("city",))
     dataset = visits.dataset(problem)
     kept = dataset.holdout.features[dataset.holdout.features.city == "Bonn"]

@@ -152,16 +152,13 @@ def test_distributions_and_rank_correlations_are_kept(patients):
     assert difference.to_numpy().mean() < 0.05
 
 
-def test_no_real_row_is_copied_and_no_extreme_is_shown(patients):
+def test_no_real_row_is_copied_no_extreme_is_shown_and_real_rows_that_are_drawn_are_drawn_again(patients):
     patients.loc[3, ["progression", "age"]] = [487.130571, 113]
     made = mock_rows(model_columns(problem), patients, 7)
     assert made.merge(patients, on=list(patients)).empty
     assert made.age.max() < 113
     assert made.progression.max() < 487
     assert made.bmi.max() <= patients.bmi.nlargest(5).min()
-
-
-def test_real_rows_that_are_drawn_are_drawn_again():
     sex, bmi = (column for column in problem.columns if column.name in ("sex", "bmi"))
     with pytest.raises(DataError, match="too few values"):
         mock_rows([sex], pd.DataFrame({"sex": [1, 2] * 100}), 0)

@@ -1,13 +1,10 @@
 """A store with three versions: 1 was champion, 2 is, and 3 was not judged yet."""
 
-import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,32 +27,6 @@ def forget_places() -> None:
     from mlflow.tracking._tracking_service import utils
 
     utils._artifact_repos_cache.clear()
-
-
-class Commands:
-    """The commands that a person gives in one repository, with a server for each stage: processes of their own."""
-
-    def __init__(self, root: Path, addresses: dict[str, str]) -> None:
-        self.root = root
-        self._addresses = addresses
-
-    def kit(self, stage: str, *words: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        given = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KIT_"))}
-        given |= {"KIT_STAGE": stage, "KIT_TRACKING__URI": self._addresses[stage], "MLFLOW_DISABLE_TELEMETRY": "true"}
-        given |= {"KIT_SERVING__API_KEY": "a-key-of-good-length", "COLUMNS": "300"} | environ
-        command = [sys.executable, "-m", "starterkit", *words]
-        done = subprocess.run(command, cwd=self.root, env=given, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def said(self, stage: str, *words: str) -> Any:
-        return json.loads(self.kit(stage, *words, "--json").stdout)
-
-
-@pytest.fixture(scope="session")
-def commands():
-    return Commands
 
 
 @pytest.fixture(scope="session")

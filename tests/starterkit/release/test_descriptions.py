@@ -11,7 +11,7 @@ from example_project import problem
 from starterkit.contract import Lineage
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release.descriptions import Place, Subject, Trained, experiment_text, model_text, run_text, version_text
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.queries import runs_page
 from starterkit.tracking.registry import Version
@@ -46,7 +46,7 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_deciding_metric_comes_first_beside_the_naive_guess() -> None:
+def test_the_deciding_metric_comes_first_beside_the_naive_guess():
     text = run_text(SUBJECT, PLACE, TRAINED)
     assert text.splitlines()[0].endswith("rmse 56.73, where a naive guess has 79.93.")
     assert rows(text) == [
@@ -59,7 +59,7 @@ def test_the_deciding_metric_comes_first_beside_the_naive_guess() -> None:
     assert by_mae[1] == ["**mae** (decides; less is better)", "46.4", "67.33"]
 
 
-def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
+def test_a_run_says_its_data_its_code_and_what_comes_next():
     assert "comes next" not in run_text(SUBJECT, PLACE, TRAINED, [3])
     text = run_text(SUBJECT, PLACE, TRAINED)
     assert "1,442 rows of data/diabetes.csv, 98 of them held out" in text
@@ -78,7 +78,7 @@ def test_a_run_says_its_data_its_code_and_what_comes_next() -> None:
     assert "in no commit" in run_text(SUBJECT, PLACE, replace(TRAINED, lineage=replace(LINEAGE, commit="unknown")))
 
 
-def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
+def test_a_version_shows_the_gates_verdicts_and_no_reason():
     text = version_text(SUBJECT, PLACE, 3, TRAINED, VERDICTS)
     assert "The gate: refused by 1 of 3 checks" in text
     assert rows(text)[-3:] == [
@@ -95,7 +95,7 @@ def test_a_version_shows_the_gates_verdicts_and_no_reason() -> None:
     assert ("/runs/" in from_elsewhere, "slices" in from_elsewhere) == (False, True)
 
 
-def test_a_model_says_what_serves() -> None:
+def test_a_model_says_what_serves():
     text = model_text(SUBJECT, PLACE, 3, TRAINED)
     assert "Serves now: [version 3]" in text
     assert 'load_model("models:/local.diabetes@champion")' in text
@@ -106,14 +106,14 @@ def test_a_model_says_what_serves() -> None:
     assert "load_model" not in none
 
 
-def test_bounds_and_categories_stay_out() -> None:
+def test_bounds_and_categories_stay_out():
     shown = {row[0]: row[1:] for row in rows(experiment_text(SUBJECT, PLACE))}
     assert shown["sex"] == ["a whole number", "the source does not say which is which"]
     assert shown["age"] == ["a whole number in years", ""]
 
 
 @pytest.mark.parametrize("title", ["a|b", "<script>", "*b*", "[x](y)", "`c`", "two\nlines", "@nobody", "# h"])
-def test_a_projects_words_are_no_markup(title: str) -> None:
+def test_a_projects_words_are_no_markup(title):
     first = experiment_text(Subject.of(replace(problem, title=title)), PLACE).split(": regression")[0]
     assert not set(first.replace("&#", "")) & set("|<>*[]`\n@")
 
@@ -179,7 +179,7 @@ def test_tags_and_pages_say_something_and_no_rows_value(notes, opened):
     assert own == {"task": "regression", "metric": "rmse"}
 
 
-def test_pages_follow_a_version_through_the_gate(after_a_run: Settings) -> None:
+def test_pages_follow_a_version_through_the_gate(after_a_run):
     pipeline = Pipeline(problem, after_a_run)
     client = pipeline.registry.connection.client
 

@@ -1,7 +1,6 @@
 """What the gate is told: which rows a version knew, what it answers today, what that costs, and how it reacts."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ CUT = {"cutoff": "2026-03-01"}
 
 
 @pytest.mark.parametrize(("schema", "holdout"), [(Measures, {}), (Repeated, {}), (Dated, CUT), (DatedAndRepeated, CUT)])
-def test_the_same_split_shares_nothing(read: Any, schema: Any, holdout: Any) -> None:
+def test_the_same_split_shares_nothing(read, schema, holdout):
     dataset = read(schema, **holdout)
     assert seen(dataset, dataset) == 0
 
@@ -85,7 +84,7 @@ def test_the_same_split_shares_nothing(read: Any, schema: Any, holdout: Any) -> 
         (Dated, CUT, {"cutoff": "2026-03-20"}),
     ],
 )
-def test_anothers_split_is_found_out(read: Any, schema: Any, own: Any, others: Any) -> None:
+def test_anothers_split_is_found_out(read, schema, own, others):
     judged, trained = read(schema, **own), read(schema, **others)
     known = set(trained.training.features["size"])
     shared = int(judged.holdout.features["size"].isin(known).sum())
@@ -130,7 +129,7 @@ def without(rows: Rows, label: str) -> Rows:
     return replace(rows, features=rows.features[kept], target=rows.target[kept])
 
 
-def test_a_class_that_todays_data_lacks_has_a_guess_of_zero(iris: Any, tmp_path: Path) -> None:
+def test_a_class_that_todays_data_lacks_has_a_guess_of_zero(iris, tmp_path):
     exported, dataset = iris.export(LogisticRegression(), tmp_path / "exported")
     problem = iris.problem(LogisticRegression)
     sides = (without(rows, "setosa") for rows in (dataset.training, dataset.holdout))
@@ -141,7 +140,7 @@ def test_a_class_that_todays_data_lacks_has_a_guess_of_zero(iris: Any, tmp_path:
     assert guess.scores["log_loss"] == pytest.approx(np.log(2), abs=0.01)
 
 
-def test_a_whole_number_is_never_made_of_a_missing_value_or_a_fraction(visits: Any, tmp_path: Path) -> None:
+def test_a_whole_number_is_never_made_of_a_missing_value_or_a_fraction(visits, tmp_path):
     columns = make_column_transformer((OneHotEncoder(), ["city"]), ("passthrough", ["insured"]))
     exported, dataset = visits.export(make_pipeline(columns, Ridge()), tmp_path / "exported")
     predictor, rows = Predictor(exported.folder), dataset.holdout.columns
@@ -150,7 +149,7 @@ def test_a_whole_number_is_never_made_of_a_missing_value_or_a_fraction(visits: A
             predictor.predict({**rows, "insured": np.full(len(dataset.holdout), value)})
 
 
-def test_a_champion_without_an_answer_is_not_compared(diabetes: Any, tmp_path: Path) -> None:
+def test_a_champion_without_an_answer_is_not_compared(diabetes, tmp_path):
     exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
     predictor, features = Predictor(exported.folder), dataset.holdout.features.copy()
     features.loc[:4, "bmi"] = np.nan
@@ -163,7 +162,7 @@ def test_a_champion_without_an_answer_is_not_compared(diabetes: Any, tmp_path: P
 # --- Costs are measured, not made up: a really larger graph is found slower.
 
 
-def test_a_larger_graph_costs_more(diabetes: Any, tmp_path: Path) -> None:
+def test_a_larger_graph_costs_more(diabetes, tmp_path):
     small, dataset = diabetes.export(LinearRegression(), tmp_path / "small", rows=200)
     chain = make_pipeline(*(StandardScaler() for _ in range(60)), LinearRegression())
     large, _ = diabetes.export(chain, tmp_path / "large", rows=200)
@@ -195,7 +194,7 @@ def of(*columns: str) -> Any:
     return make_pipeline(make_column_transformer(("passthrough", list(columns))), LinearRegression())
 
 
-def test_noise_hurts_a_model_that_learned_every_wiggle_most(react: Any, diabetes: Any) -> None:
+def test_noise_hurts_a_model_that_learned_every_wiggle_most(react, diabetes):
     still = react(diabetes, DecisionTreeRegressor(max_depth=1), Jitter(share=0.0))
     assert still.figure == 0
     calm = react(diabetes, of("bmi"), Jitter(share=0.2, worse=0.1))
@@ -204,7 +203,7 @@ def test_noise_hurts_a_model_that_learned_every_wiggle_most(react: Any, diabetes
     assert "under noise of 500% of each deviation" in wild.words
 
 
-def test_more_of_a_feature_moves_the_answer_one_way(react: Any, diabetes: Any) -> None:
+def test_more_of_a_feature_moves_the_answer_one_way(react, diabetes):
     assert react(diabetes, of("bmi"), Direction(column="bmi", answer="up")).figure == 0
     wrong = react(diabetes, of("bmi"), Direction(column="bmi", answer="down", broken=0.2))
     assert (wrong.figure, wrong.limit) == (1, 0.2)
@@ -213,7 +212,7 @@ def test_more_of_a_feature_moves_the_answer_one_way(react: Any, diabetes: Any) -
     assert 0 < react(diabetes, forest, Direction(column="age", answer="up")).figure < 1
 
 
-def test_the_answer_of_a_classifier_is_a_probability(react: Any, breast_cancer: Any, iris: Any) -> None:
+def test_the_answer_of_a_classifier_is_a_probability(react, breast_cancer, iris):
     estimator = make_pipeline(StandardScaler(), LogisticRegression())
     column = "worst_concave_points"
     assert react(breast_cancer, estimator, Direction(column=column, answer="up")).figure == 0
@@ -224,14 +223,14 @@ def test_the_answer_of_a_classifier_is_a_probability(react: Any, breast_cancer: 
     assert react(breast_cancer, estimator, Invariance(column=column)).figure > 0
 
 
-def test_a_feature_that_the_model_does_not_use_moves_nothing(react: Any, diabetes: Any) -> None:
+def test_a_feature_that_the_model_does_not_use_moves_nothing(react, diabetes):
     assert react(diabetes, of("bmi"), Invariance(column="sex")).figure == 0
     moved = react(diabetes, of("bmi"), Invariance(column="bmi", change=0.3))
     assert moved.figure > 0.3
     assert "other values of 'bmi' move the answer by" in moved.words
 
 
-def test_a_changed_row_is_one_that_a_client_could_send(react: Any, diabetes: Any, monkeypatch: Any) -> None:
+def test_a_changed_row_is_one_that_a_client_could_send(react, diabetes, monkeypatch):
     asked: list[Any] = []
     answer = Predictor.predict
 

@@ -59,7 +59,7 @@ def made(first_run: tuple[Path, Summary]) -> tuple[Any, EvidenceRecord]:
     return evidence, record
 
 
-def test_record_says_all_that_was_told_and_decided(made: tuple[Any, EvidenceRecord]) -> None:
+def test_record_says_all_that_was_told_and_decided(made):
     evidence, record = made
     read = json.loads(record.text)
     assert read == record.content
@@ -74,7 +74,7 @@ def test_record_says_all_that_was_told_and_decided(made: tuple[Any, EvidenceReco
     assert not read["passed"]  # a share that is no number is never a pass
 
 
-def test_record_holds_no_row(made: tuple[Any, EvidenceRecord]) -> None:
+def test_record_holds_no_row(made):
     evidence, record = made
     bins = record.content["fit"]["bins"]
     assert sum(one["rows"] for one in bins) == len(evidence.actual)
@@ -152,7 +152,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(scheme: str) -> None:
+def test_every_text_can_be_read(scheme):
     light, dark = STYLE.read_text("utf-8").split(DARK)
     named = colours(light) if scheme == "light" else colours(dark)
     assert len(named) == 8

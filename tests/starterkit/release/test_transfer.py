@@ -1,7 +1,6 @@
 """Staging's version becomes prod's on one server: only what staging's gate has passed, and the very same files."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,7 +29,7 @@ def prod(staging: ModelRegistry) -> ModelRegistry:
     return ModelRegistry(staging.connection, Stage.PROD, "diabetes")
 
 
-def test_a_copy_bears_nothing_of_stagings_gate_and_is_used_again(staging: ModelRegistry, prod: ModelRegistry) -> None:
+def test_a_copy_bears_nothing_of_stagings_gate_and_is_used_again(staging, prod):
     copy = copy_version(prod, "diabetes")
     assert (copy.number, copy.tags["copied_from"]) == (1, "staging.diabetes version 1")
     assert copy.tags["staging_evidence"] == "0123"
@@ -47,14 +46,14 @@ def test_a_copy_bears_nothing_of_stagings_gate_and_is_used_again(staging: ModelR
         ({"stage": "test"}, "was trained in stage test, and only staging's models move on"),
     ],
 )
-def test_what_staging_has_not_passed_is_not_copied(staging: Any, prod: Any, tags: Any, said: Any) -> None:
+def test_what_staging_has_not_passed_is_not_copied(staging, prod, tags, said):
     staging.tag(staging.version(1), tags)
     with pytest.raises(Refused, match=said):
         copy_version(prod, "diabetes")
     assert prod.versions() == []
 
 
-def test_without_a_champion_staging_has_nothing_to_copy(staging: ModelRegistry, prod: ModelRegistry) -> None:
+def test_without_a_champion_staging_has_nothing_to_copy(staging, prod):
     staging.connection.client.delete_registered_model_alias(staging.model, "champion")
     with pytest.raises(Refused, match=r"'staging\.diabetes' has no champion on this server"):
         copy_version(prod, "diabetes")
@@ -76,14 +75,14 @@ def altered(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return numbers
 
 
-def test_a_copy_of_other_files_is_taken_back(prod: ModelRegistry, altered: set[int]) -> None:
+def test_a_copy_of_other_files_is_taken_back(prod, altered):
     altered.add(1)
     with pytest.raises(Refused, match=r"the copy of staging\.diabetes version 1 has other files"):
         copy_version(prod, "diabetes")
     assert prod.versions() == []
 
 
-def test_an_earlier_copy_that_was_altered_is_not_used_again(prod: ModelRegistry, altered: set[int]) -> None:
+def test_an_earlier_copy_that_was_altered_is_not_used_again(prod, altered):
     assert copy_version(prod, "diabetes").number == 1
     altered.add(1)
     assert copy_version(prod, "diabetes").number == 2

@@ -38,7 +38,7 @@ def a_column(kind: ColumnType, written: Written, *categories: Scalar) -> Column:
         (GAPS, "−7", -7), (Written(), "−7", -7), (Written(), "NA", "wrong"), (Written(), "+7 ", 7),
     ],
 )  # fmt: skip
-def test_a_number_is_read_as_it_is_declared(written: Written, text: str, expected: object) -> None:
+def test_a_number_is_read_as_it_is_declared(written, text, expected):
     column = a_column("float", written)
     values, missing, wrong = values_of(column, plain_texts(column, pa.array([text or None], pa.string())))
     got = None if missing[0] else "wrong" if wrong[0] else values[0]
@@ -56,13 +56,11 @@ def test_a_number_is_read_as_it_is_declared(written: Written, text: str, expecte
         ("string", Written(header="X"), (), ["1.234,5"], ["1.234,5"]),
     ],
 )
-def test_texts_are_put_into_the_schemas_words(
-    kind: ColumnType, written: Written, categories: tuple[str, ...], texts: list[str | None], expected: list[str | None]
-) -> None:
+def test_texts_are_put_into_the_schemas_words(kind, written, categories, texts, expected):
     assert plain_texts(a_column(kind, written, *categories), pa.array(texts, pa.string())).to_pylist() == expected
 
 
-def test_a_column_is_found_by_its_header_else_by_its_name() -> None:
+def test_a_column_is_found_by_its_header_else_by_its_name():
     columns = [
         Column(name=name, role="feature", type="float", unit="", sensitivity="plain", written=Written(header=header))
         for name, header in (("age", "Age (y)"), ("weight", ""), ("x_1", "x"), ("x", "x.2"))
@@ -72,5 +70,5 @@ def test_a_column_is_found_by_its_header_else_by_its_name() -> None:
     assert find_columns(columns, ["x"]) == {"x_1": "x"}
 
 
-def test_flags_that_were_written_as_numbers_are_flags() -> None:
+def test_flags_that_were_written_as_numbers_are_flags():
     assert np.array_equal(values_of(a_column("boolean", FLAG), pa.array(["1.0", "0"])).values, [True, False])

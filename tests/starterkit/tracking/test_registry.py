@@ -73,7 +73,7 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
     return connect(load_settings(root, {}).tracking, root), summary.exported.run
 
 
-def test_run_says_who_when_and_how_good(opened: tuple[Connection, str]) -> None:
+def test_run_says_who_when_and_how_good(opened):
     connection, run = opened
     record = look_up(connection, run)
     assert record.user
@@ -102,7 +102,7 @@ def test_runs_have_a_page_and_what_the_store_does_not_have_is_none(opened, tmp_p
     assert kept.is_file()
 
 
-def test_round_trip_proves_the_store_and_leaves_no_run(connection: Connection) -> None:
+def test_round_trip_proves_the_store_and_leaves_no_run(connection):
     assert "written and read back" in check_round_trip(connection)
     experiment = connection.client.get_experiment_by_name("starterkit-doctor")
     assert connection.client.search_runs([experiment.experiment_id]) == []

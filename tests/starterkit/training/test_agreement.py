@@ -65,7 +65,8 @@ def test_more_rows_are_asked_alone_where_one_contradicts():
     measure = replace(EXACT, alone=500, unstable=0.5)
     for estimator in (plain, by_name):
         asked = Asked(estimator, "regression", rows)
-        assert (asked.of_data(asked.answers, measure).alone, asked.of_data(asked.answers, measure).unstable) == (200, 0)
+        found = asked.of_data(asked.answers, measure)
+        assert (found.alone, found.unstable) == (200, 0)
     answers = asked.answers.values.copy()
     answers[7] += 1  # as if it had said so among the others
     asked.answers = Prediction(answers)

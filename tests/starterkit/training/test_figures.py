@@ -88,29 +88,23 @@ def test_a_figure_is_drawn_whole(name):
         assert axes.get_window_extent().width > 0.3 * edges.width
 
 
-def test_the_most_important_features_are_shown_first():
+def test_the_most_important_features_and_the_worst_curves_are_shown():
     axes = importance_figure(importances([f"f{i}" for i in range(500)]), "rmse").axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[-3:] == ["f497", "f498", "f499"]
     assert len(names) == 30
     assert "the first 30 of 500 features" in axes.get_title(loc="left")
-
-
-def test_the_worst_curves_are_shown():
     many = {str(i): (RATES, RATES, i / 40) for i in range(40)}
     axes = roc_figure(many).axes[0]
     assert [line.get_label() for line in axes.lines[1:3]] == ["area 0.000: 0", "area 0.025: 1"]
     assert "the worst 10 of 40 classes" in axes.get_title(loc="left")
 
 
-def test_a_confusion_reads_actual_in_rows_and_predicted_in_columns():
+def test_a_confusion_has_actual_in_rows_and_predicted_in_columns_and_residuals_are_actual_less_predicted():
     axes = confusion_figure(np.array([[5, 1], [2, 7]]), ["a", "b"]).axes[0]
     written = {text.get_position(): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "5", (1, 0): "1", (0, 1): "2", (1, 1): "7"}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
-
-
-def test_residuals_are_actual_less_predicted():
     right = residual_figure(np.array([10.0, 20.0]), np.array([7.0, 21.0]), "y").axes[1]
     assert right.collections[0].get_offsets().tolist() == [[7.0, 3.0], [21.0, -1.0]]
     assert "mean 1" in right.get_title(loc="left")

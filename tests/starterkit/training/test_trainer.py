@@ -62,16 +62,13 @@ def test_the_same_seed_gives_the_same_model(diabetes):
     assert one.parameters == {"random_state": 1}
 
 
-def test_the_baseline_guesses_the_training_mean(diabetes):
+def test_the_baseline_guesses_the_training_mean_and_the_shares_of_the_classes(diabetes, breast_cancer):
     estimator = Ridge()
     model, dataset = diabetes.fit(estimator)
     assert not hasattr(estimator, "coef_")  # the user's own is left unfitted
     mean = dataset.training.target.mean()
     assert model.baseline.prediction.values == pytest.approx(np.full(len(dataset.holdout), mean))
     assert model.baseline.scores["mae"] == pytest.approx((dataset.holdout.target - mean).abs().mean())
-
-
-def test_the_baseline_guesses_the_shares_of_the_classes(breast_cancer):
     model, dataset = breast_cancer.fit(DecisionTreeClassifier(max_depth=2))
     shares = dataset.training.target.value_counts(normalize=True)[list(model.classes)]
     assert model.classes == ("benign", "malignant")
@@ -93,13 +90,10 @@ def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes):
         diabetes.fit(make_pipeline(logarithm, Ridge()))
 
 
-def test_a_text_that_the_estimator_cannot_take_is_refused_without_showing_it(visits):
+def test_a_text_that_the_estimator_cannot_take_or_only_the_holdout_has_is_refused_without_showing_it(visits, tmp_path):
     with pytest.raises(DataError, match="could not convert string to float") as refusal:
         visits.fit(make_pipeline(StandardScaler(), Ridge()))
     assert not [city for city in ("Köln", "Bonn", "NA") if city in str(refusal.value)]
-
-
-def test_a_text_that_only_the_holdout_has_is_refused_without_showing_it(visits, tmp_path):
     table = table_of(visits)
     table["city"] = np.where(table["visit"] == held_out_ids(visits)[0], "Köln", "Bonn")
     columns = make_column_transformer((OneHotEncoder(), ["city"]))

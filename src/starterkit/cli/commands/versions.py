@@ -43,10 +43,11 @@ def promote(
         raise UserError("--from and --version are one too many: a bundle holds one version", "Leave --version out")
     pipeline = open_pipeline("gate", stage=to)
     from starterkit.cli.summary import judgement_as_json, show_promotion
+    from starterkit.release.alias import approval_by
 
     with pipeline.open_bundle(bundle) if bundle else nullcontext() as found:  # before the server hears of it
         promoter = pipeline.promoter
-        promoter.require_approver(approver)
+        approval_by(pipeline.settings, approver)  # before anything else is done
         if found:
             promotion = promoter.bring_from(pipeline.read(), found, approver=approver, explanation=reason)
         else:

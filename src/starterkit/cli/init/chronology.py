@@ -82,7 +82,8 @@ def find_series(
     vehicles = tells_of_vehicles(one.header for one in columns)
     told = [one for one in columns if not (vehicles and one.is_number and says_period(one.header))]
     moments = {one.header: found for one in told if (found := _moments(one)) is not None}
-    ordered = [one for one in columns if one.header in moments and is_ordered(moments[one.header])]
+    rising = [name for name, at in moments.items() if at.is_monotonic_increasing or at.is_monotonic_decreasing]
+    ordered = [one for one in columns if one.header in rising]
     named = [one for one in columns if one.header in moments and one.kind == "date" and says_when(one.header)]
     of_panel = [one for one in columns if panel and one.header == panel.time.header and one.header in moments]
     for column in [*of_panel, *(one for one in ordered if _is_series(one, columns)), *named]:
@@ -132,11 +133,6 @@ def _as_iso(column: ColumnProfile) -> str:
     if unit := _unit_since_1970(column):
         return f'pd.to_datetime({{}}.astype("float64"), unit="{unit}").dt.strftime("%Y-%m-%d %H:%M:%S")'
     return "{}.str[:4]" if column.kind == "float" else ""
-
-
-def is_ordered(stamps: pd.Series) -> bool:
-    """Whether the file has them in order, the oldest or the newest first."""
-    return bool(stamps.is_monotonic_increasing or stamps.is_monotonic_decreasing)
 
 
 def _is_series(column: ColumnProfile, columns: Sequence[ColumnProfile]) -> bool:

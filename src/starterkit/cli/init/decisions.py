@@ -116,11 +116,6 @@ def require_target(target: ColumnProfile, task: Task, where: str) -> None:
         raise DataError(f"{what} has {many}", hint)
 
 
-def rare_classes(target: ColumnProfile) -> int:
-    """How many classes have too few rows for both sides of the holdout."""
-    return int((target.known.value_counts() < FEWEST_ROWS_OF_A_CLASS).sum())
-
-
 def target_field(target: ColumnProfile, name: str, task: Task, asked: bool) -> Field:
     """The target's place in the schema. `asked` says that the task was not guessed."""
     sensitive, review = target.sensitive, [*_told_missing(target), *target.review]
@@ -296,7 +291,7 @@ def _named(row: OddRow, place: int, fields: Mapping[str, Field]) -> OddRow:
 
 def _decisions(target: ColumnProfile, task: Task, placed: Placement) -> list[str]:
     found = []
-    rare = rare_classes(target) if task == "classification" else 0
+    rare = int((target.known.value_counts() < FEWEST_ROWS_OF_A_CLASS).sum()) if task == "classification" else 0
     if rare:
         classes = "one class" if rare == 1 else f"{rare} classes"
         what = f"the target '{target.header}' has {classes} with fewer than {FEWEST_ROWS_OF_A_CLASS} rows"
@@ -314,10 +309,6 @@ _SHOWN = 8
 def _each(placed: Placement) -> str:
     """Why each column is no feature."""
     keys = [f"'{one.header[:40]}' is the {one.role}" for one in placed.fields.values() if one.role != "target"]
-    others = [f"'{header[:40]}' is {_as_words(reason)}" for header, reason in placed.left_out.items()]
+    others = [f"'{header[:40]}' is left out ({why.partition(':')[0]})" for header, why in placed.left_out.items()]
     said = [*keys, *others]
     return ", ".join(said[:_SHOWN]) + (f", and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
-
-
-def _as_words(reason: str) -> str:
-    return f"left out ({reason.partition(':')[0]})"

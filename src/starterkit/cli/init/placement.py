@@ -64,23 +64,6 @@ class Placement:
     notes: list[str] = field(default_factory=list)
 
 
-def place_columns(
-    columns: Sequence[ColumnProfile], target: ColumnProfile, names: Mapping[str, str], goal: Field
-) -> Placement:
-    """A field for each column that is of use, and a reason for each that is not. The target is among the fields."""
-    placed = Placement()
-    counters = {one.header for one in columns if counts_rows(one)}
-    groups = [one for one in columns if _is_group(one)]
-    panel = None if groups else find_panel([one for one in columns if one.header not in counters])
-    _add_group(placed, groups, panel, names)
-    _add_series(placed, columns, target, panel, names, is_class=goal.bounds is None)
-    _add_identifier(placed, columns, counters, names)
-    kept = _add_features(placed, columns, counters, target, names)
-    _decide_sides(placed, columns, kept, counters, names)
-    placed.fields[target.header] = goal
-    return placed
-
-
 # --- Ids, groups and row numbers.
 
 
@@ -104,48 +87,6 @@ def counts_rows(column: ColumnProfile) -> bool:
 def _is_group(column: ColumnProfile) -> bool:
     repeated = _FEWEST_GROUPS <= column.distinct < len(column.values)
     return says_id(column.header) and repeated and not column.missing and (column.is_whole or column.kind == "text")
-
-
-def _add_group(
-    placed: Placement, groups: Sequence[ColumnProfile], panel: Panel | None, names: Mapping[str, str]
-) -> None:
-    why = "rows with the same one are on the same side of the holdout"
-    if groups:
-        column = groups[0]
-        rows = f"the group: called an id, {column.distinct} values in {len(column.values)} rows"
-    elif panel is not None and panel.unit.distinct >= _FEWEST_GROUPS:
-        column = panel.unit
-        rows = f"the group: a panel, each has a row for each '{panel.time.header}'"
-        why += "; for a forecast, declare time() and Holdout(cutoff=…) instead"
-    else:
-        return
-    placed.fields[column.header] = _key(column, names, "group", f"{rows}; {why}")
-
-
-def _key(column: ColumnProfile, names: Mapping[str, str], role: str, review: str) -> Field:
-    return Field(
-        name=names[column.header],
-        header=column.header,
-        role=role,  # pyrefly: ignore[bad-argument-type]
-        type="str",
-        written=_written(column, names),
-        review="; ".join([review, *column.review]),
-    )
-
-
-def _add_identifier(
-    placed: Placement, columns: Sequence[ColumnProfile], counters: set[str], names: Mapping[str, str]
-) -> None:
-    """The best of the columns that are complete, without repeats, and called an id or in the form of one."""
-    found = []
-    for place, column in enumerate(columns):
-        why = "" if column.header in placed.fields else _why_id(column, column.header in counters)
-        if why:
-            found.append((_RANKS.index(why), column.header in counters, place, why))
-    if found:
-        _, _, place, why = min(found)
-        column = columns[place]
-        placed.fields[column.header] = _key(column, names, "identifier", f"the id: complete, no repeats, {why}")
 
 
 _RANKS = ("called an id", "called a number of something", "the rows' names", "in the form of a code")
@@ -189,68 +130,7 @@ def _are_codes(texts: Sequence[str]) -> bool:
     return one_length or all(map(_PREFIXED.fullmatch, texts))
 
 
-# --- Time.
-
-
-def _add_series(
-    placed: Placement,
-    columns: Sequence[ColumnProfile],
-    target: ColumnProfile,
-    panel: Panel | None,
-    names: Mapping[str, str],
-    *,
-    is_class: bool,
-) -> None:
-    series, note = find_series(columns, target, panel, is_class=is_class)
-    if series is None:
-        placed.notes += [note] if note and not placed.fields else []
-        return
-    if placed.fields and panel is not None:  # its review says so
-        return
-    if placed.fields:
-        how = "a group shares a side; for a forecast, declare time() and Holdout(cutoff=…) instead"
-        placed.notes += [f"the rows are also in time, by '{series.column.header}': {how}"]
-        return
-    column = series.column
-    placed.series = series
-    placed.fields[column.header] = _key(column, names, "time", series.review)
-
-
 # --- Features, and why a column is none.
-
-
-def _add_features(
-    placed: Placement,
-    columns: Sequence[ColumnProfile],
-    counters: set[str],
-    target: ColumnProfile,
-    names: Mapping[str, str],
-) -> list[ColumnProfile]:
-    goal = signature(target.values)
-    seen: dict[tuple[object, ...], ColumnProfile] = {}
-    identifier = next((one.header for one in placed.fields.values() if one.role == "identifier"), "")
-    for column in columns:
-        if column.header in placed.fields:
-            continue
-        reason = next(_reasons(column, column.header in counters, identifier), "")
-        mark = signature(column.values) if not reason else ()
-        if not reason and mark == goal:
-            reason = "the target by another name"
-        if not reason and (twin := seen.get(mark)):
-            reason = f"says the same as '{twin.header[:40]}'"
-            if column.sensitive and not twin.sensitive:
-                said = replace(placed.fields[twin.header], sensitive=True, review=_twin(column))
-                placed.fields[twin.header] = said
-        if reason:
-            placed.left_out[column.header] = reason
-            continue
-        seen[mark] = column
-        placed.fields[column.header] = _feature(_as_code(column.whole or column), names)
-    return list(seen.values())
-
-
-def _twin(column: ColumnProfile) -> str:
-    return f"sensitive, as it says the same as '{column.header[:40]}', which is left out"
 
 
 def _reasons(column: ColumnProfile, is_counter: bool, identifier: str) -> Iterator[str]:
@@ -301,63 +181,155 @@ def _as_code(column: ColumnProfile) -> ColumnProfile:
     return replace(column, kind="text", values=texts)
 
 
-def _feature(column: ColumnProfile, names: Mapping[str, str]) -> Field:
-    listed = categories(column)
-    affixes = column.written.affixes
-    return Field(
-        name=names[column.header],
-        header=column.header,
-        role="feature",
-        type=_TYPES[column.kind],  # pyrefly: ignore[bad-argument-type]
-        sensitive=column.sensitive,
-        unit=unit_of(column.header) or (affixes[0] if len(affixes) == 1 else ""),
-        bounds=bounds(column) if column.is_number and not listed else None,
-        categories=listed,
-        nullable=column.missing > 0,
-        written=_written(column, names),
-        review="; ".join(column.review) or (BY_NAME if column.sensitive else ""),
-    )
+# --- The columns go to their places one after the other: who comes first takes what the next might want.
 
 
-def _written(column: ColumnProfile, names: Mapping[str, str]) -> Written:
-    return replace(column.written, header=column.header if names[column.header] != column.header else "")
+def place_columns(
+    columns: Sequence[ColumnProfile], target: ColumnProfile, names: Mapping[str, str], goal: Field
+) -> Placement:
+    """A field for each column that is of use, and a reason for each that is not. The target is among the fields."""
+    return _Placing(columns, names, {one.header for one in columns if counts_rows(one)}).place(target, goal)
 
 
-# --- By what a row's side is known.
+@dataclass(frozen=True)
+class _Placing:
+    """The columns, their names by header, and the headers of those that count the rows."""
 
+    columns: Sequence[ColumnProfile]
+    names: Mapping[str, str]
+    counters: set[str]
+    placed: Placement = field(default_factory=Placement)
 
-def _decide_sides(
-    placed: Placement,
-    columns: Sequence[ColumnProfile],
-    kept: Sequence[ColumnProfile],
-    counters: set[str],
-    names: Mapping[str, str],
-) -> None:
-    """A counter is a poor id, as a file that is written anew counts anew; it is one where rows are too much alike.
+    def place(self, target: ColumnProfile, goal: Field) -> Placement:
+        groups = [one for one in self.columns if _is_group(one)]
+        panel = None if groups else find_panel([one for one in self.columns if one.header not in self.counters])
+        self._add_group(groups, panel)
+        self._add_series(target, panel, is_class=goal.bounds is None)
+        self._add_identifier()
+        self._decide_sides(self._add_features(target))
+        self.placed.fields[target.header] = goal
+        return self.placed
 
-    Nor is an id one that gives the same record many times.
-    """
-    alike = duplicates(kept)
-    placed.coarse = alike > _MOST_ALIKE
-    roles = {one.role: one for one in placed.fields.values()}
-    if "group" in roles:
-        placed.copied = not placed.coarse and alike > _MANY_ALIKE
-    if "group" in roles or "time" in roles:
-        return
-    identifier = roles.get("identifier")
-    if identifier is None and placed.coarse and counters:
-        column = next(one for one in columns if one.header in counters)
-        placed.left_out.pop(column.header, None)
-        why = "the id: it counts the rows, and most of them say the same as another: give the table an id of its own"
-        placed.fields[column.header] = _key(column, names, "identifier", why)
-    elif identifier is None:
-        placed.by_content = True
-        number = ", and a row's number changes with the file" if counters else ""
-        shared = "; the same content is on one side" * (not placed.coarse)
-        placed.notes.append(f"the table has no id{number}: rows are told apart by their content{shared}")
-    elif not placed.coarse and alike > (0 if identifier.header in counters else _MANY_ALIKE):
-        placed.by_content = True
-        rows = round(alike * len(columns[0].values))
-        counted = f"{rows} rows are alike" if rows != 1 else "one row is like another"
-        counts = ", which counts the rows" * (identifier.header in counters)
-        placed.notes.append(f"{counted} but for '{identifier.header}'{counts}: they share a side")
+    def _add_group(self, groups: Sequence[ColumnProfile], panel: Panel | None) -> None:
+        why = "rows with the same one are on the same side of the holdout"
+        if groups:
+            column = groups[0]
+            rows = f"the group: called an id, {column.distinct} values in {len(column.values)} rows"
+        elif panel is not None and panel.unit.distinct >= _FEWEST_GROUPS:
+            column = panel.unit
+            rows = f"the group: a panel, each has a row for each '{panel.time.header}'"
+            why += "; for a forecast, declare time() and Holdout(cutoff=…) instead"
+        else:
+            return
+        self._add_key(column, "group", f"{rows}; {why}")
+
+    def _add_series(self, target: ColumnProfile, panel: Panel | None, *, is_class: bool) -> None:
+        """The time, where nothing else decides the sides."""
+        placed = self.placed
+        series, note = find_series(self.columns, target, panel, is_class=is_class)
+        if series is None:
+            placed.notes += [note] if note and not placed.fields else []
+        elif not placed.fields:
+            placed.series = series
+            self._add_key(series.column, "time", series.review)
+        elif panel is None:  # else the group's review says so
+            how = "a group shares a side; for a forecast, declare time() and Holdout(cutoff=…) instead"
+            placed.notes += [f"the rows are also in time, by '{series.column.header}': {how}"]
+
+    def _add_identifier(self) -> None:
+        """The best of the columns that are complete, without repeats, and called an id or in the form of one."""
+        found = []
+        for place, column in enumerate(self.columns):
+            is_counter = column.header in self.counters
+            why = "" if column.header in self.placed.fields else _why_id(column, is_counter)
+            if why:
+                found.append((_RANKS.index(why), is_counter, place, why))
+        if found:
+            _, _, place, why = min(found)
+            self._add_key(self.columns[place], "identifier", f"the id: complete, no repeats, {why}")
+
+    def _add_key(self, column: ColumnProfile, role: str, review: str) -> None:
+        self.placed.fields[column.header] = Field(
+            name=self.names[column.header],
+            header=column.header,
+            role=role,  # pyrefly: ignore[bad-argument-type]
+            type="str",
+            written=self._written(column),
+            review="; ".join([review, *column.review]),
+        )
+
+    def _add_features(self, target: ColumnProfile) -> list[ColumnProfile]:
+        """The features, and why a column is none; the columns that are."""
+        placed, goal = self.placed, signature(target.values)
+        seen: dict[tuple[object, ...], ColumnProfile] = {}
+        identifier = next((one.header for one in placed.fields.values() if one.role == "identifier"), "")
+        for column in self.columns:
+            if column.header in placed.fields:
+                continue
+            reason = next(_reasons(column, column.header in self.counters, identifier), "")
+            mark = signature(column.values) if not reason else ()
+            if not reason and mark == goal:
+                reason = "the target by another name"
+            if not reason and (twin := seen.get(mark)):
+                reason = f"says the same as '{twin.header[:40]}'"
+                if column.sensitive and not twin.sensitive:
+                    why = f"sensitive, as it says the same as '{column.header[:40]}', which is left out"
+                    placed.fields[twin.header] = replace(placed.fields[twin.header], sensitive=True, review=why)
+            if reason:
+                placed.left_out[column.header] = reason
+                continue
+            seen[mark] = column
+            placed.fields[column.header] = self._feature(_as_code(column.whole or column))
+        return list(seen.values())
+
+    def _feature(self, column: ColumnProfile) -> Field:
+        listed = categories(column)
+        affixes = column.written.affixes
+        return Field(
+            name=self.names[column.header],
+            header=column.header,
+            role="feature",
+            type=_TYPES[column.kind],  # pyrefly: ignore[bad-argument-type]
+            sensitive=column.sensitive,
+            unit=unit_of(column.header) or (affixes[0] if len(affixes) == 1 else ""),
+            bounds=bounds(column) if column.is_number and not listed else None,
+            categories=listed,
+            nullable=column.missing > 0,
+            written=self._written(column),
+            review="; ".join(column.review) or (BY_NAME if column.sensitive else ""),
+        )
+
+    def _written(self, column: ColumnProfile) -> Written:
+        renamed = self.names[column.header] != column.header
+        return replace(column.written, header=column.header if renamed else "")
+
+    def _decide_sides(self, kept: Sequence[ColumnProfile]) -> None:
+        """By what a row's side is known.
+
+        A counter is a poor id, as a file that is written anew counts anew; it is one where rows are too much alike.
+        Nor is an id one that gives the same record many times.
+        """
+        placed, counters, alike = self.placed, self.counters, duplicates(kept)
+        placed.coarse = alike > _MOST_ALIKE
+        roles = {one.role: one for one in placed.fields.values()}
+        if "group" in roles:
+            placed.copied = not placed.coarse and alike > _MANY_ALIKE
+        if "group" in roles or "time" in roles:
+            return
+        identifier = roles.get("identifier")
+        if identifier is None and placed.coarse and counters:
+            column = next(one for one in self.columns if one.header in counters)
+            placed.left_out.pop(column.header, None)
+            why = "it counts the rows, and most of them say the same as another: give the table an id of its own"
+            self._add_key(column, "identifier", f"the id: {why}")
+        elif identifier is None:
+            placed.by_content = True
+            number = ", and a row's number changes with the file" if counters else ""
+            shared = "; the same content is on one side" * (not placed.coarse)
+            placed.notes.append(f"the table has no id{number}: rows are told apart by their content{shared}")
+        elif not placed.coarse and alike > (0 if identifier.header in counters else _MANY_ALIKE):
+            placed.by_content = True
+            rows = round(alike * len(self.columns[0].values))
+            counted = f"{rows} rows are alike" if rows != 1 else "one row is like another"
+            counts = ", which counts the rows" * (identifier.header in counters)
+            placed.notes.append(f"{counted} but for '{identifier.header}'{counts}: they share a side")

@@ -4,7 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from ruamel.yaml.util import load_yaml_guess_indent
 
 from starterkit.cli.init.draft import Field, Plan
 from starterkit.cli.init.headers import class_name
-from starterkit.contract import AS_DECLARED, COMMAS, Dialect, Scalar, Written
+from starterkit.contract import AS_DECLARED, COMMAS, Dialect, Scalar
 from starterkit.errors import SettingsError
 from starterkit.settings import DataSettings
 
@@ -136,15 +136,9 @@ def _arguments(one: Field) -> Iterator[str]:
         yield fitted("isin=[", map(literal, one.categories), "]", 8).strip()
     if one.nullable:
         yield "nullable=True"
-    if said := list(_differing(one.written)):
+    usual, written = vars(AS_DECLARED), vars(one.written)
+    if said := [f"{name}={_source(value)}" for name, value in written.items() if value != usual[name]]:
         yield fitted("written=Written(", said, ")", 8).strip()
-
-
-def _differing(written: Written) -> Iterator[str]:
-    """What a file's form of a column has to say."""
-    for part in fields(written):
-        if (value := getattr(written, part.name)) != getattr(AS_DECLARED, part.name):
-            yield f"{part.name}={_source(value)}"
 
 
 def _source(value: object) -> str:

@@ -367,8 +367,4 @@ _MOST_COLUMNS_OF_A_TEXT = 30
 def texts_of_many_values(plan: Plan, dataset: Dataset) -> tuple[str, ...]:
     """The texts with more values that five rows share than are worth a column each."""
     counts = {one.name: dataset.training.features[one.name].value_counts() for one in plan.texts}
-    return tuple(name for name, count in counts.items() if _frequent(count) > _MOST_COLUMNS_OF_A_TEXT)
-
-
-def _frequent(counts: pd.Series) -> int:
-    return int((counts >= 5).sum())
+    return tuple(name for name, count in counts.items() if (count >= 5).sum() > _MOST_COLUMNS_OF_A_TEXT)

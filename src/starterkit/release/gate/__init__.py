@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from starterkit.contract import Task
-from starterkit.errors import KitError, SettingsError, place_of
+from starterkit.errors import KitError, SettingsError, meant, place_of
 from starterkit.metrics import Metric, metrics_for
 from starterkit.release.gate.checks import (
     AgainstEstimator,
@@ -104,9 +103,8 @@ class Gate:
         names = [_name(check) for check in self._checks if not isinstance(check, AbsoluteLimit)]
         for name in settings.checks:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                meant = f" (did you mean {near[0]}?)" if near else ""
-                raise SettingsError(f"gate.checks.{name} is no check{meant}", f"Name one of {', '.join(names)}")
+                what = f"gate.checks.{name} is no check{meant(name, names)}"
+                raise SettingsError(what, f"Name one of {', '.join(names)}")
         self._off = frozenset(name for name, asked in settings.checks.items() if not asked)
 
     @property

@@ -22,9 +22,9 @@ from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
-from starterkit.serving.http.metrics import ADDRESS as METRICS
-from starterkit.serving.http.metrics import MEDIA_TYPE, Metrics
 from starterkit.serving.http.predict import ADDRESS, Predict
+from starterkit.serving.http.prometheus import ADDRESS as METRICS
+from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -213,7 +213,7 @@ def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics 
 def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
-    app.include_router(health_routes(served))
+    app.include_router(health_routes(served, metrics))
     app.include_router(scoring_routes())
     app.include_router(model_routes(served), dependencies=_checks(keys))
     app.include_router(inference_routes())
@@ -225,7 +225,7 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
-def health_routes(served: ServedModel) -> APIRouter:
+def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
     """For the orchestrator: open to all, and answered while the model is busy."""
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -235,7 +235,8 @@ def health_routes(served: ServedModel) -> APIRouter:
 
     @router.get("/ready", summary="Whether a model is loaded")
     async def ready() -> Response:
-        return answer({"status": "ready", "model": identity(served)})
+        refused = {"refused": metrics.refused_version} if metrics.refused_version else {}
+        return answer({"status": "ready", "model": identity(served), **refused})
 
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
         router.head(path, include_in_schema=False)(route)

@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
 from starterkit.serving.http.keys import Keys
-from starterkit.serving.http.metrics import Metrics
+from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 

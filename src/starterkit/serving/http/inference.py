@@ -118,8 +118,7 @@ class Inference:
         asked = self._read(body)
         table = self._table(asked.inputs)
         answered = self._served.answer(table)
-        values, probabilities = answered.prediction
-        columns = [values, *([] if probabilities is None else probabilities.T)]
+        columns = answered.prediction.columns
         told = dict(zip(self._served.predictor.outputs, columns, strict=True))
         if asked.outputs:
             if unknown := [one.name for one in asked.outputs if one.name not in told]:
@@ -133,7 +132,7 @@ class Inference:
         }
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
-        return Answer(msgspec.json.encode(content), len(values))
+        return Answer(msgspec.json.encode(content), len(columns[0]))
 
     def _read(self, body: bytearray) -> Body:
         self._masses.refuse_masses(body)

@@ -81,14 +81,14 @@ class Invocations:
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""
-        values, probabilities, decision_values = answered.prediction
-        behind = decision_values if probabilities is None else probabilities
-        if values.dtype == np.bool_:
-            values = values.astype(np.int64)  # so the graph says them
-        columns = [values.tolist(), *([] if behind is None else behind.T.tolist())]
+        columns = answered.prediction.columns
+        if columns[0].dtype == np.bool_:
+            columns[0] = columns[0].astype(np.int64)  # so the graph says them
         names = self._served.predictor.outputs
         content: dict[str, Any] = {
-            "predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+            "predictions": [
+                dict(zip(names, row, strict=True)) for row in zip(*(one.tolist() for one in columns), strict=True)
+            ]
         }
         if answered.beyond:
             content["beyond"] = [fault.content for fault in answered.beyond]

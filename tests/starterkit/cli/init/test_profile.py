@@ -12,16 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.headers import (
-    class_name,
-    column_names,
-    names_somebody,
-    plain,
-    problem_name,
-    says_id,
-    sensitive_among,
-    unit_of,
-)
+from starterkit.cli.init import headers
 from starterkit.cli.init.profile import bounds, categories, profile, signature
 
 # --- Headers become names that Python, pandera and the API can carry.
@@ -37,25 +28,22 @@ NAMES = {
 
 @pytest.mark.parametrize("header", NAMES)
 def test_a_header_becomes_a_name(header):
-    assert column_names([header]) == {header: NAMES[header]}
+    assert headers.column_names([header]) == {header: NAMES[header]}
 
 
-def test_a_header_that_is_a_name_stays_and_the_others_step_aside():
-    assert column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
-
-
-def test_every_name_is_short_and_no_keyword():
-    names = column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
+def test_a_header_that_is_a_name_stays_and_the_others_step_aside_as_short_names_that_are_no_keywords():
+    assert headers.column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
+    names = headers.column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
     assert all(name.isidentifier() and not keyword.iskeyword(name) and len(name) < 50 for name in names)
     assert len(set(names)) == len(names)
 
 
 def test_a_file_s_name_becomes_the_problem_s():
-    assert problem_name("Breast Cancer_v2 (final)") == "breast-cancer-v2-final"
-    assert problem_name("数据") == "my-problem"
-    assert class_name("breast-cancer") == "BreastCancer"
-    assert class_name("2024-sales") == "Rows2024Sales"
-    assert plain("HTTPServer Load") == "http_server_load"
+    assert headers.problem_name("Breast Cancer_v2 (final)") == "breast-cancer-v2-final"
+    assert headers.problem_name("数据") == "my-problem"
+    assert headers.class_name("breast-cancer") == "BreastCancer"
+    assert headers.class_name("2024-sales") == "Rows2024Sales"
+    assert headers.plain("HTTPServer Load") == "http_server_load"
 
 
 # --- What a name says.
@@ -83,7 +71,7 @@ SOMEBODY: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("header", "values", "expected"), SOMEBODY)
 def test_who_somebody_is_is_seen_from_a_name_and_values(header, values, expected):
-    assert names_somebody(header, pd.Series(values)) == expected
+    assert headers.names_somebody(header, pd.Series(values)) == expected
 
 
 SENSITIVE = (
@@ -95,8 +83,8 @@ SENSITIVE = (
 
 def test_what_is_a_person_s_own_affair_is_sensitive_and_a_word_within_a_word_is_not():
     others = {"average", "message", "mileage", "stage", "mean area", "long", "mar", "apr"}
-    assert sensitive_among([*SENSITIVE, *others]) == {*SENSITIVE}
-    assert sensitive_among(["lat", "long"]) == {"lat", "long"}  # a longitude is one beside a latitude
+    assert headers.sensitive_among([*SENSITIVE, *others]) == {*SENSITIVE}
+    assert headers.sensitive_among(["lat", "long"]) == {"lat", "long"}  # a longitude is one beside a latitude
 
 
 UNITS = {
@@ -105,12 +93,10 @@ UNITS = {
 }  # fmt: skip
 
 
-def test_a_unit_is_one_that_the_name_says():
-    assert {header: unit_of(header) for header in UNITS} == UNITS
-
-
-def test_an_id_is_called_one():
-    assert [says_id(one) for one in ("PassengerId", "patient", "patient age", "humid")] == [True, True, False, False]
+def test_a_unit_and_an_id_are_what_the_name_says():
+    assert {header: headers.unit_of(header) for header in UNITS} == UNITS
+    said = {"PassengerId": True, "patient": True, "patient age": False, "humid": False}
+    assert {one: headers.says_id(one) for one in said} == said
 
 
 # --- What a column holds is seen from its values, and nothing is rounded.

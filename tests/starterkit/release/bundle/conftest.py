@@ -53,14 +53,14 @@ def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: 
     """Stage staging takes no local store by itself, and all but the server is the same here."""
     root = copied(tmp_path_factory.mktemp("staged") / "staging", empty_store)
     settings = load_settings(root, {}).model_copy(update={"stage": Stage.STAGING})
-    assert Pipeline(problem, settings).run().promotion.decision.passed
-    staged = Staged(settings)
-    registry = staged.registry()
-    version = registry.version(1)
+    pipeline, staged = Pipeline(problem, settings), Staged(settings)
+    dataset, registry = pipeline.read(), staged.registry()
+    version = pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run)
+    registry.set_champion(version)
     place = "gate/staging.diabetes-1/0123"
     registry.connection.client.log_text(version.run, EVIDENCE.decode(), f"{place}/evidence.json")
     registry.connection.client.log_text(version.run, "{}", "gate/staging.diabetes-1/asked again/evidence.json")
-    registry.tag(version, {"evidence": hashlib.sha256(EVIDENCE).hexdigest(), "evidence_place": place})
+    registry.tag(version, {"gate": "passed", "evidence": hashlib.sha256(EVIDENCE).hexdigest(), "evidence_place": place})
     return staged
 
 

@@ -1,6 +1,11 @@
 """A bundle becomes a version of prod's model in another store: the very files, once, whole or not at all."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow.artifacts
 import mlflow.pyfunc
@@ -213,9 +218,30 @@ def test_killed_at_any_step_the_next_call_makes_it_whole(
 # --- The whole way between two real MLflow servers, by the commands that a person gives: each a process of its own.
 
 
+class Repository:
+    """One repository, used with a server for each stage."""
+
+    def __init__(self, root: Path, addresses: dict[str, str]) -> None:
+        self.root = root
+        self._addresses = addresses
+
+    def kit(self, stage: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KIT_"))}
+        given |= {"KIT_STAGE": stage, "KIT_TRACKING__URI": self._addresses[stage], "MLFLOW_DISABLE_TELEMETRY": "true"}
+        given |= {"KIT_SERVING__API_KEY": "a-key-of-good-length"}
+        command = [sys.executable, "-m", "starterkit", *words]
+        done = subprocess.run(command, cwd=self.root, env=given, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def said(self, stage: str, *words: str) -> Any:
+        return json.loads(self.kit(stage, *words, "--json").stdout)
+
+
 @pytest.mark.slow
-def test_a_version_goes_from_one_server_to_the_other(repository, tmp_path, new_server, commands):
-    here = commands(repository, {stage: new_server(tmp_path / stage).address for stage in ("staging", "prod")})
+def test_a_version_goes_from_one_server_to_the_other(repository, tmp_path, new_server):
+    here = Repository(repository, {stage: new_server(tmp_path / stage).address for stage in ("staging", "prod")})
     assert here.said("staging", "run")["champion"] == 1
     made = here.said("staging", "keys")
     written = here.said("staging", "bundle", "to prod.zip")

@@ -18,8 +18,8 @@ def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, stage
     registry = staged.registry()
     again = write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
     assert again.file.read_bytes() == bundle.read_bytes()
-    fetch_model(staged.registry().connection, "models:/staging.diabetes/1", tmp_path)
-    registered = {f"model/{file.name}": file.read_bytes() for file in tmp_path.iterdir()}
+    fetch_model(registry.connection, "models:/staging.diabetes/1", tmp_path / "model")
+    registered = {f"model/{file.name}": file.read_bytes() for file in (tmp_path / "model").iterdir()}
     with ZipFile(bundle) as found:
         assert {name: found.read(name) for name in found.namelist() if name.startswith("model/")} == registered
     assert {"model/MLmodel", "model/model.onnx", "model/contract.json", "model/parity.npz"} <= registered.keys()

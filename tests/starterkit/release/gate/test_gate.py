@@ -35,9 +35,7 @@ def scored(shown: Evidence, figure: float, naive: float = 5.0) -> Evidence:
     challenger, baseline = shown.challenger, shown.baseline
     name = shown.metric.name
     return replace(
-        shown,
-        challenger=replace(challenger, scores={name: figure}),
-        baseline=replace(baseline, scores={name: naive}),
+        shown, challenger=replace(challenger, scores={name: figure}), baseline=replace(baseline, scores={name: naive})
     )
 
 
@@ -52,7 +50,7 @@ def test_every_check_is_asked_of_a_sound_model_and_after_a_refusal(evidence, con
 @pytest.mark.parametrize(
     ("task", "name"), [("regression", "accuracy"), ("classification", "rmse"), ("regression", "x")]
 )
-def test_a_limit_for_another_tasks_metric_is_refused_by_name(task: Any, name: str) -> None:
+def test_a_limit_for_another_tasks_metric_is_refused_by_name(task, name):
     with pytest.raises(SettingsError, match=rf"gate\.limits\.{name} is no metric for {task}.*Use "):
         Gate(GateSettings(limits={name: {"max": 1}}), task)
 
@@ -63,7 +61,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def test_every_setting_reaches_its_check(evidence: Any) -> None:
+def test_every_setting_reaches_its_check(evidence):
     """Each limit is shown by the verdict that it belongs to, in that verdict's unit."""
     cheap, half = Cost(one_row=0.001, many_rows=0.001, rows=90, size=1000), {"left": np.arange(400) < 200}
     shown = evidence(error=0.5, cost=cheap, champion_cost=cheap, slices=half)
@@ -92,9 +90,7 @@ def test_every_setting_reaches_its_check(evidence: Any) -> None:
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
 @pytest.mark.parametrize("undecided_slices", ["pass", "refuse"])
-def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(
-    evidence: Any, undecided: str, undecided_slices: str
-) -> None:
+def test_what_becomes_of_too_few_rows_is_set_apart_for_slices(evidence, undecided, undecided_slices):
     shown = evidence(error=0.5, rows=49, slices={"all": np.ones(49, bool)})
     found = refusals(shown, **{**SETTINGS, "undecided": undecided, "undecided_slices": undecided_slices})
     expected = {"baseline": undecided, "champion": undecided, "slices": undecided_slices, "gain": undecided}
@@ -124,7 +120,7 @@ def told(**said: Any) -> Own:
 
 
 @pytest.mark.parametrize("passed", [True, False])
-def test_a_projects_own_check_decides_too(evidence: Any, passed: bool) -> None:
+def test_a_projects_own_check_decides_too(evidence, passed):
     assert decide(evidence(error=0.9), (told(passed=passed),)).passed == passed
 
 
@@ -141,7 +137,7 @@ def test_a_projects_own_check_decides_too(evidence: Any, passed: bool) -> None:
         (Own(Nameless().judge), "own", f"({__file__}, line {Nameless.judge.__code__.co_firstlineno + 1})"),
     ],
 )
-def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reason: str) -> None:
+def test_a_check_that_fails_refuses(evidence, check, name, reason):
     found = refusals(evidence(error=0.9), (check,))
     assert list(found) == [name]
     assert reason in found[name].reason
@@ -149,7 +145,7 @@ def test_a_check_that_fails_refuses(evidence: Any, check: Check, name: str, reas
 
 
 @pytest.mark.parametrize("name", ["policy", "parity", "holdout", "leak", "champion", "slices", "latency"])
-def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) -> None:
+def test_a_check_that_is_off_is_shown_and_not_asked(evidence, name):
     shown = evidence(origin="elsewhere", overlap=None, leaks={"age": 1.0}, error=9)
     decision = Gate(GateSettings(checks={name: False}), "regression").decide(shown)
     verdict = next(one for one in decision.verdicts if one.check == name)
@@ -159,7 +155,7 @@ def test_a_check_that_is_off_is_shown_and_not_asked(evidence: Any, name: str) ->
     assert name not in [one.check for one in decision.refusals]
 
 
-def test_a_check_that_there_is_not_cannot_be_switched_off() -> None:
+def test_a_check_that_there_is_not_cannot_be_switched_off():
     with pytest.raises(SettingsError, match=r"parrity is no check \(did you mean parity\?\).*Name one of"):
         Gate(GateSettings(checks={"parrity": False}), "regression")
     with pytest.raises(SettingsError, match=r"gate\.checks\.zzz is no check\. Name one of"):

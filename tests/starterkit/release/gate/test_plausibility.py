@@ -32,7 +32,7 @@ GAIN = Believable(0.985, "refuse")
         (1.0, None, {"leaks": {"age": 0.85}}, "not enough rows"),
     ],
 )
-def test_gain(evidence: Any, error: float, champion_error: float | None, changes: Any, outcome: str) -> None:
+def test_gain(evidence, error, champion_error, changes, outcome):
     verdict = GAIN.judge(evidence(error=error, champion_error=champion_error, **changes))
     assert verdict.outcome == outcome, verdict.reason
     assert ("--reason" in verdict.hint) == (outcome != "passed")
@@ -68,7 +68,7 @@ def sure(evidence: Any, contract: Any) -> Any:
     [(1, None, "passed"), (4, None, "refused"), (4, 1, "refused"), (4, 4, "passed"), (0.3, 1, "passed"),
      (2.2, 1, "not enough rows")],
 )  # fmt: skip
-def test_calibration(sure: Any, times: float, champion: float | None, outcome: str) -> None:
+def test_calibration(sure, times, champion, outcome):
     verdict = Calibrated("refuse").judge(sure(times, champion))
     assert verdict.outcome == outcome, verdict.reason
     assert verdict.figure == pytest.approx(Calibrated("refuse").judge(sure(1)).figure / times, rel=0.02)
@@ -78,11 +78,11 @@ def test_calibration(sure: Any, times: float, champion: float | None, outcome: s
     ("reach", "before", "passed"),
     [(None, None, True), (9, None, True), (11, None, False), (11, 6, True), (13, 6, False), (np.inf, None, False)],
 )
-def test_extrapolation(evidence: Any, reach: float | None, before: float | None, passed: bool) -> None:
+def test_extrapolation(evidence, reach, before, passed):
     assert StaysInReach().judge(evidence(reach=reach, champion_reach=before)).passed == passed
 
 
-def test_a_person_may_say_why_and_answers_for_nothing_else(evidence: Any) -> None:
+def test_a_person_may_say_why_and_answers_for_nothing_else(evidence):
     shown = replace(evidence(error=0.1, reach=50.0, leaks={"age": 1.0}), explanation="measured by another device")
     decision = Gate(GateSettings(), "regression").decide(shown)
     said = {one.check: one.reason for one in decision.verdicts if "measured by another device" in one.reason}

@@ -277,6 +277,38 @@ def test_not_enough_rows(evidence, error, rows, hint, undecided, end):
     assert (found.passed, found.undecided) == (undecided == "pass", True)
 
 
+@pytest.mark.parametrize(
+    ("differing", "end"),
+    [(9, f"only 9 differ, at least 10 are needed. {FEW_TO_TELL}"), (10, f"would tell. {FEW_TO_TELL}")],
+)
+def test_few_rows_that_differ_are_counted(evidence, differing, end):
+    shown = evidence()
+    values = shown.champion.prediction.values.copy()
+    values[:differing] += np.resize([0.01, -0.01], differing)
+    close = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(values)))
+    assert NotWorseThanChampion(Rule(0, 30), "refuse").judge(close).reason.endswith(end)
+
+
+def test_an_interval_without_width_is_an_interval(evidence):
+    shown = evidence(actual=np.zeros(400), metric=METRICS["mae"])
+    one, two = (Prediction(np.full(400, answer)) for answer in (1.0, 1.5))
+    shown = replace(shown, challenger=replace(shown.challenger, prediction=two))
+    found = NotWorseThanChampion(RULE, "pass").judge(replace(shown, champion=replace(shown.champion, prediction=one)))
+    assert found.reason.endswith("0.5 worse to 0.5 worse, at most 0.02 worse allowed")
+
+
+def test_resamples_without_a_figure_tell_nothing(evidence):
+    """An r² has no value where all drawn rows have the same target, as they often do when only one row differs."""
+    actual = np.zeros(40)
+    actual[0] = 1
+    shown = evidence(rows=40, actual=actual, metric=METRICS["r2"])
+    one = compare_with_champion(shown, RULE)
+    assert np.isnan([one.low, one.high]).all()
+    found = NotWorseThanChampion(RULE, "refuse").judge(shown)
+    assert found.reason.endswith(f"too many resamples have no figure. Not enough rows: more would tell. {FEW_TO_TELL}")
+    assert (found.passed, found.undecided, one.needed) == (False, True, 0)
+
+
 def test_slices(evidence):
     """All worse ones are named; the figure is of the one that is furthest out, relative to its champion's figure."""
     shown = evidence(rows=600)

@@ -43,7 +43,9 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def train(self, problem: Problem = problem, **environ: str) -> int:
-        return Pipeline(problem, load_settings(self.root, environ)).run().promotion.version.number
+        pipeline = Pipeline(problem, load_settings(self.root, environ))
+        dataset = pipeline.read()
+        return pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run).number
 
     def registry(self, **environ: str) -> ModelRegistry:
         settings = load_settings(self.root, environ)

@@ -37,7 +37,7 @@ def test_clean_tree_is_its_commit_and_asking_writes_nothing(checkout):
 
 @pytest.mark.parametrize("name", ["code.py", "new.py", "sub/grün.py", "new folder/a.py"])
 @pytest.mark.parametrize("seen_from", [".", "sub"])
-def test_changed_or_added_file_makes_it_dirty_and_is_named(checkout: Any, name: str, seen_from: str) -> None:
+def test_changed_or_added_file_makes_it_dirty_and_is_named(checkout, name, seen_from):
     (checkout.root / name).parent.mkdir(exist_ok=True)
     (checkout.root / name).write_text("password = 2\n")
     tree = working_tree(checkout.root / seen_from)
@@ -47,7 +47,7 @@ def test_changed_or_added_file_makes_it_dirty_and_is_named(checkout: Any, name: 
 
 @pytest.mark.parametrize("how", ["--assume-unchanged", "--skip-worktree"])
 @pytest.mark.parametrize("seen_from", [".", "sub"])
-def test_change_that_git_was_told_to_hide_is_named(checkout: Any, how: str, seen_from: str) -> None:
+def test_change_that_git_was_told_to_hide_is_named(checkout, how, seen_from):
     checkout.git("update-index", how, "code.py", "sub/grün.py")
     assert not working_tree(checkout.root).dirty
     (checkout.root / "sub" / "grün.py").write_text("2\n")
@@ -56,20 +56,20 @@ def test_change_that_git_was_told_to_hide_is_named(checkout: Any, how: str, seen
     assert tree.changed == {"sub/grün.py": hashlib.sha256(b"2\n").hexdigest()}
 
 
-def test_file_that_a_sparse_checkout_leaves_away_is_no_change(checkout: Any) -> None:
+def test_file_that_a_sparse_checkout_leaves_away_is_no_change(checkout):
     checkout.git("sparse-checkout", "set", "--no-cone", "/code.py")
     assert not (checkout.root / "sub").exists()
     assert not working_tree(checkout.root).dirty
 
 
-def test_deleted_file_is_gone_and_a_renamed_one_is_two(checkout: Any) -> None:
+def test_deleted_file_is_gone_and_a_renamed_one_is_two(checkout):
     (checkout.root / "sub" / "grün.py").unlink()
     checkout.git("mv", "code.py", "moved.py")
     changed = working_tree(checkout.root).changed
     assert changed == {"sub/grün.py": "gone", "code.py": "gone", "moved.py": hashlib.sha256(b"1\n").hexdigest()}
 
 
-def test_more_files_than_a_tag_holds_are_counted(checkout: Any) -> None:
+def test_more_files_than_a_tag_holds_are_counted(checkout):
     for number in range(200):
         (checkout.root / f"{number:03}").touch()
     changed = dict(working_tree(checkout.root).changed)
@@ -77,7 +77,7 @@ def test_more_files_than_a_tag_holds_are_counted(checkout: Any) -> None:
     assert sum(len(name) + len(digest) for name, digest in changed.items()) < 8000
 
 
-def test_outside_a_repository_nothing_is_known(tmp_path: Path) -> None:
+def test_outside_a_repository_nothing_is_known(tmp_path):
     tree = working_tree(tmp_path)
     assert (tree.commit, tree.dirty, lock_digest(tmp_path)) == ("unknown", True, "unknown")
     (tmp_path / "requirements.txt").write_text("numpy==2\n")
@@ -114,12 +114,12 @@ NUMPY = version("numpy")
         ("# numpy==0.1\n", {}),
     ],
 )
-def test_what_is_installed_is_held_against_the_lock(tmp_path: Path, text: str, found: dict[str, str]) -> None:
+def test_what_is_installed_is_held_against_the_lock(tmp_path, text, found):
     (tmp_path / "lock.txt").write_text(text)
     assert off_lock(tmp_path / "lock.txt") == found
 
 
-def test_estimators_package_that_the_lock_does_not_name_is_found(tmp_path: Path) -> None:
+def test_estimators_package_that_the_lock_does_not_name_is_found(tmp_path):
     xgboost = pytest.importorskip("xgboost")
     estimator = xgboost.XGBRegressor(n_estimators=1).fit([[0.0], [1.0]], [0.0, 1.0])
     lock, found = tmp_path / "lock.txt", {"xgboost-cpu": version("xgboost-cpu")}
@@ -131,7 +131,7 @@ def test_estimators_package_that_the_lock_does_not_name_is_found(tmp_path: Path)
     assert beside_lock(lock, LinearRegression().fit([[0.0]], [0.0])) == {}
 
 
-def test_this_environment_holds_the_lock() -> None:
+def test_this_environment_holds_the_lock():
     assert off_lock(Path(__file__).parents[4] / "requirements.txt") == {}
 
 
@@ -181,7 +181,7 @@ def test_all_the_same_is_said_only_of_what_was_got_to():
         ({}, ["commit"]),
     ],
 )
-def test_changed_lock_or_data_file_is_not_the_commits_fault(changed: dict[str, str], causes: list[str]) -> None:
+def test_changed_lock_or_data_file_is_not_the_commits_fault(changed, causes):
     assert list(differing({}, dirty=True, changed_files=changed)) == causes
 
 
@@ -207,5 +207,5 @@ def test_changed_lock_or_data_file_is_not_the_commits_fault(changed: dict[str, s
         ({"parameters": {"depth": 2}}, {}, "parameters", "kind None (the commit's code: no such parameter)"),
     ],
 )
-def test_what_differs_is_said(facts: dict[str, Any], then: dict[str, Any], cause: str, said: str) -> None:
+def test_what_differs_is_said(facts, then, cause, said):
     assert said in differing(facts, **then)[cause]

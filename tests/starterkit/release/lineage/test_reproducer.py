@@ -272,7 +272,7 @@ def at_head(project: Any, scratch: Path) -> Checkout:
     return Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
 
 
-def test_checkout_is_the_commit_and_not_the_tree(project: Any, scratch: Path) -> None:
+def test_checkout_is_the_commit_and_not_the_tree(project, scratch):
     head = project.git("rev-parse", "HEAD")
     (project.root / "new.py").write_text("1\n")
     before = project.files()
@@ -282,7 +282,7 @@ def test_checkout_is_the_commit_and_not_the_tree(project: Any, scratch: Path) ->
     assert project.files() == before
 
 
-def test_commit_that_no_branch_leads_to_is_found(project: Any, scratch: Path) -> None:
+def test_commit_that_no_branch_leads_to_is_found(project, scratch):
     project.git("checkout", "-q", "--detach")
     (project.root / "config" / "extra").write_text("1\n")
     lost = project.commit("Soon on no branch")
@@ -290,7 +290,7 @@ def test_commit_that_no_branch_leads_to_is_found(project: Any, scratch: Path) ->
     assert (Checkout(load_settings(project.root, {}), lost, scratch).root / "config" / "extra").exists()
 
 
-def test_commit_that_cannot_train_by_itself_is_one_line(project: Any, scratch: Path) -> None:
+def test_commit_that_cannot_train_by_itself_is_one_line(project, scratch):
     project.git("checkout", "-q", "-b", "older")
     project.git("rm", "-q", "src/starterkit/release/retrain.py")
     older = project.commit("Before the kit could do this")
@@ -299,7 +299,7 @@ def test_commit_that_cannot_train_by_itself_is_one_line(project: Any, scratch: P
         Checkout(load_settings(project.root, {}), older, scratch)
 
 
-def test_kit_below_the_repositorys_top_is_found(tmp_path: Path, project: Any, scratch: Path) -> None:
+def test_kit_below_the_repositorys_top_is_found(tmp_path, project, scratch):
     sub = tmp_path / "mono" / "models"
     sub.parent.mkdir()
     project.git("worktree", "add", "-q", "--detach", str(sub))
@@ -312,7 +312,7 @@ def test_kit_below_the_repositorys_top_is_found(tmp_path: Path, project: Any, sc
     project.git("worktree", "prune")
 
 
-def test_environment_is_made_where_the_commits_lock_is_not_held(project: Any, scratch: Path) -> None:
+def test_environment_is_made_where_the_commits_lock_is_not_held(project, scratch):
     lock = project.root / "requirements.txt"
     text = lock.read_text()
     lock.write_text(text.replace("\nnumpy==", "\nnumpy==0."))
@@ -326,7 +326,7 @@ def test_environment_is_made_where_the_commits_lock_is_not_held(project: Any, sc
     project.git("reset", "-q", "--hard", "HEAD~1")
 
 
-def test_data_come_from_the_commit_or_from_here(project: Any, at_head: Checkout, tmp_path: Path) -> None:
+def test_data_come_from_the_commit_or_from_here(project, at_head, tmp_path):
     assert at_head.bring_data("data/diabetes.csv") == "the commit"
     assert at_head.bring_data("postgresql://user@host/name") == "the database as it is now"
     assert at_head.bring_data("elsewhere/none.csv").startswith("nowhere")
@@ -342,7 +342,7 @@ def test_data_come_from_the_commit_or_from_here(project: Any, at_head: Checkout,
 @pytest.mark.parametrize(
     "name", ["../../outside.csv", "../outside.csv", "sqlite:///../../outside.db", "leads/out/outside.csv"]
 )
-def test_data_outside_of_the_repository_are_read_where_they_are(project: Any, tmp_path: Path, name: str) -> None:
+def test_data_outside_of_the_repository_are_read_where_they_are(project, tmp_path, name):
     root = tmp_path / "a" / "b" / "project"
     project.git("clone", "-q", str(project.root), str(root))
     moved = type(project)(root)
@@ -361,9 +361,7 @@ def test_data_outside_of_the_repository_are_read_where_they_are(project: Any, tm
     assert [path for path in tmp_path.rglob("outside.*") if path != file] == []
 
 
-def test_training_again_sees_the_way_to_the_data_and_no_other_setting(
-    project: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_again_sees_the_way_to_the_data_and_no_other_setting(project, scratch, monkeypatch):
     (project.root / "secrets").mkdir(exist_ok=True)
     (project.root / "secrets" / "KIT_DATA__PASSWORD").write_text("from a file")
     monkeypatch.setenv("KIT_DATA__QUERY", "select 1")

@@ -4,7 +4,6 @@ import csv
 import math
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,7 @@ from pyarrow import csv as arrow_csv
 from starterkit.contract import Prediction
 from starterkit.errors import DataError
 from starterkit.serving.batch import chunks
-from starterkit.serving.batch.chunks import ArrowSource, CsvSource
-from starterkit.serving.batch.plan import kind_of
+from starterkit.serving.batch.chunks import CsvSource
 from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.validation import InvalidRecords, check_columns, read_records
 
@@ -50,11 +48,7 @@ def test_every_kind_becomes_every_kind(visits_predictor, visits_rows, files, rea
 
 def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor, folder):
     header = b'\xef\xbb\xbfinsured,"no,te",city,ward,smoker,children,income\r\n'
-    lines = [
-        b'TRUE,"a ""quoted""\r\nline, and more",K\xc3\xb6ln,,,3.0, 1e2\r\n',
-        b"\r\n",
-        b"0,007,NA,a,false,,",
-    ]
+    lines = [b'TRUE,"a ""quoted""\r\nline, and more",K\xc3\xb6ln,,,3.0, 1e2\r\n', b"\r\n", b"0,007,NA,a,false,,"]
     (folder / "in.csv").write_bytes(header + b"".join(lines))
     BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.csv")
     columns = {"city": ["Köln", "NA"], "ward": [None, "a"], "smoker": [None, False], "insured": [True, False]}
@@ -63,15 +57,6 @@ def test_a_line_of_csv_is_copied_as_it_stands(visits_predictor, folder):
     assert (folder / "out.csv").read_bytes() == (
         header[:-2] + b",prediction\r\n" + lines[0][:-2] + b"," + first + b"\r\n" + lines[2] + b"," + second + b"\r\n"
     )
-
-
-def test_whole_numbers_and_ids_keep_every_digit(visits_predictor, folder):
-    text = "visit,city,ward,smoker,insured,children,income\n007,Bonn,a,true,1,3,1e2\n"
-    (folder / "in.csv").write_text(text)
-    BatchScorer(visits_predictor).score(folder / "in.csv", folder / "out.parquet")
-    row = pd.read_parquet(folder / "out.parquet").iloc[0].to_dict()
-    kept = {"visit": "007", "city": "Bonn", "ward": "a", "smoker": True, "insured": True, "children": 3, "income": 100}
-    assert {name: row[name] for name in kept} == kept
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -142,16 +127,6 @@ def test_a_torn_line_is_a_bad_row(visits_predictor, visits_rows, files, made):
     assert scorer.score(source, destination, bad_rows="aside").bad == 2
     kept = visits_rows.take([row for row in range(400) if row not in (50, 59)])
     np.testing.assert_allclose(files.read(destination.name)["prediction"], answers(visits_predictor, kept), rtol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
-def test_a_typed_file_is_read_from_any_row_on(visits_rows, files, kind):
-    source = ArrowSource(files.write(visits_rows, f"in.{kind}"), kind_of(Path(f"in.{kind}")))
-    for position in (0, 1, 149, 150, 333, 399, 400):
-        chunks = list(source.chunks(position))
-        read = [city for chunk in chunks for city in source.read(chunk, ["city"]).table["city"].to_pylist()]
-        assert read == visits_rows["city"].to_pylist()[position:]
-        assert [chunk.end for chunk in chunks][-1:] == ([400] if position < 400 else [])
 
 
 class Unsure:

@@ -1,18 +1,14 @@
 """A real server on a loopback port, and what its log says."""
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Thread
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from starterkit.serving.http.protocol import Patience, Server
@@ -89,56 +85,6 @@ def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     assert answer.status_code == 500
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "54321.5" not in caplog.text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("pattern", ["[],", "{},", "1,", '"a",', "ROW,", '{"c":1},'], ids=lambda pattern: pattern[:3])
-@pytest.mark.parametrize("frame", ['{"records": [%s1]}', '"%s"', "[" * 50_000 + "%s"], ids=["records", "text", "deep"])
-def test_junk_costs_little_memory(houses, pattern, frame):
-    row = json.dumps({"records": [houses.example]}).encode()
-    pattern = pattern.replace("ROW", json.dumps(houses.example))
-    body, process, most = (frame % (pattern * (4_900_000 // len(pattern)))).encode(), psutil.Process(), 0
-    with running(houses.app()) as address:
-        assert asked(address, row) == 200
-        before = process.memory_info().rss
-        with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(asked, address, body)
-            while not answer.done():
-                most = max(most, process.memory_info().rss)
-                time.sleep(0.001)
-    assert answer.result() == 422
-    assert most - before <= 3 * len(body)
-
-
-def asked(address, body):
-    with closing(HTTPConnection(*address, timeout=30)) as client:
-        client.request("POST", "/predict", body, {"Content-Type": "application/json"})
-        return client.getresponse().status
-
-
-def test_the_end_costs_no_request(houses):
-    """Clients ask again and again on connections that they keep, as long as nobody tells them not to."""
-    row, lost = json.dumps({"records": [houses.example]}), list[str]()
-
-    def ask(address):
-        client, told_to_go = HTTPConnection(*address, timeout=20), False
-        try:
-            while not told_to_go:
-                client.request("POST", "/predict", row, {"Content-Type": "application/json"})
-                response = client.getresponse()
-                assert (response.status, bool(response.read())) == (200, True)
-                told_to_go = response.will_close
-        except (AssertionError, OSError, HTTPException) as error:
-            lost.append(repr(error))
-
-    with running(houses.app()) as address:
-        clients = [Thread(target=ask, args=(address,)) for _ in range(16)]
-        for client in clients:
-            client.start()
-        time.sleep(0.5)
-    for client in clients:
-        client.join()
-    assert lost == []
 
 
 # --- Connections: late ones are ended, and of too many the busy ones are left.

@@ -8,18 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn import ensemble
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import (
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-    StackingRegressor,
-    VotingClassifier,
-    VotingRegressor,
-)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
@@ -42,21 +32,21 @@ from starterkit.training.export.probe import cut_before
 REGRESSORS = [
     Ridge(),
     DecisionTreeRegressor(random_state=0),
-    RandomForestRegressor(10, random_state=0),
-    GradientBoostingRegressor(n_estimators=30, random_state=0),
-    HistGradientBoostingRegressor(max_iter=10, random_state=0),
+    ensemble.RandomForestRegressor(10, random_state=0),
+    ensemble.GradientBoostingRegressor(n_estimators=30, random_state=0),
+    ensemble.HistGradientBoostingRegressor(max_iter=10, random_state=0),
     XGBRegressor(n_estimators=10, n_jobs=1),
     LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1),
 ]
 CLASSIFIERS = [
     LogisticRegression(solver="newton-cholesky"),
     DecisionTreeClassifier(random_state=0),
-    RandomForestClassifier(10, random_state=0),
-    GradientBoostingClassifier(n_estimators=10, random_state=0),
-    HistGradientBoostingClassifier(max_iter=10, random_state=0),
+    ensemble.RandomForestClassifier(10, random_state=0),
+    ensemble.GradientBoostingClassifier(n_estimators=10, random_state=0),
+    ensemble.HistGradientBoostingClassifier(max_iter=10, random_state=0),
     LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1),
 ]
-TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | GradientBoostingRegressor)]
+TAKE_MISSING = [one for one in REGRESSORS if not isinstance(one, Ridge | ensemble.GradientBoostingRegressor)]
 FIRST = ["age", "sex", "bmi"]
 LAST = ["hdl", "ldl", "glucose", "blood_pressure"]  # in another order than the table's
 
@@ -204,7 +194,7 @@ def test_an_estimator_with_several_answers_a_row_is_refused(iris):
 
 def test_estimators_inside_others(diabetes, tmp_path):
     trees = DecisionTreeRegressor(max_depth=5, random_state=0)
-    predictor = prove(diabetes, VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
+    predictor = prove(diabetes, ensemble.VotingRegressor([("ridge", Ridge()), ("trees", trees)]), tmp_path)
     assert predictor.contract.parity.probed >= 500
 
 
@@ -249,7 +239,8 @@ def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits, tmp_path):
         make_pipeline(PolynomialFeatures(3), Ridge()),
         make_pipeline(SimpleImputer(add_indicator=True), Ridge()),
         make_pipeline(SimpleImputer(missing_values=-1), Ridge()),
-        VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+        ensemble.VotingRegressor([("other", XGBRegressor(n_estimators=2, n_jobs=1)), ("ridge", Ridge())]),
+        ensemble.StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]),
     ],
     ids=named,
 )
@@ -257,11 +248,7 @@ def test_other_parts(diabetes, tmp_path, estimator):
     prove(diabetes, estimator, tmp_path)
 
 
-def test_a_stack_with_its_default_final_estimator(diabetes, tmp_path):
-    prove(diabetes, StackingRegressor([("ridge", Ridge()), ("tree", DecisionTreeRegressor(max_depth=3))]), tmp_path)
-
-
-LABELS_ALONE = [LinearSVC(random_state=0), VotingClassifier([("tree", DecisionTreeClassifier(random_state=0))])]
+LABELS_ALONE = [LinearSVC(random_state=0), ensemble.VotingClassifier([("tree", CLASSIFIERS[1])])]
 
 
 @pytest.mark.parametrize("estimator", LABELS_ALONE, ids=named)

@@ -161,15 +161,12 @@ def test_what_is_no_export_is_never_overwritten(diabetes, tmp_path, content):
     assert (place / "thesis.txt").read_text() == content if content else place.read_text() == "a file"
 
 
-def test_an_empty_folder_will_do_also_the_current_one(diabetes, tmp_path, monkeypatch):
+def test_an_empty_folder_will_do_and_a_place_that_cannot_be_written_is_named(diabetes, tmp_path, monkeypatch):
     folder = tmp_path / "exported"
     folder.mkdir()
     monkeypatch.chdir(folder)
     diabetes.export(Ridge(), Path())
     assert listing(folder) == FILES
-
-
-def test_a_place_that_cannot_be_written_is_named(diabetes, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         diabetes.export(Ridge(), tmp_path / "file" / "exported")

@@ -226,14 +226,11 @@ def test_trees_that_round_are_also_asked_right_beside_the_rounded_threshold():
     assert set(planted[::3, 0]) == {0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 0), *beside}
 
 
-def test_a_threshold_that_is_no_number_is_not_planted():
+def test_a_threshold_that_is_no_number_is_not_planted_and_without_one_the_rows_stay():
     """XGBoost and histograms split missing values from the rest at infinity."""
     planted = plant(np.zeros((300, 2)), stumps([np.inf, 0.25], [0, 1]), np.random.default_rng(0)).rows
     assert (planted[:, 0] == 0).all()
     assert 30 < (planted[::3, 1] != 0).sum() < 70  # those for which the second tree was drawn
-
-
-def test_without_a_threshold_the_rows_stay():
     rows = np.zeros((9, 1))
     planted = plant(rows, stumps([np.inf], [0]), np.random.default_rng(0))
     assert (planted.rows.tolist(), planted.splits) == (rows.tolist(), 0)

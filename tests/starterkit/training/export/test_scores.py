@@ -7,16 +7,7 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
+from sklearn import ensemble
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -43,18 +34,18 @@ REGRESSORS = [
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
     LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
     *(
-        HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
+        ensemble.HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
         for loss in ("squared_error", "absolute_error", "quantile", "gamma", "poisson")
     ),
     *(
-        GradientBoostingRegressor(loss=loss, learning_rate=0.3, **SMALL)
+        ensemble.GradientBoostingRegressor(loss=loss, learning_rate=0.3, **SMALL)
         for loss in ("squared_error", "absolute_error", "huber", "quantile")
     ),
-    GradientBoostingRegressor(init="zero", **SMALL),
+    ensemble.GradientBoostingRegressor(init="zero", **SMALL),
     DecisionTreeRegressor(max_depth=4),
     ExtraTreeRegressor(max_depth=4),
-    RandomForestRegressor(**SMALL),
-    ExtraTreesRegressor(**SMALL),
+    ensemble.RandomForestRegressor(**SMALL),
+    ensemble.ExtraTreesRegressor(**SMALL),
 ]
 CLASSIFIERS = [
     XGBClassifier(**XGBOOST),
@@ -62,13 +53,13 @@ CLASSIFIERS = [
     LGBMClassifier(**LIGHTGBM),
     LGBMClassifier(sigmoid=2.5, **LIGHTGBM),
     LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
-    HistGradientBoostingClassifier(max_iter=3),
-    GradientBoostingClassifier(learning_rate=0.3, **SMALL),
-    GradientBoostingClassifier(init="zero", **SMALL),
+    ensemble.HistGradientBoostingClassifier(max_iter=3),
+    ensemble.GradientBoostingClassifier(learning_rate=0.3, **SMALL),
+    ensemble.GradientBoostingClassifier(init="zero", **SMALL),
     DecisionTreeClassifier(max_depth=4),
     ExtraTreeClassifier(max_depth=4),
-    RandomForestClassifier(**SMALL),
-    ExtraTreesClassifier(**SMALL),
+    ensemble.RandomForestClassifier(**SMALL),
+    ensemble.ExtraTreesClassifier(**SMALL),
 ]
 
 
@@ -110,7 +101,7 @@ def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
 
 
 def test_adaboosts_loss(rows):
-    model = GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
+    model = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).astype(int).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-12)
@@ -125,7 +116,7 @@ def _squares(actual: Any, predicted: Any) -> Any:
     [
         (DecisionTreeClassifier().fit([[0.0] * 3], ["a"]), "fitted with one class; give it rows|Give it rows of two"),
         (LGBMRegressor(objective="cross_entropy", **LIGHTGBM), r"objective='cross_entropy'.*Use regression, "),
-        (GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTreeRegressor"),
+        (ensemble.GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTree"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
         (LGBMRegressor(objective=_squares, **LIGHTGBM), "objective='custom'.*Use regression"),
     ],

@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
+from sklearn import ensemble
 from sklearn.base import ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import (
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
@@ -35,9 +28,9 @@ from starterkit.training.export.probe import cut_after, cut_before, flipped_leav
 
 SMALL = [
     DecisionTreeRegressor(max_depth=3, random_state=0),
-    RandomForestRegressor(3, max_depth=3, random_state=0),
-    GradientBoostingRegressor(n_estimators=3, random_state=0),
-    HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=6, random_state=0),
+    ensemble.RandomForestRegressor(3, max_depth=3, random_state=0),
+    ensemble.GradientBoostingRegressor(n_estimators=3, random_state=0),
+    ensemble.HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=6, random_state=0),
     XGBRegressor(n_estimators=3, max_depth=3, n_jobs=1),
     LGBMRegressor(n_estimators=3, num_leaves=6, n_jobs=1, verbose=-1),
 ]
@@ -90,7 +83,7 @@ def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimat
 def test_a_missing_direction_that_was_turned_is_found(rows):
     gaps = rows.copy()
     gaps[np.random.default_rng(1).random(len(gaps)) < 0.02, 0] = np.nan
-    model = HistGradientBoostingRegressor(max_iter=5).fit(gaps, np.nan_to_num(gaps[:, 0]) + rows[:, 3])
+    model = ensemble.HistGradientBoostingRegressor(max_iter=5).fit(gaps, np.nan_to_num(gaps[:, 0]) + rows[:, 3])
     trees = trees_of(model)
     planted = plant(gaps, trees, np.random.default_rng(0)).rows
     assert np.isnan(planted[:, 0]).sum() > 1.5 * np.isnan(gaps[:, 0]).sum()
@@ -108,7 +101,7 @@ def test_a_family_that_rounds_its_thresholds_is_refused_at_export(diabetes, tmp_
         return replace(trees, threshold=trees.threshold.astype(np.float32).astype(np.float64)), scoring
 
     monkeypatch.setattr(HistogramBoosting, "describe", rounded)
-    estimator = make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=5))
+    estimator = make_pipeline(StandardScaler(), ensemble.HistGradientBoostingRegressor(max_iter=5))
     with pytest.raises(ExportError, match=r"[1-9]\d* of these in another leaf"):
         diabetes.export(estimator, tmp_path / "exported", rows=2000)
     assert list(tmp_path.iterdir()) == []
@@ -119,7 +112,7 @@ def test_missing_values_end_in_the_same_leaf(rows):
     gaps[np.random.default_rng(1).random(gaps.shape) < 0.1] = np.nan
     target = np.nan_to_num(gaps).sum(axis=1)
     for estimator in SMALL:
-        if not isinstance(estimator, GradientBoostingRegressor):
+        if not isinstance(estimator, ensemble.GradientBoostingRegressor):
             model = estimator.fit(gaps, target)
             planted = plant(gaps, trees_of(model), np.random.default_rng(0)).rows
             assert np.isnan(planted).any()
@@ -167,8 +160,8 @@ def test_a_tree_without_a_split(rows):
 
 KINDS = ["c", "q", "c", "q"]
 SORTING: list[Any] = [
-    HistGradientBoostingRegressor(max_iter=4, min_samples_leaf=3, categorical_features=[0, 2]),
-    HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3, categorical_features=[True, False, True, False]),
+    ensemble.HistGradientBoostingRegressor(max_iter=4, min_samples_leaf=3, categorical_features=[0, 2]),
+    ensemble.HistGradientBoostingClassifier(max_iter=4, min_samples_leaf=3, categorical_features=[True, False] * 2),
     XGBRegressor(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, missing=2.0),
     XGBRegressor(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, max_cat_to_onehot=200),
     XGBClassifier(n_estimators=4, n_jobs=1, enable_categorical=True, feature_types=KINDS, max_cat_to_onehot=1),
@@ -222,7 +215,7 @@ def test_categories_go_the_way_that_the_library_sends_them(estimator):
 @pytest.mark.parametrize(
     "last",
     [
-        HistGradientBoostingRegressor(max_iter=9, categorical_features=["city", "ward"]),
+        ensemble.HistGradientBoostingRegressor(max_iter=9, categorical_features=["city", "ward"]),
         XGBRegressor(n_estimators=9, n_jobs=1, enable_categorical=True, feature_types=[*"cc", *"qqqq"]),
         LGBMRegressor(n_estimators=9, n_jobs=1, verbose=-1, categorical_feature=[0, 1], min_data_per_group=5),
     ],
@@ -231,7 +224,7 @@ def test_categories_go_the_way_that_the_library_sends_them(estimator):
 def test_texts_as_categories_are_exported(visits, last, tmp_path):
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     front = make_column_transformer((encoder, ["city", "ward"]), remainder="passthrough")
-    estimator = last if isinstance(last, HistGradientBoostingRegressor) else make_pipeline(front, last)
+    estimator = last if isinstance(last, ensemble.HistGradientBoostingRegressor) else make_pipeline(front, last)
     exported, dataset = visits.export(estimator, tmp_path / "exported")
     assert exported.contract.parity.largest < 1e-6
     assert exported.contract.parity.splits_met > 50
@@ -245,7 +238,7 @@ def test_texts_as_categories_are_exported(visits, last, tmp_path):
 def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth):
     random = np.random.default_rng(0)
     rows, labels = random.normal(size=(500, 4)), random.integers(3, size=500)
-    model = RandomForestClassifier(4, max_depth=depth, random_state=0).fit(rows, labels)
+    model = ensemble.RandomForestClassifier(4, max_depth=depth, random_state=0).fit(rows, labels)
     trees = trees_of(model)
     assert len(trees.roots) == (4 * 3 if depth else 4)  # leaves of trees that are grown to the end know one class
     labelled, *shares = Session(to_graph(model, _columns(), "y").graph).run({"features": rows})
@@ -256,14 +249,14 @@ def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth)
 def test_a_score_of_exactly_zero_is_decided_as_the_library_does():
     """Gradient boosting takes the second class at zero, histogram gradient boosting the first."""
     rows, labels = np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 1, 0, 1])
-    model = GradientBoostingClassifier(n_estimators=1, init="zero").fit(rows, labels)
+    model = ensemble.GradientBoostingClassifier(n_estimators=1, init="zero").fit(rows, labels)
     labelled, first, second = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})
     assert labelled.tolist() == model.predict(rows).tolist() == [1, 1, 1, 1]
     assert first.tolist() == second.tolist() == [0.5] * 4
 
 
 def test_a_graph_is_cut_in_front_of_its_trees(rows):
-    model = fitted(make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=5)), rows)
+    model = fitted(make_pipeline(StandardScaler(), ensemble.GradientBoostingRegressor(n_estimators=5)), rows)
     converted = to_graph(model, _columns(), "y")
     (trees,) = converted.placed
     (inner,) = Session(cut_before(converted.graph, trees.taken)).run({"features": rows})

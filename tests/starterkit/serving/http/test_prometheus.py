@@ -5,7 +5,7 @@ import re
 from starlette.testclient import TestClient
 
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.metrics import Metrics, Where
+from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.settings import ServingSettings
 
 GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}

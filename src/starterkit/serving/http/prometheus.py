@@ -59,6 +59,9 @@ class Metrics:
         self._where = where
         self._answered: dict[tuple[str, int], list[float]] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
+        self._swaps: Counter[str] = Counter()
+        self.refused_version = ""
+        """What there is to say of a champion that does not answer; empty where there is none."""
         self._model: Mapping[str, str] = {}
         self._columns: frozenset[str] = frozenset()
         self._since = 0.0
@@ -70,6 +73,12 @@ class Metrics:
         """From now on it is this model that answers."""
         self._model, self._since = identity(served), time.time()
         self._columns = frozenset(served.contract.names)
+
+    def swapped(self, outcome: str, words: str) -> None:
+        """What came of a look at the champion."""
+        self._swaps[outcome] += 1
+        if outcome != "unreachable":
+            self.refused_version = words
 
     def count(self, path: str, status: int, seconds: float, rows: int = 0) -> None:
         """One answer: at which address, with which status, and for how many rows."""
@@ -129,7 +138,13 @@ class Metrics:
     def _content(self) -> dict[str, Any]:
         answered = [[path, status, row] for (path, status), row in self._answered.items()]
         refused = [[*labels, count] for labels, count in self._refused.items()]
-        return {"answered": answered, "refused": refused, "model": self._model, "since": self._since}
+        return {
+            "answered": answered,
+            "refused": refused,
+            "swaps": self._swaps,
+            "model": self._model,
+            "since": self._since,
+        }
 
     def _add(self, content: Mapping[str, Any]) -> None:
         for path, status, row in content["answered"]:
@@ -137,6 +152,7 @@ class Metrics:
             self._answered[path, status] = [a + b for a, b in zip(mine, row, strict=True)]
         for reason, column, count in content["refused"]:
             self._refused[reason, column] += count
+        self._swaps.update(content["swaps"])
 
     def _siblings(self) -> Iterator[Mapping[str, Any]]:
         yield self._content()
@@ -168,6 +184,9 @@ class Metrics:
         yield from _family("refused_total", "counter", "What was wrong with requests, by reason and column.")
         for (reason, column), count in sorted(self._refused.items()):
             yield _sample("refused_total", {"reason": reason, "column": column}, count)
+        yield from _family("swaps_total", "counter", "Looks at the champion that came to something.")
+        for outcome, count in sorted(self._swaps.items()):
+            yield _sample("swaps_total", {"outcome": outcome}, count)
 
 
 def _of_models(models: Mapping[tuple[str, str], int], since: float) -> Iterator[str]:
