@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from starterkit.errors import ContractError, TrackingError
 from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
-from starterkit.serving.http.metrics import Metrics
+from starterkit.serving.http.prometheus import Metrics
 from starterkit.settings import ServingSettings
 
 GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}
