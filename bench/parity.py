@@ -143,9 +143,8 @@ def measure(rows: int, names: tuple[str, str], asked_of: tuple[str, ...] = WAYS)
     asked = other_rows(seen, rows, 9, case.gaps)
     try:
         expected = np.asarray(fitted.predict(asked)).ravel()
-        shares = fitted.predict_proba(asked) if hasattr(fitted, "predict_proba") else None
-        decides = case.task != "regression" and shares is None and hasattr(fitted, "decision_function")
-        decisions = fitted.decision_function(asked).reshape(len(asked), -1) if decides else shares
+        numbers = behind(fitted, case.task, asked)
+        shares = numbers if hasattr(fitted, "predict_proba") else None
     except Exception as error:  # as above
         return *names, {"kit": Found("unfit", why=f"refuses rows: {str(error).splitlines()[0][:100]}")}
     compared = partial(_compared, expected, float(target.std()), case.task)
@@ -155,11 +154,19 @@ def measure(rows: int, names: tuple[str, str], asked_of: tuple[str, ...] = WAYS)
         "float32": lambda: _plainly(fitted, asked, np.float32),
         "float64": lambda: _plainly(fitted, asked, np.float64),
     }
-    behind = {"kit": decisions, "float32": shares, "float64": shares}  # skl2onnx says something else there
-    found = {way: _found(ways[way], partial(compared, behind[way])) for way in asked_of}
+    # skl2onnx says something else than decision values.
+    found = {way: _found(ways[way], partial(compared, numbers if way == "kit" else shares)) for way in asked_of}
     if found["kit"].verdict == "wrong" and (refusal := prove()):  # the graph would not have left the export
         found["kit"] = Found("refused", found["kit"].largest, refusal)
     return *names, found
+
+
+def behind(fitted: Any, task: str, asked: pd.DataFrame) -> Any:
+    """The probabilities of a classifier, or its decision values, n × k; None where there are neither."""
+    if hasattr(fitted, "predict_proba"):
+        return fitted.predict_proba(asked)
+    decides = task != "regression" and hasattr(fitted, "decision_function")
+    return fitted.decision_function(asked).reshape(len(asked), -1) if decides else None
 
 
 def _found(run: Callable[[], list[Any]], compared: Callable[[list[Any]], Found]) -> Found:
@@ -262,6 +269,7 @@ def main() -> None:
         if arguments.keep:
             lines = [[*key, {way: asdict(one) for way, one in ways.items()}] for key, ways in found.items()]
             arguments.keep.write_text(json.dumps(lines), "utf-8")
+    found = {one: found[one] for one in asked}
     _sum_up(found)
     if arguments.write:
         PAGE.write_text(_page(found, arguments.rows), "utf-8")

@@ -1,28 +1,31 @@
 """A version's way to another server: one signed file that holds the model and what speaks for it.
 
-Here is what a bundle is: its manifest, its record, and the keys that sign it. Each process knows one MLflow server. So
-one process writes the file (`writer.py`), and another brings it in (`importer.py`). See docs/promotion-two-servers.md.
+Here is what a bundle is: its manifest, its record, the keys that sign it, and how it is written. Each process knows one
+MLflow server, so another one brings it in (`importer.py`). See docs/promotion-two-servers.md.
 """
 
 import binascii
 import hashlib
 import json
+import os
 import secrets
+import shutil
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from pydantic import TypeAdapter
 
-from starterkit.contract import Lineage
-from starterkit.errors import Refused, SettingsError
-from starterkit.files import keep_secret
-from starterkit.tracking.registry import CONTRACT
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starterkit.contract import Contract, Lineage
+from starterkit.data.dataset import ROWS_FILE
+from starterkit.errors import Refused, SettingsError, UserError
+from starterkit.files import keep_secret, scratch_folder, whole_file
+from starterkit.progress import Progress, silent, step
+from starterkit.serving.predictor import CONTRACT_FILE, Predictor
+from starterkit.tracking.queries import fetch_file, fetch_model, look_up
+from starterkit.tracking.registry import CONTRACT, ModelRegistry, Version, address_of, require_judged
 
 # --- What a bundle holds, and what it is of: ``manifest.json``.
 
@@ -87,18 +90,15 @@ class Manifest:
             manifest = TypeAdapter(cls).validate_json(text)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise Refused("the bundle's manifest.json is no manifest", _AGAIN) from None
-        manifest._require_sane()
-        return manifest
-
-    def _require_sane(self) -> None:
-        for name, file in self.files.items():
+        for name, file in manifest.files.items():
             if not is_safe(name):
                 raise Refused(f"the bundle has a file outside of its folders: {name[:80]!r}", _AGAIN)
             if file.size < 0:
                 raise Refused(f"the bundle's manifest.json gives {name} no size", _AGAIN)
-        if len(self.files) > MOST_FILES or sum(file.size for file in self.files.values()) > MOST_BYTES:
+        if len(manifest.files) > MOST_FILES or sum(file.size for file in manifest.files.values()) > MOST_BYTES:
             what = f"the bundle holds more than {MOST_FILES} files or {MOST_BYTES // 1024**3} GB"
             raise Refused(what, "Such a model has to be moved by other means")
+        return manifest
 
 
 def is_safe(name: str) -> bool:
@@ -129,7 +129,7 @@ EVIDENCE = "evidence"
 EVIDENCE_PLACE = "evidence_place"
 """The tag that names the folder of its run in which the evidence is."""
 
-_OF_A_VERSION = ("gate", EVIDENCE, EVIDENCE_PLACE, CONTRACT)
+_SENT = ("gate", EVIDENCE, EVIDENCE_PLACE, CONTRACT)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ class Record:
             Version or run were not made by this kit.
         """
         return cls(
-            run=Lineage.from_tags(run).to_tags() | _picked(run, _OF_A_RUN),
-            version=Lineage.from_tags(version).to_tags() | _picked(version, _OF_A_VERSION),
+            run=Lineage.from_tags(run).to_tags() | {name: run[name] for name in _OF_A_RUN if name in run},
+            version=Lineage.from_tags(version).to_tags() | {name: version[name] for name in _SENT if name in version},
             metrics=dict(metrics),
         )
 
@@ -176,10 +176,6 @@ class Record:
             return cls.of(read.run, read.version, read.metrics)
         except (ValueError, KeyError, TypeError):
             raise Refused("the bundle's record.json is no record", _AGAIN) from None
-
-
-def _picked(tags: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    return {name: tags[name] for name in names if name in tags}
 
 
 # --- The Ed25519 keys of bundles: who signs has the secret half, who trusts has the public one.
@@ -209,7 +205,20 @@ class SigningKey:
     """
 
     def __init__(self, secret: str) -> None:
-        self._key = _read(secret)
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        try:
+            if "-----BEGIN" in secret:
+                key = load_pem_private_key(secret.encode(), None)
+            else:
+                key = Ed25519PrivateKey.from_private_bytes(b64decode(secret.strip(), validate=True))
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # what they say may repeat the secret
+            raise _NO_KEY from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _NO_KEY
+        self._key = key
 
     @property
     def public(self) -> str:
@@ -274,18 +283,117 @@ def _read_signature(text: bytes) -> tuple[str, bytes]:
     return signer, signed
 
 
-def _read(secret: str) -> "Ed25519PrivateKey":
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+# --- Writing a bundle: a version that its gate passed, with what speaks for it, under a signature.
 
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bundle on disk. `digest` is the SHA-256 of its manifest, and names the bundle; `key` is the signer's id."""
+
+    file: Path
+    manifest: Manifest
+    digest: str
+    key: str
+
+
+def write_bundle(
+    registry: ModelRegistry, version: Version, key: SigningKey, file: Path, progress: Progress = silent
+) -> Written:
+    """Write a version with its run's record into one signed file. An earlier bundle of that name is replaced.
+
+    Raises
+    ------
+    UserError
+        `file` is something else than a bundle, or cannot be written there.
+    Refused
+        The gate has not passed the version, or its run is not whole.
+    ContractError
+        The version's files are not whole.
+    """
+    _require_room(file)
+    if version.tags.get("gate") != "passed":
+        what = f"{version} has not passed its gate, and only what has is bundled"
+        raise Refused(what, f"Ask it: `starterkit promote --version {version.number}`")
+    with scratch_folder("bundle") as folder:
+        with step(progress, "fetch the version") as note:
+            contract = _fetch(registry, version, folder)
+            note.text = str(version)
+        with step(progress, "bundle") as note:
+            files = seal_all(folder)
+            manifest = Manifest(
+                model=version.model,
+                version=version.number,
+                stage=contract.lineage.stage,
+                commit=contract.lineage.commit,
+                made=f"{version.created:%Y-%m-%dT%H:%M:%SZ}",
+                files=files,
+            )
+            text = manifest.to_json()
+            Manifest.from_json(text)  # the other side asks the same
+            _write(file, folder, {MANIFEST_FILE: text, SIGNATURE_FILE: key.sign(text)}, sorted(files))
+            note.text = f"{len(files)} files, {file.stat().st_size / 1e6:.1f} MB, signed with key {key.id}"
+    return Written(file, manifest, hashlib.sha256(text).hexdigest(), key.id)
+
+
+def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
+    """All that goes into the bundle, below `folder`."""
+    connection = registry.connection
+    model, run = folder / MODEL_FOLDER, folder / RUN_FOLDER
+    run.mkdir()
+    fetch_model(connection, address_of(version), model)
+    Predictor(model)  # it opens, and answers as it should
+    contract = Contract.from_json((model / CONTRACT_FILE).read_bytes())
+    record = look_up(connection, version.run)
+    if record is None or fetch_file(connection, version.run, ROWS_FILE, run) is None:
+        what = f"the run of {version} is gone, or has no record of its rows: no gate could judge it"
+        raise Refused(what, "Train a new version")
+    require_judged(version, model)
+    place = version.tags.get(EVIDENCE_PLACE, "")  # of the decision that counts, not of all that were asked for
+    path = f"{RUN_FOLDER}/{place}"
+    if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:
+        raise Refused(
+            f"the gate's evidence about {version} is gone",
+            f"Ask again: `starterkit promote --version {version.number}`",
+        )
     try:
-        if "-----BEGIN" in secret:
-            key = load_pem_private_key(secret.encode(), None)
-        else:
-            key = Ed25519PrivateKey.from_private_bytes(b64decode(secret.strip(), validate=True))
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # what they say may repeat the secret
-        raise _NO_KEY from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _NO_KEY
-    return key
+        sent = Record.of(record.tags, version.tags, record.metrics)
+    except (KeyError, ValueError):
+        raise Refused(f"{version} or its run was not made by this kit", "Train a new version") from None
+    (folder / RECORD_FILE).write_bytes(sent.to_json())
+    return contract
+
+
+def _write(file: Path, folder: Path, first: Mapping[str, bytes], paths: list[str]) -> None:
+    """The same content makes the same bytes: sorted, without dates, and not compressed, which zlibs do differently."""
+    with whole_file(file) as new, ZipFile(new, "w", ZIP_STORED) as bundle:
+        for name, content in first.items():
+            bundle.writestr(_entry(name), content)
+        for name in paths:
+            with (folder / name).open("rb") as source, bundle.open(_entry(name), "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _entry(name: str) -> ZipInfo:
+    entry = ZipInfo(name, _EPOCH)
+    entry.create_system = 3  # what it would be depends on the machine
+    entry.external_attr = 0o100644 << 16
+    return entry
+
+
+def _require_room(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise UserError(f"there is no folder {file.parent}", "Make it, or name another file")
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"{file.parent} cannot be written", "Name a file in a folder of yours")
+    if file.exists() and not _is_bundle(file):
+        raise UserError(f"{file} is there, and is no bundle", "Name a new file")
+
+
+def _is_bundle(file: Path) -> bool:
+    try:
+        with ZipFile(file) as found:
+            return {MANIFEST_FILE, SIGNATURE_FILE} <= set(found.namelist())
+    except (OSError, BadZipFile):
+        return False

@@ -173,8 +173,7 @@ def bundle(
     key = _signing_key()
     registry, _ = open_registry()
     from starterkit.cli.console import ProgressView
-    from starterkit.release.bundle import SigningKey
-    from starterkit.release.writer import write_bundle
+    from starterkit.release.bundle import SigningKey, write_bundle
 
     written = write_bundle(registry, registry.find(version), SigningKey(key), file, ProgressView())
     if as_json:

@@ -293,6 +293,9 @@ class ArrowSource:
             raise DataError(f"{path} has no rows", "Name another file, or take it out of the folder")
         self.names = self._stored.names
         self._written = pa.schema([_plain(field) for field in self._stored], self._stored.metadata)
+        for field in self._written:  # whose values do not travel with the rows
+            if pa.types.is_nested(field.type) and "dictionary<" in str(field.type):
+                raise DataError(f"{path} has a column '{field.name}' of nested dictionaries", "Leave it out")
 
     def chunks(self, position: int) -> Iterator[Chunk]:
         end = 0

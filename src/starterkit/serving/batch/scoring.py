@@ -300,6 +300,8 @@ class FileScoring:
         """What stands before the rows: the header line, or the stream's schema."""
         if self._copies_lines and isinstance(self.source, CsvSource):
             return longer_header(self.source, added)
+        if self._kind == "parquet":
+            self._refuse_what_parquet_lacks()
         if self._kind != "csv":
             return self._schema.serialize()
         try:
@@ -307,6 +309,13 @@ class FileScoring:
         except pa.ArrowException:
             what = f"{self.source.name} has columns that CSV cannot hold, such as lists"
             raise DataError(what, "Write Parquet, or leave them out") from None
+
+    def _refuse_what_parquet_lacks(self) -> None:
+        try:
+            parquet.ParquetWriter(pa.BufferOutputStream(), self._schema).close()
+        except pa.ArrowException:
+            what = f"{self.source.name} has columns that Parquet cannot hold, such as intervals"
+            raise DataError(what, "Write an Arrow file, or leave them out") from None
 
 
 def open_scoring(path: Path, name: str, predictor: Predictor) -> FileScoring:

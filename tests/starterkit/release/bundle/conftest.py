@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from example_project import problem
 from starterkit.pipeline import Pipeline
-from starterkit.release.bundle import SigningKey
-from starterkit.release.writer import write_bundle
+from starterkit.release.bundle import SigningKey, write_bundle
 from starterkit.settings import Settings, Stage, TrackingSettings, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry, Version

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from starterkit.errors import ContractError, Refused, UserError
-from starterkit.release import writer as writing
-from starterkit.release.writer import write_bundle
+from starterkit.release import bundle as writing
+from starterkit.release.bundle import write_bundle
 from starterkit.tracking.queries import fetch_model
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
 from starterkit.metrics import METRICS, compute_scores, metrics_for
-from starterkit.settings import GateSettings
 from starterkit.verdict import Candidate, Contamination, Cost, Evidence
 
 NAMES = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
@@ -79,9 +78,3 @@ def evidence() -> Make:
         return Evidence(**{**given, **changes})
 
     return make
-
-
-@pytest.fixture
-def strict() -> GateSettings:
-    """Nothing is let pass that was not shown."""
-    return GateSettings(undecided="refuse", undecided_slices="refuse")

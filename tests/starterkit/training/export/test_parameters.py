@@ -249,7 +249,7 @@ def _verdict(kind: Any, given: dict[str, Any], task: str) -> str:
         if turns:  # no column may hide behind a weight of zero
             fitted[-1].coef_ = np.random.default_rng(5).uniform(1, 2, fitted[-1].coef_.shape)
         expected = np.asarray(fitted.predict(asked)).ravel()
-        shares = fitted.predict_proba(asked) if hasattr(fitted, "predict_proba") else None
+        shares = parity.behind(fitted, task, asked)
     except Exception as error:  # scikit-learn refuses in many ways
         return f"unfit: {type(error).__name__} {error}"
     numbers = expected.astype(float)[:, None] if shares is None else shares
@@ -265,7 +265,7 @@ def _verdict(kind: Any, given: dict[str, Any], task: str) -> str:
         return f"fails: {type(error).__name__} {error}"
     shares = None if shares is None else shares[finite]
     answered = [one[finite] for one in answered]
-    found = parity._compared(expected[finite], shares, float(target.std()), task, answered)
+    found = parity._compared(expected[finite], float(target.std()), task, shares, answered)
     return "right" if found.verdict == "right" else f"wrong: {found.largest:.1e} {found.why}"
 
 
