@@ -172,6 +172,7 @@ def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained,
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
 
 
+@pytest.mark.slow
 def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serve, port):
     host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
     api = serve(KIT_SERVING__HOST=host)

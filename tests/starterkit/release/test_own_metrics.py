@@ -45,6 +45,7 @@ def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str,
     return json.loads(files[0].read_text()), files[1].read_text()
 
 
+@pytest.mark.slow
 def test_it_decides_up_to_a_champion(settings, tmp_path):
     pipeline = Pipeline(replace(problem, metric=SCORER, metrics=(OWN,)), settings)
     summary = pipeline.run()

@@ -74,6 +74,7 @@ def test_a_corner_leads_to_a_problem_that_can_be_fitted(corner, kind, tmp_path):
         assert (plan.key and plan.key.name) == ("id" if "id" in frame else None)
 
 
+@pytest.mark.slow
 def test_the_type_checker_finds_nothing_in_what_is_written(messy, tmp_path):
     """A project's own `make test` asks it."""
     written = [(messy, "Kosten (€)")]

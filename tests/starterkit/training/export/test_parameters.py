@@ -43,7 +43,7 @@ from starterkit.training.export.families import family_of  # noqa: E402
 # --- The classes that a family takes, and the values that their parameters can have.
 
 COMMON = (
-    *("HistGradientBoostingRegressor", "LinearRegression", "LogisticRegression", "MaxAbsScaler", "MinMaxScaler"),
+    *("LinearRegression", "LogisticRegression", "MaxAbsScaler", "MinMaxScaler"),
     *("OneHotEncoder", "OrdinalEncoder", "PolynomialFeatures", "RandomForestRegressor", "Ridge", "RobustScaler"),
     *("SimpleImputer", "StandardScaler"),
 )
