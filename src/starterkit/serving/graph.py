@@ -152,6 +152,7 @@ class Graph:
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
+        self.decides = self.outputs[-1].startswith(f"{self.outputs[0]}{DECISION}")  # whether it answers decision values
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -160,11 +161,6 @@ class Graph:
     @property
     def outputs(self) -> tuple[str, ...]:
         return self._session.outputs
-
-    @property
-    def decides(self) -> bool:
-        """Whether it answers decision values."""
-        return self._session.outputs[-1].startswith(f"{self._session.outputs[0]}{DECISION}")
 
     def answer(self, table: Table) -> Prediction:
         """Answers for n rows. Further columns are ignored; a matrix has none.
