@@ -46,7 +46,7 @@ STOPS = {
     "Train": Stop("return make_pipeline(", "random_state", "7"),  # as .env says
     "Export": Stop("return source.read()", "source", r"CsvFile\(path=.*diabetes\.csv"),
     "Serve the API": Stop(
-        "app.include_router(health_routes(served))", "settings", "ServingSettings", APP
+        "app.include_router(health_routes(served, metrics))", "settings", "ServingSettings", APP
     ),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
