@@ -13,7 +13,7 @@ from starterkit.progress import Note
 _MOST_ROWS = 20_000
 _FEWEST_KNOWN = 20
 _LEAF = 5
-_MOST_TERMS = 6
+_MOST_TERMS = 12
 _NEARLY_ALL = 0.9995
 """Of the target's variance: more than measurements leave to each other."""
 _LEAST_BY_GAPS = 0.2

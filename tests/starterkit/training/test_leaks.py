@@ -158,6 +158,7 @@ def test_a_threshold_of_a_feature_is_found_in_every_draw(rows):
 
 FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
     "a sum": (lambda x: x["a"] + x["b"] + x["c"], {"a", "b", "c"}),
+    "a score of ten": (lambda x: x[[*"abcdefghij"]].sum(axis=1).round(2), {*"abcdefghij"}),
     "a difference in other units": (lambda x: 2.54 * x["a"] - x["d"] + 7, {"a", "d"}),
     "a product": (lambda x: x["a"] * x["b"], {"a", "b"}),
     "a product of some that were sent back": (lambda x: x["a"] * x["e"] * (x["b"] > 1), {"a", "e"}),
@@ -170,6 +171,6 @@ FORMULAS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], set[str]]] = {
 @pytest.mark.parametrize("made", FORMULAS)
 def test_columns_that_make_the_target_together_are_named(made):
     function, expected = FORMULAS[made]
-    table = pd.DataFrame(np.random.default_rng(0).lognormal(1, 0.5, (300, 5)), columns=[*"abcde"])
+    table = pd.DataFrame(np.random.default_rng(0).lognormal(1, 0.5, (300, 12)), columns=[*"abcdefghijkl"])
     table.loc[::9, "e"] *= -1
     assert set(formula_of(*split(table, function(table), 0))) == expected
