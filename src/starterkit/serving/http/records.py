@@ -24,6 +24,7 @@ from starterkit.serving.http.answers import InvalidRequest, unprocessable
 from starterkit.serving.validation import asked_of, read_records
 
 _SHOWN = 100
+_LONG = 1_000_000
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
 _MARK = b"\xef\xbb\xbf"
 _TYPES: Mapping[str, Any] = {"float": float, "integer": float, "boolean": bool, "string": str}
@@ -214,6 +215,7 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
     InvalidRequest
         The body is not JSON, not of the right shape, or has no rows or too many.
     """
+    _refuse_other_shapes(body)
     document = decode_document(body)
     if not isinstance(document, dict):
         raise unprocessable("the body is not an object", _SHAPE)
@@ -230,6 +232,24 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
     if len(records) > max_rows:
         raise unprocessable(f"'records' has {len(records)} rows", f"Send at most {max_rows} in a request")
     return records
+
+
+_Outline = msgspec.defstruct("Outline", [("records", msgspec.Raw)], forbid_unknown_fields=True)
+
+
+def _refuse_other_shapes(body: bytes | bytearray) -> None:
+    """Before anything is made of a long one: a text as long as the body would stand in memory twice more."""
+    if len(body) < _LONG:
+        return
+    try:
+        whole = msgspec.json.decode(body, type=msgspec.Raw)
+        outline: Any = msgspec.json.decode(whole, type=_Outline) if memoryview(whole)[:1] == b"{" else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # what is wrong is looked for
+    if outline is None:
+        raise unprocessable("the body is not an object", _SHAPE)
+    if memoryview(outline.records)[:1] != b"[":
+        raise unprocessable("'records' is not a list", _SHAPE)
 
 
 def decode_document(body: bytes | bytearray) -> object:
