@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from starterkit.errors import ContractError, KitError
+from starterkit.errors import ContractError, KitError, TrackingError
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import read_records
 
@@ -68,11 +68,15 @@ class Follower:
             return
         if version is None or version == self._seen:
             return
-        self._seen = version
+        before, self._seen = self._seen, version
         try:
             opened = self._champion.open()
             require_alike(self._served, opened)
             opened.answer(read_records(opened.contract, [opened.contract.example], "mark"))  # the first one is slow
+        except (TrackingError, OSError) as error:  # it may come with the next look
+            self._seen = before
+            self._tell("unreachable", _words(error))
+            return
         except Exception as error:
             self._tell("refused", f"version {version}: {_words(error)}")
             logging.getLogger("uvicorn.error").warning("version %s does not answer: %s", version, _words(error))

@@ -62,6 +62,20 @@ def test_a_new_champion_answers_and_no_request_fails_meanwhile(houses, live):
     assert 'starterkit_swaps_total{outcome="swapped"} 20' in client.get("/metrics").text
 
 
+def test_a_champion_that_could_not_be_fetched_is_tried_again(houses):
+    outcomes, away = [], iter([TrackingError("the server is away", "Start it"), None])
+
+    def fetch():
+        if failure := next(away):
+            raise failure
+        return replace(houses.model, version="4")
+
+    follower = Follower(houses.model, Champion(lambda: "4", fetch), lambda _: None, lambda *said: outcomes.append(said))
+    for _ in range(3):
+        follower.look()
+    assert outcomes == [("unreachable", "the server is away"), ("swapped", "")]
+
+
 def test_what_cannot_take_its_place_is_refused_and_told(houses, days, live):
     registry, follower, client = live
     registry.failure = TrackingError("the server is away", "Start it")
