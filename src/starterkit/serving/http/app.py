@@ -178,7 +178,7 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
 
 def _faults() -> dict[str, Any]:
     place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
-    return {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
+    return {"type": "array", "items": _object({**place, "kind": _TEXT, "problem": _TEXT, "mend": _TEXT})}
 
 
 def _problem() -> dict[str, Any]:
