@@ -286,8 +286,7 @@ class ServingSettings(Section):
     copy_folder: str = Field(
         "build/champion",
         min_length=1,
-        description="Where the API keeps its champion, to start with it where the registry does not answer; relative "
-        "to the repository",
+        description="Where the API keeps a copy of its champion, to start with where the registry does not answer",
     )
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 
