@@ -193,7 +193,7 @@ def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serv
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_started_again_and_all_end_together(trained, serve):
-    api = serve(KIT_SERVING__WORKERS="2")
+    api = serve(KIT_SERVING__WORKERS="2", KIT_SERVING__FOLLOW_SECONDS="0")
     api.wait_for("Answering on ")
     first = api.answering
     assert len(first) == 2

@@ -1,6 +1,6 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
-from starterkit.serving.http import inference, invocations
+from starterkit.serving.http import inference, invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.inference import Inference
@@ -26,6 +26,7 @@ from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
+from starterkit.serving.http.webhook import Webhook
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -207,8 +208,13 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None) -> Gateway:
-    """An app that answers with a model.
+def create_app(
+    served: ServedModel,
+    settings: ServingSettings,
+    metrics: Metrics | None = None,
+    ring: Callable[[], None] | None = None,
+) -> Gateway:
+    """An app that answers with a model. `ring` wakes what follows the champion, where something does.
 
     Raises
     ------
@@ -216,10 +222,13 @@ def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics 
         A key is required and none is set.
     """
     keys, counts = Keys(settings), metrics or Metrics()
-    return Gateway(served, lambda one: open_model(one, counts, keys, settings), counts, keys, settings)
+    hook = Webhook(settings.webhook_secret, ring) if ring and settings.webhook_secret else None
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings, hook), counts, keys, settings)
 
 
-def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
+def open_model(
+    served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings, hook: Webhook | None = None
+) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served, metrics))
@@ -228,6 +237,8 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     app.include_router(inference_routes())
     app.include_router(tensor_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    if hook:
+        app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
@@ -244,8 +255,9 @@ def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
 
     @router.get("/ready", summary="Whether a model is loaded")
     async def ready() -> Response:
-        refused = {"refused": metrics.refused_version} if metrics.refused_version else {}
-        return answer({"status": "ready", "model": identity(served), **refused})
+        told = {"refused": metrics.refused_version} if metrics.refused_version else {}
+        told |= {"registry": "does not give its champion"} if metrics.misses_registry else {}
+        return answer({"status": "ready", "model": identity(served), **told})
 
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
         router.head(path, include_in_schema=False)(route)
