@@ -129,13 +129,23 @@ class Connection(HttpToolsProtocol):
             return
         if self._asks:
             told = problem(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
-            lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in told.raw_headers), b"", b""]
+            headers = [*self.server_state.default_headers, *told.raw_headers]
+            lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in headers), b"", b""]
             self.transport.write(b"\r\n".join(lines) + bytes(told.body))
         self.transport.close()
 
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
     await no_room()(scope, receive, send)
+
+
+_SAFE = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+]
+"""What each answer says to browsers and what lies between, encoded once. Pages add a policy of their own to it."""
 
 
 class Server(uvicorn.Server):
@@ -153,7 +163,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, patience: Patience, says: Callable[[], None] = lambda: None, **given: Any) -> None:
         http: Any = partial(Connection, patience)
-        fixed: dict[str, Any] = {"ws": "none", "server_header": False, "proxy_headers": False}
+        fixed: dict[str, Any] = {"ws": "none", "server_header": False, "proxy_headers": False, "headers": _SAFE}
         super().__init__(uvicorn.Config(app, http=http, **fixed, **given))
         self._says = says
 

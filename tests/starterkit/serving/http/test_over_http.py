@@ -68,6 +68,24 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end(address, body):
     assert sent(address, head + body).startswith("HTTP/1.1 413")
 
 
+def test_every_answer_tells_browsers_to_be_careful_and_nobody_what_serves(address, client, houses):
+    careful = {
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "frame-ancestors 'none'",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }
+    asked = [client.post("/predict", json={"records": [one]}) for one in (houses.example, {})]
+    asked += [client.get(path) for path in ("/nothing", "/model", "/predict", "/health/ready", "/docs")]
+    for answer in asked:
+        told = answer.headers
+        assert {name: told[name].removesuffix(f", {told.get_list(name)[-1]}") for name in careful} == careful
+        assert "server" not in told
+    with running(houses.app(), 0.2) as slow, socket.create_connection(slow, timeout=5) as late:
+        late.sendall(HALF)
+        assert b"\r\nx-content-type-options: nosniff\r\n" in late.recv(4096).lower()
+
+
 def test_a_client_that_leaves_is_no_error(address, client, caplog):
     with socket.create_connection(address, timeout=5) as connection:
         head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 100\n\n{"
