@@ -39,7 +39,7 @@ from starterkit.serving.follower import Champion, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
-from starterkit.serving.http.protocol import Patience, Server
+from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
 from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings
@@ -110,10 +110,11 @@ def _answer(
             typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
-    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
+    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "log_level": level, "access_log": False}
     metrics = Metrics(where)
     app = create_app(served, serving, metrics)
-    server = Server(app, patience, say, log_level=level, **given)
+    logged = RequestLog(app) if serving.log_requests or settings.debug else app
+    server = Server(logged, patience, say, log_config=log_config(serving.log_format), **given)
     if serving.follow_seconds and follows:
         champion = Champion(partial(champion_version, settings), partial(find_champion, settings))
         Follower(served, champion, app.swap, metrics.swapped).start(serving.follow_seconds)

@@ -137,6 +137,7 @@ LOOSEST = {
     "serving.api_key": ("a-key-that-somebody-knows", "whoever sets it runs the API"),
     "serving.api_keys_file": ("mine.txt", "whoever sets it runs the API"),
     "serving.follow_seconds": ("1", RESOURCE),
+    "serving.log_format": ("text", "the same lines"), "serving.log_requests": ("true", "no value is in them"),
     "serving.require_api_key": ("false", OF_PROD),
     "loadtest.connections": ("1", LOAD), "loadtest.seconds": ("1", LOAD), "loadtest.max_errors": ("1000000", LOAD),
     "loadtest.max_p95_ms": ("1e9", LOAD), "loadtest.min_throughput": ("1", LOAD), "loadtest.max_cores": ("1000", LOAD),

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from starterkit.serving.http.protocol import Patience, Server
+from starterkit.serving.http.protocol import JsonLines, Patience, Server
 
 
 @contextmanager
@@ -101,8 +101,12 @@ def test_a_client_that_leaves_is_no_error(address, client, caplog):
 def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     with running(faulty(failure=ValueError("income 54321.5"))) as (host, port):
         record = {"area": 100.0, "rooms": 3, "income": 54321.5}
-        answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]})
+        sent = {"x-request-id": "mine-1"}
+        answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]}, headers=sent)
     assert answer.status_code == 500
+    (failed,) = (json.loads(JsonLines().format(one)) for one in caplog.records if one.levelname == "ERROR")
+    assert (failed["request"], failed["error"], failed["level"]) == ("mine-1", "ModelFailed", "error")
+    assert "54321.5" not in str(failed)
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "54321.5" not in caplog.text
 
