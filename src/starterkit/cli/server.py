@@ -107,7 +107,7 @@ def _answer(
 
     def say() -> None:  # no sooner: an editor opens its browser at these words
         if not quiet:
-            typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
+            typer.echo(f"Answering on {at}, open it to try it (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
     given: dict[str, Any] = {"host": serving.host, "port": serving.port, "log_level": level, "access_log": False}
