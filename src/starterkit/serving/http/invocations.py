@@ -20,7 +20,7 @@ from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
 from starterkit.serving.http.gateway import Answer, Headers
-from starterkit.serving.http.records import Asked, QuickReader, RecordReader, asked_type, decode_document
+from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
 from starterkit.settings import ServingSettings
@@ -159,7 +159,7 @@ class InvocationReader(RecordReader):
     def quick(self, body: bytes | bytearray) -> Asked | None:
         found = _FIRST_KEY(body)
         way = self._ways.get(found[1]) if found else None
-        return None if way is None else way.read(body, self._max_rows)
+        return None if way is None else self.by(way, body)
 
     def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
         document = decode_document(body)
@@ -228,6 +228,7 @@ class SplitReader(QuickReader):
 
     def __init__(self, contract: Contract, beyond: Beyond) -> None:
         super().__init__(contract, beyond)
+        self.is_bounded = False
         self._in_order = [*contract.names]
         row: Any = _TUPLE[tuple(asked_type(column, beyond) for column in contract.columns)]
         data, index = list[row], list[int] | msgspec.UnsetType
@@ -237,12 +238,12 @@ class SplitReader(QuickReader):
         self._decode_split: Any = msgspec.json.Decoder(body).decode
         self._in_names = sum(name.count(":") for name in contract.names)
 
-    def rows(self, body: bytes | bytearray) -> tuple[list[tuple[Any, ...]] | None, Sequence[str]]:
+    def decode(self, body: bytes | bytearray) -> Sent | None:
         split = self._decode_split(body).dataframe_split
         if split.columns != self._in_order:
-            return None, ()
+            return None
         keys = 3 if split.index is msgspec.UNSET else 4
-        return (split.data if self.has_colons(body, split.data, self._in_names + keys) else None), ()
+        return Sent(len(split.data), split.data, self._in_names + keys)
 
 
 _TUPLE: Any = tuple  # of types that are known when the model is
