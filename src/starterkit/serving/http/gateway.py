@@ -43,10 +43,11 @@ _TYPE = (b"content-type", b"application/json")
 
 
 class Answer(NamedTuple):
-    """A body in JSON, and how many rows it answers."""
+    """A body, how many rows it answers, and the headers that say of what kind it is."""
 
     content: bytes
     rows: int
+    kind: Sequence[tuple[bytes, bytes]] = (_TYPE,)
 
 
 class Route(Protocol):
@@ -139,8 +140,8 @@ class Gateway:
             return
         failure, rows = None, 0
         try:
-            body, rows = await self._answer(route, scope["method"], headers, receive)
-            status, said = 200, [_TYPE, (b"content-length", b"%d" % len(body))]
+            body, rows, kind = await self._answer(route, scope["method"], headers, receive)
+            status, said = 200, [*kind, (b"content-length", b"%d" % len(body))]
         except Exception as error:
             self._metrics.refuse(error)
             told = route.refuse(error)
