@@ -16,10 +16,12 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
+
+# <inference>
+# </inference>
 from starterkit.serving.http import inference, invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
-from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.predict import ADDRESS, Predict
@@ -89,7 +91,9 @@ def describe(
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
+    # <inference>
     document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
+    # </inference>
     return document
 
 
@@ -187,7 +191,7 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
 
 def _faults() -> dict[str, Any]:
     place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
-    return {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
+    return {"type": "array", "items": _object({**place, "kind": _TEXT, "problem": _TEXT, "mend": _TEXT})}
 
 
 def _problem() -> dict[str, Any]:
@@ -225,12 +229,17 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     app.include_router(health_routes(served, metrics))
     app.include_router(scoring_routes())
     app.include_router(model_routes(served), dependencies=_checks(keys))
-    app.include_router(inference_routes())
-    app.include_router(tensor_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    # <inference>
+    app.include_router(inference.server_routes())
+    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
+    app.state.forms = {inference.PREFIX: inference.say}
+    # </inference>
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
-    routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
+    # <inference>
+    routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
+    # </inference>
     return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
@@ -282,42 +291,6 @@ def model_routes(served: ServedModel) -> APIRouter:
     @router.get("/model", summary="What the model takes and answers, and where it comes from")
     async def model() -> Response:
         return answer(model_content(served))
-
-    return router
-
-
-def inference_routes() -> APIRouter:
-    """What clients of the Open Inference Protocol ask before they ask for predictions."""
-    router = APIRouter(prefix="/v2", tags=["health"], include_in_schema=False)
-
-    @router.get("")
-    async def server() -> Response:
-        return answer(inference.SERVER)
-
-    @router.get("/health/live")
-    async def live() -> Response:
-        return answer({"live": True})
-
-    @router.get("/health/ready")
-    async def ready() -> Response:
-        return answer({"ready": True})
-
-    return router
-
-
-def tensor_routes(served: ServedModel) -> APIRouter:
-    """What the Open Inference Protocol says of the model, with and without its version."""
-    router = APIRouter(prefix=f"/v2/models/{served.name}", tags=["model"], include_in_schema=False)
-
-    @router.get("/ready")
-    @router.get(f"/versions/{served.version}/ready")
-    async def ready() -> Response:
-        return answer({"name": served.name, "ready": True})
-
-    @router.get("")
-    @router.get(f"/versions/{served.version}")
-    async def model() -> Response:
-        return answer(inference.metadata(served))
 
     return router
 

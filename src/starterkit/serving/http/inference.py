@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from fastapi import APIRouter
 from numpy.typing import NDArray
 from starlette.responses import Response
 
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import RecordReader, decode_document
 from starterkit.serving.http.tensors import SHAPE, SHOWN, Tensor, as_values, bad, contents, without_values, write
@@ -23,6 +24,8 @@ from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_c
 from starterkit.settings import ServingSettings
 
 SERVER = {"name": "starterkit", "version": "1", "extensions": ["binary_tensor_data"]}
+
+PREFIX = "/v2"
 
 _DATATYPES = {"float": "FP64", "integer": "INT64", "boolean": "BOOL", "string": "BYTES", "datetime": "BYTES"}
 _LENGTH = b"inference-header-content-length"
@@ -50,7 +53,7 @@ _BODY = msgspec.json.Decoder(Body)
 
 def addresses(served: ServedModel) -> tuple[str, ...]:
     """Where a model is asked to infer."""
-    model = f"/v2/models/{served.name}"
+    model = f"{PREFIX}/models/{served.name}"
     return f"{model}/infer", f"{model}/versions/{served.version}/infer"
 
 
@@ -207,17 +210,60 @@ class Inference:
         known = [one for one in contract.columns if one.name == name] or contract.columns
         placed = ((*divmod(at, len(known)), value) for at, value in enumerate(flat))
         told = ((row, known[place], fault_of_value(known[place], value)) for row, place, value in placed)
-        if found := [Fault(row, one.name, problem, hint_of(one)) for row, one, problem in told if problem]:
+        if found := [Fault(row, one.name, wrong[1], hint_of(one), wrong[0]) for row, one, wrong in told if wrong]:
             raise InvalidRecords(found)
 
     def refuse(self, error: Exception) -> Response | None:
         told = refusal(error)
-        if told is None:
-            return None
-        status = HTTPStatus.BAD_REQUEST if told.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else told.status_code
-        words = str(error) if isinstance(error, UserError) else HTTPStatus(status).phrase
-        kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-        return answer({"error": words}, HTTPStatus(status), headers=kept)
+        return None if told is None else say(told, error)
+
+    def fail(self) -> Response:
+        return say(bug())
+
+
+def say(told: Response, error: Exception | None = None) -> Response:
+    """A refusal in the protocol's form."""
+    status = HTTPStatus(told.status_code)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
+    return answer({"error": str(error) if isinstance(error, UserError) else status.phrase}, status, headers=kept)
+
+
+def server_routes() -> APIRouter:
+    """What clients ask before they ask for predictions."""
+    router = APIRouter(prefix=PREFIX, tags=["health"], include_in_schema=False)
+
+    @router.get("")
+    async def server() -> Response:
+        return answer(SERVER)
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        return answer({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        return answer({"ready": True})
+
+    return router
+
+
+def model_routes(served: ServedModel) -> APIRouter:
+    """What the protocol says of the model, with and without its version."""
+    router = APIRouter(prefix=f"{PREFIX}/models/{served.name}", tags=["model"], include_in_schema=False)
+
+    @router.get("/ready")
+    @router.get(f"/versions/{served.version}/ready")
+    async def ready() -> Response:
+        return answer({"name": served.name, "ready": True})
+
+    @router.get("")
+    @router.get(f"/versions/{served.version}")
+    async def model() -> Response:
+        return answer(metadata(served))
+
+    return router
 
 
 def _split(body: bytearray, length: bytes | None) -> tuple[bytearray, memoryview]:

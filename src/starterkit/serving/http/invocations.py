@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
@@ -96,17 +96,23 @@ class Invocations:
 
     def refuse(self, error: Exception) -> Response | None:
         told = refusal(error)
-        if told is None:
-            return None
-        status = HTTPStatus(told.status_code)
-        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            status = HTTPStatus.BAD_REQUEST  # MLflow knows no 422
-        words = str(error) if isinstance(error, UserError) else status.phrase
-        content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
-        if isinstance(error, InvalidRecords):
-            content["errors"] = [fault.content for fault in error.faults]
-        kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-        return answer(content, status, headers=kept)
+        return None if told is None else _say(told, error)
+
+    def fail(self) -> Response:
+        return _say(bug())
+
+
+def _say(told: Response, error: Exception | None = None) -> Response:
+    """A refusal in MLflow's form."""
+    status = HTTPStatus(told.status_code)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST  # MLflow knows no 422
+    words = str(error) if isinstance(error, UserError) else status.phrase
+    content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
+    if isinstance(error, InvalidRecords):
+        content["errors"] = [fault.content for fault in error.faults]
+    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
+    return answer(content, status, headers=kept)
 
 
 def describe(example: Mapping[str, Any] | None, is_guarded: bool) -> dict[str, Any]:
