@@ -44,6 +44,8 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
     inputs: list[Tensor]
     id: str | None = None
+    model_name: str | None = None  # KServe's client says it a second time
+    model_version: str | None = None
     outputs: list[Wanted] | None = None
     parameters: dict[str, Any] = {}
 
@@ -98,6 +100,8 @@ class Inference:
     def respond(self, body: bytearray, headers: Headers) -> Answer:
         head, behind = _split(body, headers.get(_LENGTH))
         asked = self._read(head)
+        if (asked.model_name or self._served.name) != self._served.name:
+            raise bad("the body names another model than the address", f"Ask {self._served.name}")
         answered = self._served.answer(self._table(asked.inputs, contents(asked.inputs, behind)))
         columns = answered.prediction.columns
         told = dict(zip(self._served.predictor.outputs, columns, strict=True))
