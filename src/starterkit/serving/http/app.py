@@ -1,5 +1,6 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -28,6 +29,7 @@ from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
+from starterkit.serving.platforms import Platform
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -227,7 +229,8 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served, metrics))
-    app.include_router(scoring_routes())
+    platform = Platform.of(os.environ)
+    app.include_router(scoring_routes(platform.health))
     app.include_router(model_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
     # <inference>
@@ -237,6 +240,7 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     # </inference>
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
+    routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
     # <inference>
     routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
     # </inference>
@@ -261,7 +265,7 @@ def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
     return router
 
 
-def scoring_routes() -> APIRouter:
+def scoring_routes(health: Sequence[str] = ()) -> APIRouter:
     """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
     router = APIRouter(tags=["health"])
 
@@ -269,6 +273,9 @@ def scoring_routes() -> APIRouter:
     @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
     async def ping() -> Response:
         return Response("\n", media_type="application/json")
+
+    for path in health:  # where a platform says that it asks
+        router.get(path, include_in_schema=False)(ping)
 
     @router.get("/version", summary="The version of MLflow whose protocol is spoken")
     async def told() -> Response:

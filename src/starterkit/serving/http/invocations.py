@@ -27,8 +27,9 @@ from starterkit.settings import ServingSettings
 
 ADDRESS = "/invocations"
 
-_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_BESIDE = "params"
+_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "input_data")
+"""MLflow's, and Azure ML's."""
+_BESIDE = ("params", "parameters")
 _SHOWN = 100
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(\w{1,20})"').match
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*").fullmatch
@@ -173,12 +174,12 @@ class InvocationReader(RecordReader):
             raise _bad("the body is not an object", f"Send one with exactly one of {', '.join(_FORMS)}")
         if len(document.keys() & set(_FORMS)) != 1:
             raise _bad("the body has none or several of the known keys", f"Send exactly one of {', '.join(_FORMS)}")
-        if extra := [name for name in document if name not in (*_FORMS, _BESIDE)]:
+        if extra := [name for name in document if name not in (*_FORMS, *_BESIDE)]:
             raise _bad(f"the body has the unknown key '{extra[0][:_SHOWN]}'", "Leave it out")
-        if document.get(_BESIDE):
-            raise _bad("the model takes no params", "Leave 'params' out")
+        if beside := [name for name in _BESIDE if document.get(name)]:
+            raise _bad("the model takes no params", f"Leave '{beside[0]}' out")
         ((form, given),) = ((name, value) for name, value in document.items() if name in _FORMS)
-        if form == "dataframe_split":
+        if form == "dataframe_split" or (form == "input_data" and isinstance(given, dict)):
             return self._named(*_of_split(given)), ()
         if isinstance(given, dict) and form in ("inputs", "instances"):
             return self._named(*_of_columns(given)), ()

@@ -76,7 +76,8 @@ async def main():
         for model, frame in (("local.houses", pd.DataFrame(houses)), ("local.days", pd.DataFrame(days))):
             inputs = []
             for name in frame:
-                array, kind = frame[name].to_numpy(), {"f": "FP64", "i": "INT64", "b": "BOOL"}.get(frame[name].dtype.kind, "BYTES")
+                array = frame[name].to_numpy()
+                kind = {"f": "FP64", "i": "INT64", "b": "BOOL"}.get(array.dtype.kind, "BYTES")
                 one = InferInput(name, list(array.shape), kind)
                 one.set_data_from_numpy(array, binary_data=binary)
                 inputs.append(one)
