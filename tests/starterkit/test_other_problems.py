@@ -10,7 +10,7 @@ import pandera.pandas as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline as Steps
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -133,15 +133,3 @@ def test_columns_of_every_type_go_all_the_way(settings, visits, capfd):
         {"city": object, "ward": object}
     )  # MLflow hands pandas' own texts to onnxruntime as they are
     np.testing.assert_allclose(np.asarray(loaded.predict(plain)).ravel(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("words", [("self", "frame"), ("frame", "self")])
-def test_columns_called_as_python_s_own_words_go_all_the_way(settings, tmp_path, words):
-    random = np.random.default_rng(0)
-    x = random.normal(size=300)
-    table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 2})
-    table.to_csv(tmp_path / "words.csv", index=False)
-    named = {words[0]: (float, feature(sensitivity="plain")), words[1]: (float, target())}
-    problem = small("words", {"row": (int, identifier()), **named}, LinearRegression)
-    summary = Pipeline(problem, settings_for(settings, tmp_path / "words.csv")).run()
-    assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
