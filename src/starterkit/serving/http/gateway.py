@@ -22,11 +22,14 @@ from starlette.responses import Response
 from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
+from starterkit.serving.http.protocol import Reply
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
 Scope = dict[str, Any]
 Headers = Mapping[bytes, bytes]
+Marks = Sequence[tuple[bytes, bytes]]
+"""Headers that each answer has: the model's version, and last the request's id."""
 
 _SMALL = 32_768
 _SECONDS_ON_THE_LOOP = 0.005
@@ -109,6 +112,7 @@ class Gateway:
         self.swap(served)
         self._keys = keys
         self._limit = settings.max_body_bytes
+        self._small = min(_SMALL, self._limit)
         self._room = _BODIES_HELD * settings.max_body_bytes
         self._beside = ThreadPoolExecutor(_LARGE_AT_ONCE, "predict")
         self._seconds_a_byte = 0.0
@@ -139,24 +143,48 @@ class Gateway:
             return
         failure, rows = None, 0
         try:
-            body, rows = await self._answer(route, scope["method"], headers, receive)
-            status, said = 200, [_TYPE, (b"content-length", b"%d" % len(body))]
+            if scope["method"] != "POST":
+                raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+            answered = await self._answer(route, headers, receive)
+            rows, reply = answered.rows, _said(answered, marks)
         except Exception as error:
-            self._metrics.refuse(error)
-            told = route.refuse(error)
-            if told is None:
-                told, failure = bug(), error
-            status, said, body = told.status_code, told.raw_headers, told.body
-        await send({"type": "http.response.start", "status": status, "headers": [*said, *marks]})
-        await send({"type": "http.response.body", "body": body})
-        self._metrics.count(scope["path"], status, time.perf_counter() - began, rows)
+            reply, failure = self._refusal(route, error, marks)
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.body", "body": reply.content})
+        self._metrics.count(scope["path"], reply.status, time.perf_counter() - began, rows)
         if failure is not None:
-            failure.add_note(f"in request {asked.decode()}")
             raise failure  # the server logs it
 
-    async def _answer(self, route: Route, method: str, headers: Headers, receive: Any) -> Answer:
-        if method != "POST":
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+    def reply(self, path: str, headers: Headers, body: bytearray) -> tuple[Reply, Exception | None] | None:
+        """What there is to say to a POST whose body has come whole, and the fault of the server's that is to be logged.
+
+        None where FastAPI answers, or the body had better leave the event loop.
+        """
+        now, began = self._now, time.perf_counter()
+        route = now.routes.get(path)
+        if route is None or not self.is_quick(len(body)):
+            return None
+        marks = (now.version, (b"x-request-id", request_id(headers)))
+        failure, rows = None, 0
+        try:
+            self._admit(route, headers)
+            answered = self._respond(route, body, headers)
+            rows, reply = answered.rows, _said(answered, marks)
+        except Exception as error:
+            reply, failure = self._refusal(route, error, marks)
+        self._metrics.count(path, reply.status, time.perf_counter() - began, rows)
+        return reply, failure
+
+    def _refusal(self, route: Route, error: Exception, marks: Marks) -> tuple[Reply, Exception | None]:
+        self._metrics.refuse(error)
+        told, failure = route.refuse(error), None
+        if told is None:
+            told, failure = bug(), error
+            failure.add_note(f"in request {marks[-1][1].decode()}")
+        return Reply(told.status_code, [*told.raw_headers, *marks], bytes(told.body)), failure
+
+    def _admit(self, route: Route, headers: Headers) -> None:
+        """See from its head alone that a request may have an answer."""
         self._keys.require(headers)
         route.accept(headers)
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
@@ -165,6 +193,13 @@ class Gateway:
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._limit:
             raise self._too_long()
+
+    def is_quick(self, length: int) -> bool:
+        """Whether a body of so many bytes holds up nobody on the event loop."""
+        return length <= self._small and length * self._seconds_a_byte < _SECONDS_ON_THE_LOOP
+
+    async def _answer(self, route: Route, headers: Headers, receive: Any) -> Answer:
+        self._admit(route, headers)
         body = bytearray()
         try:
             while True:
@@ -180,7 +215,7 @@ class Gateway:
                     raise NoRoom
                 if not message.get("more_body"):
                     break
-            if len(body) <= _SMALL and len(body) * self._seconds_a_byte < _SECONDS_ON_THE_LOOP:
+            if self.is_quick(len(body)):
                 return self._respond(route, body, headers)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._beside, self._respond, route, body, headers)
@@ -200,10 +235,15 @@ class Gateway:
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
 
 
+def _said(answered: Answer, marks: Marks) -> Reply:
+    content = answered.content
+    return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
+
+
 class _Marked:
     """Says with FastAPI's answers what is said with all, and sees their status."""
 
-    def __init__(self, send: Any, marks: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Any, marks: Marks) -> None:
         self._send, self._marks, self.status = send, marks, 500
 
     async def __call__(self, message: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ class Predict:
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
     def respond(self, body: bytearray, headers: Headers) -> Answer:
-        answered = self._served.answer(self._reader.read(body))
+        answered = self._served.answer(self._reader.read(body).table)
         content = self._encode(prediction_content(self._served, answered))
         return Answer(content, len(answered.prediction.values))
 

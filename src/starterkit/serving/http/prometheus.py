@@ -11,12 +11,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from starterkit.serving.http.answers import InvalidRequest, identity
+from starterkit.serving.http.answers import InvalidRequest, NoRoom, identity, kind_of
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import InvalidRecords
 
@@ -25,18 +27,6 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SECONDS_BETWEEN = 1.0
-_REASONS = (
-    ("has no value", "missing"),
-    ("is missing", "missing"),
-    ("is below", "range"),
-    ("is above", "range"),
-    ("is not one of", "category"),
-    ("lies beyond", "beyond"),
-    ("is not a column", "unknown column"),
-    ("has no finite", "no answer"),
-)
-"""How a fault's problem begins, and the reason that it counts as; any other is one of the type."""
-_STATUSES = {400: "body", 401: "key", 405: "method", 413: "too long", 415: "content type", 422: "body"}
 
 
 class Where(NamedTuple):
@@ -91,20 +81,21 @@ class Metrics:
         row[3 + bisect_left(_BOUNDS, seconds)] += 1
 
     def refuse(self, error: Exception) -> None:
-        """Why a request got no prediction: for each fault the reason, and the column where the model has it."""
+        """Why a request got no prediction: for each fault its kind, and the column where the model has it."""
         match error:
             case InvalidRecords():
                 for fault in error.faults:
-                    reason = next((name for words, name in _REASONS if fault.problem.startswith(words)), "type")
-                    self._refused[reason, fault.column if fault.column in self._columns else ""] += 1
+                    self._refused[fault.kind, fault.column if fault.column in self._columns else ""] += 1
             case InvalidRequest():
-                self._refused[_STATUSES.get(error.status, "other"), ""] += 1
+                self._refused[kind_of(error.status), ""] += 1
             case HTTPException():
-                self._refused[_STATUSES.get(error.status_code, "other"), ""] += 1
-            case MemoryError():
-                self._refused["no room", ""] += 1
+                self._refused[kind_of(error.status_code), ""] += 1
+            case NoRoom() | MemoryError():
+                self._refused[kind_of(HTTPStatus.SERVICE_UNAVAILABLE), ""] += 1
+            case ClientDisconnect():
+                self._refused[kind_of(HTTPStatus.BAD_REQUEST), ""] += 1
             case _:
-                self._refused["other", ""] += 1
+                self._refused[kind_of(HTTPStatus.INTERNAL_SERVER_ERROR), ""] += 1
 
     def text(self) -> str:
         """All counts, in Prometheus' text format."""
