@@ -23,6 +23,8 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def changed(settings: Settings, **params: float) -> Settings:
     training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})

@@ -25,6 +25,7 @@ from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 COMMAND = [sys.executable, "-m", "starterkit"]
 
 

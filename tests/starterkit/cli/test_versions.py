@@ -20,6 +20,7 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 LINES = 2
 """An error, and its hint."""
 
@@ -231,7 +232,10 @@ NAMES = "Grace Hopper", "J. R. O'Neil", "李小龙", "a@b.org"
         (_Careless, {}, "octocat", "gives this command"),
         (_Asking, LISTED, "BOB", "BOB (claimed)"),
         (_Asking, LISTED, "Eve Adams", "'Eve Adams' may not approve in prod"),
-        *((_Careless, {}, named, f"'{named}' is no name of an approver") for named in (".", "<name>", "x", "Bo Bo")),
+        *(
+            (_Careless, {}, named, f"'{named}' is no name of an approver")
+            for named in (".", "<name>", "x", "Bo Bo", "bot")
+        ),
         *((_Careless, {}, named, f"{named} (claimed)") for named in NAMES),
     ],
 )

@@ -10,7 +10,6 @@ import pytest
 
 from example_project import problem
 from starterkit.pipeline import Pipeline, Summary
-from starterkit.release import pages
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.registry import Version
 
@@ -63,9 +62,3 @@ def moved(three_versions: Path, tmp_path: Path) -> Settings:
 @pytest.fixture
 def pipeline(moved: Settings) -> Pipeline:
     return Pipeline(problem, moved)
-
-
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing a page's pictures is a third of a promotion, and test_record looks at them."""
-    monkeypatch.setattr(pages, "picture", lambda _, words: pages.Picture("", words))
