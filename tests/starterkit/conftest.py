@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,13 +82,31 @@ def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
 
 
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is a third of a run and of a promotion. `first_run` draws, and test_record and test_figures look."""
-    from starterkit.release import pages
+@contextmanager
+def hurrying() -> Iterator[None]:
+    """Drawing is a third of a run and of a promotion, and costs are measured for a while.
 
-    monkeypatch.setattr(pages, "picture", lambda _, words: pages.Picture("", words))
-    monkeypatch.setattr(pages, "figures_of", lambda *_: ())
+    `first_run` does both, test_record and test_figures look at pictures, test_evaluation at costs.
+    """
+    from starterkit.release import evaluation, pages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "figures_of", lambda *_: ())
+        patch.setattr(pages, "_figures", lambda _: ())
+        patch.setattr(evaluation, "_SECONDS", 0.02)
+        yield
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    with hurrying():
+        yield
+
+
+@pytest.fixture(scope="session")
+def hurry() -> Callable[[], AbstractContextManager[None]]:
+    """The same for what a fixture makes."""
+    return hurrying
 
 
 class Done(NamedTuple):

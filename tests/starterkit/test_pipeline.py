@@ -23,7 +23,7 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def changed(settings: Settings, **params: float) -> Settings:

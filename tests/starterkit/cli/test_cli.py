@@ -25,7 +25,7 @@ from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 COMMAND = [sys.executable, "-m", "starterkit"]
 
 

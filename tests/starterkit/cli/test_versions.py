@@ -20,7 +20,7 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 LINES = 2
 """An error, and its hint."""
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,13 +42,14 @@ def killed():
 
 
 @pytest.fixture(scope="session")
-def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory, hurry: Any) -> Path:
     """Read only: copy it to change it."""
     root = Path(shutil.copytree(first_run[0], tmp_path_factory.mktemp("three") / "versions"))
     forget_places()
     pipeline = Pipeline(problem, load_settings(root, {}))
     second = registered_again(pipeline)
-    assert pipeline.promote(pipeline.read(), second.number).decision.passed
+    with hurry():
+        assert pipeline.promote(pipeline.read(), second.number).decision.passed
     registered_again(pipeline)
     return root
 
