@@ -11,7 +11,6 @@ import pytest
 from example_project import problem
 from starterkit.contract import Column
 from starterkit.data.checking import typed
-from starterkit.data.dataset import as_columns
 from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import draw_rows, mock_rows, typical_row
 from starterkit.errors import DataError
@@ -59,14 +58,6 @@ def test_the_typical_row_is_one_that_a_client_could_send(visits):
     for column in problem.features:
         assert fault_of_value(column, row[column.name]) == ""
     assert {type(value) for value in row.values()} == {str, bool, int, float}
-
-
-def test_columns_are_numbers_or_texts(visits):
-    columns = as_columns(visits.dataset(visits.problem(lambda: None)).training.features)
-    texts, numbers = ("city", "ward"), ("smoker", "insured", "children", "income")
-    expected = dict.fromkeys(texts, object) | dict.fromkeys(numbers, np.float64)
-    assert {name: array.dtype for name, array in columns.items()} == expected
-    assert all(pd.isna(columns[name]).any() for name in ("ward", "income"))
 
 
 TEXT = Column(name="x", role="feature", type="string", unit="", sensitivity="sensitive")
