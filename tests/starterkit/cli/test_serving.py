@@ -137,9 +137,9 @@ def rival(port: int) -> Iterator[None]:
 
 
 async def slow(scope: Any, receive: Any, send: Any) -> None:
-    """A model that computes for a second."""
+    """A model that computes for half a second."""
     await receive()
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
@@ -154,7 +154,7 @@ def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
         wait_until(lambda: answering.started, lambda: "it did not start")
         client = HTTPConnection(*listening.getsockname())
         client.request("POST", "/", "{}")
-        time.sleep(0.2)
+        time.sleep(0.1)
         answering.should_exit = True
         assert client.getresponse().status == 200
         thread.join(10)
