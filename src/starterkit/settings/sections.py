@@ -256,9 +256,7 @@ class ServingSettings(Section):
     )
     max_rows: int = Field(1000, ge=1, description="Most rows in one request")
     max_body_bytes: int = Field(5_000_000, ge=1, description="Most bytes in one request's body")
-    raw_records: bool = Field(
-        False, description="Whether records may have the names and texts of the file that trained the model"
-    )
+    raw_records: bool = Field(False, description="Whether records may be as in the file that trained the model")
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model")
     threads: int = Field(1, ge=1, description="Threads of one process's ONNX session")
     providers: tuple[Literal["cpu", "cuda"], ...] = Field(
@@ -278,9 +276,7 @@ class ServingSettings(Section):
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     api_keys_file: str | None = Field(None, min_length=1, description="A file of keys that `starterkit api-key` made")
     log_format: Literal["text", "json"] = Field("text", description="How the API's log is written: a line each")
-    log_requests: bool = Field(
-        False, description="Whether each request is a line in the log; they are counted anyway, and quicker without"
-    )
+    log_requests: bool = Field(False, description="Whether each request is a line there; quicker without")
     follow_seconds: FiniteFloat = Field(
         10, ge=0, description="Seconds between looks at which version is the champion; 0: at the start alone"
     )
@@ -290,7 +286,7 @@ class ServingSettings(Section):
     copy_folder: str = Field(
         "build/champion",
         min_length=1,
-        description="Where the API keeps a copy of its champion, to start with where the registry does not answer",
+        description="Where the API keeps a copy of its champion, to start without a registry",
     )
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 

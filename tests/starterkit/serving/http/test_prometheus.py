@@ -145,11 +145,11 @@ FIRES = {  # what is seen each minute, beside an API that is up and answers, and
     "ApiSlow": ({SLOW[0]: "0+90x40", SLOW[1]: "0+100x40", SLOW[2]: "0+100x40"}, 20),
     "InputRefused": ({REQUESTS % 422: "0+20x40"}, 30),
     "ChampionRefused": ({SWAPS % "refused": "0x9 1x30"}, 12),
-    "RegistryUnreachable": ({SWAPS % "unreachable": "0+1x40"}, 30),
+    "RegistryUnreachable": ({"starterkit_registry_missed_processes": "1x40"}, 20),
     "VersionsDiffer": ({MODEL % 1: "1x40", MODEL % 2: "1x40"}, 20),
 }
 SOUND = {'up{job="api"}': "1x40", REQUESTS % 200: "0+100x40", MODEL % 3: "1x40"}
-SOUND |= {SWAPS % one: "0x40" for one in ("refused", "unreachable")} | dict.fromkeys(SLOW, "0+100x40")
+SOUND |= {SWAPS % "refused": "0x40", "starterkit_registry_missed_processes": "0x40"} | dict.fromkeys(SLOW, "0+100x40")
 
 
 @pytest.mark.slow
