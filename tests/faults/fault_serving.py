@@ -71,7 +71,8 @@ class Mlflow:
 
     def signal(self, number: int) -> None:
         """To the server and its worker."""
-        os.killpg(self.process.pid, number)
+        with suppress(ProcessLookupError):  # killed before
+            os.killpg(self.process.pid, number)
         if number == signal.SIGKILL:
             self.process.wait()
 
