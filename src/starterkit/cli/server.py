@@ -40,7 +40,7 @@ from starterkit.serving.follower import Bell, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
-from starterkit.serving.http.protocol import Patience, Server
+from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings
 
@@ -116,14 +116,15 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
 
     def say() -> None:  # no sooner: an editor opens its browser at these words
         if not quiet:
-            typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
+            typer.echo(f"Answering on {at}, open it to try it (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
-    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
+    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "log_level": level, "access_log": False}
     metrics = Metrics(where)
     follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
     app = create_app(served, serving, metrics, bell.ring if follows else None)
-    server = Server(app, patience, say, log_level=level, **given)
+    logged = RequestLog(app) if serving.log_requests or settings.debug else app
+    server = Server(logged, patience, say, log_config=log_config(serving.log_format), **given)
     if missed:
         metrics.swapped("refused" if isinstance(missed, ContractError | Refused) else "unreachable", _words(missed))
     if follows:

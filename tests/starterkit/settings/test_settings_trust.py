@@ -139,6 +139,7 @@ LOOSEST = {
     "serving.follow_seconds": ("0", "then a champion waits for a restart"),
     "serving.webhook_secret": ("a-w0rd-of-eve-and-more", "whoever knows it may have the registry asked again"),
     "serving.copy_folder": ("/tmp/mine", "whoever sets it runs the API; the version key signs what is in it"),
+    "serving.log_format": ("text", "the same lines"), "serving.log_requests": ("true", "no value is in them"),
     "serving.require_api_key": ("false", OF_PROD),
     "loadtest.connections": ("1", LOAD), "loadtest.seconds": ("1", LOAD), "loadtest.max_errors": ("1000000", LOAD),
     "loadtest.max_p95_ms": ("1e9", LOAD), "loadtest.min_throughput": ("1", LOAD), "loadtest.max_cores": ("1000", LOAD),

@@ -31,7 +31,7 @@ def serve(
     ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
-    """Answer requests with the champion: POST /predict, and /docs to try it."""
+    """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
     from starterkit.settings import read_layers
 

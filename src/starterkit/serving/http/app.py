@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
+from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
+from starterkit.serving.http.page import Pages, page_routes
 from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
@@ -38,20 +40,23 @@ _TYPES = {"float": "number", "integer": "integer", "boolean": "boolean", "string
 _TEXT = {"type": "string"}
 
 
-def model_content(served: ServedModel) -> dict[str, Any]:
-    """What a client needs to know of the model, and an operator of where it comes from."""
+def model_content(served: ServedModel, since: datetime) -> dict[str, Any]:
+    """What a client needs to know of the model, and an operator of where it comes from and since when it answers."""
     contract = served.contract
     shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "proven", "categories", "description")
     columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
     lineage = contract.lineage
+    scores = {name: {"holdout": of[0], "naive": of[1]} for name, of in contract.scores.items()}
     return {
         **identity(served),
+        "since": since.isoformat(timespec="seconds"),
         "title": contract.title,
         "task": contract.task,
         "columns": columns[:-1],
         "target": columns[-1],
         "classes": contract.classes,
         "example": contract.example,
+        "scores": scores,
         "parity": asdict(contract.parity),
         "lineage": {"run": lineage.run, "commit": lineage.commit, "data_digest": lineage.data_digest},
     }
@@ -234,6 +239,7 @@ def open_model(
     app.include_router(health_routes(served, metrics))
     app.include_router(scoring_routes())
     app.include_router(model_routes(served), dependencies=_checks(keys))
+    app.include_router(page_routes(served, keys))
     app.include_router(inference_routes())
     app.include_router(tensor_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
@@ -242,7 +248,7 @@ def open_model(
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
-    return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
+    return Open(routes, Pages(app), (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
 def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
@@ -289,11 +295,11 @@ def _mlflow_version() -> str:
 
 def model_routes(served: ServedModel) -> APIRouter:
     """For clients."""
-    router = APIRouter(tags=["model"])
+    router, since = APIRouter(tags=["model"]), datetime.now(UTC)
 
     @router.get("/model", summary="What the model takes and answers, and where it comes from")
     async def model() -> Response:
-        return answer(model_content(served))
+        return answer(model_content(served, since))
 
     return router
 

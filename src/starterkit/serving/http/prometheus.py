@@ -28,6 +28,8 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SECONDS_BETWEEN = 1.0
 
+_OUTCOMES = ("swapped", "refused", "unreachable")
+
 
 class Where(NamedTuple):
     """The folder in which processes keep their counts, and which of them this one is."""
@@ -49,7 +51,7 @@ class Metrics:
         self._where = where
         self._answered: dict[tuple[str, int], list[float]] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
-        self._swaps: Counter[str] = Counter()
+        self._swaps = Counter(dict.fromkeys(_OUTCOMES, 0))  # from the start: Prometheus sees no rise to a first 1
         self.refused_version = ""
         """What there is to say of a champion that does not answer; empty where there is none."""
         self.misses_registry = False
