@@ -25,7 +25,7 @@ import pytest
 from cryptography.fernet import Fernet
 from scratch import COMMAND, QUIET, Scratch, copied
 
-SECONDS = 60
+SECONDS = 120
 NAME = "local.diabetes"
 SECRET = "of the webhook, long"
 
