@@ -30,7 +30,7 @@ from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
 from starterkit.serving.platforms import Platform
-from starterkit.serving.predictor import Predictor, ServedModel
+from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
 # --- The served model in words: what `/model` says of it, and what the OpenAPI page says of its columns and refusals.
@@ -61,7 +61,7 @@ def model_content(served: ServedModel) -> dict[str, Any]:
 
 
 def describe(
-    routes: Mapping[str, Any], predictor: Predictor | None, settings: ServingSettings, is_guarded: bool
+    routes: Mapping[str, Any], served: ServedModel | None, settings: ServingSettings, is_guarded: bool
 ) -> dict[str, Any]:
     """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
 
@@ -69,9 +69,10 @@ def describe(
     ----------
     routes
         What FastAPI says of the other routes.
-    predictor
-        Whose contract is to be read there; None for those who may not read it.
+    served
+        Whose name and contract are to be read there; None for those who may not read them.
     """
+    predictor = None if served is None else served.predictor
     document = deepcopy(dict(routes))
     schemas: dict[str, Any] = {"Problem": _problem()}
     if predictor is None:
@@ -94,7 +95,9 @@ def describe(
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     # <inference>
-    document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
+    document["paths"]["/v2/models/{model}/infer"] = {
+        "post": inference.describe(None if served is None else served.name, is_guarded)
+    }
     # </inference>
     return document
 
@@ -327,7 +330,7 @@ def _checks(keys: Keys) -> Sequence[Dependency]:
 def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
     """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
     routes = app.openapi()
-    whole = describe(routes, served.predictor, settings, keys.are_asked_for)
+    whole = describe(routes, served, settings, keys.are_asked_for)
     bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
     app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = bare
