@@ -22,6 +22,7 @@ SHOTS = REPOSITORY / "build" / "screenshots"
 COMMAND = [sys.executable, "-m", "starterkit"]
 CLOSE_ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 LOOPBACK = {"127.0.0.1", "localhost"}
+KEY = "a-key-of-sixteen-or-more"
 _WAIT = 30_000  # milliseconds; a machine that does something else is slow
 
 
@@ -41,13 +42,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def started(root: Path, command: str, sign: str) -> Iterator[str]:
+def started(root: Path, command: str, sign: str, **environment: str) -> Iterator[str]:
     """The address that one of the kit's commands prints once its server answers; `sign` stands before it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [*COMMAND, command, "--port", str(port)]
-    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"} | environment
     with subprocess.Popen(words, cwd=root, env=unbuffered, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -75,6 +76,15 @@ def mlflow_address(runs_address: str) -> str:
 def api_address(trained: Path) -> Iterator[str]:
     with started(trained, "serve", "Answering on ") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_address(trained: Path) -> Iterator[str]:
+    """An API that asks for the key."""
+    with started(
+        trained, "serve", "Answering on ", KIT_SERVING__REQUIRE_API_KEY="true", KIT_SERVING__API_KEY=KEY
+    ) as one:
+        yield one
 
 
 @dataclass

@@ -34,6 +34,7 @@ contracts = built(
     lineage=st.builds(Lineage),
     classes=some,
     digests=st.dictionaries(texts, texts, max_size=3),
+    scores=st.dictionaries(texts, st.tuples(numbers, st.none() | numbers), max_size=2),
     format=st.just(1),
 )
 

@@ -22,7 +22,7 @@ def serve(
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
-    """Answer requests with the champion: POST /predict, and /docs to try it."""
+    """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
     from starterkit.serving.platforms import Platform
     from starterkit.settings import read_layers

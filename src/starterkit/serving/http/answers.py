@@ -21,6 +21,9 @@ PROBLEM_TYPE = "application/problem+json"
 KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
 """A refusal's headers that are said in the words of other protocols, too."""
 
+IN_REQUEST = "in request "
+"""How the note of a fault begins that says in which request it came."""
+
 SECONDS_TO_COME_AGAIN = "1"
 """What `Retry-After` says where there is no room."""
 

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom
+from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply
@@ -143,6 +143,9 @@ class Gateway:
             marked = _Marked(send, marks)
             try:
                 await now.app(scope, receive, marked)
+            except Exception as error:
+                error.add_note(f"{IN_REQUEST}{asked.decode()}")
+                raise
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
@@ -185,7 +188,7 @@ class Gateway:
         told, failure = route.refuse(error), None
         if told is None:
             told, failure = route.fail(), error
-            failure.add_note(f"in request {marks[-1][1].decode()}")
+            failure.add_note(f"{IN_REQUEST}{marks[-1][1].decode()}")
         return Reply(told.status_code, [*told.raw_headers, *marks], bytes(told.body)), failure
 
     def _admit(self, route: Route, headers: Headers) -> None:
