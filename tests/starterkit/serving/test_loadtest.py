@@ -103,8 +103,8 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(api):
 
 
 def test_a_slow_rate_does_not_meet_a_connection_that_the_api_closed(api):
-    api.RequestHandlerClass = type("Impatient", (api.RequestHandlerClass,), {"timeout": 0.2})
-    sent = TrafficSender(api.address).send(RECORDS, count=2, rate=1.5)
+    api.RequestHandlerClass = type("Impatient", (api.RequestHandlerClass,), {"timeout": 0.5})
+    sent = TrafficSender(api.address).send(RECORDS, count=2, rate=0.5)
     assert (sent.answered, sent.why) == (2, "")
 
 
