@@ -54,7 +54,9 @@ ENTRYPOINT ["python", "-m", "starterkit"]
 
 FROM api AS baked
 COPY build/model model
-CMD ["serve", "--folder", "model"]
+# Where `serve` looks: SageMaker and others start the image with that word alone.
+ENV STARTERKIT_MODEL=/app/model
+CMD ["serve"]
 
 # The last target is the default one.
 FROM api AS champion

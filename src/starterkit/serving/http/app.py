@@ -1,5 +1,6 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -17,10 +18,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
-from starterkit.serving.http import inference, invocations, webhook
+
+# <inference>
+from starterkit.serving.http import inference
+
+# </inference>
+# isort: split
+from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
-from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.page import Pages, page_routes
@@ -29,6 +35,7 @@ from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
 from starterkit.serving.http.webhook import Webhook
+from starterkit.serving.platforms import Platform
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -95,7 +102,9 @@ def describe(
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
+    # <inference>
     document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
+    # </inference>
     return document
 
 
@@ -237,17 +246,24 @@ def open_model(
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served, metrics))
-    app.include_router(scoring_routes())
+    platform = Platform.of(os.environ)
+    app.include_router(scoring_routes(platform.health))
     app.include_router(model_routes(served), dependencies=_checks(keys))
     app.include_router(page_routes(served, keys))
-    app.include_router(inference_routes())
-    app.include_router(tensor_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
     if hook:
         app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
+    # <inference>
+    app.include_router(inference.server_routes())
+    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
+    app.state.forms = {inference.PREFIX: inference.say}
+    # </inference>
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
-    routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
+    routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
+    # <inference>
+    routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
+    # </inference>
     return Open(routes, Pages(app), (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
@@ -270,7 +286,7 @@ def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
     return router
 
 
-def scoring_routes() -> APIRouter:
+def scoring_routes(health: Sequence[str] = ()) -> APIRouter:
     """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
     router = APIRouter(tags=["health"])
 
@@ -278,6 +294,9 @@ def scoring_routes() -> APIRouter:
     @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
     async def ping() -> Response:
         return Response("\n", media_type="application/json")
+
+    for path in health:  # where a platform says that it asks
+        router.get(path, include_in_schema=False)(ping)
 
     @router.get("/version", summary="The version of MLflow whose protocol is spoken")
     async def told() -> Response:
@@ -300,42 +319,6 @@ def model_routes(served: ServedModel) -> APIRouter:
     @router.get("/model", summary="What the model takes and answers, and where it comes from")
     async def model() -> Response:
         return answer(model_content(served, since))
-
-    return router
-
-
-def inference_routes() -> APIRouter:
-    """What clients of the Open Inference Protocol ask before they ask for predictions."""
-    router = APIRouter(prefix="/v2", tags=["health"], include_in_schema=False)
-
-    @router.get("")
-    async def server() -> Response:
-        return answer(inference.SERVER)
-
-    @router.get("/health/live")
-    async def live() -> Response:
-        return answer({"live": True})
-
-    @router.get("/health/ready")
-    async def ready() -> Response:
-        return answer({"ready": True})
-
-    return router
-
-
-def tensor_routes(served: ServedModel) -> APIRouter:
-    """What the Open Inference Protocol says of the model, with and without its version."""
-    router = APIRouter(prefix=f"/v2/models/{served.name}", tags=["model"], include_in_schema=False)
-
-    @router.get("/ready")
-    @router.get(f"/versions/{served.version}/ready")
-    async def ready() -> Response:
-        return answer({"name": served.name, "ready": True})
-
-    @router.get("")
-    @router.get(f"/versions/{served.version}")
-    async def model() -> Response:
-        return answer(inference.metadata(served))
 
     return router
 
