@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings
+from warnings import catch_warnings, filterwarnings
 
 import pyarrow as pa
 
@@ -50,7 +50,7 @@ def require_spark() -> None:
         hint = f"Install pyspark {_OLDEST_SPARK} or newer, as the cluster has it"
         raise UserError(f"pyspark {found} does not fit pandas {version('pandas')}", hint)
     try:
-        with catch_warnings(action="ignore"):  # of pandas 3, of which nothing here is used
+        with catch_warnings(action="ignore"):
             utils.require_minimum_pandas_version()
         utils.require_minimum_pyarrow_version()
     except ImportError as error:
@@ -162,9 +162,9 @@ def _each(work: Callable[..., Any], shared: Any, batches: Iterator[pa.RecordBatc
 def _gave_up(error: Exception) -> KitError:
     """Spark's many lines in one."""
     text = str(error)
-    if "No module named 'starterkit'" in text:
-        hint = "Install it there, as the driver has it: PYSPARK_PYTHON, or spark.archives"
-        return UserError("the executors' Python has no starterkit", hint)
+    if lacks := re.search(r"ModuleNotFoundError: No module named '(\w+)", text):
+        hint = "Give the executors the driver's environment: PYSPARK_PYTHON, or spark.archives"
+        return UserError(f"the executors' Python has no {lacks[1]}", hint)
     causes = re.findall(
         r"^(?:Caused by: )?(\w*Error: .*|.*Lost task .*|.*PYTHON_VERSION_MISMATCH.*)$", text, re.MULTILINE
     )
@@ -174,7 +174,7 @@ def _gave_up(error: Exception) -> KitError:
 
 @contextmanager
 def cluster(master: str, progress: Progress) -> Generator[Cluster, None, None]:
-    """A session on a cluster that fits, for as long as it is needed.
+    """A session on a cluster that fits, for as long as it is needed; one that there is already stays.
 
     Raises
     ------
@@ -186,11 +186,14 @@ def cluster(master: str, progress: Progress) -> Generator[Cluster, None, None]:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         from pyspark.sql import SparkSession
 
+        earlier = SparkSession.getActiveSession()  # a notebook's, which it goes on with
         builder = SparkSession.builder.master(master).appName("starterkit predict")
         for name, value in _SETTINGS.items():
             builder = builder.config(name, value)
+        filterwarnings("ignore", "PySpark does not yet fully support pandas")  # of which nothing here is used
         try:
-            spark = builder.getOrCreate()
+            with _quiet():
+                spark = builder.getOrCreate()
         except Exception as error:  # py4j's and Spark's share no other base class
             hint = "Name a master that runs, of this version of Spark: spark://host:7077, local[*]"
             raise UserError(f"no Spark {version('pyspark')} at {master}: {first_line(error)[:300]}", hint) from error
@@ -199,12 +202,27 @@ def cluster(master: str, progress: Progress) -> Generator[Cluster, None, None]:
             made.require_same()
             note.text = f"{spark.version} at {master}, {made.cores} cores"
         except BaseException:
-            spark.stop()
+            if earlier is None:
+                spark.stop()
             raise
     try:
         yield made
     finally:
-        spark.stop()
+        if earlier is None:
+            spark.stop()
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Java is started with its words going nowhere: it says in many lines what is raised here in one."""
+    ours = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
 
 
 _SETTINGS = {

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pyarrow import parquet
@@ -150,24 +150,31 @@ class Job:
         """Make a file of its pieces."""
         name = self.plan.names[number]
         (self.output / name).parent.mkdir(parents=True, exist_ok=True)
-        with _renamed(self.output / name) as made, NamedTemporaryFile(dir=self.folder, delete=False) as joined:
-            for place in (place for place, piece in enumerate(self.pieces) if piece.file == number):
-                with self.rows(place).open("rb") as part:
-                    shutil.copyfileobj(part, joined, 1 << 20)
-            joined.flush()
-            os.fsync(joined.fileno())
-            finish(Path(joined.name), made, kind_of(Path(name)))
+        joined = _beside(self.folder / f"{number}.joined")
+        with _renamed(self.output / name) as made:
+            with joined.open("wb") as file:
+                for place in (place for place, piece in enumerate(self.pieces) if piece.file == number):
+                    with self.rows(place).open("rb") as part:
+                        shutil.copyfileobj(part, file, 1 << 20)
+                file.flush()
+                os.fsync(file.fileno())
+            finish(joined, made, kind_of(Path(name)))
+            joined.unlink(missing_ok=True)
 
 
 @contextmanager
 def _renamed(path: Path) -> Generator[Path, None, None]:
     """A name for this try alone, which becomes `path` when all is written."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    new = _beside(path)
     try:
         yield new
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 _kept: dict[str, Predictor] = {}
