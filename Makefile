@@ -116,7 +116,7 @@ bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function f
 # An environment of its own: Spark is 480 MB.
 spark-env: env
 	@$(PYTHON) tools/environment.py build/envs/spark test
-	@test -e build/envs/spark/bin/pyspark || .cache/uv/bin/uv pip install --quiet --python build/envs/spark/bin/python \
+	@test -e build/envs/spark/bin/pyspark || $$(command -v uv || echo .cache/uv/bin/uv) pip install -q --python build/envs/spark/bin/python \
 	  -c requirements-test.txt -e '.[spark]'
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
