@@ -45,7 +45,7 @@ export PKG
 # </workflows>
 # <template>
 .PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity bench-serve bench-verdicts new
+  bench-batch bench-parity bench-serve bench-verdicts new test-spark bench-spark spark-env
 # </template>
 
 help: ## list the targets
@@ -106,6 +106,19 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 	$(ALONE) $(IN_ENV) pytest -m slow $(ARGS)
 
 # <template>
+test-spark: spark-env ## a standalone cluster of Spark, with its driver and an executor killed; needs Java 17
+	@$(ALONE) build/envs/spark/bin/python -m pytest tests/starterkit/serving/batch/spark_cluster.py -o python_files='spark_*.py' \
+	  -n 0 -rs $(ARGS)
+
+bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function for Spark; ROWS=1000000
+	build/envs/spark/bin/python bench/spark.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+# An environment of its own: Spark is 480 MB.
+spark-env: env
+	@$(PYTHON) tools/environment.py build/envs/spark test
+	@test -e build/envs/spark/bin/pyspark || $$(command -v uv || echo .cache/uv/bin/uv) pip install -q --python build/envs/spark/bin/python \
+	  -c requirements-test.txt -e '.[spark]'
+
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 

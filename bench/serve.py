@@ -192,8 +192,9 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     asked |= {name: word.format(port=port) for name, word in side.environ.items()}
-    began = time.monotonic()
     environ = os.environ | ENVIRON | asked
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages and images have it: nobody compiles at each start
+    began = time.monotonic()
     log = MADE / f"{side.name}.log"
     with log.open("wb") as said:
         process = subprocess.Popen(command, cwd=side.folder, env=environ, stdout=said, stderr=said)

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -26,6 +26,7 @@ from starterkit.errors import ContractError, KitError, Refused, TrackingError, f
 from starterkit.files import scratch_folder
 from starterkit.machine import (
     bind,
+    in_address,
     limit_memory,
     listen,
     open_files,
@@ -40,11 +41,11 @@ from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
-from starterkit.serving.loadtest import in_address
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings
-from starterkit.tracking.connection import Connection, ask_version, connect
-from starterkit.tracking.queries import runs_page
+
+if TYPE_CHECKING:
+    from starterkit.tracking.connection import Connection
 
 _SECONDS_TO_END = 10
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -343,6 +344,8 @@ _ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
 
 def open_ui(settings: Settings, port: int) -> None:
     """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
+    from starterkit.tracking.connection import connect
+
     connection = connect(settings.tracking, settings.root)
     if connection.artifacts is None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{_page(settings, connection)}")
@@ -358,11 +361,13 @@ def open_ui(settings: Settings, port: int) -> None:
             raise TrackingError("MLflow's UI ended by itself", _MORE)
 
 
-def _page(settings: Settings, connection: Connection) -> str:
+def _page(settings: Settings, connection: "Connection") -> str:
+    from starterkit.tracking.queries import runs_page
+
     return runs_page(connection, f"{settings.stage}.{stated_name()}")
 
 
-def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def _mlflow(connection: "Connection", port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", connection.uri]
     command += ["--default-artifact-root", str(connection.artifacts), "--host", _HOST, "--port", str(port)]
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory and of the start
@@ -372,6 +377,8 @@ def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextMan
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    from starterkit.tracking.connection import ask_version
+
     for _ in range(_START_SECONDS * 2):
         if server.poll() is not None:
             break

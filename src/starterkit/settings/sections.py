@@ -283,11 +283,7 @@ class ServingSettings(Section):
     webhook_secret: Secret = Field(
         None, min_length=16, description="With which MLflow signs the webhook that tells of a new champion at once"
     )
-    copy_folder: str = Field(
-        "build/champion",
-        min_length=1,
-        description="Where the API keeps a copy of its champion, to start without a registry",
-    )
+    copy_folder: str = Field("build/champion", min_length=1, description="Where the API keeps a copy of its champion")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 
 

@@ -18,12 +18,6 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
-
-# <inference>
-from starterkit.serving.http import inference
-
-# </inference>
-# isort: split
 from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
@@ -36,7 +30,7 @@ from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
 from starterkit.serving.http.webhook import Webhook
 from starterkit.serving.platforms import Platform
-from starterkit.serving.predictor import Predictor, ServedModel
+from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
 # --- The served model in words: what `/model` says of it, and what the OpenAPI page says of its columns and refusals.
@@ -70,7 +64,7 @@ def model_content(served: ServedModel, since: datetime) -> dict[str, Any]:
 
 
 def describe(
-    routes: Mapping[str, Any], predictor: Predictor | None, settings: ServingSettings, is_guarded: bool
+    routes: Mapping[str, Any], served: ServedModel | None, settings: ServingSettings, is_guarded: bool
 ) -> dict[str, Any]:
     """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
 
@@ -78,9 +72,10 @@ def describe(
     ----------
     routes
         What FastAPI says of the other routes.
-    predictor
-        Whose contract is to be read there; None for those who may not read it.
+    served
+        Whose name and contract are to be read there; None for those who may not read them.
     """
+    predictor = None if served is None else served.predictor
     document = deepcopy(dict(routes))
     schemas: dict[str, Any] = {"Problem": _problem()}
     if predictor is None:
@@ -103,7 +98,11 @@ def describe(
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     # <inference>
-    document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
+    from starterkit.serving.http import inference
+
+    document["paths"]["/v2/models/{model}/infer"] = {
+        "post": inference.describe(None if served is None else served.name, is_guarded)
+    }
     # </inference>
     return document
 
@@ -253,17 +252,17 @@ def open_model(
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
     if hook:
         app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
-    # <inference>
-    app.include_router(inference.server_routes())
-    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
-    app.state.forms = {inference.PREFIX: inference.say}
-    # </inference>
-    describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
     # <inference>
+    from starterkit.serving.http import inference
+
+    app.include_router(inference.server_routes())
+    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
+    app.state.forms = {inference.PREFIX: inference.say}
     routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
     # </inference>
+    describe_app(app, served, keys, settings)
     return Open(routes, Pages(app), (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
@@ -348,7 +347,7 @@ def _checks(keys: Keys) -> Sequence[Dependency]:
 def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
     """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
     routes = app.openapi()
-    whole = describe(routes, served.predictor, settings, keys.are_asked_for)
+    whole = describe(routes, served, settings, keys.are_asked_for)
     bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
     app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = bare

@@ -18,7 +18,17 @@ from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import RecordReader, decode_document
-from starterkit.serving.http.tensors import SHAPE, SHOWN, Tensor, as_values, bad, contents, without_values, write
+from starterkit.serving.http.tensors import (
+    DATATYPES,
+    SHAPE,
+    SHOWN,
+    Tensor,
+    as_values,
+    bad,
+    contents,
+    without_values,
+    write,
+)
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_columns, fault_of_value, hint_of
 from starterkit.settings import ServingSettings
@@ -279,10 +289,17 @@ def _split(body: bytearray, length: bytes | None) -> tuple[bytearray, memoryview
     return body[: int(length)], memoryview(body)[int(length) :]
 
 
-def describe(is_guarded: bool) -> dict[str, Any]:
-    """The operation in the OpenAPI document."""
+def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
+    """The operation in the OpenAPI document; without a name for those who may not read of the model."""
+    name = {"type": "string"} | ({} if model is None else {"enum": [model]})
+    lists = {"shape": {"type": "array", "items": {"type": "integer"}}, "data": {"type": "array"}}
+    said = {"name": {"type": "string"}, "datatype": {"enum": [*DATATYPES]}, **lists, "parameters": {"type": "object"}}
+    tensor = {"type": "object", "properties": said, "required": ["name", "shape", "datatype"]}
+    inputs = {"inputs": {"type": "array", "items": tensor, "minItems": 1}}
+    asked = {"type": "object", "properties": inputs, "required": ["inputs"]}
     words = {
         "400": "The body is not what the model takes; `error` says where and why",
+        "404": "The model has another name",
         "405": "This address does not take this method",
         "408": "The request did not arrive whole in time",
         "413": "The body is too long",
@@ -297,8 +314,14 @@ def describe(is_guarded: bool) -> dict[str, Any]:
         "tags": ["model"],
         "summary": "Predictions by the Open Inference Protocol",
         "operationId": "infer",
-        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "parameters": [{"name": "model", "in": "path", "required": True, "schema": name}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": asked},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
         "responses": {
             "200": {"description": "An output for each of the graph's", **answered},
             **{status: {"description": said, **refused} for status, said in words.items()},

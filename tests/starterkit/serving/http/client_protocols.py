@@ -162,3 +162,26 @@ def test_the_open_inference_protocols_clients(client, asked, houses_client, days
     weather = days_client.post("/predict", json={"records": DAYS}).json()
     answers = {"h": prices, "d": [weather["predictions"], [row["dry"] for row in weather["probabilities"]]]}
     assert json.loads(client(package, "-c", script, asked)) == [answers[one] for one in expected]
+
+
+CASES = 10_000
+
+
+def test_what_schemathesis_makes_of_the_openapi_document(client, asked):
+    """Both models' whole documents: no 5xx, and each answer is one that the document tells of."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance"
+    sent = 0
+    for address in json.loads(asked)[0].values():
+        given = (
+            "run",
+            f"{address}/openapi.json",
+            "--checks",
+            checks,
+            "--max-examples",
+            str(CASES // 10),
+            "--seed",
+            "1",
+        )
+        told = client("schemathesis==4.32.5", *given, "--no-color", command="schemathesis", seconds=1500)
+        sent += int(told.partition("Test cases:")[2].partition("generated")[0].replace(",", ""))
+    assert sent >= CASES, sent

@@ -63,7 +63,7 @@ def payload(form: str, rows: list[dict[str, Any]], draw: random.Random) -> tuple
 def test_sound_rows_are_answered_as_mlflow_answers_them(pairs, model, form):
     ours, mlflows, draw_row = pairs[model]
     draw = random.Random(f"{model} {form}")
-    for _ in range(25):
+    for _ in range(10):
         body, headers = payload(form, [draw_row(draw) for _ in range(draw.randint(1, 5))], draw)
         with pd.option_context("future.infer_string", False):  # onnxruntime takes none of pandas 3's own texts
             told, expected = (one.post("/invocations", content=body, headers=headers) for one in (ours, mlflows))
