@@ -6,9 +6,10 @@ texts stand beside it. What the stage may not see raw is hidden before it is in 
 """
 
 import hashlib
+import hmac
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,7 @@ _BANDS = 12
 ERASED = -math.inf
 """What stands in all numbers of a row that was erased. No prediction is infinite."""
 _ID_BITS = 63
+_DIGITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,3 +253,16 @@ def _is_hidden(column: Column, stage: Stage, privacy: PrivacySettings) -> bool:
     least = FLOORS[stage].sensitive if column.sensitivity == "sensitive" else "raw"
     asked = privacy.sensitive if column.sensitivity == "sensitive" else None
     return max(STRENGTH[privacy.columns.get(column.name, asked or least)], STRENGTH[least]) > STRENGTH["raw"]
+
+
+def key_treatment(stage: Stage, privacy: PrivacySettings) -> Callable[[str], str] | None:
+    """How the stage keeps a record's key: as it is, under the pseudonym that its data has, or not at all: None."""
+    treatment = privacy.identifiers or FLOORS[stage].identifiers
+    if privacy.sensitive == "mock" or (stage is Stage.TEST and privacy.identifiers is None):
+        treatment = "drop"  # as for its data: `data.policy`
+    if treatment == "raw":
+        return str
+    if treatment != "pseudonymise" or privacy.key is None:
+        return None
+    secret = hmac.digest(privacy.key.get_secret_value().encode(), f"starterkit/{stage}".encode(), "sha256")
+    return lambda key: hmac.digest(secret, f"pseudonym\x00{key}".encode(), "sha256").hex()[:_DIGITS]

@@ -7,40 +7,22 @@ WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0028-pred
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    and_,
-    create_engine,
-    event,
-    func,
-    make_url,
-    select,
-)
+from sqlalchemy import Connection, Engine, and_, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from starterkit.errors import KitError, UserError, first_line
-from starterkit.feedback.blocks import ERASED, Schema, read_texts
+from starterkit.feedback.blocks import ERASED, Schema, key_treatment, read_texts
+from starterkit.feedback.tables import ID_BYTES, first_id, labels, micros, predictions, record_keys, refusals, schemas
 from starterkit.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ID_BYTES = 16
 _SECONDS_TO_CONNECT = 3
 _SECONDS_FOR_OTHERS = 5
 """How long a writer waits for another process's group in SQLite, which has one writer at a time."""
@@ -48,96 +30,9 @@ _PAGES_IN_WAL = 4_000
 _ROWS_AT_ONCE = 65_536
 _FIRST_REQUESTS = 256
 
-# --- The tables. `migrations/` makes them; a test holds the two against each other.
-
-metadata = MetaData()
-
-_Number = BigInteger().with_variant(Integer(), "sqlite")
-
-schemas = Table(
-    "prediction_schema",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("model", String, nullable=False),
-    Column("version", String, nullable=False),
-    Column("stage", String, nullable=False),
-    Column("content", String, nullable=False),
-)
-predictions = Table(
-    "prediction",
-    metadata,
-    Column("id", LargeBinary(ID_BYTES), primary_key=True),
-    Column("time", BigInteger, nullable=False),  # in µs since 1970
-    Column("schema", BigInteger, nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("block", LargeBinary, nullable=False),
-    Column("texts", LargeBinary),
-    Column("latency", Integer, nullable=False),  # in µs
-    Column("caller", String, nullable=False),
-)
-record_keys = Table(
-    "prediction_key",
-    metadata,
-    Column("id", LargeBinary(ID_BYTES), primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("key", String, nullable=False),
-    Index("prediction_key_key", "key"),
-)
-labels = Table(
-    "label",
-    metadata,
-    Column("number", _Number, primary_key=True),  # the newest wins
-    Column("id", LargeBinary(ID_BYTES), nullable=False),
-    Column("row", Integer, nullable=False),
-    Column("value", Float(53), nullable=False),  # a class that is a text by its code in the prediction's schema
-    Column("time", BigInteger, nullable=False),
-    Column("caller", String, nullable=False),
-    Index("label_of", "id", "row", "number"),
-)
-refusals = Table(
-    "refusal",
-    metadata,
-    Column("number", _Number, primary_key=True),
-    Column("time", BigInteger, nullable=False),
-    Column("schema", BigInteger, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("column", String, nullable=False),
-    Column("count", Integer, nullable=False),
-    Index("refusal_time", "time"),
-)
-events = Table(
-    "log_event",
-    metadata,
-    Column("number", _Number, primary_key=True),
-    Column("time", BigInteger, nullable=False),
-    Column("kind", String, nullable=False),  # pruned, erased
-    Column("until", BigInteger, nullable=False),
-    Column("content", String, nullable=False),
-)
-
 
 class LogUnavailable(KitError):
     """The prediction log cannot be reached, or not be written."""
-
-
-def now() -> int:
-    """µs since 1970."""
-    return int(datetime.now(UTC).timestamp() * 1e6)
-
-
-def micros(time: datetime) -> int:
-    """A moment as the log keeps it. One without a zone is in UTC."""
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
-def first_id(time: int) -> bytes:
-    """The smallest id of a request at this moment, in µs."""
-    return max(0, time // 1000).to_bytes(6, "big") + bytes(ID_BYTES - 6)
-
-
-def id_text(request: bytes, row: int) -> str:
-    """A prediction's id as clients know it: of the request, and its row in it."""
-    return f"{request.hex()}-{row}"
 
 
 # --- Opening it.
@@ -163,6 +58,7 @@ class PredictionLog:
         self.settings = settings.feedback
         self.stage = settings.stage
         self.privacy = settings.privacy
+        self.key = key_treatment(settings.stage, settings.privacy)
         self.folder = settings.root / "state" / settings.stage
         self.engine = _engine(settings, self.folder)
         self._schemas: dict[int, Schema] = {}
@@ -197,15 +93,15 @@ class PredictionLog:
         except DBAPIError as error:
             raise unavailable(self.name, error) from error
 
-    def prepare(self) -> None:
-        """Make the tables, or bring them up to date, once.
+    def prepare(self, again: bool = False) -> None:
+        """Make the tables, or bring them up to date, once; or again, where it may be another database.
 
         Raises
         ------
         LogUnavailable
         """
         with self._lock:
-            if self._ready:
+            if self._ready and not again:
                 return
             try:
                 if self.file is not None:

@@ -19,7 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
+from starterkit.contract import Prediction
+from starterkit.serving.graph import Table
+from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, bug
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import ServedModel
@@ -42,11 +44,20 @@ _OTHER = "other"
 _TYPE = (b"content-type", b"application/json")
 
 
+class Scored(NamedTuple):
+    """Rows as the model was given them, what it answered, and the rows' keys where the client gave some."""
+
+    table: Table
+    prediction: Prediction
+    keys: Sequence[str] = ()
+
+
 class Answer(NamedTuple):
-    """A body in JSON, and how many rows it answers."""
+    """A body in JSON, how many rows it answers, and what is recorded of it."""
 
     content: bytes
     rows: int
+    scored: Scored | None = None
 
 
 class Route(Protocol):
@@ -73,12 +84,41 @@ class Route(Protocol):
         """What an exception says to a client; None where it is a fault of the server's."""
 
 
+class Recorder(Protocol):
+    """Keeps what one version answers: `feedback.writer`, which is given and not imported."""
+
+    def encode(self, table: Table, prediction: Prediction) -> Any: ...
+
+    def add(
+        self,
+        request: bytes,
+        block: Any,
+        seconds: float,
+        caller: str,
+        done: Callable[[Exception | None], None],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Keep it; `done` is called on the event loop when it is durable, or with why it is not."""
+
+    def refuse(self, reasons: Mapping[tuple[str, str], int]) -> None:
+        """Count a request that got no prediction, by reason and column."""
+
+
 class Open(NamedTuple):
     """One version of a model, ready: its routes by address, the app with all else, and what each answer says of it."""
 
     routes: Mapping[str, Route]
     app: Any
     version: tuple[bytes, bytes]
+    recorder: Recorder | None = None
+
+
+class _Done(NamedTuple):
+    """A request that is answered, and what there is to keep of it."""
+
+    answer: Answer
+    block: Any
+    caller: str
 
 
 class Gateway:
@@ -127,7 +167,8 @@ class Gateway:
             self._metrics.keep()
             return
         headers = dict(scope["headers"])
-        asked = request_id(headers)
+        made = new_id()
+        asked = request_id(headers) or made
         marks = [now.version, (b"x-request-id", asked)]
         route = now.routes.get(scope["path"])
         if route is None:
@@ -139,10 +180,16 @@ class Gateway:
             return
         failure, rows = None, 0
         try:
-            body, rows = await self._answer(route, scope["method"], headers, receive)
+            done = await self._answer(now, route, scope["method"], headers, receive)
+            if done.block is not None:
+                await _recorded(now.recorder, made, done, time.perf_counter() - began)
+                marks.append((b"x-prediction-id", made))
+            body, rows = done.answer.content, done.answer.rows
             status, said = 200, [_TYPE, (b"content-length", b"%d" % len(body))]
         except Exception as error:
-            self._metrics.refuse(error)
+            reasons = self._metrics.refuse(error)
+            if now.recorder is not None:
+                now.recorder.refuse(reasons)
             told = route.refuse(error)
             if told is None:
                 told, failure = bug(), error
@@ -154,10 +201,10 @@ class Gateway:
             failure.add_note(f"in request {asked.decode()}")
             raise failure  # the server logs it
 
-    async def _answer(self, route: Route, method: str, headers: Headers, receive: Any) -> Answer:
+    async def _answer(self, now: Open, route: Route, method: str, headers: Headers, receive: Any) -> _Done:
         if method != "POST":
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        self._keys.require(headers)
+        caller = self._keys.require(headers)
         route.accept(headers)
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             what, hint = "the body is compressed", "Send it as it is, without the header Content-Encoding"
@@ -181,23 +228,48 @@ class Gateway:
                 if not message.get("more_body"):
                     break
             if len(body) <= _SMALL and len(body) * self._seconds_a_byte < _SECONDS_ON_THE_LOOP:
-                return self._respond(route, body, headers)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._beside, self._respond, route, body, headers)
+                answer, block = self._respond(now, route, body, headers)
+            else:
+                loop = asyncio.get_running_loop()
+                answer, block = await loop.run_in_executor(self._beside, self._respond, now, route, body, headers)
+            return _Done(answer, block, caller)
         finally:
             self._room += len(body)
 
-    def _respond(self, route: Route, body: bytearray, headers: Headers) -> Answer:
+    def _respond(self, now: Open, route: Route, body: bytearray, headers: Headers) -> tuple[Answer, Any]:
         began = time.perf_counter()
-        answer = route.respond(body, headers)
+        answer, block = route.respond(body, headers), None
+        if now.recorder is not None and answer.scored is not None:
+            block = now.recorder.encode(answer.scored.table, answer.scored.prediction)
         took = max(0.0, time.perf_counter() - began - _SECONDS_IN_ANY_CASE) / (len(body) or 1)
         # Quick once is quick: a slow model is slow each time, and a machine that is busy with other work is not.
         self._seconds_a_byte = min(took, self._seconds_a_byte + _REMEMBERED * (took - self._seconds_a_byte))
-        return answer
+        return answer, block
 
     def _too_long(self) -> InvalidRequest:
         what = f"the body has more than {self._limit} bytes"
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
+
+
+async def _recorded(recorder: Recorder | None, made: bytes, done: _Done, seconds: float) -> None:
+    """Wait until an answer is in the log.
+
+    Raises
+    ------
+    NoRoom
+        It could not be written, and the stage does not answer then.
+    """
+    assert recorder is not None
+    assert done.answer.scored is not None
+    waiting = asyncio.get_running_loop().create_future()
+
+    def wake(error: Exception | None) -> None:
+        if not waiting.done():  # the client may be gone
+            waiting.set_result(error)
+
+    recorder.add(made, done.block, seconds, done.caller, wake, done.answer.scored.keys)
+    if await waiting is not None:
+        raise NotRecorded
 
 
 class _Marked:
@@ -217,14 +289,25 @@ class _Marked:
 
 _TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _SANE = re.compile(rb"[\w.:-]{1,128}").fullmatch
-_OURS = os.urandom(8).hex().encode()
-_NEXT = count(int.from_bytes(os.urandom(6))).__next__
+_OURS = int.from_bytes(os.urandom(6)) >> 6
+_NEXT = count().__next__
+_FIXED = 1 << 63 | _OURS
 
 
-def request_id(headers: Headers) -> bytes:
-    """The trace that the request is a part of (W3C Trace Context), the id that the client gave, or a new one."""
+def new_id() -> bytes:
+    """A UUID of version 7 without dashes: ms since 1970, a number that no other of this process has, and the process's.
+
+    So they sort by time, and those of one ms by their order. A clock that jumps back makes no id twice.
+    """
+    number = _NEXT()
+    low = _FIXED | (number & 0xFFFFF) << 42
+    return b"%012x7%03x%016x" % (time.time_ns() // 1_000_000, number >> 20 & 0xFFF, low)
+
+
+def request_id(headers: Headers) -> bytes | None:
+    """The trace that the request is a part of (W3C Trace Context), or the id that the client gave."""
     if (sent := headers.get(b"traceparent")) and (trace := _TRACE(sent)):
         return trace[1]
     if (sent := headers.get(b"x-request-id")) and _SANE(sent):
         return sent
-    return b"%b%016x" % (_OURS, _NEXT())
+    return None
