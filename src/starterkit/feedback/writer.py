@@ -222,6 +222,7 @@ class _Database:
     def __init__(self, log: PredictionLog, known: Mapping[int, Schema]) -> None:
         self._log, self._schemas = log, known
         self._written: set[int] = set()
+        self._pooled: Any = None
         self._connection: Any = None
         self._inode: int | None = None
         self._next_try = 0.0
@@ -242,13 +243,16 @@ class _Database:
             self._fail(error)
         except (self._error, OSError) as error:
             self._fail(unavailable(self._log.name, error))
+        except Exception as error:  # a fault of the kit's: who waits is told, and the next group is tried
+            logging.getLogger("uvicorn.error").exception("the prediction log failed")
+            self._fail(unavailable(self._log.name, error))
         return self._last
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        pooled, self._pooled, self._connection = self._pooled, None, None
+        if pooled is not None:
             with suppress(self._error):
-                connection.close()
+                pooled.invalidate()
 
     def _fail(self, error: KitError) -> None:
         self.close()
@@ -280,12 +284,11 @@ class _Database:
         self.close()
         self._log.prepare(again=self._inode is not None)
         try:
-            pooled = self._log.engine.raw_connection()
+            self._pooled = self._log.engine.raw_connection()
         except DBAPIError as error:
             raise unavailable(self._log.name, error) from error
-        pooled.detach()
-        connection: Any = pooled.driver_connection
-        self._connection = connection
+        self._connection = connection = self._pooled.driver_connection
+        assert connection is not None
         if self._log.is_sqlite:
             connection.isolation_level = None
             self._inode = os.stat(str(self._log.file)).st_ino  # noqa: PTH116
