@@ -159,7 +159,8 @@ def read_raw_records(contract: Contract, records: Sequence[object], beyond: Beyo
             if column.name not in found:
                 name = column.written.header or column.name
                 near = get_close_matches(name, record.keys() - set(found.values()), n=1, cutoff=0.6)
-                faults.append(Fault(row, name, "is missing", f"Did you mean '{near[0]}'?" if near else hint_of(column)))
+                hint = f"Did you mean '{near[0]}'?" if near else hint_of(column)
+                faults.append(Fault(row, name, "is missing", hint, "missing"))
     if faults:
         raise InvalidRecords(faults)
     given = {

@@ -24,7 +24,8 @@ from starterkit.serving.graph import Columns
 BEYOND = 2**63
 """The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
 
-Kind = Literal["missing", "type", "range", "category", "beyond"]
+Kind = Literal["missing", "type", "range", "category", "beyond", "unknown_column", "no_answer"]
+"""What is wrong, in one word: what clients are told and what is counted. `problem` says it to people."""
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -101,19 +102,19 @@ def unmet(column: Column, values: NDArray[Any], rows: Rows, beyond: Beyond = "re
 # --- One value, as JSON gives it.
 
 
-def fault_of_value(column: Column, value: Any, asked: Sequence[Requirement] | None = None) -> str:
-    """What is wrong with a value, in words; empty where nothing is. `asked` are the requirements, where known."""
+def fault_of_value(column: Column, value: Any, asked: Sequence[Requirement] | None = None) -> tuple[Kind, str] | None:
+    """What is wrong with a value; None where nothing is. `asked` are the requirements, where known."""
     kind = type(value)
     if value is None or (kind is str and not value and column.type == "string"):
-        return "" if column.nullable else _MISSING
+        return None if column.nullable else ("missing", _MISSING)
     if kind not in _SCALARS[column.type]:
-        return f"is not {column.kind}"
+        return "type", f"is not {column.kind}"
     if kind is int:
         value = _as_float(value)
     for one in requirements(column) if asked is None else asked:
         if not one.holds(value):
-            return one.problem
-    return ""
+            return one.kind, one.problem
+    return None
 
 
 def _as_float(number: int) -> float:
@@ -160,11 +161,13 @@ class Fault:
     column: str | None
     problem: str
     hint: str
+    kind: Kind = "type"
 
     @property
     def content(self) -> dict[str, Any]:
         """As clients are told. Its keys are a format: `hint` is ``mend`` there."""
-        return {"row": self.row, "column": self.column, "problem": self.problem, "mend": self.hint}
+        place = {"row": self.row, "column": self.column}
+        return {**place, "kind": self.kind, "problem": self.problem, "mend": self.hint}
 
 
 class InvalidRecords(UserError):
@@ -209,9 +212,9 @@ def _faults(contract: Contract, records: Sequence[object], beyond: Beyond) -> It
             yield Fault(row, None, "is not an object", f"Give an object with {', '.join(contract.names)}")
             continue
         for name, column, needed in asked:
-            problem = fault_of_value(column, record[name], needed) if name in record else "is missing"
-            if problem:
-                yield Fault(row, name, problem, hint_of(column))
+            found = fault_of_value(column, record[name], needed) if name in record else ("missing", "is missing")
+            if found:
+                yield Fault(row, name, found[1], hint_of(column), found[0])
         if not record.keys() <= names:
             yield from _unknown_columns(contract, row, record)
 
@@ -230,7 +233,7 @@ def _unknown_columns(contract: Contract, row: int, record: Mapping[str, Any]) ->
             hint = (
                 f"Did you mean '{near[0]}'?" if near else f"Leave it out. The model takes {', '.join(contract.names)}"
             )
-            yield Fault(row, shown, "is not a column of this model", hint)
+            yield Fault(row, shown, "is not a column of this model", hint, "unknown_column")
 
 
 def _array(column: Column, records: Sequence[Any]) -> np.ndarray:
@@ -271,13 +274,14 @@ def check_columns(contract: Contract, given: Mapping[str, Values], beyond: Beyon
     columns, found = {}, []
     for place, column in enumerate(contract.columns):
         values, missing, wrong = _as_graphs(column, given[column.name])
-        for problem, rows in _problems(column, values, missing, wrong, beyond):
+        for kind, problem, rows in _problems(column, values, missing, wrong, beyond):
             bad[rows] = True
-            found += [(row, place, problem) for row in rows.tolist()]
+            found += [(row, place, problem, kind) for row in rows.tolist()]
         values[missing] = math.nan  # in text columns too, as in training
         columns[column.name] = values
     names, hints = contract.names, [hint_of(column) for column in contract.columns]
-    return Checked(columns, bad, [Fault(row, names[at], problem, hints[at]) for row, at, problem in sorted(found)])
+    faults = [Fault(row, names[at], problem, hints[at], kind) for row, at, problem, kind in sorted(found)]
+    return Checked(columns, bad, faults)
 
 
 def _as_graphs(column: Column, given: Values) -> Values:
@@ -290,14 +294,11 @@ def _as_graphs(column: Column, given: Values) -> Values:
     return Values(values.astype(object if column.type == "string" else np.float64), missing, wrong & ~missing)
 
 
-def _problems(
-    column: Column, values: NDArray[Any], missing: Mask, wrong: Mask, beyond: Beyond
-) -> Iterator[tuple[str, Rows]]:
+def _problems(column: Column, values: NDArray[Any], missing: Mask, wrong: Mask, beyond: Beyond) -> Iterator[Unmet]:
     if not column.nullable:
-        yield _MISSING, np.flatnonzero(missing)
-    yield f"is not {column.kind}", np.flatnonzero(wrong)
-    for _, problem, rows in unmet(column, values, np.flatnonzero(~(missing | wrong)), beyond):
-        yield problem, rows
+        yield "missing", _MISSING, np.flatnonzero(missing)
+    yield "type", f"is not {column.kind}", np.flatnonzero(wrong)
+    yield from unmet(column, values, np.flatnonzero(~(missing | wrong)), beyond)
 
 
 def faults_beyond(contract: Contract, columns: Columns) -> list[Fault]:
@@ -308,7 +309,7 @@ def faults_beyond(contract: Contract, columns: Columns) -> list[Fault]:
             low, high = proven
             (far,) = np.nonzero((columns[column.name] < low) | (columns[column.name] > high))
             words = next(one.problem for one in requirements(column) if one.kind == "beyond")
-            found += [Fault(row, column.name, words, hint_of(column)) for row in far.tolist()]
+            found += [Fault(row, column.name, words, hint_of(column), "beyond") for row in far.tolist()]
     return sorted(found, key=lambda fault: fault.row)
 
 
@@ -318,8 +319,8 @@ def faults_of_answers(prediction: Prediction) -> list[Fault]:
     if numbers.dtype.kind not in "fiu":
         return []  # labels
     finite = np.isfinite(numbers)
-    if finite.all():
+    if np.count_nonzero(finite) == finite.size:  # a fifth of what `all` takes for one row
         return []
     rows = np.flatnonzero(~finite.reshape(len(numbers), -1).all(axis=1)).tolist()
     hint = "Give values nearer to those that the model was trained on"
-    return [Fault(row, None, "has no finite answer", hint) for row in rows]
+    return [Fault(row, None, "has no finite answer", hint, "no_answer") for row in rows]

@@ -21,7 +21,10 @@ import psutil
 import pytest
 
 from starterkit.cli import server
+from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
+from starterkit.errors import ContractError, ProblemError
 from starterkit.serving.http import protocol
+from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
@@ -370,3 +373,140 @@ def test_its_end_is_told_only_where_nobody_asked_for_it(repository, port, died):
                 return
         time.sleep(0.1)
     pytest.fail(f"somebody still answers on port {port}")
+
+
+# --- `loadtest` and `traffic`, as commands.
+
+
+def loadtest(root: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own, as is the API that it starts."""
+    given = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"} | environ
+    command = [sys.executable, "-m", "starterkit", "loadtest", "--seconds", "1", *words]
+    return subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.slow
+def test_an_api_is_started_loaded_measured_and_ended(trained):
+    done = loadtest(trained, "--json", KIT_LOADTEST__MAX_P95_MS="20000")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["passed"]
+    assert said["errors"] == 0
+    assert said["requests"] > 10
+    assert 0 < said["p50_ms"] <= said["p95_ms"] <= said["p99_ms"] <= said["max_ms"]
+    assert said["memory_mb"] > 40
+    assert said["cores"] > 0
+    client = connect(load_settings(trained, {}).tracking, trained).client
+    run = client.get_run(said["run"])
+    assert run.info.status == "FINISHED"
+    assert client.get_experiment(run.info.experiment_id).name == "local.diabetes.load"
+    assert run.data.metrics["throughput"] == pytest.approx(said["throughput"])
+    assert run.data.tags["served"] == "local.diabetes version 1"
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "figures")] == ["figures/latency.png"]
+
+
+@pytest.mark.slow
+def test_a_limit_that_does_not_hold_is_refused_and_kept_and_an_api_that_cannot_start_says_why(trained):
+    done = loadtest(trained, KIT_LOADTEST__MIN_THROUGHPUT="1e9")
+    assert done.returncode == 1
+    assert "the API does not hold the stage's limits for throughput" in done.stderr
+    assert "REFUSE" in done.stdout
+    assert "keep the figures" in done.stderr
+    done = loadtest(trained, KIT_SERVING__REQUIRE_API_KEY="true")
+    assert done.returncode == 1
+    assert "the API did not start: serving.require_api_key is true and serving.api_key is not set." in done.stderr
+    assert "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_an_address_where_nobody_is(run, trained, port):
+    address = f"http://127.0.0.1:{port}"
+    done = loadtest(trained, "--url", address)
+    assert done.returncode == 1
+    assert f"the API at {address} is not ready" in done.stderr
+    done = run(trained, "traffic", "--wait", "0", KIT_SERVING__PORT=str(port), code=1)
+    assert f"the API at {address} is not ready after 0 s: Connection refused" in done.stderr
+
+
+# --- The champion opened for serving, and kept in a folder for elsewhere.
+
+
+HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
+
+
+@pytest.fixture
+def kept(run, trained: Path) -> Path:
+    done = run(trained, "fetch", "build/model")
+    assert (done.returncode, done.stdout) == (0, "local.diabetes version 1 is in build/model\n")
+    return trained / "build" / "model"
+
+
+def test_a_kept_folder_serves_as_the_version_that_it_is(run, trained, kept):
+    assert {file.name for file in kept.iterdir()} == {CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE}
+    assert [file.name for file in kept.parent.iterdir()] == ["model"]
+    served = find_champion(load_settings(trained, {}), kept)
+    assert (served.name, served.version) == ("local.diabetes", "1")
+    for note in ("{", "[]", '{"model": "local.diabetes"}', "\udcff"):
+        (kept / VERSION_FILE).write_bytes(note.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ContractError, match="does not say which version it is"):
+            find_champion(load_settings(trained, {}), kept)
+    (kept / VERSION_FILE).unlink()
+    served = find_champion(load_settings(trained, {}), kept)
+    assert (served.name, served.version) == ("diabetes", "folder model")
+
+
+def test_an_earlier_copy_is_replaced_and_nothing_else_is(run, trained, kept):
+    (kept / GRAPH_FILE).write_bytes(b"an earlier one")
+    done = run(trained, "fetch", "build/model", "--json")
+    assert json.loads(done.stdout) == {"model": "local.diabetes", "version": "1", "folder": "build/model"}
+    assert find_champion(load_settings(trained, {}), kept).contract.problem == "diabetes"
+
+    (kept / "thesis.txt").touch()
+    done = run(trained, "fetch", "build/model", code=2)
+    assert "build/model holds something else than a model's exported folder. Name" in done.stderr.replace(
+        "\n      ", ""
+    )
+    assert (kept / "thesis.txt").exists()
+
+
+def test_serving_loads_nothing_heavy(trained, kept):
+    code = f"""
+import sys
+from pathlib import Path
+import starterkit.cli.commands
+from starterkit.cli.champion import find_champion
+from starterkit.serving.http.app import create_app
+from starterkit.settings import load_settings
+settings = load_settings()
+for folder in (None, Path("build/model")):
+    served = find_champion(settings, folder)
+    create_app(served, settings.serving)
+    print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "local.diabetes 1 []\n" * 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("pandas", "error: this command needs the package 'pandas', which is not installed here."),
+        ("starterkit.data", "Traceback"),  # the kit's own fault, which nobody may hide
+    ],
+)
+def test_a_command_without_its_packages_says_so(repository, missing, says):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['', 'train']; import starterkit.cli as c; c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(says)
+
+
+def test_an_older_project_s_name_needs_its_packages(monkeypatch):
+    monkeypatch.setattr("starterkit.machine.stated_name", lambda: None)
+    assert name_of_problem() == "diabetes"
+    monkeypatch.setitem(sys.modules, "starterkit.problem", None)
+    with pytest.raises(ProblemError, match=r"importing it needs starterkit\.problem\. Call the entry point in"):
+        name_of_problem()

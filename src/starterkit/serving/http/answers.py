@@ -32,6 +32,24 @@ _DETAILS = {
 }
 
 
+_KINDS: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "key",
+    HTTPStatus.NOT_FOUND: "address",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method",
+    HTTPStatus.REQUEST_TIMEOUT: "late",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_long",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type",
+    HTTPStatus.TOO_MANY_REQUESTS: "too_many",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "failure",
+    HTTPStatus.SERVICE_UNAVAILABLE: "no_room",
+}
+
+
+def kind_of(status: int) -> str:
+    """What is wrong with a request that is no matter of its rows, in one word: told to clients and counted."""
+    return _KINDS.get(status, "body")
+
+
 class InvalidRequest(UserError):
     """A request that gets no answer, and the status that says why."""
 
@@ -119,7 +137,8 @@ def refusal(error: Exception) -> Response | None:
         case InvalidRecords():
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), [fault.content for fault in error.faults])
         case InvalidRequest():
-            errors = [{"row": None, "column": None, "problem": error.what, "mend": error.hint}]
+            place = {"row": None, "column": None, "kind": kind_of(error.status)}
+            errors = [{**place, "problem": error.what, "mend": error.hint}]
             return problem(error.status, str(error), errors, error.headers)
         case NotRecorded():
             detail = "predictions cannot be recorded now, and are not answered without. Send it again a little later."

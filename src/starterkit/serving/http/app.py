@@ -25,6 +25,7 @@ from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
+from starterkit.serving.http.records import LONGEST_KEY
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
@@ -72,7 +73,7 @@ def describe(
     if predictor is None:
         document["info"].update(title="A model", description="Send the key to read what it takes and answers.")
         records: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
-        offered = {"schema": _object({"records": records}), "example": {"records": [{}]}}
+        offered = {"schema": _asked(records, settings.max_rows), "example": {"records": [{}]}}
         schemas["Prediction"] = {"type": "object"}
     else:
         contract, refuses = predictor.contract, predictor.beyond == "refuse"
@@ -142,7 +143,15 @@ def _record(contract: Contract, refuses: bool, settings: ServingSettings) -> dic
 
 def _request(contract: Contract, max_rows: int) -> dict[str, Any]:
     rows = {"type": "array", "items": _reference("Record"), "minItems": 1, "maxItems": max_rows}
-    return {"schema": _object({"records": rows}), "example": {"records": [dict(contract.example)]}}
+    return {"schema": _asked(rows, max_rows), "example": {"records": [dict(contract.example)]}}
+
+
+def _asked(records: Mapping[str, Any], max_rows: int) -> dict[str, Any]:
+    asked = _object({"records": records})
+    text = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}
+    words = "By which each record is known later, when its outcome is; the model is not shown them"
+    keys = {"type": "array", "items": text, "minItems": 1, "maxItems": max_rows, "description": words}
+    return asked | {"properties": {"records": records, "keys": keys}}
 
 
 def _column(column: Column, refuses: bool) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
 
 def _faults() -> dict[str, Any]:
     place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
-    return {"type": "array", "items": _object({**place, "problem": _TEXT, "mend": _TEXT})}
+    return {"type": "array", "items": _object({**place, "kind": _TEXT, "problem": _TEXT, "mend": _TEXT})}
 
 
 def _problem() -> dict[str, Any]:

@@ -24,11 +24,14 @@ from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, bug
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
+from starterkit.serving.http.protocol import Reply, Say
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
 Scope = dict[str, Any]
 Headers = Mapping[bytes, bytes]
+Marks = Sequence[tuple[bytes, bytes]]
+"""Headers that each answer has: the model's version, and last the request's id."""
 
 _SMALL = 32_768
 _SECONDS_ON_THE_LOOP = 0.005
@@ -113,12 +116,15 @@ class Open(NamedTuple):
     recorder: Recorder | None = None
 
 
-class _Done(NamedTuple):
-    """A request that is answered, and what there is to keep of it."""
+class _Asked(NamedTuple):
+    """A request: where it came and when, who answers it, what each answer to it says, and the id that it is kept by."""
 
-    answer: Answer
-    block: Any
-    caller: str
+    now: Open
+    route: Route
+    path: str
+    began: float
+    made: bytes
+    marks: Marks
 
 
 class Gateway:
@@ -149,6 +155,7 @@ class Gateway:
         self.swap(served)
         self._keys = keys
         self._limit = settings.max_body_bytes
+        self._small = min(_SMALL, self._limit)
         self._room = _BODIES_HELD * settings.max_body_bytes
         self._beside = ThreadPoolExecutor(_LARGE_AT_ONCE, "predict")
         self._seconds_a_byte = 0.0
@@ -168,8 +175,7 @@ class Gateway:
             return
         headers = dict(scope["headers"])
         made = new_id()
-        asked = request_id(headers) or made
-        marks = [now.version, (b"x-request-id", asked)]
+        marks = [now.version, (b"x-request-id", request_id(headers) or made)]
         route = now.routes.get(scope["path"])
         if route is None:
             marked = _Marked(send, marks)
@@ -178,32 +184,76 @@ class Gateway:
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
-        failure, rows = None, 0
+        asked = _Asked(now, route, scope["path"], began, made, marks)
+        said = asyncio.get_running_loop().create_future()
+
+        def say(reply: Reply, failure: Exception | None) -> None:
+            if not said.done():
+                said.set_result((reply, failure))
+
         try:
-            done = await self._answer(now, route, scope["method"], headers, receive)
-            if done.block is not None:
-                await _recorded(now.recorder, made, done, time.perf_counter() - began)
-                marks.append((b"x-prediction-id", made))
-            body, rows = done.answer.content, done.answer.rows
-            status, said = 200, [_TYPE, (b"content-length", b"%d" % len(body))]
+            if scope["method"] != "POST":
+                raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+            self._keep(asked, *await self._answer(asked, headers, receive), say)
         except Exception as error:
-            reasons = self._metrics.refuse(error)
-            if now.recorder is not None:
-                now.recorder.refuse(reasons)
-            told = route.refuse(error)
-            if told is None:
-                told, failure = bug(), error
-            status, said, body = told.status_code, told.raw_headers, told.body
-        await send({"type": "http.response.start", "status": status, "headers": [*said, *marks]})
-        await send({"type": "http.response.body", "body": body})
-        self._metrics.count(scope["path"], status, time.perf_counter() - began, rows)
+            say(*self._refusal(asked, error))
+        reply, failure = await said
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.body", "body": reply.content})
         if failure is not None:
-            failure.add_note(f"in request {asked.decode()}")
             raise failure  # the server logs it
 
-    async def _answer(self, now: Open, route: Route, method: str, headers: Headers, receive: Any) -> _Done:
-        if method != "POST":
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+    def reply(self, path: str, headers: Headers, body: bytearray, say: Say) -> bool:
+        """Answer a POST whose body has come whole: `say` is called with it now, or when it is in the log.
+
+        False where FastAPI answers, or the body had better leave the event loop.
+        """
+        now, began = self._now, time.perf_counter()
+        route = now.routes.get(path)
+        if route is None or not self.is_quick(len(body)):
+            return False
+        made = new_id()
+        asked = _Asked(now, route, path, began, made, (now.version, (b"x-request-id", request_id(headers) or made)))
+        try:
+            caller = self._admit(route, headers)
+            self._keep(asked, *self._respond(asked, body, headers), caller, say)
+        except Exception as error:
+            say(*self._refusal(asked, error))
+        return True
+
+    def _keep(self, asked: _Asked, answer: Answer, block: Any, caller: str, say: Say) -> None:
+        """Say an answer, as soon as it is recorded."""
+        recorder, scored = asked.now.recorder, answer.scored
+        if recorder is None or scored is None:
+            say(self._said(asked, answer, asked.marks), None)
+            return
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                say(self._said(asked, answer, ((b"x-prediction-id", asked.made), *asked.marks)), None)
+            else:
+                say(*self._refusal(asked, NotRecorded()))
+
+        recorder.add(asked.made, block, time.perf_counter() - asked.began, caller, done, scored.keys)
+
+    def _said(self, asked: _Asked, answer: Answer, marks: Marks) -> Reply:
+        content = answer.content
+        self._metrics.count(asked.path, 200, time.perf_counter() - asked.began, answer.rows)
+        return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
+
+    def _refusal(self, asked: _Asked, error: Exception) -> tuple[Reply, Exception | None]:
+        reasons = self._metrics.refuse(error)
+        if asked.now.recorder is not None:
+            asked.now.recorder.refuse(reasons)
+        told, failure = asked.route.refuse(error), None
+        if told is None:
+            told, failure = bug(), error
+            failure.add_note(f"in request {asked.marks[-1][1].decode()}")
+        self._metrics.count(asked.path, told.status_code, time.perf_counter() - asked.began)
+        return Reply(told.status_code, [*told.raw_headers, *asked.marks], bytes(told.body)), failure
+
+    def _admit(self, route: Route, headers: Headers) -> str:
+        """See from its head alone that a request may have an answer; the name of its key."""
         caller = self._keys.require(headers)
         route.accept(headers)
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
@@ -212,6 +262,14 @@ class Gateway:
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._limit:
             raise self._too_long()
+        return caller
+
+    def is_quick(self, length: int) -> bool:
+        """Whether a body of so many bytes holds up nobody on the event loop."""
+        return length <= self._small and length * self._seconds_a_byte < _SECONDS_ON_THE_LOOP
+
+    async def _answer(self, asked: _Asked, headers: Headers, receive: Any) -> tuple[Answer, Any, str]:
+        caller = self._admit(asked.route, headers)
         body = bytearray()
         try:
             while True:
@@ -227,20 +285,19 @@ class Gateway:
                     raise NoRoom
                 if not message.get("more_body"):
                     break
-            if len(body) <= _SMALL and len(body) * self._seconds_a_byte < _SECONDS_ON_THE_LOOP:
-                answer, block = self._respond(now, route, body, headers)
-            else:
-                loop = asyncio.get_running_loop()
-                answer, block = await loop.run_in_executor(self._beside, self._respond, now, route, body, headers)
-            return _Done(answer, block, caller)
+            if self.is_quick(len(body)):
+                return *self._respond(asked, body, headers), caller
+            loop = asyncio.get_running_loop()
+            return *await loop.run_in_executor(self._beside, self._respond, asked, body, headers), caller
         finally:
             self._room += len(body)
 
-    def _respond(self, now: Open, route: Route, body: bytearray, headers: Headers) -> tuple[Answer, Any]:
+    def _respond(self, asked: _Asked, body: bytearray, headers: Headers) -> tuple[Answer, Any]:
+        """The answer, and the block that is kept of it."""
         began = time.perf_counter()
-        answer, block = route.respond(body, headers), None
-        if now.recorder is not None and answer.scored is not None:
-            block = now.recorder.encode(answer.scored.table, answer.scored.prediction)
+        answer, block = asked.route.respond(body, headers), None
+        if asked.now.recorder is not None and answer.scored is not None:
+            block = asked.now.recorder.encode(answer.scored.table, answer.scored.prediction)
         took = max(0.0, time.perf_counter() - began - _SECONDS_IN_ANY_CASE) / (len(body) or 1)
         # Quick once is quick: a slow model is slow each time, and a machine that is busy with other work is not.
         self._seconds_a_byte = min(took, self._seconds_a_byte + _REMEMBERED * (took - self._seconds_a_byte))
@@ -251,31 +308,10 @@ class Gateway:
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
 
 
-async def _recorded(recorder: Recorder | None, made: bytes, done: _Done, seconds: float) -> None:
-    """Wait until an answer is in the log.
-
-    Raises
-    ------
-    NoRoom
-        It could not be written, and the stage does not answer then.
-    """
-    assert recorder is not None
-    assert done.answer.scored is not None
-    waiting = asyncio.get_running_loop().create_future()
-
-    def wake(error: Exception | None) -> None:
-        if not waiting.done():  # the client may be gone
-            waiting.set_result(error)
-
-    recorder.add(made, done.block, seconds, done.caller, wake, done.answer.scored.keys)
-    if await waiting is not None:
-        raise NotRecorded
-
-
 class _Marked:
     """Says with FastAPI's answers what is said with all, and sees their status."""
 
-    def __init__(self, send: Any, marks: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Any, marks: Marks) -> None:
         self._send, self._marks, self.status = send, marks, 500
 
     async def __call__(self, message: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
 from starterkit.serving.http.gateway import Answer, Headers, Scored
-from starterkit.serving.http.records import QuickReader, RecordReader, asked_type, decode_document
+from starterkit.serving.http.records import Asked, QuickReader, RecordReader, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
 from starterkit.settings import ServingSettings
@@ -73,7 +73,7 @@ class Invocations:
 
     def respond(self, body: bytearray, headers: Headers) -> Answer:
         is_csv = headers[b"content-type"][:8].lower() == b"text/csv"
-        table = self._reader.read_csv(body) if is_csv else self._reader.read(body)
+        table = self._reader.read_csv(body) if is_csv else self._reader.read(body).table
         rows = len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values())))
         if not rows:
             return Answer(b'{"predictions":[]}', 0)
@@ -157,12 +157,12 @@ class InvocationReader(RecordReader):
             self._ways = {name.encode(): QuickReader(contract, beyond, name) for name in _FORMS[1:]}
             self._ways[_FORMS[0].encode()] = SplitReader(contract, beyond)
 
-    def quick(self, body: bytes | bytearray) -> Table | None:
+    def quick(self, body: bytes | bytearray) -> Asked | None:
         found = _FIRST_KEY(body)
         way = self._ways.get(found[1]) if found else None
         return None if way is None else way.read(body, self._max_rows)
 
-    def records(self, body: bytes | bytearray) -> Sequence[object]:
+    def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
         document = decode_document(body)
         if not isinstance(document, dict):
             raise _bad("the body is not an object", f"Send one with exactly one of {', '.join(_FORMS)}")
@@ -174,12 +174,12 @@ class InvocationReader(RecordReader):
             raise _bad("the model takes no params", "Leave 'params' out")
         ((form, given),) = ((name, value) for name, value in document.items() if name in _FORMS)
         if form == "dataframe_split":
-            return self._named(*_of_split(given))
+            return self._named(*_of_split(given)), ()
         if isinstance(given, dict) and form in ("inputs", "instances"):
-            return self._named(*_of_columns(given))
+            return self._named(*_of_columns(given)), ()
         if not isinstance(given, list) or not given:
             raise _bad(f"'{form}' is not a list of rows", "Send at least one row, each an object of column and value")
-        return self._few(given)
+        return self._few(given), ()
 
     def read_csv(self, body: bytes | bytearray) -> Table:
         """Rows below a line with the columns' names; or without one, in the contract's order, as SageMaker sends them.
@@ -238,12 +238,12 @@ class SplitReader(QuickReader):
         self._decode_split: Any = msgspec.json.Decoder(body).decode
         self._in_names = sum(name.count(":") for name in contract.names)
 
-    def rows(self, body: bytes | bytearray) -> list[tuple[Any, ...]] | None:
+    def rows(self, body: bytes | bytearray) -> tuple[list[tuple[Any, ...]] | None, Sequence[str]]:
         split = self._decode_split(body).dataframe_split
         if split.columns != self._in_order:
-            return None
+            return None, ()
         keys = 3 if split.index is msgspec.UNSET else 4
-        return split.data if self.has_colons(body, split.data, self._in_names + keys) else None
+        return (split.data if self.has_colons(body, split.data, self._in_names + keys) else None), ()
 
 
 _TUPLE: Any = tuple  # of types that are known when the model is

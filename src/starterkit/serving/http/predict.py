@@ -39,10 +39,11 @@ class Predict:
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
     def respond(self, body: bytearray, headers: Headers) -> Answer:
-        table = self._reader.read(body)
-        answered = self._served.answer(table)
+        asked = self._reader.read(body)
+        answered = self._served.answer(asked.table)
         content = self._encode(prediction_content(self._served, answered))
-        return Answer(content, len(answered.prediction.values), Scored(table, answered.prediction))
+        scored = Scored(asked.table, answered.prediction, asked.keys)
+        return Answer(content, len(answered.prediction.values), scored)
 
     def refuse(self, error: Exception) -> Response | None:
         return refusal(error)

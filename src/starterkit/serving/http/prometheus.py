@@ -11,12 +11,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, identity
+from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, identity, kind_of
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import InvalidRecords
 
@@ -25,18 +27,6 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SECONDS_BETWEEN = 1.0
-_REASONS = (
-    ("has no value", "missing"),
-    ("is missing", "missing"),
-    ("is below", "range"),
-    ("is above", "range"),
-    ("is not one of", "category"),
-    ("lies beyond", "beyond"),
-    ("is not a column", "unknown column"),
-    ("has no finite", "no answer"),
-)
-"""How a fault's problem begins, and the reason that it counts as; any other is one of the type."""
-_STATUSES = {400: "body", 401: "key", 405: "method", 413: "too long", 415: "content type", 422: "body"}
 
 
 class Where(NamedTuple):
@@ -96,7 +86,7 @@ class Metrics:
         self._lost += rows
 
     def refuse(self, error: Exception) -> Counter[tuple[str, str]]:
-        """Why a request got no prediction: for each fault the reason, and the column where the model has it."""
+        """Why a request got no prediction: for each fault its kind, and the column where the model has it."""
         reasons = Counter(self._reasons(error))
         self._refused += reasons
         return reasons
@@ -105,18 +95,19 @@ class Metrics:
         match error:
             case InvalidRecords():
                 for fault in error.faults:
-                    reason = next((name for words, name in _REASONS if fault.problem.startswith(words)), "type")
-                    yield reason, fault.column if fault.column in self._columns else ""
+                    yield fault.kind, fault.column if fault.column in self._columns else ""
             case InvalidRequest():
-                yield _STATUSES.get(error.status, "other"), ""
+                yield kind_of(error.status), ""
             case HTTPException():
-                yield _STATUSES.get(error.status_code, "other"), ""
+                yield kind_of(error.status_code), ""
             case NotRecorded():
                 yield "not recorded", ""
             case NoRoom() | MemoryError():
-                yield "no room", ""
+                yield kind_of(HTTPStatus.SERVICE_UNAVAILABLE), ""
+            case ClientDisconnect():
+                yield kind_of(HTTPStatus.BAD_REQUEST), ""
             case _:
-                yield "other", ""
+                yield kind_of(HTTPStatus.INTERNAL_SERVER_ERROR), ""
 
     def text(self) -> str:
         """All counts, in Prometheus' text format."""

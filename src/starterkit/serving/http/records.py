@@ -10,9 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,15 +21,24 @@ from msgspec.structs import astuple
 from starterkit.contract import Beyond, Column, Contract
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import InvalidRequest, unprocessable
-from starterkit.serving.validation import asked_of, read_records
+from starterkit.serving.validation import Fault, InvalidRecords, asked_of, read_records
 
 _SHOWN = 100
 _LONG = 1_000_000
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
+LONGEST_KEY = 200
+_A_KEY = f"Give a text of 1 to {LONGEST_KEY} printable characters"
 _MARK = b"\xef\xbb\xbf"
 _TYPES: Mapping[str, Any] = {"float": float, "integer": float, "boolean": bool, "string": str}
 _LITERAL: Any = Literal  # of texts that are known when the model is
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+class Asked(NamedTuple):
+    """Rows for the model, and a key of each where the client gave some: it is never scored, and the row known by it."""
+
+    table: Table
+    keys: Sequence[str] = ()
 
 
 class RecordReader:
@@ -53,7 +62,7 @@ class RecordReader:
         self._quick = None if raw else QuickReader.of(contract, beyond)
         self._most_values = max_rows * (2 * len(contract.columns) + 20)
 
-    def read(self, body: bytes | bytearray) -> Table:
+    def read(self, body: bytes | bytearray) -> Asked:
         """The n records as one matrix, or as an array for each of the contract's columns. A byte order mark is ignored.
 
         Raises
@@ -66,15 +75,18 @@ class RecordReader:
         if body.startswith(_MARK):
             body = body[len(_MARK) :]
         self.refuse_masses(body)
-        table = self.quick(body)
-        return self.table(self.records(body)) if table is None else table
+        asked = self.quick(body)
+        if asked is None:
+            records, keys = self.records(body)
+            asked = Asked(self.table(records), keys)
+        return asked
 
-    def quick(self, body: bytes | bytearray) -> Table | None:
+    def quick(self, body: bytes | bytearray) -> Asked | None:
         """What the quick way makes of a body; None where anything may be wrong."""
         return None if self._quick is None else self._quick.read(body, self._max_rows)
 
-    def records(self, body: bytes | bytearray) -> Sequence[object]:
-        """What a body holds, one a row, whatever they are.
+    def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
+        """What a body holds, one a row, whatever they are; and the keys of the rows, where it has some.
 
         Raises
         ------
@@ -104,10 +116,12 @@ class RecordReader:
         InvalidRequest
             There is more between its texts than the most rows can have.
         """
+        if len(body) <= self._most_values:
+            return
         if body.count(b",") + body.count(b"[") + body.count(b"{") <= self._most_values:
             return
         in_texts = 0
-        if any(column.type == "string" for column in self._contract.columns) or self._raw:
+        if any(column.type == "string" for column in self._contract.columns) or self._raw or b'"keys"' in body:
             in_texts = sum(sum(map(found.group().count, (b",", b"[", b"{"))) for found in _STRING.finditer(body))
         values = body.count(b",") + body.count(b"[") + body.count(b"{") - in_texts
         if values <= self._most_values:
@@ -147,27 +161,33 @@ class QuickReader:
         """None where a column is of a type that JSON has no word for."""
         return cls(contract, beyond, key) if all(column.type in _TYPES for column in contract.columns) else None
 
-    def read(self, body: bytes | bytearray, max_rows: int) -> Table | None:
+    def read(self, body: bytes | bytearray, max_rows: int) -> Asked | None:
         """One matrix, or an array a column; None where anything may be wrong."""
         try:
-            rows = self.rows(body)
+            rows, keys = self.rows(body)
         except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
             return None
         if not rows or len(rows) > max_rows or not all(known.issuperset(map(of, rows)) for of, known in self._known):
             return None
         if self._is_matrix:
-            return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names)).reshape(
-                len(rows), -1
-            )
+            flat = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names))
+            return Asked(flat.reshape(len(rows), -1), keys)
         # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
         by_column = [[math.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
         kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(by_column)]
-        return {name: np.array(values, kind) for name, values, kind in zip(self._names, by_column, kinds, strict=True)}
+        arrays = map(np.array, by_column, kinds)
+        return Asked(dict(zip(self._names, arrays, strict=True)), keys)
 
-    def rows(self, body: bytes | bytearray) -> list[tuple[Any, ...]] | None:
-        """The values in the contract's order, row by row; None where a key stands twice."""
-        rows = [*map(astuple, self._decode(body).records)]
-        return rows if self.has_colons(body, rows, len(rows) * self._colons + 1) else None
+    def rows(self, body: bytes | bytearray) -> tuple[list[tuple[Any, ...]] | None, Sequence[str]]:
+        """The values in the contract's order, row by row, and the rows' keys; None where something stands twice."""
+        sent = self._decode(body)
+        rows, keys = [*map(astuple, sent.records)], getattr(sent, "keys", msgspec.UNSET)
+        colons = len(rows) * self._colons + 1
+        if keys is msgspec.UNSET:
+            return (rows if self.has_colons(body, rows, colons) else None), ()
+        if not _are_keys(keys, len(rows)) or b"\\" in body:
+            return None, ()
+        return (rows if self.has_colons(body, rows, colons + 1 + sum(key.count(":") for key in keys)) else None), keys
 
     def has_colons(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]], expected: int) -> bool:
         """The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost."""
@@ -183,8 +203,10 @@ def _decoder(columns: Sequence[Column], beyond: Beyond, key: str) -> Callable[[b
         for place, column in enumerate(columns)
     ]
     record = msgspec.defstruct("Record", members, forbid_unknown_fields=True, gc=False)
-    rows = ("records", list[record], msgspec.field(name=key))
-    body = msgspec.defstruct("Body", [rows], forbid_unknown_fields=True)
+    members: Any = [("records", list[record], msgspec.field(name=key))]
+    if key == "records":
+        members.append(("keys", list[str] | msgspec.UnsetType, msgspec.UNSET))
+    body = msgspec.defstruct("Body", members, forbid_unknown_fields=True)
     return msgspec.json.Decoder(body).decode
 
 
@@ -207,13 +229,15 @@ def asked_type(column: Column, beyond: Beyond) -> Any:
 # --- The exact way.
 
 
-def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
-    """The records in a body, whatever they are.
+def decode_records(body: bytes | bytearray, max_rows: int) -> tuple[Sequence[object], Sequence[str]]:
+    """The records in a body, whatever they are, and their keys.
 
     Raises
     ------
     InvalidRequest
         The body is not JSON, not of the right shape, or has no rows or too many.
+    InvalidRecords
+        A key is not what one has to be.
     """
     _refuse_other_shapes(body)
     document = decode_document(body)
@@ -221,9 +245,9 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
         raise unprocessable("the body is not an object", _SHAPE)
     if "records" not in document:
         raise unprocessable("the body has no 'records'", _SHAPE)
-    if len(document) > 1:
-        extra = next(name for name in document if name != "records")
-        raise unprocessable(f"the body has the unknown key '{extra[:_SHOWN]}'", "Leave it out; 'records' is all")
+    if extra := [name for name in document if name not in ("records", "keys")]:
+        what = f"the body has the unknown key '{extra[0][:_SHOWN]}'"
+        raise unprocessable(what, "Leave it out; 'records' is all, with 'keys' beside them if you like")
     records = document["records"]
     if not isinstance(records, list):
         raise unprocessable("'records' is not a list", _SHAPE)
@@ -231,10 +255,30 @@ def decode_records(body: bytes | bytearray, max_rows: int) -> Sequence[object]:
         raise unprocessable("'records' is empty", "Send at least one row")
     if len(records) > max_rows:
         raise unprocessable(f"'records' has {len(records)} rows", f"Send at most {max_rows} in a request")
-    return records
+    return records, _read_keys(document["keys"], len(records)) if "keys" in document else ()
 
 
-_Outline = msgspec.defstruct("Outline", [("records", msgspec.Raw)], forbid_unknown_fields=True)
+def _read_keys(keys: object, rows: int) -> Sequence[str]:
+    if not isinstance(keys, list) or len(keys) != rows:
+        raise unprocessable(f"'keys' is not a list of {rows}", "Send a key for each record, or no 'keys'")
+    if not _are_keys(keys, rows):
+        wrong = (row for row, key in enumerate(keys) if not _are_keys([key], 1))
+        raise InvalidRecords([Fault(row, None, "has a key that is none", _A_KEY) for row in islice(wrong, 101)])
+    return keys
+
+
+def _are_keys(keys: Sequence[Any], rows: int) -> bool:
+    """Whether a log, and a database behind it, can keep them as they are."""
+    return (
+        len(keys) == rows
+        and all(type(key) is str and 0 < len(key) <= LONGEST_KEY for key in keys)
+        and "".join(keys).isprintable()
+    )
+
+
+_Outline = msgspec.defstruct(
+    "Outline", [("records", msgspec.Raw), ("keys", msgspec.Raw, msgspec.Raw(b"[]"))], forbid_unknown_fields=True
+)
 
 
 def _refuse_other_shapes(body: bytes | bytearray) -> None:
@@ -250,6 +294,8 @@ def _refuse_other_shapes(body: bytes | bytearray) -> None:
         raise unprocessable("the body is not an object", _SHAPE)
     if memoryview(outline.records)[:1] != b"[":
         raise unprocessable("'records' is not a list", _SHAPE)
+    if memoryview(outline.keys)[:1] != b"[":
+        raise unprocessable("'keys' is not a list", "Send a key for each record, or no 'keys'")
 
 
 def decode_document(body: bytes | bytearray) -> object:

@@ -83,7 +83,11 @@ def commit(root: Path) -> None:
 
 
 @pytest.fixture
-def starter(project: Path) -> ProblemStarter:
-    """For the files of `project`; the package that this process has imported is another one."""
-    entry = EntryPoint("diabetes", "example_project:problem", GROUP)
-    return ProblemStarter(Project(project, entry, project / "src/example_project"), silent, seconds=0)
+def own(project: Path) -> Project:
+    """The files of `project`; the package that this process has imported is another one."""
+    return Project(project, EntryPoint("diabetes", "example_project:problem", GROUP), project / "src/example_project")
+
+
+@pytest.fixture
+def starter(own: Project) -> ProblemStarter:
+    return ProblemStarter(own, silent, seconds=0)

@@ -187,17 +187,11 @@ def test_parquet_is_read_with_its_own_types(tmp_path, messy):
 @pytest.mark.parametrize(
     ("value", "source"),
     [
-        ("plain", '"plain"'),
-        ("O'Hare", '"O\'Hare"'),
-        ('the "Hague"', "'the \"Hague\"'"),
-        ('both \' and ""', "'both \\' and \"\"'"),
+        ("plain", '"plain"'), ("O'Hare", '"O\'Hare"'), ('the "Hague"', "'the \"Hague\"'"), (3, "3"), (True, "True"),
+        ('both \' and ""', "'both \\' and \"\"'"), ("back\\slash", '"back\\\\slash"'), ("Zürich", '"Zürich"'),
         ("tab\t", '"tab\\t"'),
-        ("back\\slash", '"back\\\\slash"'),
-        ("Zürich", '"Zürich"'),
-        (3, "3"),
-        (True, "True"),
     ],
-)
+)  # fmt: skip
 def test_a_literal_is_what_ruff_would_write(value, source):
     assert literal(value) == source
     assert eval(source) == value

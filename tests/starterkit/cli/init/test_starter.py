@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from starterkit.cli.init.draft import Undecided
-from starterkit.cli.init.starter import replace_all
+from starterkit.cli.init.starter import Project, replace_all
 from starterkit.errors import UserError
 
+ROOT = Path(__file__).parents[4]
 Write = Callable[..., Path]
 
 
@@ -110,14 +111,9 @@ def test_the_project_s_files_change_and_no_others(write, project, starter):
     started = starter.start(write(table(), "My Table.csv"), "y")
     after = contents(project)
     assert {name for name in after if after[name] != before.get(name)} == {
-        ".vscode/launch.json",
-        "config/base.yaml",
-        "config/test.yaml",
-        "data/my-table.csv",
-        "pyproject.toml",
-        "src/example_project/problem.py",
-        "tests/example_project/test_problem.py",
-    }
+        ".vscode/launch.json", "config/base.yaml", "config/test.yaml", "data/my-table.csv", "pyproject.toml",
+        "src/example_project/problem.py", "tests/example_project/test_problem.py",
+    }  # fmt: skip
     assert before.keys() - after.keys() == {"tests/example_project/test_example_problem.py"}
     assert {name.removesuffix(" (removed)") for name in started.written} == {
         name for name in {*before, *after} if before.get(name) != after.get(name)
@@ -174,19 +170,18 @@ def test_what_nobody_committed_is_overwritten_by_force_alone(write, project, sta
     assert "class Mine" in mine.read_text()
 
 
-def test_other_data_of_the_same_name_stays(write, project, starter):
+def test_data_that_is_there_already_stays(write, project, starter):
     (project / "data/mine.csv").write_text("other\n")
     with pytest.raises(UserError, match=r"data/mine\.csv is there with other content"):
         starter.start(write(table()), "y")
     assert starter.start(write(table()), "y", name="yours").plan.name == "yours"
     assert (project / "data/mine.csv").read_text() == "other\n"
-
-
-def test_data_that_is_there_already_stays_where_it_is(project, starter):
     table().to_csv(project / "data" / "Übung 1.csv", index=False)
-    starter.start(project / "data" / "Übung 1.csv", "y")
+    starter.start(project / "data" / "Übung 1.csv", "y", force=True)
     assert yaml.safe_load((project / "config/base.yaml").read_text())["data"]["source"] == "data/Übung 1.csv"
-    assert sorted(path.name for path in (project / "data").glob("*.csv")) == ["diabetes.csv", "Übung 1.csv"]
+    assert sorted(path.name for path in (project / "data").glob("*.csv")) == [
+        "diabetes.csv", "mine.csv", "yours.csv", "Übung 1.csv",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["My Name", "a" * 41, "ü", "a--b", "../up"])
@@ -195,21 +190,18 @@ def test_a_name_that_will_not_do(name, write, starter):
         starter.start(write(table()), "y", name=name)
 
 
-def test_columns_that_each_give_the_target_away_are_named(write, starter):
-    frame = table(200)[["y"]].assign(twice=lambda t: t["y"] * 2, cube=lambda t: t["y"] ** 3)
-    with pytest.raises(Undecided) as caught:
-        starter.start(write(frame), "y")
-    assert "'y' away: twice alone removes" in caught.value.decisions[0]
-    assert "; cube alone" in caught.value.decisions[0]
-
-
-def test_a_leak_and_columns_that_make_the_target_together_are_left_out(write, starter):
+def test_a_leak_and_columns_that_make_the_target_together_are_left_out_or_named(write, starter):
     frame = table(200).assign(y=lambda t: t["a"] - t["b"], c=lambda t: t["y"] + np.arange(200) % 7)
     frame["total"] = frame["y"] * 100 + np.random.default_rng(1).normal(0, 0.01, 200)
     plan = starter.start(write(frame), "y").plan
     assert "target in disguise" in plan.left_out["total"]
     assert plan.left_out["a"] == "with b makes the target, by a formula"
     assert [one.name for one in plan.features] == ["c"]
+    frame = table(200)[["y"]].assign(twice=lambda t: t["y"] * 2, cube=lambda t: t["y"] ** 3)
+    with pytest.raises(Undecided) as caught:
+        starter.start(write(frame), "y", force=True)
+    assert "'y' away: twice alone removes" in caught.value.decisions[0]
+    assert "; cube alone" in caught.value.decisions[0]
 
 
 def test_columns_that_tell_nothing_are_said(write, starter):
@@ -241,10 +233,31 @@ def test_all_files_change_together_and_what_was_asked_for_is_kept(tmp_path):
     written = {tmp_path / "a": b"new a", tmp_path / "b": b"new b", tmp_path / "deep" / "c": tmp_path / "given"}
     replace_all(written, [tmp_path / "gone"], [tmp_path / "a", tmp_path / "gone"])
     assert {name: text.decode() for name, text in contents(tmp_path).items()} == {
-        "a": "new a",
-        "a.before": "old a",
-        "b": "new b",
-        "deep/c": "copied",
-        "given": "copied",
+        "a": "new a", "a.before": "old a", "b": "new b", "deep/c": "copied", "given": "copied",
         "gone.before": "old gone",
-    }
+    }  # fmt: skip
+
+
+# --- `init-problem` as a person meets it.
+
+
+def test_the_command_says_what_it_wrote_what_is_wrong_and_what_to_decide(run, project, own, write, monkeypatch):
+    kit = ROOT / "src/example_project/problem.py"
+    before, bills = kit.read_bytes(), write(table(80).rename(columns={"b": "age", "y": "cost"}), "bills.csv")
+    done = run(project, "init-problem", str(bills), "--target", "cost", code=2)
+    assert "is not in this repository" in done.stderr
+    assert kit.read_bytes() == before
+    monkeypatch.setattr(Project, "of", lambda root: own)
+    done = run(project, "init-problem", str(bills), "--target", "costs", code=2)
+    assert "error: bills.csv has no column 'costs'." in done.stderr
+    assert "Did you mean 'cost'" in done.stderr
+    done = run(project, "init-problem", str(bills), "--target", "cost", KIT_STAGE="dev", code=2)  # no rows raw there
+    assert "KIT_STAGE=local" in done.stderr
+    two = write(pd.DataFrame({"a": "same", "y": ["x"] * 55 + ["z"] * 5}), "a.csv")
+    done = run(project, "init-problem", str(two), "--target", "y", code=1)
+    assert len([line for line in done.stderr.splitlines() if line.startswith("decide: ")]) == 2
+    assert "2 things to decide, and nothing was written" in done.stderr
+    done = run(project, "init-problem", str(bills), "--target", "cost", code=0)
+    told = ("src/example_project/problem.py", "data/bills.csv", "rmse", "naive guess", "Review", "age", "make run")
+    assert [words for words in told if words not in done.stdout] == []
+    assert (project / "src/example_project/problem.py").read_text().startswith('"""Bills: cost from 2 columns')

@@ -44,12 +44,8 @@ def table(made: str, rows: int = 700) -> pd.DataFrame:
     return pd.DataFrame({"a": a, "b": b, "y": y})
 
 
-TAKEN = {
-    "a line": {"linear"},
-    "a corner": {"boosting", "forest"},
-    "noisy classes": {"linear"},
-    "classes by a corner": {"boosting", "forest"},
-}
+TREES = {"boosting", "forest"}
+TAKEN = {"a line": {"linear"}, "a corner": TREES, "noisy classes": {"linear"}, "classes by a corner": TREES}
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """A real server on a loopback port, and what its log says."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Thread
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
+import numpy as np
 import pytest
 
 from starterkit.serving.http.protocol import Patience, Server
@@ -85,6 +87,61 @@ def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     assert answer.status_code == 500
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "54321.5" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "cut"),
+    [
+        ("HTTP/1.1", "", 0), ("HTTP/1.1", "", 1), ("HTTP/1.1", "", 60), ("HTTP/1.0", "", 0),
+        ("HTTP/1.1", "Connection: close\r\n", 0), ("HTTP/1.1", "Expect: 100-continue\r\n", 0),
+        ("HTTP/1.1", "Transfer-Encoding: chunked\r\n", 0),
+    ],
+    ids=["whole", "byte by byte", "in parts", "1.0", "for the last time", "asked first", "in chunks"],
+)  # fmt: skip
+def test_however_a_request_comes_it_gets_the_same_answer(houses, address, line, more, cut):
+    body = json.dumps({"records": [houses.example]}).encode()
+    head = f"POST /predict {line}\r\nHost: x\r\nContent-Type: application/json\r\n{more}"
+    if "chunked" in more:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        head += f"Content-Length: {len(body)}\r\n"
+    request = f"{head}\r\n".encode() + body
+    ends = line == "HTTP/1.0" or "close" in more
+    with socket.create_connection(address, timeout=5) as connection, connection.makefile("rb") as told:
+        for _ in range(1 if ends else 3):  # a kept connection answers again
+            for part in range(0, len(request), cut or len(request)):
+                connection.sendall(request[part : part + (cut or len(request))])
+            assert answer(told) == expected(houses, 1)
+        assert not ends or told.read() == b""
+
+
+def test_requests_that_come_at_once_are_answered_one_by_one_in_order(houses, address):
+    requests = b""
+    for number in range(20):
+        body = json.dumps({"records": [houses.example] * (number + 1)}).encode()
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        requests += f"{head}\r\n".encode() + body
+    with socket.create_connection(address, timeout=5) as connection, connection.makefile("rb") as told:
+        connection.sendall(requests)
+        for number in range(20):
+            assert answer(told) == expected(houses, number + 1)
+
+
+def expected(houses: Any, rows: int) -> list[float]:
+    columns = {name: np.array([value] * rows, float) for name, value in houses.example.items()}
+    return houses.model.predictor.predict(columns).values.tolist()
+
+
+def answer(told: BinaryIO) -> Any:
+    """What comes next on a connection: the predictions."""
+    line = told.readline()
+    while line.startswith(b"HTTP/1.1 100"):
+        told.readline()
+        line = told.readline()
+    assert line == b"HTTP/1.1 200 OK\r\n"
+    headers = dict(line.strip().lower().split(b": ", 1) for line in iter(told.readline, b"\r\n"))
+    assert {b"date", b"content-type", b"x-model-version", b"x-request-id"} < set(headers)
+    return json.loads(told.read(int(headers[b"content-length"])))["predictions"]
 
 
 # --- Connections: late ones are ended, and of too many the busy ones are left.

@@ -61,6 +61,18 @@ def test_a_regression_answers_as_its_predictor_does(houses, houses_client):
     assert len(set(expected)) == 3
 
 
+def test_a_key_beside_each_record_is_kept_and_not_scored(houses, houses_client):
+    for keys in (["h:1", "h, 2", "Ü"], ["same"] * 3, ["x" * 200, "\\", '"']):
+        body = {"records": HOUSES, "keys": keys}
+        assert [*RecordReader(houses.contract, "refuse", 3).read(json.dumps(body).encode()).keys] == keys
+        expected = houses_client.post("/predict", json={"records": HOUSES}).json()
+        assert houses_client.post("/predict", json=body).json() == expected
+    for key in ("", 7, None, "x" * 201, "a\n", "\0", "\ud800"):
+        body = json.dumps({"records": HOUSES, "keys": ["a", key, "b"]})
+        (error,) = problem(houses_client.post("/predict", content=body, headers=JSON), 422)["errors"]
+        assert (error["row"], error["column"], error["problem"]) == (1, None, "has a key that is none")
+
+
 def test_a_classification_answers_with_each_classs_probability(days, days_client):
     found = days_client.post("/predict", json={"records": DAYS}).json()
     expected = days.model.predictor.predict(read_records(days.contract, DAYS))
@@ -186,6 +198,9 @@ BODIES = [
     (b"null", "the body is not an object"),
     (b'{"instances": [7654321]}', "the body has no 'records'"),
     (b'{"records": [{}], "instances": 7654321}', "the body has the unknown key 'instances'"),
+    (b'{"records": [{}], "keys": "7654321"}', "'keys' is not a list of 1"),
+    (b'{"records": [{}], "keys": []}', "'keys' is not a list of 1"),
+    (b'{"records": [{}], "keys": ["a"], "keys": ["7654321"]}', "the key 'keys' stands twice in one object"),
     (b'{"records": {"area": 7654321}}', "'records' is not a list"),
     (b'{"records": []}', "'records' is empty"),
     (b'{"records": [{}, {}, {}, {}]}', "'records' has 4 rows. Send at most 3 in a request"),
@@ -348,9 +363,10 @@ RECORDS = st.lists(HOUSE | PLAUSIBLE_HOUSE | DAY | st.sampled_from([*HOUSES, *DA
 
 @pytest.mark.parametrize("beyond", ["refuse", "mark"])
 @settings(max_examples=150, deadline=None)
-@given(records=RECORDS, change=TWICE)
-def test_both_ways_of_reading_come_to_the_same(houses, days, beyond, records, change):
-    body = json.dumps({"records": records}).replace(*change).encode("utf-8", "replace")
+@given(records=RECORDS, change=TWICE, keys=st.none() | st.lists(TEXT, max_size=3) | st.just(["a:", ",", "b"]))
+def test_both_ways_of_reading_come_to_the_same(houses, days, beyond, records, change, keys):
+    document = {"records": records} | ({} if keys is None else {"keys": keys})
+    body = json.dumps(document, ensure_ascii=False).replace(*change).encode("utf-8", "replace")
     for model in (houses, days):
         both = [RecordReader(model.contract, beyond, 3), RecordReader(model.contract, beyond, 3)]
         both[1]._quick = None
@@ -358,6 +374,8 @@ def test_both_ways_of_reading_come_to_the_same(houses, days, beyond, records, ch
         if isinstance(quick, str) or isinstance(exact, str):
             assert quick == exact
             continue
+        assert [*quick.keys] == [*exact.keys]
+        quick, exact = quick.table, exact.table
         if isinstance(quick, np.ndarray):
             quick = dict(zip(model.contract.names, quick.T, strict=True))
         for name in model.contract.names:

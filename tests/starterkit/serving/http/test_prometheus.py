@@ -30,11 +30,38 @@ def test_requests_rows_and_faults_are_counted(houses):
     assert found['starterkit_rows_total{path="/predict"}'] == 3
     assert found['starterkit_rows_total{path="/invocations"}'] == 1
     assert found['starterkit_refused_total{reason="range",column="area"}'] == 1
-    assert found['starterkit_refused_total{reason="unknown column",column=""}'] == 1
+    assert found['starterkit_refused_total{reason="unknown_column",column=""}'] == 1
     assert found['starterkit_requests_total{path="other",status="404"}'] == 1
     assert found['starterkit_request_seconds_bucket{path="/predict",status="200",le="+Inf"}'] == 1
     assert found['starterkit_model_processes{model="local.houses",version="3"}'] == 1
     assert "7654321" not in client.get("/metrics").text
+
+
+def test_what_a_client_is_told_is_what_is_counted(houses, days, faulty):
+    """The word for what is wrong, and the column where the model has it."""
+    house, day, long = houses.example, days.example, {"content-type": "application/json", "content-length": "9" * 9}
+    with TestClient(houses.app(require_api_key=True, api_key="k" * 16)) as guarded:
+        assert guarded.post("/predict").json()["errors"][0]["kind"] == "key"
+        assert 'reason="key"' in guarded.get("/metrics", headers={"x-api-key": "k" * 16}).text
+    for app, sent, expected in (
+        (houses.app(), {"json": {"records": [house | {"area": None}]}}, ("missing", "area")),
+        (houses.app(), {"json": {"records": [house | {"rooms": "3"}]}}, ("type", "rooms")),
+        (houses.app(), {"json": {"records": [house | {"rooms": 3.5}]}}, ("type", "rooms")),
+        (houses.app(), {"json": {"records": [house | {"area": 1}]}}, ("range", "area")),
+        (houses.app(), {"json": {"records": [house | {"income": 1e9}]}}, ("beyond", "income")),
+        (houses.app(), {"json": {"records": [house | {"secret\n": 1}]}}, ("unknown_column", "secret\n")),
+        (houses.app(), {"json": {"records": [{}] * 4}}, ("missing", "area")),
+        (days.app(), {"json": {"records": [day | {"city": "Rom"}]}}, ("category", "city")),
+        (faulty(values=(float("nan"),)), {"json": {"records": [house]}}, ("no_answer", None)),
+        (houses.app(), {"json": []}, ("body", None)),
+        (houses.app(), {"content": b"{}"}, ("content_type", None)),
+        (houses.app(), {"content": b"{}", "headers": long}, ("too_long", None)),
+    ):
+        client = TestClient(app)
+        error = client.post("/predict", **sent).json()["errors"][0]
+        assert (error["kind"], error["column"]) == expected
+        reason, column = expected[0], expected[1] if expected[1] in {*house, *day} else ""
+        assert f'starterkit_refused_total{{reason="{reason}",column="{column}"}}' in asked(client)
 
 
 def test_processes_are_added_up_and_one_that_is_replaced_forgets_nothing(houses, tmp_path):

@@ -18,7 +18,6 @@ from starterkit.training.export.families.composition import (
 )
 from starterkit.training.export.families.encoding import Encoding, Words
 from starterkit.training.export.families.ensembles import Bagged, Boosted, OneAgainst, Stacks, Votes, Wrapped
-from starterkit.training.export.families.kernels import KernelRidges, Neighbours, SupportVectors
 from starterkit.training.export.families.linear import (
     Guesses,
     Likelihoods,
@@ -39,7 +38,15 @@ from starterkit.training.export.families.preprocessing import (
     RowScaling,
     Scaling,
 )
-from starterkit.training.export.families.projection import Polynomials, Projections, Selections, Splines
+from starterkit.training.export.families.projection import (
+    KernelRidges,
+    Neighbours,
+    Polynomials,
+    Projections,
+    Selections,
+    Splines,
+    SupportVectors,
+)
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 

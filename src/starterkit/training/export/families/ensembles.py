@@ -8,7 +8,16 @@ from sklearn import ensemble, linear_model, multiclass
 from sklearn.base import is_classifier, is_regressor
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from starterkit.training.export.families.nodes import Answer, Block, CannotExport, Family, Nodes, is_a, summed
+from starterkit.training.export.families.nodes import (
+    Answer,
+    Block,
+    CannotExport,
+    Family,
+    Nodes,
+    is_a,
+    squared_distances,
+    summed,
+)
 
 
 def averaged(nodes: Nodes, names: Sequence[str]) -> str:
@@ -220,8 +229,6 @@ class OneAgainst(Family):
         return nodes.add("Where", nodes.add("IsNaN", column), nodes.number(value), nodes.number(value))
 
     def _nearest(self, nodes: Nodes, scores: str, book: Any) -> str:
-        from starterkit.training.export.families.projection import squared_distances
-
         return nodes.add("ArgMin", squared_distances(nodes, scores, book), axis=1, keepdims=0)
 
     def _pairs(self, estimator: Any, nodes: Nodes) -> Answer:

@@ -256,6 +256,16 @@ def summed(nodes: Nodes, names: Sequence[str]) -> str:
     return total
 
 
+def squared_distances(nodes: Nodes, name: str, points: Any) -> str:
+    """n × k: the squared distances to k points. Both are centred first, so that little is lost to cancellation."""
+    points = np.asarray(points, dtype=np.float64)
+    centre = points.mean(axis=0)
+    near, name = points - centre, nodes.add("Sub", name, nodes.row(centre))
+    own = nodes.total(nodes.add("Mul", name, name))
+    mixed = nodes.linear(name, -2.0 * near.T, (near**2).sum(axis=1))
+    return nodes.add("Max", nodes.add("Add", mixed, own), nodes.number(0.0))
+
+
 def labels_of(classes: NDArray[Any]) -> NDArray[Any]:
     """A classifier's labels as ONNX has them: whole numbers or texts."""
     if classes.dtype.kind in "biu":
