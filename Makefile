@@ -44,7 +44,7 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
+.PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
   bench-batch bench-parity bench-serve bench-verdicts new
 # </template>
 
@@ -121,6 +121,10 @@ test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code 
 test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pictures in build/screenshots
 	@rm -rf build/screenshots
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
+
+test-clients: env-test ## other people's clients and schemathesis before the API, each in an environment below build/clients
+	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
+	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
 
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \

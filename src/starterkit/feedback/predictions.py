@@ -1,7 +1,7 @@
 """`PredictionLog`: the database that predictions, their labels and refused requests are kept in, and how it is read.
 
 A row of the table is a request: its id begins with its time, and its rows stand in one block (`blocks.py`). SQLite in
-WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0028-prediction-log.md.
+WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0029-prediction-log.md.
 """
 
 import threading

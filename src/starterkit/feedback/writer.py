@@ -2,7 +2,7 @@
 
 The event loop gathers records. A thread writes all that have come by then in one statement, which is one transaction,
 and wakes the loop once: group commit. While it writes, the next group gathers.
-See docs/decisions/0028-prediction-log.md.
+See docs/decisions/0029-prediction-log.md.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from starterkit.feedback.labels import Labels
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog, unavailable
 from starterkit.feedback.tables import now, predictions, record_keys, refusals, schemas
 from starterkit.serving.predictor import ServedModel
+from starterkit.settings import Settings
 
 Done = Callable[[KitError | None], None]
 """Called on the event loop when a record is durable, or with why it is not."""
@@ -87,6 +88,27 @@ class Writer:
         self._database = _Database(log, self._schemas)
         self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
         self._lost, self._told = 0, 0.0
+
+    @classmethod
+    def open(cls, settings: Settings, tell: Callable[[int], None], warn: Callable[[str], None]) -> "Writer":
+        """Of a stage's log. A database that is down may come back: `warn` is told what becomes of requests until then.
+
+        Raises
+        ------
+        NewerLog, UserError
+            It will not be mended by waiting.
+        """
+        log = PredictionLog(settings)
+        try:
+            log.prepare()
+        except LogUnavailable as error:
+            fate = "not answered" if log.settings.when_lost == "refuse" else "answered and not recorded"
+            warn(f"Until this is mended, requests are {fate}: {error}")
+        return cls(log, tell)
+
+    @property
+    def name(self) -> str:
+        return self._log.name
 
     def of(self, served: ServedModel) -> "Recorder":
         """What keeps the answers of one version."""

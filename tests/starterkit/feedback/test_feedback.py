@@ -32,7 +32,7 @@ ROWS = [{"age": 40, "city": "Linz", "score": 1.5}, {"age": 71, "city": None, "sc
 def api(served: Any, log: PredictionLog, **settings: object) -> Iterator[TestClient]:
     metrics = Metrics()
     writer = Writer(log, metrics.lose)
-    with TestClient(create_app(served, ServingSettings.model_validate(settings), metrics, writer)) as client:
+    with TestClient(create_app(served, ServingSettings.model_validate(settings), metrics, log=writer)) as client:
         yield client
     writer.close()
 

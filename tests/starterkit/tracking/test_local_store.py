@@ -187,13 +187,10 @@ def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy, change):
     assert at_hand(copy) is None
 
 
-def test_moved_repository_keeps_its_models(moved):
+def test_moved_repository_keeps_its_models_and_artifacts_that_are_nowhere_are_named_with_both_places(moved):
     assert champion_opens(moved)
     ours = (moved / "mlartifacts").as_uri()
     assert all(address.startswith(ours) for address in addresses(moved))
-
-
-def test_artifacts_that_are_nowhere_are_named_with_both_places(moved):
     shutil.rmtree(moved / "mlartifacts")
     with pytest.raises(TrackingError) as raised:
         connect(load_settings(moved, {}).tracking, moved)

@@ -1,5 +1,6 @@
 """A model in use: answers over HTTP and over files, where a version comes from, and the installation around it."""
 
+import os
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -18,24 +19,16 @@ _MOST_NAMED = 8
 @app.command()
 def serve(
     folder: Folder = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            envvar="SAGEMAKER_BIND_TO_PORT",
-            show_envvar=False,
-            min=1,
-            max=65535,
-            help="Instead of serving.port.",
-        ),
-    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
-    """Answer requests with the champion: POST /predict, and /docs to try it."""
+    """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
+    from starterkit.serving.platforms import Platform
     from starterkit.settings import read_layers
 
-    layers = read_layers()
+    platform, layers = Platform.of(os.environ), read_layers()
+    folder, port = folder or platform.folder, port or platform.port
     show_warnings(layers.warnings)  # such as an API of stage staging that asks nobody for a key
     settings = layers.settings
     listening = settings.serving.model_copy(update={"port": port} if port else {})

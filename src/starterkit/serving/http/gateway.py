@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from starterkit.contract import Prediction
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, bug
+from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom, NotRecorded
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply, Say
@@ -56,10 +56,11 @@ class Scored(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A body in JSON, how many rows it answers, and what is recorded of it."""
+    """A body, how many rows it answers, the headers that say of what kind it is, and what is recorded of it."""
 
     content: bytes
     rows: int
+    kind: Sequence[tuple[bytes, bytes]] = (_TYPE,)
     scored: Scored | None = None
 
 
@@ -85,6 +86,10 @@ class Route(Protocol):
 
     def refuse(self, error: Exception) -> Response | None:
         """What an exception says to a client; None where it is a fault of the server's."""
+
+    def fail(self) -> Response:
+        """What such a fault says."""
+        ...
 
 
 class Recorder(Protocol):
@@ -181,6 +186,9 @@ class Gateway:
             marked = _Marked(send, marks)
             try:
                 await now.app(scope, receive, marked)
+            except Exception as error:
+                error.add_note(f"{IN_REQUEST}{marks[-1][1].decode()}")
+                raise
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
@@ -239,7 +247,7 @@ class Gateway:
     def _said(self, asked: _Asked, answer: Answer, marks: Marks) -> Reply:
         content = answer.content
         self._metrics.count(asked.path, 200, time.perf_counter() - asked.began, answer.rows)
-        return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
+        return Reply(200, [*answer.kind, (b"content-length", b"%d" % len(content)), *marks], content)
 
     def _refusal(self, asked: _Asked, error: Exception) -> tuple[Reply, Exception | None]:
         reasons = self._metrics.refuse(error)
@@ -247,8 +255,8 @@ class Gateway:
             asked.now.recorder.refuse(reasons)
         told, failure = asked.route.refuse(error), None
         if told is None:
-            told, failure = bug(), error
-            failure.add_note(f"in request {asked.marks[-1][1].decode()}")
+            told, failure = asked.route.fail(), error
+            failure.add_note(f"{IN_REQUEST}{asked.marks[-1][1].decode()}")
         self._metrics.count(asked.path, told.status_code, time.perf_counter() - asked.began)
         return Reply(told.status_code, [*told.raw_headers, *asked.marks], bytes(told.body)), failure
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, prediction_content, refusal
+from starterkit.serving.http.answers import InvalidRequest, bug, prediction_content, refusal
 from starterkit.serving.http.gateway import Answer, Headers, Scored
 from starterkit.serving.http.records import RecordReader
 from starterkit.serving.predictor import ServedModel
@@ -43,7 +43,10 @@ class Predict:
         answered = self._served.answer(asked.table)
         content = self._encode(prediction_content(self._served, answered))
         scored = Scored(asked.table, answered.prediction, asked.keys)
-        return Answer(content, len(answered.prediction.values), scored)
+        return Answer(content, len(answered.prediction.values), scored=scored)
 
     def refuse(self, error: Exception) -> Response | None:
         return refusal(error)
+
+    def fail(self) -> Response:
+        return bug()
