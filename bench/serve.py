@@ -80,6 +80,7 @@ class Side:
     path: str = "/predict"
     form: str = "records"
     ready: str = "/docs"
+    logs: bool = False
     folder: Path = ROOT
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,6 +101,7 @@ def sides(uri: str) -> list[Side]:
     mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}", "-m"]
     return [
         Side("kit", kit, ready="/health/ready"),
+        Side("kit, with its log", kit, ready="/health/ready", logs=True),
         Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
         Side("empty FastAPI route", [*uvicorn, "empty:app"]),
         Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
@@ -190,6 +192,8 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
         port = free.getsockname()[1]
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
+    kept = ROOT / "build" / "bench" / f"{port}.db"
+    asked |= {"KIT_FEEDBACK__LOG": str(side.logs).lower(), "KIT_FEEDBACK__DATABASE": f"sqlite:///{kept}"}
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     asked |= {name: word.format(port=port) for name, word in side.environ.items()}
     environ = os.environ | ENVIRON | asked
@@ -210,6 +214,8 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
                 child.terminate()
         process.terminate()
         process.wait(20)
+        for part in kept.parent.glob(f"{kept.name}*"):
+            part.unlink()
 
 
 def answers(address: str) -> bool:

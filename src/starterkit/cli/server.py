@@ -121,8 +121,15 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
     given: dict[str, Any] = {"host": serving.host, "port": serving.port, "log_level": level, "access_log": False}
     metrics = Metrics(where)
+    writer = None
+    if settings.feedback.log:
+        from starterkit.feedback.writer import Writer  # loads SQLAlchemy
+
+        with step(progress, "open the prediction log") as note:
+            writer = Writer.open(settings, metrics.lose, partial(typer.echo, err=True))
+            note.text = writer.name
     follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
-    app = create_app(served, serving, metrics, bell.ring if follows else None)
+    app = create_app(served, serving, metrics, bell.ring if follows else None, writer)
     logged = RequestLog(app) if serving.log_requests or settings.debug else app
     server = Server(logged, patience, say, log_config=log_config(serving.log_format), **given)
     if missed:
@@ -133,6 +140,8 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
     listen(shared.sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
         server.run([*shared.sockets])
+    if writer is not None:
+        writer.close()
 
 
 def _take_resources(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from starterkit.errors import SettingsError, meant
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
+    FeedbackSettings,
     GateSettings,
     LoadSettings,
     NotInYaml,
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     gate: GateSettings = Field(default_factory=GateSettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     loadtest: LoadSettings = Field(default_factory=LoadSettings)
 
     @classmethod

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starterkit.contract import Column, Contract
 from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
+from starterkit.serving.http.feedback import Log, feedback_routes
 from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
@@ -226,8 +227,11 @@ def create_app(
     settings: ServingSettings,
     metrics: Metrics | None = None,
     ring: Callable[[], None] | None = None,
+    log: Log | None = None,
 ) -> Gateway:
-    """An app that answers with a model. `ring` wakes what follows the champion, where something does.
+    """An app that answers with a model.
+
+    `ring` wakes what follows the champion, where something does; `log` keeps what is answered.
 
     Raises
     ------
@@ -236,11 +240,16 @@ def create_app(
     """
     keys, counts = Keys(settings), metrics or Metrics()
     hook = Webhook(settings.webhook_secret, ring) if ring and settings.webhook_secret else None
-    return Gateway(served, lambda one: open_model(one, counts, keys, settings, hook), counts, keys, settings)
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings, hook, log), counts, keys, settings)
 
 
 def open_model(
-    served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings, hook: Webhook | None = None
+    served: ServedModel,
+    metrics: Metrics,
+    keys: Keys,
+    settings: ServingSettings,
+    hook: Webhook | None = None,
+    log: Log | None = None,
 ) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
@@ -250,6 +259,8 @@ def open_model(
     app.include_router(model_routes(served), dependencies=_checks(keys))
     app.include_router(page_routes(served, keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    if log is not None:
+        app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
     if hook:
         app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
@@ -263,7 +274,8 @@ def open_model(
     routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
     # </inference>
     describe_app(app, served, keys, settings)
-    return Open(routes, Pages(app), (b"x-model-version", served.version.encode("ascii", "replace")))
+    named = (b"x-model-version", served.version.encode("ascii", "replace"))
+    return Open(routes, Pages(app), named, None if log is None else log.of(served))
 
 
 def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:

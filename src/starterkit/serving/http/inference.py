@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.gateway import Answer, Headers, Scored
 from starterkit.serving.http.records import RecordReader, decode_document
 from starterkit.serving.http.tensors import (
     DATATYPES,
@@ -112,7 +112,8 @@ class Inference:
         asked = self._read(head)
         if (asked.model_name or self._served.name) != self._served.name:
             raise bad("the body names another model than the address", f"Ask {self._served.name}")
-        answered = self._served.answer(self._table(asked.inputs, contents(asked.inputs, behind)))
+        table = self._table(asked.inputs, contents(asked.inputs, behind))
+        answered = self._served.answer(table)
         columns = answered.prediction.columns
         told = dict(zip(self._served.predictor.outputs, columns, strict=True))
         wanted = asked.outputs or [Wanted(name) for name in told]
@@ -132,10 +133,11 @@ class Inference:
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
         said, rows = msgspec.json.encode(content), len(columns[0])
+        scored = Scored(table, answered.prediction)
         if all("data" in about for about, _ in written):
-            return Answer(said, rows)
+            return Answer(said, rows, scored=scored)
         kept = ((b"content-type", b"application/octet-stream"), (_LENGTH, b"%d" % len(said)))
-        return Answer(b"".join((said, *(one for _, one in written))), rows, kept)
+        return Answer(b"".join((said, *(one for _, one in written))), rows, kept, scored)
 
     def _read(self, head: bytes | bytearray) -> Body:
         self._masses.refuse_masses(head)
