@@ -17,6 +17,7 @@ from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
 from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import typical_row
 from starterkit.errors import DataError, Refused, TrackingError
+from starterkit.feedback.reference import REFERENCE_FILE, Reference
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
@@ -31,7 +32,7 @@ from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
 from starterkit.training.trainer import TrainedModel, Trainer, evaluate
-from starterkit.verdict import LEAST_OF_A_CLASS, has_contrast
+from starterkit.verdict import LEAST_OF_A_CLASS, Candidate, has_contrast
 
 if TYPE_CHECKING:
     from starterkit.training.export.exporter import ExportedModel
@@ -74,7 +75,18 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
     evaluated = evaluate("exported", problem.all_metrics, dataset.holdout, answers, contract.classes)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     run.log_scores(evaluated.scores, model_id=model_id, dataset=holdout)
+    record_reference(run, problem, dataset, contract, evaluated)
     return model_id
+
+
+def record_reference(run: Run, problem: Problem, dataset: Dataset, contract: Contract, evaluated: Candidate) -> None:
+    """Log how the inputs and the answers are distributed, for who watches the version without its data."""
+    training = dataset.training
+    told = {"slices": problem.slices, "people": training.groups, "hidden": dataset.policy}
+    reference = Reference.of(contract, training.columns, evaluated.prediction, evaluated.scores, **told)
+    with scratch_folder() as scratch:
+        (scratch / REFERENCE_FILE).write_text(reference.to_json(), "utf-8")
+        run.log_file(scratch / REFERENCE_FILE)
 
 
 def example(model: TrainedModel, dataset: Dataset) -> Example:

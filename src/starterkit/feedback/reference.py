@@ -135,8 +135,8 @@ class Reference:
 
 
 def _read(said: dict[str, Any]) -> ColumnReference:
-    lists = {name: tuple(said[name]) for name in ("counts", "edges", "categories", "parts")}
-    return ColumnReference(**said | lists)
+    lists: dict[str, Any] = {name: tuple(said[name]) for name in ("counts", "edges", "categories", "parts")}
+    return ColumnReference(**{**said, **lists})
 
 
 def _answer(contract: Contract) -> Column:

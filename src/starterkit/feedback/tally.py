@@ -268,7 +268,7 @@ class _Table:
             return np.ones(self.rows, np.bool_)
         width = column.type.byte_width
         held = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: self.rows * width]
-        return ~held.reshape(self.rows, width)[:, -_ROW_BYTES:].any(axis=1)
+        return np.logical_not(held.reshape(self.rows, width)[:, -_ROW_BYTES:].any(axis=1))
 
     def known(self, name: str) -> NDArray[np.bool_]:
         """Which rows have a value."""

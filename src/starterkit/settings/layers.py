@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from starterkit.errors import SettingsError, meant
+from starterkit.settings.alarms import MonitoringSettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     gate: GateSettings = Field(default_factory=GateSettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     loadtest: LoadSettings = Field(default_factory=LoadSettings)
 
     @classmethod
