@@ -191,4 +191,3 @@ def _metric_name(name: str) -> str:
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if not name.startswith("within/")}
-
