@@ -229,8 +229,14 @@ class Retrainer:
             raise Refused(f"the labelled feedback cannot be parted: {error.what}", error.hint) from error
         side = self._problem.side_column.name
         training, holdout = _together(frozen.training, recent.training, side), _grouped(recent.holdout, side)
-        digest = f"{frozen.digest[:32]}{recent.digest[:32]}"
-        return replace(frozen, source=f"{frozen.source} + {_SOURCE}", digest=digest, training=training, holdout=holdout)
+        return replace(
+            frozen,
+            source=f"{frozen.source} + {_SOURCE}",
+            digest=f"{frozen.digest[:32]}{recent.digest[:32]}",
+            training=training,
+            holdout=holdout,
+            recent=_grouped(recent.training, side),
+        )
 
     # --- One at a time, and not too often.
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +47,8 @@ class Watch:
     page: str
     run: str
     untold: Sequence[str]
+    earlier: Sequence[Mapping[str, Any]] = ()
+    acted: Mapping[str, Any] | None = None
 
     @property
     def broken(self) -> list[RuleResult]:
@@ -59,7 +61,14 @@ class Watch:
     @property
     def content(self) -> dict[str, Any]:
         rules = [one.content for one in self.rules]
-        return {"run": self.run, "rules": rules, "untold": list(self.untold), **self.observation.content}
+        acted = dict(self.acted) if self.acted else None
+        return {
+            "run": self.run,
+            "rules": rules,
+            "acted": acted,
+            "untold": list(self.untold),
+            **self.observation.content,
+        }
 
     def require_kept(self) -> None:
         """
@@ -141,12 +150,18 @@ class Watcher:
         of_version = [figures for figures, tags in earlier if tags.get(_VERSION) == observed.version]
         rules = judge_rules(self._settings.monitoring.rules, observed.figures, [*map(_plain, of_version)])
         windows = [{"end": tags[_END], "figures": _plain(figures)} for figures, tags in earlier if _END in tags]
-        content = json.loads(json.dumps(observed.content, default=str))
-        page = monitoring_page(content, [one.content for one in rules], windows)
-        watched = Watch(observed, rules, page, "", ())
+        watched = _with_page(Watch(observed, rules, "", "", (), windows))
         with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
-            watched = Watch(observed, rules, page, run.id, self._tell(watched))
+            watched = replace(watched, run=run.id, untold=self._tell(watched))
             self._log(run, watched)
+        return watched
+
+    def add(self, watched: Watch, acted: Mapping[str, Any]) -> Watch:
+        """Say in page and run what was done: ``title``, ``state`` and ``lines``."""
+        watched = _with_page(replace(watched, acted=acted))
+        with self._tracker.resume(watched.run) as run:
+            run.tag({"acted": str(acted["title"])})
+            self._log_files(run, watched)
         return watched
 
     def _log(self, run: Run, watched: Watch) -> None:
@@ -160,6 +175,9 @@ class Watcher:
             known = [(start + place * width, float(one)) for place, one in enumerate(values) if one is not None]
             if known:
                 run.log_series(f"within/{name}", known)
+        self._log_files(run, watched)
+
+    def _log_files(self, run: Run, watched: Watch) -> None:
         with scratch_folder() as scratch:
             (scratch / PAGE_FILE).write_text(watched.page, "utf-8")
             (scratch / JSON_FILE).write_text(json.dumps(watched.content, indent=1, default=str), "utf-8")
@@ -174,6 +192,12 @@ class Watcher:
         subject = f"{observed.model} version {observed.version}: {lines[0]}"
         told = {"model": observed.model, "version": observed.version, "rules": [one.content for one in watched.broken]}
         return send(Alert(subject, "\n".join(lines), told), self._settings.monitoring)
+
+
+def _with_page(watched: Watch) -> Watch:
+    content = json.loads(json.dumps(watched.observation.content, default=str))
+    rules = [one.content for one in watched.rules]
+    return replace(watched, page=monitoring_page(content, rules, watched.earlier, watched.acted))
 
 
 def write_page(page: str, file: Path) -> None:
