@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -45,6 +45,9 @@ from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.connection import Connection, ask_version, connect
 from starterkit.tracking.queries import runs_page
+
+if TYPE_CHECKING:
+    from starterkit.feedback.writer import Writer
 
 _SECONDS_TO_END = 10
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -112,7 +115,8 @@ def _answer(
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
     given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
     metrics = Metrics(where)
-    app = create_app(served, serving, metrics)
+    writer = _open_log(settings, metrics, progress)
+    app = create_app(served, serving, metrics, writer)
     server = Server(app, patience, say, log_level=level, **given)
     if serving.follow_seconds and follows:
         champion = Champion(partial(champion_version, settings), partial(find_champion, settings))
@@ -121,6 +125,26 @@ def _answer(
     listen(sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
         server.run([*sockets])
+    if writer is not None:
+        writer.close()
+
+
+def _open_log(settings: Settings, metrics: Metrics, progress: Progress) -> "Writer | None":
+    """What records predictions. A database that is down may come back: until then the stage's settings decide."""
+    if not settings.feedback.log:
+        return None
+    from starterkit.feedback.predictions import LogUnavailable, PredictionLog
+    from starterkit.feedback.writer import Writer
+
+    with step(progress, "open the prediction log") as note:
+        log = PredictionLog(settings)
+        note.text = log.name
+        try:
+            log.prepare()
+        except LogUnavailable as error:
+            fate = "not answered" if settings.feedback.when_lost == "refuse" else "answered and not recorded"
+            typer.echo(f"Until this is mended, requests are {fate}: {error}", err=True)
+    return Writer(log, metrics.lose)
 
 
 def _take_resources(settings: Settings) -> str:

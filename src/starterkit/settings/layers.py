@@ -17,6 +17,7 @@ from starterkit.settings.alarms import MonitoringSettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
+    FeedbackSettings,
     GateSettings,
     LoadSettings,
     NotInYaml,
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     gate: GateSettings = Field(default_factory=GateSettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     loadtest: LoadSettings = Field(default_factory=LoadSettings)
 

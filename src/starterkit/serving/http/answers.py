@@ -63,6 +63,10 @@ class NoRoom(Exception):
     """What a request needs is not there now: memory, or a place among those that are answered."""
 
 
+class NotRecorded(NoRoom):
+    """A prediction could not be written to the log, without which this stage does not answer."""
+
+
 def unprocessable(what: str, hint: str) -> InvalidRequest:
     return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, hint)
 
@@ -136,6 +140,9 @@ def refusal(error: Exception) -> Response | None:
             place = {"row": None, "column": None, "kind": kind_of(error.status)}
             errors = [{**place, "problem": error.what, "mend": error.hint}]
             return problem(error.status, str(error), errors, error.headers)
+        case NotRecorded():
+            detail = "predictions cannot be recorded now, and are not answered without. Send it again a little later."
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, None, {"Retry-After": SECONDS_TO_COME_AGAIN})
         case NoRoom() | MemoryError():
             return no_room()
         case ClientDisconnect():
@@ -161,7 +168,7 @@ async def _bug(_: Request, __: Exception) -> Response:
 
 
 PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    **dict.fromkeys((InvalidRequest, NoRoom, MemoryError, HTTPException, ClientDisconnect), _refused),
+    **dict.fromkeys((InvalidRequest, NoRoom, NotRecorded, MemoryError, HTTPException, ClientDisconnect), _refused),
     Exception: _bug,
 }
 """What each exception becomes. The server logs those that only the last line knows."""

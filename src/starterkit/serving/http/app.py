@@ -7,7 +7,7 @@ from dataclasses import asdict
 from html import escape
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.params import Depends as Dependency
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Column, Contract
 from starterkit.serving.http import inference, invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.gateway import Gateway, Open, Route
+from starterkit.serving.http.gateway import Gateway, Open, Recorder, Route
 from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
@@ -207,8 +207,16 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None) -> Gateway:
-    """An app that answers with a model.
+class Log(Protocol):
+    """Where predictions are kept: `feedback.writer`, which is given and not imported."""
+
+    def of(self, served: ServedModel) -> Recorder: ...
+
+
+def create_app(
+    served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None, log: Log | None = None
+) -> Gateway:
+    """An app that answers with a model, and keeps what it answers where it is given a log.
 
     Raises
     ------
@@ -216,10 +224,12 @@ def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics 
         A key is required and none is set.
     """
     keys, counts = Keys(settings), metrics or Metrics()
-    return Gateway(served, lambda one: open_model(one, counts, keys, settings), counts, keys, settings)
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings, log), counts, keys, settings)
 
 
-def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
+def open_model(
+    served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings, log: Log | None = None
+) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served, metrics))
@@ -231,7 +241,8 @@ def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: Serv
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
-    return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
+    named = (b"x-model-version", served.version.encode("ascii", "replace"))
+    return Open(routes, app, named, None if log is None else log.of(served))
 
 
 def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:

@@ -19,10 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
+from starterkit.contract import Prediction
+from starterkit.serving.graph import Table
+from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, bug
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
-from starterkit.serving.http.protocol import Reply
+from starterkit.serving.http.protocol import Reply, Say
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
@@ -45,11 +47,20 @@ _OTHER = "other"
 _TYPE = (b"content-type", b"application/json")
 
 
+class Scored(NamedTuple):
+    """Rows as the model was given them, what it answered, and the rows' keys where the client gave some."""
+
+    table: Table
+    prediction: Prediction
+    keys: Sequence[str] = ()
+
+
 class Answer(NamedTuple):
-    """A body in JSON, and how many rows it answers."""
+    """A body in JSON, how many rows it answers, and what is recorded of it."""
 
     content: bytes
     rows: int
+    scored: Scored | None = None
 
 
 class Route(Protocol):
@@ -76,12 +87,44 @@ class Route(Protocol):
         """What an exception says to a client; None where it is a fault of the server's."""
 
 
+class Recorder(Protocol):
+    """Keeps what one version answers: `feedback.writer`, which is given and not imported."""
+
+    def encode(self, table: Table, prediction: Prediction) -> Any: ...
+
+    def add(
+        self,
+        request: bytes,
+        block: Any,
+        seconds: float,
+        caller: str,
+        done: Callable[[Exception | None], None],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Keep it; `done` is called on the event loop when it is durable, or with why it is not."""
+
+    def refuse(self, reasons: Mapping[tuple[str, str], int]) -> None:
+        """Count a request that got no prediction, by reason and column."""
+
+
 class Open(NamedTuple):
     """One version of a model, ready: its routes by address, the app with all else, and what each answer says of it."""
 
     routes: Mapping[str, Route]
     app: Any
     version: tuple[bytes, bytes]
+    recorder: Recorder | None = None
+
+
+class _Asked(NamedTuple):
+    """A request: where it came and when, who answers it, what each answer to it says, and the id that it is kept by."""
+
+    now: Open
+    route: Route
+    path: str
+    began: float
+    made: bytes
+    marks: Marks
 
 
 class Gateway:
@@ -131,8 +174,8 @@ class Gateway:
             self._metrics.keep()
             return
         headers = dict(scope["headers"])
-        asked = request_id(headers)
-        marks = [now.version, (b"x-request-id", asked)]
+        made = new_id()
+        marks = [now.version, (b"x-request-id", request_id(headers) or made)]
         route = now.routes.get(scope["path"])
         if route is None:
             marked = _Marked(send, marks)
@@ -141,51 +184,77 @@ class Gateway:
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
-        failure, rows = None, 0
+        asked = _Asked(now, route, scope["path"], began, made, marks)
+        said = asyncio.get_running_loop().create_future()
+
+        def say(reply: Reply, failure: Exception | None) -> None:
+            if not said.done():
+                said.set_result((reply, failure))
+
         try:
             if scope["method"] != "POST":
                 raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-            answered = await self._answer(route, headers, receive)
-            rows, reply = answered.rows, _said(answered, marks)
+            self._keep(asked, *await self._answer(asked, headers, receive), say)
         except Exception as error:
-            reply, failure = self._refusal(route, error, marks)
+            say(*self._refusal(asked, error))
+        reply, failure = await said
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.content})
-        self._metrics.count(scope["path"], reply.status, time.perf_counter() - began, rows)
         if failure is not None:
             raise failure  # the server logs it
 
-    def reply(self, path: str, headers: Headers, body: bytearray) -> tuple[Reply, Exception | None] | None:
-        """What there is to say to a POST whose body has come whole, and the fault of the server's that is to be logged.
+    def reply(self, path: str, headers: Headers, body: bytearray, say: Say) -> bool:
+        """Answer a POST whose body has come whole: `say` is called with it now, or when it is in the log.
 
-        None where FastAPI answers, or the body had better leave the event loop.
+        False where FastAPI answers, or the body had better leave the event loop.
         """
         now, began = self._now, time.perf_counter()
         route = now.routes.get(path)
         if route is None or not self.is_quick(len(body)):
-            return None
-        marks = (now.version, (b"x-request-id", request_id(headers)))
-        failure, rows = None, 0
+            return False
+        made = new_id()
+        asked = _Asked(now, route, path, began, made, (now.version, (b"x-request-id", request_id(headers) or made)))
         try:
-            self._admit(route, headers)
-            answered = self._respond(route, body, headers)
-            rows, reply = answered.rows, _said(answered, marks)
+            caller = self._admit(route, headers)
+            self._keep(asked, *self._respond(asked, body, headers), caller, say)
         except Exception as error:
-            reply, failure = self._refusal(route, error, marks)
-        self._metrics.count(path, reply.status, time.perf_counter() - began, rows)
-        return reply, failure
+            say(*self._refusal(asked, error))
+        return True
 
-    def _refusal(self, route: Route, error: Exception, marks: Marks) -> tuple[Reply, Exception | None]:
-        self._metrics.refuse(error)
-        told, failure = route.refuse(error), None
+    def _keep(self, asked: _Asked, answer: Answer, block: Any, caller: str, say: Say) -> None:
+        """Say an answer, as soon as it is recorded."""
+        recorder, scored = asked.now.recorder, answer.scored
+        if recorder is None or scored is None:
+            say(self._said(asked, answer, asked.marks), None)
+            return
+
+        def done(error: Exception | None) -> None:
+            if error is None:
+                say(self._said(asked, answer, ((b"x-prediction-id", asked.made), *asked.marks)), None)
+            else:
+                say(*self._refusal(asked, NotRecorded()))
+
+        recorder.add(asked.made, block, time.perf_counter() - asked.began, caller, done, scored.keys)
+
+    def _said(self, asked: _Asked, answer: Answer, marks: Marks) -> Reply:
+        content = answer.content
+        self._metrics.count(asked.path, 200, time.perf_counter() - asked.began, answer.rows)
+        return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
+
+    def _refusal(self, asked: _Asked, error: Exception) -> tuple[Reply, Exception | None]:
+        reasons = self._metrics.refuse(error)
+        if asked.now.recorder is not None:
+            asked.now.recorder.refuse(reasons)
+        told, failure = asked.route.refuse(error), None
         if told is None:
             told, failure = bug(), error
-            failure.add_note(f"in request {marks[-1][1].decode()}")
-        return Reply(told.status_code, [*told.raw_headers, *marks], bytes(told.body)), failure
+            failure.add_note(f"in request {asked.marks[-1][1].decode()}")
+        self._metrics.count(asked.path, told.status_code, time.perf_counter() - asked.began)
+        return Reply(told.status_code, [*told.raw_headers, *asked.marks], bytes(told.body)), failure
 
-    def _admit(self, route: Route, headers: Headers) -> None:
-        """See from its head alone that a request may have an answer."""
-        self._keys.require(headers)
+    def _admit(self, route: Route, headers: Headers) -> str:
+        """See from its head alone that a request may have an answer; the name of its key."""
+        caller = self._keys.require(headers)
         route.accept(headers)
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             what, hint = "the body is compressed", "Send it as it is, without the header Content-Encoding"
@@ -193,13 +262,14 @@ class Gateway:
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._limit:
             raise self._too_long()
+        return caller
 
     def is_quick(self, length: int) -> bool:
         """Whether a body of so many bytes holds up nobody on the event loop."""
         return length <= self._small and length * self._seconds_a_byte < _SECONDS_ON_THE_LOOP
 
-    async def _answer(self, route: Route, headers: Headers, receive: Any) -> Answer:
-        self._admit(route, headers)
+    async def _answer(self, asked: _Asked, headers: Headers, receive: Any) -> tuple[Answer, Any, str]:
+        caller = self._admit(asked.route, headers)
         body = bytearray()
         try:
             while True:
@@ -216,28 +286,26 @@ class Gateway:
                 if not message.get("more_body"):
                     break
             if self.is_quick(len(body)):
-                return self._respond(route, body, headers)
+                return *self._respond(asked, body, headers), caller
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._beside, self._respond, route, body, headers)
+            return *await loop.run_in_executor(self._beside, self._respond, asked, body, headers), caller
         finally:
             self._room += len(body)
 
-    def _respond(self, route: Route, body: bytearray, headers: Headers) -> Answer:
+    def _respond(self, asked: _Asked, body: bytearray, headers: Headers) -> tuple[Answer, Any]:
+        """The answer, and the block that is kept of it."""
         began = time.perf_counter()
-        answer = route.respond(body, headers)
+        answer, block = asked.route.respond(body, headers), None
+        if asked.now.recorder is not None and answer.scored is not None:
+            block = asked.now.recorder.encode(answer.scored.table, answer.scored.prediction)
         took = max(0.0, time.perf_counter() - began - _SECONDS_IN_ANY_CASE) / (len(body) or 1)
         # Quick once is quick: a slow model is slow each time, and a machine that is busy with other work is not.
         self._seconds_a_byte = min(took, self._seconds_a_byte + _REMEMBERED * (took - self._seconds_a_byte))
-        return answer
+        return answer, block
 
     def _too_long(self) -> InvalidRequest:
         what = f"the body has more than {self._limit} bytes"
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
-
-
-def _said(answered: Answer, marks: Marks) -> Reply:
-    content = answered.content
-    return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
 
 
 class _Marked:
@@ -257,14 +325,25 @@ class _Marked:
 
 _TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _SANE = re.compile(rb"[\w.:-]{1,128}").fullmatch
-_OURS = os.urandom(8).hex().encode()
-_NEXT = count(int.from_bytes(os.urandom(6))).__next__
+_OURS = int.from_bytes(os.urandom(6)) >> 6
+_NEXT = count().__next__
+_FIXED = 1 << 63 | _OURS
 
 
-def request_id(headers: Headers) -> bytes:
-    """The trace that the request is a part of (W3C Trace Context), the id that the client gave, or a new one."""
+def new_id() -> bytes:
+    """A UUID of version 7 without dashes: ms since 1970, a number that no other of this process has, and the process's.
+
+    So they sort by time, and those of one ms by their order. A clock that jumps back makes no id twice.
+    """
+    number = _NEXT()
+    low = _FIXED | (number & 0xFFFFF) << 42
+    return b"%012x7%03x%016x" % (time.time_ns() // 1_000_000, number >> 20 & 0xFFF, low)
+
+
+def request_id(headers: Headers) -> bytes | None:
+    """The trace that the request is a part of (W3C Trace Context), or the id that the client gave."""
     if (sent := headers.get(b"traceparent")) and (trace := _TRACE(sent)):
         return trace[1]
     if (sent := headers.get(b"x-request-id")) and _SANE(sent):
         return sent
-    return b"%b%016x" % (_OURS, _NEXT())
+    return None

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.gateway import Answer, Headers, Scored
 from starterkit.serving.http.records import RecordReader, decode_document
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import InvalidRecords, Values, check_columns
@@ -132,7 +132,7 @@ class Inference:
         }
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
-        return Answer(msgspec.json.encode(content), len(columns[0]))
+        return Answer(msgspec.json.encode(content), len(columns[0]), Scored(table, answered.prediction))
 
     def _read(self, body: bytearray) -> Body:
         self._masses.refuse_masses(body)

@@ -19,7 +19,7 @@ from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.gateway import Answer, Headers, Scored
 from starterkit.serving.http.records import Asked, QuickReader, RecordReader, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
@@ -77,7 +77,8 @@ class Invocations:
         rows = len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values())))
         if not rows:
             return Answer(b'{"predictions":[]}', 0)
-        return Answer(self._encode(self._content(self._served.answer(table))), rows)
+        answered = self._served.answer(table)
+        return Answer(self._encode(self._content(answered)), rows, Scored(table, answered.prediction))
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""

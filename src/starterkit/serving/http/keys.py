@@ -68,17 +68,20 @@ class Keys:
         """Whether one is sent, or none is asked for."""
         return not self.are_asked_for or self.find(headers) is not None
 
-    def require(self, headers: Mapping[bytes, bytes]) -> None:
-        """
+    def require(self, headers: Mapping[bytes, bytes]) -> str:
+        """The name of the key that is sent; empty where none is asked for.
+
         Raises
         ------
         InvalidRequest
             It is missing, or another one.
         """
-        if not self.fit(headers):
+        name = self.find(headers) if self.are_asked_for else ""
+        if name is None:
             what = f"the header {HEADER} is {'not a key of this API' if _SENT in headers else 'missing'}"
             challenge = {"WWW-Authenticate": "APIKey"}
             raise InvalidRequest(HTTPStatus.UNAUTHORIZED, what, "Ask the operator for one", challenge)
+        return name
 
     def _look_again(self) -> None:
         """Take the file's keys where it changed. One that cannot be read changes nothing."""

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from starterkit.serving.http.answers import InvalidRequest, prediction_content, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.gateway import Answer, Headers, Scored
 from starterkit.serving.http.records import RecordReader
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
@@ -39,9 +39,11 @@ class Predict:
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
     def respond(self, body: bytearray, headers: Headers) -> Answer:
-        answered = self._served.answer(self._reader.read(body).table)
+        asked = self._reader.read(body)
+        answered = self._served.answer(asked.table)
         content = self._encode(prediction_content(self._served, answered))
-        return Answer(content, len(answered.prediction.values))
+        scored = Scored(asked.table, answered.prediction, asked.keys)
+        return Answer(content, len(answered.prediction.values), scored)
 
     def refuse(self, error: Exception) -> Response | None:
         return refusal(error)

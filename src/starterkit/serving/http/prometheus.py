@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, identity, kind_of
+from starterkit.serving.http.answers import InvalidRequest, NoRoom, NotRecorded, identity, kind_of
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import InvalidRecords
 
@@ -50,6 +50,7 @@ class Metrics:
         self._answered: dict[tuple[str, int], list[float]] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
         self._swaps: Counter[str] = Counter()
+        self._lost = 0
         self.refused_version = ""
         """What there is to say of a champion that does not answer; empty where there is none."""
         self._model: Mapping[str, str] = {}
@@ -80,22 +81,33 @@ class Metrics:
         row[2] += seconds
         row[3 + bisect_left(_BOUNDS, seconds)] += 1
 
-    def refuse(self, error: Exception) -> None:
+    def lose(self, rows: int) -> None:
+        """Rows were answered and could not be recorded."""
+        self._lost += rows
+
+    def refuse(self, error: Exception) -> Counter[tuple[str, str]]:
         """Why a request got no prediction: for each fault its kind, and the column where the model has it."""
+        reasons = Counter(self._reasons(error))
+        self._refused += reasons
+        return reasons
+
+    def _reasons(self, error: Exception) -> Iterator[tuple[str, str]]:
         match error:
             case InvalidRecords():
                 for fault in error.faults:
-                    self._refused[fault.kind, fault.column if fault.column in self._columns else ""] += 1
+                    yield fault.kind, fault.column if fault.column in self._columns else ""
             case InvalidRequest():
-                self._refused[kind_of(error.status), ""] += 1
+                yield kind_of(error.status), ""
             case HTTPException():
-                self._refused[kind_of(error.status_code), ""] += 1
+                yield kind_of(error.status_code), ""
+            case NotRecorded():
+                yield "not recorded", ""
             case NoRoom() | MemoryError():
-                self._refused[kind_of(HTTPStatus.SERVICE_UNAVAILABLE), ""] += 1
+                yield kind_of(HTTPStatus.SERVICE_UNAVAILABLE), ""
             case ClientDisconnect():
-                self._refused[kind_of(HTTPStatus.BAD_REQUEST), ""] += 1
+                yield kind_of(HTTPStatus.BAD_REQUEST), ""
             case _:
-                self._refused[kind_of(HTTPStatus.INTERNAL_SERVER_ERROR), ""] += 1
+                yield kind_of(HTTPStatus.INTERNAL_SERVER_ERROR), ""
 
     def text(self) -> str:
         """All counts, in Prometheus' text format."""
@@ -133,6 +145,7 @@ class Metrics:
             "answered": answered,
             "refused": refused,
             "swaps": self._swaps,
+            "lost": self._lost,
             "model": self._model,
             "since": self._since,
         }
@@ -144,6 +157,7 @@ class Metrics:
         for reason, column, count in content["refused"]:
             self._refused[reason, column] += count
         self._swaps.update(content["swaps"])
+        self._lost += content["lost"]
 
     def _siblings(self) -> Iterator[Mapping[str, Any]]:
         yield self._content()
@@ -175,6 +189,8 @@ class Metrics:
         yield from _family("refused_total", "counter", "What was wrong with requests, by reason and column.")
         for (reason, column), count in sorted(self._refused.items()):
             yield _sample("refused_total", {"reason": reason, "column": column}, count)
+        yield from _family("unrecorded_total", "counter", "Rows that were answered and could not be recorded.")
+        yield _sample("unrecorded_total", {}, self._lost)
         yield from _family("swaps_total", "counter", "Looks at the champion that came to something.")
         for outcome, count in sorted(self._swaps.items()):
             yield _sample("swaps_total", {"outcome": outcome}, count)

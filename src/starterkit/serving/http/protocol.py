@@ -37,6 +37,10 @@ class Reply(NamedTuple):
     content: bytes
 
 
+Say = Callable[[Reply, Exception | None], None]
+"""Is given what there is to say, and the fault of the server's that is to be logged."""
+
+
 @runtime_checkable
 class Hot(Protocol):
     """An app that answers some requests at once, without a task of their own."""
@@ -45,11 +49,18 @@ class Hot(Protocol):
         """Whether a body of so many bytes holds up nobody on the event loop."""
         ...
 
-    def reply(
-        self, path: str, headers: Mapping[bytes, bytes], body: bytearray
-    ) -> tuple[Reply, Exception | None] | None:
-        """What there is to say, and the fault of the server's that is to be logged; None where a task has to see."""
+    def reply(self, path: str, headers: Mapping[bytes, bytes], body: bytearray, say: Say) -> bool:
+        """Say an answer, now or later on the event loop; False where a task has to see."""
         ...
+
+
+class _Held:
+    """What uvicorn takes for the task of a request whose answer waits until it may be said."""
+
+    def __init__(self) -> None:
+        self.response_started = self.response_complete = self.more_body = self.disconnected = False
+        self.keep_alive, self.waits = True, False
+        self.message_event = asyncio.Event()
 
 
 class Patience(NamedTuple):
@@ -68,6 +79,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
+        self.cycle: Any
         self._patience = patience
         self._since = time.monotonic()
         self._unread: float | None = None
@@ -150,18 +162,31 @@ class Connection(HttpToolsProtocol):
 
     def _answered(self, app: "Hot", body: bytearray) -> bool:
         """Answer here and now, without a task, where the app can: that is half of what a small request costs."""
-        told = app.reply(self.url.decode("latin-1"), self._given, body)
-        if told is None:
+        held = _Held()
+        if not app.reply(self.url.decode("latin-1"), self._given, body, partial(self._say, held)):
             return False
-        reply, failure = told
-        self._may_hold_up = False  # those that came with it take their turn
-        head = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *reply.headers)]
-        self.transport.write(b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.content)))
+        self._may_hold_up = self._asks = False  # those that came with it take their turn
+        if not held.response_complete:
+            held.waits, self.cycle = True, held
+        return True
+
+    def _say(self, held: _Held, reply: Reply, failure: Exception | None) -> None:
         if failure is not None:
             self.logger.error("Exception in the app", exc_info=failure)
-        self.server_state.total_requests += 1
-        self._since, self._asks = time.monotonic(), False
-        return True
+        if self.transport.is_closing():
+            held.response_complete = True
+            return
+        head = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *reply.headers)]
+        if not held.keep_alive:
+            head.append(b"connection: close\r\n")
+        self.transport.write(b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.content)))
+        held.response_complete, self._since = True, time.monotonic()
+        if not held.keep_alive:
+            self.transport.close()
+        elif held.waits:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

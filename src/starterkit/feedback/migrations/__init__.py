@@ -1,0 +1,65 @@
+"""The tables as they became what they are, step by step: Alembic's folder, run from here and not by its command."""
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from starterkit.errors import KitError
+
+_TABLE = "prediction_log_version"
+_LOCK = 5_318_008_471
+
+
+class NewerLog(KitError):
+    """The log was written by a version of the kit that this one does not know."""
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables to the newest revision: one process at a time, and whole or not at all.
+
+    Raises
+    ------
+    NewerLog
+        They are of a revision that is not here.
+    """
+    with engine.connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent))
+        config.set_main_option("path_separator", "os")
+        scripts = ScriptDirectory.from_config(config)
+        if _current(connection) == scripts.get_current_head():
+            return
+        connection.rollback()
+        _begin(connection)
+        at = _current(connection)  # another process may have been here meanwhile
+        if at is not None and at not in {one.revision for one in scripts.walk_revisions()}:
+            what = f"the prediction log is of revision {at}, which a newer version of the kit made"
+            raise NewerLog(what, "Use that version, or name another database in feedback.database")
+        context = _context(connection)
+        with Operations.context(context):
+            for one in reversed([*scripts.iterate_revisions("head", at or "base")]):
+                one.module.upgrade()
+                context._version.create(connection, checkfirst=True)
+                connection.execute(text(f"DELETE FROM {_TABLE}"))  # noqa: S608  # a fixed name
+                connection.execute(context._version.insert().values(version_num=one.revision))
+        connection.commit()
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"version_table": _TABLE})
+
+
+def _current(connection: Connection) -> str | None:
+    return _context(connection).get_current_revision()
+
+
+def _begin(connection: Connection) -> None:
+    """Alone: SQLite's driver would begin a transaction only after what makes tables."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))

@@ -1,0 +1,296 @@
+"""`PredictionLog`: the database that predictions, their labels and refused requests are kept in, and how it is read.
+
+A row of the table is a request: its id begins with its time, and its rows stand in one block (`blocks.py`). SQLite in
+WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0028-prediction-log.md.
+"""
+
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, Engine, and_, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from starterkit.errors import KitError, UserError, first_line
+from starterkit.feedback.blocks import ERASED, Schema, key_treatment, read_texts
+from starterkit.feedback.tables import ID_BYTES, first_id, labels, micros, predictions, record_keys, refusals, schemas
+from starterkit.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SECONDS_TO_CONNECT = 3
+_SECONDS_FOR_OTHERS = 5
+"""How long a writer waits for another process's group in SQLite, which has one writer at a time."""
+_PAGES_IN_WAL = 4_000
+_ROWS_AT_ONCE = 65_536
+_FIRST_REQUESTS = 256
+
+
+class LogUnavailable(KitError):
+    """The prediction log cannot be reached, or not be written."""
+
+
+# --- Opening it.
+
+
+class PredictionLog:
+    """Opens the log of a stage, and brings its tables up to date.
+
+    Parameters
+    ----------
+    settings
+        Where it is, and how durable.
+
+    Raises
+    ------
+    LogUnavailable
+        It cannot be reached, or was written by a newer version of the kit.
+    UserError
+        The driver of its database is not installed, or the address is none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.feedback
+        self.stage = settings.stage
+        self.privacy = settings.privacy
+        self.key = key_treatment(settings.stage, settings.privacy)
+        self.folder = settings.root / "state" / settings.stage
+        self.engine = _engine(settings, self.folder)
+        self._schemas: dict[int, Schema] = {}
+        self._ready = False
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Where it is, without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        return Path(str(self.engine.url.database)) if self.is_sqlite else None
+
+    @contextmanager
+    def connection(self) -> Generator[Connection, None, None]:
+        """A transaction over tables that are there.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        try:
+            self.prepare()
+            with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unavailable(self.name, error) from error
+
+    def prepare(self, again: bool = False) -> None:
+        """Make the tables, or bring them up to date, once; or again, where it may be another database.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        with self._lock:
+            if self._ready and not again:
+                return
+            try:
+                if self.file is not None:
+                    self.file.parent.mkdir(parents=True, exist_ok=True)
+                from starterkit.feedback.migrations import upgrade
+
+                upgrade(self.engine)
+            except (DBAPIError, OSError) as error:
+                raise unavailable(self.name, error) from error
+            self._ready = True
+
+    # --- Reading it.
+
+    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> "Iterator[pa.RecordBatch]":
+        """Predictions from `start` to before `end` in the order of time, at most some 65,000 rows at once.
+
+        A batch is of one version and has the columns ``id`` (of the request, and 4 bytes of the row), ``time``,
+        ``version``, ``stage``, ``key``, ``latency`` (seconds), ``caller``; each input under its contract's name,
+        ``prediction`` and the numbers behind it (``probability.yes``); and ``label``: null where none has come, the
+        newest where one was corrected. An input that is called as one of the others is ``input.…``.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        after, until = first_id(micros(start)), first_id(micros(end))
+        requests, is_first = _FIRST_REQUESTS, True
+        while True:
+            page = select(predictions).where(predictions.c.id < until).order_by(predictions.c.id).limit(requests)
+            page = page.where(predictions.c.id >= after if is_first else predictions.c.id > after)
+            with self.connection() as connection:
+                found = connection.execute(page).all()
+                if not found:
+                    return
+                beside = _beside(connection, found[0].id, found[-1].id)
+                known = {number: self._schema(connection, number) for number in {one.schema for one in found}}
+            for number, schema in known.items():
+                if version is None or schema.version == version:
+                    yield from _batch(schema, [one for one in found if one.schema == number], beside)
+            after, is_first = found[-1].id, False
+            requests = max(1, _ROWS_AT_ONCE * len(found) // max(1, sum(one.rows for one in found)))
+
+    def refused(self, start: datetime, end: datetime, version: str | None = None) -> dict[tuple[str, str], int]:
+        """How many times requests were refused, by reason and column (empty where it is none's).
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        total = func.sum(refusals.c.count)
+        asked = select(refusals.c.reason, refusals.c.column, total).group_by(refusals.c.reason, refusals.c.column)
+        asked = asked.where(refusals.c.time >= micros(start), refusals.c.time < micros(end))
+        if version is not None:
+            asked = asked.join(schemas, schemas.c.id == refusals.c.schema).where(schemas.c.version == version)
+        with self.connection() as connection:
+            return {(reason, column): int(count) for reason, column, count in connection.execute(asked)}
+
+    def schema_of(self, connection: Connection, number: int) -> Schema:
+        return self._schema(connection, number)
+
+    def _schema(self, connection: Connection, number: int) -> Schema:
+        if number not in self._schemas:
+            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar_one()
+            self._schemas[number] = Schema.from_json(content)
+        return self._schemas[number]
+
+
+class _Beside(NamedTuple):
+    """What other tables say of a page's requests, by id and row."""
+
+    keys: Mapping[tuple[bytes, int], str]
+    labels: Mapping[tuple[bytes, int], float]
+
+
+def _beside(connection: Connection, first: bytes, last: bytes) -> _Beside:
+    keys = select(record_keys).where(and_(record_keys.c.id >= first, record_keys.c.id <= last))
+    told = select(labels.c.id, labels.c.row, labels.c.value).order_by(labels.c.number)
+    told = told.where(and_(labels.c.id >= first, labels.c.id <= last))
+    return _Beside(
+        {(one.id, one.row): one.key for one in connection.execute(keys)},
+        {(one.id, one.row): one.value for one in connection.execute(told)},  # a later one takes the place
+    )
+
+
+OWN = ("id", "time", "version", "stage", "key", "latency", "caller", "prediction", "label")
+"""Columns that are the log's own."""
+
+
+def _batch(schema: Schema, found: list[Any], beside: _Beside) -> "Iterator[pa.RecordBatch]":
+    """The rows of some requests of one schema; none where all were erased."""
+    import pyarrow as pa
+
+    counts = np.array([one.rows for one in found])
+    total = int(counts.sum())
+    numbers = b"".join([one.block for one in found])
+    free = sum(field.is_free_text for field in schema.inputs)
+    texts = read_texts([(one.rows, one.texts) for one in found], free) if free else None
+    owner = np.repeat(np.arange(len(found)), counts)
+    row = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    ids = np.empty((total, ID_BYTES + 4), np.uint8)
+    ids[:, :ID_BYTES] = np.frombuffer(b"".join([one.id for one in found]), np.uint8).reshape(-1, ID_BYTES)[owner]
+    ids[:, ID_BYTES:] = row.astype(">u4").view(np.uint8).reshape(-1, 4)
+    fixed = pa.binary(ID_BYTES + 4)
+    callers = pa.array([one.caller for one in found]).dictionary_encode()
+    answered = schema.decode(numbers, texts)
+    columns: dict[str, pa.Array] = {
+        "id": pa.FixedSizeBinaryArray.from_buffers(fixed, total, [None, pa.py_buffer(ids.tobytes())]),
+        "time": pa.array(np.array([one.time for one in found])[owner], pa.timestamp("us", "UTC")),
+        "version": _same(schema.version, total),
+        "stage": _same(schema.stage, total),
+        "key": _sparse(found, counts, beside.keys, pa.string()),
+        "latency": pa.array(np.array([one.latency for one in found])[owner] / 1e6),
+        "caller": callers.take(pa.array(owner)),
+    }
+    clear = {name: f"input.{name}" for name in (field.name for field in schema.inputs) if name in OWN}
+    inputs = len(schema.inputs)
+    for place, (name, values) in enumerate(answered.items()):
+        columns[clear.get(name, name) if place < inputs else name] = values
+    given = np.full(total, np.nan)
+    if beside.labels:
+        offsets = dict(zip((one.id for one in found), np.cumsum(counts) - counts, strict=True))
+        for (request, at), value in beside.labels.items():
+            if request in offsets:
+                given[offsets[request] + at] = value
+    columns["label"] = schema.answers(given)
+    batch = pa.RecordBatch.from_arrays([*columns.values()], names=[*columns])
+    kept = np.frombuffer(numbers, np.float64).reshape(total, -1)[:, inputs] != ERASED
+    if kept.all():
+        yield batch
+    elif kept.any():
+        yield batch.filter(pa.array(kept))
+
+
+def _same(text: str, count: int) -> "pa.Array":
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text]))
+
+
+def _sparse(found: list[Any], counts: Any, given: Mapping[tuple[bytes, int], Any], kind: Any) -> "pa.Array":
+    import pyarrow as pa
+
+    if not given:
+        return pa.nulls(int(counts.sum()), kind)
+    return pa.array([given.get((one.id, row)) for one in found for row in range(one.rows)], kind)
+
+
+# --- The engine of each database.
+
+
+def _engine(settings: Settings, folder: Path) -> Engine:
+    feedback = settings.feedback
+    address = feedback.database or f"sqlite:///{folder / 'predictions.db'}"
+    try:
+        url = make_url(address)
+        if url.get_backend_name() == "sqlite":
+            url = url.set(drivername="sqlite", database=str(settings.root / str(url.database)))
+            engine = create_engine(url, connect_args={"timeout": _SECONDS_FOR_OTHERS, "check_same_thread": False})
+            event.listen(engine, "connect", _Pragmas("FULL" if feedback.durability == "machine" else "NORMAL"))
+            return engine
+        password = feedback.password.get_secret_value() if feedback.password else None  # None changes nothing
+        url = url.set(drivername="postgresql+psycopg", password=password)
+        return create_engine(url, connect_args={"connect_timeout": _SECONDS_TO_CONNECT}, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        hint = f"Install the extra `postgres` ({error.name})"
+        raise UserError("feedback.database is a PostgreSQL, whose driver is not installed", hint) from None
+    except (ArgumentError, NoSuchModuleError):
+        hint = "Write sqlite:///file or postgresql://user@host/name"
+        raise UserError("feedback.database is no address of a database", hint) from None
+
+
+class _Pragmas:
+    """How a connection to SQLite writes. What is deleted is overwritten."""
+
+    def __init__(self, synchronous: str) -> None:
+        self._words = (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "secure_delete=ON",
+            f"wal_autocheckpoint={_PAGES_IN_WAL}",
+        )
+
+    def __call__(self, connection: Any, _: Any) -> None:
+        for word in self._words:
+            connection.execute(f"PRAGMA {word}")
+
+
+def unavailable(name: str, error: Exception) -> LogUnavailable:
+    """In one line, without a value of any row."""
+    reason = first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+    hint = "Start its database, or free its disk; `starterkit config show` says where it is set"
+    return LogUnavailable(f"the prediction log {name} cannot be used: {reason[:200]}", hint)
