@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from starterkit.errors import KitError
 from starterkit.feedback.blocks import Block, Encoder, Schema
+from starterkit.feedback.labels import Labels
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog, unavailable
 from starterkit.feedback.tables import now, predictions, record_keys, refusals, schemas
 from starterkit.serving.predictor import ServedModel
@@ -93,6 +94,10 @@ class Writer:
         schema = Schema.of(served.contract, served.version, log.stage, log.privacy, served.name)
         self._schemas[schema.id] = schema
         return Recorder(self, schema, log.key)
+
+    def label(self, model: str, items: Sequence[object], caller: str) -> Mapping[str, int]:
+        """Labels of a model's predictions: see `Labels.add`. From a thread."""
+        return Labels(self._log, model).add(items, caller)._asdict()
 
     # --- On the event loop.
 

@@ -24,7 +24,7 @@ from starterkit.serving.graph import Columns
 BEYOND = 2**63
 """The first whole number that a graph cannot take; as a float, which every number is on its way, it is exact."""
 
-Kind = Literal["missing", "type", "range", "category", "beyond", "unknown_column", "no_answer"]
+Kind = Literal["missing", "type", "range", "category", "beyond", "unknown_column", "no_answer", "unknown", "pruned"]
 """What is wrong, in one word: what clients are told and what is counted. `problem` says it to people."""
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]

@@ -168,7 +168,7 @@ async def _bug(_: Request, __: Exception) -> Response:
 
 
 PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    **dict.fromkeys((InvalidRequest, NoRoom, NotRecorded, MemoryError, HTTPException, ClientDisconnect), _refused),
+    **dict.fromkeys((InvalidRequest, InvalidRecords, NoRoom, MemoryError, HTTPException, ClientDisconnect), _refused),
     Exception: _bug,
 }
 """What each exception becomes. The server logs those that only the last line knows."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from html import escape
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.params import Depends as Dependency
@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starterkit.contract import Column, Contract
 from starterkit.serving.http import inference, invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.gateway import Gateway, Open, Recorder, Route
+from starterkit.serving.http.feedback import Log, feedback_routes
+from starterkit.serving.http.gateway import Gateway, Open, Route
 from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
@@ -207,12 +208,6 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-class Log(Protocol):
-    """Where predictions are kept: `feedback.writer`, which is given and not imported."""
-
-    def of(self, served: ServedModel) -> Recorder: ...
-
-
 def create_app(
     served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None, log: Log | None = None
 ) -> Gateway:
@@ -238,6 +233,8 @@ def open_model(
     app.include_router(inference_routes())
     app.include_router(tensor_routes(served), dependencies=_checks(keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    if log is not None:
+        app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
     describe_app(app, served, keys, settings)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))

@@ -1,0 +1,291 @@
+"""`Labels`: what turned out to be true, by a prediction's id or its record's key. Late, once, and corrected if need be.
+
+Nothing is overwritten: a correction is a row of its own, and the newest counts. The same label twice is one.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, insert, select
+
+from starterkit.contract import Scalar
+from starterkit.errors import DataError
+from starterkit.feedback.blocks import ERASED, Field, Schema
+from starterkit.feedback.predictions import PredictionLog
+from starterkit.feedback.tables import (
+    events,
+    first_id,
+    labels,
+    now,
+    predictions,
+    record_keys,
+)
+from starterkit.serving.validation import Fault, InvalidRecords, Kind
+
+_ID = re.compile(r"([0-9a-f]{32})(?:-(\d{1,7}))?").fullmatch
+_HINT = "Send X-Prediction-ID, a dash and the row"
+_AT_ONCE = 500
+_FAULTS_TOLD = 100
+
+
+class Told(NamedTuple):
+    """How many predictions have a label now that had none, another one, or the same one before."""
+
+    added: int = 0
+    corrected: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: object) -> "Told":
+        assert isinstance(other, Told)
+        return Told(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class InvalidLabels(InvalidRecords):
+    """Labels that are none, or of no prediction that is here; nothing was kept of what came with them."""
+
+
+class _Found(NamedTuple):
+    """A prediction that a label is for."""
+
+    id: bytes
+    row: int
+    value: float
+
+
+class Labels:
+    """Takes labels into a log.
+
+    Parameters
+    ----------
+    log
+        Where.
+    model
+        Whose predictions may be labelled; any model's, if not given.
+    """
+
+    def __init__(self, log: PredictionLog, model: str | None = None) -> None:
+        self._log, self._model = log, model
+
+    def add(self, items: Sequence[object], caller: str = "") -> Told:
+        """All of these labels, or none.
+
+        Parameters
+        ----------
+        items
+            Each an object of ``label``, and ``id`` (a prediction's) or ``key`` (a record's, for each of its
+            predictions).
+
+        Raises
+        ------
+        InvalidLabels
+            One is not such an object, no value of the target, for another model's prediction, for one that is unknown
+            or pruned, or two contradict each other.
+        LogUnavailable
+        """
+        faults: list[Fault] = []
+        given = [one for one in (_read(place, item, faults) for place, item in enumerate(items)) if one is not None]
+        told = Told()
+        with self._log.connection() as connection:
+            found: dict[tuple[bytes, int], tuple[int, float]] = {}
+            for some in _chunks(given, _AT_ONCE):
+                for place, one in self._find(connection, some, faults):
+                    before = found.setdefault((one.id, one.row), (place, one.value))
+                    if before[1] != one.value:
+                        what = f"contradicts item {before[0]}, which labels the same prediction"
+                        faults.append(_fault(place, what, "Send one label for a prediction"))
+            if faults:
+                raise InvalidLabels(faults[:_FAULTS_TOLD])
+            rows = [_Found(*which, value) for which, (_, value) in found.items()]
+            for several in _chunks(rows, _AT_ONCE):
+                told += self._keep(connection, several, caller)
+        return told
+
+    def _find(
+        self, connection: Connection, given: "Sequence[_Given]", faults: list[Fault]
+    ) -> Iterator[tuple[int, _Found]]:
+        """The predictions that labels are for, with the place of each label."""
+        by_key = self._of_keys(connection, [one.key for one in given if one.key is not None])
+        wanted = {one.id for one in given if one.id is not None} | {
+            which[0] for all_ in by_key.values() for which in all_
+        }
+        known = {
+            row.id: row
+            for row in connection.execute(
+                select(predictions.c.id, predictions.c.schema, predictions.c.rows, predictions.c.block).where(
+                    predictions.c.id.in_(wanted)
+                )
+            )
+        }
+        for one in given:
+            if one.key is not None:
+                which = by_key.get(one.key, [])
+                if not which:
+                    faults.append(
+                        _fault(one.place, "has a key of no prediction that is here", self._about_keys(), "unknown")
+                    )
+            else:
+                assert one.id is not None
+                which = [(one.id, one.row)]
+            for request, row in which:
+                value = self._value(connection, one, known.get(request), request, row, faults)
+                if value is not None:
+                    yield one.place, _Found(request, row, value)
+
+    def _of_keys(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, list[tuple[bytes, int]]]:
+        if not keys or self._log.key is None:
+            return {}
+        shown = {self._log.key(one): one for one in keys}
+        found: dict[str, list[tuple[bytes, int]]] = {}
+        for row in connection.execute(select(record_keys).where(record_keys.c.key.in_(shown))):
+            found.setdefault(shown[row.key], []).append((row.id, row.row))
+        return found
+
+    def _about_keys(self) -> str:
+        if self._log.key is None:
+            return f"Label by id: stage {self._log.stage} keeps no keys"
+        return "Send the key that came with the record to /predict"
+
+    def _value(
+        self, connection: Connection, one: "_Given", kept: Any, request: bytes, row: int, faults: list[Fault]
+    ) -> float | None:
+        """The label's number; None where something is wrong with it."""
+        if kept is None:
+            faults.append(self._missing(connection, one.place, request))
+            return None
+        schema = self._log.schema_of(connection, kept.schema)
+        if self._model is not None and schema.model != self._model:
+            what = f"is for a prediction of {schema.model}, and this is {self._model}"
+            faults.append(_fault(one.place, what, "Send it to the API of that model"))
+        elif row >= kept.rows:
+            faults.append(_fault(one.place, f"names row {row} of {kept.rows}", "Rows of a request are counted from 0"))
+        elif _is_erased(schema, kept.block, row):
+            faults.append(_fault(one.place, "is for a prediction that was erased", "Leave it out"))
+        else:
+            value = number_of(schema, one.label)
+            if value is None:
+                faults.append(_fault(one.place, "has a label that is none", f"Give {_expected(schema)}"))
+            return value
+        return None
+
+    def _missing(self, connection: Connection, place: int, request: bytes) -> Fault:
+        until = connection.execute(
+            select(events.c.until).where(events.c.kind == "pruned").order_by(events.c.until.desc()).limit(1)
+        ).scalar()
+        if until is not None and request < first_id(until):
+            hint = f"Leave it out: nothing is kept from before {_day(until)}"
+            return _fault(place, "is for a time whose predictions were pruned", hint, "pruned")
+        return _fault(place, "has an id of no prediction that is here", _HINT, "unknown")
+
+    def _keep(self, connection: Connection, rows: Sequence[_Found], caller: str) -> Told:
+        told = select(labels.c.id, labels.c.row, labels.c.value).where(labels.c.id.in_({one.id for one in rows}))
+        before = {(one.id, one.row): one.value for one in connection.execute(told.order_by(labels.c.number))}
+        new = [one for one in rows if before.get((one.id, one.row)) != one.value]
+        if new:
+            at = now()
+            connection.execute(insert(labels), [{**one._asdict(), "time": at, "caller": caller} for one in new])
+        added = sum((one.id, one.row) not in before for one in new)
+        return Told(added, len(new) - added, len(rows) - len(new))
+
+    def import_csv(self, path: Path) -> Told:
+        """Labels from a file with the columns ``label``, and ``id`` or ``key``; whole, or nothing of it.
+
+        Raises
+        ------
+        DataError
+            It cannot be read, or has other columns.
+        InvalidLabels, LogUnavailable
+        """
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                lines = csv.DictReader(file, strict=True)
+                names = set(lines.fieldnames or ())
+                if "label" not in names or len(names & {"id", "key"}) == 0:
+                    raise DataError(f"{path} has not the columns label and id, or key", "Name them in its first line")
+                rows = [{name: line[name] for name in ("id", "key", "label") if line.get(name)} for line in lines]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path} cannot be read as CSV: {type(error).__name__}", "Save it as UTF-8") from None
+        return self.add(rows, "import")
+
+
+class _Given(NamedTuple):
+    place: int
+    label: Scalar
+    key: str | None
+    id: bytes | None
+    row: int
+
+
+def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
+    shape = 'Send {"id": prediction, "label": value}, or "key" instead of "id"'
+    if not isinstance(item, Mapping) or {*item} not in ({"id", "label"}, {"key", "label"}):
+        faults.append(_fault(place, "is not an object of a label, and an id or a key", shape))
+        return None
+    label, key = item["label"], item.get("key")
+    if isinstance(key, str) and key:
+        return _Given(place, label, key, None, 0)
+    found = _ID(item["id"]) if isinstance(item.get("id"), str) else None
+    if found is None:
+        faults.append(_fault(place, "has an id that is none", _HINT))
+        return None
+    return _Given(place, label, None, bytes.fromhex(found[1]), int(found[2] or 0))
+
+
+def number_of(schema: Schema, label: object) -> float | None:
+    """A label as the log keeps it; None where it is no value of the target. Texts are read, as CSV has them."""
+    codes = schema.labels
+    if codes:
+        return codes.get(label) if isinstance(label, str) else None
+    field = schema.target
+    if field.type == "boolean":
+        label = {"true": True, "false": False}.get(label.strip().lower()) if isinstance(label, str) else label
+        return float(label) if isinstance(label, bool) else None
+    if isinstance(label, str):
+        try:
+            label = float(label)
+        except ValueError:
+            return None
+    if isinstance(label, bool) or not isinstance(label, int | float) or not math.isfinite(label):
+        return None
+    value = float(label)
+    return value if _is_value(schema, field, value) else None
+
+
+def _is_value(schema: Schema, field: Field, value: float) -> bool:
+    if schema.classes:
+        return value in {float(one) for one in schema.classes}
+    whole = field.type != "integer" or value.is_integer()
+    low, high = field.minimum, field.maximum
+    return whole and (low is None or value >= low) and (high is None or value <= high)
+
+
+def _expected(schema: Schema) -> str:
+    if schema.classes:
+        return "one of " + ", ".join(map(str, islice(schema.classes, 20)))
+    kind = {"integer": "a whole number", "boolean": "true or false"}.get(schema.target.type, "a number")
+    low, high = schema.target.minimum, schema.target.maximum
+    bounds = [f"from {low:g}"] * (low is not None) + [f"to {high:g}"] * (high is not None)
+    return " ".join([kind, *bounds])
+
+
+def _is_erased(schema: Schema, block: bytes, row: int) -> bool:
+    return np.frombuffer(block, np.float64).reshape(-1, schema.width)[row, len(schema.inputs)] == ERASED
+
+
+def _fault(place: int, problem: str, mend: str, kind: Kind = "type") -> Fault:
+    return Fault(place, None, problem, mend, kind)
+
+
+def _day(time: int) -> str:
+    return datetime.fromtimestamp(time / 1e6, UTC).date().isoformat()
+
+
+def _chunks(items: Sequence[Any], count: int) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(items), count):
+        yield items[at : at + count]

@@ -1,0 +1,222 @@
+"""Predictions that are in the log before they are answered, and the labels that come for them."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from conftest import ROWS
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from starterkit.errors import DataError, UserError
+from starterkit.feedback.labels import Labels
+from starterkit.feedback.migrations import NewerLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog
+from starterkit.feedback.retention import Retention
+from starterkit.feedback.tables import metadata
+from starterkit.feedback.writer import Writer
+from starterkit.serving.http.app import create_app
+from starterkit.serving.http.prometheus import Metrics
+from starterkit.settings import ServingSettings
+
+DAY = timedelta(days=1)
+
+
+@contextmanager
+def api(served: Any, log: PredictionLog, **settings: object) -> Iterator[TestClient]:
+    metrics = Metrics()
+    writer = Writer(log, metrics.lose)
+    with TestClient(create_app(served, ServingSettings.model_validate(settings), metrics, writer)) as client:
+        yield client
+    writer.close()
+
+
+def kept(log: PredictionLog, days: float = 1) -> list[dict[str, Any]]:
+    now = datetime.now(UTC)
+    return [row for batch in log.iterate(now - DAY * days, now + DAY) for row in batch.to_pylist()]
+
+
+def ask(client: TestClient, rows: Any = ROWS, **more: object) -> str:
+    answer = client.post("/predict", json={"records": rows, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-prediction-id"]
+
+
+def test_what_is_answered_is_in_the_log_with_all_that_belongs_to_it(visits, log):
+    with api(visits, log, require_api_key=True, api_key="a-key-for-the-tests") as client:
+        client.headers["X-API-Key"] = "a-key-for-the-tests"
+        ids = [ask(client, keys=["a", "b"]), ask(client)]
+        client.post("/invocations", json={"dataframe_records": ROWS[:1]})
+        client.post("/predict", json={"records": [{"age": 400, "city": "Linz", "score": 1}]})
+    rows = kept(log)
+    assert [row["id"][:16].hex() for row in rows[::2]][:2] == ids == sorted(ids)
+    first = rows[1]
+    shown = {name: first[name] for name in ("age", "city", "score", "prediction", "version", "stage", "key", "caller")}
+    assert shown == {**ROWS[1], "prediction": "yes", "version": "3", "stage": "local", "key": "b"} | {
+        "caller": "serving.api_key"
+    }
+    assert first["probability.yes"] == pytest.approx(1)
+    assert first["label"] is None
+    assert 0 < first["latency"] < 5
+    assert abs(first["time"] - datetime.now(UTC)) < timedelta(minutes=1)
+    assert len(rows) == 5
+    now = datetime.now(UTC)
+    assert log.refused(now - DAY, now + DAY) == {("range", "age"): 1}
+    assert log.refused(now - DAY, now + DAY, "4") == {}
+    assert [*log.iterate(now - DAY, now + DAY, "4")] == []
+
+
+def test_the_tables_are_those_that_the_migrations_make(log):
+    with log.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "prediction_log_version"})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_labels_come_late_once_and_are_corrected(visits, log, tmp_path):
+    with api(visits, log) as client:
+        one, two = ask(client, keys=["a", "b"]), ask(client, keys=["b", "c"])
+
+        def send(*labels: dict[str, object], status: int = 200) -> Any:
+            answer = client.post("/feedback", json={"labels": labels})
+            assert answer.status_code == status, answer.text
+            return answer.json()
+
+        assert send({"id": f"{one}-0", "label": "no"}) == {"added": 1, "corrected": 0, "unchanged": 0}
+        assert send({"id": f"{one}-0", "label": "no"}, {"key": "b", "label": "yes"})["unchanged"] == 1
+        assert client.post("/feedback", json={"key": "b", "label": "no"}).json()["corrected"] == 2
+        assert [row["label"] for row in kept(log)] == ["no", "no", "no", None]
+        file = tmp_path / "labels.csv"
+        file.write_text(f"id,key,label\n{two}-1,,yes\n,a,yes\n")
+        assert Labels(log).import_csv(file) == (1, 1, 0)
+        assert [row["label"] for row in kept(log)] == ["yes", "no", "no", "yes"]
+        for label, kind, words in (
+            ({"id": "0" * 32, "label": "no"}, "unknown", "id of no prediction"),
+            ({"key": "z", "label": "no"}, "unknown", "key of no prediction"),
+            ({"id": f"{one}-2", "label": "no"}, "type", "row 2 of 2"),
+            ({"id": f"{one}-0", "label": "maybe"}, "type", "a label that is none"),
+            ({"id": f"{one}-0", "label": 1}, "type", "a label that is none"),
+            ({"id": "nonsense", "label": "no"}, "type", "id that is none"),
+            ({"id": one, "key": "a", "label": "no"}, "type", "not an object"),
+        ):
+            (error,) = send({"id": f"{two}-0", "label": "yes"}, label, status=422)["errors"]
+            assert (error["row"], error["kind"]) == (1, kind)
+            assert words in error["problem"]
+        (error,) = send({"id": f"{one}-0", "label": "no"}, {"id": one, "label": "yes"}, status=422)["errors"]
+        assert "contradicts item 0" in error["problem"]
+        assert client.post("/feedback", content=b"x" * 6_000_000, headers={"content-type": "application/json"}).is_error
+        assert [row["label"] for row in kept(log)] == ["yes", "no", "no", "yes"], "a refused batch changes nothing"
+    another = type(visits)("local.others", "1", visits.predictor)
+    with api(another, log) as client:
+        refused = client.post("/feedback", json={"id": f"{one}-0", "label": "no"})
+        assert "is for a prediction of local.visits" in refused.json()["detail"]
+    with log.connection() as connection:
+        assert connection.execute(text("SELECT count(*) FROM label")).scalar() == 7, "what was corrected is kept"
+
+
+def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
+    with api(visits, log) as client:
+        old = ask(client, keys=["a", "b"])
+        client.post("/feedback", json={"id": old, "label": "no"})
+        before = kept(log)
+        retention, later = Retention(log), datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1)
+        assert retention.prune().rows == 0
+        done = retention.prune(later)
+        assert (done.rows, kept(log)) == (2, [])
+        table = pq.read_table(done.written[0])
+        assert table.to_pylist() == before
+        (error,) = client.post("/feedback", json={"id": old, "label": "no"}).json()["errors"]
+        assert error["kind"] == "pruned"
+        assert retention.erase("b").archived == 1
+        assert pq.read_table(done.written[0])["key"].to_pylist() == ["a"]
+        assert retention.prune(later + DAY * log.settings.archive_days).removed == done.written
+
+
+def test_an_erased_record_is_nowhere_and_those_beside_it_are(visits, log):
+    with api(visits, log) as client:
+        ask(client, [ROWS[0], ROWS[1] | {"score": 7654321.5}], keys=["a", "a-key-of-a-person"])
+        client.post("/feedback", json={"key": "a-key-of-a-person", "label": "no"})
+        done = Retention(log).erase("a-key-of-a-person")
+        assert (done.predictions, done.labels) == (1, 1)
+        assert [(row["key"], row["score"]) for row in kept(log)] == [("a", 1.5)]
+        with pytest.raises(DataError, match="no prediction has this key"):
+            Retention(log).erase("a-key-of-a-person")
+        with log.connection() as connection:
+            said = connection.execute(text("SELECT content FROM log_event WHERE kind = 'erased'")).scalar()
+        assert json.loads(said)["key_digest"] == done.digest
+
+
+def test_a_stage_that_may_not_see_a_column_does_not_keep_it_either(visits, stage):
+    log = PredictionLog(stage("dev"))
+    with api(visits, log) as client:
+        ask(client, keys=["a", "b"])
+    assert [(row["age"], row["key"], row["score"]) for row in kept(log)] == [(45, None, 1.5), (75, None, 0.25)]
+
+
+@pytest.mark.parametrize(("when_lost", "status"), [("refuse", 503), ("answer", 200)])
+def test_a_log_that_cannot_be_written_is_said_and_comes_back(visits, stage, tmp_path, when_lost, status, caplog):
+    place = tmp_path / "not yet"
+    log = PredictionLog(stage(database=f"sqlite:///{place}/log.db", when_lost=when_lost))
+    place.write_text("a file where the folder would be")
+    with api(visits, log) as client:
+        answer = client.post("/predict", json={"records": ROWS})
+        assert answer.status_code == status
+        assert ("retry-after" in answer.headers) == (status == 503)
+        assert client.post("/feedback", json={"id": "0" * 32, "label": "no"}).status_code == 503
+        assert ("starterkit_unrecorded_total 2" in client.get("/metrics").text) == (status == 200)
+        assert "the prediction log" in caplog.text
+        place.unlink()
+        while not kept_or_none(log):
+            client.post("/predict", json={"records": ROWS})
+
+
+def kept_or_none(log: PredictionLog) -> list[Any]:
+    try:
+        return kept(log)
+    except LogUnavailable:
+        return []
+
+
+def test_a_file_in_the_place_of_the_log_is_written_and_not_the_one_that_was_there(visits, stage):
+    log = PredictionLog(stage())
+    with api(visits, log) as client:
+        ask(client)
+        for file in log.folder.glob("predictions.db*"):
+            file.unlink()
+        ask(client, ROWS[:1])
+    assert len(kept(PredictionLog(log_settings(log, stage)))) == 1
+
+
+def log_settings(log: PredictionLog, stage: Callable[..., Any]) -> Any:
+    return stage()
+
+
+def test_a_log_of_a_newer_kit_is_refused(log):
+    log.prepare()
+    with log.engine.begin() as connection:
+        connection.execute(text("UPDATE prediction_log_version SET version_num = '9999'"))
+    with pytest.raises(NewerLog, match="newer version of the kit"):
+        log.prepare(again=True)
+
+
+def test_a_clock_that_jumps_back_makes_no_id_twice(monkeypatch):
+    from starterkit.serving.http import gateway
+
+    times = iter([2_000, 1_000, 1_000, 2_000])
+    monkeypatch.setattr(gateway.time, "time_ns", lambda: next(times) * 1_000_000)
+    ids = [gateway.new_id() for _ in range(4)]
+    assert len({*ids}) == 4
+    assert ids[1] < ids[2] < ids[0] < ids[3]
+
+
+def test_addresses_that_are_none_are_told(stage):
+    with pytest.raises(UserError, match="no address"):
+        PredictionLog(stage(database="sqlite:"))
