@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "loop"
 PAGE = FOLDER / "monitoring.html"
 BATCH = 10
+SECONDS_OF_TRAFFIC = 2.0
 OFFSET_PRESSURE, OFFSET_TARGET = 16.0, 60.0
 RULES = [
     {"figure": "drifted_columns", "above": 0},
@@ -152,6 +153,7 @@ class Client:
             keys = [one["patient_id"] for one in some]
             told = self.call("POST", "/predict", {"records": [self.world.ask(one) for one in some], "keys": keys})
             request = told["X-Prediction-ID"]
+            time.sleep(SECONDS_OF_TRAFFIC / (len(order) / BATCH))
             self.asked += [(f"{request}-{row}", self.world.truth(one)) for row, one in enumerate(some)]
         return len(order)
 
@@ -244,8 +246,8 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
     reader = PredictionLog(settings)
     watcher = Watcher(problem, settings, pipeline.registry, reader)
 
-    def look(what: str, start: datetime) -> Any:
-        watched = watcher.watch(_window(start))
+    def look(what: str, window: Any) -> Any:
+        watched = watcher.watch(window)
         write_page(watched.page, PAGE)
         board.add(_seen(what, watched))
         return watched
@@ -253,20 +255,23 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
     with api(environ, port):
         board.add(Told("answers", f"version {client.version()}", said=f"http://127.0.0.1:{port}/docs"))
         start = datetime.now(UTC)
-        client.replay(), client.send_labels()
-        look("the world as trained", start).require_kept()
+        client.replay()
+        window = _window(start)
+        client.send_labels()
+        look("the world as trained", window).require_kept()
 
         world.moved = True
         start = datetime.now(UTC)
-        client.replay(), client.replay()
-        look("the world has moved", start)
+        client.replay()
+        window = _window(start)
+        look("the world has moved", window)
         client.send_labels()
-        watched = look("its labels come", start)
+        watched = look("its labels come", window)
         if not watched.asks_for_retraining:
             raise Unexpected("the monitor did not ask for a retraining")
 
         why = "; ".join(one.text for one in watched.broken if one.rule.then == "retrain")
-        done = Retrainer(problem, settings, pipeline.registry, reader).retrain(pipeline, _window(start), why)
+        done = Retrainer(problem, settings, pipeline.registry, reader).retrain(pipeline, window, why)
         acted = done.content
         write_page(watcher.add(watched, acted).page, FOLDER / "retraining.html")
         board.add(Told("retrained", said=" ".join([acted["title"] + ".", *acted["lines"][1:]]), state=acted["state"]))
@@ -281,8 +286,10 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
         board.add(Told("swapped", f"version {wanted}", said="while it ran"))
 
         start = datetime.now(UTC)
-        client.replay(), client.send_labels()
-        if look("answers of the new champion", start).asks_for_retraining:
+        client.replay()
+        window = _window(start)
+        client.send_labels()
+        if look("the new champion answers", window).asks_for_retraining:
             raise Unexpected("quality has not come back")
 
 

@@ -107,8 +107,8 @@ class Observation:
         return {
             "format": 1,
             **told,
-            "start": self.window.start.isoformat(timespec="seconds"),
-            "end": self.window.end.isoformat(timespec="seconds"),
+            "start": self.window.start.isoformat(timespec="milliseconds"),
+            "end": self.window.end.isoformat(timespec="milliseconds"),
             "drifts": [asdict(one) | {"is_enough": one.is_enough} for one in self.drifts],
             "qualities": [asdict(one) for one in self.qualities],
             "figures": self.figures,

@@ -116,7 +116,8 @@ def share(value: float | None) -> str:
 def _span(content: Mapping[str, Any]) -> str:
     start, end = (datetime.fromisoformat(content[name]) for name in ("start", "end"))
     if start.date() == end.date():
-        return f"{start:%-d %B %Y, %H:%M} to {end:%H:%M} UTC"
+        form = "%H:%M" if end - start >= timedelta(minutes=30) else "%H:%M:%S"
+        return f"{start:%-d %B %Y}, {start:{form}} to {end:{form}} UTC"
     return f"{start:%-d %B, %H:%M} to {end:%-d %B %Y, %H:%M} UTC"
 
 
@@ -283,6 +284,8 @@ def _moments(times: Sequence[datetime], span: timedelta) -> list[str]:
 
 def _lasting(span: timedelta) -> str:
     seconds = span.total_seconds()
+    if seconds < 2:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.0f} hours"

@@ -206,7 +206,11 @@ class Retrainer:
         return Labelled(self._as_rows(frame), nameless)
 
     def _as_rows(self, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """As the schema has them; of a record that stands in it once, and was asked about again, the last row."""
         problem, made = self._problem, {}
+        is_record = problem.side_column.role == "identifier"
+        if is_record:
+            frame = frame.drop_duplicates("key", keep="last")
         for column in problem.columns:
             if column.role == "feature":
                 values = frame[column.name]
@@ -215,8 +219,10 @@ class Retrainer:
                 made[column.name] = frame["label"]
             elif column.role == "time":
                 made[column.name] = frame["time"]
-            else:  # the record key says who it is; an identifier beside it has nothing else to be known by
+            elif is_record or column.name == problem.side_column.name:
                 made[column.name] = frame["key"]
+            else:  # the key is the group's: a row of it is known by its prediction
+                made[column.name] = [one.hex() for one in frame["id"]]
         table = type(frame)(made)
         return check_frame(problem, table, "the labelled feedback")
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from starterkit.tracking.runs import Run, Tracker
 
 PAGE_FILE, JSON_FILE = "monitoring.html", "monitoring.json"
 _WINDOWS = 60
-_VERSION, _END = "version", "window_end"
+_VERSION, _START, _END = "version", "window_start", "window_end"
 
 
 class PredictionReader(Protocol):
@@ -147,8 +147,7 @@ class Watcher:
 
     def _keep(self, observed: Observation) -> Watch:
         earlier = self._tracker.figures(_WINDOWS)
-        of_version = [figures for figures, tags in earlier if tags.get(_VERSION) == observed.version]
-        rules = judge_rules(self._settings.monitoring.rules, observed.figures, [*map(_plain, of_version)])
+        rules = judge_rules(self._settings.monitoring.rules, observed.figures, [*_before(observed, earlier)])
         windows = [{"end": tags[_END], "figures": _plain(figures)} for figures, tags in earlier if _END in tags]
         watched = _with_page(Watch(observed, rules, "", "", (), windows))
         with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
@@ -168,7 +167,7 @@ class Watcher:
         observed = watched.observation
         broken = "; ".join(one.text for one in watched.broken)
         content = observed.content
-        run.tag({_VERSION: observed.version, "window_start": content["start"], _END: content["end"], "broken": broken})
+        run.tag({_VERSION: observed.version, _START: content["start"], _END: content["end"], "broken": broken})
         run.log_scores({_metric_name(name): value for name, value in observed.figures.items()})
         start, width = observed.window.start, (observed.window.end - observed.window.start) / PARTS_OF_TIME
         for name, values in observed.series.items():
@@ -192,6 +191,23 @@ class Watcher:
         subject = f"{observed.model} version {observed.version}: {lines[0]}"
         told = {"model": observed.model, "version": observed.version, "rules": [one.content for one in watched.broken]}
         return send(Alert(subject, "\n".join(lines), told), self._settings.monitoring)
+
+
+def _before(
+    observed: Observation, earlier: Iterable[tuple[Mapping[str, float], Mapping[str, str]]]
+) -> Iterator[dict[str, float]]:
+    """The figures of the windows of this version before this one, the newest first, none of which shares its time.
+
+    A schedule is late by seconds, so that windows may overlap by a tenth.
+    """
+    start, length = observed.window.start, observed.window.end - observed.window.start
+    for figures, tags in earlier:
+        if tags.get(_VERSION) != observed.version or not {_START, _END} <= tags.keys():
+            continue
+        began, ended = (datetime.fromisoformat(tags[name]) for name in (_START, _END))
+        if ended <= start + min(length, ended - began) / 10:
+            start = began
+            yield _plain(figures)
 
 
 def _with_page(watched: Watch) -> Watch:

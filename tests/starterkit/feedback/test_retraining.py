@@ -93,7 +93,7 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     try:
         still = Watcher(problem, settings, pipeline.registry, Kept(asked(settings, 0))).watch(WINDOW)
         still.require_kept()
-        reader = Kept(asked(settings, 1.0))
+        reader = Kept(asked(settings, 1.0), asked(settings, 1.0))  # each patient was asked about twice
         watched = Watcher(problem, settings, pipeline.registry, reader).watch(WINDOW)
     finally:
         server.shutdown()
@@ -113,6 +113,7 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     retrainer = Retrainer(problem, settings, pipeline.registry, reader)
     done = retrainer.retrain(pipeline, WINDOW, "rmse above 70")
     record, champion = done.promotion.record.content, pipeline.registry.champion()
+    assert done.added + done.recent == len(pd.read_csv(settings.root / "data" / "diabetes.csv"))
     assert done.promotion.decision.passed, [one.reason for one in done.promotion.decision.refusals]
     assert champion is not None
     assert champion.number == done.promotion.version.number
