@@ -77,6 +77,7 @@ class Side:
     path: str = "/predict"
     form: str = "records"
     ready: str = "/docs"
+    logs: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def sides(uri: str) -> list[Side]:
     ]
     return [
         Side("kit", kit, ready="/health/ready"),
+        Side("kit, with its log", kit, ready="/health/ready", logs=True),
         Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
         Side("empty FastAPI route", [*uvicorn, "empty:app"]),
         Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
@@ -174,6 +176,8 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
         port = free.getsockname()[1]
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
+    log = ROOT / "build" / "bench" / f"{port}.db"
+    asked |= {"KIT_FEEDBACK__LOG": str(side.logs).lower(), "KIT_FEEDBACK__DATABASE": f"sqlite:///{log}"}
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRON | asked, stdout=subprocess.DEVNULL)
@@ -188,6 +192,8 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
             child.terminate()
         process.terminate()
         process.wait(20)
+        for part in log.parent.glob(f"{log.name}*"):
+            part.unlink()
 
 
 def answers(address: str) -> bool:

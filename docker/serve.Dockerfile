@@ -45,6 +45,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     KIT_SERVING__PORT=8000 \
     MLFLOW_DISABLE_TELEMETRY=true \
     ORT_DISABLE_TELEMETRY=1
+# Where predictions are kept, unless KIT_FEEDBACK__DATABASE names a PostgreSQL: mount a volume that outlives the container.
+RUN mkdir state && chown 10001 state
+VOLUME /app/state
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-IS", "ready.py"]

@@ -160,15 +160,16 @@ def decoded(values: NDArray[np.float64], kind: ColumnType, categories: Sequence[
     """n numbers as the column's values; NaN is a missing one."""
     import pyarrow as pa
 
-    missing = np.isnan(values)
+    missing = ~np.isfinite(values)
     if categories and isinstance(categories[0], str):
         codes = pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)
         return pa.DictionaryArray.from_arrays(codes, pa.array(categories, pa.string()))
-    if kind == "integer" and not np.any(values % 1):
-        return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+    known = np.where(missing, 0, values)
+    if kind == "integer" and not np.any(known % 1):
+        return pa.array(known.astype(np.int64), mask=missing)
     if kind == "boolean":
-        return pa.array(np.where(missing, 0, values).astype(np.bool_), mask=missing)
-    return pa.array(values, from_pandas=True)
+        return pa.array(known.astype(np.bool_), mask=missing)
+    return pa.array(known, mask=missing)
 
 
 class Encoder:

@@ -39,7 +39,7 @@ from starterkit.settings.layers import (
     model_at,
     passwords_in,
 )
-from starterkit.settings.sections import ExportSettings, GateSettings, Stage, read_stage, weaker
+from starterkit.settings.sections import MOST_DAYS, ExportSettings, GateSettings, Stage, read_stage, weaker
 
 # --- What a stage refuses, whatever YAML and environment say.
 
@@ -74,7 +74,7 @@ def check_floors(
             for key, what, hint in findings
         ]
 
-    seen, loose = said(weaker(stage, settings.privacy)), said(_loose_ends(settings))
+    seen, loose = said([*weaker(stage, settings.privacy), *_kept_too_long(settings)]), said(_loose_ends(settings))
     if stage is Stage.LOCAL:
         return seen, ()
     if stage is Stage.DEV:
@@ -93,6 +93,13 @@ def _loose_ends(settings: Settings) -> Iterator[Finding]:
     for key, value in leaves(settings.model_dump()):
         if _is_placeholder(value):
             yield key, "holds a placeholder secret", "Set a secret of your own"
+
+
+def _kept_too_long(settings: Settings) -> Iterator[Finding]:
+    """Predictions are people's data: in the log and its archive together, a stage keeps them so long and no longer."""
+    most, kept = MOST_DAYS[settings.stage], settings.feedback
+    if kept.keep_days + kept.archive_days > most:
+        yield ("feedback", "keep_days"), "and archive_days are more days", f"Keep them for {most} days together at most"
 
 
 def _without_key(settings: Settings) -> Iterator[Finding]:

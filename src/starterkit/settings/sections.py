@@ -372,6 +372,16 @@ FLOORS: Mapping[Stage, Floor] = {
 }
 
 
+MOST_DAYS: Mapping[Stage, int] = {
+    Stage.LOCAL: 3650,
+    Stage.DEV: 365,
+    Stage.TEST: 365,
+    Stage.STAGING: 730,
+    Stage.PROD: 730,
+}
+"""For how long a stage may keep predictions."""
+
+
 class PrivacySettings(Section):
     """What becomes of identifiers and sensitive columns; never less than the stage's floor."""
 

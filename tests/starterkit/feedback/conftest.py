@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -31,9 +32,6 @@ class Visits(pa.DataFrameModel):
     city: str = feature(sensitivity="plain", isin=["Graz", "Linz"], nullable=True)
     score: float = feature(sensitivity="plain", nullable=True)
     ill: str = target(isin=["no", "yes"])
-
-
-ROWS = [{"age": 40, "city": "Linz", "score": 1.5}, {"age": 71, "city": None, "score": 0.25}]
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +88,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
         yield new
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # those that are connected are not waited for
         server.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
 

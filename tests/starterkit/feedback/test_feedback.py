@@ -1,19 +1,15 @@
 """Predictions that are in the log before they are answered, and the labels that come for them."""
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import ROWS
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
@@ -29,6 +25,7 @@ from starterkit.serving.http.prometheus import Metrics
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
+ROWS = [{"age": 40, "city": "Linz", "score": 1.5}, {"age": 71, "city": None, "score": 0.25}]
 
 
 @contextmanager
@@ -142,7 +139,7 @@ def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
 
 def test_an_erased_record_is_nowhere_and_those_beside_it_are(visits, log):
     with api(visits, log) as client:
-        ask(client, [ROWS[0], ROWS[1] | {"score": 7654321.5}], keys=["a", "a-key-of-a-person"])
+        ask(client, [ROWS[0], ROWS[1] | {"score": 17.28125}], keys=["a", "a-key-of-a-person"])
         client.post("/feedback", json={"key": "a-key-of-a-person", "label": "no"})
         done = Retention(log).erase("a-key-of-a-person")
         assert (done.predictions, done.labels) == (1, 1)
@@ -192,11 +189,7 @@ def test_a_file_in_the_place_of_the_log_is_written_and_not_the_one_that_was_ther
         for file in log.folder.glob("predictions.db*"):
             file.unlink()
         ask(client, ROWS[:1])
-    assert len(kept(PredictionLog(log_settings(log, stage)))) == 1
-
-
-def log_settings(log: PredictionLog, stage: Callable[..., Any]) -> Any:
-    return stage()
+    assert len(kept(PredictionLog(stage()))) == 1
 
 
 def test_a_log_of_a_newer_kit_is_refused(log):
