@@ -89,7 +89,7 @@ class Monitor:
         for version, names in counted.otherwise.items():
             notes.append(f"version {version} was asked other columns ({', '.join(names)}): counted alone")
         if hidden := self._watched.reference.hidden:
-            notes.append(f"this stage sees {', '.join(hidden)} in bands alone")
+            notes.append(f"this stage sees {', '.join(hidden)} in bands: not compared")
         return notes
 
     # --- Live quality, over the labelled rows that were kept.

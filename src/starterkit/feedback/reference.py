@@ -1,7 +1,7 @@
 """`Reference`: how a version's inputs and answers were distributed when it was trained, in counts that name nobody.
 
 It is logged beside the exported model, so that monitoring needs no training data. A bin or a category holds at least
-five people, its ends are rounded, and what the stage may not see raw is in the bands in which it is logged.
+five people, its ends are rounded, and what the stage may not see raw is left out.
 """
 
 import json
@@ -94,18 +94,21 @@ class Reference:
         people
             Which training rows belong to the same person; each row is somebody's own where it is None.
         hidden
-            Columns that are not seen raw.
+            Columns that are not seen raw. They are not compared: training and log have bands of their own.
         """
-        chosen = set(slices)
+        chosen, unseen = set(slices), {one for one in hidden if one in contract.names}
         columns = [
-            column_reference(one, training[one.name], people, is_slice=one.name in chosen) for one in contract.columns
+            ColumnReference(name=one.name, unit=one.unit, rows=0, missing=0, counts=())
+            if one.name in unseen
+            else column_reference(one, training[one.name], people, is_slice=one.name in chosen)
+            for one in contract.columns
         ]
         return cls(
             columns=tuple(columns),
             answers=column_reference(_answer(contract), answers.values, None),
             scores=dict(scores),
             holdout=len(answers.values),
-            hidden=tuple(hidden),
+            hidden=tuple(sorted(unseen)),
         )
 
     def to_json(self) -> str:

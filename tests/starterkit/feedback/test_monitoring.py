@@ -184,6 +184,19 @@ def test_a_version_without_a_reference_is_one_line(content: bytes | None) -> Non
         Reference.from_json(content, "local.flats version 1")
 
 
+def test_what_a_stage_may_not_see_is_not_compared(monitor: Monitor) -> None:
+    training = draw(500, np.random.default_rng(2))
+    answers = Prediction(np.random.default_rng(3).normal(10, 1, 200))
+    made = Reference.of(CONTRACT, training, answers, {}, slices=("town",), hidden=("town", "id_of_nobody"))
+    assert made.hidden == ("town",)
+    assert [one.name for one in made.columns if not one.counts] == ["town"]
+    assert "Oslo" not in made.to_json()
+    watched = Watched("dev.flats", "3", CONTRACT, made, (METRICS["rmse"],), "rmse")
+    observed = Monitor(watched).observe(WINDOW, batches(draw(500, np.random.default_rng(4), "town")))
+    assert "town" not in {one.column for one in observed.drifts}
+    assert any("town in bands" in note for note in observed.notes)
+
+
 def test_no_bin_and_no_category_is_one_persons() -> None:
     people = np.repeat(np.arange(40, dtype=np.uint64), 10)
     values = np.repeat(np.arange(40.0), 10) + 0.123456
