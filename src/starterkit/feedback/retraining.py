@@ -4,7 +4,7 @@ The challenger is judged on recent labelled rows that it was not trained on, for
 is gone; the frozen holdout guards. See docs/decisions/0030-monitoring.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -303,8 +303,3 @@ def _grouped(rows: Rows, side: str) -> Rows:
     return replace(
         rows, groups=next((hashes for name, hashes in rows.keys.items() if name.split("@")[0] == side), None)
     )
-
-
-def reason_of(texts: Sequence[str]) -> str:
-    """Why a retraining is opened, in a line."""
-    return "; ".join(texts) or "somebody asked for it"
