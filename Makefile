@@ -44,8 +44,8 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity bench-serve bench-verdicts new test-spark bench-spark spark-env
+.PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-tables test-template rehearse loop \
+  mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark bench-spark spark-env
 # </template>
 
 help: ## list the targets
@@ -149,6 +149,9 @@ test-tables: env-test ## init-problem, run, gate and predict over real tables, b
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)
 
+loop: env ## the closed loop in two minutes: traffic, drift, late labels, a retraining, the API swapping
+	@$(VENV)/bin/python tools/loop.py
+
 mutants: env-test ## break a room's lines one by one; ROOM=gate, export, settings
 	@$(VENV)/bin/python tools/mutants.py "$(ROOM)" $(ARGS)
 
@@ -181,6 +184,9 @@ bench-verdicts: env-test ## planted candidates before the gate, beside the truth
 
 bench-serve: env-test ## the API beside an empty FastAPI route, a plain app and MLflow's server; ARGS="--pairs 1"
 	@$(ALONE) $(VENV)/bin/python bench/serve.py $(ARGS)
+
+bench-monitor: env ## ten million predictions summarised, beside evidently's drift preset; ROWS=1000000
+	@$(ALONE) $(VENV)/bin/python bench/monitor.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 bench-parity: env-test ## every estimator's graph against it, beside skl2onnx; LIST=boosters asks one list
 	OMP_NUM_THREADS=1 $(IN_ENV:-m=) bench/parity.py \

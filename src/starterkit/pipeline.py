@@ -17,6 +17,7 @@ from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
 from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import typical_row
 from starterkit.errors import DataError, Refused, TrackingError
+from starterkit.feedback.reference import REFERENCE_FILE, Reference
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Progress, silent, step
@@ -31,7 +32,7 @@ from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
 from starterkit.training.trainer import TrainedModel, Trainer, evaluate
-from starterkit.verdict import LEAST_OF_A_CLASS, has_contrast
+from starterkit.verdict import LEAST_OF_A_CLASS, Candidate, has_contrast
 
 if TYPE_CHECKING:
     from starterkit.training.export.exporter import ExportedModel
@@ -74,7 +75,18 @@ def record_export(run: Run, model: TrainedModel, dataset: Dataset, exported: "Ex
     evaluated = evaluate("exported", problem.all_metrics, dataset.holdout, answers, contract.classes)
     holdout = _record_rows(run, problem, dataset.source, "holdout", dataset.holdout)
     run.log_scores(evaluated.scores, model_id=model_id, dataset=holdout)
+    record_reference(run, problem, dataset, contract, evaluated)
     return model_id
+
+
+def record_reference(run: Run, problem: Problem, dataset: Dataset, contract: Contract, evaluated: Candidate) -> None:
+    """Log how the inputs and the answers are distributed, for who watches the version without its data."""
+    training = dataset.recent or dataset.training
+    told = {"slices": problem.slices, "people": training.groups, "hidden": dataset.policy}
+    reference = Reference.of(contract, training.columns, evaluated.prediction, evaluated.scores, **told)
+    with scratch_folder() as scratch:
+        (scratch / REFERENCE_FILE).write_text(reference.to_json(), "utf-8")
+        run.log_file(scratch / REFERENCE_FILE)
 
 
 def example(model: TrainedModel, dataset: Dataset) -> Example:
@@ -150,7 +162,7 @@ class Pipeline:
     """
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
-        self._problem = problem
+        self.problem = problem
         self.settings = settings
         self._progress = progress
 
@@ -172,17 +184,17 @@ class Pipeline:
 
     @cached_property
     def registry(self) -> ModelRegistry:
-        return ModelRegistry.of(self.settings, self._problem.name)
+        return ModelRegistry.of(self.settings, self.problem.name)
 
     @cached_property
     def promoter(self) -> Promoter:
         """Makes champions in this stage."""
-        return Promoter(self._problem, self.settings, self.registry, self._judge, self._progress)
+        return Promoter(self.problem, self.settings, self.registry, self._judge, self._progress)
 
     def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
         """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
         require_prod(self.settings)
-        return opened(file, self._problem.name, self.settings.promotion.trusted_keys, self._progress)
+        return opened(file, self.problem.name, self.settings.promotion.trusted_keys, self._progress)
 
     def require_own_models(self) -> None:
         """See that the stage trains.
@@ -199,7 +211,7 @@ class Pipeline:
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
         with step(self._progress, "read data") as note:
-            dataset = DatasetReader.of(self._problem, self.settings).read()
+            dataset = DatasetReader.of(self.problem, self.settings).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
             note.text += "".join(
                 f"; {words}: {', '.join(names)}" for words, names in by_treatment(dataset.policy).items()
@@ -220,16 +232,16 @@ class Pipeline:
             note.text = self.registry.connection.name
         with step(self._progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-            with tracker.start(f"{self._problem.name} {began}") as run:
+            with tracker.start(f"{self.problem.name} {began}") as run:
                 lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
                 model = self._trainer.fit(dataset)
                 lock = self.settings.root / LOCK
                 trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
                 record_training(run, model, dataset, trained.lineage)
                 self._describer.run(run.id)
-            metric = self._problem.deciding_metric.name
+            metric = self.problem.deciding_metric.name
             note.text = f"{metric} {model.evaluation.scores[metric]:.4g}, naive {model.baseline.scores[metric]:.4g}"
-            if not has_contrast(self._problem.task == "classification", dataset.holdout.target.to_numpy()):
+            if not has_contrast(self.problem.task == "classification", dataset.holdout.target.to_numpy()):
                 note.text += f"; the holdout has fewer than {LEAST_OF_A_CLASS} rows of each of two classes: too few"
         return trained
 
@@ -275,7 +287,7 @@ class Pipeline:
             if model_id is None:
                 raise TrackingError(f"run {run} has no exported model", f"Run `starterkit export --run {run}` first")
             tags = _lineage_of(self._tracker, run).to_tags()
-            version = self.registry.register(run, model_id, tags, self._problem.title)
+            version = self.registry.register(run, model_id, tags, self.problem.title)
             self._describer.run(run)
             self._describer.version(version)
             self._describer.model()
@@ -311,25 +323,25 @@ class Pipeline:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return Trainer(self._problem, self.settings.training)
+        return Trainer(self.problem, self.settings.training)
 
     @cached_property
     def _gate(self) -> Gate:
-        problem, export = self._problem, self.settings.export
+        problem, export = self.problem, self.settings.export
         tolerance = export.tolerance if problem.task == "regression" else export.probability_tolerance
         return Gate(self.settings.gate, problem.task, problem.checks, problem.all_metrics, tolerance)
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(self._problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+        return Judge(self.problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
 
     @cached_property
     def _describer(self) -> Describer:
-        return Describer(Subject.of(self._problem), self.registry)
+        return Describer(Subject.of(self.problem), self.registry)
 
     @cached_property
     def _tracker(self) -> Tracker:
-        tracker = Tracker(self.registry.connection, f"{self.settings.stage}.{self._problem.name}")
+        tracker = Tracker(self.registry.connection, f"{self.settings.stage}.{self.problem.name}")
         for dead in tracker.end_dead_runs():
             with step(self._progress, "mend a run") as note:
                 note.text = f"run {dead.id} was killed half-way; it counts as {dead.status_before.lower()} now"

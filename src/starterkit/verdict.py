@@ -65,6 +65,23 @@ class Contamination:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """The frozen holdout beside recent rows, where a retrained version is judged on these.
+
+    `why` says what the retraining was opened for. The deciding metric over the frozen holdout's `rows` is `figure`, the
+    champion's `serving` and a naive guess's `naive`; `allowed` is how much worse than the champion the version may be,
+    as a share of the champion's loss.
+    """
+
+    why: str
+    allowed: float
+    rows: int
+    figure: float = float("nan")
+    serving: float | None = None
+    naive: float = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """All that a check may look at. Every array is over the same n holdout rows, in the same order.
 
@@ -109,6 +126,8 @@ class Evidence:
         Why figures that are too good, or odd, are true, as the person says who gives the command.
     contract_digest
         The SHA-256 of the ``contract.json`` that the challenger was opened with.
+    frozen
+        What the frozen holdout says, where the rows are a retraining's recent ones; else they are the frozen holdout's.
     """
 
     contract: Contract
@@ -139,6 +158,7 @@ class Evidence:
     champion_reach: float | None = None
     timed: bool = False
     explanation: str = ""
+    frozen: Frozen | None = None
 
 
 LEAST_OF_A_CLASS = 10

@@ -20,7 +20,7 @@ def main() -> None:
 
         with tell_failures():
             # In the order in which --help shows them.
-            from starterkit.cli.commands import app, steps, versions, operations, log  # noqa: F401, I001
+            from starterkit.cli.commands import app, steps, versions, operations, log, monitor  # noqa: F401, I001
 
             app()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code

@@ -59,6 +59,7 @@ class Dataset:
     """A problem's data as a stage sees it. `digest` covers every column of every row, in order.
 
     `policy` says what became of each column that the stage may not see raw, `dialect` how the source's text is written.
+    `recent` are those of the training side's rows that show the world as it is now, where older ones do not.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Dataset:
     holdout: Rows
     policy: Mapping[str, Treatment] = field(default_factory=dict)
     dialect: Dialect = COMMAS
+    recent: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.training) + len(self.holdout)

@@ -1,1 +1,1 @@
-"""The feedback loop: predictions as they were answered, and the labels that came for them."""
+"""The feedback loop: predictions as they were answered, the labels that came for them, and what both say."""

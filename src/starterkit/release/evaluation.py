@@ -22,7 +22,7 @@ from starterkit.tracking.runs import Tracker
 from starterkit.training.agreement import beside
 from starterkit.training.leakage import giveaways, single_feature_shares
 from starterkit.training.trainer import evaluate, naive_baseline, predict
-from starterkit.verdict import Candidate, Contamination, Cost, Evidence, RobustnessResult
+from starterkit.verdict import Candidate, Contamination, Cost, Evidence, Frozen, RobustnessResult
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
 
@@ -248,8 +248,12 @@ def collect_evidence(
     champion: Version | None,
     against_estimator: bool = False,
     explanation: str = "",
+    frozen: tuple[Frozen, Dataset] | None = None,
 ) -> Evidence:
-    """The evidence for or against a version, taken from its registered files and its run, not from memory."""
+    """The evidence for or against a version, taken from its registered files and its run, not from memory.
+
+    `frozen` is what guards a retraining, and the data whose holdout it is of.
+    """
     challenger = registry.open(version)
     serving, fault = None, None
     if champion is not None:
@@ -270,7 +274,26 @@ def collect_evidence(
         overlap=replace(find_contamination(tracker, version.run, dataset), coarse=problem.coarse),
         champion_overlap=contamination_if_known(tracker, champion.run, dataset) if champion else None,
         explanation=explanation,
+        frozen=_over_frozen(problem, *frozen, challenger, evidence, serving) if frozen else None,
     )
+
+
+def _over_frozen(
+    problem: Problem,
+    frozen: Frozen,
+    dataset: Dataset,
+    challenger: Predictor,
+    evidence: Evidence,
+    champion: tuple[str, Predictor] | None,
+) -> Frozen:
+    """The deciding metric of both, and of a naive guess, over the frozen holdout."""
+    name, holdout, classes = problem.deciding_metric.name, dataset.holdout, challenger.contract.classes
+    guess = _guess(problem, dataset, classes)
+    guess = guess if challenger.contract.probabilities else Prediction(guess.values)
+    naive = evaluate("naive guess", problem.all_metrics, holdout, guess, classes)
+    serving = _candidate(*champion, problem, dataset).scores[name] if champion and evidence.champion else None
+    figure = _candidate("challenger", challenger, problem, dataset).scores[name]
+    return replace(frozen, figure=figure, serving=serving, naive=naive.scores[name])
 
 
 def _beside_estimator(

@@ -24,7 +24,7 @@ from starterkit.settings import GateSettings, Settings, Stage
 from starterkit.tracking.queries import keep_files
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
-from starterkit.verdict import Evidence
+from starterkit.verdict import Evidence, Frozen
 
 # --- The evidence as plain data: what the gate was told, what it said, and under which settings. No row is in it.
 
@@ -104,6 +104,8 @@ def make_record(
         "champion_cost": asdict(evidence.champion_cost) if evidence.champion_cost else None,
         "reactions": [asdict(reaction) for reaction in evidence.reactions],
     }
+    if evidence.frozen:
+        content["retraining"] = asdict(evidence.frozen)
     return EvidenceRecord(_plain(content))
 
 
@@ -232,10 +234,11 @@ class Judge:
         number: int | None = None,
         against_estimator: bool = False,
         explanation: str = "",
+        frozen: tuple[Frozen, Dataset] | None = None,
     ) -> Judgement:
         """Ask about a version (the newest, if none is named); in prod of its estimator only where that is wanted.
 
-        `explanation` says why figures are true that are too good, or odd.
+        `explanation` says why figures are true that are too good, or odd; `frozen` what guards a retraining.
         """
         asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
         with step(self._progress, "ask the gate") as note:
@@ -249,6 +252,7 @@ class Judge:
                 champion,
                 against_estimator=asked or against_estimator,
                 explanation=explanation,
+                frozen=frozen,
             )
             decision = self._gate.decide(evidence)
             note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"

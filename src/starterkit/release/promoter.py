@@ -30,6 +30,7 @@ from starterkit.settings import (
     rules_of_files,
 )
 from starterkit.tracking.registry import CONTRACT, SIGNATURE, ModelRegistry, Version, address_of
+from starterkit.verdict import Frozen
 
 
 class Promoter:
@@ -69,6 +70,7 @@ class Promoter:
         approver: str = "",
         explanation: str = "",
         patience: float = 0,
+        frozen: tuple[Frozen, Dataset] | None = None,
     ) -> Promotion:
         """Ask the gate about a version that is in this stage's registry, and make it champion if all checks pass.
 
@@ -84,6 +86,8 @@ class Promoter:
             Why figures are true that are too good, or odd.
         patience
             For how many seconds to wait while somebody else promotes.
+        frozen
+            Where the data is a retraining's, whose holdout is of recent rows: what guards it, and the stage's own data.
 
         Raises
         ------
@@ -92,7 +96,7 @@ class Promoter:
         Locked
             Somebody else promotes.
         """
-        return self._promote(dataset, lambda: number, approver, explanation, patience)
+        return self._promote(dataset, lambda: number, approver, explanation, patience, frozen)
 
     def bring(
         self, dataset: Dataset, number: int | None = None, *, approver: str = "", explanation: str = ""
@@ -128,12 +132,13 @@ class Promoter:
         approver: str,
         explanation: str,
         patience: float = 0,
+        frozen: tuple[Frozen, Dataset] | None = None,
     ) -> Promotion:
         approval = approval_by(self._settings, approver)
         require_committed_rules(self._settings)
         with alone(self._registry, self._settings, approval.who, self._progress, patience) as lock:
             require_whole(Ledger(self._registry), self._registry.model)
-            judged = self._judge.judge(dataset, choose(), explanation=explanation)
+            judged = self._judge.judge(dataset, choose(), explanation=explanation, frozen=frozen)
             version, passed = judged.version, judged.decision.passed
             evidence = keep_evidence(self._registry, version, judged.record)
             signature = self._registry.sign(version, judged.contract, evidence) if passed else ""
@@ -146,6 +151,7 @@ class Promoter:
             refused = ", ".join(verdict.check for verdict in judged.decision.refusals)
             reason = f"the gate refused it: {refused}" if refused else "the gate passed it"
             reason += f"; said of it: {explanation}" if explanation else ""
+            reason += f"; retrained, and judged on recent rows, for {frozen[0].why}" if frozen else ""
             limits = rules_of(self._settings.gate, self._settings.export)
             told = {"evidence": evidence, "contract": judged.contract, "signature": signature, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)

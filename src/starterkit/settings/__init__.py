@@ -1,5 +1,6 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
+from starterkit.settings.alarms import MonitoringSettings, RuleSettings
 from starterkit.settings.floors import (
     GATEKEEPERS,
     Rules,
@@ -44,8 +45,10 @@ __all__ = [
     "Layers",
     "Limit",
     "LoadSettings",
+    "MonitoringSettings",
     "PrivacySettings",
     "PromotionSettings",
+    "RuleSettings",
     "Rules",
     "ServingSettings",
     "Settings",

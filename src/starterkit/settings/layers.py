@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from starterkit.errors import SettingsError, meant
+from starterkit.settings.alarms import MonitoringSettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     loadtest: LoadSettings = Field(default_factory=LoadSettings)
 
     @classmethod

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
@@ -190,6 +191,19 @@ class Tracker:
                 self._connection.client.set_terminated(run.id, run.status_before)
         return dead
 
+    def figures(self, most: int) -> list[tuple[Mapping[str, float], Mapping[str, str]]]:
+        """The figures and tags of the newest finished runs, the newest first."""
+        with explained(self._connection.name):
+            found = self._found()
+            runs = (
+                self._connection.client.search_runs(
+                    [found], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=most
+                )
+                if found
+                else []
+            )
+        return [(run.data.metrics, run.data.tags) for run in runs]
+
     def latest(self) -> str:
         """The id of the newest finished run.
 
@@ -283,6 +297,14 @@ class Run:
 
         with explained(self._connection.name):
             mlflow.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
+
+    def log_series(self, name: str, points: Iterable[tuple[datetime, float]]) -> None:
+        """Record how a figure went over time."""
+        from mlflow.entities import Metric
+
+        made = [Metric(name, value, int(when.timestamp() * 1000), step) for step, (when, value) in enumerate(points)]
+        with explained(self._connection.name):
+            self._connection.client.log_batch(self.id, metrics=made)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
         import mlflow

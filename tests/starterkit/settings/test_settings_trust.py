@@ -104,6 +104,8 @@ LOAD, TRAINING = "what a load test asks; no gate knows it", "another model, whic
 DATA = "each stage has its own data; a holdout's size stands in the evidence"
 KEYS = "a signature of another key is none"
 SHOWN = "decides nothing at the gate of a version; `config show` marks it, or the evidence has it"
+WATCHED = "says who hears of what; it promotes nothing"
+GATED = "what is retrained still has to pass the gate"
 LOOSEST = {
     "stage": ("local", "another stage, with another registry"),
     "debug": ("true", REFUSED),
@@ -141,6 +143,12 @@ LOOSEST = {
     "serving.copy_folder": ("/tmp/mine", "whoever sets it runs the API; the version key signs what is in it"),
     "serving.log_format": ("text", "the same lines"), "serving.log_requests": ("true", "no value is in them"),
     "serving.require_api_key": ("false", OF_PROD),
+    "monitoring.window_minutes": ("1", WATCHED), "monitoring.rules": ("[]", WATCHED),
+    "monitoring.webhook": ("http://127.0.0.1:9/", WATCHED), "monitoring.email_to": ('["eve@a.example"]', WATCHED),
+    "monitoring.email_from": ("eve@a.example", WATCHED), "monitoring.smtp": ("127.0.0.1:9", WATCHED),
+    "monitoring.smtp_user": ("eve", WATCHED), "monitoring.smtp_password": ("a-word", WATCHED),
+    "monitoring.least_labelled": ("20", GATED), "monitoring.cooldown_hours": ("0", GATED),
+    "monitoring.guard": ("1", GATED),
     "loadtest.connections": ("1", LOAD), "loadtest.seconds": ("1", LOAD), "loadtest.max_errors": ("1000000", LOAD),
     "loadtest.max_p95_ms": ("1e9", LOAD), "loadtest.min_throughput": ("1", LOAD), "loadtest.max_cores": ("1000", LOAD),
     "loadtest.max_memory_mb": ("1e9", LOAD),

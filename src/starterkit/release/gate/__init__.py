@@ -12,6 +12,7 @@ from starterkit.errors import KitError, SettingsError, meant, place_of
 from starterkit.metrics import Metric, metrics_for
 from starterkit.release.gate.checks import (
     AgainstEstimator,
+    GuardedByFrozen,
     HoldoutUnseen,
     LatencyWithin,
     NoFeatureAlone,
@@ -116,7 +117,8 @@ class Gate:
         """Every check is asked, also after a refusal: people mend all at once. One that is off is shown, too."""
         asked = {AgainstEstimator.name} if evidence.beside or evidence.beside_fault else set()  # somebody wanted it
         off = self._off - asked
-        return Decision(tuple(_off(check) if _name(check) in off else _ask(check, evidence) for check in self._checks))
+        checks = (*self._checks, GuardedByFrozen()) if evidence.frozen else self._checks
+        return Decision(tuple(_off(check) if _name(check) in off else _ask(check, evidence) for check in checks))
 
 
 def _name(check: Check) -> str:

@@ -291,3 +291,24 @@ class SizeWithin(CostWithin):
 
     def figures(self, cost: Cost) -> list[tuple[str, float]]:
         return [("", cost.size / 1e6)]
+
+
+class GuardedByFrozen(Check):
+    """A version that was retrained for a changed world, and is judged on that, has not forgotten the one before."""
+
+    name = "frozen holdout"
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        metric, frozen = evidence.metric, evidence.frozen
+        assert frozen is not None
+        words = f"{metric.name} {frozen.figure:.4g} over the {frozen.rows:,} rows of the frozen holdout"
+        told = {"check": self.name, "figure": frozen.figure}
+        if not metric.shortfall(frozen.figure, frozen.naive) < 0:
+            reason = f"{words} is not better than a naive guess's {frozen.naive:.4g}"
+            return Verdict(passed=False, reason=reason, limit=frozen.naive, **told)
+        if frozen.serving is None:
+            return Verdict(passed=True, reason=words, **told)
+        margin = frozen.allowed * metric.loss(frozen.serving)
+        short = metric.shortfall(frozen.figure, frozen.serving)
+        reason = f"{words}, the champion's is {frozen.serving:.4g} and {margin:.4g} worse is allowed"
+        return Verdict(passed=bool(short <= margin), reason=reason, limit=margin, **told)

@@ -1,0 +1,135 @@
+"""A model in the feedback loop: a window of its predictions watched, and what follows where a rule is broken."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starterkit.cli.commands import Json, VersionNumber, app, end_if_refused, open_pipeline, print_json, require_folder
+from starterkit.errors import KitError, UserError
+
+if TYPE_CHECKING:
+    from starterkit.feedback.observation import Window
+    from starterkit.feedback.retraining import Retrained
+    from starterkit.feedback.watcher import PredictionReader, Watch
+    from starterkit.pipeline import Pipeline
+
+_Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0.01, help="How long the window is, instead of what monitoring says.")
+]
+_Until = Annotated[
+    datetime | None, typer.Option("--until", help="The window's end in UTC; now if not given.", show_default=False)
+]
+
+
+@app.command()
+def monitor(
+    minutes: _Minutes = None,
+    until: _Until = None,
+    version: VersionNumber = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Keep the page here, too.")] = None,
+    act: Annotated[bool, typer.Option("--act/--no-act", help="Retrain where a broken rule asks for it.")] = True,
+    every: Annotated[
+        float | None, typer.Option("--every", min=1, help="Look again after so many minutes, until it is ended.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Watch the champion's predictions: drift, quality, latency. Ends with 3 where a rule is broken."""
+    require_folder(page)
+    if every is not None and until is not None:
+        raise UserError("--every looks at now, and --until says when", "Give one of them")
+    pipeline = open_pipeline()
+    reader = _reader(pipeline)
+    while True:
+        watched = _look(pipeline, reader, _window(pipeline, minutes, until), version, act)
+        if page is not None:
+            from starterkit.feedback.watcher import write_page
+
+            write_page(watched.page, page)
+        print_json(watched.content) if as_json else _show(watched)
+        if every is None:
+            watched.require_kept()
+            return
+        time.sleep(every * 60)
+
+
+@app.command()
+def retrain(
+    minutes: _Minutes = None,
+    until: _Until = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "somebody asked for it",
+    as_json: Json = False,
+) -> None:
+    """Train on the labelled predictions of a window as well; the gate decides on rows that it never saw."""
+    pipeline = open_pipeline("training", "gate")
+    done = _retrained(pipeline, _reader(pipeline), _window(pipeline, minutes, until), reason)
+    told = done.content
+    print_json(told) if as_json else typer.echo("\n".join([f"{told['title']}.", *told["lines"]]))
+    end_if_refused(done.promotion)
+
+
+def _look(
+    pipeline: "Pipeline", reader: "PredictionReader", window: "Window", version: int | None, act: bool
+) -> "Watch":
+    from starterkit.cli.console import ProgressView, show_error
+    from starterkit.feedback.observation import Window
+    from starterkit.feedback.watcher import Watcher
+
+    watcher = Watcher(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
+    watched = watcher.watch(window, version)
+    if not (act and watched.asks_for_retraining):
+        return watched
+    asking = [one for one in watched.broken if one.rule.then == "retrain"]
+    start = window.end - (window.end - window.start) * max(one.streak for one in asking)
+    why = "; ".join(one.text for one in asking)
+    try:
+        acted = _retrained(pipeline, reader, Window(start, window.end), why).content
+    except KitError as error:  # it was broken before, and is told as such; the next look tries again
+        show_error(error)
+        acted = {"title": "No retraining", "state": "unsure", "lines": [f"{error.what}. {error.hint}."]}
+    return watcher.add(watched, acted)
+
+
+def _retrained(pipeline: "Pipeline", reader: "PredictionReader", window: "Window", why: str) -> "Retrained":
+    from starterkit.cli.console import ProgressView
+    from starterkit.feedback.retraining import Retrainer
+
+    retrainer = Retrainer(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
+    return retrainer.retrain(pipeline, window, why)
+
+
+def _reader(pipeline: "Pipeline") -> "PredictionReader":
+    from starterkit.feedback.predictions import PredictionLog
+
+    return PredictionLog(pipeline.settings)
+
+
+def _window(pipeline: "Pipeline", minutes: float | None, until: datetime | None) -> "Window":
+    from datetime import UTC
+
+    from starterkit.feedback.observation import Window
+
+    end = until.replace(tzinfo=UTC) if until is not None else None
+    return Window.before(end, minutes or pipeline.settings.monitoring.window_minutes)
+
+
+def _show(watched: "Watch") -> None:
+    from rich.text import Text
+
+    from starterkit.cli.console import console, table
+
+    observed = watched.observation
+    out = console()
+    out.print(
+        f"{observed.model} version {observed.version}: {observed.rows:,} predictions, {observed.labelled:,} labels"
+    )
+    for note in observed.notes:
+        out.print(f"  {note}", markup=False)
+    rows = [(Text("broken", "red") if one.is_broken else Text("kept", "green"), one.text) for one in watched.rules]
+    out.print(table(rows))
+    if moved := [one for one in observed.drifts if one.drifted]:
+        words = [(one.column, f"{one.distance:.2f}", f"{one.chance:.2g}", f"{one.psi:+.2f}") for one in moved]
+        out.print(table(words, header=("drifted", "distance", "p", "PSI"), right=(1, 2, 3)))
+    out.print(f"run {watched.run}", markup=False)

@@ -1,0 +1,169 @@
+"""`Monitor`: one pass over a window of the prediction log, and what it comes to.
+
+See docs/decisions/0031-monitoring.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from starterkit.contract import LEAST_PEOPLE
+from starterkit.feedback.drift import drift_of
+from starterkit.feedback.observation import PARTS_OF_TIME, Observation, Quality, Window
+from starterkit.feedback.reference import ColumnReference
+from starterkit.feedback.tally import ColumnTally, Labelled, LabelledRows, Tally, Watched, latency_quantile
+from starterkit.metrics import Metric
+from starterkit.release.gate.comparison import paired_shortfall
+
+_ERROR_RATE = 0.025
+
+
+class Monitor:
+    """Looks at windows of one version's predictions.
+
+    Parameters
+    ----------
+    watched
+        The version with its reference and the metrics of its problem.
+    """
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def observe(
+        self, window: Window, batches: "Iterable[Any]", refused: Mapping[str, int] | None = None
+    ) -> Observation:
+        """Summarise a window.
+
+        Parameters
+        ----------
+        batches
+            Predictions with their labels, as `PredictionLog.iterate` gives them: columns by name, a version a batch.
+            Those of other versions are counted alone.
+        refused
+            How many requests were refused, by reason.
+        """
+        counted = Tally(self._watched, window)
+        for batch in batches:
+            counted.add(batch)
+        return self._summed(counted, window, dict(refused or {}))
+
+    def _summed(self, counted: Tally, window: Window, refused: dict[str, int]) -> Observation:
+        watched, reference = self._watched, self._watched.reference
+        compared = [
+            one for one in (*reference.columns, reference.answers) if one.counts and one.name in counted.columns
+        ]
+        tallies = [counted.columns[one.name] for one in compared]
+        drifts = drift_of(compared, [one.counts for one in tallies], [one.missing for one in tallies])
+        contract = watched.contract
+        return Observation(
+            model=watched.model,
+            version=watched.version,
+            title=contract.title,
+            target=contract.target.name,
+            unit=contract.target.unit,
+            window=window,
+            rows=counted.rows,
+            requests=counted.requests,
+            others=dict(counted.others),
+            refused=refused,
+            latency=counted.latencies,
+            labelled=counted.labels.seen,
+            drifts=drifts,
+            qualities=self._qualities(counted.labels),
+            columns={one.name: _beside(one, tally) for one, tally in zip(compared, tallies, strict=True)},
+            series=self._series(counted),
+            notes=self._notes(counted),
+        )
+
+    def _notes(self, counted: Tally) -> list[str]:
+        notes: list[str] = []
+        if not counted.rows:
+            others = f"; {sum(counted.others.values()):,} of other versions" if counted.others else ""
+            notes.append(f"no prediction of version {self._watched.version} in this window{others}")
+        elif not counted.labels.seen:
+            notes.append("no label has come for this window yet, so its quality is not known")
+        if counted.lacking:
+            notes.append(f"the log does not have {', '.join(sorted(counted.lacking))}: not compared")
+        for version, names in counted.otherwise.items():
+            notes.append(f"version {version} was asked other columns ({', '.join(names)}): counted alone")
+        if hidden := self._watched.reference.hidden:
+            notes.append(f"this stage sees {', '.join(hidden)} in bands: not compared")
+        return notes
+
+    # --- Live quality, over the labelled rows that were kept.
+
+    def _qualities(self, kept: Labelled) -> list[Quality]:
+        found: list[Quality] = []
+        rows = kept.drawn()
+        if not len(rows.labels):
+            return found
+        for metric in self._watched.metrics:
+            if not metric.probabilities or rows.answers.probabilities is not None:
+                found.append(self._quality(metric, rows, ""))
+        deciding = next((one for one in self._watched.metrics if one.name == self._watched.deciding), None)
+        if deciding is None or not (found and any(one.metric == deciding.name for one in found)):
+            return found
+        for place, column in enumerate(one for one in self._watched.reference.columns if one.is_slice):
+            for code, name in enumerate(column.part_names()):
+                chosen = rows.parts[:, place] == code
+                if chosen.sum() >= LEAST_PEOPLE:
+                    found.append(self._quality(deciding, rows.of(chosen), name))
+        return found
+
+    def _quality(self, metric: Metric, rows: LabelledRows, part: str) -> Quality:
+        weighted = metric.weighted(rows.labels, rows.answers, self._watched.contract.classes)
+        figure = float(weighted(np.ones((1, len(rows.labels))))[0])
+        reach = paired_shortfall(metric, weighted, lambda w: np.zeros(len(w)), rows.people, _ERROR_RATE)
+        low, high = sorted((-reach.low, -reach.high) if metric.greater_is_better else (reach.low, reach.high))
+        before = self._watched.reference.scores.get(metric.name) if not part else None
+        scale = metric.loss(before) if before is not None else 0.0
+        kind = high if metric.greater_is_better else low
+        return Quality(
+            metric=metric.name,
+            decides=metric.name == self._watched.deciding,
+            part=part,
+            rows=len(rows.labels),
+            figure=figure,
+            low=low,
+            high=high,
+            before=before,
+            worse=metric.shortfall(figure, before) / scale if before is not None and scale else None,
+            worse_low=metric.shortfall(kind, before) / scale if before is not None and scale else None,
+        )
+
+    def _series(self, counted: Tally) -> dict[str, list[float | None]]:
+        """Over the window's parts: rows, the 95th percentile of latency, and the deciding metric where labels are."""
+        rows = counted.labels.drawn()
+        deciding = next((one for one in self._watched.metrics if one.name == self._watched.deciding), None)
+        quality: list[float | None] = [None] * PARTS_OF_TIME
+        if deciding is not None and (not deciding.probabilities or rows.answers.probabilities is not None):
+            for part in range(PARTS_OF_TIME):
+                chosen = rows.when == part
+                if (size := int(chosen.sum())) >= LEAST_PEOPLE:
+                    some = rows.of(chosen)
+                    weighted = deciding.weighted(some.labels, some.answers, self._watched.contract.classes)
+                    figure = float(weighted(np.ones((1, size)))[0])
+                    quality[part] = figure if np.isfinite(figure) else None
+        return {
+            "rows": counted.volume.tolist(),
+            "latency_p95_ms": [latency_quantile(one, 0.95, 1000) for one in counted.waits],
+            "quality": quality,
+        }
+
+
+def _beside(reference: ColumnReference, tally: ColumnTally) -> dict[str, Any]:
+    """A column's shares then and now, and what of it should not be."""
+    rows = max(1, int(tally.counts.sum()) + tally.missing)
+    then = np.array(reference.counts) / max(1, sum(reference.counts))
+    now = tally.counts / max(1, tally.counts.sum())
+    return {
+        "unit": reference.unit,
+        "edges": list(reference.edges),
+        "categories": list(reference.categories),
+        "then": [round(float(one), 6) for one in then],
+        "now": [round(float(one), 6) for one in now],
+        "out_of_range": tally.outside / rows,
+        "unseen": max(0.0, float(now[-1] - then[-1])) if reference.categories else 0.0,
+    }

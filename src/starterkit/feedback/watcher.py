@@ -1,0 +1,233 @@
+"""`Watcher`: looks at a window of predictions, keeps what it saw in MLflow, and tells who asked to be told."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from starterkit.feedback.alerts import Alert, RuleBroken, RuleResult, judge_rules, require_known, send
+from starterkit.feedback.monitoring import Monitor
+from starterkit.feedback.observation import PARTS_OF_TIME, Observation, Window
+from starterkit.feedback.reference import PREDICTION, REFERENCE_FILE, Reference
+from starterkit.feedback.report import monitoring_page
+from starterkit.feedback.tally import Watched
+from starterkit.files import scratch_folder, whole_file
+from starterkit.problem import Problem
+from starterkit.progress import Progress, silent, step
+from starterkit.settings import Settings
+from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.tracking.runs import Run, Tracker
+
+PAGE_FILE, JSON_FILE = "monitoring.html", "monitoring.json"
+_WINDOWS = 60
+_VERSION, _START, _END = "version", "window_start", "window_end"
+
+
+class PredictionReader(Protocol):
+    """What is asked of the prediction log."""
+
+    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> Iterable[Any]:
+        """Batches of predictions with their labels."""
+        ...
+
+    def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
+        """How many requests were refused, by reason and column."""
+        ...
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What one look came to. `untold` says in words whom an alert did not reach."""
+
+    observation: Observation
+    rules: Sequence[RuleResult]
+    page: str
+    run: str
+    untold: Sequence[str]
+    earlier: Sequence[Mapping[str, Any]] = ()
+    acted: Mapping[str, Any] | None = None
+
+    @property
+    def broken(self) -> list[RuleResult]:
+        return [one for one in self.rules if one.is_broken]
+
+    @property
+    def asks_for_retraining(self) -> bool:
+        return any(one.rule.then == "retrain" for one in self.broken)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        rules = [one.content for one in self.rules]
+        acted = dict(self.acted) if self.acted else None
+        return {
+            "run": self.run,
+            "rules": rules,
+            "acted": acted,
+            "untold": list(self.untold),
+            **self.observation.content,
+        }
+
+    def require_kept(self) -> None:
+        """
+        Raises
+        ------
+        RuleBroken
+            A rule is.
+        """
+        if self.broken:
+            words = "; ".join(one.text for one in self.broken)
+            raise RuleBroken(f"{self.observation.model} version {self.observation.version}: {words}", "See its page")
+
+
+class Watcher:
+    """Watches the champion of one problem in one stage, or another of its versions.
+
+    Parameters
+    ----------
+    problem, settings
+        What is watched, and by which rules.
+    registry
+        The stage's versions.
+    reader
+        The prediction log.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        registry: ModelRegistry,
+        reader: PredictionReader,
+        progress: Progress = silent,
+    ) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._registry = registry
+        self._reader = reader
+        self._progress = progress
+        self._tracker = Tracker(registry.connection, f"{registry.model}.monitoring")
+
+    def watch(self, window: Window, number: int | None = None) -> Watch:
+        """Look at a window of a version's predictions (the champion's, if none is named).
+
+        Raises
+        ------
+        KitError
+            There is no version, it has no reference, a rule names no figure, or the log or MLflow does not answer.
+        """
+        with step(self._progress, "open the reference") as note:
+            version = self._registry.find("champion" if number is None else str(number))
+            monitor = self._monitor(version)
+            note.text = str(version)
+        with step(self._progress, "read the predictions") as note:
+            batches = self._reader.iterate(window.start, window.end)
+            observed = monitor.observe(window, batches, self._refused(window))
+            note.text = f"{observed.rows:,} rows, {observed.labelled:,} labels"
+        with step(self._progress, "keep what was seen") as note:
+            kept = self._keep(observed)
+            note.text = f"run {kept.run}" + "".join(f"; {one}" for one in kept.untold)
+        return kept
+
+    def _monitor(self, version: Version) -> Monitor:
+        content = self._tracker.read_file(version.run, REFERENCE_FILE)
+        reference = Reference.from_json(content, str(version))
+        problem, contract = self._problem, self._registry.open(version).contract
+        columns = [*contract.names, PREDICTION]
+        require_known(self._settings.monitoring.rules, [metric.name for metric in problem.all_metrics], columns)
+        deciding = problem.deciding_metric.name
+        metrics = tuple(problem.all_metrics)
+        return Monitor(Watched(version.model, str(version.number), contract, reference, metrics, deciding))
+
+    def _refused(self, window: Window) -> dict[str, int]:
+        found = self._reader.refused(window.start, window.end)
+        return {f"{reason} ({column})" if column else reason: count for (reason, column), count in found.items()}
+
+    def _keep(self, observed: Observation) -> Watch:
+        earlier = self._tracker.figures(_WINDOWS)
+        rules = judge_rules(self._settings.monitoring.rules, observed.figures, [*_before(observed, earlier)])
+        windows = [{"end": tags[_END], "figures": _plain(figures)} for figures, tags in earlier if _END in tags]
+        watched = _with_page(Watch(observed, rules, "", "", (), windows))
+        with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
+            watched = replace(watched, run=run.id, untold=self._tell(watched))
+            self._log(run, watched)
+        return watched
+
+    def add(self, watched: Watch, acted: Mapping[str, Any]) -> Watch:
+        """Say in page and run what was done: ``title``, ``state`` and ``lines``."""
+        watched = _with_page(replace(watched, acted=acted))
+        with self._tracker.resume(watched.run) as run:
+            run.tag({"acted": str(acted["title"])})
+            self._log_files(run, watched)
+        return watched
+
+    def _log(self, run: Run, watched: Watch) -> None:
+        observed = watched.observation
+        broken = "; ".join(one.text for one in watched.broken)
+        content = observed.content
+        run.tag({_VERSION: observed.version, _START: content["start"], _END: content["end"], "broken": broken})
+        run.log_scores({_metric_name(name): value for name, value in observed.figures.items()})
+        start, width = observed.window.start, (observed.window.end - observed.window.start) / PARTS_OF_TIME
+        for name, values in observed.series.items():
+            known = [(start + place * width, float(one)) for place, one in enumerate(values) if one is not None]
+            if known:
+                run.log_series(f"within/{name}", known)
+        self._log_files(run, watched)
+
+    def _log_files(self, run: Run, watched: Watch) -> None:
+        with scratch_folder() as scratch:
+            (scratch / PAGE_FILE).write_text(watched.page, "utf-8")
+            (scratch / JSON_FILE).write_text(json.dumps(watched.content, indent=1, default=str), "utf-8")
+            for name in (PAGE_FILE, JSON_FILE):
+                run.log_file(scratch / name)
+
+    def _tell(self, watched: Watch) -> list[str]:
+        if not watched.broken:
+            return []
+        observed = watched.observation
+        lines = [one.text for one in watched.broken]
+        subject = f"{observed.model} version {observed.version}: {lines[0]}"
+        told = {"model": observed.model, "version": observed.version, "rules": [one.content for one in watched.broken]}
+        return send(Alert(subject, "\n".join(lines), told), self._settings.monitoring)
+
+
+def _before(
+    observed: Observation, earlier: Iterable[tuple[Mapping[str, float], Mapping[str, str]]]
+) -> Iterator[dict[str, float]]:
+    """The figures of the windows of this version before this one, the newest first, none of which shares its time.
+
+    A schedule is late by seconds, so that windows may overlap by a tenth.
+    """
+    start, length = observed.window.start, observed.window.end - observed.window.start
+    for figures, tags in earlier:
+        if tags.get(_VERSION) != observed.version or not {_START, _END} <= tags.keys():
+            continue
+        began, ended = (datetime.fromisoformat(tags[name]) for name in (_START, _END))
+        if ended <= start + min(length, ended - began) / 10:
+            start = began
+            yield _plain(figures)
+
+
+def _with_page(watched: Watch) -> Watch:
+    content = json.loads(json.dumps(watched.observation.content, default=str))
+    rules = [one.content for one in watched.rules]
+    return replace(watched, page=monitoring_page(content, rules, watched.earlier, watched.acted))
+
+
+def write_page(page: str, file: Path) -> None:
+    """Keep a page, whole."""
+    with whole_file(file) as new:
+        new.write_text(page, "utf-8")
+
+
+# --- Figures under the names that MLflow takes.
+
+
+def _metric_name(name: str) -> str:
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if not name.startswith("within/")}
