@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -147,7 +147,7 @@ def predict(
     """Score files with the champion. Ended in the middle, the same command goes on."""
     # <spark>
     if engine == "spark":
-        outcome = _score_by_spark(source, destination, folder, beyond, master, bad_rows=bad_rows, overwrite=overwrite)
+        outcome = _score_by_spark(source, destination, folder, beyond, master, bad_rows, overwrite)
         _show_outcome(outcome, as_json)
         return
     if master != "local[*]":
@@ -177,7 +177,13 @@ def predict(
 
 # <spark>
 def _score_by_spark(
-    source: Path, destination: Path, folder: Path | None, beyond: Beyond | None, master: str, **how: Any
+    source: Path,
+    destination: Path,
+    folder: Path | None,
+    beyond: Beyond | None,
+    master: str,
+    bad_rows: BadRows,
+    overwrite: bool,
 ) -> "Outcome":
     from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
@@ -186,7 +192,7 @@ def _score_by_spark(
     from starterkit.serving.batch.spark import SparkScorer
     from starterkit.settings import load_settings
 
-    plan_files(source, destination, overwrite=how["overwrite"])
+    plan_files(source, destination, overwrite=overwrite)
     require_spark()  # before the model is fetched
     view = ProgressView()
     if folder is not None:
@@ -194,7 +200,7 @@ def _score_by_spark(
     else:
         with fetched_champion() as fetched:
             scorer = SparkScorer(fetched.folder, beyond or load_settings().serving.beyond, master, view)
-    return scorer.score(source, destination, **how)
+    return scorer.score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
 
 
 # </spark>
