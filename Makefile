@@ -44,8 +44,8 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-f5 test-browser test-containers test-deep test-tables test-template rehearse mutants measure \
-  bench-batch bench-parity bench-serve bench-verdicts new
+.PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-deep test-tables test-template rehearse mutants measure \
+  bench-batch bench-parity bench-serve bench-verdicts new test-spark bench-spark spark-env
 # </template>
 
 help: ## list the targets
@@ -106,6 +106,19 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 	$(ALONE) $(IN_ENV) pytest -m slow $(ARGS)
 
 # <template>
+test-spark: spark-env ## a standalone cluster of Spark, with its driver and an executor killed; needs Java 17
+	@$(ALONE) build/envs/spark/bin/python -m pytest tests/starterkit/serving/batch/spark_cluster.py -o python_files='spark_*.py' \
+	  -n 0 -rs $(ARGS)
+
+bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function for Spark; ROWS=1000000
+	build/envs/spark/bin/python bench/spark.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+# An environment of its own: Spark is 480 MB.
+spark-env: env
+	@$(PYTHON) tools/environment.py build/envs/spark test
+	@test -e build/envs/spark/bin/pyspark || $$(command -v uv || echo .cache/uv/bin/uv) pip install -q --python build/envs/spark/bin/python \
+	  -c requirements-test.txt -e '.[spark]'
+
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
 
@@ -121,6 +134,10 @@ test-f5: env-test ## every entry of .vscode/launch.json, carried out as VS Code 
 test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pictures in build/screenshots
 	@rm -rf build/screenshots
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
+
+test-clients: env-test ## other people's clients and schemathesis before the API, each in an environment below build/clients
+	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
+	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
 
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \

@@ -19,9 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,16 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
+from peers import PEERS, QUIET, estimator_folder
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks" / "serving.md"
 FOLDER = ROOT / "build" / "model"
+MADE = ROOT / "build" / "bench"
 KEY = "a-key-for-the-benchmark"
 CONNECTIONS = 32
 ROWS = (1, 100)
+MANY = 10_000
 SECONDS_TO_START = 90
 ENVIRON = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
 
@@ -77,6 +80,8 @@ class Side:
     path: str = "/predict"
     form: str = "records"
     ready: str = "/docs"
+    folder: Path = ROOT
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,26 +97,32 @@ class Slice:
 def sides(uri: str) -> list[Side]:
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log", "--port", "{port}"]
     kit = [sys.executable, "-m", "starterkit", "serve", "--folder", str(FOLDER), "--port", "{port}"]
-    mlflow = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        uri,
-        "--env-manager",
-        "local",
-        "--port",
-        "{port}",
-    ]
+    mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}", "-m"]
     return [
         Side("kit", kit, ready="/health/ready"),
         Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
         Side("empty FastAPI route", [*uvicorn, "empty:app"]),
         Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
-        Side("mlflow models serve", mlflow, "/invocations", "dataframe_records", "/ping"),
+        Side("mlflow models serve", [*mlflow, uri], "/invocations", "dataframe_records", "/ping"),
     ]
+
+
+def others() -> list[Side]:
+    """MLflow's server with the estimator itself, and servers of other makers, as far as they can be had."""
+    estimator = str(estimator_folder(ROOT, MADE))
+    mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}"]
+    found = [
+        Side("mlflow, scikit-learn", [*mlflow, "-m", estimator], "/invocations", "dataframe_records", "/ping"),
+    ]
+    for peer in PEERS:
+        try:
+            python = peer.prepare(MADE, FOLDER)
+        except subprocess.CalledProcessError:
+            print(f"{peer.name}: not run, its packages cannot be had", file=sys.stderr)
+            continue
+        folder = MADE / peer.name.lower()
+        found.append(Side(peer.name, [str(python), *peer.command], peer.path, peer.form, peer.ready, folder, QUIET))
+    return found
 
 
 # --- Load: one process, connections that each wait for their answer.
@@ -158,7 +169,12 @@ def whole(answer: bytes) -> bool:
 
 def request(side: Side, rows: int) -> bytes:
     example = json.loads((FOLDER / "contract.json").read_text("utf-8"))["example"]
-    body = json.dumps({side.form: [example] * rows}, separators=(",", ":")).encode()
+    content: dict[str, Any] = {side.form: [example] * rows}
+    if side.form == "tensors":
+        values = [*example.values()] * rows
+        tensor = {"name": "features", "shape": [rows, len(example)], "datatype": "FP64", "data": values}
+        content = {"inputs": [tensor]}
+    body = json.dumps(content, separators=(",", ":")).encode()
     head = f"POST {side.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-API-Key: {KEY}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -175,17 +191,23 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
+    asked |= {name: word.format(port=port) for name, word in side.environ.items()}
+    environ = os.environ | ENVIRON | asked
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages and images have it: nobody compiles at each start
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRON | asked, stdout=subprocess.DEVNULL)
+    log = MADE / f"{side.name}.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, cwd=side.folder, env=environ, stdout=said, stderr=said)
     try:
         while not answers(f"http://127.0.0.1:{port}{side.ready}"):
             if process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
-                raise SystemExit(f"{side.name} did not start")
+                raise SystemExit(f"{side.name} did not start: see {log.relative_to(ROOT)}")
             time.sleep(0.02)
         yield port, psutil.Process(process.pid), time.monotonic() - began
     finally:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.terminate()
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.terminate()
         process.terminate()
         process.wait(20)
 
@@ -297,14 +319,15 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--uri", default="models:/local.diabetes@champion")
     arguments = parser.parse_args()
-    made = ROOT / "build" / "bench"
-    made.mkdir(parents=True, exist_ok=True)
-    (made / "empty.py").write_text(EMPTY)
-    (made / "plain.py").write_text(PLAIN)
+    MADE.mkdir(parents=True, exist_ok=True)
+    (MADE / "empty.py").write_text(EMPTY)
+    (MADE / "plain.py").write_text(PLAIN)
     subprocess.run([sys.executable, "-m", "starterkit", "fetch", str(FOLDER)], cwd=ROOT, check=True)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
     chosen = [
-        side for side in sides(arguments.uri) if side.name == "kit" or not arguments.only or side.name in arguments.only
+        side
+        for side in (*sides(arguments.uri), *others())
+        if side.name == "kit" or not arguments.only or side.name in arguments.only
     ]
     text = table(compare(chosen, arguments.pairs, arguments.seconds, arguments.seed))
     print(text)

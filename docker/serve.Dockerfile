@@ -28,7 +28,8 @@ RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python -
         --no-deps --target /opt/project .
 
 FROM ${REGISTRY}python:3.13-slim-trixie AS api
-RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin api
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin api \
+    && install --directory --owner=10001 --mode=0700 /var/lib/starterkit
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
 WORKDIR /app
@@ -43,6 +44,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     KIT_STAGE=$STAGE \
     KIT_SERVING__HOST=0.0.0.0 \
     KIT_SERVING__PORT=8000 \
+    KIT_SERVING__COPY_FOLDER=/var/lib/starterkit \
     MLFLOW_DISABLE_TELEMETRY=true \
     ORT_DISABLE_TELEMETRY=1
 USER 10001
@@ -52,7 +54,9 @@ ENTRYPOINT ["python", "-m", "starterkit"]
 
 FROM api AS baked
 COPY build/model model
-CMD ["serve", "--folder", "model"]
+# Where `serve` looks: SageMaker and others start the image with that word alone.
+ENV STARTERKIT_MODEL=/app/model
+CMD ["serve"]
 
 # The last target is the default one.
 FROM api AS champion

@@ -227,13 +227,10 @@ def test_a_python_that_is_too_old_is_named_and_the_others_are_those_of_the_proje
     assert project["project"]["requires-python"] == expected
 
 
-def test_moves_are_shown(lock):
+def test_moves_are_shown_and_pins_are_read_from_a_lock(lock, tmp_path):
     old = {"gone": {"1"}, "same": {"1"}, "up": {"1.0"}}
     new = {"came": {"3"}, "same": {"1"}, "up": {"1.1", "2.0"}}
     assert lock.moves(old, new) == ["came (not there) -> 3", "gone 1 -> (gone)", "up 1.0 -> 1.1, 2.0"]
-
-
-def test_pins_are_read_from_a_lock(lock, tmp_path):
     path = tmp_path / "lock.txt"
     path.write_text(
         "Jinja2==3.1.6 \\\n    --hash=sha256:00\n    # via mlflow\n"

@@ -305,7 +305,8 @@ class Contract:
     where every column is a number, or one array a column. `classes` are a classifier's labels in the order of its
     probabilities. `example` is a made-up row of values that at least five people share. `digests` holds the SHA-256 of
     each file beside the contract. `dialect` is that of the text file that trained it. `keeps_rows` names the parts of
-    the estimator, such as nearest neighbours, whose training rows the graph carries.
+    the estimator, such as nearest neighbours, whose training rows the graph carries. `scores` are the metrics over
+    the holdout, the deciding one first: the model's, and where there is one a naive guess's.
     """
 
     problem: str
@@ -323,6 +324,7 @@ class Contract:
     digests: Mapping[str, str]
     dialect: Dialect = COMMAS
     keeps_rows: tuple[str, ...] = ()
+    scores: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -343,7 +345,7 @@ class Contract:
         written = asdict(self) | {"columns": columns, "target": column_words(self.target)}
         if self.dialect == COMMAS:
             del written["dialect"]
-        for name in ("keeps_rows", "decision_values"):
+        for name in ("keeps_rows", "decision_values", "scores"):
             if not written[name]:
                 del written[name]
         return json.dumps(written | {"seal": _seal(written)}, indent=2, ensure_ascii=False) + "\n"
@@ -368,6 +370,7 @@ class Contract:
             raw["target"] = _column(raw["target"])
             raw["classes"] = tuple(raw["classes"])
             raw["keeps_rows"] = tuple(raw.get("keeps_rows", ()))
+            raw["scores"] = {name: (of[0], of[1]) for name, of in raw.get("scores", {}).items()}
             raw["parity"] = Parity(**raw["parity"])
             raw["lineage"] = Lineage(**raw["lineage"])
             raw["dialect"] = Dialect(**raw.get("dialect", {}))

@@ -120,7 +120,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()  # a link to a folder stays one
     new = _of_folder(folder, "partial")
-    _clear(folder)
+    settle_folder(folder)
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir(parents=True)
@@ -144,10 +144,11 @@ def put_folder(ready: Path, folder: Path) -> None:
             folder.rename(earlier)
         ready.rename(folder)
     finally:
-        _clear(folder)
+        settle_folder(folder)
 
 
-def _clear(folder: Path) -> None:
+def settle_folder(folder: Path) -> None:
+    """Bring the earlier folder back where a process was killed between the two renamings, and remove it elsewhere."""
     earlier = _of_folder(folder, "earlier")
     if earlier.exists() and not folder.exists():
         earlier.rename(folder)

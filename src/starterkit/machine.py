@@ -203,6 +203,11 @@ def listen(bound: Sequence[socket.socket], host: str, port: int) -> None:
             one.listen(_BACKLOG)
 
 
+def in_address(host: str) -> str:
+    """A host as an address has it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def require_port(host: str, port: int, otherwise: str = _OF_THE_API) -> None:
     """See that nobody else has the port. See `bind`."""
     for one in bind(host, port, otherwise):

@@ -98,40 +98,6 @@ def start(root: Path) -> Iterator[Callable[..., Api]]:
         yield make
 
 
-WAYS = {
-    "nothing is sent": (b"", b""),
-    "half a head": (HEAD, b""),
-    "a head, byte by byte": (HEAD, b"X"),
-    "half a body": (HEAD + b"Content-Length: 100\r\n\r\n{", b""),
-    "a body, byte by byte": (HEAD + b"Content-Length: 100\r\n\r\n{", b" "),
-}
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_connection_that_comes_to_no_request_is_ended(start, way):
-    api = start()
-    at_once, later = WAYS[way]
-    with api.connect() as held:
-        held.sendall(at_once)
-        held.settimeout(0.5)
-        began, told = time.monotonic(), b""
-        while time.monotonic() - began < 20:
-            try:
-                if later:
-                    held.sendall(later)
-                if not (got := held.recv(4096)):
-                    break
-                told += got
-            except TimeoutError:
-                continue
-            except OSError:
-                break
-        lasted = time.monotonic() - began
-    say(f"{way}: {lasted:.1f} s, {told[:12].decode() or 'no word'}")
-    assert SECONDS - 0.5 <= lasted <= SECONDS + 1.5
-    assert told.startswith(b"HTTP/1.1 408") == bool(at_once)
-
-
 def test_held_connections_keep_nobody_out_and_fill_no_log(start, row):
     """More than there may be, and more than the process has descriptors for."""
     api = start(KIT_SERVING__MAX_CONNECTIONS="64", KIT_SERVING__SECONDS_TO_ASK="60")

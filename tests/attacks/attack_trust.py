@@ -3,7 +3,6 @@
 The attacks follow each other, as they would on one server, and each is settled by the command that the refusal names.
 """
 
-import getpass
 import os
 import shutil
 import signal
@@ -164,28 +163,6 @@ def test_with_a_key_no_tag_and_no_history_makes_a_champion(staging):
 
 def connect_to(staging: Staging) -> Connection:
     return connect(TrackingSettings(uri=staging.address), staging.root)
-
-
-NOBODY = [
-    ("", "asks for somebody who approves"),
-    (".", "is no name"),
-    ("changeme", "is no name"),
-    ("bot", "is no name"),
-]
-
-
-@pytest.mark.parametrize(("approver", "words"), [*NOBODY, (getpass.getuser(), "gives this command")])
-def test_nobody_approves_in_prod_but_somebody_else(staging, approver, words):
-    named = ("--approver", approver) if approver else ()
-    code, said = staging.kit("promote", "--to", "prod", *named, KIT_STAGE="prod")
-    assert (code, words in said) == (2, True), said
-
-
-def test_the_environment_names_no_approvers_and_no_keys(staging):
-    for name, value in (("APPROVERS", '["eve"]'), ("TRUSTED_KEYS", f'["{"A" * 43}="]')):
-        variable = {f"KIT_PROMOTION__{name}": value}
-        code, said = staging.kit("promote", "--to", "prod", "--approver", "eve", KIT_STAGE="prod", **variable)
-        assert (code, "is no committed list" in said) == (2, True), said
 
 
 def test_prod_takes_nothing_whose_evidence_or_history_was_edited(staging):

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,37 +17,30 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
 
 REPOSITORY = Path(__file__).parents[2]
-READ_BY_A_RUN = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
 SHOTS = REPOSITORY / "build" / "screenshots"
 COMMAND = [sys.executable, "-m", "starterkit"]
 CLOSE_ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 LOOPBACK = {"127.0.0.1", "localhost"}
+KEY = "a-key-of-sixteen-or-more"
 _WAIT = 30_000  # milliseconds; a machine that does something else is slow
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
     """A copy of the repository in which the pipeline ran: few trees, and few rows to prove."""
-    root = tmp_path_factory.mktemp("trained") / "my prøject ü"
-    root.mkdir()
-    for name in READ_BY_A_RUN:
-        source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
-    base = root / "config" / "base.yaml"
-    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
-    base.write_text(few.replace("learning_rate: 0.03", "learning_rate: 0.2") + "\nexport:\n  parity_rows: 500\n")
+    root = copied(tmp_path_factory.mktemp("trained") / "my prøject ü")
     subprocess.run([*COMMAND, "run"], cwd=root, check=True, stdout=subprocess.DEVNULL)
     return root
 
 
 @contextmanager
-def started(root: Path, command: str, sign: str) -> Iterator[str]:
+def started(root: Path, command: str, sign: str, **environment: str) -> Iterator[str]:
     """The address that one of the kit's commands prints once its server answers; `sign` stands before it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [*COMMAND, command, "--port", str(port)]
-    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"} | environment
     with subprocess.Popen(words, cwd=root, env=unbuffered, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -75,6 +68,15 @@ def mlflow_address(runs_address: str) -> str:
 def api_address(trained: Path) -> Iterator[str]:
     with started(trained, "serve", "Answering on ") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_address(trained: Path) -> Iterator[str]:
+    """An API that asks for the key."""
+    with started(
+        trained, "serve", "Answering on ", KIT_SERVING__REQUIRE_API_KEY="true", KIT_SERVING__API_KEY=KEY
+    ) as one:
+        yield one
 
 
 @dataclass

@@ -43,21 +43,10 @@ def docker() -> Iterator[Docker]:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
     """What a client works in, with few trees and few rows to prove."""
-    root = tmp_path_factory.mktemp("client") / "my prøject ü"
-    root.mkdir()
-    for name in ("config", "data"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    for name in ("requirements.txt", "docker-compose.yml"):
-        shutil.copy(REPOSITORY / name, root)
-    base = root / "config" / "base.yaml"
-    few = (
-        base.read_text()
-        .replace("n_estimators: 200", "n_estimators: 20")
-        .replace("learning_rate: 0.03", "learning_rate: 0.2")
-    )
-    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
+    root = copied(tmp_path_factory.mktemp("client") / "my prøject ü")
+    shutil.copy(REPOSITORY / "docker-compose.yml", root)
     return root
 
 

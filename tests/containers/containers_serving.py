@@ -195,6 +195,54 @@ def test_without_a_champion_nothing_is_built(docker: Docker, tmp_path: Path) -> 
     assert docker("images", "--quiet", docker.name("none")) == ""
 
 
+# --- as SageMaker starts it
+
+
+@pytest.fixture(scope="module", params=["in the image", "mounted"])
+def on_sagemaker(
+    docker: Docker, request: pytest.FixtureRequest, scratch: Path, baked: str, until: Until, figures: dict[str, str]
+) -> Iterator[str]:
+    """The address of a container that is given the argument `serve`, and nothing else but what SageMaker gives."""
+    options, port = ["--env", "SAGEMAKER_BIND_TO_PORT=8081"], 8081
+    image = baked
+    if request.param == "mounted":
+        image, port = request.getfixturevalue("fetching"), 8080
+        model = scratch / "build" / "model"
+        scratch.parents[0].chmod(0o755)
+        options = ["--volume", f"{model}:/opt/ml/model:ro", "--env", "KIT_STAGE=local"]
+    began = time.monotonic()
+    container = docker.start(*options, "--publish", f"127.0.0.1::{port}", image, "serve")
+
+    def pings() -> bool:
+        try:
+            return httpx.get(f"{container.address(port)}/ping", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    until(pings, "there", container=container)
+    figures[f"SageMaker, the model {request.param}: docker run to /ping"] = f"{time.monotonic() - began:.2f} s"
+    yield f"{container.address(port)}/invocations"
+    docker("rm", "--force", container.id)
+
+
+def test_sagemakers_payloads(on_sagemaker: str, scratch: Path) -> None:
+    """Real time and batch transform: CSV with a header line, the chunks after it without one, and JSON."""
+    records = patients(scratch)
+    expected = [{"progression": one} for one in local_answers(scratch / "build" / "model", records)]
+    frame = pd.DataFrame(records)
+    whole = frame.to_csv(index=False)
+    chunks = [frame[:100].to_csv(index=False), frame[100:].to_csv(index=False, header=False)]
+    for bodies in ([whole], chunks):
+        told = [httpx.post(on_sagemaker, content=one, headers={"content-type": "text/csv"}) for one in bodies]
+        assert [row for one in told for row in one.json()["predictions"]] == expected
+    for form in ("instances", "dataframe_records"):
+        assert httpx.post(on_sagemaker, json={form: records}).json() == {"predictions": expected}
+    refused = httpx.post(on_sagemaker, content=whole.replace("age", "ag"), headers={"content-type": "text/csv"})
+    assert (refused.status_code, "column 'age'" in refused.json()["message"]) == (400, True)
+    long = httpx.post(on_sagemaker, content=b" " * 6_291_456, headers={"content-type": "text/csv"})
+    assert long.status_code == 413
+
+
 # --- the model fetched at start
 
 

@@ -1,7 +1,6 @@
 """Copies to spoil, and the table of what came of it."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,31 +8,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from scratch import READ_BY_A_RUN, REPOSITORY, Scratch, copied
+from scratch import Scratch
+from scratch import copied as copy_of
 
 COLUMNS = ("what was done", "exit", "what was printed", "what was left", "next run", "doctor")
 
 
 @pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untouched(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
     """What a run reads, and nothing that it writes. It trains few trees: the faults are the same, and met sooner."""
-    root = tmp_path_factory.mktemp("untouched") / "my prøject ü"
-    root.mkdir()
-    for name in READ_BY_A_RUN:
-        source = REPOSITORY / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
-    base = root / "config" / "base.yaml"
-    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
-    few = few.replace("learning_rate: 0.03", "learning_rate: 0.2")
-    assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
-    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
-    return root
+    return copied(tmp_path_factory.mktemp("untouched") / "my prøject ü")
 
 
 @pytest.fixture(scope="session")
 def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same after a run: one version, which is champion."""
-    scratch = copied(untouched, tmp_path_factory.mktemp("trained") / "my prøject ü")
+    scratch = copy_of(untouched, tmp_path_factory.mktemp("trained") / "my prøject ü")
     outcome = scratch.run("run")
     assert outcome.code == 0, outcome.stderr
     return scratch.root
@@ -49,12 +39,12 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def fresh(untouched: Path, place: Path) -> Scratch:
-    return copied(untouched, place)
+    return copy_of(untouched, place)
 
 
 @pytest.fixture
 def scratch(trained: Path, place: Path) -> Scratch:
-    return copied(trained, place)
+    return copy_of(trained, place)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,57 +37,26 @@ from starterkit.training.export.exporter import ExportedModel, OnnxExporter
 from starterkit.training.trainer import TrainedModel, Trainer
 
 REPOSITORY = Path(__file__).parents[2]
-FEWER_ROWS = "\nexport:\n  parity_rows: 500\n"
-COPIED = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
-
-
-def copy_repository(destination: Path, store: Path | None = None) -> Path:
-    """What a run reads, copied to `destination`; `store` is an MLflow database to start with.
-
-    A run is quick there: writing 200 trees and proving 100,000 rows would be most of it.
-    """
-    destination.mkdir(parents=True)
-    for name in COPIED:
-        source = REPOSITORY / name
-        if source.is_dir():  # a clone that is in use has prepared data
-            shutil.copytree(source, destination / name, ignore=shutil.ignore_patterns("dev", "test", "staging"))
-        else:
-            shutil.copy(source, destination)
-    base = destination / "config" / "base.yaml"
-    few = (
-        base.read_text()
-        .replace("n_estimators: 200", "n_estimators: 20")
-        .replace("learning_rate: 0.03", "learning_rate: 0.2")
-    )
-    assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
-    base.write_text(few + FEWER_ROWS)
-    if store is not None:
-        shutil.copy(store, destination / "mlflow.db")
-    return destination
+Copied = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def copied() -> Callable[..., Path]:
-    return copy_repository
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory, copied: Copied) -> Path:
     """An MLflow database with its tables and nothing in them. Making one takes over a second, copying none."""
-    root = copy_repository(tmp_path_factory.mktemp("store") / "made")
+    root = copied(tmp_path_factory.mktemp("store") / "made")
     connect(load_settings(root, {}).tracking, root)
     return root / "mlflow.db"
 
 
 @pytest.fixture
-def repository(tmp_path: Path, empty_store: Path) -> Path:
-    return copy_repository(tmp_path / "my prøject ü", empty_store)
+def repository(tmp_path: Path, empty_store: Path, copied: Copied) -> Path:
+    return copied(tmp_path / "my prøject ü", empty_store)
 
 
 @pytest.fixture
-def fresh_repository(tmp_path: Path) -> Path:
+def fresh_repository(tmp_path: Path, copied: Copied) -> Path:
     """A repository in which nothing ran yet."""
-    return copy_repository(tmp_path / "fresh")
+    return copied(tmp_path / "fresh")
 
 
 @pytest.fixture
@@ -100,9 +70,9 @@ def connection(settings: Settings) -> Connection:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, Summary]:
+def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Copied) -> tuple[Path, Summary]:
     """A repository in which the pipeline ran once, and what that run said. Read only: copy it to change it."""
-    root = copy_repository(tmp_path_factory.mktemp("first") / "run", empty_store)
+    root = copied(tmp_path_factory.mktemp("first") / "run", empty_store)
     return root, Pipeline(problem, load_settings(root, {})).run()
 
 
@@ -110,6 +80,33 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tu
 def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
     """The settings of a copy in which version 1 is champion."""
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
+
+
+@contextmanager
+def hurrying() -> Iterator[None]:
+    """Drawing is a third of a run and of a promotion, and costs are measured for a while.
+
+    `first_run` does both, test_record and test_figures look at pictures, test_evaluation at costs.
+    """
+    from starterkit.release import evaluation, pages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "figures_of", lambda *_: ())
+        patch.setattr(pages, "_figures", lambda _: ())
+        patch.setattr(evaluation, "_SECONDS", 0.02)
+        yield
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    with hurrying():
+        yield
+
+
+@pytest.fixture(scope="session")
+def hurry() -> Callable[[], AbstractContextManager[None]]:
+    """The same for what a fixture makes."""
+    return hurrying
 
 
 class Done(NamedTuple):

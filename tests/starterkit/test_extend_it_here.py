@@ -26,6 +26,7 @@ from starterkit.training.export import conversion
 from starterkit.training.export.conversion import to_graph
 from starterkit.training.export.families import ENTRY_POINTS, families, family_for
 
+pytestmark = pytest.mark.usefixtures("hurried")
 PAGE = (Path(__file__).parents[2] / "docs" / "extend-it-here.md").read_text("utf-8")
 
 

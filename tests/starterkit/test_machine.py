@@ -14,7 +14,7 @@ import pytest
 from starterkit.errors import SettingsError
 from starterkit.machine import bind, listen, require_port, running, this_machine
 
-GIGABYTE = 1024**3
+GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
 
 
@@ -26,14 +26,10 @@ def written(root: Path, files: dict[str, str]) -> Path:
 
 
 @needs_affinity
-def test_this_machine_has_cores_and_memory():
+def test_this_machine_has_cores_and_memory_and_affinity_counts():
     machine = this_machine()
     assert 0 < machine.cores <= len(os.sched_getaffinity(0))
     assert machine.memory > 100_000_000
-
-
-@needs_affinity
-def test_affinity_counts():
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
@@ -47,41 +43,30 @@ def test_affinity_counts():
     [
         ({}, math.inf, math.inf),
         (
-            {
-                "proc/self/cgroup": "0::/\n",
-                "sys/fs/cgroup/cpu.max": "50000 100000\n",
-                "sys/fs/cgroup/memory.max": f"{GIGABYTE}\n",
-            },
-            0.5,
-            GIGABYTE,
+            {"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": f"{GIGABYTE}\n"},
+            0.5, GIGABYTE,
         ),
         (
             {
-                "proc/self/cgroup": "0::/outer/inner\n",
-                "sys/fs/cgroup/outer/inner/cpu.max": "max 100000\n",
-                "sys/fs/cgroup/outer/inner/memory.max": "max\n",
-                "sys/fs/cgroup/outer/memory.max": f"{2 * GIGABYTE}\n",
-                "sys/fs/cgroup/outer/cpu.max": "75000 100000\n",
+                "proc/self/cgroup": "0::/outer/inner\n", f"{SYS}/outer/inner/cpu.max": "max 100000\n",
+                f"{SYS}/outer/inner/memory.max": "max\n", f"{SYS}/outer/memory.max": f"{2 * GIGABYTE}\n",
+                f"{SYS}/outer/cpu.max": "75000 100000\n",
             },
-            0.75,
-            2 * GIGABYTE,
+            0.75, 2 * GIGABYTE,
         ),
         (
             {
                 "proc/self/cgroup": "5:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n1:name=systemd:/docker/a\n",
-                "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": f"{GIGABYTE}\n",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-                "sys/fs/cgroup/cpu/docker/a/cpu.cfs_quota_us": "25000\n",
-                "sys/fs/cgroup/cpu/docker/a/cpu.cfs_period_us": "100000\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+                f"{SYS}/memory/docker/a/memory.limit_in_bytes": f"{GIGABYTE}\n",
+                f"{SYS}/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                **{f"{SYS}/cpu/docker/a/cpu.cfs_{name}_us": us for name, us in (("quota", "25000\n"), PERIOD)},
+                **{f"{SYS}/cpu/cpu.cfs_{name}_us": us for name, us in (("quota", "-1\n"), PERIOD)},
             },
-            0.25,
-            GIGABYTE,
+            0.25, GIGABYTE,
         ),
     ],
     ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
-)
+)  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
     machine = this_machine(written(tmp_path, files))
     assert machine.cores == min(cores, this_machine(tmp_path / "none").cores)

@@ -22,6 +22,7 @@ import pytest
 
 from starterkit.machine import running
 
+pytestmark = pytest.mark.usefixtures("hurried")
 REPOSITORY = Path(__file__).parents[2]
 MADE = REPOSITORY / "tests" / "fixtures" / "made-by-f86ec0b"
 COMMIT = "f86ec0ba267ee189b5d1dc4453bd08e272058b90"

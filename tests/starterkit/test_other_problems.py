@@ -9,9 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import Pipeline as Steps
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
@@ -108,40 +106,3 @@ def test_a_champion_that_takes_another_type_is_named(settings, tmp_path, text_fi
     assert (champion.check, signature.check) == ("champion", "signature")
     assert "serves, but cannot be compared: it takes column 'size' as a " in champion.reason
     assert "secret" not in champion.reason
-
-
-def mixed() -> Steps:
-    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    columns = make_column_transformer(
-        (texts, ["city", "ward"]), (numbers, ["smoker", "insured", "children", "income"])
-    )  # fmt: skip
-    return make_pipeline(columns, DecisionTreeRegressor(max_depth=5, random_state=0))
-
-
-@pytest.mark.filterwarnings("ignore:.*unknown categories")
-def test_columns_of_every_type_go_all_the_way(settings, visits, capfd):
-    problem = visits.problem(mixed, name="visits")
-    summary = Pipeline(problem, settings_for(settings, visits.root / "table.parquet")).run()
-    assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
-    assert "serving input" not in capfd.readouterr().err  # MLflow's trial, which the texts below fail
-
-    loaded = mlflow.pyfunc.load_model("models:/local.visits@champion")
-    complete = summary.dataset.holdout.features.dropna().head(20)
-    expected = np.asarray(summary.trained.model.estimator.predict(complete))
-    plain = complete.astype(
-        {"city": object, "ward": object}
-    )  # MLflow hands pandas' own texts to onnxruntime as they are
-    np.testing.assert_allclose(np.asarray(loaded.predict(plain)).ravel(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("words", [("self", "frame"), ("frame", "self")])
-def test_columns_called_as_python_s_own_words_go_all_the_way(settings, tmp_path, words):
-    random = np.random.default_rng(0)
-    x = random.normal(size=300)
-    table = pd.DataFrame({"row": range(300), words[0]: x, words[1]: x + random.normal(size=300) / 2})
-    table.to_csv(tmp_path / "words.csv", index=False)
-    named = {words[0]: (float, feature(sensitivity="plain")), words[1]: (float, target())}
-    problem = small("words", {"row": (int, identifier()), **named}, LinearRegression)
-    summary = Pipeline(problem, settings_for(settings, tmp_path / "words.csv")).run()
-    assert [verdict.check for verdict in summary.promotion.decision.refusals] == []

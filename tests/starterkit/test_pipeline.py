@@ -23,6 +23,8 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 
 def changed(settings: Settings, **params: float) -> Settings:
     training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
@@ -35,8 +37,8 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
     return connect(load_settings(root, {}).tracking, root), summary
 
 
-def test_first_run_makes_a_champion_that_beats_a_guess(opened):
-    summary = opened[1]
+def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figures_and_origin(opened):
+    connection, summary = opened
     assert summary.promotion.decision.passed
     assert summary.promotion.earlier is None
     assert summary.promotion.champion == summary.promotion.version
@@ -47,10 +49,6 @@ def test_first_run_makes_a_champion_that_beats_a_guess(opened):
     assert summary.exported.contract.parity.rows == 500 + len(summary.dataset)
     estimated = model.evaluation.prediction.values[:3]
     np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
-
-
-def test_run_holds_parameters_figures_and_origin(opened):
-    connection, summary = opened
     run = connection.client.get_run(summary.exported.run)
     assert run.info.status == "FINISHED"
     assert run.data.params["n_estimators"] == "20"
@@ -70,19 +68,10 @@ def test_run_holds_parameters_figures_and_origin(opened):
     assert by_context["holdout"].digest == summary.dataset.holdout.digest[:32]
     assert "data/diabetes.csv" in by_context["training"].source
     assert "P001" not in str(inputs)
-
-
-def test_metrics_are_tied_to_the_models_and_the_holdout(opened):
-    connection, summary = opened
-    tags = connection.client.get_run(summary.exported.run).data.tags
     for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
         figures = {m.key: m for m in connection.client.get_logged_model(model_id).metrics or []}
         assert figures["rmse"].value == pytest.approx(summary.trained.model.evaluation.scores["rmse"], rel=1e-5)
         assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
-
-
-def test_version_carries_its_lineage_and_the_gates_word(opened):
-    connection, summary = opened
     version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
     assert version.run_id == summary.exported.run
     assert version.source == f"models:/{summary.exported.model_id}"

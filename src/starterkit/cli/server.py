@@ -11,21 +11,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from starterkit.cli.champion import champion_version, copy_folder, find_champion, keep_champion
+from starterkit.cli.champion import Kept, copy_folder, find_champion, place_of_copy
 from starterkit.cli.console import ProgressView, tell_failures
-from starterkit.errors import KitError, TrackingError
+from starterkit.errors import ContractError, KitError, Refused, TrackingError, first_line
 from starterkit.files import scratch_folder
 from starterkit.machine import (
     bind,
+    in_address,
     limit_memory,
     listen,
     open_files,
@@ -35,16 +36,16 @@ from starterkit.machine import (
     this_machine,
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
-from starterkit.serving.follower import Champion, Follower
+from starterkit.serving.follower import Bell, Follower
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
-from starterkit.serving.http.protocol import Patience, Server
-from starterkit.serving.loadtest import in_address
+from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings, load_settings
-from starterkit.tracking.connection import Connection, ask_version, connect
-from starterkit.tracking.queries import runs_page
+
+if TYPE_CHECKING:
+    from starterkit.tracking.connection import Connection
 
 _SECONDS_TO_END = 10
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -69,12 +70,15 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
     """
     sockets = bind(settings.serving.host, settings.serving.port)
     try:
-        if reload:
-            _reload(_Starter(sockets, settings, folder, folder is None), settings.root)
-        elif settings.serving.workers > 1:
-            _keep_answering(settings, folder, sockets)
-        else:
-            _answer(settings, folder, sockets, follows=folder is None)
+        with scratch_folder("model") as scratch:
+            kept = (folder is None and place_of_copy(settings)) or scratch / "kept"
+            shared = _Shared(sockets, folder, kept)
+            if reload:
+                _reload(partial(_start, settings, shared), settings.root)
+            elif settings.serving.workers > 1:
+                _keep_answering(settings, shared, scratch)
+            else:
+                _answer(settings, shared)
     except SystemExit as ended:
         if reload or ended.code != ENDED:  # `kill` or `docker stop`: what had come in is answered, so it ends well
             raise
@@ -86,41 +90,49 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
 # --- One process: the model is opened, the server listens, and then a line says where.
 
 
-def _answer(
-    settings: Settings,
-    folder: Path | None,
-    sockets: Sequence[socket.socket],
-    where: Where | None = None,
-    *,
-    follows: bool = True,
-    quiet: bool = False,
-) -> None:
+class _Shared(NamedTuple):
+    """What all processes are given.
+
+    `kept` is where the champion's copy is, and `bell` the file through which they wake each other's followers.
+    """
+
+    sockets: Sequence[socket.socket]
+    folder: Path | None
+    kept: Path
+    bell: Path | None = None
+
+
+def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, quiet: bool = False) -> None:
     serving, level = settings.serving, "info" if settings.debug else "warning"
     if serving.api_keys_file:
         serving = serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
     Keys(serving)  # there is one, where one is asked for
     progress = silent if quiet else ProgressView()  # another process says it for all
-    served = _open_champion(settings, folder, progress)  # last: what else is wrong is said before a server is asked
+    # last: what else is wrong is said before a server is asked
+    served, missed = _open_champion(settings, shared, where, progress)
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
     at = f"http://{in_address(serving.host)}:{serving.port}"
 
     def say() -> None:  # no sooner: an editor opens its browser at these words
         if not quiet:
-            typer.echo(f"Answering on {at}, try it at /docs (Ctrl-C ends it)")
+            typer.echo(f"Answering on {at}, open it to try it (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
-    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "access_log": settings.debug}
+    given: dict[str, Any] = {"host": serving.host, "port": serving.port, "log_level": level, "access_log": False}
     metrics = Metrics(where)
-    app = create_app(served, serving, metrics)
-    server = Server(app, patience, say, log_level=level, **given)
-    if serving.follow_seconds and follows:
-        champion = Champion(partial(champion_version, settings), partial(find_champion, settings))
-        Follower(served, champion, app.swap, metrics.swapped).start(serving.follow_seconds)
+    follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
+    app = create_app(served, serving, metrics, bell.ring if follows else None)
+    logged = RequestLog(app) if serving.log_requests or settings.debug else app
+    server = Server(logged, patience, say, log_config=log_config(serving.log_format), **given)
+    if missed:
+        metrics.swapped("refused" if isinstance(missed, ContractError | Refused) else "unreachable", _words(missed))
+    if follows:
+        Follower(served, Kept(settings, shared.kept), app.swap, metrics.swapped).start(serving.follow_seconds, bell)
     collect_usually()
-    listen(sockets, serving.host, serving.port)
+    listen(shared.sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
-        server.run([*sockets])
+        server.run([*shared.sockets])
 
 
 def _take_resources(settings: Settings) -> str:
@@ -137,51 +149,49 @@ def _take_resources(settings: Settings) -> str:
     return ", ".join(words)
 
 
-def _open_champion(settings: Settings, folder: Path | None, progress: Progress) -> ServedModel:
+def _open_champion(
+    settings: Settings, shared: _Shared, where: Where | None, progress: Progress
+) -> tuple[ServedModel, Exception | None]:
+    """The model to begin with, and why it is not the champion, where it is not.
+
+    One of several processes begins with the copy: its siblings answer with that version.
+    """
+    kept = Kept(settings, shared.kept)
     with step(progress, "open the model") as note:
-        served = find_champion(settings, folder)
+        missed: Exception | None = None
+        if shared.folder is not None:
+            served = find_champion(settings, shared.folder)
+        elif where and (copy := kept.last()):
+            served = copy
+        else:
+            served, missed = kept.first()
         got = served.predictor.providers
         missing = [name for name in settings.serving.providers if name not in got]
         fallback = f", for {', '.join(missing)} is not there" if missing else ""
-        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}"
-    return served
+        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{_instead(missed)}"
+    return served, missed
+
+
+def _instead(missed: Exception | None) -> str:
+    return f", the copy that was kept: {_words(missed)}" if missed else ""
+
+
+def _words(error: Exception) -> str:
+    return error.what if isinstance(error, KitError) else first_line(error)
 
 
 # --- A process of its own that answers.
 
 
-class _Starter(NamedTuple):
-    """What each process is given. It reads the settings again, but for host and port."""
-
-    sockets: Sequence[socket.socket]
-    settings: Settings
-    folder: Path | None
-    follows: bool
-
-    def start(self, where: Where | None = None, *, quiet: bool = False) -> SpawnProcess:
-        given = (
-            self.sockets,
-            self.settings.serving.host,
-            self.settings.serving.port,
-            self.folder,
-            where,
-            self.follows,
-            quiet,
-        )
-        process = multiprocessing.get_context("spawn").Process(target=_answer_for_parent, args=given)
-        process.start()
-        return process
+def _start(settings: Settings, shared: _Shared, where: Where | None = None, *, quiet: bool = False) -> SpawnProcess:
+    """It reads the settings again, but for host and port."""
+    given = (settings.serving.host, settings.serving.port, shared, where, quiet)
+    process = multiprocessing.get_context("spawn").Process(target=_answer_for_parent, args=given)
+    process.start()
+    return process
 
 
-def _answer_for_parent(
-    sockets: Sequence[socket.socket],
-    host: str,
-    port: int,
-    folder: Path | None,
-    where: Where | None,
-    follows: bool,
-    quiet: bool,
-) -> None:
+def _answer_for_parent(host: str, port: int, shared: _Shared, where: Where | None, quiet: bool) -> None:
     """Ctrl-C is the parent's, who ends this process in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -189,7 +199,7 @@ def _answer_for_parent(
     with tell_failures():
         settings = load_settings()
         serving = settings.serving.model_copy(update={"host": host, "port": port})
-        _answer(settings.model_copy(update={"serving": serving}), folder, sockets, where, follows=follows, quiet=quiet)
+        _answer(settings.model_copy(update={"serving": serving}), shared, where, quiet=quiet)
 
 
 def _end_with_parent() -> None:
@@ -222,42 +232,48 @@ class _Worker(NamedTuple):
     again: bool
 
 
-def _keep_answering(settings: Settings, folder: Path | None, sockets: Sequence[socket.socket]) -> None:
+def _keep_answering(settings: Settings, shared: _Shared, scratch: Path) -> None:
     """Keep as many processes as the settings say. The first one speaks for all of them.
 
     The champion is fetched once, and a folder copied once, so that all answer with the same version: after a promotion,
     too, when one of them has to be started again.
     """
     workers: list[_Worker] = []
-    with scratch_folder("model") as scratch, scratch_folder("metrics") as counts:
-        starter = _Starter(sockets, settings, _keep_model(folder, scratch), folder is None)
+    start = partial(_start, settings, _keep_model(settings, shared, scratch)._replace(bell=scratch / "bell"))
+    with scratch_folder("metrics") as counts:
         try:
             for number in range(settings.serving.workers):
-                first = starter.start(Where(counts, number), quiet=number > 0)
+                first = start(Where(counts, number), quiet=number > 0)
                 workers.append(_Worker(first, time.monotonic(), again=False))
             while True:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 for place, one in enumerate(workers):
                     if not one.process.is_alive() and _to_be_replaced(one, workers):
                         typer.echo(f"A process ended with {one.process.exitcode}: starting another", err=True)
-                        another = starter.start(Where(counts, place), quiet=True)
+                        another = start(Where(counts, place), quiet=True)
                         workers[place] = _Worker(another, time.monotonic(), again=True)
         except KeyboardInterrupt:
             pass
         finally:
-            for one in sockets:  # who comes now is refused at once, and does not wait for an answer that never comes
+            for (
+                one
+            ) in shared.sockets:  # who comes now is refused at once, and does not wait for an answer that never comes
                 one.close()
             _end([one.process for one in workers])
 
 
-def _keep_model(folder: Path | None, scratch: Path) -> Path:
-    """A copy that nobody replaces or deletes while one of the processes may have to open it again."""
-    if folder is not None:
-        return copy_folder(folder, scratch / (folder.name or "model"))
+def _keep_model(settings: Settings, shared: _Shared, scratch: Path) -> _Shared:
+    """With a copy that nobody else replaces or deletes while one of the processes may have to open it again."""
+    if folder := shared.folder:
+        return shared._replace(folder=copy_folder(folder, scratch / (folder.name or "model")))
     with step(ProgressView(), "fetch the champion") as note:
-        kept = keep_champion(scratch / "model")
-        note.text = kept.title
-    return kept.folder
+        for place in (shared.kept, scratch / "kept"):  # the disk of the first one may be full
+            kept = Kept(settings, place)
+            served, missed = kept.first()
+            note.text = f"{served.name} version {served.version}{_instead(missed)}"
+            if (copy := kept.last()) and copy.version == served.version:
+                break
+    return shared._replace(kept=place)
 
 
 def _to_be_replaced(ended: _Worker, workers: Sequence[_Worker]) -> bool:
@@ -279,9 +295,9 @@ def _to_be_replaced(ended: _Worker, workers: Sequence[_Worker]) -> bool:
 # --- `serve --reload`: one process, started again whenever code or settings change.
 
 
-def _reload(starter: _Starter, root: Path) -> None:
+def _reload(start: Callable[[], SpawnProcess], root: Path) -> None:
     stamps, first, told = _stamps(root), True, False
-    processes = [starter.start()]
+    processes = [start()]
     try:
         while True:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -297,7 +313,7 @@ def _reload(starter: _Starter, root: Path) -> None:
             if changed := _changed(stamps, stamps := _stamps(root)):
                 typer.echo(f"{changed.relative_to(root)} changed: starting again")
                 _end(processes)
-                processes, first, told = [starter.start()], False, False
+                processes, first, told = [start()], False, False
     except KeyboardInterrupt:
         pass
     finally:
@@ -328,6 +344,8 @@ _ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
 
 def open_ui(settings: Settings, port: int) -> None:
     """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
+    from starterkit.tracking.connection import connect
+
     connection = connect(settings.tracking, settings.root)
     if connection.artifacts is None:
         typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{_page(settings, connection)}")
@@ -343,11 +361,13 @@ def open_ui(settings: Settings, port: int) -> None:
             raise TrackingError("MLflow's UI ended by itself", _MORE)
 
 
-def _page(settings: Settings, connection: Connection) -> str:
+def _page(settings: Settings, connection: "Connection") -> str:
+    from starterkit.tracking.queries import runs_page
+
     return runs_page(connection, f"{settings.stage}.{stated_name()}")
 
 
-def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def _mlflow(connection: "Connection", port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", connection.uri]
     command += ["--default-artifact-root", str(connection.artifacts), "--host", _HOST, "--port", str(port)]
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory and of the start
@@ -357,6 +377,8 @@ def _mlflow(connection: Connection, port: int, show: bool) -> AbstractContextMan
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    from starterkit.tracking.connection import ask_version
+
     for _ in range(_START_SECONDS * 2):
         if server.poll() is not None:
             break

@@ -169,7 +169,7 @@ def _show_next(summary: Summary, settings: Settings) -> None:
     stage = "" if settings.stage == "local" else f"KIT_STAGE={settings.stage} "  # perhaps said for this command alone
     rows = [
         (f"{stage}make ui", "look at the run, its figures and the registered model"),
-        (f"{stage}make serve", f"answer requests; try it at {address}/docs"),
+        (f"{stage}make serve", f"answer requests; try it at {address}"),
     ]
     out.print(table(rows))
     out.print(escape(f"  {asking(settings.serving, summary.exported.contract.example)}"), soft_wrap=True)

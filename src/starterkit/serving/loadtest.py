@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starterkit.errors import KitError, UserError
+from starterkit.machine import in_address
 from starterkit.progress import Progress, silent, step
 from starterkit.settings import LoadSettings, ServingSettings
 
@@ -156,11 +157,6 @@ def nearest_rank(ordered: Sequence[float], share: float) -> float:
 def address_of(serving: ServingSettings) -> str:
     """Where the API of these settings is met from this machine."""
     return f"http://{in_address(_ANYWHERE.get(serving.host, serving.host))}:{serving.port}"
-
-
-def in_address(host: str) -> str:
-    """A host as an address has it: IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _connection(address: str) -> HTTPConnection:

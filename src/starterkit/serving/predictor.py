@@ -212,11 +212,15 @@ class ModelFailed(KitError):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model with the name and version under which clients know it."""
+    """A model with the name and version under which clients know it.
+
+    `mark` tells it from another of that version, on a registry that was set up anew.
+    """
 
     name: str
     version: str
     predictor: Predictor
+    mark: str = ""
 
     @property
     def contract(self) -> Contract:

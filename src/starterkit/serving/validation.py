@@ -99,6 +99,56 @@ def unmet(column: Column, values: NDArray[Any], rows: Rows, beyond: Beyond = "re
             values, rows = values[sound], rows[sound]
 
 
+class Bounds:
+    """Whether a matrix of numbers has what is asked of its columns, all at once. Where not, the rest looks for why."""
+
+    def __init__(self, contract: Contract) -> None:
+        asked = [asked_of(column, "refuse") for column in contract.columns]
+        lows = [max((one.low for one in some if one.low is not None), default=-_LARGEST) for some in asked]
+        highs = [min((one.high for one in some if one.high is not None), default=_LARGEST) for some in asked]
+        nullable = [column.nullable for column in contract.columns]
+        self._kinds = [_ARRAYS[column.type] for column in contract.columns]
+        self._width = len(asked)
+        # Comparing long rows is quick, so that many short ones are compared as one.
+        self._lows, self._highs, self._nullable = (np.tile(one, _AT_ONCE) for one in (lows, highs, nullable))
+        self._may_miss = any(nullable)
+        self._whole = [at for at, some in enumerate(asked) if any(one.step for one in some)]
+        self._known = {at: [*one.known] for at, some in enumerate(asked) for one in some if one.known is not None}
+
+    @classmethod
+    def of(cls, contract: Contract) -> "Bounds | None":
+        """None where the model does not take a matrix."""
+        return cls(contract) if contract.layout == "matrix" else None
+
+    def are_kinds_of(self, columns: Columns) -> bool:
+        """Whether each array is of its column's kind."""
+        return all(one.dtype.kind in kinds for one, kinds in zip(columns.values(), self._kinds, strict=True))
+
+    def hold(self, table: NDArray[np.float64]) -> bool:
+        """Whether each of n rows has what is asked, with NaN where a value is missing."""
+        flat, step = table.ravel(), self._width * _AT_ONCE
+        for start in range(0, len(flat), step):
+            part = flat[start : start + step]
+            many = len(part)
+            sound = (part >= self._lows[:many]) & (part <= self._highs[:many])
+            if self._may_miss:
+                sound |= np.isnan(part) & self._nullable[:many]
+            if not sound.all():
+                return False
+        return all(
+            (np.floor(there) == there).all() if known is None else np.isin(there, known).all()
+            for there, known in ((self._there(table, at), self._known.get(at)) for at in {*self._whole, *self._known})
+        )
+
+    def _there(self, table: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+        """The values of a column that are not missing."""
+        column = table[:, at]
+        return column[column == column] if self._nullable[at] else column
+
+
+_AT_ONCE = 512
+
+
 # --- One value, as JSON gives it.
 
 

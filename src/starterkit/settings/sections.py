@@ -277,9 +277,17 @@ class ServingSettings(Section):
     )
     api_key: Secret = Field(None, min_length=16, description="The key that clients send")
     api_keys_file: str | None = Field(None, min_length=1, description="A file of keys that `starterkit api-key` made")
-    follow_seconds: FiniteFloat | None = Field(
-        None, ge=1, description="Seconds between looks at which version is the champion; left out, at the start alone"
+    log_format: Literal["text", "json"] = Field("text", description="How the API's log is written: a line each")
+    log_requests: bool = Field(
+        False, description="Whether each request is a line in the log; they are counted anyway, and quicker without"
     )
+    follow_seconds: FiniteFloat = Field(
+        10, ge=0, description="Seconds between looks at which version is the champion; 0: at the start alone"
+    )
+    webhook_secret: Secret = Field(
+        None, min_length=16, description="With which MLflow signs the webhook that tells of a new champion at once"
+    )
+    copy_folder: str = Field("build/champion", min_length=1, description="Where the API keeps a copy of its champion")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 
 

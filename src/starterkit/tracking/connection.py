@@ -279,8 +279,8 @@ def ask_version(uri: str, name: str) -> str:
         raise TrackingError(what, START) from error
 
 
-def ask_alias(settings: TrackingSettings, model: str, alias: str) -> str | None:
-    """The version that a server's alias points at, by one request; None where it points at none.
+def ask_alias(settings: TrackingSettings, model: str, alias: str) -> tuple[str, str] | None:
+    """The version that a server's alias points at and its run, by one request; None where it points at none.
 
     Raises
     ------
@@ -296,7 +296,8 @@ def ask_alias(settings: TrackingSettings, model: str, alias: str) -> str | None:
         request.add_header("Authorization", f"Basic {b64encode(both.encode()).decode()}")
     try:
         with urlopen(request, timeout=_KNOCK_SECONDS) as answer:  # noqa: S310  # http(s) alone
-            return str(json.load(answer)["model_version"]["version"])
+            found = json.load(answer)["model_version"]
+            return str(found["version"]), str(found.get("run_id") or "")
     except HTTPError as error:
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):  # no such model; no such alias
             return None

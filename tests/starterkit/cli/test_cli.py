@@ -25,21 +25,8 @@ from starterkit.settings import Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
+pytestmark = pytest.mark.usefixtures("hurried")
 COMMAND = [sys.executable, "-m", "starterkit"]
-
-
-@pytest.mark.slow
-def test_run_ends_with_a_summary_on_stdout_and_steps_on_stderr(repository):
-    done = subprocess.run([*COMMAND, "run"], cwd=repository, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    for words in (
-        "rmse (decides)", "naive guess", "Parity", "passed", "local.diabetes version 1", "make serve", "curl"
-    ):  # fmt: skip
-        assert words in done.stdout
-    assert "export to ONNX" in done.stderr
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Warning" not in done.stderr
 
 
 def test_refused_version_exits_with_1_and_says_by_how_much(run, trained):
@@ -151,10 +138,6 @@ def test_before_the_first_run_it_says_what_comes_first(run, repository, words, c
     done = run(repository, *words.split(), code=code)
     assert said in " ".join((done.stdout + done.stderr).split())
     assert not (repository / "build").exists()
-
-
-def test_outside_a_repository_it_says_so(run, tmp_path):
-    assert "config/base.yaml" in run(tmp_path, "run", code=2).stderr
 
 
 def test_bad_data_gets_a_table_of_everything_and_no_values(run, repository):

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 
@@ -58,40 +59,61 @@ def register_again(root: Path, **tags: str) -> None:
     registry.tag(second, tags)
 
 
-def leave_a_run_open(root: Path, process: str) -> None:
-    client = connect(load_settings(root, {}).tracking, root).client
-    experiment = client.get_experiment_by_name("local.diabetes")
-    assert experiment is not None
-    client.create_run(experiment.experiment_id, tags={PROCESS: process})
+def leave_a_run_open(process: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        client = connect(load_settings(root, {}).tracking, root).client
+        experiment = client.get_experiment_by_name("local.diabetes")
+        client.create_run(experiment.experiment_id, tags={PROCESS: process})
+
+    return change
 
 
-def dead() -> str:
-    return " ".join([*this_process().split(" ")[:2], "4194304", "1"])
+def lose_data(root: Path) -> None:
+    (root / "data/diabetes.csv").unlink()
 
 
-@pytest.mark.parametrize(
-    ("change", "item", "state", "said"),
-    [
-        (execute("UPDATE registered_model_aliases SET version = 7"), "champion", "failing", "version 7, which is gone"),
-        (lambda root: shutil.rmtree(root / "mlartifacts" / "models"), "champion", "failing", "files of .* are gone"),
-        (lambda root: register_again(root), "versions", "warning", "version 2 was registered and never judged"),
-        (lambda root: register_again(root, gate="passed"), "versions", "warning", "version 2 passed the gate and did"),
-        (lambda root: register_again(root, gate="refused"), "versions", "well", "2 registered"),
-        (execute("DELETE FROM model_version_tags WHERE key = 'gate'"), "versions", "well", "1 registered"),
-        (lambda root: leave_a_run_open(root, dead()), "runs", "warning", "was killed half-way"),
-        (lambda root: leave_a_run_open(root, "elsewhere x 1 2"), "runs", "warning", "on another machine or before"),
-        (lambda root: leave_a_run_open(root, this_process()), "runs", "well", "1 at work now"),
-        (lambda root: (root / "mlflow.db").unlink(), "MLflow", "well", "no mlflow.db yet"),
-        (lambda root: (root / "mlflow.db").write_bytes(b"x" * 999), "MLflow", "failing", "is not a database"),
-        (lambda root: (root / "data/diabetes.csv").unlink(), "data", "failing", "does not exist"),
-        (lambda root: (root / "config/local.yaml").write_text("x: ["), "settings", "failing", "local.yaml, line 1"),
-    ],
-)
-def test_condition_is_named(trained, change, item, state, said):
-    change(trained)
-    found = examine(trained)[item]
-    assert found.state == state
-    assert re.search(said, found.text), found.text
+def lose_files(root: Path) -> None:
+    shutil.rmtree(root / "mlartifacts" / "models")
+
+
+DEAD = " ".join([*this_process().split(" ")[:2], "4194304", "1"])
+
+
+CONDITIONS = [
+    (
+        [execute("UPDATE registered_model_aliases SET version = 7"), leave_a_run_open(DEAD), lose_data],
+        {
+            "champion": ("failing", "version 7, which is gone"),
+            "runs": ("warning", "was killed half-way"),
+            "data": ("failing", "does not exist"),
+        },
+    ),
+    (
+        [partial(register_again, gate="passed"), lose_files, leave_a_run_open("elsewhere x 1 2")],
+        {
+            "champion": ("failing", "files of .* are gone"),
+            "versions": ("warning", "version 2 passed the gate and did"),
+            "runs": ("warning", "on another machine or before"),
+        },
+    ),
+    (
+        [partial(register_again, gate="refused"), leave_a_run_open(this_process())],
+        {"versions": ("well", "2 registered"), "runs": ("well", "1 at work now")},
+    ),
+    ([register_again], {"versions": ("warning", "version 2 was registered and never judged")}),
+    ([execute("DELETE FROM model_version_tags WHERE key = 'gate'")], {"versions": ("well", "1 registered")}),
+    ([lambda root: (root / "mlflow.db").unlink()], {"MLflow": ("well", "no mlflow.db yet")}),
+    ([lambda root: (root / "config/local.yaml").write_text("x: [")], {"settings": ("failing", "local.yaml, line 1")}),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CONDITIONS)
+def test_conditions_are_named(trained, changes, expected):
+    for change in changes:
+        change(trained)
+    found = examine(trained)
+    for item, (state, said) in expected.items():
+        assert (found[item].state, bool(re.search(said, found[item].text))) == (state, True), found[item].text
 
 
 def test_a_sound_installation_has_nothing_to_mend_a_moved_one_is_named_and_what_fails_is_told_once(trained):
@@ -102,6 +124,7 @@ def test_a_sound_installation_has_nothing_to_mend_a_moved_one_is_named_and_what_
     assert {found[item].text for item in ("runs", "versions", "champion")} == {"not looked at before the store follows"}
     (moved / "mlflow.db").write_bytes(b"x" * 999)
     found = examine(moved)
+    assert "is not a database" in found["MLflow"].text
     assert found["champion"].text == "not looked at, for MLflow fails"
     assert found["champion"].state == "warning"
     assert len({finding.text for finding in found.values() if finding.state == "failing"}) == 1

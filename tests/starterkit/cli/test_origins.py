@@ -51,7 +51,9 @@ def test_lineage_is_one_screen_and_marks_what_is_other_here(run, trained, monkey
     assert "mlartifacts/models/" in said.replace(" ", "")
 
 
-def test_lineage_for_scripts_is_json_and_complete(run, trained):
+def test_lineage_for_scripts_is_json_and_complete_and_outside_of_git_reproduce_refuses_and_leaves_nothing(
+    run, trained, monkeypatch
+):
     found = json.loads(run(trained, "lineage", "1", "--json").stdout)
     assert (found["version"], found["alias"], found["gate"]) == (1, "champion", "passed")
     assert found["lineage"].keys() == Lineage.__dataclass_fields__.keys()
@@ -59,9 +61,6 @@ def test_lineage_for_scripts_is_json_and_complete(run, trained):
     assert found["here"] == {}
     assert found["run"]["page"] is None
     assert found["metrics"]["rmse"] < found["metrics"]["baseline_rmse"]
-
-
-def test_outside_of_git_reproduce_refuses_and_leaves_nothing(run, trained, monkeypatch):
     scratch = trained.parent / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))

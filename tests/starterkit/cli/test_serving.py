@@ -137,9 +137,9 @@ def rival(port: int) -> Iterator[None]:
 
 
 async def slow(scope: Any, receive: Any, send: Any) -> None:
-    """A model that computes for a second."""
+    """A model that computes for half a second."""
     await receive()
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.5)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
@@ -154,7 +154,7 @@ def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
         wait_until(lambda: answering.started, lambda: "it did not start")
         client = HTTPConnection(*listening.getsockname())
         client.request("POST", "/", "{}")
-        time.sleep(0.2)
+        time.sleep(0.1)
         answering.should_exit = True
         assert client.getresponse().status == 200
         thread.join(10)
@@ -175,6 +175,38 @@ def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained,
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
 
 
+def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, trained, tmp_path, port, serve):
+    assert run(trained, "api-key", "no name").returncode == 2
+    made = run(trained, "api-key", "ada")
+    keys, key, trace = tmp_path / "keys", made.stderr.split()[-1], "4bf92f3577b34da6a3ce929d0e0e4736"
+    keys.write_text(made.stdout)
+    assert key not in made.stdout
+    asked = {"REQUIRE_API_KEY": "true", "API_KEYS_FILE": str(keys), "LOG_FORMAT": "json", "LOG_REQUESTS": "true"}
+    api = serve(**{f"KIT_SERVING__{name}": value for name, value in asked.items()})
+    api.wait_for("Answering on ")
+    client = HTTPConnection("127.0.0.1", port)
+    told = []
+    for sent in (key, key[:-1]):
+        headers = {
+            "x-api-key": sent,
+            "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+            "content-type": "application/json",
+        }
+        client.request("POST", "/predict?name=7654321", '{"records": [{"age": 7654321}]}', headers)
+        told.append(client.getresponse())
+        told[-1].read()
+    assert [answer.status for answer in told] == [422, 401]
+    wait_until(lambda: api.said.count("\n{") == 2, lambda: api.said)
+    lines = [json.loads(line) for line in api.said.splitlines() if line.startswith("{")]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [
+        ("POST", "/predict", 422),
+        ("POST", "/predict", 401),
+    ]
+    assert {(line["request"], line["model"], line["level"]) for line in lines} == {(trace, "1", "info")}
+    assert all(0 < line["ms"] < 10_000 for line in lines)
+    assert ("7654321" in api.said, key[:-1] in api.said) == (False, False)
+
+
 @pytest.mark.slow
 def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serve, port):
     host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
@@ -193,7 +225,7 @@ def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serv
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_started_again_and_all_end_together(trained, serve):
-    api = serve(KIT_SERVING__WORKERS="2")
+    api = serve(KIT_SERVING__WORKERS="2", KIT_SERVING__FOLLOW_SECONDS="0")
     api.wait_for("Answering on ")
     first = api.answering
     assert len(first) == 2

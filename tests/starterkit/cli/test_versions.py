@@ -20,6 +20,7 @@ from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
+pytestmark = pytest.mark.usefixtures("hurried")
 LINES = 2
 """An error, and its hint."""
 
@@ -42,20 +43,15 @@ def errors(stderr: str) -> list[str]:
     return lines[first[0] :] if first else []
 
 
-def test_history_is_told_newest_first(run, trained):
+def test_history_is_told_newest_first_and_one_that_somebody_changed_is_an_error(run, trained):
     done = run(trained, "history", code=0)
     header, newest, oldest = done.stdout.splitlines()
     assert header.split()[:2] == ["entry", "when"]
-    assert newest.split()[0] == "2"
-    assert "done" in newest
-    assert oldest.split()[0] == "1"
-    assert "intent" in oldest
+    assert (newest.split()[0], "done" in newest) == ("2", True)
+    assert (oldest.split()[0], "intent" in oldest) == ("1", True)
     told = json.loads(run(trained, "history", "--json").stdout)
     assert told["whole"]
     assert [entry["number"] for entry in told["entries"]] == [2, 1]
-
-
-def test_a_history_that_somebody_changed_is_an_error(run, trained):
     registry = registry_of(trained)
     text = Ledger(registry).kept()[2]
     registry.tag_model({"history.000002": text.replace("the gate passed it", "Ada said so")})
@@ -236,7 +232,10 @@ NAMES = "Grace Hopper", "J. R. O'Neil", "李小龙", "a@b.org"
         (_Careless, {}, "octocat", "gives this command"),
         (_Asking, LISTED, "BOB", "BOB (claimed)"),
         (_Asking, LISTED, "Eve Adams", "'Eve Adams' may not approve in prod"),
-        *((_Careless, {}, named, f"'{named}' is no name of an approver") for named in (".", "<name>", "x", "Bo Bo")),
+        *(
+            (_Careless, {}, named, f"'{named}' is no name of an approver")
+            for named in (".", "<name>", "x", "Bo Bo", "bot")
+        ),
         *((_Careless, {}, named, f"{named} (claimed)") for named in NAMES),
     ],
 )

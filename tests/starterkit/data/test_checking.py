@@ -27,14 +27,7 @@ class People(pa.DataFrameModel):
 
 
 def problem_of(schema: type[pa.DataFrameModel]) -> Problem:
-    return Problem(
-        name="people",
-        title="",
-        task="regression",
-        schema=schema,
-        estimator=lambda: None,
-        metric="rmse",  # type: ignore[arg-type,return-value]
-    )
+    return Problem(name="people", title="", task="regression", schema=schema, estimator=lambda: None, metric="rmse")
 
 
 def people(**columns: list[Any]) -> pd.DataFrame:

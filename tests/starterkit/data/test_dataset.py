@@ -107,14 +107,7 @@ def test_a_flipped_byte_is_named_or_changes_nothing(dataset):
     assert named > 200
 
 
-def test_a_feature_without_any_value_is_refused(visits, tmp_path):
-    table = pd.read_csv(visits.root / "table.csv", dtype={"visit": "str"}, keep_default_na=False)
-    table.assign(income="").to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(DataError, match="no value of 'income' on the training side"):
-        DatasetReader(visits.problem(lambda: None), DataSettings(source="table.csv"), tmp_path, Stage.LOCAL).read()
-
-
-def test_load_may_derive_columns(visits):
+def test_load_may_derive_columns_and_a_feature_without_any_value_is_refused(visits, tmp_path):
     def load(source):
         table = source.read()
         return table.assign(cost=table["cost"] * 2)
@@ -123,6 +116,10 @@ def test_load_may_derive_columns(visits):
     doubled = visits.dataset(visits.problem(lambda: None, load=load))
     assert (doubled.training.target == 2 * plain.training.target).all()
     assert doubled.digest != plain.digest
+    table = pd.read_csv(visits.root / "table.csv", dtype={"visit": "str"}, keep_default_na=False)
+    table.assign(income="").to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match="no value of 'income' on the training side"):
+        DatasetReader(visits.problem(lambda: None), DataSettings(source="table.csv"), tmp_path, Stage.LOCAL).read()
 
 
 def test_records_are_what_json_has():

@@ -117,11 +117,15 @@ def test_other_schema_refuses_it(prepared, changes):
     assert "another schema or holdout" in refused(house).what
 
 
-def test_words_for_people_change_nothing(prepared):
+def test_without_a_proof_it_is_not_loaded_and_words_for_people_change_nothing(prepared):
     class Said(Patients):
         bmi: float = feature(sensitivity="plain", unit="kg/m2", ge=10, le=80, description="Quetelet's index")
 
     assert len(type(prepared)(prepared.root, replace(problem, schema=Said)).read()) == 442
+    prepared.proof.unlink()
+    error = refused(prepared)
+    assert error.what.endswith("raw, and data/test/diabetes.parquet has no proof that they are treated")
+    assert COMMAND in error.hint
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 2}', "no json"])
@@ -129,13 +133,6 @@ def test_proof_that_is_none_is_named(prepared, text):
     prepared.proof.write_text(text)
     error = refused(prepared)
     assert error.what == "the proof diabetes.proof.json is not one that this kit wrote"
-    assert COMMAND in error.hint
-
-
-def test_without_a_proof_it_is_not_loaded(prepared):
-    prepared.proof.unlink()
-    error = refused(prepared)
-    assert error.what.endswith("raw, and data/test/diabetes.parquet has no proof that they are treated")
     assert COMMAND in error.hint
 
 

@@ -177,18 +177,15 @@ def test_a_column_called_self_is_treated_as_any_other():
     assert mask_rows(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
 
 
-def test_local_may_try_what_another_stage_will_see(settings):
-    tried = PrivacySettings(sensitive="generalise", identifiers="drop")
-    seen = DatasetReader(problem, settings.data, settings.root, Stage.LOCAL, tried).read()
-    assert seen.digest == read(settings, Stage.DEV).digest
-    assert seen.policy == read(settings, Stage.DEV).policy
-
-
-def test_who_only_looks_leaves_no_key(settings):
+def test_local_may_try_what_another_stage_will_see_and_who_only_looks_leaves_no_key(settings):
     DatasetReader(problem, settings.data, settings.root, Stage.DEV, keep_key=False).read()
     assert not (settings.root / "secrets").exists()
     read(settings, Stage.DEV)
     assert (settings.root / "secrets" / "KIT_PRIVACY__KEY").exists()
+    tried = PrivacySettings(sensitive="generalise", identifiers="drop")
+    seen = DatasetReader(problem, settings.data, settings.root, Stage.LOCAL, tried).read()
+    assert seen.digest == read(settings, Stage.DEV).digest
+    assert seen.policy == read(settings, Stage.DEV).policy
 
 
 # --- A stage's key: its own, kept once, and for its owner alone.
@@ -198,7 +195,7 @@ SECRET = "one secret of at least thirty-two characters"
 IDS = pd.Series(["P001", "P002", "P001", "007"])
 
 
-def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other():
+def test_pseudonym_is_stable_within_a_stage_links_to_no_other_and_a_row_key_is_no_part_of_it():
     test, again, staging = (StageKey(SECRET, stage) for stage in (Stage.TEST, Stage.TEST, Stage.STAGING))
     made = pseudonyms(IDS, test)
     assert list(made) == list(pseudonyms(IDS, again))
@@ -207,9 +204,6 @@ def test_pseudonym_is_stable_within_a_stage_and_links_to_no_other():
     assert set(made).isdisjoint(pseudonyms(IDS, StageKey(SECRET.upper(), Stage.TEST)))
     assert not made.str.contains("P0").any()
     assert test.fingerprint == again.fingerprint != staging.fingerprint
-
-
-def test_row_key_is_no_part_of_the_pseudonym():
     key = StageKey(SECRET, Stage.TEST)
     rows = row_keys(IDS, key)
     assert rows[0] == rows[2] != rows[1]
@@ -217,7 +211,7 @@ def test_row_key_is_no_part_of_the_pseudonym():
     assert rows[0] != row_keys(IDS, key, "made-up row")[0]
 
 
-def test_made_key_is_kept_for_its_owner(tmp_path):
+def test_a_made_key_is_kept_for_its_owner_and_an_empty_or_unreadable_file_is_named(tmp_path):
     assert find_key(Stage.TEST, None, tmp_path) is None
     made = make_key(Stage.TEST, None, tmp_path)
     file = tmp_path / KEY_FILE
@@ -226,22 +220,18 @@ def test_made_key_is_kept_for_its_owner(tmp_path):
     assert list(file.parent.iterdir()) == [file]
     assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
     assert find_key(Stage.DEV, None, tmp_path).fingerprint != made.fingerprint
-
-
-def test_given_key_goes_before_the_file(tmp_path):
-    given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
-    assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
-    assert not (tmp_path / "secrets").exists()
-
-
-def test_empty_and_unreadable_key_files_are_named(tmp_path):
-    (tmp_path / "secrets").mkdir()
     (tmp_path / KEY_FILE).write_text("\n")
     with pytest.raises(DataError, match="secrets/KIT_PRIVACY__KEY is empty"):
         make_key(Stage.TEST, None, tmp_path)
     (tmp_path / KEY_FILE).write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="cannot be read"):
         find_key(Stage.TEST, None, tmp_path)
+
+
+def test_given_key_goes_before_the_file(tmp_path):
+    given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
+    assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
+    assert not (tmp_path / "secrets").exists()
 
 
 # --- How alone a person is, how far a column moved, and whether a raw identifier is left; the report has them all.

@@ -37,7 +37,7 @@ def test_test_sees_what_dev_sees_on_the_same_sides(prepared):
         assert sorted(seen.features.bmi) == sorted(known.features.bmi)
 
 
-def test_ids_are_gone_and_rows_are_known_again(prepared):
+def test_ids_are_gone_rows_are_known_again_and_the_proof_says_what_was_done(prepared):
     table = prepared.table()
     assert "patient_id" not in table
     ids = pd.read_csv(prepared.root / "data" / "diabetes.csv").patient_id
@@ -47,9 +47,6 @@ def test_ids_are_gone_and_rows_are_known_again(prepared):
     assert name == f"patient_id@{json.loads(prepared.proof.read_text())['key'][:8]}"
     keys = np.concatenate([prepared.read().training.keys[name], prepared.read().holdout.keys[name]])
     assert len(np.unique(keys)) == 442
-
-
-def test_the_proof_says_what_was_done(prepared):
     said = json.loads(prepared.proof.read_text())
     assert said["file_digest"] == hashlib.sha256(prepared.file.read_bytes()).hexdigest()
     assert said["policy"] == {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
@@ -247,7 +244,7 @@ def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
 # --- A sample looks like the whole, and lies in every larger one.
 
 
-def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides(house):
+def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides_whatever_the_order_of_the_rows(house):
     frame = pd.read_csv(house.root / "data" / "diabetes.csv")
     parts = [sampled(problem, frame, fraction) for fraction in (0.05, 0.2, 0.5, 1)]
     assert [part.sum() for part in parts] == [22, 89, 221, 442]
@@ -258,10 +255,6 @@ def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides(house):
     narrower = held_out(replace(problem, holdout=Holdout(fraction=0.1)), frame)
     assert 0.2 < narrower[parts[1] & side].mean() < 0.8  # the order is none of the holdout's
     assert abs(frame.progression[parts[1]].mean() - frame.progression.mean()) < 10
-
-
-def test_order_of_the_rows_does_not_matter(house):
-    frame = pd.read_csv(house.root / "data" / "diabetes.csv")
     turned = frame.sample(frac=1, random_state=1).reset_index(drop=True)
     some, others = (set(one.patient_id[sampled(problem, one, 0.2)]) for one in (frame, turned))
     # Rows with equal targets may change their fifth with the order; nobody else may.

@@ -45,7 +45,7 @@ def settings(source: str, query: str | None = None) -> DataSettings:
     return DataSettings(source=source, query=query, password=None if source.startswith("sqlite") else PASSWORD)
 
 
-def test_every_source_gives_the_same_dataset(diabetes, warehouse):
+def test_every_source_gives_the_same_dataset_and_a_digest_tells_one_changed_value(diabetes, warehouse, tmp_path):
     problem = diabetes.problem(lambda: None)
     sources = (settings("patients.csv"), settings("patients.parquet"), settings("sqlite:///patients.db", QUERY))
     csv, parquet, sql = (DatasetReader(problem, source, warehouse, Stage.LOCAL).read() for source in sources)
@@ -53,9 +53,6 @@ def test_every_source_gives_the_same_dataset(diabetes, warehouse):
     assert csv.holdout.digest == parquet.holdout.digest == sql.holdout.digest
     pd.testing.assert_frame_equal(csv.training.features, parquet.training.features)
     pd.testing.assert_frame_equal(csv.training.features, sql.training.features)
-
-
-def test_a_digest_tells_one_changed_value(diabetes, warehouse, tmp_path):
     text = (warehouse / "patients.csv").read_text()
     (tmp_path / "patients.csv").write_text(text.replace("007,59", "007,60"))
     problem = diabetes.problem(lambda: None)
@@ -158,18 +155,15 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(diabetes, warehouse, ad
         assert database.execute("SELECT count(*) FROM patients").fetchone() == (442,)
 
 
-def test_two_columns_of_one_name_are_refused(diabetes, warehouse):
+@pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
+def test_two_columns_of_one_name_are_refused_and_a_password_in_the_address_is_not_recorded(diabetes, warehouse):
+    source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
+    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
+    assert dataset.source == "sqlite:///patients.db?password=***"
     source = settings("sqlite:///patients.db", "SELECT *, age AS age FROM patients")
     with pytest.raises(DataError) as refusal:
         DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
     assert [(f.column, f.check) for f in refusal.value.failures] == [("age", "is there more than once")]  # type: ignore[attr-defined]
-
-
-@pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
-def test_a_password_in_the_address_is_not_recorded(diabetes, warehouse):
-    source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
-    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
-    assert dataset.source == "sqlite:///patients.db?password=***"
 
 
 def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path):

@@ -41,15 +41,8 @@ class Written(Measures):
 
 
 def problem_of(schema: type[pa.DataFrameModel] = Measures, **holdout: Any) -> Problem:
-    return Problem(
-        name="yields",
-        title="",
-        task="regression",
-        schema=schema,
-        estimator=lambda: None,  # type: ignore[arg-type,return-value]
-        metric="rmse",
-        holdout=Holdout(**holdout),
-    )
+    given = {"name": "yields", "title": "", "task": "regression", "metric": "rmse", "estimator": lambda: None}
+    return Problem(**given, schema=schema, holdout=Holdout(**holdout))
 
 
 def measures(ids: Any, **columns: Any) -> pd.DataFrame:
@@ -97,15 +90,6 @@ def test_the_side_does_not_depend_on_the_type_of_the_id(ids):
     expected = sides(measures([str(number) for number in range(1, 200)]), problem_of())
     assert sides(measures(ids), problem_of()) == expected
     assert sides(measures(ids), problem_of(Numbered)) == expected
-
-
-def test_the_rows_of_a_group_stay_together():
-    patients = [f"patient {number % 50}" for number in range(400)]
-    problem = problem_of(Repeated)
-    frame = check_frame(problem, measures(IDS, patient=patients), "table")
-    frame["held"] = held_out(problem, frame)
-    assert frame.groupby("patient")["held"].nunique().eq(1).all()
-    assert 0 < frame["held"].mean() < 1
 
 
 DAYS = ["2025-12-31", "2026-01-30T23:59:59", "2026-01-31", "2026-01-31T00:00:01", "2026-02-01"]
@@ -184,9 +168,15 @@ def test_an_id_reads_the_same_whatever_other_ids_join_it(before, after):
     assert read[1].tolist()[: len(before)] == read[0].tolist()
 
 
-def test_a_category_of_whole_numbers_may_have_gaps():
+def test_a_category_of_whole_numbers_may_have_gaps_and_the_rows_of_a_group_stay_together():
     values = pd.Series([1, None, 3], dtype="category")
     assert convert(problem_of().columns[0], values)[0].dropna().tolist() == ["1", "3"]
+    patients = [f"patient {number % 50}" for number in range(400)]
+    problem = problem_of(Repeated)
+    frame = check_frame(problem, measures(IDS, patient=patients), "table")
+    frame["held"] = held_out(problem, frame)
+    assert frame.groupby("patient")["held"].nunique().eq(1).all()
+    assert 0 < frame["held"].mean() < 1
 
 
 # --- Parts of the holdout that are looked at by themselves.

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from example_project import problem
 from starterkit.pipeline import Pipeline, Summary
-from starterkit.release import pages
 from starterkit.settings import Settings, load_settings
 from starterkit.tracking.registry import Version
 
@@ -42,13 +42,14 @@ def killed():
 
 
 @pytest.fixture(scope="session")
-def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_versions(first_run: tuple[Path, Summary], tmp_path_factory: pytest.TempPathFactory, hurry: Any) -> Path:
     """Read only: copy it to change it."""
     root = Path(shutil.copytree(first_run[0], tmp_path_factory.mktemp("three") / "versions"))
     forget_places()
     pipeline = Pipeline(problem, load_settings(root, {}))
     second = registered_again(pipeline)
-    assert pipeline.promote(pipeline.read(), second.number).decision.passed
+    with hurry():
+        assert pipeline.promote(pipeline.read(), second.number).decision.passed
     registered_again(pipeline)
     return root
 
@@ -63,9 +64,3 @@ def moved(three_versions: Path, tmp_path: Path) -> Settings:
 @pytest.fixture
 def pipeline(moved: Settings) -> Pipeline:
     return Pipeline(problem, moved)
-
-
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing a page's pictures is a third of a promotion, and test_record looks at them."""
-    monkeypatch.setattr(pages, "picture", lambda _, words: pages.Picture("", words))

@@ -17,6 +17,7 @@ from starterkit.tracking.queries import runs_page
 from starterkit.tracking.registry import Version
 from starterkit.verdict import Verdict
 
+pytestmark = pytest.mark.usefixtures("hurried")
 SUBJECT = Subject.of(problem)
 PLACE = Place(address="sqlite:///mlflow.db", name="local.diabetes", experiment="7")
 NAMES = ("stage", "lock_digest", "data_digest", "holdout_digest")

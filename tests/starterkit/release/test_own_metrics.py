@@ -16,7 +16,7 @@ from starterkit.release.judgement import EVIDENCE_FILE
 from starterkit.settings import Limit
 from starterkit.tracking.queries import fetch_file, look_up
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 SCORER = "neg_mean_absolute_percentage_error"
 
 

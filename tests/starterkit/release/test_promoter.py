@@ -11,7 +11,7 @@ from starterkit.release.judgement import Judge
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def entries(pipeline: Pipeline) -> list[Entry]:

@@ -14,7 +14,7 @@ from starterkit.release.prune import Pruner, rule
 from starterkit.settings import Settings
 from starterkit.tracking.registry import Version
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 

@@ -18,7 +18,7 @@ from starterkit.release.trust import history_doubts, require_trust
 from starterkit.settings import Settings, Stage, rules_of
 from starterkit.tracking.registry import CONTRACT
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("hurried")
 Change = Callable[[Pipeline], object]
 
 

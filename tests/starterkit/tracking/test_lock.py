@@ -65,7 +65,7 @@ def test_a_lock_that_nobody_holds_is_taken_at_once(connection, minutes, process)
 
 
 def test_somebody_elsewheres_lock_is_waited_for(connection):
-    leave(connection, minutes=0.02)
+    leave(connection, minutes=0.01)
     with lock(connection).held(patience=10):
         pass
     leave(connection, minutes=9)

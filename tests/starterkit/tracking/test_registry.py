@@ -27,7 +27,7 @@ def model_id(connection: Connection) -> str:
     return connection.client.finalize_logged_model(made.model_id, "READY").model_id
 
 
-def test_version_is_found_by_number_or_alias(registry, model_id):
+def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_named(registry, model_id):
     with pytest.raises(UnknownVersion, match="has no champion"):
         registry.find("champion")
     with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
@@ -47,6 +47,10 @@ def test_version_is_found_by_number_or_alias(registry, model_id):
             registry.find(name)
     with pytest.raises(TrackingError, match="has no version 7"):
         registry.version(7)
+    version = registry.register("run1", model_id, {}, "first")
+    with pytest.raises((TrackingError, ContractError)) as raised:
+        registry.open(version)
+    assert "\n" not in str(raised.value)
 
 
 def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
@@ -55,13 +59,6 @@ def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
     folder = registry.fetch(registry.version(1), tmp_path)
     assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= {file.name for file in folder.iterdir()}
     assert registry.open(registry.version(1)).contract == summary.exported.contract
-
-
-def test_version_whose_files_are_gone_is_named(registry, model_id):
-    version = registry.register("run1", model_id, {}, "first")
-    with pytest.raises((TrackingError, ContractError)) as raised:
-        registry.open(version)
-    assert "\n" not in str(raised.value)
 
 
 # --- Runs.
@@ -73,7 +70,7 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
     return connect(load_settings(root, {}).tracking, root), summary.exported.run
 
 
-def test_run_says_who_when_and_how_good(opened):
+def test_run_says_who_when_and_how_good_has_a_page_and_what_the_store_does_not_have_is_none(opened, tmp_path):
     connection, run = opened
     record = look_up(connection, run)
     assert record.user
@@ -83,17 +80,12 @@ def test_run_says_who_when_and_how_good(opened):
     remote = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
     assert remote.page.startswith("https://mlflow.example/#/experiments/")
     assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
-
-
-def test_runs_have_a_page_and_what_the_store_does_not_have_is_none(opened, tmp_path):
-    connection, run = opened
     experiment = connection.client.get_run(run).info.experiment_id
     plain = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
     assert runs_page(connection, "local.diabetes") == f"{plain}&viewStateShareKey=starterkit"
     assert runs_page(connection, "local.nothing") == "#/experiments?workflowType=machine_learning"
-    other = connection.client.create_experiment("local.older")  # without the view, for which MLflow would complain
-    assert runs_page(connection, "local.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
-    connection, run = opened
+    other = connection.client.create_experiment("dev.older")  # without the view, for which MLflow would complain
+    assert runs_page(connection, "dev.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
     assert look_up(connection, "0" * 32) is None
     assert fetch_file(connection, "0" * 32, "rows.npz", tmp_path) is None
     assert fetch_file(connection, run, "nothing.txt", tmp_path) is None

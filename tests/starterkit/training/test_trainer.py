@@ -76,12 +76,9 @@ def test_the_baseline_guesses_the_training_mean_and_the_shares_of_the_classes(di
     assert model.baseline.scores["roc_auc"] == 0.5
 
 
-def test_a_target_of_one_value_is_refused(diabetes, tmp_path):
+def test_a_target_of_one_value_and_a_nan_that_a_step_makes_are_refused(diabetes, tmp_path):
     with pytest.raises(DataError, match="'progression' has one value in all"):
         fit_table(diabetes, table_of(diabetes).assign(progression=100.0), tmp_path, Ridge())
-
-
-def test_a_nan_that_a_step_makes_is_not_told_as_one_of_the_data(diabetes):
     logarithm = FunctionTransformer(lambda rows: np.log(np.asarray(rows, float) - 1e3))
     with (
         pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"),

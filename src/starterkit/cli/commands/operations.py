@@ -1,41 +1,40 @@
 """A model in use: answers over HTTP and over files, where a version comes from, and the installation around it."""
 
+import os
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from starterkit.cli.commands import Folder, Json, VersionName, app, open_registry, print_json
 from starterkit.errors import Refused, UserError
 
+if TYPE_CHECKING:
+    from starterkit.serving.batch.scorer import Outcome
+
 BadRows = Literal["stop", "aside"]
 Beyond = Literal["refuse", "mark"]
+# <spark>
+Engine = Literal["local", "spark"]
+# </spark>
 _MOST_NAMED = 8
 
 
 @app.command()
 def serve(
     folder: Folder = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            envvar="SAGEMAKER_BIND_TO_PORT",
-            show_envvar=False,
-            min=1,
-            max=65535,
-            help="Instead of serving.port.",
-        ),
-    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Instead of serving.port.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when src/ or config/ changes.")] = False,
 ) -> None:
-    """Answer requests with the champion: POST /predict, and /docs to try it."""
+    """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
+    from starterkit.serving.platforms import Platform
     from starterkit.settings import read_layers
 
-    layers = read_layers()
+    platform, layers = Platform.of(os.environ), read_layers()
+    folder, port = folder or platform.folder, port or platform.port
     show_warnings(layers.warnings)  # such as an API of stage staging that asks nobody for a key
     settings = layers.settings
     listening = settings.serving.model_copy(update={"port": port} if port else {})
@@ -139,9 +138,21 @@ def predict(
         Beyond | None, typer.Option("--beyond", help="Rows further out than the proof; instead of serving.beyond.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a destination that exists.")] = False,
+    # <spark>
+    engine: Annotated[Engine, typer.Option("--engine", help="This machine's cores, or a Spark cluster's.")] = "local",
+    master: Annotated[str, typer.Option("--master", help="Spark's, such as spark://host:7077.")] = "local[*]",
+    # </spark>
     as_json: Json = False,
 ) -> None:
     """Score files with the champion. Ended in the middle, the same command goes on."""
+    # <spark>
+    if engine == "spark":
+        outcome = _score_by_spark(source, destination, folder, beyond, master, bad_rows=bad_rows, overwrite=overwrite)
+        _show_outcome(outcome, as_json)
+        return
+    if master != "local[*]":
+        raise UserError(f"--master {master} is Spark's", "Add --engine spark")
+    # </spark>
     sys.meta_path.insert(0, _WithoutPandas())
     from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
@@ -161,6 +172,33 @@ def predict(
                 predictor = Predictor(fetched.folder, beyond=beyond or load_settings().serving.beyond)
                 note.text = fetched.title
     outcome = BatchScorer(predictor, view).score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
+    _show_outcome(outcome, as_json)
+
+
+# <spark>
+def _score_by_spark(
+    source: Path, destination: Path, folder: Path | None, beyond: Beyond | None, master: str, **how: Any
+) -> "Outcome":
+    from starterkit.cli.champion import fetched_champion
+    from starterkit.cli.console import ProgressView
+    from starterkit.serving.batch.cluster import require_spark
+    from starterkit.serving.batch.plan import plan_files
+    from starterkit.serving.batch.spark import SparkScorer
+    from starterkit.settings import load_settings
+
+    plan_files(source, destination, overwrite=how["overwrite"])
+    require_spark()  # before the model is fetched
+    view = ProgressView()
+    if folder is not None:
+        scorer = SparkScorer(folder, beyond or "refuse", master, view)
+    else:
+        with fetched_champion() as fetched:
+            scorer = SparkScorer(fetched.folder, beyond or load_settings().serving.beyond, master, view)
+    return scorer.score(source, destination, **how)
+
+
+# </spark>
+def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         print_json(vars(outcome))
         return

@@ -345,7 +345,7 @@ class ArrowSource:
         file = parquet.ParquetFile(self._path, buffer_size=_READ_BYTES, pre_buffer=False)
         self._stored, self.rows = file.schema_arrow, file.metadata.num_rows
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-        size = _rows_a_chunk(sum(group.total_byte_size for group in groups), self.rows)
+        size = rows_a_chunk(sum(group.total_byte_size for group in groups), self.rows)
         self._pieces = lambda: file.iter_batches(size)
 
     def _open_arrow(self) -> None:
@@ -370,14 +370,14 @@ class ArrowSource:
 def _pieces(batches: Iterator[pa.RecordBatch], content: mmap.mmap) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         batch.validate()
-        size = _rows_a_chunk(batch.nbytes, len(batch))
+        size = rows_a_chunk(batch.nbytes, len(batch))
         for first in range(0, len(batch), size):
             yield batch.slice(first, size)
             if hasattr(mmap, "MADV_DONTNEED"):
                 content.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory otherwise
 
 
-def _rows_a_chunk(size: int, rows: int) -> int:
+def rows_a_chunk(size: int, rows: int) -> int:
     """The same for the same file, however far an earlier run came."""
     return max(FEWEST_ROWS, min(CHUNK_ROWS, CHUNK_BYTES * rows // max(size, 1)))
 

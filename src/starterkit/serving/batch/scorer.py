@@ -87,7 +87,7 @@ class BatchScorer:
             The model's graph failed.
         """
         plan = plan_files(source, destination, overwrite=overwrite)
-        with _explained(plan.destination):
+        with explained(plan.destination):
             opened = [  # to see what is wrong before any work
                 open_scoring(path, name, self._predictor) for path, name in zip(plan.sources, plan.names, strict=True)
             ]
@@ -97,7 +97,7 @@ class BatchScorer:
                 return replace(self._work(plan, work, bad_rows), ignored=ignored)
 
     def _work(self, plan: Plan, work: PartialFolder, bad_rows: BadRows) -> Outcome:
-        kept, reason = work.resume(self._identity(plan), none_bad=bad_rows == "stop")
+        kept, reason = work.resume(identity_of(plan, self._predictor), none_bad=bad_rows == "stop")
         run = _Run(plan, work, self._predictor, bad_rows)
         name = f"score, anew: {reason}" if reason else "score"
         with step(self._progress, name) as note, ThreadPoolExecutor(self._threads) as pool:
@@ -110,19 +110,20 @@ class BatchScorer:
                 raise
             note.text = f"{kept.all_rows:,} rows" + (f", {come:,} of them by an earlier run" if come else "")
             if kept.all_rows == kept.all_bad:
-                run.refuse_all(kept)
+                raise none_good(plan, work, kept.all_rows)
             work.keep(replace(kept, is_whole=True))
             work.publish()
         aside = plan.bad_rows if kept.all_bad else None
         return Outcome(kept.all_rows, kept.all_bad, plan.destination, aside)
 
-    def _identity(self, plan: Plan) -> dict[str, Any]:
-        """All that decides what will be written. Whatever of it changes, the work is begun anew."""
-        return {
-            "the source": [_look(path) for path in plan.sources],
-            "the model": sha256(self._predictor.contract.to_json().encode()),
-            "the form of the output": [_FORM, *plan.names, *([_MARKED] if self._predictor.beyond == "mark" else [])],
-        }
+
+def identity_of(plan: Plan, predictor: Predictor) -> dict[str, Any]:
+    """All that decides what will be written. Whatever of it changes, the work is begun anew."""
+    return {
+        "the source": [look(path) for path in plan.sources],
+        "the model": sha256(predictor.contract.to_json().encode()),
+        "the form of the output": [_FORM, *plan.names, *([_MARKED] if predictor.beyond == "mark" else [])],
+    }
 
 
 class _Run:
@@ -130,8 +131,8 @@ class _Run:
 
     def __init__(self, plan: Plan, work: PartialFolder, predictor: Predictor, bad_rows: BadRows) -> None:
         self._plan, self._work, self._predictor, self._bad_rows = plan, work, predictor, bad_rows
-        self._looks = [_look(path) for path in plan.sources]
-        sizes = [look[1] for look in self._looks]
+        self._looks = [look(path) for path in plan.sources]
+        sizes = [one[1] for one in self._looks]
         self._shares = [sum(sizes[:place]) / sum(sizes) for place in range(len(sizes) + 1)]
         self._kept = Checkpoint()
 
@@ -154,7 +155,7 @@ class _Run:
                     self._keep(kept, rows, reasons)
                 self._tell(kept, scored, note)
             self._keep(kept, rows, reasons)
-        if _look(path) != self._looks[kept.file]:
+        if look(path) != self._looks[kept.file]:
             raise DataError(f"{path} changed while it was read", "Give the command again when it is done")
         (self._work.output / name).parent.mkdir(parents=True, exist_ok=True)
         finish(self._work.rows, self._work.output / name, kind_of(Path(name)))
@@ -170,22 +171,15 @@ class _Run:
         if self._kept == Checkpoint():
             self._work.remove()
 
-    def refuse_all(self, kept: Checkpoint) -> None:
-        """An output without a row helps nobody; the reasons do."""
-        self._work.reasons.replace(self._plan.bad_rows)
-        self._work.remove()
-        what = f"none of the {kept.all_rows:,} rows can be scored"
-        raise DataError(what, f"{self._plan.bad_rows} says why")
-
     def _append(
         self, kept: Checkpoint, scored: Scored, scoring: FileScoring, rows: AppendFile, reasons: AppendFile
     ) -> Checkpoint:
         faults = [replace(fault, row=fault.row + kept.rows) for fault in scored.faults]
         if faults and self._bad_rows == "stop":
-            raise _refusal(scoring.source.name, faults[0])
+            raise refusal(scoring.source.name, faults[0])
         if faults:
             name = self._plan.sources[kept.file].name
-            reasons.write(_side_lines(name, faults, with_header=not reasons.size))
+            reasons.write(side_lines(name, faults, with_header=not reasons.size))
         rows.write(scored.content)
         return replace(
             kept,
@@ -227,12 +221,21 @@ def _in_order(
             future.cancel()
 
 
-def _refusal(name: str, fault: Fault) -> DataError:
+def refusal(name: str, fault: Fault) -> DataError:
+    """Why a run stops at a row."""
     place = f"{name}, row {fault.row} (the first is 0)" + (f", column '{fault.column}'" if fault.column else "")
     return DataError(f"{place}: {fault.problem}", f"{fault.hint}, or leave bad rows out with --bad-rows aside")
 
 
-def _side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
+def none_good(plan: Plan, work: PartialFolder, rows: int) -> DataError:
+    """An output without a row helps nobody; the reasons do."""
+    work.reasons.replace(plan.bad_rows)
+    work.remove()
+    return DataError(f"none of the {rows:,} rows can be scored", f"{plan.bad_rows} says why")
+
+
+def side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
+    """Why rows were put aside, as the side file has it."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     if with_header:
@@ -241,14 +244,14 @@ def _side_lines(name: str, faults: Sequence[Fault], with_header: bool) -> bytes:
     return text.getvalue().encode()
 
 
-def _look(path: Path) -> list[Any]:
+def look(path: Path) -> list[Any]:
     """What tells a file from another one, or from itself after a change."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 @contextmanager
-def _explained(destination: Path) -> Generator[None, None, None]:
+def explained(destination: Path) -> Generator[None, None, None]:
     """Turn what the disk says into one line."""
     hint = "Free space or make it writable, and give the command again: it goes on where it ended"
     try:

@@ -21,6 +21,9 @@ PROBLEM_TYPE = "application/problem+json"
 KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
 """A refusal's headers that are said in the words of other protocols, too."""
 
+IN_REQUEST = "in request "
+"""How the note of a fault begins that says in which request it came."""
+
 SECONDS_TO_COME_AGAIN = "1"
 """What `Retry-After` says where there is no room."""
 
@@ -145,10 +148,17 @@ def refusal(error: Exception) -> Response | None:
     return None
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     told = refusal(error)
     assert told is not None
-    return told
+    return _in_form(request, told, error)
+
+
+def _in_form(request: Request, told: Response, error: Exception | None = None) -> Response:
+    """As the protocol says it to whose addresses the request came."""
+    forms: Mapping[str, Callable[..., Response]] = getattr(request.app.state, "forms", {})
+    say = next((say for prefix, say in forms.items() if f"{request.url.path}/".startswith(f"{prefix}/")), None)
+    return told if say is None else say(told, error)
 
 
 def bug() -> Response:
@@ -156,8 +166,8 @@ def bug() -> Response:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
-async def _bug(_: Request, __: Exception) -> Response:
-    return bug()
+async def _bug(request: Request, _: Exception) -> Response:
+    return _in_form(request, bug())
 
 
 PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -1,9 +1,11 @@
 """`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
+from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -16,17 +18,19 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
-from starterkit.serving.http import inference, invocations
+from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.gateway import Gateway, Open, Route
-from starterkit.serving.http.inference import Inference
 from starterkit.serving.http.invocations import Invocations
 from starterkit.serving.http.keys import HEADER, Keys
+from starterkit.serving.http.page import Pages, page_routes
 from starterkit.serving.http.predict import ADDRESS, Predict
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
 from starterkit.serving.http.records import LONGEST_KEY
-from starterkit.serving.predictor import Predictor, ServedModel
+from starterkit.serving.http.webhook import Webhook
+from starterkit.serving.platforms import Platform
+from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
 # --- The served model in words: what `/model` says of it, and what the OpenAPI page says of its columns and refusals.
@@ -37,27 +41,30 @@ _TYPES = {"float": "number", "integer": "integer", "boolean": "boolean", "string
 _TEXT = {"type": "string"}
 
 
-def model_content(served: ServedModel) -> dict[str, Any]:
-    """What a client needs to know of the model, and an operator of where it comes from."""
+def model_content(served: ServedModel, since: datetime) -> dict[str, Any]:
+    """What a client needs to know of the model, and an operator of where it comes from and since when it answers."""
     contract = served.contract
     shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "proven", "categories", "description")
     columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
     lineage = contract.lineage
+    scores = {name: {"holdout": of[0], "naive": of[1]} for name, of in contract.scores.items()}
     return {
         **identity(served),
+        "since": since.isoformat(timespec="seconds"),
         "title": contract.title,
         "task": contract.task,
         "columns": columns[:-1],
         "target": columns[-1],
         "classes": contract.classes,
         "example": contract.example,
+        "scores": scores,
         "parity": asdict(contract.parity),
         "lineage": {"run": lineage.run, "commit": lineage.commit, "data_digest": lineage.data_digest},
     }
 
 
 def describe(
-    routes: Mapping[str, Any], predictor: Predictor | None, settings: ServingSettings, is_guarded: bool
+    routes: Mapping[str, Any], served: ServedModel | None, settings: ServingSettings, is_guarded: bool
 ) -> dict[str, Any]:
     """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
 
@@ -65,9 +72,10 @@ def describe(
     ----------
     routes
         What FastAPI says of the other routes.
-    predictor
-        Whose contract is to be read there; None for those who may not read it.
+    served
+        Whose name and contract are to be read there; None for those who may not read them.
     """
+    predictor = None if served is None else served.predictor
     document = deepcopy(dict(routes))
     schemas: dict[str, Any] = {"Problem": _problem()}
     if predictor is None:
@@ -89,7 +97,13 @@ def describe(
         methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
-    document["paths"]["/v2/models/{model}/infer"] = {"post": inference.describe(is_guarded)}
+    # <inference>
+    from starterkit.serving.http import inference
+
+    document["paths"]["/v2/models/{model}/infer"] = {
+        "post": inference.describe(None if served is None else served.name, is_guarded)
+    }
+    # </inference>
     return document
 
 
@@ -207,8 +221,13 @@ def _reference(name: str) -> dict[str, str]:
 DOCUMENT = "/openapi.json"
 
 
-def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics | None = None) -> Gateway:
-    """An app that answers with a model.
+def create_app(
+    served: ServedModel,
+    settings: ServingSettings,
+    metrics: Metrics | None = None,
+    ring: Callable[[], None] | None = None,
+) -> Gateway:
+    """An app that answers with a model. `ring` wakes what follows the champion, where something does.
 
     Raises
     ------
@@ -216,22 +235,35 @@ def create_app(served: ServedModel, settings: ServingSettings, metrics: Metrics 
         A key is required and none is set.
     """
     keys, counts = Keys(settings), metrics or Metrics()
-    return Gateway(served, lambda one: open_model(one, counts, keys, settings), counts, keys, settings)
+    hook = Webhook(settings.webhook_secret, ring) if ring and settings.webhook_secret else None
+    return Gateway(served, lambda one: open_model(one, counts, keys, settings, hook), counts, keys, settings)
 
 
-def open_model(served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings) -> Open:
+def open_model(
+    served: ServedModel, metrics: Metrics, keys: Keys, settings: ServingSettings, hook: Webhook | None = None
+) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
     app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
     app.include_router(health_routes(served, metrics))
-    app.include_router(scoring_routes())
+    platform = Platform.of(os.environ)
+    app.include_router(scoring_routes(platform.health))
     app.include_router(model_routes(served), dependencies=_checks(keys))
-    app.include_router(inference_routes())
-    app.include_router(tensor_routes(served), dependencies=_checks(keys))
+    app.include_router(page_routes(served, keys))
     app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
-    describe_app(app, served, keys, settings)
+    if hook:
+        app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
-    routes |= dict.fromkeys(inference.addresses(served), Inference(served, settings))
-    return Open(routes, app, (b"x-model-version", served.version.encode("ascii", "replace")))
+    routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
+    # <inference>
+    from starterkit.serving.http import inference
+
+    app.include_router(inference.server_routes())
+    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
+    app.state.forms = {inference.PREFIX: inference.say}
+    routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
+    # </inference>
+    describe_app(app, served, keys, settings)
+    return Open(routes, Pages(app), (b"x-model-version", served.version.encode("ascii", "replace")))
 
 
 def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
@@ -244,15 +276,16 @@ def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
 
     @router.get("/ready", summary="Whether a model is loaded")
     async def ready() -> Response:
-        refused = {"refused": metrics.refused_version} if metrics.refused_version else {}
-        return answer({"status": "ready", "model": identity(served), **refused})
+        told = {"refused": metrics.refused_version} if metrics.refused_version else {}
+        told |= {"registry": "does not give its champion"} if metrics.misses_registry else {}
+        return answer({"status": "ready", "model": identity(served), **told})
 
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
         router.head(path, include_in_schema=False)(route)
     return router
 
 
-def scoring_routes() -> APIRouter:
+def scoring_routes(health: Sequence[str] = ()) -> APIRouter:
     """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
     router = APIRouter(tags=["health"])
 
@@ -260,6 +293,9 @@ def scoring_routes() -> APIRouter:
     @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
     async def ping() -> Response:
         return Response("\n", media_type="application/json")
+
+    for path in health:  # where a platform says that it asks
+        router.get(path, include_in_schema=False)(ping)
 
     @router.get("/version", summary="The version of MLflow whose protocol is spoken")
     async def told() -> Response:
@@ -277,47 +313,11 @@ def _mlflow_version() -> str:
 
 def model_routes(served: ServedModel) -> APIRouter:
     """For clients."""
-    router = APIRouter(tags=["model"])
+    router, since = APIRouter(tags=["model"]), datetime.now(UTC)
 
     @router.get("/model", summary="What the model takes and answers, and where it comes from")
     async def model() -> Response:
-        return answer(model_content(served))
-
-    return router
-
-
-def inference_routes() -> APIRouter:
-    """What clients of the Open Inference Protocol ask before they ask for predictions."""
-    router = APIRouter(prefix="/v2", tags=["health"], include_in_schema=False)
-
-    @router.get("")
-    async def server() -> Response:
-        return answer(inference.SERVER)
-
-    @router.get("/health/live")
-    async def live() -> Response:
-        return answer({"live": True})
-
-    @router.get("/health/ready")
-    async def ready() -> Response:
-        return answer({"ready": True})
-
-    return router
-
-
-def tensor_routes(served: ServedModel) -> APIRouter:
-    """What the Open Inference Protocol says of the model, with and without its version."""
-    router = APIRouter(prefix=f"/v2/models/{served.name}", tags=["model"], include_in_schema=False)
-
-    @router.get("/ready")
-    @router.get(f"/versions/{served.version}/ready")
-    async def ready() -> Response:
-        return answer({"name": served.name, "ready": True})
-
-    @router.get("")
-    @router.get(f"/versions/{served.version}")
-    async def model() -> Response:
-        return answer(inference.metadata(served))
+        return answer(model_content(served, since))
 
     return router
 
@@ -347,7 +347,7 @@ def _checks(keys: Keys) -> Sequence[Dependency]:
 def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
     """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
     routes = app.openapi()
-    whole = describe(routes, served.predictor, settings, keys.are_asked_for)
+    whole = describe(routes, served, settings, keys.are_asked_for)
     bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
     app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
     app.openapi_schema = bare

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, NoRoom, bug
+from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply
@@ -46,10 +46,11 @@ _TYPE = (b"content-type", b"application/json")
 
 
 class Answer(NamedTuple):
-    """A body in JSON, and how many rows it answers."""
+    """A body, how many rows it answers, and the headers that say of what kind it is."""
 
     content: bytes
     rows: int
+    kind: Sequence[tuple[bytes, bytes]] = (_TYPE,)
 
 
 class Route(Protocol):
@@ -74,6 +75,10 @@ class Route(Protocol):
 
     def refuse(self, error: Exception) -> Response | None:
         """What an exception says to a client; None where it is a fault of the server's."""
+
+    def fail(self) -> Response:
+        """What such a fault says."""
+        ...
 
 
 class Open(NamedTuple):
@@ -138,6 +143,9 @@ class Gateway:
             marked = _Marked(send, marks)
             try:
                 await now.app(scope, receive, marked)
+            except Exception as error:
+                error.add_note(f"{IN_REQUEST}{asked.decode()}")
+                raise
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
@@ -179,8 +187,8 @@ class Gateway:
         self._metrics.refuse(error)
         told, failure = route.refuse(error), None
         if told is None:
-            told, failure = bug(), error
-            failure.add_note(f"in request {marks[-1][1].decode()}")
+            told, failure = route.fail(), error
+            failure.add_note(f"{IN_REQUEST}{marks[-1][1].decode()}")
         return Reply(told.status_code, [*told.raw_headers, *marks], bytes(told.body)), failure
 
     def _admit(self, route: Route, headers: Headers) -> None:
@@ -237,7 +245,7 @@ class Gateway:
 
 def _said(answered: Answer, marks: Marks) -> Reply:
     content = answered.content
-    return Reply(200, [_TYPE, (b"content-length", b"%d" % len(content)), *marks], content)
+    return Reply(200, [*answered.kind, (b"content-length", b"%d" % len(content)), *marks], content)
 
 
 class _Marked:

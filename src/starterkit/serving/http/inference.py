@@ -1,4 +1,4 @@
-"""`Inference`: the Open Inference Protocol, version 2, in JSON: a tensor for each column, or one of all numbers.
+"""`Inference`: the Open Inference Protocol, version 2: a tensor for each column, or one of all numbers.
 
 See docs/protocols.md for what of it is spoken.
 """
@@ -9,41 +9,37 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from fastapi import APIRouter
 from numpy.typing import NDArray
 from starlette.responses import Response
 
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import RecordReader, decode_document
+from starterkit.serving.http.tensors import (
+    DATATYPES,
+    SHAPE,
+    SHOWN,
+    Tensor,
+    as_values,
+    bad,
+    contents,
+    without_values,
+    write,
+)
 from starterkit.serving.predictor import ServedModel
-from starterkit.serving.validation import InvalidRecords, Values, check_columns
+from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_columns, fault_of_value, hint_of
 from starterkit.settings import ServingSettings
 
-SERVER = {"name": "starterkit", "version": "1", "extensions": []}
+SERVER = {"name": "starterkit", "version": "1", "extensions": ["binary_tensor_data"]}
 
-_SHOWN = 100
-_INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
-_NUMBERS = msgspec.json.Decoder(list[float | None])
-_ROWS = msgspec.json.Decoder(list[list[float | None]])
-_READERS: Mapping[str, Any] = {
-    **dict.fromkeys(("FP16", "FP32", "FP64", *_INTEGERS), _NUMBERS),
-    "BOOL": msgspec.json.Decoder(list[bool | None]),
-    "BYTES": msgspec.json.Decoder(list[str | None]),
-}
+PREFIX = "/v2"
+
 _DATATYPES = {"float": "FP64", "integer": "INT64", "boolean": "BOOL", "string": "BYTES", "datetime": "BYTES"}
-_SHAPE = 'Send {"inputs": [{"name": column, "shape": [rows], "datatype": "FP64", "data": [values]}, …]}'
-
-
-class Tensor(msgspec.Struct, forbid_unknown_fields=True):
-    """An input as it was sent, with its data unread."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: msgspec.Raw
-    parameters: dict[str, Any] = {}
+_LENGTH = b"inference-header-content-length"
+_LONG = 10_000
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,6 +54,8 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
     inputs: list[Tensor]
     id: str | None = None
+    model_name: str | None = None  # KServe's client says it a second time
+    model_version: str | None = None
     outputs: list[Wanted] | None = None
     parameters: dict[str, Any] = {}
 
@@ -65,13 +63,9 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 _BODY = msgspec.json.Decoder(Body)
 
 
-def _bad(what: str, hint: str) -> InvalidRequest:
-    return InvalidRequest(HTTPStatus.BAD_REQUEST, what, hint)
-
-
 def addresses(served: ServedModel) -> tuple[str, ...]:
     """Where a model is asked to infer."""
-    model = f"/v2/models/{served.name}"
+    model = f"{PREFIX}/models/{served.name}"
     return f"{model}/infer", f"{model}/versions/{served.version}/infer"
 
 
@@ -103,141 +97,213 @@ class Inference:
         self._served = served
         self._max_rows = settings.max_rows
         self._masses = RecordReader(served.contract, served.predictor.beyond, settings.max_rows)
+        self._bounds = Bounds.of(served.contract) if served.predictor.beyond == "refuse" else None
 
     def accept(self, headers: Headers) -> None:
-        """JSON, or a body without a type, as tritonclient sends it; but none of those that a browser sends anywhere."""
+        """JSON, tensors behind it, or a body without a type, as tritonclient sends it; but none of those that a browser
+        sends anywhere."""
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind != b"application/json" and (kind or b"origin" in headers):
+        if kind != b"application/json" and _LENGTH not in headers and (kind or b"origin" in headers):
             what, hint = "the body is not said to be JSON", "Send the header Content-Type: application/json"
-            raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
-        if b"inference-header-content-length" in headers:
-            what, hint = "the tensors are binary", "Send them in JSON: with tritonclient, binary_data=False"
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
     def respond(self, body: bytearray, headers: Headers) -> Answer:
-        asked = self._read(body)
-        table = self._table(asked.inputs)
-        answered = self._served.answer(table)
+        head, behind = _split(body, headers.get(_LENGTH))
+        asked = self._read(head)
+        if (asked.model_name or self._served.name) != self._served.name:
+            raise bad("the body names another model than the address", f"Ask {self._served.name}")
+        answered = self._served.answer(self._table(asked.inputs, contents(asked.inputs, behind)))
         columns = answered.prediction.columns
         told = dict(zip(self._served.predictor.outputs, columns, strict=True))
-        if asked.outputs:
-            if unknown := [one.name for one in asked.outputs if one.name not in told]:
-                raise _bad(f"'{unknown[0][:_SHOWN]}' is no output of this model", f"It has {', '.join(told)}")
-            told = {one.name: told[one.name] for one in asked.outputs}
+        wanted = asked.outputs or [Wanted(name) for name in told]
+        if unknown := [one.name for one in wanted if one.name not in told]:
+            raise bad(f"'{unknown[0][:SHOWN]}' is no output of this model", f"It has {', '.join(told)}")
+        are_binary = asked.parameters.get("binary_data_output") is True
+        written = [
+            write(one.name, told[one.name], is_binary=one.parameters.get("binary_data", are_binary) is True)
+            for one in wanted
+        ]
         content: dict[str, Any] = {
             "model_name": self._served.name,
             "model_version": self._served.version,
             **({} if asked.id is None else {"id": asked.id}),
-            "outputs": [_tensor(name, column) for name, column in told.items()],
+            "outputs": [about for about, _ in written],
         }
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
-        return Answer(msgspec.json.encode(content), len(columns[0]))
+        said, rows = msgspec.json.encode(content), len(columns[0])
+        if all("data" in about for about, _ in written):
+            return Answer(said, rows)
+        kept = ((b"content-type", b"application/octet-stream"), (_LENGTH, b"%d" % len(said)))
+        return Answer(b"".join((said, *(one for _, one in written))), rows, kept)
 
-    def _read(self, body: bytearray) -> Body:
-        self._masses.refuse_masses(body)
-        decode_document(body)  # says where it is no JSON, and which key stands twice
+    def _read(self, head: bytes | bytearray) -> Body:
+        self._masses.refuse_masses(head)
         try:
-            return _BODY.decode(body)
+            asked = _BODY.decode(head)
         except msgspec.DecodeError as error:
-            raise _bad(f"the body is no request to infer: {_without_values(error)}", _SHAPE) from None
+            self._look_for_faults(head)
+            raise bad(f"the body is no request to infer: {without_values(error)}", SHAPE) from None
+        for one in asked.inputs:  # no list of values has an object in it, and no key twice
+            if one.data is not msgspec.UNSET and len(memoryview(one.data)) > _LONG:
+                head = head.replace(bytes(one.data), b"0", 1)
+        decode_document(head)  # says which key stands twice
+        return asked
 
-    def _table(self, tensors: Sequence[Tensor]) -> Table:
+    def _table(self, tensors: Sequence[Tensor], behind: Sequence[memoryview | None]) -> Table:
         contract = self._served.contract
-        given = {one.name: one for one in tensors}
-        if len(given) < len(tensors):
-            raise _bad("an input stands twice", "Send each once")
-        if len(tensors) == 1 and len(tensors[0].shape) == 2 and contract.layout == "matrix" and len(contract.names) > 1:
-            columns = self._of_matrix(tensors[0])
+        names, is_matrix = contract.names, contract.layout == "matrix" and len(contract.names) > 1
+        if len({one.name for one in tensors}) < len(tensors):
+            raise bad("an input stands twice", "Send each once")
+        self._refuse_many(tensors)
+        if is_matrix and len(tensors) == 1 and len(tensors[0].shape) == 2:
+            columns, table = self._of_matrix(tensors[0], behind[0])
         else:
-            missing = [name for name in contract.names if name not in given]
-            unknown = [name for name in given if name not in contract.names]
+            given = {one.name: (one, content) for one, content in zip(tensors, behind, strict=True)}
+            missing = [name for name in names if name not in given]
+            unknown = [name for name in given if name not in names]
             if missing or unknown:
-                what = f"the input '{missing[0]}' is missing" if missing else f"'{unknown[0][:_SHOWN]}' is no input"
-                raise _bad(what, f"The model takes {', '.join(contract.names)}")
-            columns = {name: self._values(one) for name, one in given.items()}
-            if len({len(one.values) for one in columns.values()}) != 1:
-                raise _bad("the inputs are not of one length", "Give each a value for each row")
-        checked = check_columns(contract, columns, self._served.predictor.beyond)
+                what = f"the input '{missing[0]}' is missing" if missing else f"'{unknown[0][:SHOWN]}' is no input"
+                raise bad(what, f"The model takes {', '.join(names)}")
+            columns = {name: self._column(*given[name]) for name in names}
+            if len({*map(len, columns.values())}) != 1:
+                raise bad("the inputs are not of one length", "Give each a value for each row")
+            table = None
+        if self._bounds is not None and self._bounds.are_kinds_of(columns):
+            table = np.column_stack([*columns.values()]) if table is None else table
+            if self._bounds.hold(table := np.require(table, np.float64, "A")):
+                return table
+        values = {name: as_values(column) for name, column in columns.items()}
+        checked = check_columns(contract, values, self._served.predictor.beyond)
         if checked.faults:
             raise InvalidRecords(checked.faults)
         return checked.columns
 
-    def _values(self, tensor: Tensor) -> Values:
+    def _refuse_many(self, tensors: Sequence[Tensor]) -> None:
+        if most := [one.shape[0] for one in tensors if one.shape and one.shape[0] > self._max_rows]:
+            raise bad(f"there are {most[0]:.9g} rows", f"Send at most {self._max_rows} in a request")
+
+    def _column(self, tensor: Tensor, content: memoryview | None) -> NDArray[Any]:
         """One column, sent as [n] or [n, 1]."""
-        count = tensor.shape[0] if tensor.shape else 0
-        if tensor.shape not in ([count], [count, 1]):
-            raise _bad(f"the input '{tensor.name}' is not of shape [rows]", _SHAPE)
-        return _column(self._data(tensor, count, _READERS.get(tensor.datatype)))
+        if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
+            raise bad(f"the input '{tensor.name}' is not of shape [rows]", SHAPE)
+        return self._values(tensor, content)
 
-    def _of_matrix(self, tensor: Tensor) -> Mapping[str, Values]:
+    def _of_matrix(
+        self, tensor: Tensor, content: memoryview | None
+    ) -> tuple[Mapping[str, NDArray[Any]], NDArray[np.float64]]:
         """All columns in the contract's order, row after row or as a list of rows."""
-        names, (count, width) = self._served.contract.names, tensor.shape
-        if width != len(names) or _READERS.get(tensor.datatype) is not _NUMBERS:
+        names = self._served.contract.names
+        if tensor.shape[1] != len(names) or tensor.datatype in ("BOOL", "BYTES"):
             what = f"an input of two dimensions is not of {len(names)} columns of numbers"
-            raise _bad(what, f"Send {', '.join(names)} in this order, or an input for each")
-        data = self._data(tensor, count * width, _NUMBERS, count)
-        table = np.array([np.nan if one is None else one for one in data], np.float64).reshape(count, width)
-        nothing = np.zeros(count, np.bool_)
-        return {name: Values(table[:, at], np.isnan(table[:, at]), nothing) for at, name in enumerate(names)}
+            raise bad(what, f"Send {', '.join(names)} in this order, or an input for each")
+        table = self._values(tensor, content).reshape(tensor.shape).astype(np.float64, copy=False)
+        return dict(zip(names, table.T, strict=True)), table
 
-    def _data(self, tensor: Tensor, expected: int, reader: Any, rows: int | None = None) -> list[Any]:
-        if reader is None:
-            raise _bad(f"the datatype of '{tensor.name[:_SHOWN]}' is unknown", f"Send one of {', '.join(_READERS)}")
+    def _values(self, tensor: Tensor, content: memoryview | None) -> NDArray[Any]:
         try:
-            if rows is not None and bytes(tensor.data)[1:].lstrip()[:1] == b"[":
-                data = [value for row in _ROWS.decode(tensor.data) for value in row]
-            else:
-                data = reader.decode(tensor.data)
-        except msgspec.DecodeError as error:
-            what = f"the data of '{tensor.name[:_SHOWN]}' is not of its datatype: {_without_values(error)}"
-            raise _bad(what, "Send a flat list, with null where a value is missing") from None
-        count = expected if rows is None else rows
-        if count > self._max_rows:
-            raise _bad(f"there are {count} rows", f"Send at most {self._max_rows} in a request")
-        if len(data) != expected or not data:
-            raise _bad(f"the data of '{tensor.name[:_SHOWN]}' is not what its shape says", "Send at least one row")
-        return data
+            return tensor.read(content)
+        except InvalidRequest:
+            if tensor.data is not msgspec.UNSET:
+                self._look_for_values(tensor.name, decode_document(bytes(tensor.data)))
+            raise
+
+    def _look_for_faults(self, head: bytes | bytearray) -> None:
+        """Say at which value it is no request: NaN is no JSON."""
+        document = decode_document(head)
+        inputs = document.get("inputs") if isinstance(document, dict) else None
+        for one in inputs if isinstance(inputs, list) else ():
+            if isinstance(one, dict) and isinstance(one.get("name"), str):
+                self._look_for_values(one["name"], one.get("data"))
+
+    def _look_for_values(self, name: str, data: object) -> None:
+        contract = self._served.contract
+        if not isinstance(data, list):
+            return
+        flat = [value for row in data for value in (row if isinstance(row, list) else [row])]
+        known = [one for one in contract.columns if one.name == name] or contract.columns
+        placed = ((*divmod(at, len(known)), value) for at, value in enumerate(flat))
+        told = ((row, known[place], fault_of_value(known[place], value)) for row, place, value in placed)
+        if found := [Fault(row, one.name, wrong[1], hint_of(one), wrong[0]) for row, one, wrong in told if wrong]:
+            raise InvalidRecords(found)
 
     def refuse(self, error: Exception) -> Response | None:
         told = refusal(error)
-        if told is None:
-            return None
-        status = HTTPStatus.BAD_REQUEST if told.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else told.status_code
-        words = str(error) if isinstance(error, UserError) else HTTPStatus(status).phrase
-        kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-        return answer({"error": words}, HTTPStatus(status), headers=kept)
+        return None if told is None else say(told, error)
+
+    def fail(self) -> Response:
+        return say(bug())
 
 
-def _without_values(error: msgspec.DecodeError) -> str:
-    """msgspec names places and types; a value that it does not know it would repeat."""
-    words = str(error)
-    return "" if "Invalid value" in words or "Invalid enum" in words else words[:_SHOWN]
+def say(told: Response, error: Exception | None = None) -> Response:
+    """A refusal in the protocol's form."""
+    status = HTTPStatus(told.status_code)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
+    return answer({"error": str(error) if isinstance(error, UserError) else status.phrase}, status, headers=kept)
 
 
-def _column(data: Sequence[Any]) -> Values:
-    missing = np.fromiter((one is None for one in data), np.bool_, len(data))
-    kind = next((type(one) for one in data if one is not None), float)
-    filler: Any = {bool: False, str: "", float: 0.0}[kind]
-    values: NDArray[Any] = np.array(
-        [filler if one is None else one for one in data], object if kind is str else np.dtype(kind)
-    )
-    return Values(values, missing, np.zeros(len(data), np.bool_))
+def server_routes() -> APIRouter:
+    """What clients ask before they ask for predictions."""
+    router = APIRouter(prefix=PREFIX, tags=["health"], include_in_schema=False)
+
+    @router.get("")
+    async def server() -> Response:
+        return answer(SERVER)
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        return answer({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        return answer({"ready": True})
+
+    return router
 
 
-def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    kind = {"f": "FP64", "i": "INT64", "b": "BOOL"}.get(values.dtype.kind, "BYTES")
-    return {"name": name, "datatype": kind, "shape": [len(values)], "data": values.tolist()}
+def model_routes(served: ServedModel) -> APIRouter:
+    """What the protocol says of the model, with and without its version."""
+    router = APIRouter(prefix=f"{PREFIX}/models/{served.name}", tags=["model"], include_in_schema=False)
+
+    @router.get("/ready")
+    @router.get(f"/versions/{served.version}/ready")
+    async def ready() -> Response:
+        return answer({"name": served.name, "ready": True})
+
+    @router.get("")
+    @router.get(f"/versions/{served.version}")
+    async def model() -> Response:
+        return answer(metadata(served))
+
+    return router
 
 
-def describe(is_guarded: bool) -> dict[str, Any]:
-    """The operation in the OpenAPI document."""
+def _split(body: bytearray, length: bytes | None) -> tuple[bytearray, memoryview]:
+    """The JSON, and the bytes behind it."""
+    if length is None:
+        return body, memoryview(b"")
+    if not length.isdigit() or int(length[:20]) > len(body):
+        raise bad("Inference-Header-Content-Length is not a length in the body", "Send how long the JSON is, in bytes")
+    return body[: int(length)], memoryview(body)[int(length) :]
+
+
+def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
+    """The operation in the OpenAPI document; without a name for those who may not read of the model."""
+    name = {"type": "string"} | ({} if model is None else {"enum": [model]})
+    lists = {"shape": {"type": "array", "items": {"type": "integer"}}, "data": {"type": "array"}}
+    said = {"name": {"type": "string"}, "datatype": {"enum": [*DATATYPES]}, **lists, "parameters": {"type": "object"}}
+    tensor = {"type": "object", "properties": said, "required": ["name", "shape", "datatype"]}
+    inputs = {"inputs": {"type": "array", "items": tensor, "minItems": 1}}
+    asked = {"type": "object", "properties": inputs, "required": ["inputs"]}
     words = {
         "400": "The body is not what the model takes; `error` says where and why",
+        "404": "The model has another name",
         "405": "This address does not take this method",
         "408": "The request did not arrive whole in time",
         "413": "The body is too long",
-        "415": "The body is compressed, binary, or not said to be JSON",
+        "415": "The body is compressed, or not said to be JSON",
         "500": "The server failed; its log says why",
         "503": "There is no room for this request now; `Retry-After` says when to come again",
     } | ({"401": "The key is missing, or another one"} if is_guarded else {})
@@ -248,8 +314,14 @@ def describe(is_guarded: bool) -> dict[str, Any]:
         "tags": ["model"],
         "summary": "Predictions by the Open Inference Protocol",
         "operationId": "infer",
-        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "parameters": [{"name": "model", "in": "path", "required": True, "schema": name}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": asked},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
         "responses": {
             "200": {"description": "An output for each of the graph's", **answered},
             **{status: {"description": said, **refused} for status, said in words.items()},

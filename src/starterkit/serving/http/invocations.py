@@ -18,17 +18,18 @@ from starlette.responses import Response
 from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, refusal
+from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.gateway import Answer, Headers
-from starterkit.serving.http.records import Asked, QuickReader, RecordReader, asked_type, decode_document
+from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
 from starterkit.settings import ServingSettings
 
 ADDRESS = "/invocations"
 
-_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_BESIDE = "params"
+_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "input_data")
+"""MLflow's, and Azure ML's."""
+_BESIDE = ("params", "parameters")
 _SHOWN = 100
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(\w{1,20})"').match
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*").fullmatch
@@ -96,17 +97,23 @@ class Invocations:
 
     def refuse(self, error: Exception) -> Response | None:
         told = refusal(error)
-        if told is None:
-            return None
-        status = HTTPStatus(told.status_code)
-        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            status = HTTPStatus.BAD_REQUEST  # MLflow knows no 422
-        words = str(error) if isinstance(error, UserError) else status.phrase
-        content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
-        if isinstance(error, InvalidRecords):
-            content["errors"] = [fault.content for fault in error.faults]
-        kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-        return answer(content, status, headers=kept)
+        return None if told is None else _say(told, error)
+
+    def fail(self) -> Response:
+        return _say(bug())
+
+
+def _say(told: Response, error: Exception | None = None) -> Response:
+    """A refusal in MLflow's form."""
+    status = HTTPStatus(told.status_code)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST  # MLflow knows no 422
+    words = str(error) if isinstance(error, UserError) else status.phrase
+    content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
+    if isinstance(error, InvalidRecords):
+        content["errors"] = [fault.content for fault in error.faults]
+    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
+    return answer(content, status, headers=kept)
 
 
 def describe(example: Mapping[str, Any] | None, is_guarded: bool) -> dict[str, Any]:
@@ -159,7 +166,7 @@ class InvocationReader(RecordReader):
     def quick(self, body: bytes | bytearray) -> Asked | None:
         found = _FIRST_KEY(body)
         way = self._ways.get(found[1]) if found else None
-        return None if way is None else way.read(body, self._max_rows)
+        return None if way is None else self.by(way, body)
 
     def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
         document = decode_document(body)
@@ -167,12 +174,12 @@ class InvocationReader(RecordReader):
             raise _bad("the body is not an object", f"Send one with exactly one of {', '.join(_FORMS)}")
         if len(document.keys() & set(_FORMS)) != 1:
             raise _bad("the body has none or several of the known keys", f"Send exactly one of {', '.join(_FORMS)}")
-        if extra := [name for name in document if name not in (*_FORMS, _BESIDE)]:
+        if extra := [name for name in document if name not in (*_FORMS, *_BESIDE)]:
             raise _bad(f"the body has the unknown key '{extra[0][:_SHOWN]}'", "Leave it out")
-        if document.get(_BESIDE):
-            raise _bad("the model takes no params", "Leave 'params' out")
+        if beside := [name for name in _BESIDE if document.get(name)]:
+            raise _bad("the model takes no params", f"Leave '{beside[0]}' out")
         ((form, given),) = ((name, value) for name, value in document.items() if name in _FORMS)
-        if form == "dataframe_split":
+        if form == "dataframe_split" or (form == "input_data" and isinstance(given, dict)):
             return self._named(*_of_split(given)), ()
         if isinstance(given, dict) and form in ("inputs", "instances"):
             return self._named(*_of_columns(given)), ()
@@ -228,6 +235,7 @@ class SplitReader(QuickReader):
 
     def __init__(self, contract: Contract, beyond: Beyond) -> None:
         super().__init__(contract, beyond)
+        self.is_bounded = False
         self._in_order = [*contract.names]
         row: Any = _TUPLE[tuple(asked_type(column, beyond) for column in contract.columns)]
         data, index = list[row], list[int] | msgspec.UnsetType
@@ -237,12 +245,12 @@ class SplitReader(QuickReader):
         self._decode_split: Any = msgspec.json.Decoder(body).decode
         self._in_names = sum(name.count(":") for name in contract.names)
 
-    def rows(self, body: bytes | bytearray) -> tuple[list[tuple[Any, ...]] | None, Sequence[str]]:
+    def decode(self, body: bytes | bytearray) -> Sent | None:
         split = self._decode_split(body).dataframe_split
         if split.columns != self._in_order:
-            return None, ()
+            return None
         keys = 3 if split.index is msgspec.UNSET else 4
-        return (split.data if self.has_colons(body, split.data, self._in_names + keys) else None), ()
+        return Sent(len(split.data), split.data, self._in_names + keys)
 
 
 _TUPLE: Any = tuple  # of types that are known when the model is

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from starterkit.serving.http.answers import InvalidRequest, prediction_content, refusal
+from starterkit.serving.http.answers import InvalidRequest, bug, prediction_content, refusal
 from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import RecordReader
 from starterkit.serving.predictor import ServedModel
@@ -45,3 +45,6 @@ class Predict:
 
     def refuse(self, error: Exception) -> Response | None:
         return refusal(error)
+
+    def fail(self) -> Response:
+        return bug()

@@ -28,6 +28,8 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SECONDS_BETWEEN = 1.0
 
+_OUTCOMES = ("swapped", "refused", "unreachable")
+
 
 class Where(NamedTuple):
     """The folder in which processes keep their counts, and which of them this one is."""
@@ -49,9 +51,11 @@ class Metrics:
         self._where = where
         self._answered: dict[tuple[str, int], list[float]] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
-        self._swaps: Counter[str] = Counter()
+        self._swaps = Counter(dict.fromkeys(_OUTCOMES, 0))  # from the start: Prometheus sees no rise to a first 1
         self.refused_version = ""
         """What there is to say of a champion that does not answer; empty where there is none."""
+        self.misses_registry = False
+        """Whether the registry could not be asked the last time, or did not give its champion."""
         self._model: Mapping[str, str] = {}
         self._columns: frozenset[str] = frozenset()
         self._since = 0.0
@@ -66,7 +70,9 @@ class Metrics:
 
     def swapped(self, outcome: str, words: str) -> None:
         """What came of a look at the champion."""
-        self._swaps[outcome] += 1
+        self.misses_registry = outcome == "unreachable"
+        if outcome != "same":
+            self._swaps[outcome] += 1
         if outcome != "unreachable":
             self.refused_version = words
 
@@ -100,12 +106,13 @@ class Metrics:
     def text(self) -> str:
         """All counts, in Prometheus' text format."""
         self.keep()  # first: what was told once may not be forgotten
-        whole, models, since = Metrics(), Counter[tuple[str, str]](), 0.0
+        whole, models, since, misses = Metrics(), Counter[tuple[str, str]](), 0.0, 0
         for one in self._siblings():
             whole._add(one)
             models[one["model"].get("name", ""), one["model"].get("version", "")] += 1
             since = max(since, one["since"])
-        return "\n".join([*whole._lines(), *_of_models(models, since), ""])
+            misses += one["misses"]
+        return "\n".join([*whole._lines(), *_of_models(models, since, misses), ""])
 
     # What is kept beside the process.
 
@@ -135,6 +142,7 @@ class Metrics:
             "swaps": self._swaps,
             "model": self._model,
             "since": self._since,
+            "misses": self.misses_registry,
         }
 
     def _add(self, content: Mapping[str, Any]) -> None:
@@ -180,12 +188,16 @@ class Metrics:
             yield _sample("swaps_total", {"outcome": outcome}, count)
 
 
-def _of_models(models: Mapping[tuple[str, str], int], since: float) -> Iterator[str]:
+def _of_models(models: Mapping[tuple[str, str], int], since: float, misses: int) -> Iterator[str]:
     yield from _family("model_processes", "gauge", "Processes that answer with this version of the model.")
     for (name, number), count in sorted(models.items()):
         yield _sample("model_processes", {"model": name, "version": number}, count)
     yield from _family("model_opened_timestamp_seconds", "gauge", "When the model was opened last.")
     yield _sample("model_opened_timestamp_seconds", {}, since)
+    yield from _family(
+        "registry_missed_processes", "gauge", "Processes that could not ask for the champion, or get it."
+    )
+    yield _sample("registry_missed_processes", {}, misses)
 
 
 def _family(name: str, kind: str, words: str) -> Iterable[str]:

@@ -9,14 +9,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
 from starterkit.contract import Beyond, Column, Contract
 from starterkit.serving.graph import Table
@@ -25,6 +25,7 @@ from starterkit.serving.validation import Fault, InvalidRecords, asked_of, read_
 
 _SHOWN = 100
 _LONG = 1_000_000
+_BLOCK = 32_768
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
 LONGEST_KEY = 200
 _A_KEY = f"Give a text of 1 to {LONGEST_KEY} printable characters"
@@ -74,16 +75,21 @@ class RecordReader:
         """
         if body.startswith(_MARK):
             body = body[len(_MARK) :]
-        self.refuse_masses(body)
         asked = self.quick(body)
         if asked is None:
+            self.refuse_masses(body)
             records, keys = self.records(body)
             asked = Asked(self.table(records), keys)
         return asked
 
     def quick(self, body: bytes | bytearray) -> Asked | None:
         """What the quick way makes of a body; None where anything may be wrong."""
-        return None if self._quick is None else self._quick.read(body, self._max_rows)
+        return None if self._quick is None else self.by(self._quick, body)
+
+    def by(self, way: "QuickReader", body: bytes | bytearray) -> Asked | None:
+        if not way.is_bounded:
+            self.refuse_masses(body)
+        return way.read(body, self._max_rows)
 
     def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
         """What a body holds, one a row, whatever they are; and the keys of the rows, where it has some.
@@ -116,15 +122,12 @@ class RecordReader:
         InvalidRequest
             There is more between its texts than the most rows can have.
         """
-        if len(body) <= self._most_values:
-            return
-        if body.count(b",") + body.count(b"[") + body.count(b"{") <= self._most_values:
+        if len(body) <= self._most_values or _count(body, *b",[{") <= self._most_values:
             return
         in_texts = 0
         if any(column.type == "string" for column in self._contract.columns) or self._raw or b'"keys"' in body:
             in_texts = sum(sum(map(found.group().count, (b",", b"[", b"{"))) for found in _STRING.finditer(body))
-        values = body.count(b",") + body.count(b"[") + body.count(b"{") - in_texts
-        if values <= self._most_values:
+        if _count(body, *b",[{") - in_texts <= self._most_values:
             return
         try:
             msgspec.json.decode(body, type=msgspec.Raw)  # looked through, and not kept
@@ -139,6 +142,15 @@ class RecordReader:
         raise unprocessable(what, f"Send at most {self._max_rows} rows in a request")
 
 
+def _count(body: bytes | bytearray, *marks: int) -> int:
+    """How often these bytes stand in a body. It takes a block at a time, so that a large body is not there twice."""
+    if len(body) <= _BLOCK:
+        return sum(map(body.count, marks))
+    whole = np.frombuffer(body, np.uint8)
+    blocks = [whole[start : start + _BLOCK] for start in range(0, len(whole), _BLOCK)]
+    return sum(int(np.count_nonzero(block == mark)) for block in blocks for mark in marks)
+
+
 class QuickReader:
     """The quick way: a decoder that knows types, ranges and categories. Where it finds a fault it gives up."""
 
@@ -149,12 +161,13 @@ class QuickReader:
         self._numbers = [place for place, column in enumerate(columns) if column.type != "string"]
         self._texts = [place for place, column in enumerate(columns) if column.type == "string"]
         self._known = [
-            (itemgetter(place), one.known | {None})
+            (place, one.known | {None})
             for place in self._numbers
             for one in asked_of(columns[place], beyond)
             if one.known is not None
         ]
         self._colons = sum(name.count(":") for name in contract.names) + len(columns)
+        self.is_bounded = not self._texts  # a row has its colons: from their number it is known how many there can be
 
     @classmethod
     def of(cls, contract: Contract, beyond: Beyond, key: str = "records") -> "QuickReader | None":
@@ -163,38 +176,62 @@ class QuickReader:
 
     def read(self, body: bytes | bytearray, max_rows: int) -> Asked | None:
         """One matrix, or an array a column; None where anything may be wrong."""
+        colons = _count(body, *b":")
+        if self.is_bounded and colons > max_rows * self._colons + _BESIDE:
+            return None  # there are more rows than that, and nothing is made of them
         try:
-            rows, keys = self.rows(body)
+            sent = self.decode(body)
         except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
             return None
-        if not rows or len(rows) > max_rows or not all(known.issuperset(map(of, rows)) for of, known in self._known):
+        if sent is None or not 0 < sent.count <= max_rows or not (sent.keys == () or _are_keys(sent.keys, sent.count)):
             return None
+        # The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost.
+        more = colons - sent.colons
         if self._is_matrix:
-            flat = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * len(self._names))
-            return Asked(flat.reshape(len(rows), -1), keys)
+            table = np.fromiter(chain.from_iterable(sent.rows), np.float64, sent.count * len(self._names))
+            table = table.reshape(sent.count, -1)
+            is_known = all(known.issuperset(_there(table[:, place])) for place, known in self._known)
+            return Asked(table, sent.keys) if not more and is_known else None
+        by_column = [*zip(*sent.rows, strict=True)]
+        if more and b"\\" not in body:
+            more -= sum(value.count(":") for place in self._texts for value in by_column[place] if value)
+        if more or not all(known.issuperset(by_column[place]) for place, known in self._known):
+            return None
         # Missing is NaN in text columns too, as in training: onnxruntime reads None as the text "None".
-        by_column = [[math.nan if value is None else value for value in column] for column in zip(*rows, strict=True)]
-        kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(by_column)]
-        arrays = map(np.array, by_column, kinds)
-        return Asked(dict(zip(self._names, arrays, strict=True)), keys)
+        filled = [[math.nan if value is None else value for value in column] for column in by_column]
+        kinds = [object if place in self._texts else np.float64 for place, _ in enumerate(filled)]
+        return Asked(dict(zip(self._names, map(np.array, filled, kinds), strict=True)), sent.keys)
 
-    def rows(self, body: bytes | bytearray) -> tuple[list[tuple[Any, ...]] | None, Sequence[str]]:
-        """The values in the contract's order, row by row, and the rows' keys; None where something stands twice."""
+    def decode(self, body: bytes | bytearray) -> "Sent | None":
+        """What a body holds; None where this way does not lead on."""
         sent = self._decode(body)
-        rows, keys = [*map(astuple, sent.records)], getattr(sent, "keys", msgspec.UNSET)
-        colons = len(rows) * self._colons + 1
+        count, keys = len(sent.records), getattr(sent, "keys", msgspec.UNSET)
+        rows, colons = map(astuple, sent.records), count * self._colons + 1
         if keys is msgspec.UNSET:
-            return (rows if self.has_colons(body, rows, colons) else None), ()
-        if not _are_keys(keys, len(rows)) or b"\\" in body:
-            return None, ()
-        return (rows if self.has_colons(body, rows, colons + 1 + sum(key.count(":") for key in keys)) else None), keys
+            return Sent(count, rows, colons)
+        if _count(bytes(keys), *b",\\") > count:  # before anything is made of them
+            return None
+        given = _KEYS(keys)
+        return Sent(count, rows, colons + 1 + sum(key.count(":") for key in given), given)
 
-    def has_colons(self, body: bytes | bytearray, rows: Sequence[tuple[Any, ...]], expected: int) -> bool:
-        """The decoder lets a later one of two equal keys win. Each key has one colon, and so has one that is lost."""
-        colons = body.count(b":")
-        if colons > expected and self._texts and b"\\" not in body:
-            colons -= sum(row[place].count(":") for row in rows for place in self._texts if row[place])
-        return colons == expected
+
+class Sent(NamedTuple):
+    """Rows of values in the contract's order, and how many colons a body has that holds no more than these."""
+
+    count: int
+    rows: Iterable[tuple[Any, ...]]
+    colons: int
+    keys: Sequence[str] = ()
+
+
+_KEYS = msgspec.json.Decoder(list[str]).decode
+_BESIDE = 4
+"""Colons of what stands around the rows."""
+
+
+def _there(column: NDArray[np.float64]) -> list[float]:
+    """The values that are not missing."""
+    return column[column == column].tolist()
 
 
 def _decoder(columns: Sequence[Column], beyond: Beyond, key: str) -> Callable[[bytes | bytearray], Any]:
@@ -205,7 +242,7 @@ def _decoder(columns: Sequence[Column], beyond: Beyond, key: str) -> Callable[[b
     record = msgspec.defstruct("Record", members, forbid_unknown_fields=True, gc=False)
     members: Any = [("records", list[record], msgspec.field(name=key))]
     if key == "records":
-        members.append(("keys", list[str] | msgspec.UnsetType, msgspec.UNSET))
+        members.append(("keys", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET))
     body = msgspec.defstruct("Body", members, forbid_unknown_fields=True)
     return msgspec.json.Decoder(body).decode
 

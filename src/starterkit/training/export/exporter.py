@@ -76,11 +76,20 @@ class OnnxExporter:
             decision_values=proof.decides,
             dialect=dataset.dialect,
             keeps_rows=rows_kept(model.estimator),
+            scores=_scores(model),
             digests={GRAPH_FILE: sha256(graph), SAMPLE_FILE: sha256(sample)},
         )
         files = {GRAPH_FILE: graph, SAMPLE_FILE: sample, CONTRACT_FILE: contract.to_json().encode()}
         _write_whole(folder, files)
         return ExportedModel(folder, contract)
+
+
+def _scores(model: TrainedModel) -> dict[str, tuple[float, float | None]]:
+    """The figures over the holdout that are numbers, the deciding metric's first."""
+    found, naive = model.evaluation.scores, model.baseline.scores
+    names = sorted(found, key=lambda name: name != model.problem.deciding_metric.name)
+    told = {name: value if (value := naive.get(name)) is not None and np.isfinite(value) else None for name in names}
+    return {name: (float(found[name]), told[name]) for name in names if np.isfinite(found[name])}
 
 
 def _sample(model: TrainedModel, rows: pd.DataFrame) -> bytes:

@@ -48,13 +48,16 @@ def other_key() -> SigningKey:
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path]) -> Staged:
+def staged(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path], hurry: Any
+) -> Staged:
     """Stage staging takes no local store by itself, and all but the server is the same here."""
     root = copied(tmp_path_factory.mktemp("staged") / "staging", empty_store)
     settings = load_settings(root, {}).model_copy(update={"stage": Stage.STAGING})
     pipeline, staged = Pipeline(problem, settings), Staged(settings)
     dataset, registry = pipeline.read(), staged.registry()
-    version = pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run)
+    with hurry():
+        version = pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run)
     registry.set_champion(version)
     place = "gate/staging.diabetes-1/0123"
     registry.connection.client.log_text(version.run, EVIDENCE.decode(), f"{place}/evidence.json")

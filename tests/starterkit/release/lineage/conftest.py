@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,7 @@ class Project:
     """A repository, and what one does in it. `root` may be a copy: its artifacts stay where they were made."""
 
     root: Path
+    hurry: Callable[[], Any] = nullcontext
 
     def git(self, *arguments: str) -> str:
         return git(self.root, *arguments)
@@ -45,7 +48,8 @@ class Project:
     def train(self, problem: Problem = problem, **environ: str) -> int:
         pipeline = Pipeline(problem, load_settings(self.root, environ))
         dataset = pipeline.read()
-        return pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run).number
+        with self.hurry():
+            return pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run).number
 
     def registry(self, **environ: str) -> ModelRegistry:
         settings = load_settings(self.root, environ)
@@ -62,7 +66,7 @@ class Project:
 
 @pytest.fixture(scope="session")
 def new_project(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path], hurry: Callable[[], Any]
 ) -> Callable[[], Project]:
     def make() -> Project:
         root = copied(tmp_path_factory.mktemp("project") / "my prøject ü", empty_store)
@@ -75,7 +79,7 @@ def new_project(
         base = root / "config" / "base.yaml"
         base.write_text(base.read_text().replace("max: 65", "max: 90").replace("min: 0.3", "min: 0"))
         git(root, "init", "-q")
-        project = Project(root)
+        project = Project(root, hurry)
         project.commit("A first model")
         return project
 

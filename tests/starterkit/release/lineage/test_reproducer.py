@@ -105,17 +105,6 @@ def test_record_of_rows_that_cannot_be_read_is_named_and_a_missing_one_is_no_mat
     assert copy.reproduce(number).identical
 
 
-@pytest.mark.slow
-def test_missing_data_is_the_cause(copy, scratch):
-    shutil.rmtree(copy.root / "data" / "more")
-    done = copy.reproduce(1)
-    assert done.difference is None
-    assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
-    assert "data/more/rows.csv' does not exist" in done.failure
-    assert done.data.startswith("nowhere")
-    assert list(scratch.iterdir()) == []
-
-
 def test_what_cannot_be_reproduced_is_said_before_any_work(copy, scratch):
     with pytest.raises(UnknownVersion, match=r"no version 7.*one of 1") as raised:
         copy.reproduce(7)

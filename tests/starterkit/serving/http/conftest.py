@@ -118,6 +118,7 @@ class FaultyPredictor:
     failure: Exception | None = None
     values: tuple[float, ...] = ()
     beyond: str = "refuse"
+    outputs: tuple[str, ...] = ("price",)
 
     def predict(self, columns: Columns) -> Prediction:
         if self.failure:

@@ -1,7 +1,10 @@
 """The Open Inference Protocol: tensors in, the same answers as everywhere, and refusals that name row and column."""
 
+import json
+import struct
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROWS = [{"area": 100.0, "rooms": 3, "income": 4e4}, {"area": 20.5, "rooms": 1, "income": None}]
@@ -49,7 +52,7 @@ REFUSED = [
     ([GOOD[0] | {"data": [100.0, 9.0]}, *GOOD[1:]], "row 1, column 'area': is below 10"),
     ([GOOD[0] | {"data": [100.0, None]}, *GOOD[1:]], "row 1, column 'area': has no value"),
     ([GOOD[0], GOOD[1] | {"data": [1.5, 2]}, GOOD[2]], "row 0, column 'rooms': is not a whole number"),
-    ([GOOD[0] | {"data": [True, 1.0]}, *GOOD[1:]], "the data of 'area' is not of its datatype"),
+    ([GOOD[0] | {"data": [True, 1.0]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
     ([GOOD[0] | {"datatype": "BYTES", "data": ["a", "b"]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
     ([GOOD[0] | {"datatype": "FP99"}, *GOOD[1:]], "the datatype of 'area' is unknown"),
     ([GOOD[0] | {"shape": [3]}, *GOOD[1:]], "the data of 'area' is not what its shape says"),
@@ -73,7 +76,7 @@ def test_what_is_refused_says_where(houses_client, inputs, said):
 
 def test_bodies_types_and_keys(houses_client):
     for headers, body, status in (
-        ({"inference-header-content-length": "9"}, b"{}", 415),
+        ({"inference-header-content-length": "9"}, b"{}", 400),
         ({"content-type": "text/plain"}, b"{}", 415),
         ({"origin": "http://elsewhere"}, b"{}", 415),
         ({}, b'{"inputs": [], "inputs": []}', 400),
@@ -88,9 +91,103 @@ def test_bodies_types_and_keys(houses_client):
 def test_what_is_asked_before(houses_client):
     assert houses_client.get("/v2/health/ready").json() == {"ready": True}
     assert houses_client.get("/v2/health/live").json() == {"live": True}
-    assert houses_client.get("/v2").json()["extensions"] == []
+    assert houses_client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     assert houses_client.get("/v2/models/local.houses/ready").json()["ready"]
     told = houses_client.get("/v2/models/local.houses/versions/3").json()
     assert told["inputs"][1] == {"name": "rooms", "datatype": "INT64", "shape": [-1]}
     assert told["outputs"] == [{"name": "price", "datatype": "FP64", "shape": [-1]}]
-    assert houses_client.get("/v2/models/other").status_code == 404
+    other = houses_client.get("/v2/models/other")
+    assert (other.status_code, other.json()) == (404, {"error": "Not Found"})
+
+
+def binary(inputs: dict[str, Any], **more: Any) -> tuple[bytes, dict[str, str]]:
+    """Arrays, and texts that are bytes already, as tritonclient sends them."""
+    about, behind = [], b""
+    for name, (datatype, shape, content) in inputs.items():
+        size = {"binary_data_size": len(content)}
+        about.append({"name": name, "datatype": datatype, "shape": shape, "parameters": size})
+        behind += content
+    head = json.dumps({"inputs": about, **more}).encode()
+    return head + behind, {"inference-header-content-length": str(len(head))}
+
+
+def packed(*texts: str) -> bytes:
+    return b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in texts)
+
+
+FLOATS = np.array([[100.0, 3, 4e4], [20.5, 1, np.nan]])
+COLUMNS = {
+    "area": ("FP32", [2], np.float32([100.0, 20.5]).tobytes()),
+    "rooms": ("INT64", [2, 1], np.int64([3, 1]).tobytes()),
+    "income": ("FP64", [2], FLOATS[:, 2].tobytes()),
+}
+
+
+def test_binary_tensors_are_answered_as_those_in_json(houses_client, days_client):
+    expected = houses_client.post(INFER, json={"inputs": tensors(ROWS)}).json()["outputs"][0]
+    for inputs in (COLUMNS, {"any": ("FP64", [2, 3], FLOATS.tobytes())}):
+        body, headers = binary(inputs)
+        assert houses_client.post(INFER, content=body, headers=headers).json()["outputs"] == [expected]
+        body, headers = binary(inputs, parameters={"binary_data_output": True})
+        told = houses_client.post(INFER, content=body, headers=headers)
+        head = int(told.headers["inference-header-content-length"])
+        assert told.headers["content-type"] == "application/octet-stream"
+        (about,) = json.loads(told.content[:head])["outputs"]
+        assert about == {"name": "price", "datatype": "FP64", "shape": [2], "parameters": {"binary_data_size": 16}}
+        assert np.frombuffer(told.content[head:]).tolist() == expected["data"]
+    cities, flags = ("BYTES", [2], packed("Graz", "")), ("BOOL", [2], b"\1\0")
+    pressures = ("FP16", [2], np.float16([990.0, 910.5]).tobytes())
+    wanted = [{"name": "weather", "parameters": {"binary_data": True}}, {"name": "weather_is_dry"}]
+    body, headers = binary({"city": cities, "pressure": pressures, "windy": flags}, outputs=wanted)
+    told = days_client.post("/v2/models/local.days/infer", content=body, headers=headers)
+    head = int(told.headers["inference-header-content-length"])
+    plain = days_client.post("/predict", json={"records": DAYS}).json()
+    assert told.content[head:] == packed(*plain["predictions"])
+    assert json.loads(told.content[:head])["outputs"][1]["data"] == [row["dry"] for row in plain["probabilities"]]
+
+
+AREA = COLUMNS["area"]
+MISPACKED: list[Any] = [
+    ({**COLUMNS, "area": ("FP32", [2], np.float32([100, 9]).tobytes())}, "row 1, column 'area': is below 10"),
+    ({**COLUMNS, "area": ("FP32", [2], np.float32([100, np.nan]).tobytes())}, "row 1, column 'area': has no value"),
+    ({**COLUMNS, "area": ("FP32", [2], np.float32([np.inf, 100]).tobytes())}, "row 0, column 'area': is not a finite"),
+    ({**COLUMNS, "rooms": ("FP64", [2], np.array([3, 1.5]).tobytes())}, "row 1, column 'rooms': is not a whole number"),
+    ({**COLUMNS, "area": ("BOOL", [2], b"\1\1")}, "row 0, column 'area': is not a number"),
+    ({**COLUMNS, "area": ("BOOL", [2], b"\1\2")}, "row 1, column 'area': is not true or false"),
+    ({**COLUMNS, "area": ("BYTES", [2], packed("a", "b"))}, "row 0, column 'area': is not a number"),
+    ({**COLUMNS, "area": ("BYTES", [2], b"\1\0\0\0a\1\0\0\0\xff")}, "row 1, column 'area': is not UTF-8"),
+    ({**COLUMNS, "area": ("BYTES", [2], b"\xff\xff\xff\xffab")}, "the bytes of 'area' are not a text for each value"),
+    ({**COLUMNS, "area": ("BYTES", [2], b"\1\0\0\0a")}, "the bytes of 'area' are not a text for each value"),
+    ({**COLUMNS, "area": ("FP32", [2], AREA[2][1:])}, "'area' has 7 bytes, and not 4 for each value"),
+    ({**COLUMNS, "area": ("BF16", [2], AREA[2])}, "the datatype of 'area' is unknown"),
+    ({**COLUMNS, "area": ("FP32", [-2], AREA[2])}, "'area' has 8 bytes"),
+    ({**COLUMNS, "area": ("FP32", [-1, -2], AREA[2])}, "the input 'area' is not of shape [rows]"),
+    ({**COLUMNS, "area": ("FP32", [0], b"")}, "the data of 'area' is not what its shape says"),
+    ({"x": ("FP64", [-2, 3], FLOATS.tobytes())}, "'x' has 48 bytes"),
+    ({"x": ("FP64", [4, 3], FLOATS.tobytes() * 2)}, "there are 4 rows"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "said"), MISPACKED)
+def test_bytes_that_are_not_what_they_say(houses_client, inputs, said):
+    body, headers = binary(inputs)
+    told = houses_client.post(INFER, content=body, headers=headers)
+    assert (told.status_code, [*told.json()]) == (400, ["error"])
+    assert told.json()["error"].startswith(said)
+
+
+def test_half_a_body_and_lengths_that_are_none(houses_client):
+    body, headers = binary(COLUMNS)
+    two = json.dumps({"inputs": [GOOD[0] | {"parameters": {"binary_data_size": 8}}, *GOOD[1:]]}).encode()
+    for content, length, said in (
+        (body[:-1], None, "the bytes of 'income' are not there"),
+        (body + b"1", None, "there are 1 bytes more"),
+        (two, str(len(two)), "the input 'area' has no data, or has it twice"),
+        (two.replace(b'"binary_data_size": 8', b""), "9" * 5000, "Inference-Header-Content-Length is not"),
+        (body, "-1", "Inference-Header-Content-Length is not"),
+        (body, "7", "the body is not JSON"),
+        (body.replace(b'"binary_data_size": 8', b'"binary_data_size":-8'), None, "the bytes of 'area' are not there"),
+    ):
+        sent = headers if length is None else {"inference-header-content-length": length}
+        told = houses_client.post(INFER, content=content, headers=sent)
+        assert (told.status_code, told.json()["error"][: len(said)]) == (400, said)

@@ -63,7 +63,7 @@ def payload(form: str, rows: list[dict[str, Any]], draw: random.Random) -> tuple
 def test_sound_rows_are_answered_as_mlflow_answers_them(pairs, model, form):
     ours, mlflows, draw_row = pairs[model]
     draw = random.Random(f"{model} {form}")
-    for _ in range(25):
+    for _ in range(10):
         body, headers = payload(form, [draw_row(draw) for _ in range(draw.randint(1, 5))], draw)
         with pd.option_context("future.infer_string", False):  # onnxruntime takes none of pandas 3's own texts
             told, expected = (one.post("/invocations", content=body, headers=headers) for one in (ours, mlflows))
@@ -163,3 +163,22 @@ def test_what_is_asked_before(pairs):
         assert (told.status_code, told.text) == (200, expected.text)
         assert told.headers["content-type"] == expected.headers["content-type"]
     assert ours.get("/invocations").status_code == 405
+
+
+def test_azure_ml_and_vertex_ai_are_answered_at_their_addresses(houses, pairs, monkeypatch):
+    for name, value in {
+        "AZUREML_MODEL_DIR": "/nowhere",
+        "AIP_PREDICT_ROUTE": "/p:predict",
+        "AIP_HEALTH_ROUTE": "/up",
+    }.items():
+        monkeypatch.setenv(name, value)
+    expected = pairs["houses"][0].post("/invocations", json={"inputs": [ROW]}).json()
+    with TestClient(houses.app()) as client:
+        assert client.get("/up").status_code == 200
+        for address, body in (
+            ("/score", {"input_data": SPLIT}),
+            ("/score", {"input_data": [ROW]}),
+            ("/p:predict", {"instances": [ROW], "parameters": {}}),
+        ):
+            assert client.post(address, json=body).json() == expected
+        assert client.post("/p:predict", json={"instances": [{}]}).json()["error_code"] == "BAD_REQUEST"

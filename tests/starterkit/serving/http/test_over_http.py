@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from starterkit.serving.http.protocol import Patience, Server
+from starterkit.serving.http.protocol import JsonLines, Patience, Server
 
 
 @contextmanager
@@ -70,6 +70,24 @@ def test_a_body_that_is_too_long_is_not_read_to_its_end(address, body):
     assert sent(address, head + body).startswith("HTTP/1.1 413")
 
 
+def test_every_answer_tells_browsers_to_be_careful_and_nobody_what_serves(address, client, houses):
+    careful = {
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "frame-ancestors 'none'",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }
+    asked = [client.post("/predict", json={"records": [one]}) for one in (houses.example, {})]
+    asked += [client.get(path) for path in ("/nothing", "/model", "/predict", "/health/ready", "/docs")]
+    for answer in asked:
+        told = answer.headers
+        assert {name: told[name].removesuffix(f", {told.get_list(name)[-1]}") for name in careful} == careful
+        assert "server" not in told
+    with running(houses.app(), 0.2) as slow, socket.create_connection(slow, timeout=5) as late:
+        late.sendall(HALF)
+        assert b"\r\nx-content-type-options: nosniff\r\n" in late.recv(4096).lower()
+
+
 def test_a_client_that_leaves_is_no_error(address, client, caplog):
     with socket.create_connection(address, timeout=5) as connection:
         head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 100\n\n{"
@@ -83,8 +101,12 @@ def test_a_client_that_leaves_is_no_error(address, client, caplog):
 def test_a_failing_graph_is_logged_without_the_value(faulty, caplog):
     with running(faulty(failure=ValueError("income 54321.5"))) as (host, port):
         record = {"area": 100.0, "rooms": 3, "income": 54321.5}
-        answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]})
+        sent = {"x-request-id": "mine-1"}
+        answer = httpx.post(f"http://{host}:{port}/predict", json={"records": [record]}, headers=sent)
     assert answer.status_code == 500
+    (failed,) = (json.loads(JsonLines().format(one)) for one in caplog.records if one.levelname == "ERROR")
+    assert (failed["request"], failed["error"], failed["level"]) == ("mine-1", "ModelFailed", "error")
+    assert "54321.5" not in str(failed)
     assert "the graph of local.houses version 3 failed: ValueError" in caplog.text
     assert "54321.5" not in caplog.text
 

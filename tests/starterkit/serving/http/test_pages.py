@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +32,13 @@ def test_an_app_says_that_it_runs_and_what_a_client_needs_of_the_model(houses_cl
     assert (model["target"]["name"], model["classes"]) == ("weather", ["dry", "rain", "snow"])
     assert (model["title"], model["task"], model["example"]) == ("Weather", "classification", contract.example)
     assert model["parity"]["largest"] == contract.parity.largest
+    holdout, naive = contract.scores["log_loss"]
+    assert (next(iter(model["scores"])), model["scores"]["log_loss"]) == (
+        "log_loss",
+        {"holdout": holdout, "naive": naive},
+    )
+    assert naive > holdout > 0
+    assert abs(datetime.fromisoformat(model["since"]) - datetime.now(UTC)) < timedelta(hours=1)
     told = {name: getattr(contract.lineage, name) for name in ("run", "commit", "data_digest")}
     assert model["lineage"] == told
     assert "private.db" not in str(model)
@@ -74,6 +82,21 @@ def test_columns_say_type_unit_and_range(houses_client, days_client):
     assert record["properties"]["city"] == {"type": ["string", "null"], "enum": ["Graz", "Linz", "Zürich", None]}
 
 
+def test_the_first_address_has_a_page_for_people_and_json_for_programs(houses_client):
+    told = houses_client.get("/")
+    assert (told.json()["model"], told.headers["vary"]) == ({"name": "local.houses", "version": "3"}, "Accept")
+    places = [one for one in told.json().values() if isinstance(one, str)]
+    assert {houses_client.get(place).status_code for place in places} == {200, 405}  # 405: /predict is posted to
+    page = houses_client.get("/", headers={"accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "house" not in page.text.lower()
+    said = page.headers["content-security-policy"]
+    assert "default-src 'none'" in said
+    assert "unsafe" not in said
+    for address in ("/docs", "/redoc"):
+        assert "default-src 'self'" in houses_client.get(address).headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_pages_bear_the_models_title_and_load_nothing_from_elsewhere(houses_client, page):
     text = houses_client.get(page).text
@@ -113,6 +136,7 @@ def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(hou
         assert client.get("/model").status_code == 200
     bare, whole = (guarded.get("/openapi.json", headers=sent) for sent in ({}, {"X-API-Key": KEY.encode()}))
     assert "living area" in whole.text
+    assert ("model" in guarded.get("/", headers=headers).json(), "model" in guarded.get("/").json()) == (True, False)
     for words in ("area", "rooms", "income", "House", "price"):
         assert words not in bare.text + guarded.get("/docs").text
 
@@ -120,7 +144,7 @@ def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(hou
 STATUSES = {
     "/predict": {"200", "400", "401", "405", "408", "413", "415", "422", "500", "503"},
     "/invocations": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
-    "/v2/models/{model}/infer": {"200", "400", "401", "405", "408", "413", "415", "500", "503"},
+    "/v2/models/{model}/infer": {"200", "400", "401", "404", "405", "408", "413", "415", "500", "503"},
     "/ping": {"200", "405", "408", "500", "503"},
     "/health": {"200", "405", "408", "500", "503"},
     "/version": {"200", "405", "408", "500", "503"},

@@ -317,11 +317,19 @@ def test_an_answer_that_is_not_finite_is_refused_by_row(faulty):
     ]
 
 
-def test_a_failing_graph_tells_the_client_nothing(faulty):
+def test_a_failing_graph_tells_the_client_nothing_in_each_protocols_form(faulty):
+    inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in GOOD.items()]
+    asked = {
+        "/predict": ({"records": [GOOD]}, ["type", "title", "status", "detail"]),
+        "/invocations": ({"instances": [GOOD]}, ["error_code", "message"]),
+        "/v2/models/local.houses/infer": ({"inputs": inputs}, ["error"]),
+    }
     with TestClient(faulty(failure=ValueError(f"income {PRIVATE}")), raise_server_exceptions=False) as client:
-        content = problem(client.post("/predict", json={"records": [GOOD]}), 500)
-    assert set(content) == {"type", "title", "status", "detail"}
-    assert "income" not in content["detail"]
+        for address, (body, form) in asked.items():
+            answer = client.post(address, json=body)
+            assert (answer.status_code, [*answer.json()]) == (500, form)
+            assert "income" not in answer.text
+            assert str(PRIVATE) not in answer.text
 
 
 def test_what_memory_does_not_bear_finds_no_room(faulty):

@@ -1,7 +1,13 @@
 """What came is counted, by whichever process it came to, and each answer says by whom and as what."""
 
+import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
+import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from starterkit.serving.http.app import create_app
@@ -9,6 +15,7 @@ from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.settings import ServingSettings
 
 GOOD = {"area": 100.0, "rooms": 3, "income": 40000.0}
+MONITORING = Path(__file__).parents[4] / "docker" / "monitoring"
 SAMPLE = re.compile(r'starterkit_\w+(\{\w+="(?:[^"\\\n]|\\.)*"(,\w+="(?:[^"\\\n]|\\.)*")*\})? \S+')
 
 
@@ -99,3 +106,76 @@ def test_each_answer_names_its_request_and_version(houses_client):
             told = houses_client.post(address, headers=sent).headers
             assert told["x-model-version"] == "3"
             assert told["x-request-id"] == named if named else re.fullmatch("[0-9a-f]{32}", told["x-request-id"])
+
+
+# --- What is watched: the alerts and the dashboard ask for what there is.
+
+
+def expressions() -> dict[str, str]:
+    """Each alert's and each panel's, by its name."""
+    rules = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"][0]["rules"]
+    (file,) = (MONITORING / "dashboards").glob("*.json")
+    panels = json.loads(file.read_text())["panels"]
+    asked = {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels for target in panel["targets"]}
+    return {rule["alert"]: rule["expr"] for rule in rules} | asked
+
+
+def test_alerts_and_dashboard_ask_for_metrics_and_labels_that_there_are(houses):
+    client = TestClient(houses.app())
+    for record in (GOOD, {}):
+        client.post("/predict", json={"records": [record]})
+    told = [re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line) for line in client.get("/metrics").text.splitlines()]
+    there = {line[1]: {*re.findall(r"(\w+)=", line[2] or "")} for line in told if line}
+    for name, asked in expressions().items():
+        assert "starterkit_" in asked or name == "ApiDown"
+        for metric, labels in re.findall(r"(starterkit_\w+)(?:\{(.*?)\})?", asked):
+            assert {*re.findall(r"(\w+)[=!]", labels)} <= there[metric], name
+        for labels in re.findall(r"by \(([\w, ]+)\)", asked):
+            assert {*labels.split(", ")} <= set().union(
+                *(there[one] for one in re.findall(r"starterkit_\w+", asked))
+            ), name
+
+
+REQUESTS, BUCKET = 'starterkit_requests_total{path="/predict",status="%s"}', "starterkit_request_seconds_bucket"
+SLOW = [f'{BUCKET}{{path="/predict",status="200",le="{le}"}}' for le in ("0.25", "0.5", "+Inf")]
+SWAPS, MODEL = 'starterkit_swaps_total{outcome="%s"}', 'starterkit_model_processes{model="m",version="%s"}'
+FIRES = {  # what is seen each minute, beside an API that is up and answers, and at which minute that is one alert more
+    "ApiDown": ({'up{job="api"}': "0x40"}, 2),
+    "ApiFails": ({REQUESTS % 500: "0+2x40"}, 20),
+    "ApiSlow": ({SLOW[0]: "0+90x40", SLOW[1]: "0+100x40", SLOW[2]: "0+100x40"}, 20),
+    "InputRefused": ({REQUESTS % 422: "0+20x40"}, 30),
+    "ChampionRefused": ({SWAPS % "refused": "0x9 1x30"}, 12),
+    "RegistryUnreachable": ({SWAPS % "unreachable": "0+1x40"}, 30),
+    "VersionsDiffer": ({MODEL % 1: "1x40", MODEL % 2: "1x40"}, 20),
+}
+SOUND = {'up{job="api"}': "1x40", REQUESTS % 200: "0+100x40", MODEL % 3: "1x40"}
+SOUND |= {SWAPS % one: "0x40" for one in ("refused", "unreachable")} | dict.fromkeys(SLOW, "0+100x40")
+
+
+@pytest.mark.slow
+def test_alerts_come_when_they_should_and_only_then(tmp_path):
+    promtool = shutil.which("promtool") or pytest.skip(
+        "not run: there is no promtool here (apt-get install prometheus)"
+    )
+    config = [promtool, "check", "config", "--syntax-only", MONITORING / "prometheus.yml"]
+    assert subprocess.run(config, check=False).returncode == 0
+    assert {name for name in expressions() if " " not in name} == FIRES.keys()
+
+    def trial(seen: dict[str, str], minute: int, alert: str = "") -> dict:
+        series = [{"series": name, "values": values} for name, values in seen.items()]
+        asked = 'count by (alertname) (ALERTS{alertstate="firing"})'
+        fires = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else []
+        test = {"expr": asked, "eval_time": f"{minute}m", "exp_samples": fires}
+        return {"interval": "1m", "input_series": series, "promql_expr_test": [test]}
+
+    tests = [trial(SOUND | seen, minute, alert) for alert, (seen, minute) in FIRES.items()]
+    tests += [
+        trial(SOUND, 35),
+        trial({name: values for name, values in SOUND.items() if "up" not in name}, 9, "ApiDown"),
+    ]
+    given = {"rule_files": [str(MONITORING / "rules.yml")], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(given))
+    done = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "tests.yml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

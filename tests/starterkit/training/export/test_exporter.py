@@ -38,7 +38,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diabetes, tmp_path):
+def test_three_files_are_written_that_say_what_the_model_takes_and_nothing_of_a_patient(diabetes, tmp_path):
     exported, dataset = diabetes.export(Ridge(), tmp_path / "models" / "exported")
     assert listing(exported.folder) == FILES
     assert listing(tmp_path / "models") == ["exported"]
@@ -47,10 +47,6 @@ def test_three_files_are_written_and_the_contract_says_what_the_model_takes(diab
     assert (contract.columns[0].sensitivity, contract.target.unit) == ("sensitive", "points")
     assert (contract.parity.rows, contract.lineage.run) == (500 + len(dataset), "0123")
     assert diabetes.export(Ridge(), tmp_path / "again")[0].contract == contract
-
-
-def test_neither_the_example_nor_the_sample_is_a_patient(diabetes, tmp_path):
-    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
     names = exported.contract.names
     patients = {tuple(row) for rows in (dataset.training, dataset.holdout) for row in rows.features.to_numpy()}
     with np.load(exported.folder / "parity.npz") as sample:

@@ -206,7 +206,7 @@ class Library(TreeFamily):
         return np.where(left, 1, 2) + 3 * np.arange(len(self._columns))
 
 
-def test_a_row_is_planted_in_the_column_of_its_threshold():
+def test_a_threshold_is_met_in_its_column_beside_its_rounding_and_only_where_it_is_a_number():
     rows = np.full((3000, 3), 0.5)
     planted = plant(rows, stumps([0.1, 0.2, 0.3], [0, 2, 2]), np.random.default_rng(0)).rows
     assert (rows == 0.5).all()  # the given rows stay as they were
@@ -217,17 +217,10 @@ def test_a_row_is_planted_in_the_column_of_its_threshold():
     assert set(planted[changed[:, 0], 0]) == set(ways[0])
     assert not changed[:, 1].any()
     assert set(planted[changed[:, 2], 2]) == {*ways[1], *ways[2]}
-
-
-def test_trees_that_round_are_also_asked_right_beside_the_rounded_threshold():
     planted = plant(np.full((3000, 1), 0.5), stumps([0.1], [0], single=True), np.random.default_rng(0)).rows
     single = np.float32(0.1)
     beside = {float(np.nextafter(single, np.float32(way))) for way in (np.inf, -np.inf)}
     assert set(planted[::3, 0]) == {0.1, np.nextafter(0.1, 1), np.nextafter(0.1, 0), *beside}
-
-
-def test_a_threshold_that_is_no_number_is_not_planted_and_without_one_the_rows_stay():
-    """XGBoost and histograms split missing values from the rest at infinity."""
     planted = plant(np.zeros((300, 2)), stumps([np.inf, 0.25], [0, 1]), np.random.default_rng(0)).rows
     assert (planted[:, 0] == 0).all()
     assert 30 < (planted[::3, 1] != 0).sum() < 70  # those for which the second tree was drawn

@@ -1,0 +1,156 @@
+"""A real standalone cluster of one master and two workers; a driver that is killed, and an executor."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyspark
+import pytest
+from pyarrow import csv, parquet
+from pyspark.sql import SparkSession, functions
+
+from starterkit.errors import UserError
+from starterkit.serving.batch import spark
+from starterkit.serving.batch.cluster import require_spark
+from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.predictor import Predictor
+
+ROWS, PIECE = 300_000, 500_000
+KILLED = f"""
+import sys
+from pathlib import Path
+from starterkit.serving.batch import spark
+spark.PIECE_BYTES = {PIECE}
+folder, master, source, destination = sys.argv[1:]
+spark.SparkScorer(Path(folder), master=master).score(Path(source), Path(destination), bad_rows="aside")
+"""
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory):
+    """Java in its smallest form: it starts in half of the time."""
+    try:
+        require_spark()
+    except UserError as error:
+        pytest.skip(f"not run: {error}")
+    os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+    folder = tmp_path_factory.mktemp("spark")
+    script = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    started = []
+
+    def start(name, *arguments):
+        log = folder / f"{len(started)}.log"
+        command = [script, f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1", "--port", "0", *arguments]
+        with log.open("wb") as file:
+            started.append(subprocess.Popen(command, stdout=file, stderr=file))
+        return log
+
+    def said(log, words):
+        for _ in range(2_400):
+            if lines := [line for line in log.read_text().splitlines() if words in line]:
+                return lines[0]
+            time.sleep(0.1)
+        raise TimeoutError(log.read_text())
+
+    try:
+        address = said(start("master.Master", "--webui-port", "0"), "Starting Spark master at").split(" at ")[1]
+        more = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder), address)
+        for log in [start("worker.Worker", *more) for _ in range(2)]:
+            said(log, "Successfully registered with master")
+        yield address
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def session(master):
+    """As in a notebook: what comes later goes on with it."""
+    made = SparkSession.builder.master(master).config("spark.ui.enabled", "false").getOrCreate()
+    yield made
+    made.stop()
+
+
+def executors():
+    """The processes of executors that the workers of this test started."""
+    mine = psutil.Process().children(recursive=True)
+    return [one for one in mine if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline())]
+
+
+def until(happens, seconds=300):
+    for _ in range(seconds * 10):
+        if found := happens():
+            return found
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+def test_a_driver_and_an_executor_are_killed(master, request, first_run, tmp_path, monkeypatch):
+    root, _ = first_run
+    model = next(root.rglob("contract.json")).parent
+    contract = Predictor(model).contract
+    random = np.random.default_rng(7)
+    columns = {}
+    for column in contract.columns:
+        low, high = column.minimum or 0, column.maximum or 1
+        values = random.uniform(low, high, ROWS).round(4)
+        columns[column.name] = values.round().astype(int) if column.type == "integer" else values
+    source, destination = tmp_path / "in.csv", tmp_path / "out.csv"
+    csv.write_csv(pa.table(columns), source)
+    pieces = tmp_path / ".out.csv.partial"
+    done = lambda: len(list(pieces.glob("pieces-*/*.json")))  # noqa: E731
+
+    driver = subprocess.Popen([sys.executable, "-c", KILLED, model, master, source, destination])
+    until(done)
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        if "java" in process.name():
+            process.kill()
+    driver.kill()
+    driver.wait()
+    assert not destination.exists()
+    came = until(done)
+
+    monkeypatch.setattr(spark, "PIECE_BYTES", PIECE)
+    killed = []
+
+    def kill_one(event):
+        if event.step == "score" and event.state == "went on" and not killed:
+            killed.extend(executors()[:1])
+            killed[0].kill()
+
+    request.getfixturevalue("session")
+    scorer = spark.SparkScorer(model, master=master, progress=kill_one)
+    outcome = scorer.score(source, destination, bad_rows="aside")
+    assert killed
+    assert came
+    alone = BatchScorer(Predictor(model)).score(source, tmp_path / "one.csv", bad_rows="aside")
+    assert (outcome.rows, outcome.bad) == (ROWS, alone.bad)
+    assert alone.bad > 1_000  # whose category is none
+    assert destination.read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert (tmp_path / "out.bad.csv").read_bytes() == (tmp_path / "one.bad.csv").read_bytes()
+    assert not pieces.exists()
+
+
+def test_the_version_answers_as_a_function_of_spark_too(session, first_run, tmp_path):
+    root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+    mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+    model = Predictor(next(root.rglob("contract.json")).parent)
+    columns = {one.name: np.resize([one.minimum or 0, one.maximum or 1], 20) for one in model.contract.columns}
+    table = {
+        n: v.astype(int) if model.contract.columns[at].type == "integer" else v
+        for at, (n, v) in enumerate(columns.items())
+    }
+    parquet.write_table(pa.table(table), tmp_path / "in.parquet")
+    answer = mlflow.pyfunc.spark_udf(session, "models:/local.diabetes@champion", env_manager="local")
+    rows = session.read.parquet(str(tmp_path / "in.parquet"))
+    said = rows.select(answer(functions.struct(*table)).alias("answer")).toPandas()["answer"]
+    assert said.tolist() == model.predict(columns).values.tolist()

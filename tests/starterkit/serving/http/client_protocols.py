@@ -1,0 +1,187 @@
+"""The API as other people's clients ask it: each in an environment of its own, pinned, made below build/clients.
+
+Where a client cannot be had, its test is skipped and says "not run".
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_over_http import running
+
+REPOSITORY = Path(__file__).parents[4]
+HOUSES = [{"area": 100.0, "rooms": 3, "income": 4e4}, {"area": 20.5, "rooms": 1, "income": None}]
+DAYS = [{"city": "Graz", "pressure": 990.0, "windy": True}, {"city": "Zürich", "pressure": 910.5, "windy": False}]
+
+TRITON = """
+import json, sys
+import numpy as np
+import tritonclient.http as http
+
+at, houses, days = json.loads(sys.argv[1])
+client, other = (http.InferenceServerClient(one.removeprefix("http://")) for one in at.values())
+assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("local.houses")
+assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+about = {one["name"]: one["datatype"] for one in other.get_model_metadata("local.days")["inputs"]}
+KINDS = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}
+
+def asked(name, values, datatype, binary):
+    array = np.array([np.nan if one is None else one for one in values], KINDS[datatype])
+    given = http.InferInput(name, list(array.shape), datatype)
+    given.set_data_from_numpy(array, binary_data=binary)
+    return given
+
+told = []
+for binary in (True, False):
+    for said in (True, False):
+        of = lambda name: http.InferRequestedOutput(name, binary_data=said)
+        rows = [[np.nan if v is None else float(v) for v in row.values()] for row in houses]
+        if binary:
+            matrix = http.InferInput("any", [2, 3], "FP64")
+            matrix.set_data_from_numpy(np.array(rows), binary_data=True)
+            told.append(client.infer("local.houses", [matrix], outputs=[of("price")]).as_numpy("price").tolist())
+        columns = [asked(n, [row[n] for row in days], kind, binary) for n, kind in about.items()]
+        answer = other.infer("local.days", columns, outputs=[of("weather"), of("weather_is_dry")], request_id="7")
+        assert answer.get_response()["id"] == "7"
+        labels = [one.decode() if isinstance(one, bytes) else one for one in answer.as_numpy("weather").tolist()]
+        told.append([labels, answer.as_numpy("weather_is_dry").tolist()])
+    answer = other.infer("local.days", columns)  # as it comes: all outputs, in bytes
+    told.append([[one.decode() for one in answer.as_numpy("weather")], answer.as_numpy("weather_is_dry").tolist()])
+try:
+    other.infer("local.days", [asked("city", ["Graz"], "BYTES", True)])
+except Exception as error:
+    assert "the input 'pressure' is missing" in str(error), error
+print(json.dumps(told))
+"""
+
+KSERVE = """
+import asyncio, json, sys
+import numpy as np
+import pandas as pd
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+
+at, houses, days = json.loads(sys.argv[1])
+
+async def main():
+    client = InferenceRESTClient(RESTConfig(protocol="v2"))
+    assert await client.is_server_ready(at["local.houses"]) and await client.is_server_live(at["local.houses"])
+    assert await client.is_model_ready(at["local.houses"], "local.houses")
+    told = []
+    for binary in (True, False):
+        for model, frame in (("local.houses", pd.DataFrame(houses)), ("local.days", pd.DataFrame(days))):
+            inputs = []
+            for name in frame:
+                array = frame[name].to_numpy()
+                kind = {"f": "FP64", "i": "INT64", "b": "BOOL"}.get(array.dtype.kind, "BYTES")
+                one = InferInput(name, list(array.shape), kind)
+                one.set_data_from_numpy(array, binary_data=binary)
+                inputs.append(one)
+            request = InferRequest(model_name=model, infer_inputs=inputs)
+            answer = await client.infer(at[model], request, model_name=model)
+            values = [one.as_numpy().tolist() for one in answer.outputs[:2]]
+            values[0] = [one.decode() if isinstance(one, bytes) else one for one in values[0]]
+            told.append(values[0] if len(values) == 1 else values)
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+
+MLSERVER = """
+import json, sys
+from urllib.request import Request, urlopen
+import numpy as np
+import pandas as pd
+from mlserver.codecs import NumpyCodec, PandasCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+at, houses, days = json.loads(sys.argv[1])
+told = []
+for model, request in (
+    ("local.houses", PandasCodec.encode_request(pd.DataFrame(houses))),
+    ("local.days", PandasCodec.encode_request(pd.DataFrame(days))),
+    ("local.houses", InferenceRequest(inputs=[NumpyCodec.encode_input("any", pd.DataFrame(houses).to_numpy(float))])),
+):
+    body = request.model_dump_json(exclude_none=True).encode()
+    asked = Request(f"{at[model]}/v2/models/{model}/infer", body, {"content-type": "application/json"})
+    answer = InferenceResponse.model_validate_json(urlopen(asked).read())
+    frame = PandasCodec.decode_response(answer)
+    values = [frame[name].tolist() for name in [*frame][:2]]
+    told.append(values[0] if len(values) == 1 else values)
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="session")
+def client() -> Callable[..., Any]:
+    """Runs a script, or a command, with a package that the tests do not have."""
+    uv = shutil.which("uv") or str(REPOSITORY / ".cache" / "uv" / "bin" / "uv")
+
+    def run(package: str, *words: str, command: str = "python", seconds: float = 300) -> str:
+        place = REPOSITORY / "build" / "clients" / package.replace(" ", "_")
+        if not (place / "made").exists():
+            for made in (
+                [uv, "venv", "--quiet", "--clear", str(place)],
+                [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *package.split()],
+            ):
+                done = subprocess.run(made, capture_output=True, text=True, timeout=900)
+                if done.returncode:
+                    pytest.skip(f"not run: {package} cannot be had: {done.stderr.strip()[-300:]}")
+            (place / "made").touch()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+        called = [str(place / "bin" / command), *words]
+        done = subprocess.run(called, capture_output=True, text=True, timeout=seconds, env=environ, cwd=place)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def asked(houses, days) -> Iterator[str]:
+    """What the clients have to be told: where each model answers, and the rows."""
+    with running(houses.app()) as one, running(days.app()) as two:
+        at = {"local.houses": "http://{}:{}".format(*one), "local.days": "http://{}:{}".format(*two)}
+        yield json.dumps([at, HOUSES, DAYS])
+
+
+@pytest.mark.parametrize(
+    ("package", "script", "expected"),
+    [
+        ("tritonclient[http]==2.73.0", TRITON, "hdhddddd"),
+        ("kserve==0.21.0", KSERVE, "hdhd"),
+        ("mlserver==1.7.1 pandas==2.3.3", MLSERVER, "hdh"),
+    ],
+)
+def test_the_open_inference_protocols_clients(client, asked, houses_client, days_client, package, script, expected):
+    prices = houses_client.post("/predict", json={"records": HOUSES}).json()["predictions"]
+    weather = days_client.post("/predict", json={"records": DAYS}).json()
+    answers = {"h": prices, "d": [weather["predictions"], [row["dry"] for row in weather["probabilities"]]]}
+    assert json.loads(client(package, "-c", script, asked)) == [answers[one] for one in expected]
+
+
+CASES = 10_000
+
+
+def test_what_schemathesis_makes_of_the_openapi_document(client, asked):
+    """Both models' whole documents: no 5xx, and each answer is one that the document tells of."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance"
+    sent = 0
+    for address in json.loads(asked)[0].values():
+        given = (
+            "run",
+            f"{address}/openapi.json",
+            "--checks",
+            checks,
+            "--max-examples",
+            str(CASES // 10),
+            "--seed",
+            "1",
+        )
+        told = client("schemathesis==4.32.5", *given, "--no-color", command="schemathesis", seconds=1500)
+        sent += int(told.partition("Test cases:")[2].partition("generated")[0].replace(",", ""))
+    assert sent >= CASES, sent
