@@ -1,4 +1,4 @@
-"""PyTorch's and Keras' networks, from fit to serving; `make test-deep` makes an environment for each library."""
+"""PyTorch's and Keras' networks, from fit to serving, in an environment that has one of the two libraries."""
 
 import os
 import subprocess
