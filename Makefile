@@ -150,11 +150,11 @@ DEEP_TORCH := torch onnxscript
 DEEP_TENSORFLOW := keras tensorflow-cpu tf2onnx
 test-deep: python ## networks of PyTorch and Keras, in an environment for each below build/; TORCH="torch==2.13.0+cpu onnxscript"
 	@for library in torch tensorflow; do \
-	  $(PYTHON) tools/environment.py build/deep-$$library test || exit 1; \
+	  $(PYTHON) tools/environment.py build/deep/$$library test || exit 1; \
 	  test $$library = torch && needed="$(or $(TORCH),$(DEEP_TORCH))" || needed="$(DEEP_TENSORFLOW)"; \
-	  build/deep-$$library/bin/python -m ensurepip >/dev/null; \
-	  build/deep-$$library/bin/python -m pip install -q $$needed || echo "not run: $$needed cannot be had"; \
-	  $(ALONE) build/deep-$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
+	  build/deep/$$library/bin/python -m ensurepip >/dev/null; \
+	  build/deep/$$library/bin/python -m pip install -q $$needed || echo "not run: $$needed cannot be had"; \
+	  $(ALONE) build/deep/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
 	    || exit 1; \
 	done
 
