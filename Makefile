@@ -44,8 +44,9 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-clients test-f5 test-browser test-containers test-tables test-template rehearse loop \
-  mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark bench-spark spark-env
+.PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-tables test-template \
+  rehearse loop mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark \
+  bench-spark spark-env
 # </template>
 
 help: ## list the targets
@@ -145,6 +146,18 @@ test-template: env-test ## copies of the working tree, their own tests, updates 
 
 test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
+
+DEEP_TORCH := torch onnxscript
+DEEP_TENSORFLOW := keras tensorflow-cpu tf2onnx
+test-deep: python ## networks of PyTorch and Keras, in an environment for each below build/; TORCH="torch==2.13.0+cpu onnxscript"
+	@for library in torch tensorflow; do \
+	  $(PYTHON) tools/environment.py build/deep/$$library test || exit 1; \
+	  test $$library = torch && needed="$(or $(TORCH),$(DEEP_TORCH))" || needed="$(DEEP_TENSORFLOW)"; \
+	  build/deep/$$library/bin/python -m ensurepip >/dev/null; \
+	  build/deep/$$library/bin/python -m pip install -q $$needed || echo "not run: $$needed cannot be had"; \
+	  $(ALONE) build/deep/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
+	    || exit 1; \
+	done
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

@@ -167,6 +167,9 @@ class Parity:
 
     `probed` rows were given to the trees themselves, a third of them right at a threshold on their way; `splits_met` of
     the trees' `splits` were met so. `flipped_leaves` rows ended in another leaf.
+
+    A network answers in float32. Where its two likeliest classes are no further apart than `near_tie`, another label is
+    one of the `ties`, in rows of the data, too.
     """
 
     rows: int
@@ -184,6 +187,7 @@ class Parity:
     alone: int = 0
     unstable: int = 0
     unstable_allowed: float = 0.0
+    near_tie: float = 0.0
 
     @property
     def proven(self) -> bool:

@@ -32,13 +32,14 @@ class Measure:
     """What counts as the same answer: the largest difference, and the scale of a regression's.
 
     Of the data `alone` rows at most are asked one by one, for an estimator takes a millisecond and more for each, and a
-    share of `unstable` may be answered otherwise then.
+    share of `unstable` may be answered otherwise then. Classes no further apart than `near_tie` may change places.
     """
 
     allowed: float
     scale: float
     alone: int
     unstable: float
+    near_tie: float = 0.0
 
 
 class Asked:
@@ -59,12 +60,21 @@ class Asked:
 
     def of_drawn(self, answered: Prediction, measure: Measure) -> Parity:
         """How closely somebody else answers rows that are nobody's: a tie may go either way."""
-        tied = np.zeros(len(self._rows), np.bool_)
+        tied = self._nearly_tied(measure)
         if self._task == "classification":
-            others = np.flatnonzero(answered.values != self.answers.values)
+            others = np.flatnonzero((answered.values != self.answers.values) & ~tied)
             if len(others):
                 tied[others] = ties(self._estimator, self._rows.iloc[others])
-        return compare(self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=tied)
+        found = compare(self.answers, answered, allowed=measure.allowed, scale=measure.scale, tied=tied)
+        return replace(found, near_tie=measure.near_tie)
+
+    def _nearly_tied(self, measure: Measure) -> Mask:
+        """The rows between whose two likeliest classes a float32 may decide otherwise."""
+        shares = self.answers.probabilities
+        if shares is None or shares.shape[1] < 2 or not measure.near_tie:
+            return np.zeros(len(self._rows), np.bool_)
+        ordered = np.sort(shares, axis=1)
+        return ordered[:, -1] - ordered[:, -2] <= measure.near_tie
 
     def of_data(self, answered: Prediction, measure: Measure, rowwise: Any = None) -> Parity:
         """How closely somebody else answers rows of the data, where a label that differs is a failure, tie or not.
@@ -88,10 +98,9 @@ class Asked:
                 unstable[some] = differing(self.answers.of_rows(some), alone, **limits)
                 if not unstable.any():
                     break
-        never = np.zeros(count, np.bool_)
-        found = compare(self.answers, answered, **limits, tied=never, left_out=unstable)
+        found = compare(self.answers, answered, **limits, tied=self._nearly_tied(measure), left_out=unstable)
         counted = {"alone": int(asked.sum()), "unstable": int(unstable.sum()), "unstable_allowed": measure.unstable}
-        return replace(found, data_rows=count, **counted)
+        return replace(found, data_rows=count, near_tie=measure.near_tie, **counted)
 
 
 def _spread(some: int, count: int) -> NDArray[np.intp]:
@@ -118,7 +127,8 @@ def beside(estimator: Any, dataset: Dataset, predictor: Predictor) -> Parity:
     some = training.sample(min(_SAMPLE, len(training)), random_state=_SEED)
     rows = pd.concat([dataset.holdout.features, some], ignore_index=True)
     proof, task = predictor.contract.parity, predictor.contract.task
-    measure = Measure(proof.allowed, proof.scale, len(rows) if proof.unstable else 0, proof.unstable_allowed)
+    alone = len(rows) if proof.unstable else 0
+    measure = Measure(proof.allowed, proof.scale, alone, proof.unstable_allowed, proof.near_tie)
     return Asked(estimator, task, rows).of_data(predictor.predict(as_columns(rows)), measure)
 
 

@@ -41,10 +41,11 @@ _IR_VERSION = 10
 
 @dataclass(frozen=True)
 class Converted:
-    """A graph, and where in it the estimator's trees stand."""
+    """A graph, where in it the estimator's trees stand, and whether a part answers in float32."""
 
     graph: bytes
     placed: tuple[Placed, ...]
+    single: bool = False
 
 
 def layout_of(columns: Sequence[Column]) -> Layout:
@@ -95,7 +96,8 @@ def to_graph(estimator: Any, columns: Sequence[Column], target: str) -> Converte
     versions = [helper.make_opsetid(domain, version) for domain, version in opset.items()]
     model = helper.make_model(graph, opset_imports=versions, ir_version=_IR_VERSION, producer_name=_PRODUCER)
     kept = _used(model)
-    return Converted(model.SerializeToString(), tuple(placed for placed in canvas.placed if placed.taken in kept))
+    placed = tuple(one for one in canvas.placed if one.taken in kept)
+    return Converted(model.SerializeToString(), placed, canvas.single)
 
 
 # --- A graph's inputs and outputs, in the shape in which the kit and MLflow's pyfunc feed and read them.

@@ -26,6 +26,7 @@ from starterkit.training.trainer import TrainedModel, predict, rows_kept, unquot
 
 _SAMPLE_ROWS = 64
 _SEED = 20041
+_ROUNDED = "; a network answers in float32: allow 1e-4 in export.tolerance or export.probability_tolerance"
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,10 @@ class ParityProof:
     ) -> None:
         self._task = model.problem.task
         classifies = self._task == "classification"
+        allowed = settings.probability_tolerance if classifies else settings.tolerance
         self._measure = Measure(
-            allowed=settings.probability_tolerance if classifies else settings.tolerance,
+            allowed=allowed,
+            near_tie=2 * allowed if converted.single else 0.0,
             scale=1.0 if classifies else float(target.std()),
             alone=settings.parity_rows // 100,
             unstable=settings.unstable,
@@ -195,7 +198,10 @@ class ParityProof:
         if not parity.proven and parity.unstable:
             raise _no_function(self._model.estimator, parity)
         if not parity.proven:
-            raise refusal(self._model.estimator, _difference(parity))
+            told = _difference(parity)
+            raise refusal(
+                self._model.estimator, told.replace("; ", ", ") + _ROUNDED if self._converted.single else told
+            )
         return parity
 
     def _last_trees(self) -> Any:

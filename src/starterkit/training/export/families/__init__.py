@@ -48,6 +48,7 @@ from starterkit.training.export.families.projection import (
     SupportVectors,
 )
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
+from starterkit.training.export.families.subgraph import ExportedByLibrary
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 
 ENTRY_POINTS = "starterkit.families"
@@ -57,7 +58,7 @@ _OWN = (
     *(Bins(), Words(), Functions(), Power(), Quantiles(), RowScaling(), Scaling()),
     *(Polynomials(), Projections(), Selections(), Splines()),
     *(Boosting(), CatBoost(), Forests(), HistogramBoosting(), LightGBM(), XGBoost()),
-    *(Guesses(), Likelihoods(), LinearClassifiers(), LinearRegressors(), Networks()),
+    *(Guesses(), Likelihoods(), LinearClassifiers(), LinearRegressors(), Networks(), ExportedByLibrary()),
     *(KernelRidges(), Neighbours(), SupportVectors()),
     *(Bagged(), Boosted(), OneAgainst(), Stacks(), Votes(), Wrapped()),
     *(Calibrated(), Isotonic(), Thresholds(), TransformedTargets()),

@@ -64,12 +64,16 @@ class Placed:
 
 @dataclass
 class Canvas:
-    """Everything that the parts have added so far. `find` gives the family that converts a fitted estimator."""
+    """Everything that the parts have added so far. `find` gives the family that converts a fitted estimator.
+
+    `single` is whether a part answers in float32.
+    """
 
     find: Callable[[Any], "Family"]
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
+    single: bool = False
 
     def name(self, kind: str) -> str:
         """A name that nothing else in the graph has, for no column's begins so."""
