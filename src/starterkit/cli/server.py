@@ -42,7 +42,7 @@ from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
 from starterkit.serving.predictor import ServedModel
-from starterkit.settings import Settings, load_settings
+from starterkit.settings import ServingSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from starterkit.tracking.connection import Connection
@@ -70,6 +70,7 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
     """
     sockets = bind(settings.serving.host, settings.serving.port)
     try:
+        Keys(_serving(settings))  # there is one, where one is asked for
         with scratch_folder("model") as scratch:
             kept = (folder is None and place_of_copy(settings)) or scratch / "kept"
             shared = _Shared(sockets, folder, kept)
@@ -103,19 +104,15 @@ class _Shared(NamedTuple):
 
 
 def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, quiet: bool = False) -> None:
-    serving, level = settings.serving, "info" if settings.debug else "warning"
-    if serving.api_keys_file:
-        serving = serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
-    Keys(serving)  # there is one, where one is asked for
+    serving, level = _serving(settings), "info" if settings.debug else "warning"
     progress = silent if quiet else ProgressView()  # another process says it for all
-    # last: what else is wrong is said before a server is asked
     served, missed = _open_champion(settings, shared, where, progress)
     with step(progress, "take resources") as note:  # fetching a model needs more than answering with it
         note.text = _take_resources(settings)
-    at = f"http://{in_address(serving.host)}:{serving.port}"
 
     def say() -> None:  # no sooner: an editor opens its browser at these words
         if not quiet:
+            at = f"http://{in_address(serving.host)}:{serving.port}"
             typer.echo(f"Answering on {at}, open it to try it (Ctrl-C ends it)")
 
     patience = Patience(serving.seconds_to_ask, open_files(serving.max_connections))
@@ -142,6 +139,13 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
         server.run([*shared.sockets])
     if writer is not None:
         writer.close()
+
+
+def _serving(settings: Settings) -> ServingSettings:
+    serving = settings.serving
+    if serving.api_keys_file is None:
+        return serving
+    return serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
 
 
 def _take_resources(settings: Settings) -> str:
@@ -177,12 +181,9 @@ def _open_champion(
         got = served.predictor.providers
         missing = [name for name in settings.serving.providers if name not in got]
         fallback = f", for {', '.join(missing)} is not there" if missing else ""
-        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{_instead(missed)}"
+        instead = f", the copy that was kept: {_words(missed)}" if missed else ""
+        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{instead}"
     return served, missed
-
-
-def _instead(missed: Exception | None) -> str:
-    return f", the copy that was kept: {_words(missed)}" if missed else ""
 
 
 def _words(error: Exception) -> str:

@@ -15,9 +15,8 @@ from starterkit.settings.floors import (
 )
 from starterkit.settings.layers import Settings, mask, schema_text, settings_schema
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
+from starterkit.settings.privacy import FLOORS, STRENGTH, PrivacySettings
 from starterkit.settings.sections import (
-    FLOORS,
-    STRENGTH,
     DataSettings,
     DialectSettings,
     ExportSettings,
@@ -25,7 +24,6 @@ from starterkit.settings.sections import (
     GateSettings,
     Limit,
     LoadSettings,
-    PrivacySettings,
     PromotionSettings,
     ServingSettings,
     Stage,

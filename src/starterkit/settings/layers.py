@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from starterkit.errors import SettingsError, meant
 from starterkit.settings.alarms import MonitoringSettings
+from starterkit.settings.privacy import PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
@@ -21,7 +22,6 @@ from starterkit.settings.sections import (
     GateSettings,
     LoadSettings,
     NotInYaml,
-    PrivacySettings,
     PromotionSettings,
     ServingSettings,
     Stage,

@@ -39,7 +39,8 @@ from starterkit.settings.layers import (
     model_at,
     passwords_in,
 )
-from starterkit.settings.sections import MOST_DAYS, ExportSettings, GateSettings, Stage, read_stage, weaker
+from starterkit.settings.privacy import MOST_DAYS, weaker
+from starterkit.settings.sections import ExportSettings, GateSettings, Stage, read_stage
 
 # --- What a stage refuses, whatever YAML and environment say.
 

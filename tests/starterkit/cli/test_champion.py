@@ -13,6 +13,12 @@ from starterkit.settings import load_settings
 KEY = {"KIT_PROMOTION__VERSION_KEY": "v3rs10n-k3y-" * 4}
 
 
+@pytest.fixture(autouse=True)
+def inside(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fetches is a command of its own: it takes the settings from where it stands."""
+    monkeypatch.chdir(trained)
+
+
 def noted(copy: Path, **changes: str) -> None:
     place = copy / VERSION_FILE
     place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))

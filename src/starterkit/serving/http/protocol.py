@@ -179,8 +179,7 @@ class Connection(HttpToolsProtocol):
             held.response_complete = True
             return
         head = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *reply.headers)]
-        if not held.keep_alive:
-            head.append(b"connection: close\r\n")
+        head += () if held.keep_alive else (b"connection: close\r\n",)
         self.transport.write(b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.content)))
         held.response_complete, self._since = True, time.monotonic()
         if not held.keep_alive:

@@ -1,0 +1,84 @@
+"""What a stage's settings say about people's data, and the floor below which none of them may go."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from starterkit.contract import Treatment
+from starterkit.settings.sections import Secret, Section, Stage
+
+LEAST_KEY = 32
+"""Fewest characters of a masking key: a word could be guessed from the pseudonyms that it makes."""
+
+STRENGTH: Mapping[Treatment, int] = {"raw": 0, "pseudonymise": 1, "generalise": 2, "mock": 3, "drop": 4}
+"""How much a treatment hides; a higher one may stand wherever a lower one is asked for."""
+
+
+class Floor(NamedTuple):
+    """The least that a stage does to identifiers and to sensitive columns."""
+
+    identifiers: Treatment
+    sensitive: Treatment
+
+
+FLOORS: Mapping[Stage, Floor] = {
+    Stage.LOCAL: Floor("raw", "raw"),
+    Stage.DEV: Floor("drop", "generalise"),
+    Stage.TEST: Floor("pseudonymise", "generalise"),
+    Stage.STAGING: Floor("raw", "raw"),
+    Stage.PROD: Floor("raw", "raw"),
+}
+
+
+MOST_DAYS: Mapping[Stage, int] = {
+    Stage.LOCAL: 3650,
+    Stage.DEV: 365,
+    Stage.TEST: 365,
+    Stage.STAGING: 730,
+    Stage.PROD: 730,
+}
+"""For how long a stage may keep predictions."""
+
+
+class PrivacySettings(Section):
+    """What becomes of identifiers and sensitive columns; never less than the stage's floor."""
+
+    identifiers: Literal["drop", "pseudonymise"] | None = Field(
+        None, description="drop or pseudonymise, for identifiers; left out, what the stage does anyway"
+    )
+    sensitive: Literal["raw", "generalise", "drop", "mock"] | None = Field(
+        None, description="raw, generalise, drop or mock, for sensitive columns; left out, what the stage does anyway"
+    )
+    columns: dict[str, Literal["raw", "generalise", "drop", "pseudonymise"]] = Field(
+        default_factory=dict, description="raw, generalise, drop or pseudonymise, for a column by its name"
+    )
+    key: Secret = Field(None, min_length=LEAST_KEY, description="The secret from which the stages' keys are derived")
+
+
+def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """What hides less than the stage has to: its key, what is wrong, and what to do."""
+    floor = FLOORS[stage]
+    # Whether a column is sensitive the schema knows, and `data.policy` asks it. That none is raw is known here.
+    least: Treatment = "raw" if floor.sensitive == "raw" else "pseudonymise"
+    asked: list[tuple[tuple[str, ...], Treatment | None, Treatment]] = [
+        (("identifiers",), privacy.identifiers, floor.identifiers),
+        (("sensitive",), privacy.sensitive, floor.sensitive),
+        *((("columns", name), treatment, least) for name, treatment in privacy.columns.items()),
+    ]
+    for key, treatment, minimum in asked:
+        if treatment is not None and STRENGTH[treatment] < STRENGTH[minimum]:
+            allowed = [one for one in _CHOICES[key[0]] if STRENGTH[one] >= STRENGTH[minimum]]
+            yield ("privacy", *key), f"is {treatment}", f"Set it to {_one_of(allowed)}, or leave it out"
+
+
+_CHOICES: Mapping[str, tuple[Treatment, ...]] = {
+    "identifiers": ("pseudonymise", "drop"),
+    "sensitive": ("generalise", "mock", "drop"),
+    "columns": ("generalise", "drop"),
+}
+
+
+def _one_of(words: list[Treatment]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
