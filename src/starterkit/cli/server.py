@@ -88,9 +88,6 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
             one.close()
 
 
-# --- One process: the model is opened, the server listens, and then a line says where.
-
-
 class _Shared(NamedTuple):
     """What all processes are given.
 
@@ -123,8 +120,7 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
         from starterkit.feedback.writer import Writer  # loads SQLAlchemy
 
         with step(progress, "open the prediction log") as note:
-            writer = Writer.open(settings, metrics.lose, partial(typer.echo, err=True))
-            note.text = writer.name
+            note.text = (writer := Writer.open(settings, metrics.lose, partial(typer.echo, err=True))).name
     follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
     app = create_app(served, serving, metrics, bell.ring if follows else None, writer)
     logged = RequestLog(app) if serving.log_requests or settings.debug else app
@@ -142,10 +138,8 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
 
 
 def _serving(settings: Settings) -> ServingSettings:
-    serving = settings.serving
-    if serving.api_keys_file is None:
-        return serving
-    return serving.model_copy(update={"api_keys_file": str(settings.root / serving.api_keys_file)})
+    serving, file = settings.serving, settings.serving.api_keys_file
+    return serving.model_copy(update={"api_keys_file": str(settings.root / file)}) if file else serving
 
 
 def _take_resources(settings: Settings) -> str:
@@ -181,9 +175,12 @@ def _open_champion(
         got = served.predictor.providers
         missing = [name for name in settings.serving.providers if name not in got]
         fallback = f", for {', '.join(missing)} is not there" if missing else ""
-        instead = f", the copy that was kept: {_words(missed)}" if missed else ""
-        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{instead}"
+        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{_instead(missed)}"
     return served, missed
+
+
+def _instead(missed: Exception | None) -> str:
+    return f", the copy that was kept: {_words(missed)}" if missed else ""
 
 
 def _words(error: Exception) -> str:
