@@ -123,7 +123,7 @@ PEERS = [
         "MLServer",
         ("mlserver==1.7.1", *_RUNTIME),
         _ML,
-        ("-m", "mlserver", "start", "."),
+        ("-c", "from mlserver.cli import main; main()", "start", "."),
         "/v2/models/scores/infer",
         "tensors",
         "/v2/health/ready",
@@ -159,6 +159,6 @@ mlflow.sklearn.save_model(fitted, {folder!r}, input_example=inputs.head(2), skop
 def estimator_folder(root: Path, made: Path) -> Path:
     """The scikit-learn estimator of the example, as MLflow keeps one; made by a process of its own."""
     folder = made / "estimator"
-    if not folder.exists():
+    if not (folder / "MLmodel").exists():
         subprocess.run([sys.executable, "-c", ESTIMATOR.format(folder=str(folder))], cwd=root, check=True)
     return folder

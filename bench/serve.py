@@ -123,7 +123,11 @@ def others() -> list[Side]:
             print(f"{peer.name}: not run, its packages cannot be had", file=sys.stderr)
             continue
         folder = MADE / peer.name.lower()
-        found.append(Side(peer.name, [str(python), *peer.command], peer.path, peer.form, peer.ready, folder, QUIET))
+        found.append(
+            Side(
+                peer.name, [str(python), *peer.command], peer.path, peer.form, peer.ready, folder=folder, environ=QUIET
+            )
+        )
     return found
 
 
