@@ -108,3 +108,21 @@ def test_killed_at_any_point(moved, killed, act, new, point):
         assert (last.act, last.result) == (act, result)
     assert pipeline.registry.aliases() == {CHAMPION: expected}
     assert champions(told.entries())[-1] == (3 if expected == 3 else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "result"), [("after intent", "undone"), ("after alias", "finished")])
+def test_the_next_promotion_settles_by_itself(moved, killed, point, result):
+    killed(KILLED, moved.root, "rollback", point)
+    pipeline = Pipeline(problem, moved)
+    assert pipeline.promote(pipeline.read(), 3).decision.passed
+    entries = Ledger(pipeline.registry).entries()
+    assert [(one.act, one.phase, one.result) for one in entries[-4:]] == [
+        ("rollback", "intent", ""),
+        ("rollback", "outcome", result),
+        ("promote", "intent", ""),
+        ("promote", "outcome", "done"),
+    ]
+    assert Ledger(pipeline.registry).find_break() is None
+    assert models(pipeline) == ["local.diabetes"]
+    assert pipeline.registry.aliases() == {CHAMPION: 3}
