@@ -262,9 +262,7 @@ def _keep_answering(settings: Settings, shared: _Shared, scratch: Path) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            for (
-                one
-            ) in shared.sockets:  # who comes now is refused at once, and does not wait for an answer that never comes
+            for one in shared.sockets:  # who comes now is refused at once, and waits for no answer
                 one.close()
             _end([one.process for one in workers])
 
