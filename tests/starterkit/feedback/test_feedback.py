@@ -16,8 +16,10 @@ from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from starterkit.errors import ContractError, DataError, UserError
+from starterkit.feedback.comparison import compare_shadow
 from starterkit.feedback.labels import Labels
 from starterkit.feedback.migrations import NewerLog
+from starterkit.feedback.observation import Window
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog
 from starterkit.feedback.retention import Retention
 from starterkit.feedback.tables import metadata, shadows
@@ -106,11 +108,17 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
         if expected == {"scored": 2}:
             with log.connection() as connection:
                 assert [one.id.hex() for one in connection.execute(select(shadows))] == ids
+            shadowed = ids[0]
+    hour = Window.before(None, 60)
+    Labels(log).add([{"id": f"{shadowed}-0", "label": "yes"}])
+    compared = compare_shadow(log, replace(hour, end=hour.end + DAY))
+    shown = [(one.champion, one.shadow, one.rows, one.agreement, one.labelled, one.errors) for one in compared]
+    assert shown == [("3", "4", 4, 1, 1, (1, 1))]
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")
         with log.connection() as connection:
-            assert ids[0] not in {one.id.hex() for one in connection.execute(select(shadows))}
+            assert shadowed not in {one.id.hex() for one in connection.execute(select(shadows))}
 
 
 def until(is_so: Any) -> None:
