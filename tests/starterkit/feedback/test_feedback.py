@@ -16,12 +16,12 @@ from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from starterkit.errors import ContractError, DataError, UserError
-from starterkit.feedback.comparison import compare_shadow
 from starterkit.feedback.labels import Labels
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog
 from starterkit.feedback.retention import Retention
+from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
 from starterkit.serving.http.app import create_app

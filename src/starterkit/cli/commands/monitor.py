@@ -75,9 +75,9 @@ def shadow(minutes: _Minutes = None, until: _Until = None, as_json: Json = False
     """Compare the challenger of serving.shadow with the champion, on the requests that both have scored."""
     from dataclasses import asdict
 
-    from starterkit.feedback.comparison import compare_shadow
     from starterkit.feedback.observation import Window
     from starterkit.feedback.predictions import PredictionLog
+    from starterkit.feedback.shadowing import compare_shadow
     from starterkit.settings import load_settings
 
     settings = load_settings()
