@@ -27,7 +27,7 @@ from urllib.request import urlopen
 
 REPOSITORY = Path(__file__).parents[1]
 WORSE = json.dumps({"n_estimators": 2, "learning_rate": 0.03})
-BETTER = json.dumps({"n_estimators": 250, "learning_rate": 0.03, "max_depth": 2, "subsample": 0.5})
+BETTER = json.dumps({"n_estimators": 205, "learning_rate": 0.03, "max_depth": 2, "subsample": 0.5})
 
 
 class Unexpected(Exception):

@@ -265,7 +265,7 @@ def _keep_answering(settings: Settings, shared: _Shared, scratch: Path) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            for one in shared.sockets:  # who comes now is refused at once, and does not wait for what never comes
+            for one in shared.sockets:  # who comes now is refused at once, and waits for no answer
                 one.close()
             _end([one.process for one in workers])
 

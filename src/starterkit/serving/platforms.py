@@ -1,7 +1,4 @@
-"""`Platform`: what Amazon SageMaker, Azure ML and Vertex AI tell a container: its port, its model, its addresses.
-
-What was tried of each, and how, is in docs/platforms.md.
-"""
+"""`Platform`: what Amazon SageMaker, Azure ML and Vertex AI tell a container: its port, its model, its addresses."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain

@@ -55,7 +55,7 @@ def visits(sample_of, tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
     """Addresses of new databases. Skipped where PostgreSQL is not installed."""
     if not shutil.which("initdb") or not shutil.which("postgres"):
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("not run: PostgreSQL is not installed")
     folder = Path("/tmp") / f"kit-pg-{os.getpid()}"  # a socket's path is short
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
