@@ -356,10 +356,8 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     place = version.tags.get(EVIDENCE_PLACE, "")  # of the decision that counts, not of all that were asked for
     path = f"{RUN_FOLDER}/{place}"
     if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:
-        raise Refused(
-            f"the gate's evidence about {version} is gone",
-            f"Ask again: `starterkit promote --version {version.number}`",
-        )
+        hint = f"Ask again: `starterkit promote --version {version.number}`"
+        raise Refused(f"the gate's evidence about {version} is gone", hint)
     try:
         sent = Record.of(record.tags, version.tags, record.metrics)
     except (KeyError, ValueError):
