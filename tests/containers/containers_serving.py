@@ -489,7 +489,8 @@ def test_a_pod_that_ends_under_load_loses_no_request(
         ),
         "postgres:17-trixie",
     )
-    within = ("exec", database.id, "psql", "--host=127.0.0.1", "--username=kit", "--dbname=predictions", "-tAc")
+    within = ("exec", "--env", f"PGPASSWORD={KEY}", database.id, "psql", "--host=127.0.0.1", "--username=kit")
+    within += ("--dbname=predictions", "-tAc")
     until(lambda: docker.ask(*within, "select 1").returncode == 0, "there", container=database)
 
     pods = [Pod(docker, fetching, server.network, secrets) for _ in range(2)]
