@@ -1,7 +1,7 @@
 """`Batcher`: rows of several requests in one call of the graph, where that changes no bit of an answer.
 
 What a small request costs is mostly the call, not its row. Nobody waits for a batch to fill: it is what came within
-one turn of the event loop. See docs/decisions/0032-batching.md.
+one turn of the event loop. See docs/decisions/0033-batching.md.
 """
 
 import asyncio
