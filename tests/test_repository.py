@@ -21,7 +21,7 @@ from starterkit.settings import Stage
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-LOCKS = ["requirements.txt", *(f"requirements-{name}.txt" for name in ("test", "server", "serve", "uv"))]
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
 LAUNCH = ROOT / ".vscode" / "launch.json"
 JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
