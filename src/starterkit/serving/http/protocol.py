@@ -27,6 +27,10 @@ _SECONDS_TO_ASK_AGAIN = 1.0
 _SECONDS_BETWEEN_LOOKS = 0.05
 _DIGITS = 10
 """Of a length that is worth reading."""
+_END = b"\r\n\r\n"
+_HEADS = 16
+"""Of one client, that are known again: of a request whose body has another length, its length is another."""
+_LONG_HEAD = 4_096
 _TO_BE_REFUSED = 64
 """Connections beyond the most that are told so. Those that come on top are ended without a word."""
 
@@ -59,10 +63,23 @@ class Hot(Protocol):
 class _Held:
     """What uvicorn takes for the task of a request whose answer waits until it may be said."""
 
+    __slots__ = ("disconnected", "keep_alive", "message_event", "more_body", "response_complete", "response_started")
+
     def __init__(self) -> None:
         self.response_started = self.response_complete = self.more_body = self.disconnected = False
-        self.keep_alive, self.waits = True, False
-        self.message_event = asyncio.Event()
+        self.keep_alive, self.message_event = True, _NOBODY
+
+
+_NOBODY = asyncio.Event()
+"""Waits for more of what has come whole."""
+
+
+class _Head(NamedTuple):
+    """Of a request that was answered at once: its address, its headers, and how many bytes come behind it."""
+
+    path: str
+    given: Mapping[bytes, bytes]
+    length: int
 
 
 class Patience(NamedTuple):
@@ -91,6 +108,8 @@ class Connection(HttpToolsProtocol):
         self._body: bytearray | None = None
         self._given: Mapping[bytes, bytes] = {}
         self._may_hold_up = True
+        self._heads: dict[bytes, _Head] = {}
+        self._chunk = b""
 
     # What the parser and the transport tell.
 
@@ -109,7 +128,17 @@ class Connection(HttpToolsProtocol):
             self.app, self._is_last = _refuse, True
 
     def data_received(self, data: bytes) -> None:
+        """A client that keeps its connection says the same head again: what it says is known from the first time."""
         self._may_hold_up = True
+        if self._heads and not self._asks and self._is_free():
+            end = data.find(_END) + len(_END)
+            head = self._heads.get(data[:end])
+            if head and len(data) == end + head.length and self._hot and self._hot.is_quick(head.length):
+                self._unset_keepalive_if_required()
+                self._since = time.monotonic()
+                if self._answered(self._hot, head.path, head.given, bytearray(data[end:])):
+                    return
+        self._chunk = b"" if self._asks else data
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -125,16 +154,20 @@ class Connection(HttpToolsProtocol):
             self._start()
 
     def _is_hot(self) -> bool:
-        if self._hot is None or self.access_log or self.expect_100_continue or self._is_last:
+        if self._hot is None or self.access_log or self.expect_100_continue or not self._is_free():
             return False
-        idle = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
-        if not (idle and self._may_hold_up and self.parser.get_method() == b"POST" and not self.flow.write_paused):
+        if not self._may_hold_up or self.parser.get_method() != b"POST":
             return False
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return False
         self._given = dict(self.headers)
         length = self._given.get(b"content-length", b"")
         return length.isdigit() and len(length) < _DIGITS and self._hot.is_quick(int(length))
+
+    def _is_free(self) -> bool:
+        """Whether no other request of this client is answered, and it takes answers."""
+        idle = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+        return idle and not self._is_last and not self.flow.write_paused
 
     def _start(self) -> None:
         """As uvicorn does it."""
@@ -155,22 +188,32 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         body, self._body = self._body, None
         if body is not None:
-            if self._hot is not None and not self._is_last and self._answered(self._hot, body):
+            path = self.url.decode("latin-1")
+            if self._hot is not None and not self._is_last and self._answered(self._hot, path, self._given, body):
+                self._remember(path, len(body))
                 return
             self._start()
             super().on_body(bytes(body))
         super().on_message_complete()
         self._asks = False
 
-    def _answered(self, app: "Hot", body: bytearray) -> bool:
+    def _answered(self, app: "Hot", path: str, given: Mapping[bytes, bytes], body: bytearray) -> bool:
         """Answer here and now, without a task, where the app can: that is half of what a small request costs."""
         held = _Held()
-        if not app.reply(self.url.decode("latin-1"), self._given, body, partial(self._say, held)):
+        if not app.reply(path, given, body, partial(self._say, held)):
             return False
         self._may_hold_up = self._asks = False  # those that came with it take their turn
         if not held.response_complete:
-            held.waits, self.cycle = True, held
+            self.cycle = held
         return True
+
+    def _remember(self, path: str, length: int) -> None:
+        """The head of a request that came in one piece, and alone."""
+        head = self._chunk[: len(self._chunk) - length]
+        if head.find(_END) + len(_END) == len(head) < _LONG_HEAD:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[head] = _Head(path, self._given, length)
 
     def _say(self, held: _Held, reply: Reply, failure: Exception | None) -> None:
         if failure is not None:
@@ -184,7 +227,7 @@ class Connection(HttpToolsProtocol):
         held.response_complete, self._since = True, time.monotonic()
         if not held.keep_alive:
             self.transport.close()
-        elif held.waits:
+        elif self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
             self.server_state.total_requests += 1
