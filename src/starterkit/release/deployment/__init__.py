@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PLATFORMS = ("kubernetes", "kserve", "sagemaker", "azure")
 """In the order in which they are named; a copy of the template may be without some."""
-_IMAGE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})")
+_IMAGE = re.compile(r"[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})", re.ASCII)
 _SECONDS = 60
 
 
