@@ -143,16 +143,13 @@ test-clients: env-test ## other people's clients and schemathesis before the API
 	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
 	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
 
-test-platforms: env-test ## what `deploy` gives each platform, by its own client in an environment below build/clients
-	@$(ALONE) $(IN_ENV) pytest tests/starterkit/release/deployment -o python_files='platform_*.py' -n 0 -rs $(ARGS)
-
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
 	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
 
-test-platforms: env-test ## clients and servers of clouds and clusters, each in an environment below build/envs
-	@$(ALONE) $(IN_ENV) pytest tests/platforms -o python_files='platform_*.py' -o pythonpath=tests/platforms -n 0 -rs \
-	  --durations=5 $(ARGS)
+test-platforms: env-test ## clouds' and clusters' own clients and servers, each in an environment below build/
+	@$(ALONE) $(IN_ENV) pytest tests/platforms tests/starterkit/release/deployment -o python_files='platform_*.py' \
+	  -o pythonpath=tests/platforms -n 0 -rs --durations=5 $(ARGS)
 
 test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
