@@ -1,7 +1,7 @@
 """A model in the feedback loop: a window of its predictions watched, and what follows where a rule is broken."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +70,37 @@ def retrain(
     end_if_refused(done.promotion)
 
 
+@app.command()
+def shadow(minutes: _Minutes = None, until: _Until = None, as_json: Json = False) -> None:
+    """Compare the challenger of serving.shadow with the champion, on the requests that both have scored."""
+    from dataclasses import asdict
+
+    from starterkit.feedback.observation import Window
+    from starterkit.feedback.predictions import PredictionLog
+    from starterkit.feedback.shadowing import compare_shadow
+    from starterkit.settings import load_settings
+
+    settings = load_settings()
+    end = until.replace(tzinfo=UTC) if until is not None else None
+    window = Window.before(end, minutes or settings.monitoring.window_minutes)
+    found = compare_shadow(PredictionLog(settings), window)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        apart = "" if one.difference is None else f", {one.difference:.4g} apart on average"
+        typer.echo(
+            f"version {one.shadow} in the shadow of {one.champion}: {one.rows:,} rows, {one.requests:,} requests"
+        )
+        typer.echo(f"  the same answer for {one.agreement:.1%}{apart}")
+        was = f"error {one.errors[1]:.4g}, the champion's {one.errors[0]:.4g}" if one.errors else "not known"
+        typer.echo(f"  over {one.labelled:,} labelled rows: {was}")
+        took = [f"{seconds * 1000:.2f} ms" for seconds in one.latency]
+        typer.echo(f"  p95: {took[1]} for the model, {took[0]} for the champion's whole answer")
+    if not found:
+        typer.echo("No request of this window was scored in the shadow. Set serving.shadow to a version's number.")
+
+
 def _look(
     pipeline: "Pipeline", reader: "PredictionReader", window: "Window", version: int | None, act: bool
 ) -> "Watch":
@@ -107,8 +138,6 @@ def _reader(pipeline: "Pipeline") -> "PredictionReader":
 
 
 def _window(pipeline: "Pipeline", minutes: float | None, until: datetime | None) -> "Window":
-    from datetime import UTC
-
     from starterkit.feedback.observation import Window
 
     end = until.replace(tzinfo=UTC) if until is not None else None

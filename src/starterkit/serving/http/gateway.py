@@ -26,6 +26,7 @@ from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply, Say
 from starterkit.serving.predictor import ServedModel
+from starterkit.serving.shadow import Shadow
 from starterkit.settings import ServingSettings
 
 Scope = dict[str, Any]
@@ -164,6 +165,8 @@ class Gateway:
         self._room = _BODIES_HELD * settings.max_body_bytes
         self._beside = ThreadPoolExecutor(_LARGE_AT_ONCE, "predict")
         self._seconds_a_byte = 0.0
+        self.shadow: Shadow | None = None
+        """Is given what was answered and recorded, after it was said."""
 
     def swap(self, served: ServedModel) -> None:
         """Answer with this model from the next request on."""
@@ -239,6 +242,8 @@ class Gateway:
         def done(error: Exception | None) -> None:
             if error is None:
                 say(self._said(asked, answer, ((b"x-prediction-id", asked.made), *asked.marks)), None)
+                if self.shadow is not None:
+                    self.shadow.take(asked.made, scored.table, asked.now.version[1])
             else:
                 say(*self._refusal(asked, NotRecorded()))
 
