@@ -121,6 +121,8 @@ def test_compose_publishes_on_this_machine_alone_and_every_entry_point_of_the_pr
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
     entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+    conda = yaml.safe_load((ROOT / "conda" / "MLproject").read_text("utf-8"))["entry_points"]
+    assert conda == {name: {"command": f"cd .. && {entry['command']}"} for name, entry in entries.items()}
     assert {"run", "train", "export", "register", "promote"} <= entries.keys()
     for name, entry in entries.items():
         step = "run" if name == "main" else name
