@@ -36,8 +36,8 @@ def normalise(name: str) -> str:
 
 
 DIRECT = sorted(map(distribution, PROJECT["dependencies"]))
-# The tests want every extra but CatBoost and Spark, which are 300 and 480 MB; `test` says so by the project's own name.
-ALONE = ("catboost", "spark", "tensorflow", "torch")
+# The tests want every extra but those for platforms and the large ones; `test` says so by the project's own name.
+ALONE = ("catboost", "sagemaker", "spark", "tensorflow", "torch")
 TRIED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name not in ALONE]
 EXTRAS = sorted({distribution(one) for extra in TRIED for one in extra})
 DIRECT_TEST = [name for name in EXTRAS if name != PROJECT["name"]]
