@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -219,9 +219,10 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             held.response_complete = True
             return
-        head = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *reply.headers)]
+        head = [b"%b: %b\r\n" % header for header in reply.headers]
         head += () if held.keep_alive else (b"connection: close\r\n",)
-        self.transport.write(b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.content)))
+        line, fixed = STATUS_LINE[reply.status], _written(tuple(self.server_state.default_headers))
+        self.transport.write(b"".join((line, fixed, *head, b"\r\n", reply.content)))
         held.response_complete, self._since = True, time.monotonic()
         if not held.keep_alive:
             self.transport.close()
@@ -285,6 +286,12 @@ class Connection(HttpToolsProtocol):
             lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in headers), b"", b""]
             self.transport.write(b"\r\n".join(lines) + bytes(told.body))
         self.transport.close()
+
+
+@lru_cache(maxsize=4)
+def _written(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """What all answers of a second begin with."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
