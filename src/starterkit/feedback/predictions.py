@@ -164,7 +164,10 @@ class PredictionLog:
 
     def _schema(self, connection: Connection, number: int) -> Schema:
         if number not in self._schemas:
-            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar_one()
+            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar()
+            if content is None:  # restored from a backup that is older than the version
+                hint = "Ask the API for a prediction, which writes them again"
+                raise LogUnavailable(f"the prediction log {self.name} lacks the columns of some of its rows", hint)
             self._schemas[number] = Schema.from_json(content)
         return self._schemas[number]
 

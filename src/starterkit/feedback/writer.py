@@ -36,6 +36,8 @@ _MOST_BYTES = 8_000_000
 _MOST_WAITING = 8_192
 _SECONDS_BETWEEN_TRIES = 0.5
 _SECONDS_BETWEEN_WORDS = 5.0
+_SECONDS_BETWEEN_SCHEMAS = 5.0
+"""A schema is written again: a backup that was restored meanwhile may not have it."""
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
 _REFUSAL = ("time", "schema", "reason", "column", "count")
@@ -248,7 +250,7 @@ class _Database:
 
     def __init__(self, log: PredictionLog, known: Mapping[int, Schema]) -> None:
         self._log, self._schemas = log, known
-        self._written: set[int] = set()
+        self._written: dict[int, float] = {}
         self._pooled: Any = None
         self._connection: Any = None
         self._inode: int | None = None
@@ -326,7 +328,7 @@ class _Database:
     def _insert(self, group: _Group) -> None:
         execute = self._connection.execute
         for number in {one.record.schema for one in group.waiting} | {row[1] for row in group.refused}:
-            if number not in self._written:
+            if time.monotonic() >= self._written.get(number, 0.0):
                 self._write_schema(number)
         keys = [(one.record.id, row, key) for one in group.waiting for row, key in enumerate(one.keys)]
         is_several = bool(keys or group.refused)
@@ -359,7 +361,7 @@ class _Database:
         schema = self._schemas[number]
         row = (number, schema.model, schema.version, schema.stage, schema.to_json())
         self._insert_many(schemas, [row])
-        self._written.add(number)
+        self._written[number] = time.monotonic() + _SECONDS_BETWEEN_SCHEMAS
 
 
 def _insert(table: str, names: Sequence[str], rows: str) -> str:
