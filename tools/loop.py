@@ -244,7 +244,7 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
     port = free_port()
     client = Client(port, world)
     reader = PredictionLog(settings)
-    watcher = Watcher(problem, settings, pipeline.registry, reader)
+    watcher = Watcher(pipeline, reader)
 
     def look(what: str, window: Any) -> Any:
         watched = watcher.watch(window)
@@ -271,7 +271,7 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
             raise Unexpected("the monitor did not ask for a retraining")
 
         why = "; ".join(one.text for one in watched.broken if one.rule.then == "retrain")
-        done = Retrainer(problem, settings, pipeline.registry, reader).retrain(pipeline, window, why)
+        done = Retrainer(pipeline, reader).retrain(window, why)
         acted = done.content
         write_page(watcher.add(watched, acted).page, FOLDER / "retraining.html")
         board.add(Told("retrained", said=" ".join([acted["title"] + ".", *acted["lines"][1:]]), state=acted["state"]))
