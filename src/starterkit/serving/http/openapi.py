@@ -1,6 +1,7 @@
 """`make_api`: FastAPI's part of the API, with its OpenAPI document. What clients and operators read is here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyHeader
 from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
+from starterkit.errors import KitError
 from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.feedback import Log, feedback_routes
@@ -23,7 +26,7 @@ from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.page import Pages, page_routes
 from starterkit.serving.http.predict import ADDRESS
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
-from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
+from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics, window_text
 from starterkit.serving.http.records import LONGEST_KEY
 from starterkit.serving.http.webhook import Webhook
 from starterkit.serving.predictor import ServedModel
@@ -231,7 +234,7 @@ def make_api(
     app.include_router(health_routes(health))
     app.include_router(model_routes(served), dependencies=_checks(keys))
     app.include_router(page_routes(served, keys))
-    app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
+    app.include_router(metrics_routes(metrics, served.name, log), dependencies=_checks(keys))
     if log is not None:
         app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
     if hook:
@@ -282,13 +285,17 @@ def model_routes(served: ServedModel) -> APIRouter:
     return router
 
 
-def metrics_routes(metrics: Metrics) -> APIRouter:
+def metrics_routes(metrics: Metrics, model: str, log: Log | None) -> APIRouter:
     """For Prometheus, which sends the key as `Authorization: Bearer …`."""
     router = APIRouter()
 
     @router.get(METRICS, include_in_schema=False)
     async def told() -> Response:
-        return Response(metrics.text(), media_type=MEDIA_TYPE)
+        window = None
+        if log is not None:
+            with suppress(KitError):  # a log that is down is told as predictions that are lost or refused
+                window = await run_in_threadpool(log.window, model)
+        return Response(metrics.text() + window_text(model, window), media_type=MEDIA_TYPE)
 
     return router
 
