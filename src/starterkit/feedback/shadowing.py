@@ -1,19 +1,79 @@
-"""`Compared`: what a challenger in the shadow said, beside what was answered, and what turned out to be true."""
+"""`ShadowLog` keeps what a challenger in the shadow says; `Compared` holds it beside the answers, and the truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 
-from starterkit.feedback.blocks import ERASED
-from starterkit.feedback.observation import Window
+from starterkit.feedback.blocks import ERASED, Encoder, Schema
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.tables import first_id, labels, predictions, shadows
+from starterkit.feedback.tables import first_id, labels, predictions, schemas, shadows
+from starterkit.serving.predictor import ServedModel
+from starterkit.serving.shadow import Heard
+
+if TYPE_CHECKING:
+    from starterkit.feedback.observation import Window
 
 _MOST_REQUESTS = 100_000
+
+
+# --- What a challenger says is kept.
+
+
+class ShadowLog:
+    """Keeps what challengers say, in transactions of its own: no answer waits for them."""
+
+    def __init__(self, log: PredictionLog) -> None:
+        self._log = log
+
+    def of(self, served: ServedModel) -> "ShadowRecorder":
+        """What keeps the answers of one of them."""
+        return ShadowRecorder(self._log, served)
+
+
+class ShadowRecorder:
+    """Keeps the answers of one challenger; the inputs are kept with the answers of the champion."""
+
+    def __init__(self, log: PredictionLog, served: ServedModel) -> None:
+        self._log = log
+        self._schema = schema = Schema.of(served.contract, served.version, log.stage, log.privacy, served.name)
+        self._encode = Encoder(schema).encode
+        self._insert = (sqlite if log.is_sqlite else postgresql).insert
+        self._is_known = False
+
+    def write(self, heard: Sequence[Heard]) -> None:
+        """
+        Raises
+        ------
+        LogUnavailable
+        """
+        if not heard:
+            return
+        with self._log.connection() as connection:
+            if not self._is_known:
+                one = self._schema
+                row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
+                content = row | {"content": one.to_json()}
+                connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
+            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [self._row(one) for one in heard])
+        self._is_known = True
+
+    def _row(self, heard: Heard) -> dict[str, Any]:
+        block, place = self._encode(heard.table, heard.prediction), len(self._schema.inputs)
+        answers = np.frombuffer(block.numbers, np.float64).reshape(block.rows, -1)[:, place:].tobytes()
+        return {
+            "id": bytes.fromhex(heard.request.decode()),
+            "schema": self._schema.id,
+            "answers": answers,
+            "latency": int(heard.seconds * 1e6),
+        }
+
+
+# --- And held beside what was answered.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +96,7 @@ class Compared:
     latency: tuple[float, float]
 
 
-def compare_shadow(log: PredictionLog, window: Window) -> list[Compared]:
+def compare_shadow(log: PredictionLog, window: "Window") -> list[Compared]:
     """Each pair of versions in a window, over its newest 100,000 requests.
 
     Raises

@@ -290,6 +290,8 @@ def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
     async def ready() -> Response:
         told = {"refused": metrics.refused_version} if metrics.refused_version else {}
         told |= {"registry": "does not give its champion"} if metrics.misses_registry else {}
+        version, refused = metrics.in_shadow
+        told |= {"shadow": {"version": version} if version else {"refused": refused}} if version or refused else {}
         return answer({"status": "ready", "model": identity(served), **told})
 
     for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
