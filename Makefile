@@ -44,7 +44,7 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-tables test-template \
+.PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-platforms test-tables test-template \
   rehearse loop mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark \
   bench-spark spark-env
 # </template>
@@ -139,6 +139,9 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 test-clients: env-test ## other people's clients and schemathesis before the API, each in an environment below build/clients
 	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
 	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
+
+test-platforms: env-test ## what `deploy` gives each platform, by its own client in an environment below build/clients
+	@$(ALONE) $(IN_ENV) pytest tests/starterkit/release/deployment -o python_files='platform_*.py' -n 0 -rs $(ARGS)
 
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
