@@ -46,8 +46,7 @@ def _score(connection: Connection, contract: Contract) -> None:
     logging.disable()  # what is to be said is said there
     os.nice(_LATER)
     settings = load_settings()
-    from starterkit.feedback.predictions import PredictionLog
-    from starterkit.feedback.shadowing import ShadowLog
+    from starterkit.feedback.predictions import PredictionLog, ShadowLog
 
     log = ShadowLog(PredictionLog(settings))
     Scorer(connection, contract, Challengers(settings), log.of).run(settings.serving.follow_seconds)

@@ -1,7 +1,7 @@
 """`Shadow`: a challenger is given the rows that the champion has answered. Its answers are kept, and nobody gets them.
 
 A process of its own opens and scores it (`Scorer`): one that is slow, eats memory or dies takes no answer along. See
-docs/decisions/0032-shadow.md.
+docs/decisions/0030-prediction-log.md.
 """
 
 import logging
@@ -49,7 +49,7 @@ class Heard(NamedTuple):
 
 
 class ShadowRecorder(Protocol):
-    """Keeps what one challenger said: `feedback.shadowing`, which is given and not imported."""
+    """Keeps what one challenger said: `feedback.predictions`, which is given and not imported."""
 
     def write(self, heard: Sequence[Heard]) -> None: ...
 
@@ -125,10 +125,11 @@ class Shadow:
             self._version = None
             self._watch.shadow("failed", self._sent)
             self._sent = 0
-            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
             words = f"its process ended with {process.exitcode}; another one starts in {pause:.0f} seconds"
             self._show(Told("", words, {}))
             time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _hand_over(self, connection: Connection) -> None:
         while True:

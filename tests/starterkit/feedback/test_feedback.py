@@ -23,9 +23,9 @@ from starterkit.errors import ContractError, DataError, UserError
 from starterkit.feedback.labels import Labels
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
-from starterkit.feedback.predictions import LogUnavailable, PredictionLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowLog
 from starterkit.feedback.retention import Retention
-from starterkit.feedback.shadowing import ShadowLog, compare_shadow
+from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
 from starterkit.serving.follower import Named
@@ -145,6 +145,7 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
     compared = compare_shadow(log, replace(hour, end=hour.end + DAY))
     shown = [(one.champion, one.shadow, one.rows, one.agreement, one.labelled, one.errors) for one in compared]
     assert shown == [("3", "4", 4, 1, 1, (1, 1))]
+    assert compared[0].answers["now"] == compared[0].answers["then"]
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")
