@@ -32,7 +32,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve serve-debug ui test lint format types contracts deps unit test-slow env env-test add lock \
+.PHONY: help run serve serve-debug ui wheel test lint format types contracts deps unit test-slow env env-test add lock \
   update-deps update clean
 # <image>
 .PHONY: image
@@ -46,7 +46,7 @@ export PKG
 # <template>
 .PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-platforms test-tables test-template \
   rehearse loop mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark \
-  bench-spark spark-env
+  bench-spark spark-env tensorflow-env torch-env
 # </template>
 
 help: ## list the targets
@@ -74,6 +74,9 @@ serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=567
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
+
+wheel: env ## a wheel with the kit, the project, config/ and data/, for a notebook where there is no clone
+	@$(VENV)/bin/python tools/wheel.py $(ARGS)
 
 # --- checks
 
@@ -114,11 +117,12 @@ test-spark: spark-env ## a standalone cluster of Spark, with its driver and an e
 bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function for Spark; ROWS=1000000
 	build/envs/spark/bin/python bench/spark.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-# An environment of its own: Spark is 480 MB.
+# Environments of their own: Spark is 480 MB, PyTorch 880, TensorFlow 1,360.
+UV = $$(command -v uv || echo .cache/uv/bin/uv)
+EXTRA = $(PYTHON) tools/environment.py build/envs/$(1) test && \
+  $(UV) pip install -q --python build/envs/$(1)/bin/python --no-deps --require-hashes -r requirements-$(1).txt
 spark-env: env
-	@$(PYTHON) tools/environment.py build/envs/spark test
-	@test -e build/envs/spark/bin/pyspark || $$(command -v uv || echo .cache/uv/bin/uv) pip install -q --python build/envs/spark/bin/python \
-	  -c requirements-test.txt -e '.[spark]'
+	@$(call EXTRA,spark)
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
@@ -140,27 +144,34 @@ test-clients: env-test ## other people's clients and schemathesis before the API
 	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
 	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
 
-test-platforms: env-test ## what `deploy` gives each platform, by its own client in an environment below build/clients
-	@$(ALONE) $(IN_ENV) pytest tests/starterkit/release/deployment -o python_files='platform_*.py' -n 0 -rs $(ARGS)
-
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
 	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
 
+test-platforms: env-test ## clouds' and clusters' own clients and servers, each in an environment below build/
+	@$(ALONE) $(IN_ENV) pytest tests/platforms tests/starterkit/release/deployment -o python_files='platform_*.py' \
+	  -o pythonpath=tests/platforms -n 0 -rs --durations=5 $(ARGS)
+
 test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
 
-DEEP_TORCH := torch onnxscript
-DEEP_TENSORFLOW := keras tensorflow-cpu tf2onnx
-test-deep: python ## networks of PyTorch and Keras, in an environment for each below build/; TORCH="torch==2.13.0+cpu onnxscript"
+TORCH := torch==2.13.0+cpu
+test-deep: torch-env tensorflow-env ## networks of PyTorch and Keras, in an environment for each; TORCH="torch==2.14.1"
 	@for library in torch tensorflow; do \
-	  $(PYTHON) tools/environment.py build/deep/$$library test || exit 1; \
-	  test $$library = torch && needed="$(or $(TORCH),$(DEEP_TORCH))" || needed="$(DEEP_TENSORFLOW)"; \
-	  build/deep/$$library/bin/python -m ensurepip >/dev/null; \
-	  build/deep/$$library/bin/python -m pip install -q $$needed || echo "not run: $$needed cannot be had"; \
-	  $(ALONE) build/deep/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
+	  $(ALONE) build/envs/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
 	    || exit 1; \
 	done
+
+tensorflow-env: env
+	@$(call EXTRA,tensorflow) || echo "not run: tensorflow-cpu cannot be had"
+
+# The build for the CPU is in PyTorch's own index, or in one that pip is told of. All that it needs is there already.
+torch-env: env
+	@$(call EXTRA,torch)
+	@build/envs/torch/bin/python -m ensurepip >/dev/null
+	@build/envs/torch/bin/python -m pip install -q --no-deps "$(TORCH)" 2>/dev/null || \
+	  $(UV) pip install -q --python build/envs/torch/bin/python --no-deps --torch-backend cpu "$(TORCH)" || \
+	  echo "not run: $(TORCH) cannot be had"
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

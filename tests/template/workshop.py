@@ -14,7 +14,8 @@ COMBINATIONS = {
     "no containers": ("zebra_crossings_where_somebody_has_to_wait"[:40].rstrip("_"), "stack projects image"),
     "no parts": (
         "x",
-        "devcontainer image inference kserve kubernetes monitoring notebooks projects spark stack vscode workflows",
+        "azure devcontainer image inference kserve kubernetes monitoring notebooks projects sagemaker spark stack "
+        "vscode workflows",
     ),
 }
 BEFORE_THE_MOVE = "f86ec0ba267ee189b5d1dc4453bd08e272058b90"

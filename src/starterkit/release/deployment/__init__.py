@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from starterkit.errors import KitError, UserError, meant
+from starterkit.settings import GATEKEEPERS
 
 if TYPE_CHECKING:
     from starterkit.settings import Settings
@@ -96,6 +97,55 @@ def target_of(platform: str, order: Order) -> Target:
         what = f"'{order.image[:200]}' does not say which image, today and tomorrow"
         raise UserError(what, "Name it with its tag or digest, as in registry.example/api:1, and not :latest")
     return import_module(f"{__name__}.{platform}").TARGET(order)
+
+
+class HandedOn(NamedTuple):
+    """What a cloud's container is told, as variables: what its own config/ does not say."""
+
+    plain: Mapping[str, str]
+    secret: Mapping[str, str]
+
+
+def handed_on(settings: "Settings", most_bytes: int, platform: str) -> HandedOn:
+    """
+    Raises
+    ------
+    UserError
+        The platform hands on less in a request than the stage takes, the key that clients have to send is not known, or
+        predictions would end with the machine.
+    """
+    serving, feedback, tracking = settings.serving, settings.feedback, settings.tracking
+    if serving.max_body_bytes > most_bytes:
+        what = f"serving.max_body_bytes is {serving.max_body_bytes:,}, and {platform} hands on {most_bytes:,} at most"
+        raise UserError(what, f"Set KIT_SERVING__MAX_BODY_BYTES={most_bytes}, and send more rows in several requests")
+    if serving.require_api_key and serving.api_key is None:
+        what = f"the stage {settings.stage} asks clients for a key, and serving.api_key is not set"
+        raise UserError(what, "Set KIT_SERVING__API_KEY")
+    kept = (feedback.database or "").startswith("postgresql")
+    if feedback.log and not kept and settings.stage in GATEKEEPERS:
+        what = "feedback.database is no PostgreSQL: predictions would end with the machine that answered"
+        raise UserError(what, "Set KIT_FEEDBACK__DATABASE")
+    plain = {
+        "KIT_STAGE": settings.stage,
+        "KIT_TRACKING__URI": tracking.uri if tracking.uri.startswith("http") else None,
+        "KIT_TRACKING__USERNAME": tracking.username,
+        "KIT_SERVING__MAX_BODY_BYTES": serving.max_body_bytes,
+        "KIT_SERVING__MAX_ROWS": serving.max_rows,
+        "KIT_SERVING__WORKERS": serving.workers,
+        "KIT_SERVING__THREADS": serving.threads,
+        "KIT_SERVING__MEMORY_MB": serving.memory_mb,
+        "KIT_FEEDBACK__DATABASE": feedback.database if kept else None,
+    }
+    secret = {
+        "KIT_SERVING__API_KEY": serving.api_key if serving.require_api_key else None,
+        "KIT_TRACKING__PASSWORD": tracking.password,
+        "KIT_TRACKING__TOKEN": tracking.token,
+        "KIT_FEEDBACK__PASSWORD": feedback.password if kept else None,
+    }
+    return HandedOn(
+        {name: str(value) for name, value in plain.items() if value is not None},
+        {name: value.get_secret_value() for name, value in secret.items() if value is not None},
+    )
 
 
 def ask(*command: str, given: str = "", hint: str, seconds: float = _SECONDS) -> str:
