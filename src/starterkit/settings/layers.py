@@ -13,14 +13,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from starterkit.errors import SettingsError, meant
-from starterkit.settings.alarms import MonitoringSettings
-from starterkit.settings.privacy import PrivacySettings
+from starterkit.settings.privacy import FeedbackSettings, PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
-    FeedbackSettings,
     GateSettings,
     LoadSettings,
+    MonitoringSettings,
     NotInYaml,
     PromotionSettings,
     ServingSettings,

@@ -1,4 +1,4 @@
-"""What a stage's settings say about people's data, and the floor below which none of them may go."""
+"""What a stage's settings say about people's data: how it is hidden, never below a floor, and how answers are kept."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
@@ -54,6 +54,29 @@ class PrivacySettings(Section):
         default_factory=dict, description="raw, generalise, drop or pseudonymise, for a column by its name"
     )
     key: Secret = Field(None, min_length=LEAST_KEY, description="The secret from which the stages' keys are derived")
+
+
+class FeedbackSettings(Section):
+    """How predictions and their labels are kept. See docs/feedback.md."""
+
+    log: bool = Field(True, description="Whether each prediction is recorded before it is answered")
+    database: str | None = Field(
+        None,
+        pattern=r"^sqlite:///.+$|^postgresql(\+psycopg)?://.+$",
+        description="Where: sqlite:///file, or postgresql://user@host/name; left out, state/<stage>/predictions.db",
+    )
+    password: Secret = Field(None, min_length=1, description="The password for the user in the database address")
+    durability: Literal["process", "machine"] = Field(
+        "process",
+        description="What an answered prediction survives in SQLite: the process's death, or the machine's, at a write "
+        "to the disk for each group; PostgreSQL always keeps to its own synchronous_commit",
+    )
+    when_lost: Literal["refuse", "answer"] = Field(
+        "refuse",
+        description="What becomes of a request that cannot be recorded: 503, or an answer, counted as lost and logged",
+    )
+    keep_days: int = Field(90, ge=1, description="Days after which `starterkit feedback prune` moves rows to Parquet")
+    archive_days: int = Field(275, ge=0, description="Days for which these Parquet files are kept then; 0 writes none")
 
 
 def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:
