@@ -14,7 +14,14 @@ from starterkit.settings.floors import (
 )
 from starterkit.settings.layers import Settings, mask, schema_text, settings_schema
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
-from starterkit.settings.privacy import FLOORS, STRENGTH, FeedbackSettings, PrivacySettings
+from starterkit.settings.privacy import (
+    FLOORS,
+    STRENGTH,
+    FeedbackSettings,
+    MonitoringSettings,
+    PrivacySettings,
+    RuleSettings,
+)
 from starterkit.settings.sections import (
     DataSettings,
     DialectSettings,
@@ -22,9 +29,7 @@ from starterkit.settings.sections import (
     GateSettings,
     Limit,
     LoadSettings,
-    MonitoringSettings,
     PromotionSettings,
-    RuleSettings,
     ServingSettings,
     Stage,
     TrackingSettings,

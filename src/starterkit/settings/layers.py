@@ -13,13 +13,12 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from starterkit.errors import SettingsError, meant
-from starterkit.settings.privacy import FeedbackSettings, PrivacySettings
+from starterkit.settings.privacy import FeedbackSettings, MonitoringSettings, PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
     GateSettings,
     LoadSettings,
-    MonitoringSettings,
     NotInYaml,
     PromotionSettings,
     ServingSettings,
