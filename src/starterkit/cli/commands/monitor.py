@@ -108,11 +108,11 @@ def shadow(minutes: _Minutes = None, until: _Until = None, as_json: Json = False
 def _look(
     pipeline: "Pipeline", reader: "PredictionReader", window: "Window", version: int | None, act: bool
 ) -> "Watch":
-    from starterkit.cli.console import ProgressView, show_error
+    from starterkit.cli.console import show_error
     from starterkit.feedback.observation import Window
     from starterkit.feedback.watcher import Watcher
 
-    watcher = Watcher(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
+    watcher = Watcher(pipeline, reader)
     watched = watcher.watch(window, version)
     if not (act and watched.asks_for_retraining):
         return watched
@@ -128,11 +128,9 @@ def _look(
 
 
 def _retrained(pipeline: "Pipeline", reader: "PredictionReader", window: "Window", why: str) -> "Retrained":
-    from starterkit.cli.console import ProgressView
     from starterkit.feedback.retraining import Retrainer
 
-    retrainer = Retrainer(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
-    return retrainer.retrain(pipeline, window, why)
+    return Retrainer(pipeline, reader).retrain(window, why)
 
 
 def _reader(pipeline: "Pipeline") -> "PredictionReader":

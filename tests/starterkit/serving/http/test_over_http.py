@@ -17,8 +17,8 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.machine import limit_memory, this_machine
+from starterkit.serving.http.asgi import JsonLines
 from starterkit.serving.http.protocol import Patience, Server
-from starterkit.serving.http.request_log import JsonLines
 
 
 @contextmanager
