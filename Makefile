@@ -32,7 +32,7 @@ export PKG
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve serve-debug ui test lint format types contracts deps unit test-slow env env-test add lock \
+.PHONY: help run serve serve-debug ui wheel test lint format types contracts deps unit test-slow env env-test add lock \
   update-deps update clean
 # <image>
 .PHONY: image
@@ -44,7 +44,7 @@ export PKG
 .PHONY: workflows
 # </workflows>
 # <template>
-.PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-tables test-template \
+.PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-platforms test-tables test-template \
   rehearse loop mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark \
   bench-spark spark-env tensorflow-env torch-env
 # </template>
@@ -74,6 +74,9 @@ serve-debug: env-test ## the same, for a debugger to attach to on DEBUG_PORT=567
 
 ui: env ## MLflow's own pages for the runs and models
 	@$(KIT) ui $(ARGS)
+
+wheel: env ## a wheel with the kit, the project, config/ and data/, for a notebook where there is no clone
+	@$(VENV)/bin/python tools/wheel.py $(ARGS)
 
 # --- checks
 
@@ -144,6 +147,10 @@ test-clients: env-test ## other people's clients and schemathesis before the API
 test-template: env-test ## copies of the working tree, their own tests, updates of them; ARGS=--whole runs every copy
 	@$(IN_ENV) pytest tests/template -o python_files='template_*.py' -o pythonpath=tests/template --confcutdir=tests/template \
 	  -n 2 --dist loadfile --no-loadscope-reorder --durations=8 $(ARGS)
+
+test-platforms: env-test ## clouds' and clusters' own clients and servers, each in an environment below build/
+	@$(ALONE) $(IN_ENV) pytest tests/platforms tests/starterkit/release/deployment -o python_files='platform_*.py' \
+	  -o pythonpath=tests/platforms -n 0 -rs --durations=5 $(ARGS)
 
 test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)

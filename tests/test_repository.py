@@ -36,8 +36,8 @@ def normalise(name: str) -> str:
 
 
 DIRECT = sorted(map(distribution, PROJECT["dependencies"]))
-# The tests want every extra but CatBoost and Spark, which are 300 and 480 MB; `test` says so by the project's own name.
-ALONE = ("catboost", "spark", "tensorflow", "torch")
+# The tests want every extra but those for platforms and the large ones; `test` says so by the project's own name.
+ALONE = ("catboost", "sagemaker", "spark", "tensorflow", "torch")
 TRIED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name not in ALONE]
 EXTRAS = sorted({distribution(one) for extra in TRIED for one in extra})
 DIRECT_TEST = [name for name in EXTRAS if name != PROJECT["name"]]
@@ -121,6 +121,8 @@ def test_compose_publishes_on_this_machine_alone_and_every_entry_point_of_the_pr
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
     entries = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+    conda = yaml.safe_load((ROOT / "conda" / "MLproject").read_text("utf-8"))["entry_points"]
+    assert conda == {name: {"command": f"cd .. && {entry['command']}"} for name, entry in entries.items()}
     assert {"run", "train", "export", "register", "promote"} <= entries.keys()
     for name, entry in entries.items():
         step = "run" if name == "main" else name

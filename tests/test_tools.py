@@ -240,6 +240,12 @@ def test_moves_are_shown_and_pins_are_read_from_a_lock(lock, tmp_path):
     assert lock.read_pins(path) == {"jinja2": {"3.1.6"}, "numpy": {"2.4.6", "2.5.5"}}
 
 
+def test_condas_file_is_in_step_with_the_lock(lock):
+    assert (ROOT / "conda.yaml").read_text("utf-8") == lock.conda_environment(ROOT), "run make lock"
+    pins = {(lock.normalise(pin.partition("==")[0])) for pin in lock.requirements(ROOT / lock.LOCK)}
+    assert pins == lock.read_pins(ROOT / lock.LOCK).keys()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,6 +9,7 @@ All is worked out in a scratch folder. Only a resolution that succeeded reaches 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,7 +40,13 @@ ALONE: dict[str, str] = {}
 # <template>
 ALONE["requirements-tables.txt"] = "tables"
 # </template>
-FILES = (PROJECT, LOCK, TEST_LOCK, *EXTRAS, *IMAGES, *ALONE, BOOTSTRAP_LOCK)
+# The lock as MLflow's conda manager reads it, with the project's own Python and pip's part without hashes.
+CONDA: tuple[str, ...] = ()
+# <projects>
+CONDA = ("conda.yaml",)
+# </projects>
+LOCKS = (LOCK, TEST_LOCK, *EXTRAS, *IMAGES, *ALONE, BOOTSTRAP_LOCK)
+FILES = (PROJECT, *LOCKS, *CONDA)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
 
@@ -73,6 +80,8 @@ class Resolver:
             self.compile(f"--group={group}", lock, "--constraint", "mlflow.txt", *flags)
         for lock, group in ALONE.items():
             self.compile(f"--group={group}", lock, "--no-deps", *flags)
+        for name in CONDA:
+            (self.folder / name).write_text(conda_environment(self.folder), "utf-8")
 
     def leave_out(self, lock: str, has: Pins) -> None:
         """Leave out of a lock what another has, and what is a build's."""
@@ -126,7 +135,7 @@ def main(task: str = "", requirement: str = "") -> None:
         raise CannotMake('name a package: make add PKG=orjson, or PKG="orjson>=3.11"')
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file in FILES:
+        for file in (PROJECT, *LOCKS):
             shutil.copy(file, folder)
         resolver = Resolver(find_uv().absolute(), folder)
         if task == "add":
@@ -136,7 +145,7 @@ def main(task: str = "", requirement: str = "") -> None:
             resolver.lock_uv()
         else:
             resolver.lock()
-        for lock in FILES[2:]:
+        for lock in LOCKS[1:]:
             print_moves(read_pins(Path(lock)), read_pins(folder / lock), lock)
         replace_all(folder)
 
@@ -159,6 +168,28 @@ def read_pins(lock: Path) -> Pins:
     for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text("utf-8"), re.MULTILINE):
         pins.setdefault(normalise(name), set()).add(version)
     return pins
+
+
+def requirements(lock: Path) -> list[str]:
+    """Each pin with its marker, without hashes: for what pip installs beside a folder or a wheel."""
+    pins = re.findall(r"^([\w.-]+(?:\[[^]]*\])?==[^\\\n]+?) *\\?$", lock.read_text("utf-8"), re.MULTILINE)
+    return sorted(pins)
+
+
+def conda_environment(folder: Path) -> str:
+    """Conda brings Python and pip, pip the lock's versions: MLflow names the environment by what this says."""
+    import tomllib
+
+    project = tomllib.loads((folder / PROJECT).read_text("utf-8"))["project"]
+    oldest = re.findall(r">=\s*([\d.]+)", project["requires-python"])[0]
+    lines = [
+        f"# Made of {LOCK} by `make lock`. Without hashes: pip takes none beside a folder, which the project is.",
+        f"name: {project['name']}",
+        "channels:\n  - conda-forge\n  - nodefaults\ndependencies:",
+        f"  - python={oldest}\n  - pip\n  - pip:",
+        *(f"      - {json.dumps(pin)}" for pin in (*requirements(folder / LOCK), ".")),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def normalise(name: str) -> str:

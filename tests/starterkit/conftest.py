@@ -7,12 +7,14 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
@@ -22,6 +24,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris
+from sqlalchemy import Engine, event
 
 from example_project import problem
 from example_project.problem import Patients
@@ -40,9 +43,20 @@ REPOSITORY = Path(__file__).parents[2]
 Copied = Callable[..., Path]
 
 
+@event.listens_for(Engine, "connect")
+def _without_waiting_for_the_disk(connection: Any, _: object) -> None:
+    """MLflow commits thousands of times, and no test loses power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF").close()
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory, copied: Copied) -> Path:
     """An MLflow database with its tables and nothing in them. Making one takes over a second, copying none."""
+    from mlflow.store.db import utils
+
+    # Each store asks Alembic again which revision is the newest: a twentieth of a second.
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
     root = copied(tmp_path_factory.mktemp("store") / "made")
     connect(load_settings(root, {}).tracking, root)
     return root / "mlflow.db"
@@ -332,3 +346,31 @@ def _measurements(sample_of: Callable[..., Sample], loaded: Any, labels: tuple[s
     types = {**dict.fromkeys(numbers, float), "record": str, "diagnosis": str}
     schema = type("Measurements", (pa.DataFrameModel,), {**fields, "__annotations__": types})
     return sample_of(table, schema, "classification", "roc_auc")
+
+
+@pytest.fixture(scope="session")
+def client() -> Callable[..., Any]:
+    """Runs a script, or a command, with a package that the tests do not have, in an environment below build/clients.
+
+    Where it cannot be had, the test is skipped and says "not run".
+    """
+    uv = shutil.which("uv") or str(REPOSITORY / ".cache" / "uv" / "bin" / "uv")
+
+    def run(package: str, *words: str, command: str = "python", seconds: float = 300) -> str:
+        place = REPOSITORY / "build" / "clients" / package.replace(" ", "_")
+        if not (place / "made").exists():
+            for made in (
+                [uv, "venv", "--quiet", "--clear", str(place)],
+                [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *package.split()],
+            ):
+                done = subprocess.run(made, capture_output=True, text=True, timeout=900)
+                if done.returncode:
+                    pytest.skip(f"not run: {package} cannot be had: {done.stderr.strip()[-300:]}")
+            (place / "made").touch()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+        called = [str(place / "bin" / command), *words]
+        done = subprocess.run(called, capture_output=True, text=True, timeout=seconds, env=environ, cwd=place)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -44,7 +44,7 @@ def test_every_command_that_is_named_is_there(copy):
 
 
 def test_no_file_speaks_of_one_that_was_left_out_or_behind(copy, repository):
-    folders = r"bench|config|data|docker|docs|notebooks|src|tests|tools|\.ci|\.devcontainer|\.github|\.vscode"
+    folders = r"bench|config|data|deploy|docker|docs|notebooks|src|tests|tools|\.ci|\.devcontainer|\.github|\.vscode"
     gone = [path for path in repository.files if "/" not in path and path not in copy.files]
     missing = set()
     for path, text in texts(copy).items():
@@ -62,7 +62,7 @@ def test_no_file_speaks_of_one_that_was_left_out_or_behind(copy, repository):
 def test_what_programs_read_is_sound(copy):
     for path in copy.files:
         if path.endswith((".yml", ".yaml")):
-            assert yaml.safe_load(copy.read(path).replace("!reset ", "")), path
+            assert [*yaml.safe_load_all(copy.read(path).replace("!reset ", ""))], path
         if path.endswith((".json", ".ipynb")):
             assert json.loads(re.sub(r"^\s*//.*$", "", copy.read(path), flags=re.MULTILINE)), path
     assert [line for line in copy.git("ls-files", "-s").splitlines() if line.startswith("120000")] == []

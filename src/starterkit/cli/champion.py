@@ -66,6 +66,12 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
         return _open(settings, fetched)
 
 
+def find_challenger(settings: "Settings", number: int) -> "ServedModel":
+    """A version that answers nobody, so that no gate is asked about it."""
+    with scratch_folder() as scratch:
+        return _open(settings, _fetched_by_another(scratch, None, str(number)))
+
+
 def _open(settings: "Settings", found: Fetched | Path) -> "ServedModel":
     from starterkit.serving.graph import Compute
     from starterkit.serving.predictor import Predictor, ServedModel
@@ -184,9 +190,8 @@ class Kept:
             if served := self.last():
                 return served, error
         try:
-            with self.opened(
-                wanted, _SECONDS_TO_FETCH_WITH_A_COPY if self._copy.exists() else _SECONDS_TO_FETCH
-            ) as served:
+            seconds = _SECONDS_TO_FETCH_WITH_A_COPY if self._copy.exists() else _SECONDS_TO_FETCH
+            with self.opened(wanted, seconds) as served:
                 return served, None
         except (ContractError, Refused, TrackingError, OSError) as error:
             if wanted is None or (kept := self.last()) is None:
@@ -339,9 +344,9 @@ def _at_hand() -> Fetched | None:
 _RAISED = {kind.__name__: kind for kind in (ContractError, ProblemError, Refused, SettingsError, UserError)}
 
 
-def _fetched_by_another(scratch: Path, seconds: float | None) -> Fetched:
+def _fetched_by_another(scratch: Path, seconds: float | None, version: str = "champion") -> Fetched:
     """What another process fetches into a folder; what stops it is raised here."""
-    command = [sys.executable, "-m", "starterkit.cli.champion", str(scratch)]
+    command = [sys.executable, "-m", "starterkit.cli.champion", str(scratch), version]
     hint = "`starterkit doctor` looks closer"
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)  # noqa: S603  # fixed words
@@ -355,16 +360,16 @@ def _fetched_by_another(scratch: Path, seconds: float | None) -> Fetched:
     return Fetched(Path(said["folder"]), said["model"], said["version"], said["mark"])
 
 
-def _fetch(into: Path) -> dict[str, str]:
+def _fetch(into: Path, name: str) -> dict[str, str]:
     from starterkit.release.trust import require_trust
     from starterkit.settings import load_settings
     from starterkit.tracking.registry import ModelRegistry
 
     registry = ModelRegistry.of(load_settings(), name_of_problem())
-    champion = registry.champion()
+    champion = registry.champion() if name == "champion" else registry.find(name)
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
-    for note in require_trust(registry, champion):
+    for note in require_trust(registry, champion) if name == "champion" else ():
         print(f"note: {note}", file=sys.stderr)
     folder = str(registry.fetch(champion, into))
     return {"folder": folder, "model": champion.model, "version": str(champion.number), "mark": champion.run}
@@ -386,7 +391,7 @@ def name_of_problem() -> str:
 
 if __name__ == "__main__":  # the process that `fetched_champion` starts
     try:
-        print(json.dumps(_fetch(Path(sys.argv[1]))))
+        print(json.dumps(_fetch(Path(sys.argv[1]), sys.argv[2])))
     except KitError as error:
         print(json.dumps({"kind": type(error).__name__, "what": error.what, "mend": error.hint}))
         sys.exit(error.exit_code)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from starterkit.contract import LEAST_PEOPLE, Column, Contract, Prediction, Scalar
 from starterkit.errors import ContractError
+from starterkit.release.bundle import REFERENCE_FILE
 
-REFERENCE_FILE = "reference.json"
 FORMAT = 1
 PREDICTION = "prediction"
 

@@ -16,7 +16,17 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from starterkit.errors import DataError, Refused
 from starterkit.feedback.blocks import ERASED, Schema
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.tables import events, first_id, labels, micros, now, predictions, record_keys, refusals
+from starterkit.feedback.tables import (
+    events,
+    first_id,
+    labels,
+    micros,
+    now,
+    predictions,
+    record_keys,
+    refusals,
+    shadows,
+)
 from starterkit.files import whole_file
 
 _DAY = timedelta(days=1)
@@ -96,7 +106,7 @@ class Retention:
         with self._log.connection() as connection:
             within = select(func.sum(predictions.c.rows)).where(predictions.c.id >= low, predictions.c.id < high)
             rows = int(connection.execute(within).scalar() or 0)
-            for table in (labels, record_keys, predictions):
+            for table in (labels, record_keys, shadows, predictions):
                 connection.execute(delete(table).where(table.c.id >= low, table.c.id < high))
             said = json.dumps({"day": day.isoformat(), "rows": rows, "file": written.name if written else None})
             _tell(connection, "pruned", micros(end), said)
@@ -153,6 +163,7 @@ class Retention:
             gone = 0
             for one in which:
                 cells.append(self._blank(connection, one.id, one.row))
+                connection.execute(delete(shadows).where(shadows.c.id == one.id))
                 gone += connection.execute(
                     delete(labels).where(labels.c.id == one.id, labels.c.row == one.row)
                 ).rowcount

@@ -64,6 +64,14 @@ refusals = Table(
     Column("count", Integer, nullable=False),
     Index("refusal_time", "time"),
 )
+shadows = Table(
+    "shadow_prediction",  # of the same requests by another version, which answered nobody; their inputs are above
+    metadata,
+    Column("id", LargeBinary(ID_BYTES), primary_key=True),
+    Column("schema", BigInteger, primary_key=True, autoincrement=False),
+    Column("answers", LargeBinary, nullable=False),
+    Column("latency", Integer, nullable=False),
+)
 events = Table(
     "log_event",
     metadata,

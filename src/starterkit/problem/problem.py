@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starterkit.contract import Column, Role, Scalar, Task
@@ -273,6 +275,16 @@ def find_problem() -> Problem:
         what = f"pyproject.toml calls the problem '{entry.name}', and {entry.value} says name='{problem.name}'"
         raise ProblemError(what, "Leave name= out of Problem(…), or call the entry point so")
     return problem
+
+
+BROUGHT = "brought"
+
+
+def brought_folder() -> Path | None:
+    """What `make wheel` lays beside the project's code: settings and data for where there is no clone."""
+    package = find_spec(project_entry().module.partition(".")[0])
+    places = package.submodule_search_locations if package else None
+    return next((found for place in places or () if (found := Path(place) / BROUGHT).is_dir()), None)
 
 
 def _load(entry: EntryPoint) -> object:

@@ -35,6 +35,8 @@ SIGNATURE_FILE = "manifest.sig"
 MODEL_FOLDER = "model"
 RUN_FOLDER = "run"
 RECORD_FILE = "record.json"
+REFERENCE_FILE = "reference.json"
+"""How inputs and answers were distributed in training, for the monitor of the stage that it goes to."""
 
 MOST_BYTES = 4 * 1024**3
 MOST_FILES = 1000
@@ -349,14 +351,13 @@ def _fetch(registry: ModelRegistry, version: Version, folder: Path) -> Contract:
     if record is None or fetch_file(connection, version.run, ROWS_FILE, run) is None:
         what = f"the run of {version} is gone, or has no record of its rows: no gate could judge it"
         raise Refused(what, "Train a new version")
+    fetch_file(connection, version.run, REFERENCE_FILE, run)  # older ones have none, and are not monitored
     require_judged(version, model)
     place = version.tags.get(EVIDENCE_PLACE, "")  # of the decision that counts, not of all that were asked for
     path = f"{RUN_FOLDER}/{place}"
     if not is_safe(path) or fetch_file(connection, version.run, place, (folder / path).parent) is None:
-        raise Refused(
-            f"the gate's evidence about {version} is gone",
-            f"Ask again: `starterkit promote --version {version.number}`",
-        )
+        hint = f"Ask again: `starterkit promote --version {version.number}`"
+        raise Refused(f"the gate's evidence about {version} is gone", hint)
     try:
         sent = Record.of(record.tags, version.tags, record.metrics)
     except (KeyError, ValueError):

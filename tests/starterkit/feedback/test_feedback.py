@@ -1,8 +1,10 @@
 """Predictions that are in the log before they are answered, and the labels that come for them."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,18 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
-from starterkit.errors import DataError, UserError
+from starterkit.errors import ContractError, DataError, UserError
 from starterkit.feedback.labels import Labels
 from starterkit.feedback.migrations import NewerLog
+from starterkit.feedback.observation import Window
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog
 from starterkit.feedback.retention import Retention
-from starterkit.feedback.tables import metadata
+from starterkit.feedback.shadowing import compare_shadow
+from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
+from starterkit.serving.shadow import Shadow
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
@@ -70,6 +75,57 @@ def test_what_is_answered_is_in_the_log_with_all_that_belongs_to_it(visits, log)
     assert log.refused(now - DAY, now + DAY) == {("range", "age"): 1}
     assert log.refused(now - DAY, now + DAY, "4") == {}
     assert [*log.iterate(now - DAY, now + DAY, "4")] == []
+
+
+def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
+    def breaks() -> Any:
+        raise ContractError("no such file")
+
+    class Broken:
+        def __init__(self, served: Any) -> None:
+            self.contract = served.contract
+
+        def predict(self, table: Any) -> Any:
+            raise RuntimeError("the graph")
+
+    cases = (
+        (lambda: replace(visits, version="4"), {"scored": 2}),
+        (lambda: replace(visits, version="5", predictor=Broken(visits)), {"failed": 2}),
+        (breaks, {"dropped": 2}),
+        (lambda: visits, {}),
+    )
+    for opened, expected in cases:
+        metrics = Metrics()
+        writer = Writer(log, metrics.lose)
+        app = create_app(visits, ServingSettings(), metrics, log=writer)
+        with TestClient(app) as client:
+            app.shadow = Shadow(visits, opened, writer.of, metrics.shadow)
+            until(lambda shadow=app.shadow, is_none=opened is breaks: is_none or shadow._version)
+            ids = [ask(client, keys=["a", "b"]), ask(client)]
+            until(lambda want=expected, now=metrics: want.items() <= now._shadowed.items())
+        writer.close()
+        assert {name: count for name, count in metrics._shadowed.items() if count} == expected
+        if expected == {"scored": 2}:
+            with log.connection() as connection:
+                assert [one.id.hex() for one in connection.execute(select(shadows))] == ids
+            shadowed = ids[0]
+    hour = Window.before(None, 60)
+    Labels(log).add([{"id": f"{shadowed}-0", "label": "yes"}])
+    compared = compare_shadow(log, replace(hour, end=hour.end + DAY))
+    shown = [(one.champion, one.shadow, one.rows, one.agreement, one.labelled, one.errors) for one in compared]
+    assert shown == [("3", "4", 4, 1, 1, (1, 1))]
+    assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
+    if log.key is not None:
+        Retention(log).erase("a")
+        with log.connection() as connection:
+            assert shadowed not in {one.id.hex() for one in connection.execute(select(shadows))}
+
+
+def until(is_so: Any) -> None:
+    for _ in range(100):
+        if is_so():
+            return
+        time.sleep(0.05)
 
 
 def test_the_tables_are_those_that_the_migrations_make(log):

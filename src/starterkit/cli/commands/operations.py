@@ -273,6 +273,22 @@ app.add_typer(config, name="config")
 
 
 @app.command()
+def unpack(folder: Annotated[Path, typer.Argument(help="Where nothing of it stands yet.")] = Path()) -> None:
+    """Write the config/ and data/ that a wheel brings into a folder, where there is no clone."""
+    from starterkit.files import write_together
+    from starterkit.problem.problem import brought_folder
+
+    brought = brought_folder()
+    if brought is None:
+        raise UserError("the kit here brings no files: it is no wheel of `make wheel`", "Work in the clone instead")
+    files = {folder / one.relative_to(brought): one for one in sorted(brought.rglob("*")) if one.is_file()}
+    if standing := [path for path in files if path.exists()]:
+        raise UserError(f"{standing[0]} exists already", "Name another folder, or go on with what is there")
+    write_together(files)
+    typer.echo(f"{len(files)} files are in {folder.resolve()}")
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 5000) -> None:
     """Look at runs and versions: start MLflow's UI for a local store, or say where the stage's server is."""
     from starterkit.cli.server import open_ui

@@ -21,6 +21,8 @@ HEADER = "X-API-Key"
 _SENT = HEADER.lower().encode()
 _BEARER = b"authorization"
 """Where those send it that know no header of their own: Prometheus, and clients of other protocols."""
+_ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+"""All that SageMaker hands on of its callers' own headers."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LINE = re.compile(r"([\w.@-]{1,64})\s+([0-9a-f]{64})").fullmatch
 _SETTING = "serving.api_key"
@@ -102,6 +104,8 @@ def _sent(headers: Mapping[bytes, bytes]) -> bytes | None:
     sent = headers.get(_SENT)
     if sent is None and headers.get(_BEARER, b"")[:7].lower() == b"bearer ":
         return headers[_BEARER][7:].strip()
+    if sent is None and (given := headers.get(_ATTRIBUTES, b"")).lower().startswith(_SENT + b"="):
+        return given[len(_SENT) + 1 :].strip()
     return sent
 
 

@@ -53,6 +53,7 @@ class Metrics:
         self._refused: Counter[tuple[str, str]] = Counter()
         self._swaps = Counter(dict.fromkeys(_OUTCOMES, 0))  # from the start: Prometheus sees no rise to a first 1
         self._lost = 0
+        self._shadowed: Counter[str] = Counter()
         self.refused_version = ""
         """What there is to say of a champion that does not answer; empty where there is none."""
         self.misses_registry = False
@@ -90,6 +91,10 @@ class Metrics:
     def lose(self, rows: int) -> None:
         """Rows were answered and could not be recorded."""
         self._lost += rows
+
+    def shadow(self, outcome: str, requests: int) -> None:
+        """Requests that were scored by a challenger as well, or were to be."""
+        self._shadowed[outcome] += requests
 
     def refuse(self, error: Exception) -> Counter[tuple[str, str]]:
         """Why a request got no prediction: for each fault its kind, and the column where the model has it."""
@@ -153,6 +158,7 @@ class Metrics:
             "refused": refused,
             "swaps": self._swaps,
             "lost": self._lost,
+            "shadowed": self._shadowed,
             "model": self._model,
             "since": self._since,
             "misses": self.misses_registry,
@@ -166,6 +172,7 @@ class Metrics:
             self._refused[reason, column] += count
         self._swaps.update(content["swaps"])
         self._lost += content["lost"]
+        self._shadowed.update(content["shadowed"])
 
     def _siblings(self) -> Iterator[Mapping[str, Any]]:
         yield self._content()
@@ -199,6 +206,10 @@ class Metrics:
             yield _sample("refused_total", {"reason": reason, "column": column}, count)
         yield from _family("unrecorded_total", "counter", "Rows that were answered and could not be recorded.")
         yield _sample("unrecorded_total", {}, self._lost)
+        if self._shadowed:
+            yield from _family("shadow_total", "counter", "Answered requests, by what became of them in the shadow.")
+            for outcome, count in sorted(self._shadowed.items()):
+                yield _sample("shadow_total", {"outcome": outcome}, count)
         yield from _family("swaps_total", "counter", "Looks at the champion that came to something.")
         for outcome, count in sorted(self._swaps.items()):
             yield _sample("swaps_total", {"outcome": outcome}, count)

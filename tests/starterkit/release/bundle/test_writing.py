@@ -22,6 +22,8 @@ def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, stage
     registered = {f"model/{file.name}": file.read_bytes() for file in (tmp_path / "model").iterdir()}
     with ZipFile(bundle) as found:
         assert {name: found.read(name) for name in found.namelist() if name.startswith("model/")} == registered
+    with ZipFile(bundle) as found:  # so that the other server can watch it
+        assert b"edges" in found.read("run/reference.json")
     assert {"model/MLmodel", "model/model.onnx", "model/contract.json", "model/parity.npz"} <= registered.keys()
 
 

@@ -4,12 +4,8 @@ Where a client cannot be had, its test is skipped and says "not run".
 """
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from test_over_http import running
@@ -114,31 +110,6 @@ for model, request in (
     told.append(values[0] if len(values) == 1 else values)
 print(json.dumps(told))
 """
-
-
-@pytest.fixture(scope="session")
-def client() -> Callable[..., Any]:
-    """Runs a script, or a command, with a package that the tests do not have."""
-    uv = shutil.which("uv") or str(REPOSITORY / ".cache" / "uv" / "bin" / "uv")
-
-    def run(package: str, *words: str, command: str = "python", seconds: float = 300) -> str:
-        place = REPOSITORY / "build" / "clients" / package.replace(" ", "_")
-        if not (place / "made").exists():
-            for made in (
-                [uv, "venv", "--quiet", "--clear", str(place)],
-                [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *package.split()],
-            ):
-                done = subprocess.run(made, capture_output=True, text=True, timeout=900)
-                if done.returncode:
-                    pytest.skip(f"not run: {package} cannot be had: {done.stderr.strip()[-300:]}")
-            (place / "made").touch()
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-        called = [str(place / "bin" / command), *words]
-        done = subprocess.run(called, capture_output=True, text=True, timeout=seconds, env=environ, cwd=place)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture(scope="module")

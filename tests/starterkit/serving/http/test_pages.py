@@ -191,7 +191,8 @@ def test_keys_of_a_file_come_and_go_while_the_api_runs(houses, tmp_path, monkeyp
 
         def statuses() -> list[int]:
             sent = ({"x-api-key": "ada"}, {"authorization": "Bearer bob"}, {"x-api-key": "eve"})
-            return [client.get("/model", headers=one).status_code for one in (*sent, {"x-api-key": KEY.encode()})]
+            mine = {"x-amzn-sagemaker-custom-attributes": b"X-API-Key=" + KEY.encode()}  # as SageMaker hands it on
+            return [client.get("/model", headers=one).status_code for one in (*sent, mine)]
 
         assert statuses() == [200, 200, 401, 200]
         write("eve", "bob")
