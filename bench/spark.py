@@ -1,6 +1,7 @@
 """A folder of Parquet scored on a cluster of Spark: the kit beside MLflow's function of the same version, in turn.
 
-    python bench/spark.py [--master MASTER] [--rows N …] [--rounds N] [--write]
+    make bench-spark                three rounds of three sizes; writes docs/benchmarks/spark.md
+    make bench-spark ROWS=100000    one size; writes nothing
 
 All read the same files and write Parquet; both ways on Spark share a session, which is warm. The champion is read where
 `starterkit predict` finds it. What starting Spark costs is said apart, and what one machine needs without it.
@@ -34,6 +35,7 @@ from starterkit.settings import load_settings
 from starterkit.tracking.connection import local_store
 
 FILES = 8
+SIZES = [10_000, 1_000_000, 2_000_000]
 KIT, MLFLOW, ALONE = "starterkit, Spark", "mlflow.pyfunc.spark_udf", "starterkit, one machine"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "spark.md"
 
@@ -69,9 +71,8 @@ def _processors() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--master", default="local[*]")
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 2_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/spark.md")
     given = parser.parse_args()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = load_settings()
@@ -138,7 +139,7 @@ def main() -> None:
     spark.stop()
     crossings = _crossings(medians, start, cores)
     print(crossings)
-    if given.write:
+    if given.rows == SIZES:
         PAGE.write_text(_page(given.master, cores, start, lines, crossings, kit.equals(one), apart), "utf-8")
 
 
@@ -161,7 +162,7 @@ def _page(master: str, cores: int, start: float, lines: list[str], crossings: st
 
 A folder of {FILES} Parquet files, rows drawn over what the champion allows, read and written by each way in turn
 on {platform.machine()}, Spark {version("pyspark")} at `{master}` with {cores} cores, warm, started in {start:.1f} s.
-Medians of one run; ratios are those of a round. Written by `make bench-spark ARGS=--write`.
+Medians of one run; ratios are those of a round. Written by `make bench-spark`.
 
 | rows | way | s | rows/s | CPU µs a row | times the kit's time on Spark | times its CPU |
 |---|---|---|---|---|---|---|
