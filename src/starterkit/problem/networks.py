@@ -85,9 +85,7 @@ class _Network(BaseEstimator):
             self._live = self._made()
             self.epochs_ = self._learn((single[learnt], goal[learnt]), (single[held], goal[held]), draws)
         self.weights_, self.kind_ = self._weights(), type(self._live)
-        if not all(np.isfinite(one).all() for one in self.weights_):
-            hint = "Lower learning_rate, or put StandardScaler in front of the network"
-            raise ProblemError("the network's weights became infinite while it was trained", hint)
+        _require_finite(*self.weights_)
         return self
 
     def _learn(self, learnt: Rows, held: Rows, draws: np.random.RandomState) -> int:
@@ -102,7 +100,7 @@ class _Network(BaseEstimator):
                     step(learnt[0][some], learnt[1][some])
             if not len(held[0]):
                 continue
-            now = loss(*held)
+            _require_finite(now := loss(*held))
             if now < least:
                 least, best = now, (epoch, self._weights())
             if epoch - best[0] >= self.patience:
@@ -193,6 +191,12 @@ class _Classification(ClassifierMixin, _Network):
         raw = self._raw(X)
         risen = np.exp(raw - raw.max(axis=1, keepdims=True))
         return risen / risen.sum(axis=1, keepdims=True)
+
+
+def _require_finite(*numbers: NDArray[Any] | float) -> None:
+    if not all(np.isfinite(one).all() for one in numbers):
+        hint = "Lower learning_rate, or put StandardScaler in front of the network"
+        raise ProblemError("the network's weights became infinite while it was trained", hint)
 
 
 def _library(name: str, package: str) -> Any:
