@@ -50,7 +50,8 @@ def of_four_rows(inputs: int, outputs: int) -> Any:
     if LIBRARY == "Keras":
         import keras
 
-        return keras.Sequential([keras.Input(batch_shape=(4, inputs)), keras.layers.Dense(outputs)])
+        four = keras.layers.Lambda(lambda rows: keras.ops.reshape(rows, (4, inputs)))
+        return keras.Sequential([keras.Input((inputs,)), four, keras.layers.Dense(outputs)])
     import torch
 
     class Fixed(torch.nn.Linear):
