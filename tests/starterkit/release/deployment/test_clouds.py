@@ -55,7 +55,7 @@ def test_azures_files_are_the_users_with_the_order_in_them_and_secrets_by_refere
     files = {name: yaml.safe_load(text) for name, text in plan("azure", "kit.azurecr.io/api:7").files.items()}
     deployment = files["deployment.yaml"]
     assert deployment["endpoint_name"] == files["endpoint.yaml"]["name"]
-    assert (deployment["name"], deployment["environment"]["image"]) == ("v7", "kit.azurecr.io/api:7")
+    assert (deployment["name"], deployment["environment"]["image"]) == ("version-7", "kit.azurecr.io/api:7")
     assert deployment["environment"]["inference_config"]["scoring_route"]["path"] == "/invocations"
     variable = deployment["environment_variables"]["KIT_SERVING__API_KEY"]
     assert variable == "${{keyvault:https://kit.vault.azure.net/secrets/KIT-SERVING--API-KEY}}"
