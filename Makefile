@@ -46,7 +46,7 @@ export PKG
 # <template>
 .PHONY: test-faults test-attacks test-clients test-deep test-f5 test-browser test-containers test-platforms test-tables test-template \
   rehearse loop mutants measure bench-batch bench-monitor bench-parity bench-serve bench-verdicts new test-spark \
-  bench-spark spark-env
+  bench-spark spark-env tensorflow-env torch-env
 # </template>
 
 help: ## list the targets
@@ -117,11 +117,12 @@ test-spark: spark-env ## a standalone cluster of Spark, with its driver and an e
 bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function for Spark; ROWS=1000000
 	build/envs/spark/bin/python bench/spark.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-# An environment of its own: Spark is 480 MB.
+# Environments of their own: Spark is 480 MB, PyTorch 880, TensorFlow 1,360.
+UV = $$(command -v uv || echo .cache/uv/bin/uv)
+EXTRA = $(PYTHON) tools/environment.py build/envs/$(1) test && \
+  $(UV) pip install -q --python build/envs/$(1)/bin/python --no-deps --require-hashes -r requirements-$(1).txt
 spark-env: env
-	@$(PYTHON) tools/environment.py build/envs/spark test
-	@test -e build/envs/spark/bin/pyspark || $$(command -v uv || echo .cache/uv/bin/uv) pip install -q --python build/envs/spark/bin/python \
-	  -c requirements-test.txt -e '.[spark]'
+	@$(call EXTRA,spark)
 
 test-faults: env-test ## real faults, met by real commands, and a table of what came of each
 	@$(ALONE) $(IN_ENV) pytest tests/faults -o python_files='fault_*.py' -o pythonpath=tests/faults -n 2 --dist worksteal $(ARGS)
@@ -154,17 +155,23 @@ test-platforms: env-test ## clouds' and clusters' own clients and servers, each 
 test-tables: env-test ## init-problem, run, gate and predict over real tables, beside plain estimators; ARGS="-k Wage" picks
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
 
-DEEP_TORCH := torch onnxscript
-DEEP_TENSORFLOW := keras tensorflow-cpu tf2onnx
-test-deep: python ## networks of PyTorch and Keras, in an environment for each below build/; TORCH="torch==2.13.0+cpu onnxscript"
+TORCH := torch==2.13.0+cpu
+test-deep: torch-env tensorflow-env ## networks of PyTorch and Keras, in an environment for each; TORCH="torch==2.14.1"
 	@for library in torch tensorflow; do \
-	  $(PYTHON) tools/environment.py build/deep/$$library test || exit 1; \
-	  test $$library = torch && needed="$(or $(TORCH),$(DEEP_TORCH))" || needed="$(DEEP_TENSORFLOW)"; \
-	  build/deep/$$library/bin/python -m ensurepip >/dev/null; \
-	  build/deep/$$library/bin/python -m pip install -q $$needed || echo "not run: $$needed cannot be had"; \
-	  $(ALONE) build/deep/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
+	  $(ALONE) build/envs/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
 	    || exit 1; \
 	done
+
+tensorflow-env: env
+	@$(call EXTRA,tensorflow) || echo "not run: tensorflow-cpu cannot be had"
+
+# The build for the CPU is in PyTorch's own index, or in one that pip is told of. All that it needs is there already.
+torch-env: env
+	@$(call EXTRA,torch)
+	@build/envs/torch/bin/python -m ensurepip >/dev/null
+	@build/envs/torch/bin/python -m pip install -q --no-deps "$(TORCH)" 2>/dev/null || \
+	  $(UV) pip install -q --python build/envs/torch/bin/python --no-deps --torch-backend cpu "$(TORCH)" || \
+	  echo "not run: $(TORCH) cannot be had"
 
 rehearse: env ## one commit through all five stages and back, on two servers; needs Docker
 	@$(VENV)/bin/python tools/rehearse.py $(ARGS)

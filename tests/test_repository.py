@@ -21,7 +21,7 @@ from starterkit.settings import Stage
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-LOCKS = ["requirements.txt", *(f"requirements-{name}.txt" for name in ("test", "server", "serve", "uv"))]
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
 LAUNCH = ROOT / ".vscode" / "launch.json"
 JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
@@ -36,8 +36,8 @@ def normalise(name: str) -> str:
 
 
 DIRECT = sorted(map(distribution, PROJECT["dependencies"]))
-# The tests want every extra but CatBoost and Spark, which are 300 and 480 MB; `test` says so by the project's own name.
-ALONE = ("catboost", "spark", "tensorflow", "torch")
+# The tests want every extra but those for platforms and the large ones; `test` says so by the project's own name.
+ALONE = ("catboost", "sagemaker", "spark", "tensorflow", "torch")
 TRIED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name not in ALONE]
 EXTRAS = sorted({distribution(one) for extra in TRIED for one in extra})
 DIRECT_TEST = [name for name in EXTRAS if name != PROJECT["name"]]

@@ -29,6 +29,12 @@ IMAGES["requirements-server.txt"] = "server"
 # <image>
 IMAGES["requirements-serve.txt"] = "serve"
 # </image>
+# What an extra adds to the lock, or to the test tools' one.
+EXTRAS = {"requirements-tensorflow.txt": "tensorflow", "requirements-torch.txt": "torch"}
+# <spark>
+EXTRAS["requirements-spark.txt"] = "spark"
+# </spark>
+OF_A_BUILD = r"torch|triton|(cuda|nvidia)-.*"  # PyTorch for the CPU or for which cards: the machine decides
 # The files of packages that nobody imports: without what the packages need.
 ALONE: dict[str, str] = {}
 # <template>
@@ -39,7 +45,7 @@ CONDA: tuple[str, ...] = ()
 # <projects>
 CONDA = ("conda.yaml",)
 # </projects>
-LOCKS = (LOCK, TEST_LOCK, *IMAGES, *ALONE, BOOTSTRAP_LOCK)
+LOCKS = (LOCK, TEST_LOCK, *EXTRAS, *IMAGES, *ALONE, BOOTSTRAP_LOCK)
 FILES = (PROJECT, *LOCKS, *CONDA)
 # Hashes and no address: a lock says what is installed, the machine's settings say from where.
 COMPILE = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header"
@@ -62,6 +68,9 @@ class Resolver:
         self.compile(PROJECT, TEST_LOCK, "--extra", "test", *flags)
         shutil.copy(self.folder / TEST_LOCK, self.folder / LOCK)
         self.compile(PROJECT, LOCK)
+        for lock, extra in EXTRAS.items():
+            self.compile(PROJECT, lock, "--extra", extra, "--constraint", TEST_LOCK, *flags)
+            self.leave_out(lock, read_pins(self.folder / LOCK))
         # boto3 wants older packages than the kit does; the two sides of MLflow have to be the same.
         mlflow = "".join(
             f"{name}=={min(read_pins(self.folder / LOCK)[name])}\n" for name in ("mlflow", "mlflow-skinny")
@@ -73,6 +82,13 @@ class Resolver:
             self.compile(f"--group={group}", lock, "--no-deps", *flags)
         for name in CONDA:
             (self.folder / name).write_text(conda_environment(self.folder), "utf-8")
+
+    def leave_out(self, lock: str, has: Pins) -> None:
+        """Leave out of a lock what another has, and what is a build's."""
+        entries = re.split(r"(?m)^(?=\S)", (self.folder / lock).read_text("utf-8"))
+        named = [(normalise(re.split(r"[\[=]", entry)[0]), entry) for entry in entries]
+        kept = [entry for name, entry in named if name not in has and not re.fullmatch(OF_A_BUILD, name)]
+        (self.folder / lock).write_text("".join(kept), "utf-8")
 
     def lock_uv(self) -> None:
         self.compile("-", BOOTSTRAP_LOCK, "--upgrade", "--no-annotate", given="uv>=0.9,<1")

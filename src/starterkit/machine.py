@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
@@ -351,12 +352,18 @@ def project_entry() -> EntryPoint:
     ProblemError
         None or several are declared.
     """
-    found = [declared for entry in entry_points(group=GROUP) for declared in _as_written(entry)]
+    found = [declared for entry in _installed(tuple(sys.path)) for declared in _as_written(entry)]
     if len(found) != 1:
         names = ", ".join(entry.value for entry in found) or "none"
         hint = f'Declare one in pyproject.toml under [project.entry-points."{GROUP}"] and run `make env`'
         raise ProblemError(f"the kit needs one entry point '{GROUP}' and finds {names}", hint)
     return found[0]
+
+
+@cache
+def _installed(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Looking through some hundred packages costs a fiftieth of a second, and a command asks several times."""
+    return tuple(entry_points(group=GROUP))
 
 
 def stated_name() -> str | None:

@@ -20,7 +20,7 @@ def main() -> None:
 
         with tell_failures():
             # In the order in which --help shows them.
-            from starterkit.cli.commands import app, steps, versions, operations, log, monitor  # noqa: F401, I001
+            from starterkit.cli.commands import app, steps, versions, operations, monitor  # noqa: F401, I001
 
             # <image>
             from starterkit.cli.commands import deploy  # noqa: F401

@@ -194,6 +194,8 @@ def _are_unicode(texts: Any) -> Any:
 def _are_known(known: frozenset[Scalar], values: Any) -> Any:
     if not isinstance(values, np.ndarray):
         return values in known
+    if values.dtype.kind == "f":
+        return np.isin(values, list(known))
     return np.fromiter((value in known for value in values.tolist()), np.bool_, len(values))
 
 

@@ -41,7 +41,7 @@ def declare(project: Path, monkeypatch: pytest.MonkeyPatch) -> Declare:
         module = module or f"declared_{abs(hash(code))}"
         (project / f"{module}.py").write_text(f"{code}\n")
         entry = EntryPoint(name, f"{module}:problem", GROUP)
-        monkeypatch.setattr("starterkit.machine.entry_points", lambda group: [entry])
+        monkeypatch.setattr("starterkit.machine._installed", lambda path: [entry])
 
     return call
 
@@ -56,7 +56,7 @@ def test_no_project_and_a_second_one_are_refused(project, monkeypatch):
     (installed / "entry_points.txt").write_text(f"[{GROUP}]\nsecond = second:problem\n")
     with pytest.raises(ProblemError, match="second:problem"):
         find_problem()
-    monkeypatch.setattr("starterkit.machine.entry_points", lambda group: [])
+    monkeypatch.setattr("starterkit.machine._installed", lambda path: [])
     with pytest.raises(ProblemError, match=r'finds none.*entry-points\."starterkit\.problem"'):
         find_problem()
 
@@ -139,5 +139,5 @@ def test_a_renamed_problem_is_known_before_the_environment_is_made_anew(project,
     (installed / "entry_points.txt").write_text(f"[{GROUP}]\ninstalled = kit:problem\n")
     (installed / "direct_url.json").write_text(json.dumps({"url": root.as_uri(), "dir_info": {"editable": editable}}))
     entries = Distribution.at(installed).entry_points
-    monkeypatch.setattr("starterkit.machine.entry_points", lambda group: entries)
+    monkeypatch.setattr("starterkit.machine._installed", lambda path: entries)
     assert project_entry().name == name

@@ -4,8 +4,12 @@ No refusal repeats a value. A key that a client sent is repeated, cut short.
 """
 
 import json
+import os
+import re
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
+from itertools import count
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -182,3 +186,31 @@ PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     Exception: _bug,
 }
 """What each exception becomes. The server logs those that only the last line knows."""
+
+
+# --- By what a request is known in logs and in its answer.
+
+_TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_SANE = re.compile(rb"[\w.:-]{1,128}").fullmatch
+_OURS = int.from_bytes(os.urandom(6)) >> 6
+_NEXT = count().__next__
+_FIXED = 1 << 63 | _OURS
+
+
+def new_id() -> bytes:
+    """A UUID of version 7 without dashes: ms since 1970, a number that no other of this process has, and the process's.
+
+    So they sort by time, and those of one ms by their order. A clock that jumps back makes no id twice.
+    """
+    number = _NEXT()
+    low = _FIXED | (number & 0xFFFFF) << 42
+    return b"%012x7%03x%016x" % (time.time_ns() // 1_000_000, number >> 20 & 0xFFF, low)
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The trace that the request is a part of (W3C Trace Context), or the id that the client gave."""
+    if (sent := headers.get(b"traceparent")) and (trace := _TRACE(sent)):
+        return trace[1]
+    if (sent := headers.get(b"x-request-id")) and _SANE(sent):
+        return sent
+    return None

@@ -18,6 +18,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
+from starterkit.serving.batching import Batcher
 from starterkit.serving.http import invocations, webhook
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
 from starterkit.serving.http.feedback import Log, feedback_routes
@@ -275,7 +276,7 @@ def open_model(
     # </inference>
     describe_app(app, served, keys, settings)
     named = (b"x-model-version", served.version.encode("ascii", "replace"))
-    return Open(routes, Pages(app), named, None if log is None else log.of(served))
+    return Open(served, Batcher(served), routes, Pages(app), named, None if log is None else log.of(served))
 
 
 def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:

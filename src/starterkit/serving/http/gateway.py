@@ -6,26 +6,27 @@ once: a request that began with the old one ends with it.
 """
 
 import asyncio
-import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
-from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from starterkit.contract import Prediction
+from starterkit.serving.batching import Batcher
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom, NotRecorded
+from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom, NotRecorded, new_id, request_id
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply, Say
-from starterkit.serving.predictor import ServedModel
+from starterkit.serving.http.records import Asked
+from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.shadow import Shadow
 from starterkit.settings import ServingSettings
 
@@ -48,21 +49,11 @@ _OTHER = "other"
 _TYPE = (b"content-type", b"application/json")
 
 
-class Scored(NamedTuple):
-    """Rows as the model was given them, what it answered, and the rows' keys where the client gave some."""
-
-    table: Table
-    prediction: Prediction
-    keys: Sequence[str] = ()
-
-
 class Answer(NamedTuple):
-    """A body, how many rows it answers, the headers that say of what kind it is, and what is recorded of it."""
+    """A body, and the headers that say of what kind it is."""
 
     content: bytes
-    rows: int
     kind: Sequence[tuple[bytes, bytes]] = (_TYPE,)
-    scored: Scored | None = None
 
 
 class Route(Protocol):
@@ -76,13 +67,18 @@ class Route(Protocol):
             A body of this kind is not read.
         """
 
-    def respond(self, body: bytearray, headers: Headers) -> Answer:
-        """
+    def read(self, body: bytearray, headers: Headers) -> Asked:
+        """The rows in a body.
+
         Raises
         ------
         InvalidRequest, InvalidRecords
             The body is not what the model takes.
         """
+        ...
+
+    def tell(self, asked: Asked, answered: Answered) -> Answer:
+        """What the model answers for them."""
         ...
 
     def refuse(self, error: Exception) -> Response | None:
@@ -116,14 +112,16 @@ class Recorder(Protocol):
 class Open(NamedTuple):
     """One version of a model, ready: its routes by address, the app with all else, and what each answer says of it."""
 
+    served: ServedModel
+    batcher: Batcher
     routes: Mapping[str, Route]
     app: Any
     version: tuple[bytes, bytes]
     recorder: Recorder | None = None
 
 
-class _Asked(NamedTuple):
-    """A request: where it came and when, who answers it, what each answer to it says, and the id that it is kept by."""
+class _Request(NamedTuple):
+    """Where it came and when, who answers it, what each answer to it says, and the id that it is kept by."""
 
     now: Open
     route: Route
@@ -131,6 +129,19 @@ class _Asked(NamedTuple):
     began: float
     made: bytes
     marks: Marks
+
+
+class _Scored(NamedTuple):
+    """What is said, for how many rows; the rows, and the block that is kept of them."""
+
+    answer: Answer
+    rows: int
+    asked: Asked
+    block: Any
+
+
+_NOTHING = Answered(Prediction(np.empty(0)), ())
+"""For no rows: some clients send a table without any."""
 
 
 class Gateway:
@@ -195,7 +206,7 @@ class Gateway:
             finally:
                 self._metrics.count(_OTHER, marked.status, time.perf_counter() - began)
             return
-        asked = _Asked(now, route, scope["path"], began, made, marks)
+        request = _Request(now, route, scope["path"], began, made, marks)
         said = asyncio.get_running_loop().create_future()
 
         def say(reply: Reply, failure: Exception | None) -> None:
@@ -205,9 +216,9 @@ class Gateway:
         try:
             if scope["method"] != "POST":
                 raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-            self._keep(asked, *await self._answer(asked, headers, receive), say)
+            self._keep(request, *await self._answer(request, headers, receive), say)
         except Exception as error:
-            say(*self._refusal(asked, error))
+            say(*self._refusal(request, error))
         reply, failure = await said
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.content})
@@ -224,46 +235,73 @@ class Gateway:
         if route is None or not self.is_quick(len(body)):
             return False
         made = new_id()
-        asked = _Asked(now, route, path, began, made, (now.version, (b"x-request-id", request_id(headers) or made)))
+        marks = (now.version, (b"x-request-id", request_id(headers) or made))
+        request = _Request(now, route, path, began, made, marks)
         try:
             caller = self._admit(route, headers)
-            self._keep(asked, *self._respond(asked, body, headers), caller, say)
+            asked = route.read(body, headers)
+            if now.batcher.takes(asked.table):
+                read = time.perf_counter() - began
+                now.batcher.add(asked.table, partial(self._end, request, asked, caller, say, read, len(body)))
+            else:
+                self._keep(request, self._scored(request, asked, began, len(body)), caller, say)
         except Exception as error:
-            say(*self._refusal(asked, error))
+            say(*self._refusal(request, error))
         return True
 
-    def _keep(self, asked: _Asked, answer: Answer, block: Any, caller: str, say: Say) -> None:
+    def _end(
+        self,
+        request: _Request,
+        asked: Asked,
+        caller: str,
+        say: Say,
+        read: float,
+        length: int,
+        outcome: Answered | Exception,
+        seconds: float,
+    ) -> None:
+        """Say what came of a batch for one of its requests."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            told = self._told(request, asked, outcome)
+            self._learn(read + seconds, length)
+            self._keep(request, told, caller, say)
+        except Exception as error:
+            say(*self._refusal(request, error))
+
+    def _keep(self, request: _Request, scored: _Scored, caller: str, say: Say) -> None:
         """Say an answer, as soon as it is recorded."""
-        recorder, scored = asked.now.recorder, answer.scored
-        if recorder is None or scored is None:
-            say(self._said(asked, answer, asked.marks), None)
+        recorder = request.now.recorder
+        if recorder is None or scored.block is None:
+            say(self._said(request, scored, request.marks), None)
             return
 
         def done(error: Exception | None) -> None:
             if error is None:
-                say(self._said(asked, answer, ((b"x-prediction-id", asked.made), *asked.marks)), None)
+                say(self._said(request, scored, ((b"x-prediction-id", request.made), *request.marks)), None)
                 if self.shadow is not None:
-                    self.shadow.take(asked.made, scored.table, asked.now.version[1])
+                    self.shadow.take(request.made, scored.asked.table, request.now.version[1])
             else:
-                say(*self._refusal(asked, NotRecorded()))
+                say(*self._refusal(request, NotRecorded()))
 
-        recorder.add(asked.made, block, time.perf_counter() - asked.began, caller, done, scored.keys)
+        recorder.add(request.made, scored.block, time.perf_counter() - request.began, caller, done, scored.asked.keys)
 
-    def _said(self, asked: _Asked, answer: Answer, marks: Marks) -> Reply:
-        content = answer.content
-        self._metrics.count(asked.path, 200, time.perf_counter() - asked.began, answer.rows)
-        return Reply(200, [*answer.kind, (b"content-length", b"%d" % len(content)), *marks], content)
+    def _said(self, request: _Request, scored: _Scored, marks: Marks) -> Reply:
+        content, kind = scored.answer
+        self._metrics.count(request.path, 200, time.perf_counter() - request.began, scored.rows)
+        return Reply(200, [*kind, (b"content-length", b"%d" % len(content)), *marks], content)
 
-    def _refusal(self, asked: _Asked, error: Exception) -> tuple[Reply, Exception | None]:
+    def _refusal(self, request: _Request, error: Exception) -> tuple[Reply, Exception | None]:
         reasons = self._metrics.refuse(error)
-        if asked.now.recorder is not None:
-            asked.now.recorder.refuse(reasons)
-        told, failure = asked.route.refuse(error), None
+        if request.now.recorder is not None:
+            request.now.recorder.refuse(reasons)
+        told, failure = request.route.refuse(error), None
         if told is None:
-            told, failure = asked.route.fail(), error
-            failure.add_note(f"{IN_REQUEST}{asked.marks[-1][1].decode()}")
-        self._metrics.count(asked.path, told.status_code, time.perf_counter() - asked.began)
-        return Reply(told.status_code, [*told.raw_headers, *asked.marks], bytes(told.body)), failure
+            told, failure = request.route.fail(), error
+            failure.add_note(f"{IN_REQUEST}{request.marks[-1][1].decode()}")
+        self._metrics.count(request.path, told.status_code, time.perf_counter() - request.began)
+        return Reply(told.status_code, [*told.raw_headers, *request.marks], bytes(told.body)), failure
 
     def _admit(self, route: Route, headers: Headers) -> str:
         """See from its head alone that a request may have an answer; the name of its key."""
@@ -281,8 +319,8 @@ class Gateway:
         """Whether a body of so many bytes holds up nobody on the event loop."""
         return length <= self._small and length * self._seconds_a_byte < _SECONDS_ON_THE_LOOP
 
-    async def _answer(self, asked: _Asked, headers: Headers, receive: Any) -> tuple[Answer, Any, str]:
-        caller = self._admit(asked.route, headers)
+    async def _answer(self, request: _Request, headers: Headers, receive: Any) -> tuple[_Scored, str]:
+        caller = self._admit(request.route, headers)
         body = bytearray()
         try:
             while True:
@@ -299,22 +337,31 @@ class Gateway:
                 if not message.get("more_body"):
                     break
             if self.is_quick(len(body)):
-                return *self._respond(asked, body, headers), caller
+                return self._respond(request, body, headers), caller
             loop = asyncio.get_running_loop()
-            return *await loop.run_in_executor(self._beside, self._respond, asked, body, headers), caller
+            return await loop.run_in_executor(self._beside, self._respond, request, body, headers), caller
         finally:
             self._room += len(body)
 
-    def _respond(self, asked: _Asked, body: bytearray, headers: Headers) -> tuple[Answer, Any]:
-        """The answer, and the block that is kept of it."""
+    def _respond(self, request: _Request, body: bytearray, headers: Headers) -> _Scored:
         began = time.perf_counter()
-        answer, block = asked.route.respond(body, headers), None
-        if asked.now.recorder is not None and answer.scored is not None:
-            block = asked.now.recorder.encode(answer.scored.table, answer.scored.prediction)
-        took = max(0.0, time.perf_counter() - began - _SECONDS_IN_ANY_CASE) / (len(body) or 1)
+        return self._scored(request, request.route.read(body, headers), began, len(body))
+
+    def _scored(self, request: _Request, asked: Asked, began: float, length: int) -> _Scored:
+        answered = request.now.served.answer(asked.table) if asked.rows else _NOTHING
+        told = self._told(request, asked, answered)
+        self._learn(time.perf_counter() - began, length)
+        return told
+
+    def _told(self, request: _Request, asked: Asked, answered: Answered) -> _Scored:
+        recorder, rows = request.now.recorder, len(answered.prediction.values)
+        block = None if recorder is None or not rows else recorder.encode(asked.table, answered.prediction)
+        return _Scored(request.route.tell(asked, answered), rows, asked, block)
+
+    def _learn(self, seconds: float, length: int) -> None:
+        took = max(0.0, seconds - _SECONDS_IN_ANY_CASE) / (length or 1)
         # Quick once is quick: a slow model is slow each time, and a machine that is busy with other work is not.
         self._seconds_a_byte = min(took, self._seconds_a_byte + _REMEMBERED * (took - self._seconds_a_byte))
-        return answer, block
 
     def _too_long(self) -> InvalidRequest:
         what = f"the body has more than {self._limit} bytes"
@@ -332,31 +379,3 @@ class _Marked:
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *self._marks]
         await self._send(message)
-
-
-# --- By what a request is known in logs and in its answer.
-
-_TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
-_SANE = re.compile(rb"[\w.:-]{1,128}").fullmatch
-_OURS = int.from_bytes(os.urandom(6)) >> 6
-_NEXT = count().__next__
-_FIXED = 1 << 63 | _OURS
-
-
-def new_id() -> bytes:
-    """A UUID of version 7 without dashes: ms since 1970, a number that no other of this process has, and the process's.
-
-    So they sort by time, and those of one ms by their order. A clock that jumps back makes no id twice.
-    """
-    number = _NEXT()
-    low = _FIXED | (number & 0xFFFFF) << 42
-    return b"%012x7%03x%016x" % (time.time_ns() // 1_000_000, number >> 20 & 0xFFF, low)
-
-
-def request_id(headers: Headers) -> bytes | None:
-    """The trace that the request is a part of (W3C Trace Context), or the id that the client gave."""
-    if (sent := headers.get(b"traceparent")) and (trace := _TRACE(sent)):
-        return trace[1]
-    if (sent := headers.get(b"x-request-id")) and _SANE(sent):
-        return sent
-    return None

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers, Scored
-from starterkit.serving.http.records import RecordReader, decode_document
+from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.records import Asked, RecordReader, decode_document
 from starterkit.serving.http.tensors import (
     DATATYPES,
     SHAPE,
@@ -29,7 +29,7 @@ from starterkit.serving.http.tensors import (
     without_values,
     write,
 )
-from starterkit.serving.predictor import ServedModel
+from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_columns, fault_of_value, hint_of
 from starterkit.settings import ServingSettings
 
@@ -107,19 +107,21 @@ class Inference:
             what, hint = "the body is not said to be JSON", "Send the header Content-Type: application/json"
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
-    def respond(self, body: bytearray, headers: Headers) -> Answer:
+    def read(self, body: bytearray, headers: Headers) -> Asked:
         head, behind = _split(body, headers.get(_LENGTH))
-        asked = self._read(head)
-        if (asked.model_name or self._served.name) != self._served.name:
+        wire = self._read(head)
+        if (wire.model_name or self._served.name) != self._served.name:
             raise bad("the body names another model than the address", f"Ask {self._served.name}")
-        table = self._table(asked.inputs, contents(asked.inputs, behind))
-        answered = self._served.answer(table)
-        columns = answered.prediction.columns
-        told = dict(zip(self._served.predictor.outputs, columns, strict=True))
-        wanted = asked.outputs or [Wanted(name) for name in told]
-        if unknown := [one.name for one in wanted if one.name not in told]:
-            raise bad(f"'{unknown[0][:SHOWN]}' is no output of this model", f"It has {', '.join(told)}")
-        are_binary = asked.parameters.get("binary_data_output") is True
+        outputs = self._served.predictor.outputs
+        if unknown := [one.name for one in wire.outputs or () if one.name not in outputs]:
+            raise bad(f"'{unknown[0][:SHOWN]}' is no output of this model", f"It has {', '.join(outputs)}")
+        return Asked(self._table(wire.inputs, contents(wire.inputs, behind)), wire=wire)
+
+    def tell(self, asked: Asked, answered: Answered) -> Answer:
+        wire: Body = asked.wire
+        told = dict(zip(self._served.predictor.outputs, answered.prediction.columns, strict=True))
+        wanted = wire.outputs or [Wanted(name) for name in told]
+        are_binary = wire.parameters.get("binary_data_output") is True
         written = [
             write(one.name, told[one.name], is_binary=one.parameters.get("binary_data", are_binary) is True)
             for one in wanted
@@ -127,17 +129,16 @@ class Inference:
         content: dict[str, Any] = {
             "model_name": self._served.name,
             "model_version": self._served.version,
-            **({} if asked.id is None else {"id": asked.id}),
+            **({} if wire.id is None else {"id": wire.id}),
             "outputs": [about for about, _ in written],
         }
         if answered.beyond:
             content["parameters"] = {"beyond": [fault.content for fault in answered.beyond]}
-        said, rows = msgspec.json.encode(content), len(columns[0])
-        scored = Scored(table, answered.prediction)
+        said = msgspec.json.encode(content)
         if all("data" in about for about, _ in written):
-            return Answer(said, rows, scored=scored)
+            return Answer(said)
         kept = ((b"content-type", b"application/octet-stream"), (_LENGTH, b"%d" % len(said)))
-        return Answer(b"".join((said, *(one for _, one in written))), rows, kept, scored)
+        return Answer(b"".join((said, *(one for _, one in written))), kept)
 
     def _read(self, head: bytes | bytearray) -> Body:
         self._masses.refuse_masses(head)

@@ -19,7 +19,7 @@ from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers, Scored
+from starterkit.serving.http.gateway import Answer, Headers
 from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
@@ -72,14 +72,12 @@ class Invocations:
             what, hint = "the body is neither JSON nor CSV in UTF-8", "Send Content-Type: application/json or text/csv"
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
-    def respond(self, body: bytearray, headers: Headers) -> Answer:
+    def read(self, body: bytearray, headers: Headers) -> Asked:
         is_csv = headers[b"content-type"][:8].lower() == b"text/csv"
-        table = self._reader.read_csv(body) if is_csv else self._reader.read(body).table
-        rows = len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values())))
-        if not rows:
-            return Answer(b'{"predictions":[]}', 0)
-        answered = self._served.answer(table)
-        return Answer(self._encode(self._content(answered)), rows, scored=Scored(table, answered.prediction))
+        return Asked(self._reader.read_csv(body)) if is_csv else self._reader.read(body)
+
+    def tell(self, asked: Asked, answered: Answered) -> Answer:
+        return Answer(self._encode(self._content(answered)))
 
     def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""

@@ -6,9 +6,9 @@ import msgspec
 from starlette.responses import Response
 
 from starterkit.serving.http.answers import InvalidRequest, bug, prediction_content, refusal
-from starterkit.serving.http.gateway import Answer, Headers, Scored
-from starterkit.serving.http.records import RecordReader
-from starterkit.serving.predictor import ServedModel
+from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.records import Asked, RecordReader
+from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.settings import ServingSettings
 
 ADDRESS = "/predict"
@@ -38,12 +38,11 @@ class Predict:
             what, hint = "the body is not said to be JSON", "Send the header Content-Type: application/json"
             raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
 
-    def respond(self, body: bytearray, headers: Headers) -> Answer:
-        asked = self._reader.read(body)
-        answered = self._served.answer(asked.table)
-        content = self._encode(prediction_content(self._served, answered))
-        scored = Scored(asked.table, answered.prediction, asked.keys)
-        return Answer(content, len(answered.prediction.values), scored=scored)
+    def read(self, body: bytearray, headers: Headers) -> Asked:
+        return self._reader.read(body)
+
+    def tell(self, asked: Asked, answered: Answered) -> Answer:
+        return Answer(self._encode(prediction_content(self._served, answered)))
 
     def refuse(self, error: Exception) -> Response | None:
         return refusal(error)

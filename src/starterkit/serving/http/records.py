@@ -36,10 +36,18 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 class Asked(NamedTuple):
-    """Rows for the model, and a key of each where the client gave some: it is never scored, and the row known by it."""
+    """Rows for the model, a key of each where the client gave some, and what else a protocol has to know to answer.
+
+    A key is never scored; the row is known by it.
+    """
 
     table: Table
     keys: Sequence[str] = ()
+    wire: Any = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.table) if isinstance(self.table, np.ndarray) else len(next(iter(self.table.values())))
 
 
 class RecordReader:

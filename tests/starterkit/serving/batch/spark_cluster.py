@@ -82,8 +82,18 @@ def session(master):
 
 def executors():
     """The processes of executors that the workers of this test started."""
-    mine = psutil.Process().children(recursive=True)
+    mine = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
     return [one for one in mine if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline())]
+
+
+def drawn(contract, count):
+    """Columns within the contract's ranges; whole numbers among them that are no category of theirs."""
+    random = np.random.default_rng(7)
+    columns = {}
+    for column in contract.columns:
+        values = random.uniform(column.minimum or 0, column.maximum or 1, count).round(4)
+        columns[column.name] = values.round().astype(int) if column.type == "integer" else values
+    return columns
 
 
 def until(happens, seconds=300):
@@ -97,15 +107,8 @@ def until(happens, seconds=300):
 def test_a_driver_and_an_executor_are_killed(master, request, first_run, tmp_path, monkeypatch):
     root, _ = first_run
     model = next(root.rglob("contract.json")).parent
-    contract = Predictor(model).contract
-    random = np.random.default_rng(7)
-    columns = {}
-    for column in contract.columns:
-        low, high = column.minimum or 0, column.maximum or 1
-        values = random.uniform(low, high, ROWS).round(4)
-        columns[column.name] = values.round().astype(int) if column.type == "integer" else values
     source, destination = tmp_path / "in.csv", tmp_path / "out.csv"
-    csv.write_csv(pa.table(columns), source)
+    csv.write_csv(pa.table(drawn(Predictor(model).contract, ROWS)), source)
     pieces = tmp_path / ".out.csv.partial"
     done = lambda: len(list(pieces.glob("pieces-*/*.json")))  # noqa: E731
 
@@ -144,13 +147,38 @@ def test_the_version_answers_as_a_function_of_spark_too(session, first_run, tmp_
     root = Path(shutil.copytree(first_run[0], tmp_path / "copy"))
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
     model = Predictor(next(root.rglob("contract.json")).parent)
-    columns = {one.name: np.resize([one.minimum or 0, one.maximum or 1], 20) for one in model.contract.columns}
-    table = {
-        n: v.astype(int) if model.contract.columns[at].type == "integer" else v
-        for at, (n, v) in enumerate(columns.items())
-    }
-    parquet.write_table(pa.table(table), tmp_path / "in.parquet")
+    columns = drawn(model.contract, 20)
+    columns |= {one.name: np.resize(one.categories, 20) for one in model.contract.columns if one.categories}
+    parquet.write_table(pa.table(columns), tmp_path / "in.parquet")
     answer = mlflow.pyfunc.spark_udf(session, "models:/local.diabetes@champion", env_manager="local")
     rows = session.read.parquet(str(tmp_path / "in.parquet"))
-    said = rows.select(answer(functions.struct(*table)).alias("answer")).toPandas()["answer"]
+    said = rows.select(answer(functions.struct(*columns)).alias("answer")).toPandas()["answer"]
     assert said.tolist() == model.predict(columns).values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("pandas", "Pandas"), ("pyarrow", "PyArrow")], ids=lambda name: name.lower()
+)
+def test_a_package_too_old_for_spark_is_named(monkeypatch, module, package):
+    monkeypatch.setattr(f"{module}.__version__", "1.0.0")
+    with pytest.raises(UserError, match=rf"pyspark [\d.]+ does not fit: {package} >= .* Install versions that fit"):
+        require_spark()
+
+
+def test_executors_with_another_numpy_are_named_before_the_job(first_run, tmp_path):
+    (tmp_path / "numpy-1.0.dist-info").mkdir()
+    (tmp_path / "numpy-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    contract = Predictor(next(first_run[0].rglob("contract.json")).parent).contract
+    csv.write_csv(pa.table(drawn(contract, 9)), tmp_path / "in.csv")
+    call = [sys.executable, "-m", "starterkit", "predict", tmp_path / "in.csv", tmp_path / "out.csv"]
+    told = subprocess.run(
+        [*call, "--engine", "spark", "--master", "local[1]"], cwd=first_run[0], capture_output=True, text=True,
+        check=False, env=os.environ | {"PYSPARK_PYTHON": str(other)},
+    )  # fmt: skip
+    assert told.returncode
+    assert "the executors have numpy 1.0, the driver has" in told.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert "Traceback" not in told.stderr

@@ -119,6 +119,7 @@ class FaultyPredictor:
     values: tuple[float, ...] = ()
     beyond: str = "refuse"
     outputs: tuple[str, ...] = ("price",)
+    most_alike: int = 0
 
     def predict(self, columns: Columns) -> Prediction:
         if self.failure:

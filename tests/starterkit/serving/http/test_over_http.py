@@ -149,8 +149,24 @@ def test_requests_that_come_at_once_are_answered_one_by_one_in_order(houses, add
             assert answer(told) == expected(houses, number + 1)
 
 
-def expected(houses: Any, rows: int) -> list[float]:
-    columns = {name: np.array([value] * rows, float) for name, value in houses.example.items()}
+def test_clients_who_ask_at_once_get_their_own_answers(houses, address):
+    areas = [20.0 + 5 * number for number in range(24)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in areas]
+        for _ in range(5):
+            for client, area in zip(clients, areas, strict=True):
+                body = json.dumps({"records": [houses.example | {"area": area if area != 55 else 5}]}).encode()
+                head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            for client, area in zip(clients, areas, strict=True):
+                if area == 55:
+                    assert client.recv(65_536).startswith(b"HTTP/1.1 422")
+                else:
+                    assert answer(client.makefile("rb")) == expected(houses, 1, area=area)
+
+
+def expected(houses: Any, rows: int, **other: float) -> list[float]:
+    columns = {name: np.array([value] * rows, float) for name, value in (houses.example | other).items()}
     return houses.model.predictor.predict(columns).values.tolist()
 
 

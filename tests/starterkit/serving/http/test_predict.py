@@ -112,10 +112,9 @@ def written(days):
     }
     columns = tuple(replace(one, written=how[one.name]) for one in days.contract.columns)
     contract = replace(days.contract, columns=columns)
-    model = replace(
-        days.model, predictor=SimpleNamespace(contract=contract, predict=days.model.predictor.predict, beyond="refuse")
-    )
-    return replace(days, model=model)
+    predict = days.model.predictor.predict
+    predictor = SimpleNamespace(contract=contract, predict=predict, beyond="refuse", most_alike=0)
+    return replace(days, model=replace(days.model, predictor=predictor))
 
 
 def test_raw_records_are_answered_as_those_in_the_schemas_words(days, days_client):

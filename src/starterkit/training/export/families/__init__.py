@@ -7,7 +7,6 @@ from typing import Any
 
 from starterkit.errors import ProblemError, first_line
 from starterkit.training.export.families.boosting import LightGBM, XGBoost
-from starterkit.training.export.families.catboost import CatBoost
 from starterkit.training.export.families.composition import (
     Calibrated,
     Chain,
@@ -19,6 +18,7 @@ from starterkit.training.export.families.composition import (
 from starterkit.training.export.families.encoding import Encoding, Words
 from starterkit.training.export.families.ensembles import Bagged, Boosted, OneAgainst, Stacks, Votes, Wrapped
 from starterkit.training.export.families.linear import (
+    ExportedByLibrary,
     Guesses,
     Likelihoods,
     LinearClassifiers,
@@ -48,8 +48,7 @@ from starterkit.training.export.families.projection import (
     SupportVectors,
 )
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
-from starterkit.training.export.families.subgraph import ExportedByLibrary
-from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
+from starterkit.training.export.families.trees import CatBoost, Scoring, TreeFamily, Trees
 
 ENTRY_POINTS = "starterkit.families"
 
