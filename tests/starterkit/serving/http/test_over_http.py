@@ -13,7 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from starterkit.serving.http.protocol import JsonLines, Patience, Server
+from starterkit.serving.http.protocol import Patience, Server
+from starterkit.serving.http.request_log import JsonLines
 
 
 @contextmanager
