@@ -94,6 +94,8 @@ def test_its_server_answers_as_the_champion(address: str, project: Path):
     for given in (records, {**split, "index": [*range(len(frame))]}):
         told = httpx.post(address, json={"input_data": given}, timeout=30)
         assert told.json() == {"predictions": [{"progression": one} for one in expected]}, told.text[:500]
+    none = {"dataframe_split": {"columns": [*frame], "data": []}}
+    assert httpx.post(address, json=none).json() == {"predictions": []}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,8 @@ def test_invalid_rows_are_refused_with_row_and_column(address: str, project: Pat
     assert told.json()["message"].startswith(said), told.text
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1e999]", b'{"input_data": 3}', b'{"rows": []}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1e999]", b'{"input_data": 3}', b'{"input_data": []}', b'{"rows": []}', b"\xff"]
+)
 def test_what_is_no_request_is_one_of_the_clients_mistakes(address: str, body: bytes):
     assert httpx.post(address, content=body, headers={"content-type": "application/json"}).status_code == 400
