@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -335,20 +335,28 @@ class ShadowRecorder:
         self._is_known = False
 
     def write(self, heard: "Sequence[Heard]") -> None:
-        """
+        """Keep it, but for requests that were erased or pruned while it was said.
+
         Raises
         ------
         LogUnavailable
         """
         if not heard:
             return
+        rows = {one["id"]: one for one in map(self._row, heard)}
         with self._log.connection() as connection:
             if not self._is_known:
                 one = self._schema
                 row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
                 content = row | {"content": one.to_json()}
                 connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
-            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [self._row(one) for one in heard])
+            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])
+            asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
+            for one in connection.execute(asked):  # after the insertion, with which the others wait for this
+                if ERASED not in np.frombuffer(one.block):
+                    del rows[one.id]
+            if rows:
+                connection.execute(delete(shadows).where(shadows.c.id.in_(rows)))
         self._is_known = True
 
     def _row(self, heard: "Heard") -> dict[str, Any]:

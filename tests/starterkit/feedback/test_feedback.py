@@ -31,7 +31,8 @@ from starterkit.feedback.writer import Writer
 from starterkit.serving.follower import Named
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
-from starterkit.serving.shadow import Scorer, Shadow
+from starterkit.serving.shadow import Heard, Scorer, Shadow
+from starterkit.serving.validation import read_records
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
@@ -149,6 +150,9 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")
+        table = read_records(visits.contract, [visits.contract.example])
+        late = Heard(shadowed.encode(), table, visits.answer(table).prediction, 0.1)
+        ShadowLog(log).of(replace(visits, version="4")).write([late])
         with log.connection() as connection:
             assert shadowed not in {one.id.hex() for one in connection.execute(select(shadows))}
 
