@@ -3,6 +3,7 @@
     make bench-serve                       five pairs of slices a comparison; writes docs/benchmarks/serving.md
     make bench-serve ARGS="--pairs 1"      fewer; writes nothing
     make bench-serve ARGS="--shadow 300"   the log alone beside a challenger in the shadow, at so many requests a second
+    make bench-serve ARGS="--postgres postgresql://me@127.0.0.1/empty"   and with the log in PostgreSQL; writes nothing
 
 Each server is a process of its own with one worker, uvloop and httptools where it may choose. Slices of load come in
 shuffled order, always one of the kit's beside one of another's, and what counts is the median of their ratios: the
@@ -82,7 +83,7 @@ class Side:
     path: str = "/predict"
     form: str = "records"
     ready: str = "/docs"
-    logs: bool = False
+    log: str = ""
     folder: Path = ROOT
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,13 +98,15 @@ class Slice:
     cpu: float
 
 
-def sides(uri: str) -> list[Side]:
+def sides(uri: str, postgres: str | None = None) -> list[Side]:
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log", "--port", "{port}"]
     kit = [sys.executable, "-m", "starterkit", "serve", "--folder", str(FOLDER), "--port", "{port}"]
     mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}", "-m"]
+    beside = [Side("kit, its log in PostgreSQL", kit, ready="/health/ready", log=postgres)] if postgres else []
     return [
         Side("kit", kit, ready="/health/ready"),
-        Side("kit, with its log", kit, ready="/health/ready", logs=True),
+        Side("kit, with its log", kit, ready="/health/ready", log="sqlite:///build/bench/{port}.db"),
+        *beside,
         Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
         Side("empty FastAPI route", [*uvicorn, "empty:app"]),
         Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
@@ -224,7 +227,9 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
     kept = ROOT / "build" / "bench" / f"{port}.db"
-    asked |= {"KIT_FEEDBACK__LOG": str(side.logs).lower(), "KIT_FEEDBACK__DATABASE": f"sqlite:///{kept}"}
+    asked["KIT_FEEDBACK__LOG"] = str(bool(side.log)).lower()
+    if side.log:
+        asked["KIT_FEEDBACK__DATABASE"] = side.log.format(port=port)
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     asked |= {name: word.format(port=port) for name, word in side.environ.items()}
     environ = os.environ | ENVIRON | asked
@@ -398,6 +403,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--shadow", type=float, metavar="RATE")
     parser.add_argument("--uri", default="models:/local.diabetes@champion")
+    parser.add_argument("--postgres", help="the address of an empty database")
     arguments = parser.parse_args()
     MADE.mkdir(parents=True, exist_ok=True)
     (MADE / "empty.py").write_text(EMPTY)
@@ -407,14 +413,13 @@ def main() -> None:
         print(compare_shadow(arguments.pairs, arguments.seconds, arguments.shadow))
         return
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
-    chosen = [
-        side
-        for side in (*sides(arguments.uri), *others())
-        if side.name == "kit" or not arguments.only or side.name in arguments.only
-    ]
+    found = sides(arguments.uri, arguments.postgres)
+    if not {*arguments.only} <= {side.name for side in found} or not arguments.only:
+        found += others()
+    chosen = [side for side in found if side.name == "kit" or not arguments.only or side.name in arguments.only]
     text = table(compare(chosen, arguments.pairs, arguments.seconds, arguments.seed))
     print(text)
-    if arguments.pairs >= 5 and not arguments.only:
+    if arguments.pairs >= 5 and not arguments.only and not arguments.postgres:
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text(page(text, arguments), "utf-8")
 

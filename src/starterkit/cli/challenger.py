@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -46,10 +47,10 @@ def _score(connection: Connection, contract: Contract) -> None:
     logging.disable()  # what is to be said is said there
     os.nice(_LATER)
     settings = load_settings()
-    from starterkit.feedback.predictions import PredictionLog, ShadowLog
+    from starterkit.feedback.predictions import PredictionLog, ShadowRecorder
 
-    log = ShadowLog(PredictionLog(settings))
-    Scorer(connection, contract, Challengers(settings), log.of).run(settings.serving.follow_seconds)
+    record = partial(ShadowRecorder, PredictionLog(settings))
+    Scorer(connection, contract, Challengers(settings), record).run(settings.serving.follow_seconds)
 
 
 class Challengers:

@@ -39,10 +39,10 @@ from starterkit.machine import (
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.follower import Bell, Follower
 from starterkit.serving.http.app import create_app
+from starterkit.serving.http.asgi import RequestLog, log_config
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, Server
-from starterkit.serving.http.request_log import RequestLog, log_config
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings, Settings, load_settings
 

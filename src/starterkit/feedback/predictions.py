@@ -4,6 +4,7 @@ A row of the table is a request: its id begins with its time, and its rows stand
 WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0030-prediction-log.md.
 """
 
+import json
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, make_url, select
+from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, insert, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -20,9 +21,11 @@ from starterkit.errors import KitError, UserError, first_line
 from starterkit.feedback.blocks import ERASED, Encoder, Schema, key_treatment, read_texts
 from starterkit.feedback.tables import (
     ID_BYTES,
+    events,
     first_id,
     labels,
     micros,
+    now,
     predictions,
     record_keys,
     refusals,
@@ -173,12 +176,41 @@ class PredictionLog:
         with self.connection() as connection:
             return {(reason, column): int(count) for reason, column, count in connection.execute(asked)}
 
+    # --- What the monitor saw last, for who asks the API.
+
+    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
+        """In place of the window of this model before.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        kind, said = f"watched {model}", json.dumps(content)
+        with self.connection() as connection:
+            connection.execute(delete(events).where(events.c.kind == kind))
+            connection.execute(insert(events).values(time=now(), kind=kind, until=micros(end), content=said))
+
+    def last_window(self, model: str) -> Mapping[str, Any] | None:
+        """What was kept, with its ``end`` in seconds since 1970.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        newest = select(events.c.content, events.c.until).where(events.c.kind == f"watched {model}")
+        with self.connection() as connection:
+            found = connection.execute(newest.order_by(events.c.number.desc()).limit(1)).first()
+        return None if found is None else {**json.loads(found.content), "end": found.until / 1e6}
+
     def schema_of(self, connection: Connection, number: int) -> Schema:
         return self._schema(connection, number)
 
     def _schema(self, connection: Connection, number: int) -> Schema:
         if number not in self._schemas:
-            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar_one()
+            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar()
+            if content is None:  # restored from a backup that is older than the version
+                hint = "Ask the API for a prediction, which writes them again"
+                raise LogUnavailable(f"the prediction log {self.name} lacks the columns of some of its rows", hint)
             self._schemas[number] = Schema.from_json(content)
         return self._schemas[number]
 
@@ -313,19 +345,8 @@ def unavailable(name: str, error: Exception) -> LogUnavailable:
 # --- What a challenger in the shadow says is kept beside it.
 
 
-class ShadowLog:
-    """Keeps what challengers say, in transactions of its own: no answer waits for them."""
-
-    def __init__(self, log: PredictionLog) -> None:
-        self._log = log
-
-    def of(self, served: "ServedModel") -> "ShadowRecorder":
-        """What keeps the answers of one of them."""
-        return ShadowRecorder(self._log, served)
-
-
 class ShadowRecorder:
-    """Keeps the answers of one challenger; the inputs are kept with the answers of the champion."""
+    """Keeps the answers of one challenger, in transactions of its own; the inputs are kept with the champion's."""
 
     def __init__(self, log: PredictionLog, served: "ServedModel") -> None:
         self._log = log

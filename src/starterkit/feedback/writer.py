@@ -35,7 +35,7 @@ _MOST_AT_ONCE = 256
 _MOST_BYTES = 8_000_000
 _MOST_WAITING = 8_192
 _SECONDS_BETWEEN_TRIES = 0.5
-_SECONDS_BETWEEN_WORDS = 5.0
+_SECONDS_BETWEEN = 5.0
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
 _REFUSAL = ("time", "schema", "reason", "column", "count")
@@ -77,7 +77,7 @@ class Writer:
     """
 
     def __init__(self, log: PredictionLog, tell: Callable[[int], None]) -> None:
-        self._log, self._tell = log, tell
+        self._log, self._tell, self.window = log, tell, log.last_window
         self._answers = log.settings.when_lost == "answer"
         self._schemas: dict[int, Schema] = {}
         self._waiting: list[_Waiting] = []
@@ -174,7 +174,7 @@ class Writer:
                 self._answer(one.done, error, one.record.rows)
 
     def _answer(self, done: Done, error: KitError, rows: int = 1) -> None:
-        if time.monotonic() - self._told > _SECONDS_BETWEEN_WORDS:
+        if time.monotonic() - self._told > _SECONDS_BETWEEN:
             self._told = time.monotonic()
             fate = "answered and not recorded" if self._answers else "refused"
             logging.getLogger("uvicorn.error").error("predictions are %s: %s", fate, error.what)
@@ -248,7 +248,7 @@ class _Database:
 
     def __init__(self, log: PredictionLog, known: Mapping[int, Schema]) -> None:
         self._log, self._schemas = log, known
-        self._written: set[int] = set()
+        self._written: dict[int, float] = {}
         self._pooled: Any = None
         self._connection: Any = None
         self._inode: int | None = None
@@ -326,7 +326,7 @@ class _Database:
     def _insert(self, group: _Group) -> None:
         execute = self._connection.execute
         for number in {one.record.schema for one in group.waiting} | {row[1] for row in group.refused}:
-            if number not in self._written:
+            if time.monotonic() >= self._written.get(number, 0.0):
                 self._write_schema(number)
         keys = [(one.record.id, row, key) for one in group.waiting for row, key in enumerate(one.keys)]
         is_several = bool(keys or group.refused)
@@ -359,7 +359,7 @@ class _Database:
         schema = self._schemas[number]
         row = (number, schema.model, schema.version, schema.stage, schema.to_json())
         self._insert_many(schemas, [row])
-        self._written.add(number)
+        self._written[number] = time.monotonic() + _SECONDS_BETWEEN  # a backup that was restored may lack it
 
 
 def _insert(table: str, names: Sequence[str], rows: str) -> str:

@@ -93,6 +93,7 @@ class Shadow:
         self._taken = self._given = self._sent = 0  # rows, rows, requests; each is changed by one thread alone
         self._version: bytes | None = None
         self._rests = False
+        self._ends = threading.Event()
         self._told = Told("", "", {})
         self._log = logging.getLogger("uvicorn.error")
         for outcome in ("scored", "failed", "dropped"):
@@ -111,29 +112,35 @@ class Shadow:
         self._taken += rows
         self._waiting.append(Asked(request, _copied(table)))
 
+    def close(self) -> None:
+        """Nobody asks any more. What waits is not scored."""
+        self._ends.set()
+
     def _keep_on(self) -> None:
         """Another process for each that ends, after a pause that grows while they do so soon."""
         pause = _FIRST_PAUSE
-        while True:
+        while not self._ends.is_set():
             began = time.monotonic()
             connection, process = self._start()
             try:
                 self._hand_over(connection)
             except (EOFError, OSError):
-                connection.close()
+                pass
+            connection.close()
             process.join(_SECONDS_TO_END)
+            if self._ends.is_set():
+                return
             self._version = None
             self._watch.shadow("failed", self._sent)
             self._sent = 0
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
             words = f"its process ended with {process.exitcode}; another one starts in {pause:.0f} seconds"
             self._show(Told("", words, {}))
-            time.sleep(pause)
+            self._ends.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _hand_over(self, connection: Connection) -> None:
-        while True:
-            time.sleep(_SECONDS_BETWEEN)
+        while not self._ends.wait(_SECONDS_BETWEEN):
             while connection.poll():
                 self._hear(connection.recv())
             while self._waiting:

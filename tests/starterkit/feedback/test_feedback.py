@@ -16,14 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sklearn.linear_model import LinearRegression
 from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from starterkit.errors import ContractError, DataError, UserError
-from starterkit.feedback.labels import Labels
+from starterkit.feedback.blocks import Field, Schema
+from starterkit.feedback.labels import Labels, number_of
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
-from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowRecorder
 from starterkit.feedback.retention import Retention
 from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
@@ -31,6 +33,7 @@ from starterkit.feedback.writer import Writer
 from starterkit.serving.follower import Named
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
+from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.serving.shadow import Heard, Scorer, Shadow
 from starterkit.serving.validation import read_records
 from starterkit.settings import ServingSettings
@@ -128,7 +131,9 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
         metrics, writer = Metrics(), Writer(log, lambda rows: None)
         app = create_app(visits, ServingSettings(), metrics, log=writer)
         with TestClient(app) as client:
-            scorer = partial(Scorer, contract=contract, challengers=Registry(challenger), record=ShadowLog(log).of)
+            scorer = partial(
+                Scorer, contract=contract, challengers=Registry(challenger), record=partial(ShadowRecorder, log)
+            )
             app.shadow = Shadow(beside(scorer), metrics)
             until(lambda shadow=app.shadow, now=metrics: shadow._rests or any(now.in_shadow))
             ids = [ask(client, keys=["a", "b"]), ask(client)]
@@ -152,7 +157,7 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
         Retention(log).erase("a")
         table = read_records(visits.contract, [visits.contract.example])
         late = Heard(shadowed.encode(), table, visits.answer(table).prediction, 0.1)
-        ShadowLog(log).of(replace(visits, version="4")).write([late])
+        ShadowRecorder(log, replace(visits, version="4")).write([late])
         with log.connection() as connection:
             assert shadowed not in {one.id.hex() for one in connection.execute(select(shadows))}
 
@@ -195,12 +200,14 @@ def test_labels_come_late_once_and_are_corrected(visits, log, tmp_path):
             ({"id": f"{one}-0", "label": 1}, "type", "a label that is none"),
             ({"id": "nonsense", "label": "no"}, "type", "id that is none"),
             ({"id": one, "key": "a", "label": "no"}, "type", "not an object"),
+            ({"key": "a\0", "label": "no"}, "type", "id that is none"),
         ):
             (error,) = send({"id": f"{two}-0", "label": "yes"}, label, status=422)["errors"]
             assert (error["row"], error["kind"]) == (1, kind)
             assert words in error["problem"]
         (error,) = send({"id": f"{one}-0", "label": "no"}, {"id": one, "label": "yes"}, status=422)["errors"]
         assert "contradicts item 0" in error["problem"]
+        assert len(send(*({"id": f"{n:032x}", "label": "no"} for n in range(3000)), status=422)["errors"]) == 100
         assert client.post("/feedback", content=b"x" * 6_000_000, headers={"content-type": "application/json"}).is_error
         assert [row["label"] for row in kept(log)] == ["yes", "no", "no", "yes"], "a refused batch changes nothing"
     another = type(visits)("local.others", "1", visits.predictor)
@@ -209,6 +216,16 @@ def test_labels_come_late_once_and_are_corrected(visits, log, tmp_path):
         assert "is for a prediction of local.visits" in refused.json()["detail"]
     with log.connection() as connection:
         assert connection.execute(text("SELECT count(*) FROM label")).scalar() == 7, "what was corrected is kept"
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [(3, 3.0), ("3.5", 3.5), (10**400, None), (float("nan"), None), ("x", None), (True, None), ([], None), (101, None)],
+)
+def test_a_label_is_a_number_of_the_target(label, number):
+    target = Field(name="y", type="float", minimum=0, maximum=100)
+    schema = Schema(model="m", version="1", stage="local", task="regression", inputs=(), target=target)
+    assert number_of(schema, label) == number
 
 
 def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
@@ -227,6 +244,23 @@ def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
         assert retention.erase("b").archived == 1
         assert pq.read_table(done.written[0])["key"].to_pylist() == ["a"]
         assert retention.prune(later + DAY * log.settings.archive_days).removed == done.written
+
+
+def test_versions_with_other_columns_and_another_target_share_a_log(visits, diabetes, log, tmp_path):
+    folder = diabetes.export(LinearRegression(), tmp_path / "other", 100)[0].folder
+    other = ServedModel(visits.name, "4", Predictor(folder))
+    asked = {"3": ROWS[0], "4": dict(other.contract.example)}
+    for served in (visits, other):
+        with api(served, log) as client:
+            one = ask(client, [asked[served.version]], keys=["a"])
+            label = {"id": one, "label": {"3": "no", "4": 151}[served.version]}
+            assert client.post("/feedback", json=label).json()["added"] == 1
+    rows = {row["version"]: row for row in kept(log)}
+    assert [{name: rows[version][name] for name in asked[version]} for version in "34"] == [*asked.values()]
+    assert [rows[version]["label"] for version in "34"] == ["no", 151]
+    Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1))
+    assert len([*log.folder.glob("archive/*.parquet")]) == 2
+    assert Retention(log).erase("a").archived == 2
 
 
 def test_an_erased_record_is_nowhere_and_those_beside_it_are(visits, log):
@@ -282,6 +316,19 @@ def test_a_file_in_the_place_of_the_log_is_written_and_not_the_one_that_was_ther
             file.unlink()
         ask(client, ROWS[:1])
     assert len(kept(PredictionLog(stage()))) == 1
+
+
+def test_a_backup_from_before_the_version_gets_its_columns_again(visits, log, monkeypatch):
+    with api(visits, log) as client:
+        ask(client)
+        with log.connection() as connection:
+            connection.execute(text("DELETE FROM prediction_schema"))
+        ask(client)
+        with pytest.raises(LogUnavailable, match="lacks the columns"):
+            kept(log)
+        monkeypatch.setattr("starterkit.feedback.writer.time.monotonic", lambda: 1e9)
+        ask(client)
+        assert len(kept(log)) == 6
 
 
 def test_a_log_of_a_newer_kit_is_refused(log):

@@ -161,11 +161,11 @@ def _remove_challenger(settings: "Settings") -> None:
 def _look(
     pipeline: "Pipeline", reader: "PredictionReader", window: "Window", version: int | None, act: bool
 ) -> "Watch":
-    from starterkit.cli.console import ProgressView, show_error
+    from starterkit.cli.console import show_error
     from starterkit.feedback.observation import Window
     from starterkit.feedback.watcher import Watcher
 
-    watcher = Watcher(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
+    watcher = Watcher(pipeline, reader)
     watched = watcher.watch(window, version)
     if not (act and watched.asks_for_retraining):
         return watched
@@ -181,11 +181,9 @@ def _look(
 
 
 def _retrained(pipeline: "Pipeline", reader: "PredictionReader", window: "Window", why: str) -> "Retrained":
-    from starterkit.cli.console import ProgressView
     from starterkit.feedback.retraining import Retrainer
 
-    retrainer = Retrainer(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
-    return retrainer.retrain(pipeline, window, why)
+    return Retrainer(pipeline, reader).retrain(window, why)
 
 
 def _reader(pipeline: "Pipeline") -> "PredictionReader":

@@ -246,6 +246,20 @@ def _of_shadows(shadows: Mapping[tuple[str, str], int]) -> Iterator[str]:
     yield _sample("shadow_refused_processes", {}, sum(n for (_, state), n in shadows.items() if state == "refused"))
 
 
+def window_text(model: str, window: Mapping[str, Any] | None) -> str:
+    """What `starterkit monitor` saw last of a model, wherever it ran; empty where it never did."""
+    if window is None:
+        return ""
+    named = {"model": model, "version": window["version"]}
+    lines = [*_family("window", "gauge", "The window that the monitor looked at last: its figures, by name.")]
+    lines += [_sample("window", {**named, "figure": name}, one) for name, one in window["figures"].items()]
+    lines += _family("window_broken_rules", "gauge", "Rules of monitoring that this window broke.")
+    lines.append(_sample("window_broken_rules", named, window["broken"]))
+    lines += _family("window_end_timestamp_seconds", "gauge", "When this window ended.")
+    lines.append(_sample("window_end_timestamp_seconds", named, window["end"]))
+    return "\n".join([*lines, ""])
+
+
 def _family(name: str, kind: str, words: str) -> Iterable[str]:
     return f"# HELP starterkit_{name} {words}", f"# TYPE starterkit_{name} {kind}"
 
