@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple, Protocol
@@ -122,10 +122,8 @@ class Shadow:
         while not self._ends.is_set():
             began = time.monotonic()
             connection, process = self._start()
-            try:
+            with suppress(EOFError, OSError):
                 self._hand_over(connection)
-            except (EOFError, OSError):
-                pass
             connection.close()
             process.join(_SECONDS_TO_END)
             if self._ends.is_set():
