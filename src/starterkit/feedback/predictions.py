@@ -372,11 +372,13 @@ class ShadowRecorder:
                 content = row | {"content": one.to_json()}
                 connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
             connection.execute(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])
-            asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
-            for one in connection.execute(asked):  # after the insertion, with which the others wait for this
+        asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
+        with self._log.connection() as connection:  # later: an erasure from now on finds what stands there
+            for one in connection.execute(asked):
                 if ERASED not in np.frombuffer(one.block):
                     del rows[one.id]
-            if rows:
+        if rows:
+            with self._log.connection() as connection:
                 connection.execute(delete(shadows).where(shadows.c.id.in_(rows)))
         self._is_known = True
 
