@@ -300,7 +300,7 @@ def compare_shadow(pairs: int, seconds: float, rate: float) -> str:
     number = json.loads(note.read_text("utf-8"))["version"]
     note.unlink()  # under another name than the challenger's, so that both are asked
     command = [sys.executable, "-m", "starterkit", "serve", "--folder", str(served), "--port", "{port}"]
-    alone = Side("log alone", command, ready="/health/ready", logs=True)
+    alone = Side("log alone", command, ready="/health/ready", log="sqlite:///build/bench/{port}.db")
     beside = replace(alone, name="shadow", environ={"KIT_SERVING__SHADOW": number})
     words, taken = request(alone, 1), {"log alone": [], "shadow": []}
     with ExitStack() as stack:
