@@ -168,11 +168,11 @@ def _svg(inside: Sequence[str], height: int = _HEIGHT) -> Markup:
 def bars(values: Sequence[float], titles: Sequence[str], css: str = "now") -> Markup:
     """A bar a value."""
     most, step = max((*values, 1e-12)), _WIDTH / max(1, len(values))
-    made = []
+    made, wide = [], min(step - 2, _WIDTH / 12)  # a few bars are no blocks
     for place, (value, title) in enumerate(zip(values, titles, strict=True)):
         tall = (_HEIGHT - _EDGE) * value / most
         made.append(
-            f'<rect class="{css}" x="{place * step + 1:.1f}" y="{_HEIGHT - tall:.1f}" width="{step - 2:.1f}" '
+            f'<rect class="{css}" x="{(place + 0.5) * step - wide / 2:.1f}" y="{_HEIGHT - tall:.1f}" width="{wide:.1f}" '
             f'height="{tall:.1f}" rx="1.5"><title>{escape(title)}</title></rect>'
         )
     return _svg(made)
