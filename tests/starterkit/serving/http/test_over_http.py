@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
+from starterkit.serving.http.asgi import JsonLines
 from starterkit.serving.http.protocol import Patience, Server
-from starterkit.serving.http.request_log import JsonLines
 
 
 @contextmanager

@@ -1,12 +1,54 @@
-"""`RequestLog`: the API's log on stderr. Faults, and requests where they are asked for. See docs/protocols.md."""
+"""Apps around apps: one that is made later, one whose answers are marked, and the log of requests on stderr."""
 
+import asyncio
 import json
 import logging
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from starterkit.serving.http.answers import IN_REQUEST
+
+
+class Deferred:
+    """An app that a thread makes when it is first wanted.
+
+    Parameters
+    ----------
+    make
+        Makes it.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: asyncio.Future[Any] | None = None
+
+    def begin(self) -> asyncio.Future[Any]:
+        """Have it made; on the event loop."""
+        if self._made is None:
+            self._made = asyncio.get_running_loop().run_in_executor(None, self._make)
+        return self._made
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        app = await asyncio.shield(self.begin())  # who leaves takes it from nobody
+        await app(scope, receive, send)
+
+
+class Marked:
+    """Says with FastAPI's answers what is said with all, and sees their status."""
+
+    def __init__(self, send: Any, marks: Sequence[tuple[bytes, bytes]]) -> None:
+        self._send, self._marks, self.status = send, marks, 500
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._marks]
+        await self._send(message)
+
+
+# --- The log: faults, and requests where they are asked for. See docs/protocols.md.
 
 _REQUESTS = "starterkit.requests"
 _PATH_SHOWN = 200
