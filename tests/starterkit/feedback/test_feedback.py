@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing import Pipe
 from threading import Thread
 from types import SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -320,7 +321,7 @@ def test_a_backup_from_before_the_version_gets_its_columns_again(visits, log, mo
         ask(client)
         with pytest.raises(LogUnavailable, match="lacks the columns"):
             kept(log)
-        monkeypatch.setattr("starterkit.feedback.writer.time.monotonic", lambda: 1e9)
+        monkeypatch.setattr("starterkit.feedback.writer.time", SimpleNamespace(monotonic=lambda: 1e9))
         ask(client)
         assert len(kept(log)) == 6
 
