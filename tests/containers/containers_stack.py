@@ -109,9 +109,8 @@ def predictions(stack: Stack, statement: str) -> str:
 def test_the_loop_closes_on_the_stacks_database(
     stack: Stack, champion: dict[str, Any], figures: dict[str, str]
 ) -> None:
-    (network,) = stack.container("postgres")["NetworkSettings"]["Networks"].values()
     password = stack.inside("postgres", "cat", "/run/log/KIT_FEEDBACK__PASSWORD")
-    address = f"postgresql://predictions:{password}@{network['IPAddress']}/predictions"
+    address = f"postgresql://predictions:{password}@{stack('port', 'postgres', '5432')}/predictions"
     command = [sys.executable, str(REPOSITORY / "tools" / "loop.py"), address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
