@@ -10,7 +10,6 @@ from functools import partial
 from multiprocessing import Pipe
 from threading import Thread
 from types import SimpleNamespace
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
