@@ -115,11 +115,12 @@ class Retention:
 
         self._archive.mkdir(parents=True, exist_ok=True)
         shapes: dict[Any, Any] = {}
-        written: list[Path] = []
+        written, before = list[Path](), self._complete(day, end)
         try:
             for batch in self._log.iterate(start, end):
                 if batch.schema not in shapes:
-                    written.append(self._archive / f"{day.isoformat()}{f'.{len(shapes)}' if shapes else ''}.parquet")
+                    number = before + len(shapes)
+                    written.append(self._archive / f"{day.isoformat()}{f'.{number}' if number else ''}.parquet")
                     whole = whole_file(written[-1])
                     shapes[batch.schema] = (
                         whole,
@@ -135,6 +136,13 @@ class Retention:
             writer.close()
             whole.__exit__(None, None, None)
         return written
+
+    def _complete(self, day: date, end: datetime) -> int:
+        """How many files of a day are whole: a clock that jumped back fills it again. Others were left by a stop."""
+        told = select(func.count()).where(events.c.kind == "pruned", events.c.until == micros(end))
+        with self._log.connection() as connection:
+            is_told = connection.execute(told).scalar()
+        return len([*self._archive.glob(f"{day.isoformat()}*.parquet")]) if is_told else 0
 
     # --- One record.
 
