@@ -259,8 +259,14 @@ def test_versions_with_other_columns_and_another_target_share_a_log(visits, diab
     rows = {row["version"]: row for row in kept(log)}
     assert [{name: rows[version][name] for name in asked[version]} for version in "34"] == [*asked.values()]
     assert [rows[version]["label"] for version in "34"] == ["no", 151]
-    Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1))
-    assert len([*log.folder.glob("archive/*.parquet")]) == 2
+    written = Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1)).written
+    assert {*written} == {*log.folder.glob("archive/*.parquet")}
+    assert len(written) == 2
+    with api(visits, log) as client:  # as if the clock had jumped back
+        ask(client, ROWS)
+    (again,) = Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1)).written
+    assert again not in written
+    assert pq.read_table(again).num_rows == 2
     assert Retention(log).erase("a").archived == 2
 
 
