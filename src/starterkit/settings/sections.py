@@ -280,8 +280,10 @@ class ServingSettings(Section):
     follow_seconds: FiniteFloat = Field(
         10, ge=0, description="Seconds between looks at which version is the champion; 0: at the start alone"
     )
-    shadow: int | None = Field(
-        None, ge=1, description="A version that is scored on the same requests, kept in the log and never answered"
+    shadow: Annotated[int, Field(ge=1)] | Literal["challenger"] | None = Field(
+        None,
+        description="A version's number, or challenger for the alias: it is scored on the same requests, kept in the "
+        "log and never answered",
     )
     webhook_secret: Secret = Field(
         None, min_length=16, description="With which MLflow signs the webhook that tells of a new champion at once"

@@ -19,14 +19,21 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from starlette.testclient import TestClient
 
 from starterkit.cli import views as origins
 from starterkit.contract import Lineage
+from starterkit.feedback.predictions import PredictionLog, ShadowLog
+from starterkit.feedback.writer import Writer
 from starterkit.release.alias import Unapproved, approval_by
 from starterkit.release.history import Ledger
 from starterkit.release.provenance import compare
 from starterkit.release.reproducer import Difference, Reproduction
-from starterkit.settings import Settings, Stage, load_settings
+from starterkit.serving.http.app import create_app
+from starterkit.serving.predictor import ServedModel
+from starterkit.serving.shadow import Heard
+from starterkit.serving.validation import read_records
+from starterkit.settings import ServingSettings, Settings, Stage, load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry, Version
 
@@ -100,6 +107,41 @@ def test_rollback_and_prune(run, trained):
     assert [one.number for one in registry.versions()] == [1]
     assert "Nothing would go." in run(trained, "prune").stdout
     run(trained, "history", code=0)
+
+
+def test_a_challenger_comes_into_the_shadow_is_compared_and_leaves(run, trained):
+    registry, follow = registry_of(trained), {"KIT_SERVING__SHADOW": "challenger"}
+    first = registry.version(1)
+    registry.register(first.run, first.source.removeprefix("models:/"), dict(first.tags), "again")
+    done = run(trained, "promote", "--version", "2", "--shadow", code=0)
+    assert "Challenger  local.diabetes version 2; local.diabetes version 1 answers" in done.stdout
+    assert registry.aliases() == {"champion": 1, "challenger": 2}
+    assert "scored in the shadow. `starterkit promote --shadow`" in run(trained, "shadow", code=0).stdout
+    log = PredictionLog(load_settings(trained, {}))
+    served, writer = ServedModel(registry.model, "1", registry.open(first)), Writer(log, lambda rows: None)
+    with TestClient(create_app(served, ServingSettings(), log=writer)) as client:
+        answer = client.post("/predict", json={"records": [served.contract.example]})
+    writer.close()
+    table = read_records(served.contract, [served.contract.example])
+    heard = Heard(answer.headers["x-prediction-id"].encode(), table, served.answer(table).prediction, 0.001)
+    ShadowLog(log).of(replace(served, version="2")).write([heard])
+    done = run(trained, "shadow", code=0, **follow)
+    for words in (
+        "version 2 in the shadow of 1: 1 rows, 1 of 1 requests",
+        "No label has come yet",
+        "0 apart on average",
+    ):
+        assert words in done.stdout
+    assert "let it answer: starterkit promote --version 2\nlet it go: starterkit shadow --remove" in done.stdout
+    page = (trained / "build" / "shadow.html").read_text("utf-8")
+    assert "Version 2 beside version 1" in page
+    assert not re.search(r"https?:|<script", page)
+    told = json.loads(run(trained, "shadow", "--json", code=0).stdout)
+    assert (told["compared"][0]["agreement"], told["removal"]) == (1, "serving.shadow: null, and start the API again")
+    assert "names version 2, and no alias" in run(trained, "shadow", "--remove", KIT_SERVING__SHADOW="2", code=2).stderr
+    run(trained, "shadow", "--remove", **follow, code=0)
+    assert registry.aliases() == {"champion": 1}
+    assert "has no challenger" in run(trained, "shadow", "--remove", **follow, code=2).stderr
 
 
 def test_doctor_mends(run, trained):

@@ -2,10 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing import Pipe
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -21,15 +25,16 @@ from starterkit.feedback.blocks import Field, Schema
 from starterkit.feedback.labels import Labels, number_of
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
-from starterkit.feedback.predictions import LogUnavailable, PredictionLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowLog
 from starterkit.feedback.retention import Retention
 from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
+from starterkit.serving.follower import Named
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
-from starterkit.serving.shadow import Shadow
+from starterkit.serving.shadow import Scorer, Shadow
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
@@ -80,34 +85,60 @@ def test_what_is_answered_is_in_the_log_with_all_that_belongs_to_it(visits, log)
     assert [*log.iterate(now - DAY, now + DAY, "4")] == []
 
 
+class Registry:
+    """Names one challenger, or none."""
+
+    def __init__(self, challenger: Any) -> None:
+        self._challenger = challenger
+
+    def named(self) -> Named | None:
+        return self._challenger and Named("4", "")
+
+    @contextmanager
+    def opened(self, wanted: Named) -> Iterator[Any]:
+        if isinstance(self._challenger, Exception):
+            raise self._challenger
+        yield self._challenger
+
+
+def beside(scorer: Callable[[Any], Scorer]) -> Callable[[], Any]:
+    """What scores on a thread, for processes share no fixture; the faults' tests have real ones."""
+
+    def start() -> Any:
+        ours, theirs = Pipe()
+        thread = Thread(target=lambda: scorer(theirs).run(0), daemon=True)
+        thread.start()
+        return ours, thread
+
+    return start
+
+
 def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
-    def breaks() -> Any:
-        raise ContractError("no such file")
-
-    class Broken:
-        def __init__(self, served: Any) -> None:
-            self.contract = served.contract
-
-        def predict(self, table: Any) -> Any:
-            raise RuntimeError("the graph")
-
+    fewer = replace(visits.contract, columns=visits.contract.columns[:-1])
+    first, answers = iter([True]), visits.predictor.predict
+    breaks = {"predict": lambda table: answers(table if next(first, False) else {}), "beyond": "refuse"}
+    broken = replace(visits, version="5", predictor=SimpleNamespace(contract=visits.contract, **breaks))
     cases = (
-        (lambda: replace(visits, version="4"), {"scored": 2}),
-        (lambda: replace(visits, version="5", predictor=Broken(visits)), {"failed": 2}),
-        (breaks, {"dropped": 2}),
-        (lambda: visits, {}),
+        (replace(visits, version="4"), visits.contract, {"scored": 2}, {"version": "4"}),
+        (broken, visits.contract, {"failed": 2}, {"version": "5"}),
+        (ContractError("a file is gone"), visits.contract, {"dropped": 2}, {"refused": "version 4: a file is gone"}),
+        (replace(visits, version="4"), fewer, {"dropped": 2}, {"refused": "version 4: it has other columns"}),
+        (visits, visits.contract, {}, {"version": "3"}),
+        (None, visits.contract, {}, None),
     )
-    for opened, expected in cases:
-        metrics = Metrics()
-        writer = Writer(log, metrics.lose)
+    for challenger, contract, expected, told in cases:
+        metrics, writer = Metrics(), Writer(log, lambda rows: None)
         app = create_app(visits, ServingSettings(), metrics, log=writer)
         with TestClient(app) as client:
-            app.shadow = Shadow(visits, opened, writer.of, metrics.shadow)
-            until(lambda shadow=app.shadow, is_none=opened is breaks: is_none or shadow._version)
+            scorer = partial(Scorer, contract=contract, challengers=Registry(challenger), record=ShadowLog(log).of)
+            app.shadow = Shadow(beside(scorer), metrics)
+            until(lambda shadow=app.shadow, now=metrics: shadow._rests or any(now.in_shadow))
             ids = [ask(client, keys=["a", "b"]), ask(client)]
             until(lambda want=expected, now=metrics: want.items() <= now._shadowed.items())
+            shown = client.get("/health/ready").json().get("shadow")
         writer.close()
         assert {name: count for name, count in metrics._shadowed.items() if count} == expected
+        assert shown == told or shown["refused"].startswith(told["refused"])
         if expected == {"scored": 2}:
             with log.connection() as connection:
                 assert [one.id.hex() for one in connection.execute(select(shadows))] == ids
@@ -117,6 +148,7 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
     compared = compare_shadow(log, replace(hour, end=hour.end + DAY))
     shown = [(one.champion, one.shadow, one.rows, one.agreement, one.labelled, one.errors) for one in compared]
     assert shown == [("3", "4", 4, 1, 1, (1, 1))]
+    assert compared[0].answers["now"] == compared[0].answers["then"]
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")

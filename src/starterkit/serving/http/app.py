@@ -90,6 +90,8 @@ def health_of(served: ServedModel, metrics: Metrics) -> Health:
     def ready() -> Response:
         told = {"refused": metrics.refused_version} if metrics.refused_version else {}
         told |= {"registry": "does not give its champion"} if metrics.misses_registry else {}
+        version, refused = metrics.in_shadow
+        told |= {"shadow": {"version": version} if version else {"refused": refused}} if version or refused else {}
         return answer({"status": "ready", "model": identity(served), **told})
 
     def speaks() -> Response:
