@@ -3,6 +3,7 @@
     make bench-monitor                       ten million rows, beside evidently on 200,000 of the same columns
     make bench-monitor ROWS=1000000          fewer
     make bench-monitor ARGS=--only-kit       without evidently, whose environment takes a minute to make
+    make bench-monitor ARGS=--errors         false alarms and misses alone, in 200 windows each of a thousand rows
 
 evidently cannot be imported with the kit's pandas, so it has an environment of its own, made for the run and thrown
 away: `build/bench-monitor`. Both see eight numbers, two texts and the answer. The kit also counts latency, volume and
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,7 @@ TEXTS = {"town": ["Bergen", "Oslo", "Tromsø", "Bodø"], "plan": ["basic", "plus
 REFERENCE = 50_000
 AT_ONCE = 65_536
 POOL = 8
+WINDOWS = 200
 
 
 def rows(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -38,13 +41,10 @@ def rows(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
     return made | {"prediction": random.normal(0, 1, count)}
 
 
-def kit(count: int) -> dict[str, float]:
-    """Ten million rows, in batches as the log gives them."""
-    import pyarrow as pa
-
+def monitor_of(random: np.random.Generator) -> Any:
+    """The kit's, with a reference of the same world."""
     from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
     from starterkit.feedback.monitoring import Monitor
-    from starterkit.feedback.observation import Window
     from starterkit.feedback.reference import Reference
     from starterkit.feedback.tally import Watched
     from starterkit.metrics import METRICS
@@ -53,7 +53,6 @@ def kit(count: int) -> dict[str, float]:
         kind, words = ("string", tuple(TEXTS[name])) if name in TEXTS else ("float", ())
         return Column(name=name, role="feature", type=kind, unit="", sensitivity="plain", categories=words)
 
-    random = np.random.default_rng(0)
     words = ("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest")
     contract = Contract(
         problem="made-up", title="Made up", task="regression", columns=tuple(map(column, (*NUMBERS, *TEXTS))),
@@ -64,35 +63,66 @@ def kit(count: int) -> dict[str, float]:
     reference = Reference.of(
         contract, rows(REFERENCE, random), Prediction(random.normal(0, 1, REFERENCE)), {"rmse": 1.0}, slices=("town",)
     )
+    return Monitor(Watched("made-up", "1", contract, reference, (METRICS["rmse"],), "rmse"))
+
+
+def window() -> Any:
+    from starterkit.feedback.observation import Window
+
     start = datetime(2026, 11, 1, tzinfo=UTC)
-    window = Window(start, start + timedelta(days=1))
-    pool = []
-    for _ in range(POOL):
-        made = rows(AT_ONCE, random)
-        label = np.where(random.random(AT_ONCE) < 0.1, made["prediction"] + random.normal(0, 1, AT_ONCE), np.nan)
-        columns = {
-            "id": pa.array([n.to_bytes(16, "big") + bytes(4) for n in range(AT_ONCE)], pa.binary(20)),
-            "time": pa.array(window.micros[0] + random.integers(0, 86_400_000_000, AT_ONCE), pa.timestamp("us", "UTC")),
-            "version": pa.array(["1"] * AT_ONCE).dictionary_encode(),
-            "key": pa.nulls(AT_ONCE, pa.string()),
-            "latency": pa.array(random.lognormal(-6, 0.5, AT_ONCE)),
-            **{name: pa.array(made[name]) for name in NUMBERS},
-            **{name: pa.array(made[name], pa.string()).dictionary_encode() for name in TEXTS},
-            "prediction": pa.array(made["prediction"]),
-            "label": pa.array(label, from_pandas=True),
-        }
-        pool.append(pa.RecordBatch.from_pydict(columns))
+    return Window(start, start + timedelta(days=1))
+
+
+def batch(made: dict[str, np.ndarray], random: np.random.Generator) -> Any:
+    """Rows as the log gives them; a tenth has labels."""
+    import pyarrow as pa
+
+    count = len(made["prediction"])
+    label = np.where(random.random(count) < 0.1, made["prediction"] + random.normal(0, 1, count), np.nan)
+    columns = {
+        "id": pa.array([n.to_bytes(16, "big") + bytes(4) for n in range(count)], pa.binary(20)),
+        "time": pa.array(window().micros[0] + random.integers(0, 86_400_000_000, count), pa.timestamp("us", "UTC")),
+        "version": pa.array(["1"] * count).dictionary_encode(),
+        "key": pa.nulls(count, pa.string()),
+        "latency": pa.array(random.lognormal(-6, 0.5, count)),
+        **{name: pa.array(made[name]) for name in NUMBERS},
+        **{name: pa.array(made[name], pa.string()).dictionary_encode() for name in TEXTS},
+        "prediction": pa.array(made["prediction"]),
+        "label": pa.array(label, from_pandas=True),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def kit(count: int) -> dict[str, float]:
+    """Ten million rows, in batches."""
+    import pyarrow as pa
+
+    random = np.random.default_rng(0)
+    monitor = monitor_of(random)
+    pool = [batch(rows(AT_ONCE, random), random) for _ in range(POOL)]
 
     def batches() -> Iterator[pa.RecordBatch]:
         for place in range(0, count, AT_ONCE):
             yield pool[place // AT_ONCE % POOL].slice(0, min(AT_ONCE, count - place))
 
-    monitor = Monitor(Watched("made-up", "1", contract, reference, (METRICS["rmse"],), "rmse"))
     before = time.process_time()
-    observed = monitor.observe(window, batches())
+    observed = monitor.observe(window(), batches())
     seconds = time.process_time() - before
     assert observed.rows == count
     return {"rows": count, "seconds": seconds, "megabytes": _megabytes()}
+
+
+def errors(seed: int) -> tuple[int, int]:
+    """Alarms in windows of a world that stands still, and windows in which half a standard deviation is not seen."""
+    random = np.random.default_rng(seed)
+    monitor, alarms, misses = monitor_of(random), 0, 0
+    for place in range(WINDOWS):
+        still, moved, name = rows(1000, random), rows(1000, random), NUMBERS[place % len(NUMBERS)]
+        moved[name] = moved[name] + (1 + place % len(NUMBERS)) / 2
+        seen = [monitor.observe(window(), [batch(made, random)]).drifts for made in (still, moved)]
+        alarms += any(one.drifted for one in seen[0])
+        misses += not any(one.drifted for one in seen[1] if one.column == name)
+    return alarms, misses
 
 
 def evidently(count: int) -> dict[str, float]:
@@ -138,10 +168,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-kit", action="store_true")
     parser.add_argument("--python", type=Path, help="one that has evidently already")
+    parser.add_argument("--errors", action="store_true")
     parser.add_argument("--way", choices=("kit", "evidently"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.way:
         print(json.dumps({"kit": kit, "evidently": evidently}[asked.way](asked.rows)))
+        return
+    if asked.errors:
+        for seed in range(asked.rounds):
+            alarms, misses = errors(seed)
+            print(f"reference {seed}: {alarms} false alarms and {misses} misses, each of {WINDOWS} windows")
         return
     ways = [("kit", asked.rows, Path(sys.executable))]
     if not asked.only_kit:

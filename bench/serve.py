@@ -2,6 +2,8 @@
 
     make bench-serve                       five pairs of slices a comparison; writes docs/benchmarks/serving.md
     make bench-serve ARGS="--pairs 1"      fewer; writes nothing
+    make bench-serve ARGS="--postgres postgresql://me@127.0.0.1/empty"   and with the log in PostgreSQL; writes nothing
+    make bench-serve ARGS="--shadow 300"   the log alone beside a challenger in the shadow, at so many requests a second
 
 Each server is a process of its own with one worker, uvloop and httptools where it may choose. Slices of load come in
 shuffled order, always one of the kit's beside one of another's, and what counts is the median of their ratios: the
@@ -14,6 +16,7 @@ import os
 import platform
 import random
 import selectors
+import shutil
 import socket
 import statistics
 import subprocess
@@ -21,12 +24,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
 from peers import PEERS, QUIET, estimator_folder
@@ -80,7 +83,7 @@ class Side:
     path: str = "/predict"
     form: str = "records"
     ready: str = "/docs"
-    logs: bool = False
+    log: str = ""
     folder: Path = ROOT
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,13 +98,15 @@ class Slice:
     cpu: float
 
 
-def sides(uri: str) -> list[Side]:
+def sides(uri: str, postgres: str | None = None) -> list[Side]:
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log", "--port", "{port}"]
     kit = [sys.executable, "-m", "starterkit", "serve", "--folder", str(FOLDER), "--port", "{port}"]
     mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}", "-m"]
+    beside = [Side("kit, its log in PostgreSQL", kit, ready="/health/ready", log=postgres)] if postgres else []
     return [
         Side("kit", kit, ready="/health/ready"),
-        Side("kit, with its log", kit, ready="/health/ready", logs=True),
+        Side("kit, with its log", kit, ready="/health/ready", log="sqlite:///build/bench/{port}.db"),
+        *beside,
         Side("kit, MLflow's protocol", kit, "/invocations", "dataframe_records", "/health/ready"),
         Side("empty FastAPI route", [*uvicorn, "empty:app"]),
         Side("FastAPI + pydantic", [*uvicorn, "plain:app"]),
@@ -163,6 +168,31 @@ def load(port: int, request: bytes, seconds: float) -> list[float]:
         return took
 
 
+def paced(port: int, request: bytes, seconds: float, rate: float) -> list[float]:
+    """Send one request so often, each on a connection that is free; the seconds that each answer took."""
+    now = time.perf_counter
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        free = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)]
+        for one in free:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(one, selectors.EVENT_READ, [b"", 0.0])
+        took, sent, begin, total = [], 0, now(), int(seconds * rate)
+        while len(took) < total:
+            due = begin + sent / rate
+            if sent < total and free and now() >= due:
+                one, sent = free.pop(0), sent + 1
+                selector.get_key(one).data[:] = [b"", now()]
+                one.sendall(request)
+                continue
+            for key, _ in selector.select(max(0.0, due - now()) if sent < total and free else 10):
+                state = key.data
+                state[0] += key.fileobj.recv(262_144)
+                if whole(state[0]):
+                    took.append(now() - state[1])
+                    free.append(key.fileobj)
+        return took
+
+
 def whole(answer: bytes) -> bool:
     end = answer.find(b"\r\n\r\n")
     if end < 0:
@@ -197,7 +227,9 @@ def running(side: Side) -> Iterator[tuple[int, psutil.Process, float]]:
     command = [word.format(port=port) for word in side.command]
     asked = {"KIT_SERVING__API_KEY": KEY, "KIT_SERVING__REQUIRE_API_KEY": "true", "PYTHONPATH": "build/bench"}
     kept = ROOT / "build" / "bench" / f"{port}.db"
-    asked |= {"KIT_FEEDBACK__LOG": str(side.logs).lower(), "KIT_FEEDBACK__DATABASE": f"sqlite:///{kept}"}
+    asked["KIT_FEEDBACK__LOG"] = str(bool(side.log)).lower()
+    if side.log:
+        asked["KIT_FEEDBACK__DATABASE"] = side.log.format(port=port)
     asked["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     asked |= {name: word.format(port=port) for name, word in side.environ.items()}
     environ = os.environ | ENVIRON | asked
@@ -245,6 +277,48 @@ def measure(port: int, request: bytes, process: psutil.Process, seconds: float) 
     passed = time.perf_counter() - began
     middle, last = took[len(took) // 2], took[int(len(took) * 0.99)]
     return Slice(len(took) / passed, middle * 1e3, last * 1e3, (cpu(process) - spent) / len(took) * 1e6)
+
+
+# --- With a challenger in the shadow, and without.
+
+
+def compare_shadow(pairs: int, seconds: float, rate: float) -> str:
+    """One served folder, recorded; its version is scored beside it at one of two servers. At a rate both can keep."""
+    served = MADE / "served"
+    shutil.copytree(FOLDER, served, dirs_exist_ok=True)
+    note = served / "version.json"
+    number = json.loads(note.read_text("utf-8"))["version"]
+    note.unlink()  # under another name than the challenger's, so that both are asked
+    command = [sys.executable, "-m", "starterkit", "serve", "--folder", str(served), "--port", "{port}"]
+    alone = Side("log alone", command, ready="/health/ready", logs=True)
+    beside = replace(alone, name="shadow", environ={"KIT_SERVING__SHADOW": number})
+    words, taken = request(alone, 1), {"log alone": [], "shadow": []}
+    with ExitStack() as stack:
+        ports = {one.name: stack.enter_context(running(one))[0] for one in (alone, beside)}
+        while f'"version": "{number}"' not in told(ports["shadow"], "health/ready"):
+            time.sleep(0.5)
+        for pair in range(-1, pairs):
+            for name in (*ports,)[:: 1 if pair % 2 else -1]:
+                took = sorted(paced(ports[name], words, seconds, rate))
+                if pair >= 0:  # the first ones are slow everywhere
+                    taken[name].append([took[int(len(took) * part)] * 1e3 for part in (0.5, 0.99)])
+        time.sleep(1)
+        counts = [one for one in told(ports["shadow"], "metrics").splitlines() if "shadow_total{" in one]
+    p50, p99 = (
+        [statistics.median(one[at] for one in taken[name]) for name in ("log alone", "shadow")] for at in (0, 1)
+    )
+    ratio = statistics.median(b[1] / a[1] for a, b in zip(taken["log alone"], taken["shadow"], strict=True))
+    lines = [f"{rate:g} requests/s, {CONNECTIONS} connections, {pairs} pairs of {seconds:g} s, medians, off and on:"]
+    lines += [
+        f"p50 {p50[0]:.2f} and {p50[1]:.2f} ms, p99 {p99[0]:.2f} and {p99[1]:.2f} ms, p99 x {ratio:.3f} in a pair"
+    ]
+    return "\n".join([*lines, *counts])
+
+
+def told(port: int, path: str) -> str:
+    asked = Request(f"http://127.0.0.1:{port}/{path}", headers={"X-API-Key": KEY})
+    with urlopen(asked, timeout=5) as answer:
+        return answer.read().decode()
 
 
 # --- The comparison.
@@ -327,21 +401,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--seed", type=int, default=18)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--shadow", type=float, metavar="RATE")
     parser.add_argument("--uri", default="models:/local.diabetes@champion")
+    parser.add_argument("--postgres", help="the address of an empty database")
     arguments = parser.parse_args()
     MADE.mkdir(parents=True, exist_ok=True)
     (MADE / "empty.py").write_text(EMPTY)
     (MADE / "plain.py").write_text(PLAIN)
     subprocess.run([sys.executable, "-m", "starterkit", "fetch", str(FOLDER)], cwd=ROOT, check=True)
+    if arguments.shadow:
+        print(compare_shadow(arguments.pairs, arguments.seconds, arguments.shadow))
+        return
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
-    chosen = [
-        side
-        for side in (*sides(arguments.uri), *others())
-        if side.name == "kit" or not arguments.only or side.name in arguments.only
-    ]
+    found = sides(arguments.uri, arguments.postgres)
+    if not {*arguments.only} <= {side.name for side in found} or not arguments.only:
+        found += others()
+    chosen = [side for side in found if side.name == "kit" or not arguments.only or side.name in arguments.only]
     text = table(compare(chosen, arguments.pairs, arguments.seconds, arguments.seed))
     print(text)
-    if arguments.pairs >= 5 and not arguments.only:
+    if arguments.pairs >= 5 and not arguments.only and not arguments.postgres:
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text(page(text, arguments), "utf-8")
 

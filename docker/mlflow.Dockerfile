@@ -20,7 +20,7 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
 FROM ${REGISTRY}python:3.13-slim-trixie
 # A named volume takes its owner from the folder that it first covers.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin mlflow \
-    && install --directory --owner mlflow --mode 0755 /artifacts /run/stack
+    && install --directory --owner mlflow --mode 0755 /artifacts /run/stack /run/log
 COPY --from=packages /opt/venv /opt/venv
 COPY docker/server /opt/stack
 ENV PATH=/opt/venv/bin:$PATH \

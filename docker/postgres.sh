@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts PostgreSQL unless its volume is of another version, and gives its user the password of the secret volume.
+# Starts PostgreSQL unless its volume is of another version. Its users get the passwords of the secret volumes: MLflow's,
+# and the API's, which owns the database of the predictions and reaches no other.
 set -euo pipefail
 
 made_by=$(cat "$PGDATA/PG_VERSION" 2>/dev/null || true)
@@ -10,16 +11,24 @@ if [ -n "$made_by" ] && [ "$made_by" != "$ours" ]; then
   exit 3
 fi
 
-# The secret volume may be a new one. Inside of this container no password is asked for.
-renew_password() {
-  until psql --quiet --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --command 'SELECT 1' >/dev/null 2>&1; do
+# The secret volumes may be new ones. Inside of this container no password is asked for. Over TCP: while it makes its
+# tables, PostgreSQL answers on its socket alone, and is started again.
+admit_users() {
+  local ask=(psql --quiet --host 127.0.0.1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --set ON_ERROR_STOP=1)
+  until "${ask[@]}" --command 'SELECT 1' >/dev/null 2>&1; do
     sleep 0.5
   done
-  psql --quiet --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
+  "${ask[@]}" <<'SQL'
 \set password `cat /run/stack/database`
 ALTER ROLE CURRENT_USER PASSWORD :'password';
+SELECT 'CREATE ROLE predictions LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'predictions') \gexec
+\set password `cat /run/log/KIT_FEEDBACK__PASSWORD`
+ALTER ROLE predictions NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'password';
+SELECT 'CREATE DATABASE predictions OWNER predictions'
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'predictions') \gexec
+SELECT format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', datname) FROM pg_database WHERE datallowconn \gexec
 SQL
 }
-if [ -n "$made_by" ]; then renew_password & fi
+admit_users &
 
 exec docker-entrypoint.sh "$@"

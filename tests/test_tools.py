@@ -29,7 +29,9 @@ def tool(name: str) -> Any:
     return load
 
 
-environment, lock, mutants, measure, image = map(tool, ("environment", "lock", "mutants", "measure", "image"))
+environment, lock, mutants, measure, image, wheel = map(
+    tool, ("environment", "lock", "mutants", "measure", "image", "wheel")
+)
 
 
 @pytest.fixture
@@ -238,6 +240,20 @@ def test_moves_are_shown_and_pins_are_read_from_a_lock(lock, tmp_path):
         "numpy==2.5.5 ; python_full_version >= '3.12'\n"
     )
     assert lock.read_pins(path) == {"jinja2": {"3.1.6"}, "numpy": {"2.4.6", "2.5.5"}}
+
+
+def test_a_wheel_takes_what_git_tracks_and_nothing_else(wheel, environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("shared", "private", "deleted"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).write_text(name)
+    with pytest.raises(environment.CannotMake, match="build the wheel in a clone"):
+        wheel.copy_tracked(("data",), tmp_path / "made")
+    for words in (("init", "-q"), ("add", "data/shared", "data/deleted")):
+        subprocess.run(["git", *words], check=True)
+    (tmp_path / "data" / "deleted").unlink()
+    wheel.copy_tracked(("data",), tmp_path / "made")
+    assert [path.name for path in (tmp_path / "made").rglob("*") if path.is_file()] == ["shared"]
 
 
 def test_condas_file_is_in_step_with_the_lock(lock):

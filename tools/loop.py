@@ -4,7 +4,8 @@ A champion is trained and answers over HTTP. The example's patients are replayed
 Half-way the world moves: blood pressure is measured on another device, and the disease runs faster. The monitor sees
 the one before any label, and the other with them; a rule opens a retraining, the gate decides on rows that the
 challenger never saw, the API takes the new champion while it runs, and quality is back. All is in `build/loop`, which
-is made anew; nothing of the project's own store is touched.
+is made anew; nothing of the project's own store is touched. `python tools/loop.py postgresql://…` keeps the predictions
+there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -197,7 +198,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def scratch() -> dict[str, str]:
+def scratch(database: str | None) -> dict[str, str]:
     """A repository with the example's data and an empty store; its environment comes back."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
@@ -205,14 +206,14 @@ def scratch() -> dict[str, str]:
         shutil.copytree(ROOT / name, FOLDER / name, ignore=shutil.ignore_patterns("dev", "test", "staging"))
     shutil.copy(ROOT / "requirements.txt", FOLDER)
     given = {name: value for name, value in os.environ.items() if not name.startswith("KIT_")}
-    return given | SETTINGS
+    return given | SETTINGS | ({"KIT_FEEDBACK__DATABASE": database} if database else {})
 
 
-def main() -> None:
+def main(database: str | None = None) -> None:
     console = Console(highlight=False)
     console.print("[bold]The closed loop on this machine[/]: answered, watched, retrained, swapped")
-    environ = scratch()
-    os.environ.update(SETTINGS)
+    environ = scratch(database)
+    os.environ.update({name: value for name, value in environ.items() if name.startswith(("KIT_", *SETTINGS))})
     os.chdir(FOLDER)
     board = Board(console)
     with Live(board.table(), console=console, auto_refresh=False, transient=not console.is_terminal) as live:
@@ -244,7 +245,7 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
     port = free_port()
     client = Client(port, world)
     reader = PredictionLog(settings)
-    watcher = Watcher(problem, settings, pipeline.registry, reader)
+    watcher = Watcher(pipeline, reader)
 
     def look(what: str, window: Any) -> Any:
         watched = watcher.watch(window)
@@ -271,7 +272,7 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
             raise Unexpected("the monitor did not ask for a retraining")
 
         why = "; ".join(one.text for one in watched.broken if one.rule.then == "retrain")
-        done = Retrainer(problem, settings, pipeline.registry, reader).retrain(pipeline, window, why)
+        done = Retrainer(pipeline, reader).retrain(window, why)
         acted = done.content
         write_page(watcher.add(watched, acted).page, FOLDER / "retraining.html")
         board.add(Told("retrained", said=" ".join([acted["title"] + ".", *acted["lines"][1:]]), state=acted["state"]))
@@ -313,14 +314,8 @@ def _seen(what: str, watched: Any) -> Told:
     return Told(what, f"version {observed.version}", f"{observed.rows:,}", quality, str(len(moved)), said, state)
 
 
-def _words(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise Unexpected("make loop takes no words")
-
-
 if __name__ == "__main__":
     try:
-        _words(sys.argv[1:])
-        main()
+        main(*sys.argv[1:])
     except Unexpected as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Backs the compose stack up, and restores it: the database and the artifacts together.
+"""Backs the compose stack up, and restores it: the databases and the artifacts together.
 
     python tools/stack.py backup [FOLDER]     a new folder below backups/, or the one that is named
     python tools/stack.py restore FOLDER      into a stack that holds no runs; into a used one with --overwrite
@@ -16,8 +16,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-DATABASE, ARTIFACTS, MANIFEST = "database.dump", "artifacts.tar", "manifest.json"
+DATABASE, LOG, ARTIFACTS, MANIFEST = "database.dump", "predictions.dump", "artifacts.tar", "manifest.json"
 USER = ("--username=mlflow", "--dbname=mlflow")
+OF_THE_LOG = ("--username=predictions", "--dbname=predictions", "--host=127.0.0.1")
 COUNT = "SELECT count(*) FROM runs"
 EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
@@ -36,6 +37,7 @@ def backup(folder: Path) -> None:
     partial.mkdir(parents=True)
     try:
         into(partial / DATABASE, "exec", "-T", "postgres", "pg_dump", "--format=custom", *USER)
+        into(partial / LOG, "exec", "-T", "postgres", "pg_dump", "--format=custom", *OF_THE_LOG)
         elsewhere = ask("exec", "-T", "mlflow", "printenv", "ARTIFACTS") != "/artifacts"
         if elsewhere:
             say("the artifacts are not in this stack: the backup holds the database alone")
@@ -72,6 +74,9 @@ def restore(folder: Path, overwrite: bool) -> None:
     docker("stop", "mlflow")  # nobody may write while its tables are exchanged
     docker("exec", "-T", "postgres", "psql", *USER, "--quiet", "-c", EMPTY)
     out_of(folder / DATABASE, "exec", "-T", "postgres", "pg_restore", "--no-owner", "--exit-on-error", *USER)
+    if LOG in files:
+        refill = ("--clean", "--if-exists", "--no-owner", "--single-transaction")
+        out_of(folder / LOG, "exec", "-T", "postgres", "pg_restore", *refill, *OF_THE_LOG)
     if ARTIFACTS in files:
         shell = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "mlflow", "-c")
         out_of(folder / ARTIFACTS, *shell, "find /artifacts -mindepth 1 -delete && tar -C /artifacts -xf -")

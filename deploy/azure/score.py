@@ -9,19 +9,21 @@ from starterkit.serving.platforms import Platform
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 
-JSON = {"Content-Type": "application/json"}
+HEADERS = {b"content-type": b"application/json"}
 
 
 def init():
-    global api
-    predictor = Predictor(Platform.of(os.environ).folder)
-    api = Invocations(ServedModel("model", "1", predictor), ServingSettings())
+    global served, protocol
+    served = ServedModel("model", "1", Predictor(Platform.of(os.environ).folder))
+    protocol = Invocations(served, ServingSettings())
 
 
 def run(body):
     try:
-        answer = api.respond(bytearray(body, "utf-8"), {b"content-type": b"application/json"})
-        return AMLResponse(answer.content, 200, JSON)
-    except Exception as error:  # which the server would make a 500 without a reason
-        told = api.refuse(error) or api.fail()
-        return AMLResponse(told.body, told.status_code, JSON)
+        asked = protocol.read(bytearray(body, "utf-8"), HEADERS)
+        told = protocol.tell(asked, served.answer(asked.table)).content, 200
+    except Exception as error:  # the server would make a 500 of it
+        if (refused := protocol.refuse(error)) is None:
+            raise
+        told = refused.body, refused.status_code
+    return AMLResponse(*told, {"Content-Type": "application/json"})

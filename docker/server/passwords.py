@@ -9,25 +9,28 @@ import sys
 from pathlib import Path
 
 FOLDER = Path("/run/stack")
+LOG = Path("/run/log/KIT_FEEDBACK__PASSWORD")
+"""In a volume of its own: the API needs no other."""
 
 
-def write(name: str, text: str, mode: int) -> None:
+def write(place: Path, text: str, mode: int) -> None:
     """Whole or not at all: another service may look at any moment."""
-    partial = FOLDER / f".{name}"
+    partial = place.with_name(f".{place.name}")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
     partial.chmod(mode)
-    partial.replace(FOLDER / name)
+    partial.replace(place)
 
 
 def main() -> None:
     made = []
-    for name, mode in (("database", 0o444), ("admin", 0o400), ("flask", 0o400)):  # PostgreSQL reads as another user
-        if not (FOLDER / name).exists():
-            write(name, secrets.token_urlsafe(32), mode)
-            made.append(name)
-    write("pgpass", f"*:*:*:*:{(FOLDER / 'database').read_text()}\n", 0o400)
+    modes = {"database": 0o444, "admin": 0o400, "flask": 0o400}  # PostgreSQL reads as another user
+    for place, mode in {**{FOLDER / name: mode for name, mode in modes.items()}, LOG: 0o444}.items():
+        if not place.exists():
+            write(place, secrets.token_urlsafe(32), mode)
+            made.append(place.name)
+    write(FOLDER / "pgpass", f"*:*:*:*:{(FOLDER / 'database').read_text()}\n", 0o400)
     print(f"starterkit: made {', '.join(made)}" if made else "starterkit: all secrets are there")
 
 

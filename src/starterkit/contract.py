@@ -293,8 +293,12 @@ class Prediction(NamedTuple):
 
     def of_rows(self, rows: Any) -> "Prediction":
         """The answers for some of the rows."""
-        behind = (None if part is None else part[rows] for part in (self.probabilities, self.decision_values))
-        return Prediction(self.values[rows], *behind)
+        _, probabilities, decisions = self
+        return Prediction(
+            self.values[rows],
+            None if probabilities is None else probabilities[rows],
+            None if decisions is None else decisions[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

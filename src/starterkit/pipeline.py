@@ -164,7 +164,7 @@ class Pipeline:
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
         self.problem = problem
         self.settings = settings
-        self._progress = progress
+        self.progress = progress
 
     def check(self, *needs: Need) -> None:
         """See before any work that problem and settings fit each other.
@@ -189,12 +189,12 @@ class Pipeline:
     @cached_property
     def promoter(self) -> Promoter:
         """Makes champions in this stage."""
-        return Promoter(self.problem, self.settings, self.registry, self._judge, self._progress)
+        return Promoter(self.problem, self.settings, self.registry, self._judge, self.progress)
 
     def open_bundle(self, file: Path) -> AbstractContextManager[Opened]:
         """A bundle of this problem, after every check that needs no server. Prod alone takes one."""
         require_prod(self.settings)
-        return opened(file, self.problem.name, self.settings.promotion.trusted_keys, self._progress)
+        return opened(file, self.problem.name, self.settings.promotion.trusted_keys, self.progress)
 
     def require_own_models(self) -> None:
         """See that the stage trains.
@@ -210,7 +210,7 @@ class Pipeline:
 
     def read(self) -> Dataset:
         """Read the stage's data, check it and take the holdout apart."""
-        with step(self._progress, "read data") as note:
+        with step(self.progress, "read data") as note:
             dataset = DatasetReader.of(self.problem, self.settings).read()
             note.text = f"{len(dataset)} rows, {len(dataset.holdout)} of them held out"
             note.text += "".join(
@@ -227,10 +227,10 @@ class Pipeline:
             The stage is prod.
         """
         self.check("training")
-        with step(self._progress, "connect to MLflow") as note:
+        with step(self.progress, "connect to MLflow") as note:
             tracker = self._tracker
             note.text = self.registry.connection.name
-        with step(self._progress, "train") as note:
+        with step(self.progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self.problem.name} {began}") as run:
                 lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
@@ -264,7 +264,7 @@ class Pipeline:
         """Write and prove the exported folder and log it with the run; `keep` names a folder for a copy."""
         self.require_own_models()
         run_id = trained.lineage.run
-        with step(self._progress, "export to ONNX") as note, scratch_folder() as scratch:
+        with step(self.progress, "export to ONNX") as note, scratch_folder() as scratch:
             # Slow, and not needed where the data or the training fail.
             from starterkit.training.export.exporter import OnnxExporter
 
@@ -281,7 +281,7 @@ class Pipeline:
     def register(self, run: str | None = None) -> Version:
         """Make a version of the model that a run exported (the newest finished run, if none is named)."""
         self.require_own_models()
-        with step(self._progress, "register") as note:
+        with step(self.progress, "register") as note:
             run = run or self._tracker.latest()
             model_id = self._tracker.tags(run).get("exported_model_id")
             if model_id is None:
@@ -316,7 +316,7 @@ class Pipeline:
 
     def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
         """A few of the version's answers, got as the API gets them."""
-        with step(self._progress, "score") as note:
+        with step(self.progress, "score") as note:
             answers = self.registry.open(version).predict(dataset.holdout.columns).values.tolist()
             note.text = f"{version} answered {len(answers)} rows"
         return answers[:_SAMPLES]
@@ -333,7 +333,7 @@ class Pipeline:
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(self.problem, self.settings, self._gate, self.registry, self._tracker, self._progress)
+        return Judge(self.problem, self.settings, self._gate, self.registry, self._tracker, self.progress)
 
     @cached_property
     def _describer(self) -> Describer:
@@ -343,7 +343,7 @@ class Pipeline:
     def _tracker(self) -> Tracker:
         tracker = Tracker(self.registry.connection, f"{self.settings.stage}.{self.problem.name}")
         for dead in tracker.end_dead_runs():
-            with step(self._progress, "mend a run") as note:
+            with step(self.progress, "mend a run") as note:
                 note.text = f"run {dead.id} was killed half-way; it counts as {dead.status_before.lower()} now"
         return tracker
 

@@ -3,19 +3,23 @@
 Nothing is asserted of seconds: conftest.py prints those that were measured.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
+import yaml
 from engine import Container, Docker
 
 from conftest import Until
@@ -340,12 +344,18 @@ def test_settings_can_be_shown(docker: Docker, fetching: str) -> None:
     assert KEY not in said
 
 
-def test_it_serves_the_servers_champion(
-    docker: Docker, fetching: str, server: Server, scratch: Path, until: Until, figures: dict[str, str]
-) -> None:
+@pytest.fixture(scope="module")
+def promoted(server: Server, scratch: Path) -> Path:
+    """The exported folder of the champion that the server has for staging."""
     environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": server.address, "KIT_SERVING__API_KEY": KEY}
     kit(scratch, "run", **environ)
     kit(scratch, "fetch", "fetched", **environ)
+    return scratch / "fetched"
+
+
+def test_it_serves_the_servers_champion(
+    docker: Docker, fetching: str, server: Server, promoted: Path, scratch: Path, until: Until, figures: dict[str, str]
+) -> None:
     began = time.monotonic()
     container = docker.start(*options(server), fetching)
     until(lambda: is_ready(container), "ready", container=container)
@@ -353,7 +363,7 @@ def test_it_serves_the_servers_champion(
     records = patients(scratch)
     said = answers(container, records, {"X-API-Key": KEY})
     assert said["model"] == {"name": "staging.diabetes", "version": "1"}
-    assert said["predictions"] == local_answers(scratch / "fetched", records)
+    assert said["predictions"] == local_answers(promoted, records)
     refused = httpx.post(f"{container.address(8000)}/predict", json={"records": records[:1]})
     assert refused.status_code == 401
     docker("stop", container.id)
@@ -362,3 +372,152 @@ def test_it_serves_the_servers_champion(
     assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "open", "take"], (
         lines
     )  # and no warning of a library
+
+
+# --- as Kubernetes starts and ends it: deploy/kubernetes, with what a kubelet makes of it
+
+
+SPREAD_SECONDS = 3
+"""How long a cluster goes on sending to a pod that ends: the others hear of it one by one."""
+
+
+class Pod:
+    """A container with the manifest's own limits, user, volumes, environment, probes and end."""
+
+    def __init__(self, docker: Docker, image: str, network: str, secrets: Mapping[str, str]) -> None:
+        [about] = [
+            one["spec"]["template"]["spec"]
+            for one in yaml.safe_load_all((REPOSITORY / "deploy/kubernetes/base/api.yaml").read_text())
+            if one["kind"] == "Deployment"
+        ]
+        [self.about] = about["containers"]
+        self.grace, self.user = about["terminationGracePeriodSeconds"], about["securityContext"]
+        [port] = [one["containerPort"] for one in self.about["ports"]]
+        environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": "http://mlflow:5000"}
+        for one in self.about["env"]:
+            name = one["valueFrom"]["secretKeyRef"]["key"]
+            assert name in secrets or one["valueFrom"]["secretKeyRef"]["optional"]
+            environ |= {one["name"]: secrets[name]} if name in secrets else {}
+        sizes = {one["name"]: one["emptyDir"]["sizeLimit"].rstrip("i") for one in about["volumes"]}
+        mounts = [  # as a kubelet makes an emptyDir: root's, open to all, with the pod's group
+            f"{one['mountPath']}:size={sizes[one['name']].lower()},mode=2777,gid={self.user['fsGroup']}"
+            for one in self.about["volumeMounts"]
+        ]
+        assert self.about["securityContext"]["readOnlyRootFilesystem"] is True
+        memory = self.about["resources"]["limits"]["memory"].lower().rstrip("i")
+        self.container = docker.start(
+            *("--read-only", "--cap-drop", *self.about["securityContext"]["capabilities"]["drop"]),
+            *("--user", f"{self.user['runAsUser']}:{self.user['runAsGroup']}", "--security-opt", "no-new-privileges"),
+            *("--memory", memory, "--memory-swap", memory, "--network", network, "--publish", f"127.0.0.1::{port}"),
+            *(word for one in mounts for word in ("--tmpfs", one)),
+            *(word for one in environ.items() for word in ("--env", "=".join(one))),
+            image,
+        )
+        self.address = self.container.address(port)
+
+    def passes(self, probe: str) -> bool:
+        path, seconds = self.about[probe]["httpGet"]["path"], self.about[probe].get("timeoutSeconds", 1)
+        try:
+            return 200 <= httpx.get(self.address + path, timeout=seconds).status_code < 400
+        except httpx.TransportError:
+            return False
+
+    def end(self) -> float:
+        """As a kubelet does it; how long the container took after its signal."""
+        asleep = self.about["lifecycle"]["preStop"]["sleep"]["seconds"]
+        time.sleep(asleep)
+        began = time.monotonic()
+        self.container.docker("stop", "--time", str(self.grace - asleep), self.container.id)
+        return time.monotonic() - began
+
+
+class Clients:
+    """Some that keep their connections, and some that make one for each request, with a Service that spreads them."""
+
+    def __init__(self, pods: list[Pod], body: bytes) -> None:
+        self.addresses, self._body, self.going = [one.address for one in pods], body, True
+        self.answered, self.lost = 0, list[str]()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(8)]
+        for one in self._threads:
+            one.start()
+
+    def _ask(self, number: int) -> None:
+        keeps, connection, count = number % 2 == 0, None, number
+        headers = {"X-API-Key": KEY, "content-type": "application/json"}
+        while self.going:
+            count += 1
+            if connection is None:
+                address = self.addresses[count % len(self.addresses)]
+                connection = HTTPConnection(address.removeprefix("http://"), timeout=30)
+            try:
+                connection.request("POST", "/predict", self._body, headers)
+                answer = connection.getresponse()
+                said, status, ends = answer.read(), answer.status, answer.will_close
+            except (OSError, HTTPException) as error:
+                said, status, ends = repr(error).encode(), 0, True
+            with self._lock:
+                self.answered += status == 200
+                self.lost += [] if status == 200 else [f"{status} {said[:200]!r}"]
+            if ends or not keeps:
+                connection.close()
+                connection = None
+
+    def stop(self) -> None:
+        self.going = False
+        for one in self._threads:
+            one.join(60)
+
+
+def test_a_pod_that_ends_under_load_loses_no_request(
+    docker: Docker, fetching: str, server: Server, promoted: Path, scratch: Path, until: Until, figures: dict[str, str]
+) -> None:
+    secrets = {
+        "KIT_SERVING__API_KEY": KEY,
+        "KIT_FEEDBACK__DATABASE": "postgresql://kit@database/predictions",
+        "KIT_FEEDBACK__PASSWORD": KEY,
+    }
+    database = docker.start(
+        *("--network", server.network, "--network-alias", "database", "--tmpfs", "/var/lib/postgresql/data"),
+        *(
+            "--env",
+            "POSTGRES_USER=kit",
+            "--env",
+            "POSTGRES_DB=predictions",
+            "--env",
+            f"POSTGRES_PASSWORD={KEY}",
+        ),
+        "postgres:17-trixie",
+    )
+    within = ("exec", "--env", f"PGPASSWORD={KEY}", database.id, "psql", "--host=127.0.0.1", "--username=kit")
+    within += ("--dbname=predictions", "-tAc")
+    until(lambda: docker.ask(*within, "select 1").returncode == 0, "there", container=database)
+
+    pods = [Pod(docker, fetching, server.network, secrets) for _ in range(2)]
+    startup = pods[0].about["startupProbe"]
+    for pod in pods:
+        most = startup["periodSeconds"] * startup["failureThreshold"]
+        until(lambda pod=pod: pod.passes("startupProbe"), "started", most, pod.container)
+    clients = Clients(pods, json.dumps({"records": patients(scratch)[:20]}).encode())
+    try:
+        time.sleep(3)
+        assert all(pod.passes(probe) for pod in pods for probe in ("livenessProbe", "readinessProbe"))
+        ended = threading.Timer(SPREAD_SECONDS, lambda: clients.addresses.remove(pods[0].address))
+        ended.start()
+        seconds = pods[0].end()
+        time.sleep(2)
+    finally:
+        clients.stop()
+    assert clients.lost == []
+    assert clients.answered > 100
+    assert pods[0].container.state["ExitCode"] == 0  # of itself: 137 would be the grace period's end
+    assert not any(pod.container.state["OOMKilled"] for pod in pods)
+    assert pods[1].passes("readinessProbe")
+    figures["a pod under load: from its signal to its end"] = f"{seconds:.2f} s of {pods[0].grace} s"
+    status = dict(
+        one.split(":", 1) for one in pods[1].container.python("print(open('/proc/1/status').read())").splitlines()
+    )
+    limit = pods[0].about["resources"]["limits"]["memory"]
+    figures["the most memory of the other pod's process"] = f"{int(status['VmHWM'].split()[0]) / 1024:.0f} of {limit}"
+    figures["requests answered, none lost"] = f"{clients.answered}"
+    assert docker(*within, "select count(*) from prediction") == str(clients.answered)  # nor one kept twice

@@ -94,6 +94,33 @@ def test_api_profile_answers(stack: Stack, champion: dict[str, Any]) -> None:
     example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
     body = json.dumps(example).encode()
     assert status(f"{address}/predict", body=body, Content_Type="application/json") == 200
+    assert predictions(stack, "SELECT count(*) FROM prediction") == "1"
+    assert predictions(stack, "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user") == "f"
+    other = ("psql", "--host=127.0.0.1", "--username=predictions", "--dbname=mlflow", "-c", "SELECT 1")
+    assert "permission denied for database" in stack.ask("exec", "-T", "postgres", *other).stderr
+
+
+def predictions(stack: Stack, statement: str) -> str:
+    """What the API's own user is answered in its own database."""
+    user = ("--host=127.0.0.1", "--username=predictions", "--dbname=predictions")
+    return stack.inside("postgres", "psql", *user, "-tAc", statement)
+
+
+def test_the_loop_closes_on_the_stacks_database(
+    stack: Stack, champion: dict[str, Any], figures: dict[str, str]
+) -> None:
+    (network,) = stack.container("postgres")["NetworkSettings"]["Networks"].values()
+    password = stack.inside("postgres", "cat", "/run/log/KIT_FEEDBACK__PASSWORD")
+    address = f"postgresql://predictions:{password}@{network['IPAddress']}/predictions"
+    command = [sys.executable, str(REPOSITORY / "tools" / "loop.py"), address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures["the closed loop on the stack's PostgreSQL"] = done.stdout.partition("The loop closed in ")[2][:10]
+    counted = (
+        "SELECT count(*) FROM {0} JOIN prediction_schema ON schema = prediction_schema.id WHERE model LIKE 'local.%'"
+    )
+    assert int(predictions(stack, counted.format("prediction"))) > 100
+    assert int(predictions(stack, "SELECT count(*) FROM label")) > 1000
 
 
 @pytest.mark.parametrize("service", RUNNING)
@@ -144,7 +171,12 @@ def test_backup_moves_into_an_empty_stack(stack: Stack, champion: Any, repositor
     kept = tmp_path / "kept ü"
     done = stack.make("backup", f"TO={kept}")
     assert done.returncode == 0, done.stderr
-    assert {file.name for file in kept.iterdir()} == {"artifacts.tar", "database.dump", "manifest.json"}
+    assert {file.name for file in kept.iterdir()} == {
+        "artifacts.tar",
+        "database.dump",
+        "manifest.json",
+        "predictions.dump",
+    }
 
     used = stack.make("restore", f"FROM={kept}")
     assert used.returncode != 0

@@ -45,12 +45,10 @@ STOPS = {
     "Run the pipeline": Stop("return make_pipeline(", "n_estimators", "20"),
     "Train": Stop("return make_pipeline(", "random_state", "7"),  # as .env says
     "Export": Stop("return source.read()", "source", r"CsvFile\(path=.*diabetes\.csv"),
-    "Serve the API": Stop(
-        "app.include_router(health_routes(served, metrics))", "settings", "ServingSettings", APP
-    ),  # in the reloaded process
+    "Serve the API": Stop("platform = Platform.of(", "settings", "ServingSettings", APP),  # in the reloaded process
     "Test the current file": Stop("return make_pipeline(", "n_estimators", "200"),
     "Debug the current file": Stop("problem = Problem(", "__name__", "'__main__'"),
-    "Attach to an API or a notebook": Stop("answered = self._served.answer(", "body", "<bytearray", ROUTE),
+    "Attach to an API or a notebook": Stop("return self._reader.read(", "body", "<bytearray", ROUTE),
 }
 
 

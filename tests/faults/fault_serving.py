@@ -344,6 +344,40 @@ def test_the_champion_s_files_are_cut_off(mlflow, serve, tell, cut):
     assert "the copy that was kept" in said
 
 
+def test_the_challenger_s_process_is_killed_and_stands_still_and_its_files_are_cut_off(mlflow, serve, tell):
+    api, version, another = serve(KIT_SERVING__SHADOW="challenger"), mlflow.another(), mlflow.another()
+    graph = next((mlflow.folder / "mlartifacts").rglob("model.onnx"))
+    whole = graph.read_bytes()
+
+    def shadow(words: str) -> float:
+        return wait_until(lambda: words in str(api.ready().get("shadow")), lambda: f"{api.ready()}\n{api.said}")
+
+    def process() -> psutil.Process:
+        return api.workers[0]  # with one that answers, the only other one
+
+    api.wait_for("1")
+    mlflow.ask("registered-models/alias", name=NAME, alias="challenger", version=version)
+    shadow(version)
+    with Load(api.port) as load:
+        process().kill()
+        back = shadow("ended with -9") + shadow(f"'version': '{version}'")
+        process().suspend()
+        wait_until(lambda: api.metric('shadow_total{outcome="dropped"'), lambda: str(api.ready()))
+        process().resume()
+        scored = api.metric('shadow_total{outcome="scored"')
+        wait_until(lambda: api.metric('shadow_total{outcome="scored"') > scored, lambda: str(api.ready()))
+        try:
+            graph.write_bytes(whole[:-100])
+            mlflow.ask("registered-models/alias", name=NAME, alias="challenger", version=another)
+            shadow(f"version {another}: model.onnx is not the file")
+        finally:
+            graph.write_bytes(whole)
+    tell("the challenger is killed, stopped, and cut off", api.end(), line(api, "no shadow"), load,
+         f"scored again in {back:.1f} s", "")  # fmt: skip
+    assert load.harmed == (0, 0)
+    assert load.versions == {"1"}
+
+
 def test_a_worker_is_killed_under_load(scratch, tell):
     api = Api(scratch, KIT_SERVING__WORKERS="2")
     try:

@@ -46,3 +46,6 @@ def test_nothing_comes_from_the_clone_and_all_versions_are_the_locks(bin_: Path,
 def test_what_is_there_already_is_not_written_over(bin_: Path, folder: Path):
     done = subprocess.run([bin_ / "starterkit", "unpack"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: config/base.yaml exists already.")
+    clone = [sys.executable, "-m", "starterkit", "unpack"]
+    done = subprocess.run(clone, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "the kit here brings no files" in done.stderr) == (2, True)

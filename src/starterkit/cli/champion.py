@@ -61,18 +61,12 @@ def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedMo
     if folder is not None:
         note = _note(folder)
         found = Fetched(folder, note["model"], note["version"]) if note else None
-        return _open(settings, found or folder)
+        return open_fetched(settings, found or folder)
     with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return _open(settings, fetched)
+        return open_fetched(settings, fetched)
 
 
-def find_challenger(settings: "Settings", number: int) -> "ServedModel":
-    """A version that answers nobody, so that no gate is asked about it."""
-    with scratch_folder() as scratch:
-        return _open(settings, _fetched_by_another(scratch, None, str(number)))
-
-
-def _open(settings: "Settings", found: Fetched | Path) -> "ServedModel":
+def open_fetched(settings: "Settings", found: Fetched | Path) -> "ServedModel":
     from starterkit.serving.graph import Compute
     from starterkit.serving.predictor import Predictor, ServedModel
 
@@ -172,7 +166,7 @@ class Kept:
                 yield copy
                 return
             with fetched_champion(seconds) as fetched:
-                yield (served := _open(self._settings, fetched))
+                yield (served := open_fetched(self._settings, fetched))
                 self._keep(fetched, served.predictor.digest)
 
     def first(self) -> "tuple[ServedModel, Exception | None]":
@@ -224,7 +218,7 @@ class Kept:
         expected = self._written(Fetched(self._copy, note["model"], note["version"], str(note.get("mark"))), digest)
         if any(not compare_digest(str(note.get(name)).encode(), text.encode()) for name, text in expected.items()):
             raise ContractError("its note is of other files, of another server or stage, or not signed by this key")
-        found = _open(self._settings, Fetched(self._copy, note["model"], note["version"], expected["mark"]))
+        found = open_fetched(self._settings, Fetched(self._copy, note["model"], note["version"], expected["mark"]))
         if found.predictor.digest != digest:
             raise ContractError("it was replaced while it was read")
         return found
@@ -326,7 +320,7 @@ def fetched_champion(seconds: float | None = None) -> Generator[Fetched, None, N
         yield at_hand
         return
     with scratch_folder() as scratch:
-        yield _fetched_by_another(scratch, seconds)
+        yield fetched_by_another(scratch, seconds)
 
 
 def _at_hand() -> Fetched | None:
@@ -344,17 +338,17 @@ def _at_hand() -> Fetched | None:
 _RAISED = {kind.__name__: kind for kind in (ContractError, ProblemError, Refused, SettingsError, UserError)}
 
 
-def _fetched_by_another(scratch: Path, seconds: float | None, version: str = "champion") -> Fetched:
+def fetched_by_another(scratch: Path, seconds: float | None, version: str = "champion") -> Fetched:
     """What another process fetches into a folder; what stops it is raised here."""
     command = [sys.executable, "-m", "starterkit.cli.champion", str(scratch), version]
-    hint = "`starterkit doctor` looks closer"
+    hint, what = "`starterkit doctor` looks closer", f"version {version}" if version.isdigit() else "the champion"
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=seconds)  # noqa: S603  # fixed words
         said = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise TrackingError(f"the champion could not be fetched within {seconds:.0f} seconds", hint) from None
+        raise TrackingError(f"{what} could not be fetched within {seconds:.0f} seconds", hint) from None
     except json.JSONDecodeError:
-        raise TrackingError("the champion could not be fetched", hint) from None
+        raise TrackingError(f"{what} could not be fetched", hint) from None
     if "what" in said:
         raise _RAISED.get(said["kind"], TrackingError)(said["what"], said["mend"])
     return Fetched(Path(said["folder"]), said["model"], said["version"], said["mark"])
@@ -369,7 +363,7 @@ def _fetch(into: Path, name: str) -> dict[str, str]:
     champion = registry.champion() if name == "champion" else registry.find(name)
     if champion is None:
         raise TrackingError(f"registered model '{registry.model}' has no champion", "Run `starterkit run` first")
-    for note in require_trust(registry, champion) if name == "champion" else ():
+    for note in require_trust(registry, champion, answers=name == "champion"):
         print(f"note: {note}", file=sys.stderr)
     folder = str(registry.fetch(champion, into))
     return {"folder": folder, "model": champion.model, "version": str(champion.number), "mark": champion.run}

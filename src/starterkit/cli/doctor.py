@@ -101,10 +101,11 @@ def _versions(layers: Layers) -> Iterator[Finding]:
     """Versions on which an interrupted command left its last step undone."""
     registry = _registry(layers)
     found = registry.versions() if registry else []
-    now = registry.aliases().get(CHAMPION, 0) if registry else 0
+    aliases = registry.aliases() if registry else {}
+    now = aliases.get(CHAMPION, 0)
     former = champions(Ledger(registry).entries()) if registry else ()
     for version in found:
-        if version.number in former:  # one that was rolled back from is newer than the champion
+        if version.number in (*former, *aliases.values()):  # one that was rolled back from is newer than the champion
             continue
         hint = f"`starterkit promote --version {version.number}` asks the gate"
         if version.number > now and "gate" not in version.tags:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from starterkit.cli.champion import Kept, copy_folder, find_challenger, find_champion, place_of_copy
+from starterkit.cli.challenger import begin_shadow
+from starterkit.cli.champion import Kept, copy_folder, find_champion, place_of_copy
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import ContractError, KitError, Refused, TrackingError, first_line
 from starterkit.files import scratch_folder
@@ -38,11 +39,11 @@ from starterkit.machine import (
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.follower import Bell, Follower
 from starterkit.serving.http.app import create_app
+from starterkit.serving.http.asgi import RequestLog, log_config
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
-from starterkit.serving.http.protocol import Patience, RequestLog, Server, log_config
+from starterkit.serving.http.protocol import Patience, Server
 from starterkit.serving.predictor import ServedModel
-from starterkit.serving.shadow import Shadow
 from starterkit.settings import ServingSettings, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
             note.text = (writer := Writer.open(settings, metrics.lose, partial(typer.echo, err=True))).name
     follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
     app = create_app(served, serving, metrics, bell.ring if follows else None, writer)
-    if serving.shadow and writer:
-        app.shadow = Shadow(served, partial(find_challenger, settings, serving.shadow), writer.of, metrics.shadow)
+    app.shadow = begin_shadow(settings, served, metrics, partial(typer.echo, err=True))
     logged = RequestLog(app) if serving.log_requests or settings.debug else app
     server = Server(logged, patience, say, log_config=log_config(serving.log_format), **given)
     if missed:

@@ -106,7 +106,9 @@ def show_promotion(promotion: Promotion) -> None:
     show_judgement(promotion)
     out = console()
     before = f"was {promotion.earlier}" if promotion.earlier else "there was none"
-    if promotion.decision.passed:
+    if promotion.decision.passed and promotion.shadow:
+        out.print(f"\n[bold]Challenger[/]  {promotion.version}; {promotion.earlier or 'nobody'} answers")
+    elif promotion.decision.passed:
         out.print(f"\n[bold]Champion[/]  {promotion.version} ({before})")
     else:
         stays = f"{promotion.earlier} stays" if promotion.earlier else "there is none"

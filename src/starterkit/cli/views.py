@@ -29,7 +29,7 @@ from starterkit.settings import Settings
 
 # --- How the history of promotions is shown, and what a pruning takes away.
 
-_COLOURS = {"done": "green", "finished": "green", "refused": "red", "undone": "yellow", "": "yellow"}
+_COLOURS = {"done": "green", "finished": "green", "shadow": "green", "refused": "red", "undone": "yellow", "": "yellow"}
 
 
 def show_history(model: str, entries: Sequence[Entry]) -> None:

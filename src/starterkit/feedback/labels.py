@@ -100,6 +100,8 @@ class Labels:
                     if before[1] != one.value:
                         what = f"contradicts item {before[0]}, which labels the same prediction"
                         faults.append(_fault(place, what, "Send one label for a prediction"))
+                if len(faults) >= _FAULTS_TOLD:
+                    break
             if faults:
                 raise InvalidLabels(faults[:_FAULTS_TOLD])
             rows = [_Found(*which, value) for which, (_, value) in found.items()]
@@ -228,7 +230,7 @@ def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
         faults.append(_fault(place, "is not an object of a label, and an id or a key", shape))
         return None
     label, key = item["label"], item.get("key")
-    if isinstance(key, str) and key:
+    if isinstance(key, str) and key and key.isprintable():  # as `/predict` takes them
         return _Given(place, label, key, None, 0)
     found = _ID(item["id"]) if isinstance(item.get("id"), str) else None
     if found is None:
@@ -246,15 +248,13 @@ def number_of(schema: Schema, label: object) -> float | None:
     if field.type == "boolean":
         label = {"true": True, "false": False}.get(label.strip().lower()) if isinstance(label, str) else label
         return float(label) if isinstance(label, bool) else None
-    if isinstance(label, str):
-        try:
-            label = float(label)
-        except ValueError:
-            return None
-    if isinstance(label, bool) or not isinstance(label, int | float) or not math.isfinite(label):
+    if isinstance(label, bool) or not isinstance(label, int | float | str):
         return None
-    value = float(label)
-    return value if _is_value(schema, field, value) else None
+    try:
+        value = float(label)
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) and _is_value(schema, field, value) else None
 
 
 def _is_value(schema: Schema, field: Field, value: float) -> bool:

@@ -4,24 +4,41 @@ A row of the table is a request: its id begins with its time, and its rows stand
 WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0030-prediction-log.md.
 """
 
+import json
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, insert, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from starterkit.errors import KitError, UserError, first_line
-from starterkit.feedback.blocks import ERASED, Schema, key_treatment, read_texts
-from starterkit.feedback.tables import ID_BYTES, first_id, labels, micros, predictions, record_keys, refusals, schemas
+from starterkit.feedback.blocks import ERASED, Encoder, Schema, key_treatment, read_texts
+from starterkit.feedback.tables import (
+    ID_BYTES,
+    events,
+    first_id,
+    labels,
+    micros,
+    now,
+    predictions,
+    record_keys,
+    refusals,
+    schemas,
+    shadows,
+)
 from starterkit.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from starterkit.serving.predictor import ServedModel
+    from starterkit.serving.shadow import Heard
 
 _SECONDS_TO_CONNECT = 3
 _SECONDS_FOR_OTHERS = 5
@@ -159,12 +176,41 @@ class PredictionLog:
         with self.connection() as connection:
             return {(reason, column): int(count) for reason, column, count in connection.execute(asked)}
 
+    # --- What the monitor saw last, for who asks the API.
+
+    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
+        """In place of the window of this model before.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        kind, said = f"watched {model}", json.dumps(content)
+        with self.connection() as connection:
+            connection.execute(delete(events).where(events.c.kind == kind))
+            connection.execute(insert(events).values(time=now(), kind=kind, until=micros(end), content=said))
+
+    def last_window(self, model: str) -> Mapping[str, Any] | None:
+        """What was kept, with its ``end`` in seconds since 1970.
+
+        Raises
+        ------
+        LogUnavailable
+        """
+        newest = select(events.c.content, events.c.until).where(events.c.kind == f"watched {model}")
+        with self.connection() as connection:
+            found = connection.execute(newest.order_by(events.c.number.desc()).limit(1)).first()
+        return None if found is None else {**json.loads(found.content), "end": found.until / 1e6}
+
     def schema_of(self, connection: Connection, number: int) -> Schema:
         return self._schema(connection, number)
 
     def _schema(self, connection: Connection, number: int) -> Schema:
         if number not in self._schemas:
-            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar_one()
+            content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar()
+            if content is None:  # restored from a backup that is older than the version
+                hint = "Ask the API for a prediction, which writes them again"
+                raise LogUnavailable(f"the prediction log {self.name} lacks the columns of some of its rows", hint)
             self._schemas[number] = Schema.from_json(content)
         return self._schemas[number]
 
@@ -294,3 +340,55 @@ def unavailable(name: str, error: Exception) -> LogUnavailable:
     reason = first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
     hint = "Start its database, or free its disk; `starterkit config show` says where it is set"
     return LogUnavailable(f"the prediction log {name} cannot be used: {reason[:200]}", hint)
+
+
+# --- What a challenger in the shadow says is kept beside it.
+
+
+class ShadowLog:
+    """Keeps what challengers say, in transactions of its own: no answer waits for them."""
+
+    def __init__(self, log: PredictionLog) -> None:
+        self._log = log
+
+    def of(self, served: "ServedModel") -> "ShadowRecorder":
+        """What keeps the answers of one of them."""
+        return ShadowRecorder(self._log, served)
+
+
+class ShadowRecorder:
+    """Keeps the answers of one challenger; the inputs are kept with the answers of the champion."""
+
+    def __init__(self, log: PredictionLog, served: "ServedModel") -> None:
+        self._log = log
+        self._schema = schema = Schema.of(served.contract, served.version, log.stage, log.privacy, served.name)
+        self._encode = Encoder(schema).encode
+        self._insert = (sqlite if log.is_sqlite else postgresql).insert
+        self._is_known = False
+
+    def write(self, heard: "Sequence[Heard]") -> None:
+        """
+        Raises
+        ------
+        LogUnavailable
+        """
+        if not heard:
+            return
+        with self._log.connection() as connection:
+            if not self._is_known:
+                one = self._schema
+                row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
+                content = row | {"content": one.to_json()}
+                connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
+            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [self._row(one) for one in heard])
+        self._is_known = True
+
+    def _row(self, heard: "Heard") -> dict[str, Any]:
+        block, place = self._encode(heard.table, heard.prediction), len(self._schema.inputs)
+        answers = np.frombuffer(block.numbers, np.float64).reshape(block.rows, -1)[:, place:].tobytes()
+        return {
+            "id": bytes.fromhex(heard.request.decode()),
+            "schema": self._schema.id,
+            "answers": answers,
+            "latency": int(heard.seconds * 1e6),
+        }

@@ -70,18 +70,12 @@ def monitoring_page(
     acted
         What a retraining came to, where one was opened: ``title``, ``state`` and ``lines``.
     """
-    environment = Environment(
-        loader=PackageLoader("starterkit.feedback"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drifts = sorted(content["drifts"], key=lambda one: (not one["drifted"], one["chance"], -one["distance"]))
     broken = [one for one in rules if one["broken"]]
-    return environment.get_template("monitoring.html").render(
+    return render(
+        "monitoring.html",
         content=content,
-        span=_span(content),
+        span=span_of(content),
         broken=broken,
         rules=rules,
         tiles=list(_tiles(content)),
@@ -95,6 +89,13 @@ def monitoring_page(
         acted=acted,
         limits={"chance": ERROR_RATE, "distance": SMALLEST, "rows": LEAST_ROWS},
     )
+
+
+def render(template: str, **given: Any) -> str:
+    """A page of one of the folder's templates."""
+    loader, dense = PackageLoader("starterkit.feedback"), {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **dense)
+    return environment.get_template(template).render(**given)
 
 
 def amount(value: float | None) -> str:
@@ -113,7 +114,7 @@ def share(value: float | None) -> str:
     return f"{value:.0%}" if value in (0, 1) or value >= 0.1 else f"{value:.1%}" if value >= 0.001 else "< 0.1%"
 
 
-def _span(content: Mapping[str, Any]) -> str:
+def span_of(content: Mapping[str, Any]) -> str:
     start, end = (datetime.fromisoformat(content[name]) for name in ("start", "end"))
     if start.date() == end.date():
         form = "%H:%M" if end - start >= timedelta(minutes=30) else "%H:%M:%S"
@@ -226,8 +227,8 @@ def _within(content: Mapping[str, Any]) -> Iterator[Chart]:
     start, end = (datetime.fromisoformat(content[name]) for name in ("start", "end"))
     parts = len(series["rows"])
     begins = [start + (end - start) * place / parts for place in range(parts)]
-    words = _moments(begins, end - start)
-    ends = words[0], _moments([end], end - start)[0]
+    words = moments(begins, end - start)
+    ends = words[0], moments([end], end - start)[0]
     yield Chart(
         "Predictions",
         bars(series["rows"], [f"{when}: {amount(one)}" for when, one in zip(words, series["rows"], strict=True)]),
@@ -254,7 +255,7 @@ def _over(content: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> I
     if len(windows) < 2:
         return
     times = [datetime.fromisoformat(one["end"]) for one in windows]
-    words = _moments(times, times[-1] - times[0])
+    words = moments(times, times[-1] - times[0])
     ends = words[0], words[-1]
     deciding = next((one for one in content["qualities"] if one["decides"] and not one["part"]), None)
     figures = [one["figures"] for one in windows]
@@ -277,7 +278,7 @@ def _over(content: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> I
             yield Chart(f"Quality: {name}", line(values, titles, bounds, mark), told, ends)
 
 
-def _moments(times: Sequence[datetime], span: timedelta) -> list[str]:
+def moments(times: Sequence[datetime], span: timedelta) -> list[str]:
     form = "%H:%M:%S" if span < timedelta(minutes=30) else "%H:%M" if span < timedelta(hours=36) else "%-d %b"
     return [f"{one:{form}}" for one in times]
 
@@ -305,13 +306,13 @@ def _column(drift: Mapping[str, Any], beside: Mapping[str, Any]) -> Column:
     gaps = ""
     if drift["missing"] or drift["missing_before"]:
         gaps = f"missing {share(drift['missing'])}, {share(drift['missing_before'])} when trained"
-    svg, ends = _histogram(beside)
+    svg, ends = histogram(beside)
     return Column(
         drift["column"], beside["unit"], f"{drift['measure']}, {drift['test']}", state, word, svg, told, gaps, ends
     )
 
 
-def _histogram(beside: Mapping[str, Any]) -> tuple[Markup, tuple[str, str]]:
+def histogram(beside: Mapping[str, Any]) -> tuple[Markup, tuple[str, str]]:
     """Now as bars, then as a line of steps above them."""
     then, now = (np.array(beside[name], np.float64) for name in ("then", "now"))
     if beside["categories"]:

@@ -18,14 +18,13 @@ from starterkit.data.policy import Policy
 from starterkit.data.reader import masked
 from starterkit.errors import DataError, KitError, Refused
 from starterkit.feedback.observation import Window
-from starterkit.feedback.watcher import PredictionReader
-from starterkit.problem import Problem
-from starterkit.progress import Progress, silent, step
+from starterkit.feedback.watcher import PredictionReader, Project
+from starterkit.progress import step
 from starterkit.release.judgement import Promotion
 from starterkit.release.promoter import Promoter
-from starterkit.settings import Settings, Stage
+from starterkit.settings import Stage
 from starterkit.tracking.lock import Locked, PromotionLock
-from starterkit.tracking.registry import ModelRegistry, Version
+from starterkit.tracking.registry import Version
 from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Frozen
 
@@ -37,7 +36,7 @@ _OPENED = "opened"
 _SOURCE = "feedback"
 
 
-class Steps(Protocol):
+class Steps(Project, Protocol):
     """The pipeline's, of which a retraining is one more way through."""
 
     @property
@@ -109,28 +108,18 @@ class Retrainer:
 
     Parameters
     ----------
-    problem, settings, registry
-        What is retrained.
+    steps
+        What is retrained, and how.
     reader
         The prediction log with its labels.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        registry: ModelRegistry,
-        reader: PredictionReader,
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._registry = registry
-        self._reader = reader
-        self._progress = progress
-        self._records = Tracker(registry.connection, f"{registry.model}.retraining")
+    def __init__(self, steps: Steps, reader: PredictionReader) -> None:
+        self._problem, self._settings, self._registry = steps.problem, steps.settings, steps.registry
+        self._steps, self._reader = steps, reader
+        self._records = Tracker(self._registry.connection, f"{self._registry.model}.retraining")
 
-    def retrain(self, steps: Steps, window: Window, why: str) -> Retrained:
+    def retrain(self, window: Window, why: str) -> Retrained:
         """Train on the stage's data and a window's labelled rows, and let the gate decide.
 
         Raises
@@ -142,13 +131,13 @@ class Retrainer:
         KitError
             A step fails. The attempt is kept, and counts for the cool-down.
         """
-        steps.check("training", "gate")
+        self._steps.check("training", "gate")
         self._require_raw()
         with self._alone():
             self._require_cool()
             opened = datetime.now(UTC)
             try:
-                done = self._retrain(steps, window, why)
+                done = self._retrain(window, why)
             except KitError as error:
                 self._keep(opened, why, f"failed: {error.what}", {})
                 raise
@@ -159,9 +148,10 @@ class Retrainer:
             self._keep(opened, why, outcome, {**figures, "added_rows": done.added, "recent_rows": done.recent})
             return done
 
-    def _retrain(self, steps: Steps, window: Window, why: str) -> Retrained:
+    def _retrain(self, window: Window, why: str) -> Retrained:
+        steps = self._steps
         frozen = steps.read()
-        with step(self._progress, "join the labels") as note:
+        with step(steps.progress, "join the labels") as note:
             found = self.labelled(window)
             dataset = self.joined(frozen, found.frame)
             added, recent = len(dataset.training) - len(frozen.training), len(dataset.holdout)

@@ -16,7 +16,7 @@ from starterkit.feedback.report import monitoring_page
 from starterkit.feedback.tally import Watched
 from starterkit.files import scratch_folder, whole_file
 from starterkit.problem import Problem
-from starterkit.progress import Progress, silent, step
+from starterkit.progress import Progress, step
 from starterkit.settings import Settings
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Run, Tracker
@@ -24,6 +24,19 @@ from starterkit.tracking.runs import Run, Tracker
 PAGE_FILE, JSON_FILE = "monitoring.html", "monitoring.json"
 _WINDOWS = 60
 _VERSION, _START, _END = "version", "window_start", "window_end"
+
+
+class Project(Protocol):
+    """A problem in its stage, with its versions: the pipeline's own."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def registry(self) -> ModelRegistry: ...
+    @property
+    def progress(self) -> Progress: ...
 
 
 class PredictionReader(Protocol):
@@ -36,6 +49,9 @@ class PredictionReader(Protocol):
     def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
         """How many requests were refused, by reason and column."""
         ...
+
+    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
+        """For who asks what was seen last."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +103,16 @@ class Watcher:
 
     Parameters
     ----------
-    problem, settings
+    project
         What is watched, and by which rules.
-    registry
-        The stage's versions.
     reader
         The prediction log.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        registry: ModelRegistry,
-        reader: PredictionReader,
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._registry = registry
-        self._reader = reader
-        self._progress = progress
-        self._tracker = Tracker(registry.connection, f"{registry.model}.monitoring")
+    def __init__(self, project: Project, reader: PredictionReader) -> None:
+        self._problem, self._settings, self._registry = project.problem, project.settings, project.registry
+        self._progress, self._reader = project.progress, reader
+        self._tracker = Tracker(self._registry.connection, f"{self._registry.model}.monitoring")
 
     def watch(self, window: Window, number: int | None = None) -> Watch:
         """Look at a window of a version's predictions (the champion's, if none is named).
@@ -153,6 +157,8 @@ class Watcher:
         with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
             watched = replace(watched, run=run.id, untold=self._tell(watched))
             self._log(run, watched)
+        told = {"version": observed.version, "figures": dict(observed.figures), "broken": len(watched.broken)}
+        self._reader.keep_window(observed.model, told, observed.window.end)
         return watched
 
     def add(self, watched: Watch, acted: Mapping[str, Any]) -> Watch:

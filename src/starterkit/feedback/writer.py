@@ -17,17 +17,14 @@ from itertools import chain
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-import numpy as np
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 
-from starterkit.contract import Prediction
 from starterkit.errors import KitError
 from starterkit.feedback.blocks import Block, Encoder, Schema
-from starterkit.feedback.blocks import Table as Rows
 from starterkit.feedback.labels import Labels
 from starterkit.feedback.predictions import LogUnavailable, PredictionLog, unavailable
-from starterkit.feedback.tables import now, predictions, record_keys, refusals, schemas, shadows
+from starterkit.feedback.tables import now, predictions, record_keys, refusals, schemas
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import Settings
 
@@ -37,9 +34,8 @@ Done = Callable[[KitError | None], None]
 _MOST_AT_ONCE = 256
 _MOST_BYTES = 8_000_000
 _MOST_WAITING = 8_192
-_MOST_SHADOWS = 1_024
 _SECONDS_BETWEEN_TRIES = 0.5
-_SECONDS_BETWEEN_WORDS = 5.0
+_SECONDS_BETWEEN = 5.0
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
 _REFUSAL = ("time", "schema", "reason", "column", "count")
@@ -67,7 +63,6 @@ class _Waiting(NamedTuple):
 class _Group(NamedTuple):
     waiting: Sequence[_Waiting]
     refused: Sequence[tuple[int, int, str, str, int]] = ()
-    shadow: tuple[bytes, int, bytes, int] | None = None
 
 
 class Writer:
@@ -82,7 +77,7 @@ class Writer:
     """
 
     def __init__(self, log: PredictionLog, tell: Callable[[int], None]) -> None:
-        self._log, self._tell = log, tell
+        self._log, self._tell, self.window = log, tell, log.last_window
         self._answers = log.settings.when_lost == "answer"
         self._schemas: dict[int, Schema] = {}
         self._waiting: list[_Waiting] = []
@@ -145,11 +140,6 @@ class Writer:
         for (reason, column), count in reasons.items():
             self._refused[schema, reason, column] += count
 
-    def shadow(self, row: tuple[bytes, int, bytes, int]) -> None:
-        """Keep what another version said of a request that is in the log; from any thread. It may be lost."""
-        if self._groups.qsize() < _MOST_SHADOWS:
-            self._groups.put(_Group((), (), row))
-
     def _here(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -184,7 +174,7 @@ class Writer:
                 self._answer(one.done, error, one.record.rows)
 
     def _answer(self, done: Done, error: KitError, rows: int = 1) -> None:
-        if time.monotonic() - self._told > _SECONDS_BETWEEN_WORDS:
+        if time.monotonic() - self._told > _SECONDS_BETWEEN:
             self._told = time.monotonic()
             fate = "answered and not recorded" if self._answers else "refused"
             logging.getLogger("uvicorn.error").error("predictions are %s: %s", fate, error.what)
@@ -203,9 +193,6 @@ class Writer:
 
     def _write_groups(self) -> None:
         while (group := self._groups.get()) is not None:
-            if group.shadow is not None:
-                self._database.write_shadow(group.shadow)
-                continue
             error = self._database.write(group)
             if group.waiting and self._loop is not None:
                 try:
@@ -229,7 +216,6 @@ class Recorder:
 
     def __init__(self, writer: Writer, schema: Schema, key: Callable[[str], str] | None) -> None:
         self._writer, self._schema, self._key = writer, schema.id, key
-        self._inputs = len(schema.inputs)
         self.encode = Encoder(schema).encode
 
     def add(
@@ -250,12 +236,6 @@ class Recorder:
         shown = [self._key(one) for one in keys] if keys and self._key else ()
         self._writer.add(record, shown, done)
 
-    def shadow(self, request: bytes, table: Rows, prediction: Prediction, seconds: float) -> None:
-        """Keep the answers of a version that answered nobody; the inputs are kept with those of the one that did."""
-        block = self.encode(table, prediction)
-        answers = np.frombuffer(block.numbers, np.float64).reshape(block.rows, -1)[:, self._inputs :].tobytes()
-        self._writer.shadow((bytes.fromhex(request.decode()), self._schema, answers, int(seconds * 1e6)))
-
     def refuse(self, reasons: Mapping[tuple[str, str], int]) -> None:
         self._writer.refuse(self._schema, reasons)
 
@@ -268,7 +248,7 @@ class _Database:
 
     def __init__(self, log: PredictionLog, known: Mapping[int, Schema]) -> None:
         self._log, self._schemas = log, known
-        self._written: set[int] = set()
+        self._written: dict[int, float] = {}
         self._pooled: Any = None
         self._connection: Any = None
         self._inode: int | None = None
@@ -294,18 +274,6 @@ class _Database:
             logging.getLogger("uvicorn.error").exception("the prediction log failed")
             self._fail(unavailable(self._log.name, error))
         return self._last
-
-    def write_shadow(self, row: tuple[bytes, int, bytes, int]) -> None:
-        """Where the database is at hand; a failure is nobody's who waits, and changes nothing for the next group."""
-        if self._last is not None or self._connection is None or self._is_gone():
-            return
-        try:
-            if row[1] not in self._written:
-                self._write_schema(row[1])
-            self._insert_many(shadows, [row])
-        except Exception as error:
-            logging.getLogger("uvicorn.error").warning("a shadow's answer is not kept: %s", type(error).__name__)
-            self.close()
 
     def close(self) -> None:
         pooled, self._pooled, self._connection = self._pooled, None, None
@@ -358,7 +326,7 @@ class _Database:
     def _insert(self, group: _Group) -> None:
         execute = self._connection.execute
         for number in {one.record.schema for one in group.waiting} | {row[1] for row in group.refused}:
-            if number not in self._written:
+            if time.monotonic() >= self._written.get(number, 0.0):
                 self._write_schema(number)
         keys = [(one.record.id, row, key) for one in group.waiting for row, key in enumerate(one.keys)]
         is_several = bool(keys or group.refused)
@@ -391,7 +359,7 @@ class _Database:
         schema = self._schemas[number]
         row = (number, schema.model, schema.version, schema.stage, schema.to_json())
         self._insert_many(schemas, [row])
-        self._written.add(number)
+        self._written[number] = time.monotonic() + _SECONDS_BETWEEN  # a backup that was restored may lack it
 
 
 def _insert(table: str, names: Sequence[str], rows: str) -> str:

@@ -280,6 +280,13 @@ class ChampionAlias:
         self._registry.set_champion(version)
         self._ledger.append(replace(entry, result="done"))
 
+    def challenge(self, lock: PromotionLock, version: Version, entry: Entry) -> None:
+        """Let a version into the shadow, and the champion stay. Killed in between, the shadow's alias stays, too."""
+        lock.require()
+        self._ledger.append(replace(entry, result="shadow"))
+        lock.require()
+        self._registry.set_challenger(version)
+
     def refuse(self, lock: PromotionLock, entry: Entry) -> None:
         """Write down that the alias stays."""
         lock.require()

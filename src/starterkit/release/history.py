@@ -17,7 +17,7 @@ from starterkit.tracking.registry import CHAMPION, ModelRegistry, Version
 
 Act = Literal["promote", "rollback", "prune", "settle"]
 Phase = Literal["intent", "outcome"]
-Result = Literal["", "done", "refused", "finished", "undone"]
+Result = Literal["", "done", "refused", "finished", "undone", "shadow"]
 How = Literal["authenticated", "claimed"]
 
 _MOST_WORDS = 800
@@ -54,7 +54,8 @@ class Entry:
         Its place, from 1 on, and when it was written (UTC).
     act, phase, result
         What was meant to be done, whether it is still to be done, and what came of it. ``finished`` and ``undone``
-        are written by whoever found an intent without an outcome.
+        are written by whoever found an intent without an outcome; ``shadow`` is a version that the gate passed, and
+        that is scored beside the champion.
     version, earlier
         The version that it is about, and the champion before.
     who, approver

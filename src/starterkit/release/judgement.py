@@ -201,12 +201,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Promotion(Judgement):
-    """A judgement that was carried out: the version is champion, or refused."""
+    """A judgement that was carried out: the version is champion, or refused; or challenger, if `shadow`."""
+
+    shadow: bool = False
 
     @property
     def champion(self) -> Version | None:
         """The champion that stands now."""
-        return self.version if self.decision.passed else self.earlier
+        return self.version if self.decision.passed and not self.shadow else self.earlier
 
 
 class Judge:

@@ -71,6 +71,7 @@ class Promoter:
         explanation: str = "",
         patience: float = 0,
         frozen: tuple[Frozen, Dataset] | None = None,
+        shadow: bool = False,
     ) -> Promotion:
         """Ask the gate about a version that is in this stage's registry, and make it champion if all checks pass.
 
@@ -88,6 +89,8 @@ class Promoter:
             For how many seconds to wait while somebody else promotes.
         frozen
             Where the data is a retraining's, whose holdout is of recent rows: what guards it, and the stage's own data.
+        shadow
+            Let it be the challenger in the shadow instead.
 
         Raises
         ------
@@ -96,10 +99,16 @@ class Promoter:
         Locked
             Somebody else promotes.
         """
-        return self._promote(dataset, lambda: number, approver, explanation, patience, frozen)
+        return self._promote(dataset, lambda: number, approver, explanation, patience, frozen, shadow=shadow)
 
     def bring(
-        self, dataset: Dataset, number: int | None = None, *, approver: str = "", explanation: str = ""
+        self,
+        dataset: Dataset,
+        number: int | None = None,
+        *,
+        approver: str = "",
+        explanation: str = "",
+        shadow: bool = False,
     ) -> Promotion:
         """Copy staging's version (its champion, if none is named) to prod, and do the same with the copy."""
         if self._settings.stage is not Stage.PROD:
@@ -113,9 +122,11 @@ class Promoter:
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
 
-        return self._promote(dataset, copied, approver, explanation)
+        return self._promote(dataset, copied, approver, explanation, shadow=shadow)
 
-    def bring_from(self, dataset: Dataset, bundle: Opened, *, approver: str = "", explanation: str = "") -> Promotion:
+    def bring_from(
+        self, dataset: Dataset, bundle: Opened, *, approver: str = "", explanation: str = "", shadow: bool = False
+    ) -> Promotion:
         """Make a version of a bundle's files, and do the same with it."""
         require_prod(self._settings)
         self._require_limits(bundle.evidence, str(bundle.manifest))
@@ -123,7 +134,7 @@ class Promoter:
         def brought() -> int:
             return bring_in(self._registry, bundle, self._progress).version.number
 
-        return self._promote(dataset, brought, approver, explanation)
+        return self._promote(dataset, brought, approver, explanation, shadow=shadow)
 
     def _promote(
         self,
@@ -133,6 +144,8 @@ class Promoter:
         explanation: str,
         patience: float = 0,
         frozen: tuple[Frozen, Dataset] | None = None,
+        *,
+        shadow: bool = False,
     ) -> Promotion:
         approval = approval_by(self._settings, approver)
         require_committed_rules(self._settings)
@@ -155,12 +168,14 @@ class Promoter:
             limits = rules_of(self._settings.gate, self._settings.export)
             told = {"evidence": evidence, "contract": judged.contract, "signature": signature, "limits": limits}
             entry = self._alias.entry("promote", version, judged.earlier, approval, reason, **told)
-            if passed:
+            if passed and shadow:
+                self._alias.challenge(lock, version, entry)
+            elif passed:
                 self._alias.move(lock, version, entry)
                 self._describer.model()
             else:
                 self._alias.refuse(lock, entry)
-        return Promotion(version, judged.decision, judged.earlier, judged.record, judged.contract)
+        return Promotion(version, judged.decision, judged.earlier, judged.record, judged.contract, shadow)
 
     def _require_stagings_limits(self, number: int | None) -> None:
         """What staging's version was judged by is in its evidence, which is the one that staging's history names."""

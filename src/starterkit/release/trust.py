@@ -105,17 +105,29 @@ def again(version: Version) -> str:
     return f"`starterkit promote --to prod{named} --approver NAME`"
 
 
-def require_trust(registry: ModelRegistry, champion: Version) -> list[str]:
+def challenger_doubts(registry: ModelRegistry, version: Version) -> list[Doubt]:
+    """Why a version may not come into the shadow: the gate has not passed it, or it is not what the gate passed."""
+    entries, gate = Ledger(registry).entries(), version.tags.get("gate", "not asked")
+    if gate != "passed" or judged(entries, version) is None:
+        word = gate if gate != "passed" else "the history knows of no such word"
+        hint = f"`starterkit promote --shadow --version {version.number}` asks it"
+        return [Doubt(f"{version} does not come into the shadow: its gate has not passed it: {word}", hint)]
+    return version_doubts(registry, entries, version)
+
+
+def require_trust(registry: ModelRegistry, version: Version, *, answers: bool = True) -> list[str]:
     """See that staging and prod serve what their gate passed; what is only worth a word comes back, a line each.
+
+    `answers` is False for a challenger, which is scored and heard by nobody.
 
     Raises
     ------
     Refused
-        In staging or prod something speaks against the champion.
+        In staging or prod something speaks against the version.
     """
     if registry.stage not in GATEKEEPERS:
         return []
-    doubts = champion_doubts(registry, champion)
+    doubts = champion_doubts(registry, version) if answers else challenger_doubts(registry, version)
     for doubt in doubts:
         if not doubt.before:
             raise Refused(doubt.what, doubt.hint)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from starterkit.contract import Contract
 from starterkit.errors import ContractError, KitError, Refused, TrackingError
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.validation import read_records
@@ -27,6 +28,14 @@ class Named(NamedTuple):
 
     version: str
     mark: str
+
+
+class Known(NamedTuple):
+    """A version of which no more than this is at hand."""
+
+    version: str
+    mark: str
+    contract: Contract
 
 
 class Champions(Protocol):
@@ -104,7 +113,7 @@ class Follower:
 
     def __init__(
         self,
-        served: ServedModel,
+        served: ServedModel | Known,
         champions: Champions,
         swap: Callable[[ServedModel], None],
         tell: Callable[[str, str], None],
@@ -120,13 +129,14 @@ class Follower:
         self._silent = False
 
     def start(self, seconds: float, bell: Bell) -> None:
-        """Look every so many seconds and whenever the bell rings, for as long as the process lives."""
+        """Look every so many seconds and whenever the bell rings, for as long as the process lives; with 0 once."""
 
         def follow() -> None:
             pause = min(seconds, _FIRST_LOOK)
             while True:
                 self.look(called=bell.wait(pause))
-                pause = seconds
+                if not (pause := seconds):
+                    return
 
         threading.Thread(target=follow, name="follower", daemon=True).start()
 
@@ -180,7 +190,7 @@ class Follower:
         self._silent = True
 
 
-def require_alike(before: ServedModel, after: ServedModel) -> None:
+def require_alike(before: ServedModel | Known, after: ServedModel) -> None:
     """See that clients may send to one what they send to the other.
 
     Raises

@@ -1,118 +1,271 @@
 """`Shadow`: a challenger is given the rows that the champion has answered. Its answers are kept, and nobody gets them.
 
-It opens and scores on a thread of its own, after the answer was said. See docs/feedback.md.
+A process of its own opens and scores it (`Scorer`): one that is slow, eats memory or dies takes no answer along. See
+docs/decisions/0030-prediction-log.md.
 """
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from starterkit.contract import Prediction
+from starterkit.contract import Contract, Prediction
 from starterkit.errors import KitError
-from starterkit.serving.follower import require_alike
+from starterkit.serving.follower import Bell, Champions, Follower, Known, Named
 from starterkit.serving.graph import Table
 from starterkit.serving.predictor import ServedModel
 
 _MOST_WAITING = 1_024
 _MOST_ROWS = 65_536
+_AT_ONCE = 32
+"""So many requests are handed over, and kept, together: the interpreter belongs to what answers again in between."""
 _SECONDS_BETWEEN = 0.1
 """It looks so often: to be woken by each request would hold up the thread that answers."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
+_SECONDS_TO_END = 5
+
+
+class Asked(NamedTuple):
+    """A request that was answered: its id, and the rows as the model is given them."""
+
+    request: bytes
+    table: Table
+
+
+class Heard(NamedTuple):
+    """What a challenger said to a request, and in how many seconds."""
+
+    request: bytes
+    table: Table
+    prediction: Prediction
+    seconds: float
 
 
 class ShadowRecorder(Protocol):
-    """Keeps what the challenger said: `feedback.writer`, which is given and not imported."""
+    """Keeps what one challenger said: `feedback.predictions`, which is given and not imported."""
 
-    def shadow(self, request: bytes, table: Table, prediction: Prediction, seconds: float) -> None: ...
+    def write(self, heard: Sequence[Heard]) -> None: ...
 
 
-class _Asked(NamedTuple):
-    request: bytes
-    table: Table
-    rows: int
+class Told(NamedTuple):
+    """What the process says: which version it scores, why none, and what became of how many requests since then."""
+
+    version: str
+    refused: str
+    counts: Mapping[str, int]
+    rests: bool = False
+
+
+class Watch(Protocol):
+    """Who counts, and shows what there is to see: the API's metrics."""
+
+    def shadow(self, outcome: str, requests: int) -> None:
+        """Requests by what became of them: `scored`, `failed`, `dropped`."""
+
+    def show_shadow(self, version: str, refused: str) -> None:
+        """Which version is scored, or why the one that should be is not."""
+
+
+# --- In the process that answers.
 
 
 class Shadow:
-    """Scores what was answered.
+    """Hands over what was answered, and waits for nothing.
 
     Parameters
     ----------
-    served
-        The model that answers: the challenger has to take the same rows.
-    opened
-        Opens the challenger.
-    record
-        What keeps its answers.
-    tell
-        Counts requests by what became of them: `scored`, `failed`, `dropped`.
+    start
+        Starts the process that scores, and says how it is spoken to.
+    watch
+        Who is told.
     """
 
-    def __init__(
-        self,
-        served: ServedModel,
-        opened: Callable[[], ServedModel],
-        record: Callable[[ServedModel], ShadowRecorder],
-        tell: Callable[[str, int], None],
-    ) -> None:
-        self._served, self._opened, self._record, self._tell = served, opened, record, tell
-        self._waiting: deque[_Asked] = deque()
-        self._rows = 0
+    def __init__(self, start: Callable[[], tuple[Connection, BaseProcess]], watch: Watch) -> None:
+        self._start, self._watch = start, watch
+        self._waiting: deque[Asked] = deque()
+        self._taken = self._given = self._sent = 0  # rows, rows, requests; each is changed by one thread alone
         self._version: bytes | None = None
-        self._has_failed = False
+        self._rests = False
+        self._told = Told("", "", {})
         self._log = logging.getLogger("uvicorn.error")
         for outcome in ("scored", "failed", "dropped"):
-            tell(outcome, 0)
-        threading.Thread(target=self._follow, name="shadow", daemon=True).start()
+            watch.shadow(outcome, 0)
+        threading.Thread(target=self._keep_on, name="shadow", daemon=True).start()
 
     def take(self, request: bytes, table: Table, version: bytes) -> None:
-        """Score these rows later; on the event loop. When the challenger itself answers, nothing is compared."""
-        if version == self._version:
+        """Let these rows be scored later; on the event loop. What the challenger answered itself is left out."""
+        if self._rests or version == self._version:
             return
-        rows = len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values()), ()))
-        if self._version is None or len(self._waiting) >= _MOST_WAITING or self._rows + rows > _MOST_ROWS:
-            self._tell("dropped", 1)
+        rows = _count(table)
+        is_full = len(self._waiting) >= _MOST_WAITING or self._taken - self._given + rows > _MOST_ROWS
+        if self._version is None or is_full:
+            self._watch.shadow("dropped", 1)
             return
-        self._rows += rows
-        self._waiting.append(_Asked(request, _copied(table), rows))
+        self._taken += rows
+        self._waiting.append(Asked(request, _copied(table)))
 
-    def _follow(self) -> None:
-        try:
-            challenger = self._opened()
-            require_alike(self._served, challenger)
-            recorder = self._record(challenger)
-        except Exception as error:  # whatever it is, it is the shadow's alone
-            self._log.warning("no shadow: %s", _words(error))
-            return
-        self._log.info("version %s is scored beside the champion", challenger.version)
-        self._version = challenger.version.encode("ascii", "replace")
+    def _keep_on(self) -> None:
+        """Another process for each that ends, after a pause that grows while they do so soon."""
+        pause = _FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            connection, process = self._start()
+            try:
+                self._hand_over(connection)
+            except (EOFError, OSError):
+                connection.close()
+            process.join(_SECONDS_TO_END)
+            self._version = None
+            self._watch.shadow("failed", self._sent)
+            self._sent = 0
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
+            words = f"its process ended with {process.exitcode}; another one starts in {pause:.0f} seconds"
+            self._show(Told("", words, {}))
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _hand_over(self, connection: Connection) -> None:
         while True:
             time.sleep(_SECONDS_BETWEEN)
+            while connection.poll():
+                self._hear(connection.recv())
             while self._waiting:
-                asked = self._waiting.popleft()
-                self._score(challenger, recorder, asked)
-            self._rows = 0 if not self._waiting else self._rows
+                asked = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+                self._given += sum(_count(one.table) for one in asked)
+                self._sent += len(asked)
+                connection.send(asked)  # a slow challenger holds up this thread alone
 
-    def _score(self, challenger: ServedModel, recorder: ShadowRecorder, asked: _Asked) -> None:
-        began = time.perf_counter()
-        try:
-            prediction = challenger.answer(asked.table).prediction
-            recorder.shadow(asked.request, asked.table, prediction, time.perf_counter() - began)
-        except Exception as error:
-            self._tell("failed", 1)
-            if not self._has_failed:  # once: the count says how often
-                self._log.warning("the shadow, version %s, fails: %s", challenger.version, _words(error))
-            self._has_failed = True
-        else:
-            self._tell("scored", 1)
+    def _hear(self, told: Told) -> None:
+        for outcome, count in told.counts.items():
+            self._watch.shadow(outcome, count)
+            self._sent -= count
+        if told.counts and told.refused:
+            self._log.warning("the shadow, version %s, fails: %s", told.version, told.refused)
+        elif not told.counts:
+            self._show(told)
+        self._rests = told.rests
+        self._version = told.version.encode("ascii", "replace") if told.version else None
+
+    def _show(self, told: Told) -> None:
+        if told[:2] != self._told[:2] and (told.version or told.refused):
+            say, words = (
+                (self._log.info, "version %s is scored in the shadow")
+                if told.version
+                else (self._log.warning, "no shadow: %s")
+            )
+            say(words, told.version or told.refused)
+        self._told = told
+        self._watch.show_shadow(told.version, told.refused)
+
+
+def _count(table: Table) -> int:
+    return len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values()), ()))
 
 
 def _copied(table: Table) -> Table:
     """The request's memory is not held: its connection goes on with it."""
     return {name: one.copy() for name, one in table.items()} if isinstance(table, Mapping) else table.copy()
+
+
+# --- In the process of its own.
+
+
+class Scorer:
+    """Follows which version is the challenger, scores what comes, and has it kept.
+
+    Parameters
+    ----------
+    connection
+        To the process that answers.
+    contract
+        Of the champion: a challenger takes the same rows.
+    challengers
+        How the registry is asked.
+    record
+        What keeps the answers of one challenger.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        contract: Contract,
+        challengers: Champions,
+        record: Callable[[ServedModel], ShadowRecorder],
+    ) -> None:
+        self._connection, self._record, self._challengers = connection, record, challengers
+        self._follower = Follower(Known("", "", contract), self, self._use, self._looked)
+        self._opened: tuple[ServedModel, ShadowRecorder] | None = None
+        self._now: tuple[ServedModel, ShadowRecorder] | None = None
+        self._is_named, self._has_failed = False, False
+        self._last: Told | None = None
+        self._speaking = threading.Lock()
+
+    def run(self, seconds: float) -> None:
+        """Score until the other side ends. Every so many seconds, or once where it is 0, see which version it is."""
+        self._follower.start(seconds, Bell())
+        while True:
+            try:
+                asked: list[Asked] = self._connection.recv()
+            except (EOFError, OSError):
+                return
+            self._score(asked)
+
+    # What the follower asks, and says.
+
+    def named(self) -> Named | None:
+        found = self._challengers.named()
+        self._is_named = found is not None
+        return found
+
+    def opened(self, wanted: Named) -> AbstractContextManager[ServedModel]:
+        return self._challengers.opened(wanted)
+
+    def _use(self, served: ServedModel) -> None:
+        self._opened, self._has_failed = (served, self._record(served)), False
+
+    def _looked(self, outcome: str, words: str) -> None:
+        """One that is refused is not scored; where the registry does not answer, all stays as it is."""
+        if outcome == "unreachable" and self._opened:
+            return
+        self._now = self._opened if self._is_named and outcome != "refused" and not words else None
+        version = self._now[0].version if self._now else ""
+        told = Told(version, words, {}, rests=not self._is_named and outcome == "same")
+        if told != self._last:
+            self._last = told
+            self._say(told)
+
+    def _say(self, told: Told) -> None:
+        with self._speaking:
+            self._connection.send(told)
+
+    def _score(self, asked: Sequence[Asked]) -> None:
+        if self._now is None:
+            self._say(Told("", "", {"dropped": len(asked)}, rests=not self._is_named))
+            return
+        challenger, recorder = self._now
+        heard, words, counts = [], "", Counter[str]()
+        for request, table in asked:
+            began = time.perf_counter()
+            try:
+                prediction = challenger.answer(table).prediction
+                heard.append(Heard(request, table, prediction, time.perf_counter() - began))
+            except Exception as error:  # whatever it is, it is the challenger's alone
+                words = _words(error)
+        try:
+            recorder.write(heard)
+            counts["scored"] = len(heard)
+        except Exception as error:  # the log is down: who answers says so
+            words = _words(error)
+        counts["failed"] = len(asked) - counts["scored"]
+        told, self._has_failed = "" if self._has_failed else words, self._has_failed or bool(words)
+        self._say(Told(challenger.version, told, counts))  # the words once: the count says how often
 
 
 def _words(error: Exception) -> str:

@@ -280,37 +280,16 @@ class ServingSettings(Section):
     follow_seconds: FiniteFloat = Field(
         10, ge=0, description="Seconds between looks at which version is the champion; 0: at the start alone"
     )
-    shadow: int | None = Field(
-        None, ge=1, description="A version that is scored on the same requests, kept in the log and never answered"
+    shadow: Annotated[int, Field(ge=1)] | Literal["challenger"] | None = Field(
+        None,
+        description="A version's number, or challenger for the alias: it is scored on the same requests, kept in the "
+        "log and never answered",
     )
     webhook_secret: Secret = Field(
         None, min_length=16, description="With which MLflow signs the webhook that tells of a new champion at once"
     )
     copy_folder: str = Field("build/champion", min_length=1, description="Where the API keeps a copy of its champion")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
-
-
-class FeedbackSettings(Section):
-    """How predictions and their labels are kept. See docs/feedback.md."""
-
-    log: bool = Field(True, description="Whether each prediction is recorded before it is answered")
-    database: str | None = Field(
-        None,
-        pattern=r"^sqlite:///.+$|^postgresql(\+psycopg)?://.+$",
-        description="Where: sqlite:///file, or postgresql://user@host/name; left out, state/<stage>/predictions.db",
-    )
-    password: Secret = Field(None, min_length=1, description="The password for the user in the database address")
-    durability: Literal["process", "machine"] = Field(
-        "process",
-        description="What an answered prediction survives in SQLite: the process's death, or the machine's, at a write "
-        "to the disk for each group; PostgreSQL always keeps to its own synchronous_commit",
-    )
-    when_lost: Literal["refuse", "answer"] = Field(
-        "refuse",
-        description="What becomes of a request that cannot be recorded: 503, or an answer, counted as lost and logged",
-    )
-    keep_days: int = Field(90, ge=1, description="Days after which `starterkit feedback prune` moves rows to Parquet")
-    archive_days: int = Field(275, ge=0, description="Days for which these Parquet files are kept then; 0 writes none")
 
 
 class LoadSettings(Section):

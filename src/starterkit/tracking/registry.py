@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
+"""The alias of the version that is scored in the shadow, where `serving.shadow` names it."""
 _NAMED = 20
 
 
@@ -229,6 +231,14 @@ class ModelRegistry:
         """Let the alias point at this version."""
         with explained(self.connection.name):
             self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+
+    def set_challenger(self, version: Version | None) -> None:
+        """Let the alias of the shadow point at this version, or at none."""
+        with explained(self.connection.name):
+            if version is None:
+                self._client.delete_registered_model_alias(self.model, CHALLENGER)
+            else:
+                self._client.set_registered_model_alias(self.model, CHALLENGER, str(version.number))
 
     def delete(self, version: Version) -> None:
         """Take a version out of the registry. Its files and its run stay, and its number is not given again."""

@@ -1,13 +1,6 @@
 """A prediction log for each test, in SQLite and in a PostgreSQL that is started for them, and a model that fills it."""
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,48 +44,6 @@ def visits(sample_of, tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     return ServedModel("local.visits", "3", Predictor(made))
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Addresses of new databases. Skipped where PostgreSQL is not installed."""
-    if not shutil.which("initdb") or not shutil.which("postgres"):
-        pytest.skip("not run: PostgreSQL is not installed")
-    folder = Path("/tmp") / f"kit-pg-{os.getpid()}"  # a socket's path is short
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder.mkdir(mode=0o755)
-    user = {}
-    if os.geteuid() == 0:  # PostgreSQL does not run as root
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
-    subprocess.run(["initdb", "-D", folder / "data", "-U", "kit", "--no-sync", "-A", "trust"], check=True, **quiet)
-    start = ["postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder]
-    server = subprocess.Popen(start, **quiet)
-    admin, made = f"postgresql://kit@127.0.0.1:{port}/", iter(range(1000))
-    try:
-        for _ in range(100):
-            ready = subprocess.run(["pg_isready", "-h", "127.0.0.1", "-p", str(port)], check=False, **quiet)
-            if ready.returncode == 0:
-                break
-            time.sleep(0.1)
-
-        def new() -> str:
-            import psycopg
-
-            name = f"log{next(made)}"
-            with psycopg.connect(f"{admin}postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            return admin + name
-
-        yield new
-    finally:
-        server.send_signal(signal.SIGINT)  # those that are connected are not waited for
-        server.wait(20)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
 def stage(tmp_path: Path, copied) -> Callable[..., Settings]:
     """The settings of a stage in a folder of its own."""
@@ -111,5 +62,5 @@ def stage(tmp_path: Path, copied) -> Callable[..., Settings]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def log(request, stage) -> PredictionLog:
-    address = request.getfixturevalue("postgres")() if request.param == "postgresql" else None
+    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else None
     return PredictionLog(stage(database=address))

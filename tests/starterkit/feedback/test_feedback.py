@@ -2,31 +2,40 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing import Pipe
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sklearn.linear_model import LinearRegression
 from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from starterkit.errors import ContractError, DataError, UserError
-from starterkit.feedback.labels import Labels
+from starterkit.feedback.blocks import Field, Schema
+from starterkit.feedback.labels import Labels, number_of
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
-from starterkit.feedback.predictions import LogUnavailable, PredictionLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowLog
 from starterkit.feedback.retention import Retention
 from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
+from starterkit.serving.follower import Named
+from starterkit.serving.http import answers
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
-from starterkit.serving.shadow import Shadow
+from starterkit.serving.predictor import Predictor, ServedModel
+from starterkit.serving.shadow import Scorer, Shadow
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
@@ -77,34 +86,60 @@ def test_what_is_answered_is_in_the_log_with_all_that_belongs_to_it(visits, log)
     assert [*log.iterate(now - DAY, now + DAY, "4")] == []
 
 
+class Registry:
+    """Names one challenger, or none."""
+
+    def __init__(self, challenger: Any) -> None:
+        self._challenger = challenger
+
+    def named(self) -> Named | None:
+        return self._challenger and Named("4", "")
+
+    @contextmanager
+    def opened(self, wanted: Named) -> Iterator[Any]:
+        if isinstance(self._challenger, Exception):
+            raise self._challenger
+        yield self._challenger
+
+
+def beside(scorer: Callable[[Any], Scorer]) -> Callable[[], Any]:
+    """What scores on a thread, for processes share no fixture; the faults' tests have real ones."""
+
+    def start() -> Any:
+        ours, theirs = Pipe()
+        thread = Thread(target=lambda: scorer(theirs).run(0), daemon=True)
+        thread.start()
+        return ours, thread
+
+    return start
+
+
 def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
-    def breaks() -> Any:
-        raise ContractError("no such file")
-
-    class Broken:
-        def __init__(self, served: Any) -> None:
-            self.contract = served.contract
-
-        def predict(self, table: Any) -> Any:
-            raise RuntimeError("the graph")
-
+    fewer = replace(visits.contract, columns=visits.contract.columns[:-1])
+    first, answers = iter([True]), visits.predictor.predict
+    breaks = {"predict": lambda table: answers(table if next(first, False) else {}), "beyond": "refuse"}
+    broken = replace(visits, version="5", predictor=SimpleNamespace(contract=visits.contract, **breaks))
     cases = (
-        (lambda: replace(visits, version="4"), {"scored": 2}),
-        (lambda: replace(visits, version="5", predictor=Broken(visits)), {"failed": 2}),
-        (breaks, {"dropped": 2}),
-        (lambda: visits, {}),
+        (replace(visits, version="4"), visits.contract, {"scored": 2}, {"version": "4"}),
+        (broken, visits.contract, {"failed": 2}, {"version": "5"}),
+        (ContractError("a file is gone"), visits.contract, {"dropped": 2}, {"refused": "version 4: a file is gone"}),
+        (replace(visits, version="4"), fewer, {"dropped": 2}, {"refused": "version 4: it has other columns"}),
+        (visits, visits.contract, {}, {"version": "3"}),
+        (None, visits.contract, {}, None),
     )
-    for opened, expected in cases:
-        metrics = Metrics()
-        writer = Writer(log, metrics.lose)
+    for challenger, contract, expected, told in cases:
+        metrics, writer = Metrics(), Writer(log, lambda rows: None)
         app = create_app(visits, ServingSettings(), metrics, log=writer)
         with TestClient(app) as client:
-            app.shadow = Shadow(visits, opened, writer.of, metrics.shadow)
-            until(lambda shadow=app.shadow, is_none=opened is breaks: is_none or shadow._version)
+            scorer = partial(Scorer, contract=contract, challengers=Registry(challenger), record=ShadowLog(log).of)
+            app.shadow = Shadow(beside(scorer), metrics)
+            until(lambda shadow=app.shadow, now=metrics: shadow._rests or any(now.in_shadow))
             ids = [ask(client, keys=["a", "b"]), ask(client)]
             until(lambda want=expected, now=metrics: want.items() <= now._shadowed.items())
+            shown = client.get("/health/ready").json().get("shadow")
         writer.close()
         assert {name: count for name, count in metrics._shadowed.items() if count} == expected
+        assert shown == told or shown["refused"].startswith(told["refused"])
         if expected == {"scored": 2}:
             with log.connection() as connection:
                 assert [one.id.hex() for one in connection.execute(select(shadows))] == ids
@@ -114,6 +149,7 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
     compared = compare_shadow(log, replace(hour, end=hour.end + DAY))
     shown = [(one.champion, one.shadow, one.rows, one.agreement, one.labelled, one.errors) for one in compared]
     assert shown == [("3", "4", 4, 1, 1, (1, 1))]
+    assert compared[0].answers["now"] == compared[0].answers["then"]
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")
@@ -159,12 +195,14 @@ def test_labels_come_late_once_and_are_corrected(visits, log, tmp_path):
             ({"id": f"{one}-0", "label": 1}, "type", "a label that is none"),
             ({"id": "nonsense", "label": "no"}, "type", "id that is none"),
             ({"id": one, "key": "a", "label": "no"}, "type", "not an object"),
+            ({"key": "a\0", "label": "no"}, "type", "id that is none"),
         ):
             (error,) = send({"id": f"{two}-0", "label": "yes"}, label, status=422)["errors"]
             assert (error["row"], error["kind"]) == (1, kind)
             assert words in error["problem"]
         (error,) = send({"id": f"{one}-0", "label": "no"}, {"id": one, "label": "yes"}, status=422)["errors"]
         assert "contradicts item 0" in error["problem"]
+        assert len(send(*({"id": f"{n:032x}", "label": "no"} for n in range(3000)), status=422)["errors"]) == 100
         assert client.post("/feedback", content=b"x" * 6_000_000, headers={"content-type": "application/json"}).is_error
         assert [row["label"] for row in kept(log)] == ["yes", "no", "no", "yes"], "a refused batch changes nothing"
     another = type(visits)("local.others", "1", visits.predictor)
@@ -173,6 +211,16 @@ def test_labels_come_late_once_and_are_corrected(visits, log, tmp_path):
         assert "is for a prediction of local.visits" in refused.json()["detail"]
     with log.connection() as connection:
         assert connection.execute(text("SELECT count(*) FROM label")).scalar() == 7, "what was corrected is kept"
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [(3, 3.0), ("3.5", 3.5), (10**400, None), (float("nan"), None), ("x", None), (True, None), ([], None), (101, None)],
+)
+def test_a_label_is_a_number_of_the_target(label, number):
+    target = Field(name="y", type="float", minimum=0, maximum=100)
+    schema = Schema(model="m", version="1", stage="local", task="regression", inputs=(), target=target)
+    assert number_of(schema, label) == number
 
 
 def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
@@ -191,6 +239,23 @@ def test_old_days_go_to_parquet_and_their_labels_are_told_so(visits, log):
         assert retention.erase("b").archived == 1
         assert pq.read_table(done.written[0])["key"].to_pylist() == ["a"]
         assert retention.prune(later + DAY * log.settings.archive_days).removed == done.written
+
+
+def test_versions_with_other_columns_and_another_target_share_a_log(visits, diabetes, log, tmp_path):
+    folder = diabetes.export(LinearRegression(), tmp_path / "other", 100)[0].folder
+    other = ServedModel(visits.name, "4", Predictor(folder))
+    asked = {"3": ROWS[0], "4": dict(other.contract.example)}
+    for served in (visits, other):
+        with api(served, log) as client:
+            one = ask(client, [asked[served.version]], keys=["a"])
+            label = {"id": one, "label": {"3": "no", "4": 151}[served.version]}
+            assert client.post("/feedback", json=label).json()["added"] == 1
+    rows = {row["version"]: row for row in kept(log)}
+    assert [{name: rows[version][name] for name in asked[version]} for version in "34"] == [*asked.values()]
+    assert [rows[version]["label"] for version in "34"] == ["no", 151]
+    Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1))
+    assert len([*log.folder.glob("archive/*.parquet")]) == 2
+    assert Retention(log).erase("a").archived == 2
 
 
 def test_an_erased_record_is_nowhere_and_those_beside_it_are(visits, log):
@@ -248,6 +313,19 @@ def test_a_file_in_the_place_of_the_log_is_written_and_not_the_one_that_was_ther
     assert len(kept(PredictionLog(stage()))) == 1
 
 
+def test_a_backup_from_before_the_version_gets_its_columns_again(visits, log, monkeypatch):
+    with api(visits, log) as client:
+        ask(client)
+        with log.connection() as connection:
+            connection.execute(text("DELETE FROM prediction_schema"))
+        ask(client)
+        with pytest.raises(LogUnavailable, match="lacks the columns"):
+            kept(log)
+        monkeypatch.setattr("starterkit.feedback.writer.time", SimpleNamespace(monotonic=lambda: 1e9))
+        ask(client)
+        assert len(kept(log)) == 6
+
+
 def test_a_log_of_a_newer_kit_is_refused(log):
     log.prepare()
     with log.engine.begin() as connection:
@@ -257,11 +335,9 @@ def test_a_log_of_a_newer_kit_is_refused(log):
 
 
 def test_a_clock_that_jumps_back_makes_no_id_twice(monkeypatch):
-    from starterkit.serving.http import gateway
-
     times = iter([2_000, 1_000, 1_000, 2_000])
-    monkeypatch.setattr(gateway.time, "time_ns", lambda: next(times) * 1_000_000)
-    ids = [gateway.new_id() for _ in range(4)]
+    monkeypatch.setattr(answers, "time", SimpleNamespace(time_ns=lambda: next(times) * 1_000_000))
+    ids = [answers.new_id() for _ in range(4)]
     assert len({*ids}) == 4
     assert ids[1] < ids[2] < ids[0] < ids[3]
 

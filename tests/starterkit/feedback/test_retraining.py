@@ -41,6 +41,9 @@ class Kept:
     def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
         return {("out of range", "bmi"): 3}
 
+    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
+        pass
+
 
 def asked(settings: Settings, moved: float, *, named: bool = True, labels: bool = True) -> pa.RecordBatch:
     """The example's patients before the champion, in a world that moved by so many standard deviations."""
@@ -91,10 +94,10 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     settings = with_monitoring(after_a_run, rules=RETRAIN, webhook=hook, email_to=("a@b.example",), smtp="127.0.0.1:9")
     pipeline = Pipeline(problem, settings)
     try:
-        still = Watcher(problem, settings, pipeline.registry, Kept(asked(settings, 0))).watch(WINDOW)
+        still = Watcher(pipeline, Kept(asked(settings, 0))).watch(WINDOW)
         still.require_kept()
         reader = Kept(asked(settings, 1.0), asked(settings, 1.0))  # each patient was asked about twice
-        watched = Watcher(problem, settings, pipeline.registry, reader).watch(WINDOW)
+        watched = Watcher(pipeline, reader).watch(WINDOW)
     finally:
         server.shutdown()
         server.server_close()
@@ -110,8 +113,8 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     assert "blood_pressure" in page
     assert "<script" not in page
 
-    retrainer = Retrainer(problem, settings, pipeline.registry, reader)
-    done = retrainer.retrain(pipeline, WINDOW, "rmse above 70")
+    retrainer = Retrainer(pipeline, reader)
+    done = retrainer.retrain(WINDOW, "rmse above 70")
     record, champion = done.promotion.record.content, pipeline.registry.champion()
     assert done.added + done.recent == len(pd.read_csv(settings.root / "data" / "diabetes.csv"))
     assert done.promotion.decision.passed, [one.reason for one in done.promotion.decision.refusals]
@@ -122,7 +125,7 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     assert "frozen holdout" in {one["check"] for one in record["checks"]}
     assert record["overlap"]["trained_on"] == 0  # a patient's rows are on the side that the patient has for good
     with pytest.raises(Refused, match="the next one may be at"):
-        retrainer.retrain(pipeline, WINDOW, "again")
+        retrainer.retrain(WINDOW, "again")
 
 
 def test_what_learns_noise_never_passes_the_gate(after_a_run: Settings) -> None:
@@ -132,7 +135,7 @@ def test_what_learns_noise_never_passes_the_gate(after_a_run: Settings) -> None:
     wrong = batch.set_column(batch.schema.get_field_index("label"), "label", pa.array(noise))
     pipeline = Pipeline(problem, settings)
     before = pipeline.registry.champion()
-    done = Retrainer(problem, settings, pipeline.registry, Kept(wrong)).retrain(pipeline, WINDOW, "a try")
+    done = Retrainer(pipeline, Kept(wrong)).retrain(WINDOW, "a try")
     assert not done.promotion.decision.passed
     assert pipeline.registry.champion() == before
     assert done.content["title"].endswith("the gate refused")
@@ -146,18 +149,18 @@ def test_rows_that_cannot_be_placed_train_nothing(after_a_run: Settings, given: 
     pipeline = Pipeline(problem, after_a_run)
     reader = Kept(asked(after_a_run, 1, **given))
     with pytest.raises(Refused, match=what):
-        Retrainer(problem, after_a_run, pipeline.registry, reader).retrain(pipeline, WINDOW, "a try")
+        Retrainer(pipeline, reader).retrain(WINDOW, "a try")
 
 
 def test_never_two_at_once_and_never_where_rows_are_hidden(after_a_run: Settings) -> None:
     pipeline = Pipeline(problem, after_a_run)
-    retrainer = Retrainer(problem, after_a_run, pipeline.registry, Kept())
+    retrainer = Retrainer(pipeline, Kept())
     other = PromotionLock(pipeline.registry.connection, "local.diabetes.retraining", 5, "another")
     with other.held(), pytest.raises(Locked, match="another retraining is under way"):
-        retrainer.retrain(pipeline, WINDOW, "a try")
+        retrainer.retrain(WINDOW, "a try")
     hidden = after_a_run.model_copy(update={"stage": Stage.DEV})
     with pytest.raises(Refused, match="in bands"):
-        Retrainer(problem, hidden, pipeline.registry, Kept()).retrain(pipeline, WINDOW, "a try")
+        Retrainer(Pipeline(problem, hidden), Kept()).retrain(WINDOW, "a try")
 
 
 def test_a_version_of_before_has_no_reference(after_a_run: Settings) -> None:
@@ -167,7 +170,7 @@ def test_a_version_of_before_has_no_reference(after_a_run: Settings) -> None:
     for kept in after_a_run.root.rglob("reference.json"):
         kept.unlink()
     with pytest.raises(ContractError, match="is older than monitoring"):
-        Watcher(problem, after_a_run, pipeline.registry, Kept()).watch(WINDOW)
+        Watcher(pipeline, Kept()).watch(WINDOW)
 
 
 def test_rules_count_windows_and_doubt_in_favour() -> None:

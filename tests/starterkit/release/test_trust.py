@@ -93,6 +93,26 @@ def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline):
     assert require_trust(registry, registry.version(2)) == []
 
 
+def test_staging_and_prod_score_only_what_their_gate_passed(pipeline):
+    """Unheard, too: the file is opened beside the champion all the same."""
+    registry = pipeline.registry
+    registry.stage = Stage.STAGING
+    with pytest.raises(Refused, match="not come into the shadow: its gate has not passed it: not asked") as refused:
+        require_trust(registry, registry.version(3), answers=False)
+    assert "`starterkit promote --shadow --version 3`" in refused.value.hint
+    registry.stage = Stage.LOCAL
+    promotion = pipeline.promoter.promote(pipeline.read(), 3, shadow=True)
+    assert (promotion.decision.passed, promotion.champion, registry.champion().number) == (True, promotion.earlier, 2)
+    assert registry.aliases() == {"champion": 2, "challenger": 3}
+    assert Ledger(registry).entries()[-1].result == "shadow"
+    assert history_doubts(registry) == []
+    registry.stage = Stage.STAGING
+    assert require_trust(registry, registry.version(3), answers=False) == []
+    tag(3, contract="0" * 64)(pipeline)
+    with pytest.raises(Refused, match="another digest of its contract"):
+        require_trust(registry, registry.version(3), answers=False)
+
+
 def test_an_entry_says_what_was_judged_by_which_rules_and_files_of_another_run_are_nobodys(pipeline):
     entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
     assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest

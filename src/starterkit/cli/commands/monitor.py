@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starterkit.cli.commands import Json, VersionNumber, app, end_if_refused, open_pipeline, print_json, require_folder
+from starterkit.cli.commands import (
+    Json,
+    VersionNumber,
+    app,
+    end_if_refused,
+    open_pipeline,
+    open_registry,
+    print_json,
+    require_folder,
+)
 from starterkit.errors import KitError, UserError
 
 if TYPE_CHECKING:
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from starterkit.feedback.retraining import Retrained
     from starterkit.feedback.watcher import PredictionReader, Watch
     from starterkit.pipeline import Pipeline
+    from starterkit.settings import Settings
 
 _Minutes = Annotated[
     float | None, typer.Option("--minutes", min=0.01, help="How long the window is, instead of what monitoring says.")
@@ -75,44 +85,87 @@ def retrain(
 
 
 @app.command()
-def shadow(minutes: _Minutes = None, until: _Until = None, as_json: Json = False) -> None:
-    """Compare the challenger of serving.shadow with the champion, on the requests that both have scored."""
-    from dataclasses import asdict
-
+def shadow(
+    minutes: _Minutes = None,
+    until: _Until = None,
+    page: Annotated[Path | None, typer.Option("--page", help="The page; build/shadow.html if not given.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the challenger out of the shadow.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the challenger in the shadow with the champion, on the requests that both have scored."""
+    require_folder(page)
     from starterkit.feedback.observation import Window
     from starterkit.feedback.predictions import PredictionLog
-    from starterkit.feedback.shadowing import compare_shadow
+    from starterkit.feedback.shadowing import PAGE_FILE, compare_shadow, shadow_page
+    from starterkit.feedback.watcher import write_page
     from starterkit.settings import load_settings
 
     settings = load_settings()
+    if remove:
+        _remove_challenger(settings)
+        return
     end = until.replace(tzinfo=UTC) if until is not None else None
     window = Window.before(end, minutes or settings.monitoring.window_minutes)
     found = compare_shadow(PredictionLog(settings), window)
+    by_alias = settings.serving.shadow == "challenger"
+    ends = {
+        "promotion": _promotion(found[0].model, int(found[0].shadow)) if found else "",
+        "removal": "starterkit shadow --remove" if by_alias else "serving.shadow: null, and start the API again",
+    }
+    file = page or settings.root / "build" / PAGE_FILE
+    if found:
+        file.parent.mkdir(exist_ok=True)
+        write_page(shadow_page(found[0], **ends), file)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json({"compared": [one.content for one in found], "page": str(file) if found else None, **ends})
         return
     for one in found:
-        apart = "" if one.difference is None else f", {one.difference:.4g} apart on average"
-        typer.echo(
-            f"version {one.shadow} in the shadow of {one.champion}: {one.rows:,} rows, {one.requests:,} requests"
-        )
-        typer.echo(f"  the same answer for {one.agreement:.1%}{apart}")
-        was = f"error {one.errors[1]:.4g}, the champion's {one.errors[0]:.4g}" if one.errors else "not known"
-        typer.echo(f"  over {one.labelled:,} labelled rows: {was}")
-        took = [f"{seconds * 1000:.2f} ms" for seconds in one.latency]
-        typer.echo(f"  p95: {took[1]} for the model, {took[0]} for the champion's whole answer")
+        seen = f"{one.rows:,} rows, {one.requests:,} of {one.answered:,} requests"
+        typer.echo(f"version {one.shadow} in the shadow of {one.champion}: {seen}")
+        typer.echo(f"  {one.verdict[1]}")
+        same = f"the same answer for {one.agreement:.1%}"
+        typer.echo(f"  {same if one.difference is None else f'{one.difference:.4g} apart on average'}")
+        was = f"error {one.errors[1]:.4g}, the champion's {one.errors[0]:.4g}" if one.errors else "error not known"
+        typer.echo(f"  {was}, over {one.labelled:,} labelled rows")
+        typer.echo(f"  95% in {one.latency[1][1]:.2f} ms; the champion's whole answer in {one.latency[0][1]:.2f} ms")
     if not found:
-        typer.echo("No request of this window was scored in the shadow. Set serving.shadow to a version's number.")
+        hint = "`starterkit promote --shadow` makes a challenger, which serving.shadow: challenger lets the API score"
+        typer.echo(f"No request of this window was scored in the shadow. {hint}.")
+        return
+    typer.echo(f"page {file}\nlet it answer: {ends['promotion']}\nlet it go: {ends['removal']}")
+
+
+def _promotion(model: str, number: int) -> str:
+    """The command that asks the gate about it, and makes it champion. In prod --version means one of staging's."""
+    if not model.startswith("prod."):
+        return f"starterkit promote --version {number}"
+    from starterkit.release.trust import again
+
+    return again(open_registry()[0].version(number)).strip("`")
+
+
+def _remove_challenger(settings: "Settings") -> None:
+    if isinstance(settings.serving.shadow, int):
+        what = f"serving.shadow names version {settings.serving.shadow}, and no alias is asked"
+        raise UserError(what, "Take serving.shadow out of the settings, and start the API again")
+    from starterkit.tracking.registry import CHALLENGER
+
+    registry, _ = open_registry()
+    number = registry.aliases().get(CHALLENGER)
+    if number is None:
+        raise UserError(f"{registry.model} has no challenger", "`starterkit promote --shadow` makes one")
+    registry.set_challenger(None)
+    typer.echo(f"{registry.model} version {number} is no challenger any more; its answers stay in the log.")
 
 
 def _look(
     pipeline: "Pipeline", reader: "PredictionReader", window: "Window", version: int | None, act: bool
 ) -> "Watch":
-    from starterkit.cli.console import ProgressView, show_error
+    from starterkit.cli.console import show_error
     from starterkit.feedback.observation import Window
     from starterkit.feedback.watcher import Watcher
 
-    watcher = Watcher(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
+    watcher = Watcher(pipeline, reader)
     watched = watcher.watch(window, version)
     if not (act and watched.asks_for_retraining):
         return watched
@@ -128,11 +181,9 @@ def _look(
 
 
 def _retrained(pipeline: "Pipeline", reader: "PredictionReader", window: "Window", why: str) -> "Retrained":
-    from starterkit.cli.console import ProgressView
     from starterkit.feedback.retraining import Retrainer
 
-    retrainer = Retrainer(pipeline.problem, pipeline.settings, pipeline.registry, reader, ProgressView())
-    return retrainer.retrain(pipeline, window, why)
+    return Retrainer(pipeline, reader).retrain(window, why)
 
 
 def _reader(pipeline: "Pipeline") -> "PredictionReader":

@@ -36,6 +36,7 @@ def promote(
     bundle: Bundle = None,
     approver: Approver = "",
     reason: Explanation = "",
+    shadow: Annotated[bool, typer.Option("--shadow", help="Make it the challenger that is scored unheard.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the gate about a version and make it champion if every check passes; to prod, copy staging's first."""
@@ -49,10 +50,12 @@ def promote(
         promoter = pipeline.promoter
         approval_by(pipeline.settings, approver)  # before anything else is done
         if found:
-            promotion = promoter.bring_from(pipeline.read(), found, approver=approver, explanation=reason)
+            promotion = promoter.bring_from(
+                pipeline.read(), found, approver=approver, explanation=reason, shadow=shadow
+            )
         else:
             move = promoter.bring if pipeline.settings.stage == "prod" else promoter.promote
-            promotion = move(pipeline.read(), version, approver=approver, explanation=reason)
+            promotion = move(pipeline.read(), version, approver=approver, explanation=reason, shadow=shadow)
     print_json(judgement_as_json(promotion)) if as_json else show_promotion(promotion)
     end_if_refused(promotion)
 

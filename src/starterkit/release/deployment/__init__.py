@@ -1,4 +1,7 @@
-"""`Target`: a platform that runs the serving image. A module beside this one is a platform, called as the module is."""
+"""`Target`: a platform that runs the serving image. A module beside this one is a platform, called as the module is.
+
+See docs/decisions/0032-deploy.md.
+"""
 
 import re
 import subprocess

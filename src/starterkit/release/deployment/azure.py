@@ -98,7 +98,7 @@ class AzureML(Target):
         kept = {n: f"${{{{keyvault:{given['vault']}/secrets/{n.replace('_', '-')}}}}}" for n in on.secret}
         return {
             **base,
-            "name": f"v{order.version}",
+            "name": f"version-{order.version}",
             "endpoint_name": given["endpoint"],
             "environment": {**base.get("environment", {}), "image": order.image},
             "environment_variables": {**base.get("environment_variables", {}), **on.plain, **kept},

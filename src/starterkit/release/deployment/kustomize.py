@@ -18,6 +18,8 @@ _BESIDE = 128
 """Megabytes for the process that fetches a new champion beside them."""
 _MILLICORES, _RESIDENT = 250, 256
 """What a thread, and a process, is sure to get."""
+_SECONDS_TO_START = 360
+"""Somewhat more than kubectl waits, which is more than the startup probe does."""
 _HINT = "See `kubectl config get-contexts`: the current one has to reach the cluster, with the right to do this"
 
 
@@ -66,13 +68,14 @@ class Kustomized(Target):
         self._kubectl("get", "secret", "starterkit-api", "--namespace", namespace)
         self._kubectl("apply", "--dry-run=server", "--filename", "-", given=manifests)
         self._kubectl("apply", "--filename", "-", given=manifests)
-        self._kubectl(*self.waits, "--namespace", namespace, seconds=360)
+        later = f"What answered before goes on; `kubectl get pods --namespace {namespace}` shows what does not start"
+        self._kubectl(*self.waits, "--namespace", namespace, hint=later, seconds=_SECONDS_TO_START)
         return f"{self.order.image} runs in {namespace}, for {self.order.model} version {self.order.version}"
 
-    def _kubectl(self, *words: str, given: str = "", seconds: float = 60) -> str:
+    def _kubectl(self, *words: str, given: str = "", hint: str = _HINT, seconds: float = 60) -> str:
         context = self.order.given["context"]
         chosen = () if context == "current" else ("--context", context)
-        return ask("kubectl", *words, *chosen, given=given, hint=_HINT, seconds=seconds)
+        return ask("kubectl", *words, *chosen, given=given, hint=hint, seconds=seconds)
 
     def _build(self) -> str:
         """The overlay for this order on the stage's own, which is the user's."""

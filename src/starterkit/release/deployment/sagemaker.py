@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -25,6 +26,11 @@ _ROUNDS = 300_000
 """A name is no secret, and a password is one of the things that it is made of."""
 _TRIES = {"Delay": 15, "MaxAttempts": 120}
 """Half an hour until the endpoint answers."""
+
+
+_HINT = "CloudWatch has the container's log"
+Made = dict[str, Callable[[], Any]]
+"""What was made, and how it goes again."""
 
 
 class SageMaker(Target):
@@ -54,7 +60,7 @@ class SageMaker(Target):
         if find_spec("boto3") is None:
             raise KitError("boto3 is not installed here", "Add it: make add PKG=boto3")
         given, image = self.order.given, _IMAGE.fullmatch(self.order.image)
-        with told("to tell who you are"):
+        with told("your identity"):
             self._client("sts").get_caller_identity()
         with told(f"the role {given['role']}", unless="AccessDenied"):  # not everybody may look
             self._client("iam").get_role(RoleName=given["role"].rpartition("/")[2])
@@ -70,37 +76,9 @@ class SageMaker(Target):
             raise KitError(what, hint)
 
     def apply(self, plan: Plan) -> str:
-        sagemaker, requests = self._client("sagemaker"), self._requests(shown=False)
-        made: dict[str, Callable[[], Any]] = {}
-        endpoint = self.order.given["endpoint"]
-        exists = self._status() is not None
-
-        def make(create: Callable[..., Any], request: dict[str, Any], undo: Callable[[], Any]) -> None:
-            with told(endpoint, unless="already existing"):  # the same request made it: its name holds the digest
-                create(**request)
-                made[next(iter(request.values()))] = undo
-
-        model, configuration = requests[_MODEL]["ModelName"], requests[_CONFIGURATION]["EndpointConfigName"]
+        made: Made = {}
         try:
-            make(sagemaker.create_model, requests[_MODEL], lambda: sagemaker.delete_model(ModelName=model))
-            make(
-                sagemaker.create_endpoint_config,
-                requests[_CONFIGURATION],
-                lambda: sagemaker.delete_endpoint_config(EndpointConfigName=configuration),
-            )
-            if exists:
-                with told(endpoint):  # where the new one does not answer, SageMaker goes back by itself
-                    sagemaker.update_endpoint(**{k: v for k, v in requests[_ENDPOINT].items() if k != "Tags"})
-            else:
-                make(
-                    sagemaker.create_endpoint,
-                    requests[_ENDPOINT],
-                    lambda: sagemaker.delete_endpoint(EndpointName=endpoint),
-                )
-            with told(f"the endpoint {endpoint}"):
-                sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=endpoint, WaiterConfig=_TRIES)
-            if exists and sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"] != configuration:
-                raise KitError(f"{endpoint} went back to what it answered with", "CloudWatch has the container's log")
+            self._make(made)
         except BaseException as error:
             for name, undo in reversed([*made.items()]):
                 with suppress(Exception):  # what stays is told
@@ -110,8 +88,29 @@ class SageMaker(Target):
                 what = f"{first_line(error)} These stand there still: {', '.join(made)}"
                 raise KitError(what, "Delete them in SageMaker") from error
             raise
-        where = f"{endpoint} in {self.order.given['region']}"
+        where = f"{self.order.given['endpoint']} in {self.order.given['region']}"
         return f"{self.order.image} answers as {where}, for {self.order.model} version {self.order.version}"
+
+    def _make(self, made: Made) -> None:
+        """All of it; `made` is what has to go again where this raises."""
+        aws, (model, configuration, endpoint) = self._client("sagemaker"), self._requests(shown=False).values()
+        exists = self._status() is not None
+        _make_one(made, aws.create_model, aws.delete_model, model, "ModelName")
+        _make_one(made, aws.create_endpoint_config, aws.delete_endpoint_config, configuration, "EndpointConfigName")
+        name = endpoint["EndpointName"]
+        unused = dict(made)
+        if exists:
+            with told(f"the endpoint {name}"):
+                aws.update_endpoint(EndpointName=name, EndpointConfigName=endpoint["EndpointConfigName"])
+            made.clear()  # it goes on with these, or goes back by itself
+        else:
+            _make_one(made, aws.create_endpoint, aws.delete_endpoint, endpoint, "EndpointName")
+        with told(f"the endpoint {name}"):
+            aws.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig=_TRIES)
+            answers = aws.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+        if answers != endpoint["EndpointConfigName"]:
+            made.update(unused)
+            raise KitError(f"the endpoint {name} went back to what it answered with", _HINT)
 
     def _requests(self, *, shown: bool) -> dict[str, dict[str, Any]]:
         """The three calls; their names hold a digest of all that they say, so that one name is one content."""
@@ -173,6 +172,14 @@ class SageMaker(Target):
             return boto3.client(service, region_name=self.order.given["region"])
 
 
+def _make_one(
+    made: Made, create: Callable[..., Any], delete: Callable[..., Any], request: dict[str, Any], key: str
+) -> None:
+    with told(f"{key} {request[key]}", unless="already existing"):  # of the same content: its name holds the digest
+        create(**request)
+        made[f"{key} {request[key]}"] = partial(delete, **{key: request[key]})
+
+
 @contextmanager
 def told(what: str, unless: str = "") -> Iterator[None]:
     """AWS's refusals in one line; one that says `unless` is none."""
@@ -189,8 +196,7 @@ def told(what: str, unless: str = "") -> Iterator[None]:
             ) from None
     except WaiterError as error:
         reason = error.last_response.get("FailureReason", "") if error.last_response else ""
-        hint = "CloudWatch has the container's log"
-        raise KitError(f"{what} does not come into service: {reason or first_line(error)}", hint) from None
+        raise KitError(f"{what} does not come into service: {reason or first_line(error)}", _HINT) from None
     except BotoCoreError as error:
         raise KitError(
             f"AWS cannot be asked for {what}: {first_line(error)}", "See the region and the network"

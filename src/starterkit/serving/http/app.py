@@ -1,226 +1,34 @@
-"""`create_app`: a model behind HTTP. What clients and operators read is here; `Predict` is what answers."""
+"""`create_app`: a model behind HTTP.
+
+What answers rows and says whether it lives is here from the start. FastAPI, which takes longer to import than a model
+takes to load, is made by a thread beside it: see `openapi`.
+"""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import asdict
-from datetime import UTC, datetime
-from html import escape
-from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.params import Depends as Dependency
-from fastapi.security import APIKeyHeader
-from fastapi_offline import FastAPIOffline
 from starlette.responses import Response
 
-from starterkit.contract import Column, Contract
 from starterkit.serving.batching import Batcher
-from starterkit.serving.http import invocations, webhook
-from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.feedback import Log, feedback_routes
-from starterkit.serving.http.gateway import Gateway, Open, Route
+from starterkit.serving.http import invocations
+from starterkit.serving.http.answers import answer, identity
+from starterkit.serving.http.asgi import Deferred
+from starterkit.serving.http.gateway import Gateway, Health, Open, Route
 from starterkit.serving.http.invocations import Invocations
-from starterkit.serving.http.keys import HEADER, Keys
-from starterkit.serving.http.page import Pages, page_routes
+from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.predict import ADDRESS, Predict
-from starterkit.serving.http.prometheus import ADDRESS as METRICS
-from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics
-from starterkit.serving.http.records import LONGEST_KEY
+from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.webhook import Webhook
 from starterkit.serving.platforms import Platform
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
-# --- The served model in words: what `/model` says of it, and what the OpenAPI page says of its columns and refusals.
-
-# The JSON Schema is written here and not by pydantic: docs/decisions/0021-one-check.md says why.
-
-_TYPES = {"float": "number", "integer": "integer", "boolean": "boolean", "string": "string", "datetime": "string"}
-_TEXT = {"type": "string"}
-
-
-def model_content(served: ServedModel, since: datetime) -> dict[str, Any]:
-    """What a client needs to know of the model, and an operator of where it comes from and since when it answers."""
-    contract = served.contract
-    shown = ("name", "type", "unit", "nullable", "minimum", "maximum", "proven", "categories", "description")
-    columns = [{name: getattr(column, name) for name in shown} for column in (*contract.columns, contract.target)]
-    lineage = contract.lineage
-    scores = {name: {"holdout": of[0], "naive": of[1]} for name, of in contract.scores.items()}
-    return {
-        **identity(served),
-        "since": since.isoformat(timespec="seconds"),
-        "title": contract.title,
-        "task": contract.task,
-        "columns": columns[:-1],
-        "target": columns[-1],
-        "classes": contract.classes,
-        "example": contract.example,
-        "scores": scores,
-        "parity": asdict(contract.parity),
-        "lineage": {"run": lineage.run, "commit": lineage.commit, "data_digest": lineage.data_digest},
-    }
-
-
-def describe(
-    routes: Mapping[str, Any], served: ServedModel | None, settings: ServingSettings, is_guarded: bool
-) -> dict[str, Any]:
-    """The app's OpenAPI document: the router's own, and each address with every status and shape that can come.
-
-    Parameters
-    ----------
-    routes
-        What FastAPI says of the other routes.
-    served
-        Whose name and contract are to be read there; None for those who may not read them.
-    """
-    predictor = None if served is None else served.predictor
-    document = deepcopy(dict(routes))
-    schemas: dict[str, Any] = {"Problem": _problem()}
-    if predictor is None:
-        document["info"].update(title="A model", description="Send the key to read what it takes and answers.")
-        records: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
-        offered = {"schema": _asked(records, settings.max_rows), "example": {"records": [{}]}}
-        schemas["Prediction"] = {"type": "object"}
-    else:
-        contract, refuses = predictor.contract, predictor.beyond == "refuse"
-        about = {"title": contract.title, "description": f"Predicts {contract.target.name}: {contract.task}."}
-        document["info"].update(about)
-        schemas |= {"Record": _record(contract, refuses, settings), "Prediction": _prediction(contract, refuses)}
-        offered = _request(contract, settings.max_rows)
-    components = document.setdefault("components", {})
-    components["schemas"] = schemas
-    document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
-    for path, methods in document["paths"].items():
-        guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
-        methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
-    example = None if predictor is None else predictor.contract.example
-    document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
-    # <inference>
-    from starterkit.serving.http import inference
-
-    document["paths"]["/v2/models/{model}/infer"] = {
-        "post": inference.describe(None if served is None else served.name, is_guarded)
-    }
-    # </inference>
-    return document
-
-
-def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
-    answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
-    words = {
-        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
-        HTTPStatus.UNPROCESSABLE_ENTITY: "A record is not what the model takes; `errors` says which, why, and what is",
-    }
-    predict: dict[str, Any] = {
-        "tags": ["model"],
-        "summary": "Predictions for a few records",
-        "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": offered}},
-        "responses": {"200": answered, **{str(int(status)): _refused(said) for status, said in words.items()}},
-    }
-    if is_guarded:
-        predict["security"] = [{"APIKeyHeader": []}]
-    return predict
-
-
-def _refusals(is_guarded: bool) -> dict[str, Any]:
-    """What may come at any address."""
-    words = {
-        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method",
-        HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive whole in time",
-        HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed; its log says why",
-        HTTPStatus.SERVICE_UNAVAILABLE: "There is no room for this request now; `Retry-After` says when to come again",
-    }
-    if is_guarded:
-        words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
-    return {str(int(status)): _refused(said) for status, said in words.items()}
-
-
-def _refused(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {PROBLEM_TYPE: {"schema": _reference("Problem")}}}
-
-
-def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _record(contract: Contract, refuses: bool, settings: ServingSettings) -> dict[str, Any]:
-    if settings.raw_records:
-        names = ", ".join(column.written.header or column.name for column in contract.columns)
-        return {"type": "object", "description": f"As the file that trained the model has it, or typed: {names}"}
-    return _object({column.name: _column(column, refuses) for column in contract.columns})
-
-
-def _request(contract: Contract, max_rows: int) -> dict[str, Any]:
-    rows = {"type": "array", "items": _reference("Record"), "minItems": 1, "maxItems": max_rows}
-    return {"schema": _asked(rows, max_rows), "example": {"records": [dict(contract.example)]}}
-
-
-def _asked(records: Mapping[str, Any], max_rows: int) -> dict[str, Any]:
-    asked = _object({"records": records})
-    text = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}
-    words = "By which each record is known later, when its outcome is; the model is not shown them"
-    keys = {"type": "array", "items": text, "minItems": 1, "maxItems": max_rows, "description": words}
-    return asked | {"properties": {"records": records, "keys": keys}}
-
-
-def _column(column: Column, refuses: bool) -> dict[str, Any]:
-    """A column as JSON Schema, with its unit in the description. What is beyond the proof may be refused."""
-    low, high = (column.open_range if refuses else None) or (column.minimum, column.maximum)
-    known = [*column.categories, None] if column.nullable else [*column.categories]
-    said = {
-        "type": [_TYPES[column.type], "null"] if column.nullable else _TYPES[column.type],
-        "description": ", ".join(filter(None, (column.description, column.unit and f"in {column.unit}"))) or None,
-        "minimum": low,
-        "maximum": high,
-        "enum": known if column.categories else None,
-    }
-    return {word: value for word, value in said.items() if value is not None}
-
-
-def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
-    value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
-    properties = {
-        "model": _object({"name": _TEXT, "version": _TEXT}),
-        "predictions": {"type": "array", "items": value},
-    }
-    numbers = {"type": "object", "additionalProperties": {"type": "number"}}
-    if contract.classes and contract.probabilities:
-        properties["probabilities"] = {"type": "array", "items": numbers}
-    if contract.decision_values:
-        properties["decision_values"] = {"type": "array", "items": numbers}
-    answered = _object(properties)
-    if not refuses:
-        answered["properties"] = {**properties, "beyond": _faults()}
-    return answered
-
-
-def _faults() -> dict[str, Any]:
-    place = {"row": {"type": ["integer", "null"]}, "column": {"type": ["string", "null"]}}
-    return {"type": "array", "items": _object({**place, "kind": _TEXT, "problem": _TEXT, "mend": _TEXT})}
-
-
-def _problem() -> dict[str, Any]:
-    told = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "errors": _faults()}
-    return {**_object(told), "required": ["type", "title", "status", "detail"]}
-
-
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    required = list(properties)
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-DOCUMENT = "/openapi.json"
+if TYPE_CHECKING:
+    from starterkit.serving.http.feedback import Log
+    from starterkit.serving.http.page import Pages
 
 
 def create_app(
@@ -228,7 +36,7 @@ def create_app(
     settings: ServingSettings,
     metrics: Metrics | None = None,
     ring: Callable[[], None] | None = None,
-    log: Log | None = None,
+    log: "Log | None" = None,
 ) -> Gateway:
     """An app that answers with a model.
 
@@ -250,71 +58,50 @@ def open_model(
     keys: Keys,
     settings: ServingSettings,
     hook: Webhook | None = None,
-    log: Log | None = None,
+    log: "Log | None" = None,
 ) -> Open:
     """What answers with one version: the routes that take rows, and FastAPI's."""
-    app = FastAPIOffline(exception_handlers=PROBLEMS, redirect_slashes=False)  # /docs loads nothing from elsewhere
-    app.include_router(health_routes(served, metrics))
     platform = Platform.of(os.environ)
-    app.include_router(scoring_routes(platform.health))
-    app.include_router(model_routes(served), dependencies=_checks(keys))
-    app.include_router(page_routes(served, keys))
-    app.include_router(metrics_routes(metrics), dependencies=_checks(keys))
-    if log is not None:
-        app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
-    if hook:
-        app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
     routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
     routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
     # <inference>
     from starterkit.serving.http import inference
 
-    app.include_router(inference.server_routes())
-    app.include_router(inference.model_routes(served), dependencies=_checks(keys))
-    app.state.forms = {inference.PREFIX: inference.say}
     routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
     # </inference>
-    describe_app(app, served, keys, settings)
+    health = {**health_of(served, metrics), **dict.fromkeys(platform.health, ping)}
+
+    def make() -> "Pages":
+        from starterkit.serving.http.openapi import make_api
+
+        return make_api(served, health, metrics, keys, settings, hook, log)
+
     named = (b"x-model-version", served.version.encode("ascii", "replace"))
-    return Open(served, Batcher(served), routes, Pages(app), named, None if log is None else log.of(served))
+    recorder = None if log is None else log.of(served)
+    return Open(served, Batcher(served), routes, health, Deferred(make), named, recorder)
 
 
-def health_routes(served: ServedModel, metrics: Metrics) -> APIRouter:
-    """For the orchestrator: open to all, and answered while the model is busy."""
-    router = APIRouter(prefix="/health", tags=["health"])
+def health_of(served: ServedModel, metrics: Metrics) -> Health:
+    """For the orchestrator, and what MLflow's clients and SageMaker ask first, to the letter. Open to all."""
 
-    @router.get("/live", summary="Whether the process runs")
-    async def live() -> Response:
+    def live() -> Response:
         return answer({"status": "live"})
 
-    @router.get("/ready", summary="Whether a model is loaded")
-    async def ready() -> Response:
+    def ready() -> Response:
         told = {"refused": metrics.refused_version} if metrics.refused_version else {}
         told |= {"registry": "does not give its champion"} if metrics.misses_registry else {}
+        version, refused = metrics.in_shadow
+        told |= {"shadow": {"version": version} if version else {"refused": refused}} if version or refused else {}
         return answer({"status": "ready", "model": identity(served), **told})
 
-    for path, route in (("/live", live), ("/ready", ready)):  # some balancers ask without wanting the words
-        router.head(path, include_in_schema=False)(route)
-    return router
-
-
-def scoring_routes(health: Sequence[str] = ()) -> APIRouter:
-    """What MLflow's clients and SageMaker ask before they ask for predictions, answered to the letter."""
-    router = APIRouter(tags=["health"])
-
-    @router.get("/ping", summary="Whether a model is loaded, as MLflow and SageMaker ask")
-    @router.get("/health", summary="Whether a model is loaded, as MLflow asks")
-    async def ping() -> Response:
-        return Response("\n", media_type="application/json")
-
-    for path in health:  # where a platform says that it asks
-        router.get(path, include_in_schema=False)(ping)
-
-    @router.get("/version", summary="The version of MLflow whose protocol is spoken")
-    async def told() -> Response:
+    def speaks() -> Response:
         return Response(_mlflow_version(), media_type="application/json")
 
-    return router
+    return {"/health/live": live, "/health/ready": ready, "/ping": ping, "/health": ping, "/version": speaks}
+
+
+def ping() -> Response:
+    return Response("\n", media_type="application/json")
 
 
 def _mlflow_version() -> str:
@@ -322,54 +109,3 @@ def _mlflow_version() -> str:
         with suppress(PackageNotFoundError):
             return version(package)
     return "none"
-
-
-def model_routes(served: ServedModel) -> APIRouter:
-    """For clients."""
-    router, since = APIRouter(tags=["model"]), datetime.now(UTC)
-
-    @router.get("/model", summary="What the model takes and answers, and where it comes from")
-    async def model() -> Response:
-        return answer(model_content(served, since))
-
-    return router
-
-
-def metrics_routes(metrics: Metrics) -> APIRouter:
-    """For Prometheus, which sends the key as `Authorization: Bearer …`."""
-    router = APIRouter()
-
-    @router.get(METRICS, include_in_schema=False)
-    async def told() -> Response:
-        return Response(metrics.text(), media_type=MEDIA_TYPE)
-
-    return router
-
-
-def _checks(keys: Keys) -> Sequence[Dependency]:
-    """What the guarded routes depend on: nothing, or a key."""
-    if not keys.are_asked_for:
-        return []
-
-    async def check(request: Request) -> None:
-        keys.require(dict(request.headers.raw))
-
-    return [Depends(check), Depends(APIKeyHeader(name=HEADER, auto_error=False))]
-
-
-def describe_app(app: FastAPI, served: ServedModel, keys: Keys, settings: ServingSettings) -> None:
-    """Write the OpenAPI document. Who does not bring the key reads no more of the model than /model tells them."""
-    routes = app.openapi()
-    whole = describe(routes, served, settings, keys.are_asked_for)
-    bare = describe(routes, None, settings, keys.are_asked_for) if keys.are_asked_for else whole
-    app.title = escape(bare["info"]["title"])  # of the page's tab, whose HTML FastAPI puts together as it is
-    app.openapi_schema = bare
-
-    async def document(request: Request) -> Response:
-        return answer(whole if keys.fit(dict(request.headers.raw)) else bare)
-
-    for route in app.router.routes:
-        if getattr(route, "path", "") == DOCUMENT:
-            app.router.routes.remove(route)
-            break
-    app.router.add_route(DOCUMENT, document, include_in_schema=False)

@@ -39,6 +39,16 @@ class Log(Protocol):
         """
         ...
 
+    def window(self, model: str) -> Mapping[str, Any] | None:
+        """What the monitor saw last: ``version``, ``figures``, how many rules are ``broken``, and the window's ``end``.
+
+        Raises
+        ------
+        KitError
+            The log cannot be read.
+        """
+        ...
+
 
 def feedback_routes(log: Log, model: str, keys: Keys, limit: int) -> APIRouter:
     """For who learns what became of a prediction."""

@@ -22,6 +22,7 @@ from starterkit.contract import Prediction
 from starterkit.serving.batching import Batcher
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom, NotRecorded, new_id, request_id
+from starterkit.serving.http.asgi import Deferred, Marked
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply, Say
@@ -109,13 +110,18 @@ class Recorder(Protocol):
         """Count a request that got no prediction, by reason and column."""
 
 
+Health = Mapping[str, Callable[[], Response]]
+"""What is said at the addresses where one asks whether a model answers."""
+
+
 class Open(NamedTuple):
-    """One version of a model, ready: its routes by address, the app with all else, and what each answer says of it."""
+    """One version of a model, ready: its routes by address, an app with all else, and what each answer says of it."""
 
     served: ServedModel
     batcher: Batcher
     routes: Mapping[str, Route]
-    app: Any
+    health: Health
+    app: Deferred
     version: tuple[bytes, bytes]
     recorder: Recorder | None = None
 
@@ -187,19 +193,17 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         now, began = self._now, time.perf_counter()
         if scope["type"] != "http":
-            keeping = asyncio.create_task(self._metrics.keep_on())
-            await now.app(scope, receive, send)
-            keeping.cancel()
-            self._metrics.keep()
+            await self._live(receive, send)
             return
         headers = dict(scope["headers"])
         made = new_id()
         marks = [now.version, (b"x-request-id", request_id(headers) or made)]
         route = now.routes.get(scope["path"])
         if route is None:
-            marked = _Marked(send, marks)
+            marked, tell = Marked(send, marks), now.health.get(scope["path"])
+            app: Any = now.app if tell is None or scope["method"] not in ("GET", "HEAD") else tell()
             try:
-                await now.app(scope, receive, marked)
+                await app(scope, receive, marked)
             except Exception as error:
                 error.add_note(f"{IN_REQUEST}{marks[-1][1].decode()}")
                 raise
@@ -224,6 +228,17 @@ class Gateway:
         await send({"type": "http.response.body", "body": reply.content})
         if failure is not None:
             raise failure  # the server logs it
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        """From the server's start to its end."""
+        keeping = asyncio.create_task(self._metrics.keep_on())
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        self._now.app.begin()
+        await receive()
+        keeping.cancel()
+        self._metrics.keep()
+        await send({"type": "lifespan.shutdown.complete"})
 
     def reply(self, path: str, headers: Headers, body: bytearray, say: Say) -> bool:
         """Answer a POST whose body has come whole: `say` is called with it now, or when it is in the log.
@@ -366,16 +381,3 @@ class Gateway:
     def _too_long(self) -> InvalidRequest:
         what = f"the body has more than {self._limit} bytes"
         return InvalidRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, what, "Send fewer rows in a request")
-
-
-class _Marked:
-    """Says with FastAPI's answers what is said with all, and sees their status."""
-
-    def __init__(self, send: Any, marks: Marks) -> None:
-        self._send, self._marks, self.status = send, marks, 500
-
-    async def __call__(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._marks]
-        await self._send(message)

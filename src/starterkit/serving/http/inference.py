@@ -5,11 +5,10 @@ See docs/protocols.md for what of it is spoken.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter
 from numpy.typing import NDArray
 from starlette.responses import Response
 
@@ -32,6 +31,9 @@ from starterkit.serving.http.tensors import (
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_columns, fault_of_value, hint_of
 from starterkit.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 SERVER = {"name": "starterkit", "version": "1", "extensions": ["binary_tensor_data"]}
 
@@ -247,8 +249,10 @@ def say(told: Response, error: Exception | None = None) -> Response:
     return answer({"error": str(error) if isinstance(error, UserError) else status.phrase}, status, headers=kept)
 
 
-def server_routes() -> APIRouter:
+def server_routes() -> "APIRouter":
     """What clients ask before they ask for predictions."""
+    from fastapi import APIRouter
+
     router = APIRouter(prefix=PREFIX, tags=["health"], include_in_schema=False)
 
     @router.get("")
@@ -266,8 +270,10 @@ def server_routes() -> APIRouter:
     return router
 
 
-def model_routes(served: ServedModel) -> APIRouter:
+def model_routes(served: ServedModel) -> "APIRouter":
     """What the protocol says of the model, with and without its version."""
+    from fastapi import APIRouter
+
     router = APIRouter(prefix=f"{PREFIX}/models/{served.name}", tags=["model"], include_in_schema=False)
 
     @router.get("/ready")

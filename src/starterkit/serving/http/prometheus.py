@@ -58,6 +58,8 @@ class Metrics:
         """What there is to say of a champion that does not answer; empty where there is none."""
         self.misses_registry = False
         """Whether the registry could not be asked the last time, or did not give its champion."""
+        self.in_shadow: tuple[str, str] = "", ""
+        """Which version is scored in the shadow, or why the one that should be is not."""
         self._model: Mapping[str, str] = {}
         self._columns: frozenset[str] = frozenset()
         self._since = 0.0
@@ -96,6 +98,10 @@ class Metrics:
         """Requests that were scored by a challenger as well, or were to be."""
         self._shadowed[outcome] += requests
 
+    def show_shadow(self, version: str, refused: str) -> None:
+        """Which version is scored in the shadow now, or why none is."""
+        self.in_shadow = version, refused
+
     def refuse(self, error: Exception) -> Counter[tuple[str, str]]:
         """Why a request got no prediction: for each fault its kind, and the column where the model has it."""
         reasons = Counter(self._reasons(error))
@@ -124,12 +130,15 @@ class Metrics:
         """All counts, in Prometheus' text format."""
         self.keep()  # first: what was told once may not be forgotten
         whole, models, since, misses = Metrics(), Counter[tuple[str, str]](), 0.0, 0
+        shadows = Counter[tuple[str, str]]()
         for one in self._siblings():
             whole._add(one)
             models[one["model"].get("name", ""), one["model"].get("version", "")] += 1
             since = max(since, one["since"])
             misses += one["misses"]
-        return "\n".join([*whole._lines(), *_of_models(models, since, misses), ""])
+            shadows[one["in_shadow"][0], "refused" if one["in_shadow"][1] else "scored"] += any(one["in_shadow"])
+        shown = _of_shadows(shadows) if whole._shadowed else ()
+        return "\n".join([*whole._lines(), *_of_models(models, since, misses), *shown, ""])
 
     # What is kept beside the process.
 
@@ -162,6 +171,7 @@ class Metrics:
             "model": self._model,
             "since": self._since,
             "misses": self.misses_registry,
+            "in_shadow": self.in_shadow,
         }
 
     def _add(self, content: Mapping[str, Any]) -> None:
@@ -225,6 +235,29 @@ def _of_models(models: Mapping[tuple[str, str], int], since: float, misses: int)
         "registry_missed_processes", "gauge", "Processes that could not ask for the champion, or get it."
     )
     yield _sample("registry_missed_processes", {}, misses)
+
+
+def window_text(model: str, window: Mapping[str, Any] | None) -> str:
+    """What `starterkit monitor` saw last of a model, wherever it ran; empty where it never did."""
+    if window is None:
+        return ""
+    named = {"model": model, "version": window["version"]}
+    lines = [*_family("window", "gauge", "The window that the monitor looked at last: its figures, by name.")]
+    lines += [_sample("window", {**named, "figure": name}, one) for name, one in window["figures"].items()]
+    lines += _family("window_broken_rules", "gauge", "Rules of monitoring that this window broke.")
+    lines.append(_sample("window_broken_rules", named, window["broken"]))
+    lines += _family("window_end_timestamp_seconds", "gauge", "When this window ended.")
+    lines.append(_sample("window_end_timestamp_seconds", named, window["end"]))
+    return "\n".join([*lines, ""])
+
+
+def _of_shadows(shadows: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    yield from _family("shadow_processes", "gauge", "Processes that score this version in the shadow.")
+    for (number, state), count in sorted(shadows.items()):
+        if state == "scored" and number:
+            yield _sample("shadow_processes", {"version": number}, count)
+    yield from _family("shadow_refused_processes", "gauge", "Processes that cannot score the version that they should.")
+    yield _sample("shadow_refused_processes", {}, sum(n for (_, state), n in shadows.items() if state == "refused"))
 
 
 def _family(name: str, kind: str, words: str) -> Iterable[str]:

@@ -4,20 +4,18 @@ See docs/decisions/0026-held.md.
 """
 
 import asyncio
-import json
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from starterkit.serving.http.answers import IN_REQUEST, no_room, problem
+from starterkit.serving.http.answers import no_room, problem
 
 _SECONDS_TO_SEND = 8
 """For clients to send the rest of their requests when the end comes: one that never does would hold it up for good.
@@ -27,6 +25,10 @@ _SECONDS_TO_ASK_AGAIN = 1.0
 _SECONDS_BETWEEN_LOOKS = 0.05
 _DIGITS = 10
 """Of a length that is worth reading."""
+_END = b"\r\n\r\n"
+_HEADS = 16
+"""Of one client, that are known again: of a request whose body has another length, its length is another."""
+_LONG_HEAD = 4_096
 _TO_BE_REFUSED = 64
 """Connections beyond the most that are told so. Those that come on top are ended without a word."""
 
@@ -59,10 +61,23 @@ class Hot(Protocol):
 class _Held:
     """What uvicorn takes for the task of a request whose answer waits until it may be said."""
 
+    __slots__ = ("disconnected", "keep_alive", "message_event", "more_body", "response_complete", "response_started")
+
     def __init__(self) -> None:
         self.response_started = self.response_complete = self.more_body = self.disconnected = False
-        self.keep_alive, self.waits = True, False
-        self.message_event = asyncio.Event()
+        self.keep_alive, self.message_event = True, _NOBODY
+
+
+_NOBODY = asyncio.Event()
+"""Waits for more of what has come whole."""
+
+
+class _Head(NamedTuple):
+    """Of a request that was answered at once: its address, its headers, and how many bytes come behind it."""
+
+    path: str
+    given: Mapping[bytes, bytes]
+    length: int
 
 
 class Patience(NamedTuple):
@@ -91,6 +106,8 @@ class Connection(HttpToolsProtocol):
         self._body: bytearray | None = None
         self._given: Mapping[bytes, bytes] = {}
         self._may_hold_up = True
+        self._heads: dict[bytes, _Head] = {}
+        self._chunk = b""
 
     # What the parser and the transport tell.
 
@@ -109,7 +126,17 @@ class Connection(HttpToolsProtocol):
             self.app, self._is_last = _refuse, True
 
     def data_received(self, data: bytes) -> None:
+        """A client that keeps its connection says the same head again: what it says is known from the first time."""
         self._may_hold_up = True
+        if self._heads and not self._asks and self._is_free():
+            end = data.find(_END) + len(_END)
+            head = self._heads.get(data[:end])
+            if head and len(data) == end + head.length and self._hot and self._hot.is_quick(head.length):
+                self._unset_keepalive_if_required()
+                self._since = time.monotonic()
+                if self._answered(self._hot, head.path, head.given, bytearray(data[end:])):
+                    return
+        self._chunk = b"" if self._asks else data
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -125,16 +152,20 @@ class Connection(HttpToolsProtocol):
             self._start()
 
     def _is_hot(self) -> bool:
-        if self._hot is None or self.access_log or self.expect_100_continue or self._is_last:
+        if self._hot is None or self.access_log or self.expect_100_continue or not self._is_free():
             return False
-        idle = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
-        if not (idle and self._may_hold_up and self.parser.get_method() == b"POST" and not self.flow.write_paused):
+        if not self._may_hold_up or self.parser.get_method() != b"POST":
             return False
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return False
         self._given = dict(self.headers)
         length = self._given.get(b"content-length", b"")
         return length.isdigit() and len(length) < _DIGITS and self._hot.is_quick(int(length))
+
+    def _is_free(self) -> bool:
+        """Whether no other request of this client is answered, and it takes answers."""
+        idle = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+        return idle and not self._is_last and not self.flow.write_paused
 
     def _start(self) -> None:
         """As uvicorn does it."""
@@ -155,22 +186,32 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         body, self._body = self._body, None
         if body is not None:
-            if self._hot is not None and not self._is_last and self._answered(self._hot, body):
+            path = self.url.decode("latin-1")
+            if self._hot is not None and not self._is_last and self._answered(self._hot, path, self._given, body):
+                self._remember(path, len(body))
                 return
             self._start()
             super().on_body(bytes(body))
         super().on_message_complete()
         self._asks = False
 
-    def _answered(self, app: "Hot", body: bytearray) -> bool:
+    def _answered(self, app: "Hot", path: str, given: Mapping[bytes, bytes], body: bytearray) -> bool:
         """Answer here and now, without a task, where the app can: that is half of what a small request costs."""
         held = _Held()
-        if not app.reply(self.url.decode("latin-1"), self._given, body, partial(self._say, held)):
+        if not app.reply(path, given, body, partial(self._say, held)):
             return False
         self._may_hold_up = self._asks = False  # those that came with it take their turn
         if not held.response_complete:
-            held.waits, self.cycle = True, held
+            self.cycle = held
         return True
+
+    def _remember(self, path: str, length: int) -> None:
+        """The head of a request that came in one piece, and alone."""
+        head = self._chunk[: len(self._chunk) - length]
+        if head.find(_END) + len(_END) == len(head) < _LONG_HEAD:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[head] = _Head(path, self._given, length)
 
     def _say(self, held: _Held, reply: Reply, failure: Exception | None) -> None:
         if failure is not None:
@@ -178,13 +219,14 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             held.response_complete = True
             return
-        head = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *reply.headers)]
+        head = [b"%b: %b\r\n" % header for header in reply.headers]
         head += () if held.keep_alive else (b"connection: close\r\n",)
-        self.transport.write(b"".join((STATUS_LINE[reply.status], *head, b"\r\n", reply.content)))
+        line, fixed = STATUS_LINE[reply.status], _written(tuple(self.server_state.default_headers))
+        self.transport.write(b"".join((line, fixed, *head, b"\r\n", reply.content)))
         held.response_complete, self._since = True, time.monotonic()
         if not held.keep_alive:
             self.transport.close()
-        elif held.waits:
+        elif self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
             self.server_state.total_requests += 1
@@ -244,6 +286,12 @@ class Connection(HttpToolsProtocol):
             lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in headers), b"", b""]
             self.transport.write(b"\r\n".join(lines) + bytes(told.body))
         self.transport.close()
+
+
+@lru_cache(maxsize=4)
+def _written(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """What all answers of a second begin with."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -333,68 +381,3 @@ class _LogOnce:
 
 
 _KINDS = 100
-
-
-# --- The log, on stderr: faults, and requests where they are asked for. See docs/protocols.md.
-
-_REQUESTS = "starterkit.requests"
-_PATH_SHOWN = 200
-
-
-def log_config(form: Literal["text", "json"]) -> dict[str, Any]:
-    """What `logging.config` is told: one line of text, or of JSON, for each thing that there is to say."""
-    text = {"()": "uvicorn.logging.DefaultFormatter", "fmt": "%(levelprefix)s %(message)s"}
-    handlers = {"stderr": {"class": "logging.StreamHandler", "formatter": form}}
-    logger = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
-    formatters = {"text": text, "json": {"()": JsonLines}}
-    loggers = {"uvicorn": logger, _REQUESTS: logger}
-    words = {"disable_existing_loggers": False, "formatters": formatters, "handlers": handlers, "loggers": loggers}
-    return {"version": 1, **words}
-
-
-class JsonLines(logging.Formatter):
-    """A line a record: when, how grave, what, and of a fault the traceback and the request in which it came."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        told = {"time": at, "level": record.levelname.lower(), "message": record.getMessage().strip()}
-        told |= getattr(record, "told", {})
-        if record.exc_info and (error := record.exc_info[1]):
-            notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(IN_REQUEST))
-            told |= {"request": next(notes, "").removeprefix(IN_REQUEST)}
-            told |= {"error": type(error).__name__, "traceback": self.formatException(record.exc_info)}
-        return json.dumps(told)
-
-
-class RequestLog:
-    """An app whose requests are a line each, with nothing of what they brought. It takes the way by a task.
-
-    The address comes without its query.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._log = logging.getLogger(_REQUESTS)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began, status, headers = time.perf_counter(), 500, {}
-
-        async def seen(message: dict[str, Any]) -> None:
-            nonlocal status, headers
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], dict(message["headers"])
-            await send(message)
-
-        try:
-            await self._app(scope, receive, seen)
-        finally:
-            took = round(1000 * (time.perf_counter() - began), 3)
-            told = {"method": scope["method"], "path": scope["path"][:_PATH_SHOWN], "status": status, "ms": took}
-            for name in ("request-id", "model-version"):
-                told[name.partition("-")[0]] = headers.get(f"x-{name}".encode(), b"").decode("ascii", "replace")
-            self._log.info(
-                "%(method)s %(path)r %(status)d in %(ms)s ms, request %(request)s", told, extra={"told": told}
-            )

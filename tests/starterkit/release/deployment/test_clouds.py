@@ -55,7 +55,7 @@ def test_azures_files_are_the_users_with_the_order_in_them_and_secrets_by_refere
     files = {name: yaml.safe_load(text) for name, text in plan("azure", "kit.azurecr.io/api:7").files.items()}
     deployment = files["deployment.yaml"]
     assert deployment["endpoint_name"] == files["endpoint.yaml"]["name"]
-    assert (deployment["name"], deployment["environment"]["image"]) == ("v7", "kit.azurecr.io/api:7")
+    assert (deployment["name"], deployment["environment"]["image"]) == ("version-7", "kit.azurecr.io/api:7")
     assert deployment["environment"]["inference_config"]["scoring_route"]["path"] == "/invocations"
     variable = deployment["environment_variables"]["KIT_SERVING__API_KEY"]
     assert variable == "${{keyvault:https://kit.vault.azure.net/secrets/KIT-SERVING--API-KEY}}"
@@ -108,6 +108,35 @@ def test_what_a_cloud_cannot_take_is_told_in_one_line(plan, platform, given, env
     with pytest.raises(KitError) as refused:
         plan(platform, environ=environ.items(), **given)
     assert str(refused.value).startswith(said)
+
+
+AZ = """#!/bin/sh
+echo "$2 $3" >> calls
+case "$2 $3" in
+  "online-endpoint list") echo '[]' ;;
+  "online-deployment create") test ! -e fails || { echo "ERROR: no quota" >&2; exit 1; } ;;
+esac
+"""
+
+
+def test_what_azure_does_not_take_goes_again(repository, plan, monkeypatch):
+    """An az that only notes what it is asked for: the real one needs an account."""
+    planned, target = plan("azure"), target_of("azure", Order(load_settings(repository, ENVIRON), ECR, "m", "7", AZURE))
+    az = repository / "bin" / "az"
+    az.parent.mkdir()
+    az.write_text(AZ)
+    az.chmod(0o755)
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("PATH", f"{az.parent}:/usr/bin:/bin")
+    target.check()
+    assert target.apply(planned) == f"{ECR} answers as starterkit-api, for m version 7"
+    made = ["online-endpoint create", "online-deployment create"]
+    asked = Path("calls").read_text().splitlines()
+    assert asked[-4:] == ["online-endpoint list", *made, "online-endpoint update"]
+    Path("fails").touch()
+    with pytest.raises(KitError, match=r"az ml fails: ERROR: no quota\. See `az account show`"):
+        target.apply(planned)
+    assert Path("calls").read_text().splitlines()[-3:] == [*made, "online-endpoint delete"]
 
 
 def test_without_az_or_boto3_nothing_is_begun(repository, plan, monkeypatch):

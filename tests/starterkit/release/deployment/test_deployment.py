@@ -59,3 +59,38 @@ def test_a_container_has_what_the_settings_processes_take(repository, serving, c
     environ = {f"KIT_SERVING__{name.upper()}": str(value) for name, value in serving.items()}
     told = resources_of(load_settings(repository, ENVIRON | environ))
     assert told == {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
+
+
+@pytest.mark.parametrize(
+    ("refused", "calls"),
+    [
+        ("nothing", ["kustomize", "get secret", "apply --dry-run=server", "apply --filename", "rollout status"]),
+        ("kustomize", ["kustomize"]),
+        ("secret", ["kustomize", "get secret"]),
+        ("--dry-run=server", ["kustomize", "get secret", "apply --dry-run=server"]),
+        ("rollout", ["kustomize", "get secret", "apply --dry-run=server", "apply --filename", "rollout status"]),
+    ],
+)
+def test_nothing_is_applied_before_the_cluster_would_take_all_of_it(repository, tmp_path, monkeypatch, refused, calls):
+    """kubectl's place is taken by a script, for want of a cluster: it shows what is called, and in which order."""
+    overlay = repository / "deploy" / "kubernetes" / "staging" / "kustomization.yaml"
+    overlay.parent.mkdir(parents=True)
+    overlay.touch()
+    script = tmp_path / "bin" / "kubectl"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!/bin/sh\necho \"$@\" >> '{tmp_path}/calls'\n"
+        f"case \" $* \" in *' {refused} '*) echo 'warned' >&2; echo 'will not' >&2; exit 1;; esac\n"
+        "echo '{kind: Deployment, metadata: {name: api, namespace: here}}'\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent))
+    target = target_of("kubernetes", order(repository, context="there"))
+    if refused == "nothing":
+        assert target.apply(target.plan()) == "api:1 runs in here, for staging.diabetes version 7"
+    else:
+        with pytest.raises(KitError, match=r"kubectl \w+ fails: will not"):
+            target.apply(target.plan())
+    called = (tmp_path / "calls").read_text().splitlines()
+    assert [one[: len(words)] for one, words in zip(called, calls, strict=True)] == calls
+    assert all("--context there" in one for one in called[1:])

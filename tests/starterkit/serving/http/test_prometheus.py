@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from starterkit.feedback.predictions import PredictionLog
+from starterkit.feedback.writer import Writer
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.settings import ServingSettings
@@ -120,11 +123,19 @@ def expressions() -> dict[str, str]:
     return {rule["alert"]: rule["expr"] for rule in rules} | asked
 
 
-def test_alerts_and_dashboard_ask_for_metrics_and_labels_that_there_are(houses):
-    client = TestClient(houses.app())
-    for record in (GOOD, {}):
-        client.post("/predict", json={"records": [record]})
-    told = [re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line) for line in client.get("/metrics").text.splitlines()]
+def test_alerts_and_dashboard_ask_for_metrics_and_labels_that_there_are(houses, settings):
+    log = PredictionLog(settings)
+    figures = {"rmse": 61.5, "quality_loss": 0.2, "drift.rooms": 0.3, "drifted_columns": 1.0}
+    for broken in (0, 1):  # the last window counts
+        log.keep_window(houses.model.name, {"version": "3", "figures": figures, "broken": broken}, datetime.now(UTC))
+    log.keep_window("local.others", {"version": "9", "figures": {}, "broken": 7}, datetime.now(UTC))
+    app = create_app(houses.model, ServingSettings.model_validate({}), log=Writer(log, int))
+    with TestClient(app) as client:
+        for record in (GOOD, {}):
+            client.post("/predict", json={"records": [record]})
+        text = client.get("/metrics").text
+    assert 'window_broken_rules{model="local.houses",version="3"} 1\n' in text
+    told = [re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line) for line in text.splitlines()]
     there = {line[1]: {*re.findall(r"(\w+)=", line[2] or "")} for line in told if line}
     for name, asked in expressions().items():
         assert "starterkit_" in asked or name == "ApiDown"
@@ -146,6 +157,8 @@ FIRES = {  # what is seen each minute, beside an API that is up and answers, and
     "InputRefused": ({REQUESTS % 422: "0+20x40"}, 30),
     "ChampionRefused": ({SWAPS % "refused": "0x9 1x30"}, 12),
     "RegistryUnreachable": ({"starterkit_registry_missed_processes": "1x40"}, 20),
+    "RuleBroken": ({'starterkit_window_broken_rules{model="m",version="3"}': "0x9 1x30"}, 12),
+    "NobodyWatches": ({'starterkit_window_end_timestamp_seconds{model="m",version="3"}': "-172000x40"}, 30),
     "VersionsDiffer": ({MODEL % 1: "1x40", MODEL % 2: "1x40"}, 20),
 }
 SOUND = {'up{job="api"}': "1x40", REQUESTS % 200: "0+100x40", MODEL % 3: "1x40"}
