@@ -158,7 +158,7 @@ test-tables: env-test ## init-problem, run, gate and predict over real tables, b
 TORCH := torch==2.13.0+cpu
 test-deep: torch-env tensorflow-env ## networks of PyTorch and Keras, in an environment for each; TORCH="torch==2.14.1"
 	@for library in torch tensorflow; do \
-	  $(ALONE) build/envs/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 0 -rs $(ARGS) \
+	  $(ALONE) build/envs/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 2 -rs $(ARGS) \
 	    || exit 1; \
 	done
 

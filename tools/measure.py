@@ -112,9 +112,14 @@ def show(figures: Iterable[Figure], with_names: bool) -> None:
 # --- what is there
 
 
+LATER = (HOUSE / "feedback", HOUSE / "release" / "deployment")
+"""Rooms that came after what is wanted of the others was said; the whole has figures of its own."""
+
+
 def of_modules() -> list[Figure]:
     modules = sorted(HOUSE.rglob("*.py"))
     lines = {path: lines_of(path) for path in modules}
+    earlier = [path for path in modules if not any(path.is_relative_to(room) for room in LATER)]
     longest = max(modules, key=lambda path: lines[path])
     middle = statistics.median(count for path, count in lines.items() if path.stem != "__init__")
     folders = tuple(sorted({path.relative_to(HOUSE).parts[0] for path in modules if path.parent != HOUSE}))
@@ -126,8 +131,10 @@ def of_modules() -> list[Figure]:
     ]
     return [
         Figure("folders", len(folders), most=9, names=folders),
-        Figure("modules", len(modules), most=125),
-        Figure("their lines", sum(lines.values()), most=17_500),
+        Figure("modules", len(modules), most=150),
+        Figure("  without feedback and deployment", len(earlier), most=125),
+        Figure("their lines", sum(lines.values()), most=20_000),
+        Figure("  without feedback and deployment", sum(lines[path] for path in earlier), most=17_500),
         Figure("median lines of a module", middle, least=120),
         Figure("lines of the longest module", lines[longest], most=400, names=(str(longest.relative_to(HOUSE)),)),
         Figure("names that stand twice", len(twice), most=0, names=tuple(twice)),

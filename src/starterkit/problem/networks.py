@@ -83,19 +83,37 @@ class _Network(BaseEstimator):
         single = rows.astype(np.float32)
         with self._repeatable(seed):
             self._live = self._made()
-            self.epochs_ = self._learn((single[learnt], goal[learnt]), (single[held], goal[held]))
+            self.epochs_ = self._learn((single[learnt], goal[learnt]), (single[held], goal[held]), draws)
         self.weights_, self.kind_ = self._weights(), type(self._live)
-        if not all(np.isfinite(one).all() for one in self.weights_):
-            hint = "Lower learning_rate, or put StandardScaler in front of the network"
-            raise ProblemError("the network's weights became infinite while it was trained", hint)
+        _require_finite(*self.weights_)
         return self
+
+    def _learn(self, learnt: Rows, held: Rows, draws: np.random.RandomState) -> int:
+        """After how many epochs it ended."""
+        step, loss = self._step_and_loss(is_class=learnt[1].ndim == 1)
+        count, epoch, least, best = len(learnt[0]), 0, np.inf, (0, self._weights())
+        for epoch in range(1, self.epochs + 1):
+            order = draws.permutation(count)
+            for at in range(0, count, self.batch_size):
+                some = order[at : at + self.batch_size]
+                if len(some) > 1 or count == 1:  # BatchNorm has nothing to say of one row
+                    step(learnt[0][some], learnt[1][some])
+            if not len(held[0]):
+                continue
+            _require_finite(now := loss(*held))
+            if now < least:
+                least, best = now, (epoch, self._weights())
+            if epoch - best[0] >= self.patience:
+                break
+        self._load(best[1] if len(held[0]) else self._weights())
+        return epoch
 
     def live(self) -> Any:
         """The library's own network with the fitted weights, on the CPU."""
         check_is_fitted(self, "weights_")
         if "_live" not in vars(self):
             self._live = self._made()
-            self._load()
+            self._load(self.weights_)
         return self._live
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,13 +152,14 @@ class _Network(BaseEstimator):
     def _repeatable(self, seed: int) -> Any: ...
 
     @abstractmethod
-    def _learn(self, learnt: Rows, held: Rows) -> int: ...
+    def _step_and_loss(self, *, is_class: bool) -> tuple[Callable[..., object], Callable[..., float]]:
+        """What learns from a batch of rows and their goal, and what is lost on some."""
 
     @abstractmethod
     def _weights(self) -> list[NDArray[Any]]: ...
 
     @abstractmethod
-    def _load(self) -> None: ...
+    def _load(self, weights: list[NDArray[Any]]) -> None: ...
 
     @abstractmethod
     def _ask(self, network: Any, rows: NDArray[np.float32]) -> NDArray[Any]: ...
@@ -172,6 +191,12 @@ class _Classification(ClassifierMixin, _Network):
         raw = self._raw(X)
         risen = np.exp(raw - raw.max(axis=1, keepdims=True))
         return risen / risen.sum(axis=1, keepdims=True)
+
+
+def _require_finite(*numbers: NDArray[Any] | float) -> None:
+    if not all(np.isfinite(one).all() for one in numbers):
+        hint = "Lower learning_rate, or put StandardScaler in front of the network"
+        raise ProblemError("the network's weights became infinite while it was trained", hint)
 
 
 def _library(name: str, package: str) -> Any:
@@ -221,42 +246,37 @@ class _Torch(_Network):
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)
 
-    def _learn(self, learnt: Rows, held: Rows) -> int:
+    def _step_and_loss(self, *, is_class: bool) -> tuple[Callable[..., object], Callable[..., float]]:
         torch = _library("torch", _TORCH)
         network = self._live.to(self.device)
-        loss = torch.nn.functional.cross_entropy if learnt[1].ndim == 1 else torch.nn.functional.mse_loss
-        (rows, goal), kept = ([torch.from_numpy(one).to(self.device) for one in side] for side in (learnt, held))
+        function = torch.nn.functional.cross_entropy if is_class else torch.nn.functional.mse_loss
         adam = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        least, best, epoch = np.inf, (0, network.state_dict()), 0
-        for epoch in range(1, self.epochs + 1):
+
+        def lost(rows: NDArray[np.float32], goal: NDArray[Any]) -> Any:
+            given, wanted = (torch.from_numpy(one).to(self.device) for one in (rows, goal))
+            return function(network(given), wanted)
+
+        def step(*batch: NDArray[Any]) -> None:
             network.train()
-            for some in torch.randperm(len(rows)).split(self.batch_size):
-                if len(some) > 1 or len(rows) == 1:  # BatchNorm has nothing to say of one row
-                    adam.zero_grad()
-                    loss(network(rows[some]), goal[some]).backward()
-                    adam.step()
-            if len(kept[0]):
-                network.eval()
-                with torch.no_grad():
-                    now = float(loss(network(kept[0]), kept[1]))
-                if now < least:
-                    least = now
-                    best = epoch, {name: value.clone() for name, value in network.state_dict().items()}
-                if epoch - best[0] >= self.patience:
-                    break
-        if len(kept[0]):
-            network.load_state_dict(best[1])
-        self._live = network.to("cpu").eval()
-        return epoch
+            adam.zero_grad()
+            lost(*batch).backward()
+            adam.step()
+
+        def loss(*held: NDArray[Any]) -> float:
+            network.eval()
+            with torch.no_grad():
+                return float(lost(*held))
+
+        return step, loss
 
     def _weights(self) -> list[NDArray[Any]]:
-        return [value.numpy().copy() for value in self._live.state_dict().values()]
+        return [value.cpu().numpy().copy() for value in self._live.state_dict().values()]
 
-    def _load(self) -> None:
+    def _load(self, weights: list[NDArray[Any]]) -> None:
         torch = _library("torch", _TORCH)
         names = self._live.state_dict()
-        self._live.load_state_dict({name: torch.tensor(one) for name, one in zip(names, self.weights_, strict=True)})
-        self._live.eval()
+        self._live.load_state_dict({name: torch.tensor(one) for name, one in zip(names, weights, strict=True)})
+        self._live.to("cpu").eval()
 
     def _ask(self, network: Any, rows: NDArray[np.float32]) -> NDArray[Any]:
         torch = _library("torch", _TORCH)
@@ -313,20 +333,18 @@ class _Keras(_Network):
             network.build((None, self.n_features_in_))
         return network
 
-    def _learn(self, learnt: Rows, held: Rows) -> int:
-        keras = _library("keras", _KERAS)
-        loss = "mse" if learnt[1].ndim > 1 else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self._live.compile(optimizer=keras.optimizers.Adam(self.learning_rate), loss=loss)
-        waits = keras.callbacks.EarlyStopping(patience=self.patience, restore_best_weights=True)
-        waiting: dict[str, Any] = {"validation_data": held, "callbacks": [waits]} if len(held[0]) else {}
-        told = self._live.fit(*learnt, epochs=self.epochs, batch_size=self.batch_size, verbose=0, **waiting)
-        return len(told.history["loss"])
+    def _step_and_loss(self, *, is_class: bool) -> tuple[Callable[..., object], Callable[..., float]]:
+        keras, network = _library("keras", _KERAS), self._live
+        losses = keras.losses
+        function = losses.SparseCategoricalCrossentropy(from_logits=True) if is_class else losses.MeanSquaredError()
+        network.compile(optimizer=keras.optimizers.Adam(self.learning_rate), loss=function)
+        return network.train_on_batch, lambda rows, goal: float(function(goal, network(rows, training=False)))
 
     def _weights(self) -> list[NDArray[Any]]:
         return [np.array(one) for one in self._live.get_weights()]
 
-    def _load(self) -> None:
-        self._live.set_weights(self.weights_)
+    def _load(self, weights: list[NDArray[Any]]) -> None:
+        self._live.set_weights(weights)
 
     def _ask(self, network: Any, rows: NDArray[np.float32]) -> NDArray[Any]:
         return np.asarray(network(rows, training=False))

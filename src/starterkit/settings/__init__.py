@@ -1,6 +1,5 @@
 """What a stage may say: typed, layered, and refused before anything runs if it says something else."""
 
-from starterkit.settings.alarms import MonitoringSettings, RuleSettings
 from starterkit.settings.floors import (
     GATEKEEPERS,
     Rules,
@@ -15,12 +14,18 @@ from starterkit.settings.floors import (
 )
 from starterkit.settings.layers import Settings, mask, schema_text, settings_schema
 from starterkit.settings.load import Layers, load_settings, read_layers, show, weakening
-from starterkit.settings.privacy import FLOORS, STRENGTH, PrivacySettings
+from starterkit.settings.privacy import (
+    FLOORS,
+    STRENGTH,
+    FeedbackSettings,
+    MonitoringSettings,
+    PrivacySettings,
+    RuleSettings,
+)
 from starterkit.settings.sections import (
     DataSettings,
     DialectSettings,
     ExportSettings,
-    FeedbackSettings,
     GateSettings,
     Limit,
     LoadSettings,

@@ -13,12 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from starterkit.errors import SettingsError, meant
-from starterkit.settings.alarms import MonitoringSettings
-from starterkit.settings.privacy import PrivacySettings
+from starterkit.settings.privacy import FeedbackSettings, MonitoringSettings, PrivacySettings
 from starterkit.settings.sections import (
     DataSettings,
     ExportSettings,
-    FeedbackSettings,
     GateSettings,
     LoadSettings,
     NotInYaml,

@@ -292,29 +292,6 @@ class ServingSettings(Section):
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
 
 
-class FeedbackSettings(Section):
-    """How predictions and their labels are kept. See docs/feedback.md."""
-
-    log: bool = Field(True, description="Whether each prediction is recorded before it is answered")
-    database: str | None = Field(
-        None,
-        pattern=r"^sqlite:///.+$|^postgresql(\+psycopg)?://.+$",
-        description="Where: sqlite:///file, or postgresql://user@host/name; left out, state/<stage>/predictions.db",
-    )
-    password: Secret = Field(None, min_length=1, description="The password for the user in the database address")
-    durability: Literal["process", "machine"] = Field(
-        "process",
-        description="What an answered prediction survives in SQLite: the process's death, or the machine's, at a write "
-        "to the disk for each group; PostgreSQL always keeps to its own synchronous_commit",
-    )
-    when_lost: Literal["refuse", "answer"] = Field(
-        "refuse",
-        description="What becomes of a request that cannot be recorded: 503, or an answer, counted as lost and logged",
-    )
-    keep_days: int = Field(90, ge=1, description="Days after which `starterkit feedback prune` moves rows to Parquet")
-    archive_days: int = Field(275, ge=0, description="Days for which these Parquet files are kept then; 0 writes none")
-
-
 class LoadSettings(Section):
     """How `starterkit loadtest` drives the API, and what it has to hold."""
 

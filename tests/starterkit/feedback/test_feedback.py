@@ -31,6 +31,7 @@ from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
 from starterkit.serving.follower import Named
+from starterkit.serving.http import answers
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
@@ -320,7 +321,7 @@ def test_a_backup_from_before_the_version_gets_its_columns_again(visits, log, mo
         ask(client)
         with pytest.raises(LogUnavailable, match="lacks the columns"):
             kept(log)
-        monkeypatch.setattr("starterkit.feedback.writer.time.monotonic", lambda: 1e9)
+        monkeypatch.setattr("starterkit.feedback.writer.time", SimpleNamespace(monotonic=lambda: 1e9))
         ask(client)
         assert len(kept(log)) == 6
 
@@ -334,11 +335,9 @@ def test_a_log_of_a_newer_kit_is_refused(log):
 
 
 def test_a_clock_that_jumps_back_makes_no_id_twice(monkeypatch):
-    from starterkit.serving.http import gateway
-
     times = iter([2_000, 1_000, 1_000, 2_000])
-    monkeypatch.setattr(gateway.time, "time_ns", lambda: next(times) * 1_000_000)
-    ids = [gateway.new_id() for _ in range(4)]
+    monkeypatch.setattr(answers, "time", SimpleNamespace(time_ns=lambda: next(times) * 1_000_000))
+    ids = [answers.new_id() for _ in range(4)]
     assert len({*ids}) == 4
     assert ids[1] < ids[2] < ids[0] < ids[3]
 

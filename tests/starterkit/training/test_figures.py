@@ -68,7 +68,10 @@ def test_dollars_are_no_formula():
     assert "_other" in texts(roc_figure(curves(["_other", "known"])))  # to matplotlib, a name that hides a curve
 
 
-@pytest.mark.parametrize("name", FIGURES)
+LARGE = "confusion, 40", "importance, 30 long", "roc, 40 long"
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in LARGE)) for one in FIGURES])
 def test_a_figure_is_drawn_whole(name):
     figure: Figure = FIGURES[name]()
     picture = io.BytesIO()

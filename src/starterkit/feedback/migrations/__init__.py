@@ -1,14 +1,14 @@
 """The tables as they became what they are, step by step: Alembic's folder, run from here and not by its command."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from starterkit.errors import KitError
+
+if TYPE_CHECKING:
+    from alembic.migration import MigrationContext
 
 _TABLE = "prediction_log_version"
 _LOCK = 5_318_008_471
@@ -26,13 +26,19 @@ def upgrade(engine: Engine) -> None:
     NewerLog
         They are of a revision that is not here.
     """
+    folder = Path(__file__).parent
+    newest = max(one.name[:4] for one in (folder / "versions").glob("[0-9]*.py"))
     with engine.connect() as connection:
+        if _current(connection) == newest:  # as it is at nearly each start, which then has no Alembic to import
+            return
+        from alembic.config import Config
+        from alembic.operations import Operations
+        from alembic.script import ScriptDirectory
+
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent))
+        config.set_main_option("script_location", str(folder))
         config.set_main_option("path_separator", "os")
         scripts = ScriptDirectory.from_config(config)
-        if _current(connection) == scripts.get_current_head():
-            return
         connection.rollback()
         _begin(connection)
         at = _current(connection)  # another process may have been here meanwhile
@@ -49,12 +55,16 @@ def upgrade(engine: Engine) -> None:
         connection.commit()
 
 
-def _context(connection: Connection) -> MigrationContext:
+def _context(connection: Connection) -> "MigrationContext":
+    from alembic.migration import MigrationContext
+
     return MigrationContext.configure(connection, opts={"version_table": _TABLE})
 
 
 def _current(connection: Connection) -> str | None:
-    return _context(connection).get_current_revision()
+    if not inspect(connection).has_table(_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {_TABLE}")).scalar()  # noqa: S608  # a fixed name
 
 
 def _begin(connection: Connection) -> None:

@@ -46,6 +46,7 @@ def table(made: str, rows: int = 700) -> pd.DataFrame:
 
 TREES = {"boosting", "forest"}
 TAKEN = {"a line": {"linear"}, "a corner": TREES, "noisy classes": {"linear"}, "classes by a corner": TREES}
+SLOWER = "a corner", "noisy classes"
 
 
 @pytest.fixture
@@ -57,7 +58,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("made", TAKEN)
+@pytest.mark.parametrize(
+    "made", ["a line", "classes by a corner", *(pytest.param(one, marks=pytest.mark.slow) for one in SLOWER)]
+)
 def test_the_better_estimator_is_taken_and_said_with_its_figures(made, tmp_path):
     plan, dataset = drafted(table(made), tmp_path)
     selection = select(plan, dataset)
@@ -115,7 +118,10 @@ def mixed(task: str, rows: int = 400) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("choice", [CHOICES[0], CHOICES[2], CHOICES[-1]], ids=lambda choice: choice.kind)
+@pytest.mark.parametrize(
+    "choice",
+    [pytest.param(one, marks=[pytest.mark.slow] * (one.kind == "forest"), id=one.kind) for one in CHOICES[::2]],
+)
 def test_each_is_exported_exactly_with_rare_and_many_texts(choice, task, tmp_path):
     plan, dataset = drafted(mixed(task), tmp_path)
     with imported(replace(plan, choice=choice, many=("colour",))) as problem:

@@ -1,19 +1,38 @@
 """What is not exactly what a trusted key has signed is refused, and no server has heard of it."""
 
+import io
 import json
 import random
 import re
 import shutil
+import stat
 import warnings
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
+import pandas as pd
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from starterkit.contract import Contract
-from starterkit.errors import ContractError, KitError, Refused, UserError
-from starterkit.release.bundle import MOST_BYTES, Sealed, is_safe
+from starterkit.errors import ContractError, KitError, Refused, SettingsError, UserError
+from starterkit.release import bundle as writing
+from starterkit.release.bundle import (
+    KEY_FILE,
+    MOST_BYTES,
+    Sealed,
+    SigningKey,
+    is_safe,
+    make_key,
+    require_trust,
+    write_bundle,
+)
 from starterkit.release.importer import _unpack, opened
+from starterkit.settings import read_layers, show
+from starterkit.tracking.queries import fetch_model
 
 
 def refusal(file, *keys, name="diabetes", kind=Refused) -> KitError:
@@ -240,3 +259,186 @@ def test_nothing_leads_out_of_its_folder_or_is_written_beyond_its_size(tmp_path)
     with ZipFile(tmp_path / "x.zip") as bundle, pytest.raises(Refused, match="not the file that was signed"):
         _unpack(bundle, bundle.infolist()[0], Sealed(999, "0" * 64), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+# --- The keys of bundles: in which forms they are read, where a new one is kept, and what a signature is worth.
+
+SEED = b64encode(bytes(range(32))).decode()
+
+
+def pem(key, password: bytes | None = None) -> str:
+    how = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode()
+
+
+def test_a_key_is_read_in_both_forms_and_signs_as_rfc_8032_has_it():
+    written = pem(ed25519.Ed25519PrivateKey.from_private_bytes(b64decode(SEED)))
+    assert SigningKey(written).public == SigningKey(SEED).public == SigningKey(f" {SEED}\n").public
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    key = SigningKey(b64encode(seed).decode())
+    assert b64decode(key.public).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"  # noqa: E501
+    assert b64decode(json.loads(key.sign(b""))["signature"]).hex() == signature
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hunter2-hunter2",
+        "",
+        b64encode(bytes(31)).decode(),
+        b64encode(bytes(33)).decode(),
+        "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----",
+        pem(ec.generate_private_key(ec.SECP256R1())),
+        pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), b"password"),
+    ],
+)
+def test_what_is_no_key_is_refused_without_repeating_it(secret):
+    with pytest.raises(SettingsError) as raised:
+        SigningKey(secret)
+    assert "starterkit keys" in raised.value.hint
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_new_key_is_its_owners_alone_and_the_settings_read_it(repository):
+    made = make_key(repository)
+    file = repository / KEY_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    layers = read_layers(repository, {})
+    read = layers.settings.promotion.signing_key
+    assert SigningKey(read.get_secret_value()).public == made.public
+    assert file.read_text().strip() not in str(show(layers))
+    assert make_key(repository).public == made.public
+    assert make_key(repository, renew=True).public != made.public
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_key_cannot_sign_in_the_name_of_another(key, other_key):
+    forged = json.loads(other_key.sign(b"content")) | {"key": key.id}
+    with pytest.raises(Refused, match="is not what key"):
+        require_trust(b"content", json.dumps(forged).encode(), [key.public, other_key.public])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"key": "x", "signature": "not base64"}',
+        b'{"key": "\\u001b[31mred", "signature": ""}',
+        b'{"key": "0123456789abcdef", "signature": 5}',
+        b"[" * 1000,
+    ],
+)
+def test_what_is_no_signature_is_one_line(key, text):
+    with pytest.raises(Refused, match=r"manifest\.sig (is no signature|names no key)") as raised:
+        require_trust(b"content", text, [key.public])
+    assert "\x1b" not in str(raised.value)
+
+
+# --- A bundle is the registered version and nothing that anybody should not have.
+
+
+def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):
+    registry = staged.registry()
+    again = write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
+    assert again.file.read_bytes() == bundle.read_bytes()
+    fetch_model(registry.connection, "models:/staging.diabetes/1", tmp_path / "model")
+    registered = {f"model/{file.name}": file.read_bytes() for file in (tmp_path / "model").iterdir()}
+    with ZipFile(bundle) as found:
+        assert {name: found.read(name) for name in found.namelist() if name.startswith("model/")} == registered
+    with ZipFile(bundle) as found:  # so that the other server can watch it
+        assert b"edges" in found.read("run/reference.json")
+    assert {"model/MLmodel", "model/model.onnx", "model/contract.json", "model/parity.npz"} <= registered.keys()
+
+
+def test_no_person_no_secret_and_no_row_is_inside(bundle, staged):
+    """The record of rows is salted hashes. Ids, rows, the user and MLflow's own tags stay behind."""
+    with ZipFile(bundle) as found:
+        contents = {name: found.read(name) for name in found.namelist()}
+    with np.load(io.BytesIO(contents["run/rows.npz"])) as arrays:
+        assert {array.dtype for array in arrays.values()} <= {np.dtype(np.uint64), np.dtype(np.uint8)}
+    data = pd.read_csv(staged.settings.root / "data" / "diabetes.csv", dtype=str)
+    everything = b"\n".join(contents.values())
+    assert not [one for one in data[data.columns[0]] if len(one) > 3 and one.encode() in everything]
+    rows = {row.partition(",")[2].encode() for row in (staged.settings.root / "data/diabetes.csv").read_text().split()}
+    assert not [row for row in rows if row and row in everything]
+    assert b"mlflow.user" not in everything
+    assert b"mlflow.source" not in everything
+    assert b'"process"' not in everything
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"gate": "refused"}, r"staging\.diabetes version 1 has not passed its gate.*promote --version 1"),
+        ({"evidence_place": "gate/nowhere/0123"}, r"the gate's evidence about .* is gone"),
+        ({"evidence_place": "../../gate"}, r"the gate's evidence about .* is gone"),
+        ({"evidence_place": ""}, r"the gate's evidence about .* is gone"),
+    ],
+)
+def test_what_its_gate_has_not_passed_or_not_kept_is_not_bundled(staging_copy, key, tmp_path, tags, said):
+    registry, version = staging_copy
+    registry.tag(version, tags)
+    with pytest.raises(Refused, match=said):
+        write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_version_whose_rows_nobody_knows_is_not_bundled(staging_copy, key, tmp_path):
+    """No gate could judge it on the other side."""
+    registry, version = staging_copy
+    client = registry.connection.client
+    first = client.get_run(version.run)
+    run = client.create_run(first.info.experiment_id).info.run_id
+    made = registry.register(run, first.data.tags["exported_model_id"], dict(version.tags), "without rows")
+    with pytest.raises(Refused, match="version 2 is gone, or has no record of its rows"):
+        write_bundle(registry, made, key, tmp_path / "x.zip")
+    assert not list(tmp_path.glob("*x.zip*"))
+
+
+def test_a_version_whose_files_do_not_answer_is_not_bundled(staging_copy, key, tmp_path, monkeypatch):
+    registry, version = staging_copy
+    fetch = writing.fetch_model
+
+    def altered(connection, address, into):
+        fetch(connection, address, into)
+        (into / "model.onnx").write_bytes(b"another graph")
+
+    monkeypatch.setattr(writing, "fetch_model", altered)
+    with pytest.raises(ContractError, match="is not the file that its contract was written for"):
+        write_bundle(registry, version, key, tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder"])
+def test_something_else_is_not_written_over(staged, key, tmp_path, what):
+    place = tmp_path / "x.zip"
+    if what == "a file":
+        place.write_bytes(b"a year's work")
+    else:
+        place.mkdir()
+    registry = staged.registry()
+    with pytest.raises(UserError, match="is there, and is no bundle"):
+        write_bundle(registry, registry.version(1), key, place)
+    with pytest.raises(UserError, match="there is no folder"):
+        write_bundle(registry, registry.version(1), key, tmp_path / "nowhere" / "x.zip")
+    assert what == "a folder" or place.read_bytes() == b"a year's work"
+
+
+def test_an_earlier_bundle_stays_whole_until_the_new_one_is(bundle, staged, key, tmp_path, monkeypatch):
+    file = tmp_path / "x.zip"
+    shutil.copy(bundle, file)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing.shutil, "copyfileobj", full)
+    registry = staged.registry()
+    with pytest.raises(OSError, match="No space left"):
+        write_bundle(registry, registry.version(1), key, file)
+    assert [one.name for one in tmp_path.iterdir()] == ["x.zip"]
+    assert file.read_bytes() == bundle.read_bytes()

@@ -31,6 +31,7 @@ def states(done: Any) -> dict[str, bool | None]:
     return {cause.name: cause.same for cause in done.causes}
 
 
+@pytest.mark.slow
 def test_version_is_made_again_though_everything_has_changed_since(traveller, scratch, monkeypatch):
     monkeypatch.setenv("KIT_TRAINING__PARAMS", '{"n_estimators": 3}')  # of no matter: the version says its own
     before = traveller.files()

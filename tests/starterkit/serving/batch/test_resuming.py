@@ -201,6 +201,7 @@ except KitError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "code"), [("killed", -signal.SIGKILL), ("full", 2)])
 def test_kill_and_a_full_disk_cost_only_the_last_part(other_model, visits_rows, files, how, code):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"

@@ -413,3 +413,58 @@ def test_a_mass_of_values_is_refused_before_anything_is_made_of_it(houses, days)
     text = {**DAYS[0], "city": "," * 9999}  # commas in a text are none between values
     with pytest.raises(InvalidRecords, match="is not one of the known values"):
         RecordReader(days.contract, "refuse", 3).read(json.dumps({"records": [text]}).encode())
+
+
+# --- What is wrong is told at each protocol's address, and never with a 5xx.
+
+PREDICT, INVOCATIONS, INFER = "/predict", "/invocations", "/v2/models/local.houses/infer"
+DATATYPES = {"area": "FP64", "rooms": "INT64", "income": "FP64"}
+
+
+def bodies(second):
+    """A sound row and another one, as each protocol has them. A text `<…>` stands for what JSON cannot say."""
+    rows = [GOOD, second]
+    names = [*dict.fromkeys([*GOOD, *second])]
+    inputs = [
+        {"name": name, "shape": [2], "datatype": DATATYPES.get(name, "FP64"), "data": [row.get(name) for row in rows]}
+        for name in names
+    ]
+    split = {"columns": [*second], "data": [[GOOD.get(name) for name in second], [*second.values()]]}
+    told = {PREDICT: {"records": rows}, INVOCATIONS: {"instances": rows}, INFER: {"inputs": inputs}}
+    texts = {address: json.dumps(body) for address, body in told.items()}
+    texts[f"{INVOCATIONS}?"] = json.dumps({"dataframe_split": split})
+    return {address: text.replace('"<', "").replace('>"', "") for address, text in texts.items()}
+
+
+VALUES = {
+    "area": ["<NaN>", None, "large", True, [1], {"a": 1}, "<1e999>", 5],
+    "income": ["<Infinity>", "<-Infinity>", 1e12],
+    "rooms": [2.5, "<" + "9" * 400 + ">"],
+}
+
+
+@pytest.mark.parametrize("column", VALUES)
+def test_a_value_is_told_with_row_and_column(houses_client, column):
+    for address, text in [one for value in VALUES[column] for one in bodies({**GOOD, column: value}).items()]:
+        told = houses_client.post(address.rstrip("?"), content=text, headers=JSON)
+        assert told.status_code in (400, 422), (address, told.text)
+        assert f"row 1, column '{column}'" in told.text, (address, told.text)
+
+
+@pytest.mark.parametrize(
+    "second", [{"rooms": 3, "income": 4e4}, {"area": 1.0, "roms": 3, "income": 4e4}, {**GOOD, "colour": 1}, {}]
+)
+def test_a_column_that_is_missing_or_unknown_is_named(houses_client, second):
+    for address, text in bodies(second).items():
+        told = houses_client.post(address.rstrip("?"), content=text, headers=JSON)
+        assert told.status_code in (400, 422), (address, told.text)
+
+
+@pytest.mark.parametrize("address", [PREDICT, INVOCATIONS, INFER])
+def test_a_body_that_is_none_is_refused(houses_client, address):
+    more = [b"{", b"[" * 1900, b"1" * 1900, b"\xff\xfe", b"[]", b"{}", b'{"inputs": [], "inputs": []}']
+    whole = json.dumps({"records": [GOOD]}).encode()
+    for body in (*more, whole[:-9], whole.decode().encode("utf-16"), *(body for body, _ in BODIES)):
+        for headers in (JSON, {**JSON, "content-encoding": "gzip"}):
+            told = houses_client.post(address, content=body, headers=headers)
+            assert 400 <= told.status_code < 500, (body, told.text)

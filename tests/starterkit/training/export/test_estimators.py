@@ -20,6 +20,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from starterkit.contract import Column, Contract
+from starterkit.data.dataset import Dataset
 from starterkit.errors import ExportError, ProblemError
 from starterkit.problem import feature, target
 from starterkit.serving.batch.scoring import answer_columns
@@ -28,6 +29,7 @@ from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
 from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.probe import cut_before
+from starterkit.training.trainer import TrainedModel
 
 REGRESSORS = [
     Ridge(),
@@ -57,7 +59,10 @@ def named(estimator: Any) -> str:
 
 def prove(sample: Any, estimator: Any, folder: Path, **changes: Any) -> Predictor:
     """Export, open, and compare with the estimator on the holdout."""
-    model, dataset = sample.fit(estimator, **changes)
+    return proven(sample, folder, *sample.fit(estimator, **changes))
+
+
+def proven(sample: Any, folder: Path, model: TrainedModel, dataset: Dataset) -> Predictor:
     exported = sample.write(model, dataset, folder / "exported")
     predictor, expected = Predictor(exported.folder), model.evaluation.prediction
     answered = predictor.predict(dataset.holdout.columns)
@@ -102,8 +107,8 @@ def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_flo
     flags = (SimpleImputer(strategy="most_frequent"), ["smoker"]), ("passthrough", ["insured"])
     columns = make_column_transformer((texts, ["ward", "city"]), (SCALED, ["children", "income"]), *flags)
     steps = make_pipeline(columns, MinMaxScaler(), RobustScaler(), estimator)
-    predictor = prove(visits, steps, tmp_path)
-    model, _ = visits.fit(steps)
+    model, dataset = visits.fit(steps)
+    predictor = proven(visits, tmp_path, model, dataset)
     converted = to_graph(model.estimator, model.problem.features, "cost")
     graph = converted.graph
     for placed in converted.placed:  # what the trees round to is theirs

@@ -7,6 +7,7 @@ from typing import Any
 
 from starterkit.errors import ProblemError, first_line
 from starterkit.training.export.families.boosting import LightGBM, XGBoost
+from starterkit.training.export.families.catboost import CatBoost
 from starterkit.training.export.families.composition import (
     Calibrated,
     Chain,
@@ -48,7 +49,7 @@ from starterkit.training.export.families.projection import (
     SupportVectors,
 )
 from starterkit.training.export.families.scikit import Boosting, Forests, HistogramBoosting
-from starterkit.training.export.families.trees import CatBoost, Scoring, TreeFamily, Trees
+from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 
 ENTRY_POINTS = "starterkit.families"
 
