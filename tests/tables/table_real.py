@@ -35,9 +35,8 @@ from starterkit.data import Dataset, DatasetReader
 from starterkit.data.dataset import Rows
 from starterkit.problem import Problem
 from starterkit.release.gate.comparison import paired_shortfall
-from starterkit.release.pages import permutation_importance
 from starterkit.settings import load_settings
-from starterkit.training.trainer import TrainedModel, Trainer, predict
+from starterkit.training.trainer import TrainedModel, Trainer, permutation_importance, predict
 
 SECONDS = 1_200
 MOST_SHUFFLED = 2_000

@@ -16,31 +16,9 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Parity
 from starterkit.data.dataset import Rows
-from starterkit.training.trainer import TrainedModel, predict
+from starterkit.training.trainer import TrainedModel, permutation_importance
 
-# --- What a model looks at, and how a classifier separates: the numbers behind the figures.
-
-_REPEATS = 5
-
-
-def permutation_importance(model: TrainedModel, rows: Rows) -> Mapping[str, tuple[float, float]]:
-    """Mean and standard deviation of the deciding metric's loss when one feature is shuffled.
-
-    Source: Breiman, "Random Forests", Machine Learning 45 (2001), as scikit-learn computes it.
-    """
-    from sklearn.inspection import permutation_importance as compute
-
-    metric, task = model.problem.deciding_metric, model.problem.task
-    sign = 1 if metric.greater_is_better else -1
-
-    def score(estimator: Any, features: Any, target: Any) -> float:
-        return sign * metric.score(np.asarray(target), predict(estimator, task, features), model.classes)
-
-    found: Any = compute(model.estimator, rows.features, rows.target, scoring=score, n_repeats=_REPEATS, random_state=0)
-    return {
-        str(feature): (float(mean), float(deviation))
-        for feature, mean, deviation in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
-    }
+# --- How a classifier separates: the numbers behind the figures.
 
 
 def confusion(model: TrainedModel, rows: Rows) -> NDArray[np.int64]:

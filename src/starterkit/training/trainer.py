@@ -1,7 +1,7 @@
 """`Trainer`: one dataset and one set of parameters in, one fitted and evaluated model out."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -254,3 +254,28 @@ def compare_quality(problem: Problem, training: TrainingSettings, raw: Table, ma
         found[name] = model.evaluation.scores[metric]
         found[f"naive_{name}"] = model.baseline.scores[metric]
     return found
+
+
+# --- What a model looks at.
+
+_REPEATS = 5
+
+
+def permutation_importance(model: TrainedModel, rows: Rows) -> Mapping[str, tuple[float, float]]:
+    """Mean and standard deviation of the deciding metric's loss when one feature is shuffled.
+
+    Source: Breiman, "Random Forests", Machine Learning 45 (2001), as scikit-learn computes it.
+    """
+    from sklearn.inspection import permutation_importance as compute
+
+    metric, task = model.problem.deciding_metric, model.problem.task
+    sign = 1 if metric.greater_is_better else -1
+
+    def score(estimator: Any, features: Any, target: Any) -> float:
+        return sign * metric.score(np.asarray(target), predict(estimator, task, features), model.classes)
+
+    found: Any = compute(model.estimator, rows.features, rows.target, scoring=score, n_repeats=_REPEATS, random_state=0)
+    return {
+        str(feature): (float(mean), float(deviation))
+        for feature, mean, deviation in zip(rows.features, found.importances_mean, found.importances_std, strict=True)
+    }

@@ -130,7 +130,7 @@ LOOSEST = {
     "promotion.trusted_keys": ('["' + "A" * 43 + '="]', OF_PROD), "promotion.approvers": ('["eve"]', OF_PROD),
     "promotion.approver_password": ("an-other-word", IDS),
     "serving.host": ("0.0.0.0", RESOURCE), "serving.port": ("9999", RESOURCE),
-    "serving.beyond": ("mark", "answers say so"), "serving.shadow": ("2", "it is never answered"),
+    "serving.beyond": ("mark", "answers say so"),
     "serving.max_rows": ("100000", RESOURCE), "serving.max_body_bytes": ("100000000", RESOURCE),
     "serving.raw_records": ("true", "the same checks after reading"), "serving.workers": ("64", RESOURCE),
     "serving.threads": ("64", RESOURCE), "serving.providers": ('["cuda"]', RESOURCE),

@@ -19,9 +19,9 @@ from starterkit.data.checking import check_frame
 from starterkit.data.dataset import held_out
 from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
-from starterkit.release.pages import confusion, permutation_importance, roc_curves
+from starterkit.release.pages import confusion, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training.trainer import Trainer, predict
+from starterkit.training.trainer import Trainer, permutation_importance, predict
 
 
 def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **changes: Any) -> Any:

@@ -27,10 +27,9 @@ from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
-from starterkit.release.pages import permutation_importance
 from starterkit.settings import DataSettings, Stage, TrainingSettings
 from starterkit.training.leakage import giveaways, single_feature_shares
-from starterkit.training.trainer import TrainedModel, Trainer, predict, refusals
+from starterkit.training.trainer import TrainedModel, Trainer, permutation_importance, predict, refusals
 
 # --- The first fit.
 
