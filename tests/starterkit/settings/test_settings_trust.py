@@ -131,6 +131,7 @@ LOOSEST = {
     "promotion.approver_password": ("an-other-word", IDS),
     "serving.host": ("0.0.0.0", RESOURCE), "serving.port": ("9999", RESOURCE),
     "serving.beyond": ("mark", "answers say so"),
+    "serving.shadow": ("1", "nobody gets its answers, and both ask that the gate passed it"),
     "serving.max_rows": ("100000", RESOURCE), "serving.max_body_bytes": ("100000000", RESOURCE),
     "serving.raw_records": ("true", "the same checks after reading"), "serving.workers": ("64", RESOURCE),
     "serving.threads": ("64", RESOURCE), "serving.providers": ('["cuda"]', RESOURCE),
