@@ -1,6 +1,6 @@
 """A folder of Parquet scored on a cluster of Spark: the kit beside MLflow's function of the same version, in turn.
 
-    make bench-spark                three rounds of three sizes; writes docs/benchmarks/spark.md
+    make bench-spark                three rounds of two sizes; writes docs/benchmarks/spark.md
     make bench-spark ROWS=100000    one size; writes nothing
 
 All read the same files and write Parquet; both ways on Spark share a session, which is warm. The champion is read where
@@ -35,7 +35,7 @@ from starterkit.settings import load_settings
 from starterkit.tracking.connection import local_store
 
 FILES = 8
-SIZES = [10_000, 1_000_000, 2_000_000]
+SIZES = [10_000, 1_000_000]
 KIT, MLFLOW, ALONE = "starterkit, Spark", "mlflow.pyfunc.spark_udf", "starterkit, one machine"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "spark.md"
 

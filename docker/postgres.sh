@@ -11,14 +11,13 @@ if [ -n "$made_by" ] && [ "$made_by" != "$ours" ]; then
   exit 3
 fi
 
-# The secret volumes may be new ones. Inside of this container no password is asked for. Over TCP: while it makes its
-# tables, PostgreSQL answers on its socket alone, and is started again.
+# The secret volumes may be new ones. On its socket no password is asked for. While it makes its tables,
+# PostgreSQL answers there alone, and is started again.
 admit_users() {
-  local ask=(psql --quiet --host 127.0.0.1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --set ON_ERROR_STOP=1)
-  until "${ask[@]}" --command 'SELECT 1' >/dev/null 2>&1; do
+  until pg_isready --quiet --host 127.0.0.1; do
     sleep 0.5
   done
-  "${ask[@]}" <<'SQL'
+  psql --quiet --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --set ON_ERROR_STOP=1 <<'SQL'
 \set password `cat /run/stack/database`
 ALTER ROLE CURRENT_USER PASSWORD :'password';
 SELECT 'CREATE ROLE predictions LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'predictions') \gexec

@@ -18,7 +18,7 @@ from pathlib import Path
 
 DATABASE, LOG, ARTIFACTS, MANIFEST = "database.dump", "predictions.dump", "artifacts.tar", "manifest.json"
 USER = ("--username=mlflow", "--dbname=mlflow")
-OF_THE_LOG = ("--username=predictions", "--dbname=predictions", "--host=127.0.0.1")
+OF_THE_LOG = ("--username=predictions", "--dbname=predictions")
 COUNT = "SELECT count(*) FROM runs"
 EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
@@ -40,7 +40,7 @@ def backup(folder: Path) -> None:
         into(partial / LOG, "exec", "-T", "postgres", "pg_dump", "--format=custom", *OF_THE_LOG)
         elsewhere = ask("exec", "-T", "mlflow", "printenv", "ARTIFACTS") != "/artifacts"
         if elsewhere:
-            say("the artifacts are not in this stack: the backup holds the database alone")
+            say("the artifacts are not in this stack: the backup holds the databases alone")
         else:
             into(partial / ARTIFACTS, "exec", "-T", "mlflow", "tar", "-C", "/artifacts", "-cf", "-", ".")
         files = {file.name: digest(file) for file in sorted(partial.iterdir())}

@@ -96,22 +96,21 @@ def test_api_profile_answers(stack: Stack, champion: dict[str, Any]) -> None:
     assert status(f"{address}/predict", body=body, Content_Type="application/json") == 200
     assert predictions(stack, "SELECT count(*) FROM prediction") == "1"
     assert predictions(stack, "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user") == "f"
-    other = ("psql", "--host=127.0.0.1", "--username=predictions", "--dbname=mlflow", "-c", "SELECT 1")
+    other = ("psql", "--username=predictions", "--dbname=mlflow", "-c", "SELECT 1")
     assert "permission denied for database" in stack.ask("exec", "-T", "postgres", *other).stderr
 
 
 def predictions(stack: Stack, statement: str) -> str:
     """What the API's own user is answered in its own database."""
-    user = ("--host=127.0.0.1", "--username=predictions", "--dbname=predictions")
+    user = ("--username=predictions", "--dbname=predictions")
     return stack.inside("postgres", "psql", *user, "-tAc", statement)
 
 
 def test_the_loop_closes_on_the_stacks_database(
     stack: Stack, champion: dict[str, Any], figures: dict[str, str]
 ) -> None:
-    (network,) = stack.container("postgres")["NetworkSettings"]["Networks"].values()
     password = stack.inside("postgres", "cat", "/run/log/KIT_FEEDBACK__PASSWORD")
-    address = f"postgresql://predictions:{password}@{network['IPAddress']}/predictions"
+    address = f"postgresql://predictions:{password}@{stack('port', 'postgres', '5432')}/predictions"
     command = [sys.executable, str(REPOSITORY / "tools" / "loop.py"), address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,11 +2,11 @@
 
 import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -17,9 +17,6 @@ from starterkit.serving.follower import Named
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.shadow import Scorer, Shadow, Watch
 from starterkit.settings import Settings, load_settings
-
-_LATER = 10
-"""How much the process's work stands back behind that of those that answer."""
 
 
 def begin_shadow(settings: Settings, served: ServedModel, watch: Watch, warn: Callable[[str], None]) -> Shadow | None:
@@ -44,12 +41,11 @@ def begin_shadow(settings: Settings, served: ServedModel, watch: Watch, warn: Ca
 def _score(connection: Connection, contract: Contract) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who answers; this one ends with it
     logging.disable()  # what is to be said is said there
-    os.nice(_LATER)
     settings = load_settings()
-    from starterkit.feedback.predictions import PredictionLog, ShadowLog
+    from starterkit.feedback.predictions import PredictionLog, ShadowRecorder
 
-    log = ShadowLog(PredictionLog(settings))
-    Scorer(connection, contract, Challengers(settings), log.of).run(settings.serving.follow_seconds)
+    record = partial(ShadowRecorder, PredictionLog(settings))
+    Scorer(connection, contract, Challengers(settings), record).run(settings.serving.follow_seconds)
 
 
 class Challengers:

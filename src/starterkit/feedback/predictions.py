@@ -345,19 +345,8 @@ def unavailable(name: str, error: Exception) -> LogUnavailable:
 # --- What a challenger in the shadow says is kept beside it.
 
 
-class ShadowLog:
-    """Keeps what challengers say, in transactions of its own: no answer waits for them."""
-
-    def __init__(self, log: PredictionLog) -> None:
-        self._log = log
-
-    def of(self, served: "ServedModel") -> "ShadowRecorder":
-        """What keeps the answers of one of them."""
-        return ShadowRecorder(self._log, served)
-
-
 class ShadowRecorder:
-    """Keeps the answers of one challenger; the inputs are kept with the answers of the champion."""
+    """Keeps the answers of one challenger, in transactions of its own; the inputs are kept with the champion's."""
 
     def __init__(self, log: PredictionLog, served: "ServedModel") -> None:
         self._log = log
@@ -367,20 +356,30 @@ class ShadowRecorder:
         self._is_known = False
 
     def write(self, heard: "Sequence[Heard]") -> None:
-        """
+        """Keep it, but for requests that were erased or pruned while it was said.
+
         Raises
         ------
         LogUnavailable
         """
         if not heard:
             return
+        rows = {one["id"]: one for one in map(self._row, heard)}
         with self._log.connection() as connection:
             if not self._is_known:
                 one = self._schema
                 row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
                 content = row | {"content": one.to_json()}
                 connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
-            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [self._row(one) for one in heard])
+            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])
+        asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
+        with self._log.connection() as connection:  # later: an erasure from now on finds what stands there
+            for one in connection.execute(asked):
+                if ERASED not in np.frombuffer(one.block):
+                    del rows[one.id]
+        if rows:
+            with self._log.connection() as connection:
+                connection.execute(delete(shadows).where(shadows.c.id.in_(rows)))
         self._is_known = True
 
     def _row(self, heard: "Heard") -> dict[str, Any]:

@@ -142,7 +142,8 @@ def _tiles(content: Mapping[str, Any]) -> Iterator[Tile]:
         yield Tile("quality", "?", "no label yet", "quiet")
     labelled = figures.get("labelled_share")
     missing = content["rows"] - content["labelled"]
-    yield Tile("labels", share(labelled), f"{amount(missing)} still to come" if missing else "all have come")
+    come = f"{amount(missing)} still to come" if missing else "all have come" if content["rows"] else "none to come"
+    yield Tile("labels", share(labelled), come)
     if compared := [one for one in content["drifts"] if one["is_enough"]]:
         count = sum(one["drifted"] for one in compared)
         yield Tile("drifted", f"{count} of {len(compared)}", "columns", "bad" if count else "good")
@@ -169,11 +170,12 @@ def _svg(inside: Sequence[str], height: int = _HEIGHT) -> Markup:
 def bars(values: Sequence[float], titles: Sequence[str], css: str = "now") -> Markup:
     """A bar a value."""
     most, step = max((*values, 1e-12)), _WIDTH / max(1, len(values))
-    made = []
+    made, wide = [], min(step - 2, _WIDTH / 12)  # a few bars are no blocks
     for place, (value, title) in enumerate(zip(values, titles, strict=True)):
         tall = (_HEIGHT - _EDGE) * value / most
+        left = (place + 0.5) * step - wide / 2
         made.append(
-            f'<rect class="{css}" x="{place * step + 1:.1f}" y="{_HEIGHT - tall:.1f}" width="{step - 2:.1f}" '
+            f'<rect class="{css}" x="{left:.1f}" y="{_HEIGHT - tall:.1f}" width="{wide:.1f}" '
             f'height="{tall:.1f}" rx="1.5"><title>{escape(title)}</title></rect>'
         )
     return _svg(made)

@@ -78,12 +78,11 @@ class Retention:
         """
         today = today or datetime.now(UTC).date()
         until = today - timedelta(days=self._log.settings.keep_days)
-        rows, written = 0, []
+        rows, written = 0, list[Path]()
         while (day := self._oldest()) is not None and day < until:
-            count, file = self._move(day)
+            count, files = self._move(day)
             rows += count
-            if file is not None:
-                written.append(file)
+            written += files
         oldest = until - timedelta(days=self._log.settings.archive_days)
         removed = [file for file in sorted(self._archive.glob("????-??-??*.parquet")) if _day_of(file) < oldest]
         for file in removed:
@@ -97,34 +96,32 @@ class Retention:
             first = connection.execute(select(func.min(predictions.c.time))).scalar()
         return None if first is None else datetime.fromtimestamp(first / 1e6, UTC).date()
 
-    def _move(self, day: date) -> tuple[int, Path | None]:
+    def _move(self, day: date) -> tuple[int, list[Path]]:
         start, end = (datetime.combine(one, time(), UTC) for one in (day, day + _DAY))
-        written = None
-        if self._log.settings.archive_days:
-            written = self._write(day, start, end)
+        written = self._write(day, start, end) if self._log.settings.archive_days else []
         low, high = first_id(micros(start)), first_id(micros(end))
         with self._log.connection() as connection:
             within = select(func.sum(predictions.c.rows)).where(predictions.c.id >= low, predictions.c.id < high)
             rows = int(connection.execute(within).scalar() or 0)
             for table in (labels, record_keys, shadows, predictions):
                 connection.execute(delete(table).where(table.c.id >= low, table.c.id < high))
-            said = json.dumps({"day": day.isoformat(), "rows": rows, "file": written.name if written else None})
+            said = json.dumps({"day": day.isoformat(), "rows": rows, "files": [one.name for one in written]})
             _tell(connection, "pruned", micros(end), said)
         return rows, written
 
-    def _write(self, day: date, start: datetime, end: datetime) -> Path | None:
+    def _write(self, day: date, start: datetime, end: datetime) -> list[Path]:
         """One file for each shape that rows have on that day: versions may take other columns."""
         import pyarrow.parquet as pq
 
         self._archive.mkdir(parents=True, exist_ok=True)
         shapes: dict[Any, Any] = {}
-        first: Path | None = None
+        written, before = list[Path](), self._complete(day, end)
         try:
             for batch in self._log.iterate(start, end):
                 if batch.schema not in shapes:
-                    name = day.isoformat() + (f".{len(shapes)}" if shapes else "") + ".parquet"
-                    whole = whole_file(self._archive / name)
-                    first = first or self._archive / name
+                    number = before + len(shapes)
+                    written.append(self._archive / f"{day.isoformat()}{f'.{number}' if number else ''}.parquet")
+                    whole = whole_file(written[-1])
                     shapes[batch.schema] = (
                         whole,
                         pq.ParquetWriter(whole.__enter__(), batch.schema, compression="zstd"),
@@ -138,7 +135,14 @@ class Retention:
         for whole, writer in shapes.values():
             writer.close()
             whole.__exit__(None, None, None)
-        return first
+        return written
+
+    def _complete(self, day: date, end: datetime) -> int:
+        """How many files of a day are whole: a clock that jumped back fills it again. Others were left by a stop."""
+        told = select(func.count()).where(events.c.kind == "pruned", events.c.until == micros(end))
+        with self._log.connection() as connection:
+            is_told = connection.execute(told).scalar()
+        return len([*self._archive.glob(f"{day.isoformat()}*.parquet")]) if is_told else 0
 
     # --- One record.
 

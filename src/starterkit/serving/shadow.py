@@ -5,11 +5,13 @@ docs/decisions/0030-prediction-log.md.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple, Protocol
@@ -25,7 +27,12 @@ from starterkit.serving.predictor import ServedModel
 _MOST_WAITING = 1_024
 _MOST_ROWS = 65_536
 _AT_ONCE = 32
-"""So many requests are handed over, and kept, together: the interpreter belongs to what answers again in between."""
+"""So many requests are handed over together: the interpreter belongs to what answers again in between."""
+_KEPT_AT_ONCE = 1_024
+_SECONDS_TO_KEEP = 2.0
+"""Answers are written so seldom: while a transaction is open, who answers cannot write to SQLite."""
+_LATER = 10
+"""How much scoring stands back behind what answers."""
 _SECONDS_BETWEEN = 0.1
 """It looks so often: to be woken by each request would hold up the thread that answers."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
@@ -93,6 +100,7 @@ class Shadow:
         self._taken = self._given = self._sent = 0  # rows, rows, requests; each is changed by one thread alone
         self._version: bytes | None = None
         self._rests = False
+        self._ends = threading.Event()
         self._told = Told("", "", {})
         self._log = logging.getLogger("uvicorn.error")
         for outcome in ("scored", "failed", "dropped"):
@@ -111,29 +119,33 @@ class Shadow:
         self._taken += rows
         self._waiting.append(Asked(request, _copied(table)))
 
+    def close(self) -> None:
+        """Nobody asks any more. What waits is not scored."""
+        self._ends.set()
+
     def _keep_on(self) -> None:
         """Another process for each that ends, after a pause that grows while they do so soon."""
         pause = _FIRST_PAUSE
-        while True:
+        while not self._ends.is_set():
             began = time.monotonic()
             connection, process = self._start()
-            try:
+            with suppress(EOFError, OSError):
                 self._hand_over(connection)
-            except (EOFError, OSError):
-                connection.close()
+            connection.close()
             process.join(_SECONDS_TO_END)
+            if self._ends.is_set():
+                return
             self._version = None
             self._watch.shadow("failed", self._sent)
             self._sent = 0
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
             words = f"its process ended with {process.exitcode}; another one starts in {pause:.0f} seconds"
             self._show(Told("", words, {}))
-            time.sleep(pause)
+            self._ends.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _hand_over(self, connection: Connection) -> None:
-        while True:
-            time.sleep(_SECONDS_BETWEEN)
+        while not self._ends.wait(_SECONDS_BETWEEN):
             while connection.poll():
                 self._hear(connection.recv())
             while self._waiting:
@@ -206,16 +218,24 @@ class Scorer:
         self._is_named, self._has_failed = False, False
         self._last: Told | None = None
         self._speaking = threading.Lock()
+        self._heard: list[Heard] = []
+        self._by: tuple[ServedModel, ShadowRecorder] | None = None
+        self._counts, self._failure, self._kept = Counter[str](), "", time.monotonic()
+        self._writing = ThreadPoolExecutor(1, "shadow-log")
+        self._writing.submit(int).result()  # its thread is there before the others stand back
 
     def run(self, seconds: float) -> None:
         """Score until the other side ends. Every so many seconds, or once where it is 0, see which version it is."""
+        os.nice(_LATER)  # this thread and those it starts, on Linux; who writes is not held up in a transaction
         self._follower.start(seconds, Bell())
-        while True:
-            try:
-                asked: list[Asked] = self._connection.recv()
-            except (EOFError, OSError):
-                return
-            self._score(asked)
+        with suppress(EOFError, OSError):
+            while True:
+                if self._connection.poll(_SECONDS_TO_KEEP):
+                    self._score(self._connection.recv())
+                if len(self._heard) >= _KEPT_AT_ONCE or time.monotonic() - self._kept > _SECONDS_TO_KEEP:
+                    self._keep()
+        with suppress(OSError):  # who would be told has ended
+            self._keep()
 
     # What the follower asks, and says.
 
@@ -249,23 +269,36 @@ class Scorer:
         if self._now is None:
             self._say(Told("", "", {"dropped": len(asked)}, rests=not self._is_named))
             return
-        challenger, recorder = self._now
-        heard, words, counts = [], "", Counter[str]()
+        if self._by is not self._now:
+            self._keep()
+            self._by = self._now
+        challenger = self._now[0]
         for request, table in asked:
             began = time.perf_counter()
             try:
                 prediction = challenger.answer(table).prediction
-                heard.append(Heard(request, table, prediction, time.perf_counter() - began))
+                self._heard.append(Heard(request, table, prediction, time.perf_counter() - began))
             except Exception as error:  # whatever it is, it is the challenger's alone
-                words = _words(error)
+                self._failure = _words(error)
+                self._counts["failed"] += 1
+
+    def _keep(self) -> None:
+        """Write what was heard, and say what became of it."""
+        self._kept = time.monotonic()
+        heard, self._heard = self._heard, []
+        if self._by is None or not (heard or self._counts):
+            return
+        challenger, recorder = self._by
         try:
-            recorder.write(heard)
-            counts["scored"] = len(heard)
+            self._writing.submit(recorder.write, heard).result()
+            self._counts["scored"] += len(heard)
         except Exception as error:  # the log is down: who answers says so
-            words = _words(error)
-        counts["failed"] = len(asked) - counts["scored"]
-        told, self._has_failed = "" if self._has_failed else words, self._has_failed or bool(words)
-        self._say(Told(challenger.version, told, counts))  # the words once: the count says how often
+            self._failure = _words(error)
+            self._counts["failed"] += len(heard)
+        words = "" if self._has_failed else self._failure  # once: the count says how often
+        self._has_failed = self._has_failed or bool(words)
+        counts, self._counts, self._failure = self._counts, Counter(), ""
+        self._say(Told(challenger.version, words, counts))
 
 
 def _words(error: Exception) -> str:

@@ -79,7 +79,8 @@ def test_what_is_wrong_is_one_line(run, after_a_run):
         done = run(root, *words, **environ)
         assert (done.returncode, line in done.stderr) == (code, True), (words, done)
         assert done.stderr.count("error:") == 1, (words, done.stderr)
-    assert "no prediction of version 1" in run(root, "monitor", code=0).stdout
+    assert "no prediction of version 1" in run(root, "monitor", "--page", "page.html", code=0).stdout
+    assert "All is well" not in (root / "page.html").read_text()
     with PredictionLog(after_a_run).connection() as connection:
         connection.execute(text("UPDATE prediction_log_version SET version_num = '9999'"))
     for words in (["monitor"], ["feedback", "prune"], ["serve"]):

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from starterkit.cli import views as origins
 from starterkit.contract import Lineage
-from starterkit.feedback.predictions import PredictionLog, ShadowLog
+from starterkit.feedback.predictions import PredictionLog, ShadowRecorder
 from starterkit.feedback.writer import Writer
 from starterkit.release.alias import Unapproved, approval_by
 from starterkit.release.history import Ledger
@@ -124,7 +124,7 @@ def test_a_challenger_comes_into_the_shadow_is_compared_and_leaves(run, trained)
     writer.close()
     table = read_records(served.contract, [served.contract.example])
     heard = Heard(answer.headers["x-prediction-id"].encode(), table, served.answer(table).prediction, 0.001)
-    ShadowLog(log).of(replace(served, version="2")).write([heard])
+    ShadowRecorder(log, replace(served, version="2")).write([heard])
     done = run(trained, "shadow", code=0, **follow)
     for words in (
         "version 2 in the shadow of 1: 1 rows, 1 of 1 requests",

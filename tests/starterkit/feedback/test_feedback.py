@@ -25,7 +25,7 @@ from starterkit.feedback.blocks import Field, Schema
 from starterkit.feedback.labels import Labels, number_of
 from starterkit.feedback.migrations import NewerLog
 from starterkit.feedback.observation import Window
-from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowLog
+from starterkit.feedback.predictions import LogUnavailable, PredictionLog, ShadowRecorder
 from starterkit.feedback.retention import Retention
 from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
@@ -35,7 +35,8 @@ from starterkit.serving.http import answers
 from starterkit.serving.http.app import create_app
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
-from starterkit.serving.shadow import Scorer, Shadow
+from starterkit.serving.shadow import Heard, Scorer, Shadow
+from starterkit.serving.validation import read_records
 from starterkit.settings import ServingSettings
 
 DAY = timedelta(days=1)
@@ -131,7 +132,9 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
         metrics, writer = Metrics(), Writer(log, lambda rows: None)
         app = create_app(visits, ServingSettings(), metrics, log=writer)
         with TestClient(app) as client:
-            scorer = partial(Scorer, contract=contract, challengers=Registry(challenger), record=ShadowLog(log).of)
+            scorer = partial(
+                Scorer, contract=contract, challengers=Registry(challenger), record=partial(ShadowRecorder, log)
+            )
             app.shadow = Shadow(beside(scorer), metrics)
             until(lambda shadow=app.shadow, now=metrics: shadow._rests or any(now.in_shadow))
             ids = [ask(client, keys=["a", "b"]), ask(client)]
@@ -153,6 +156,9 @@ def test_a_shadow_is_kept_beside_the_answer_and_touches_none(visits, log):
     assert {row["version"] for row in kept(log)} == {"3"}, "a shadow's answers are no predictions"
     if log.key is not None:
         Retention(log).erase("a")
+        table = read_records(visits.contract, [visits.contract.example])
+        late = Heard(shadowed.encode(), table, visits.answer(table).prediction, 0.1)
+        ShadowRecorder(log, replace(visits, version="4")).write([late])
         with log.connection() as connection:
             assert shadowed not in {one.id.hex() for one in connection.execute(select(shadows))}
 
@@ -253,8 +259,14 @@ def test_versions_with_other_columns_and_another_target_share_a_log(visits, diab
     rows = {row["version"]: row for row in kept(log)}
     assert [{name: rows[version][name] for name in asked[version]} for version in "34"] == [*asked.values()]
     assert [rows[version]["label"] for version in "34"] == ["no", 151]
-    Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1))
-    assert len([*log.folder.glob("archive/*.parquet")]) == 2
+    written = Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1)).written
+    assert {*written} == {*log.folder.glob("archive/*.parquet")}
+    assert len(written) == 2
+    with api(visits, log) as client:  # as if the clock had jumped back
+        ask(client, ROWS)
+    (again,) = Retention(log).prune(datetime.now(UTC).date() + DAY * (log.settings.keep_days + 1)).written
+    assert again not in written
+    assert pq.read_table(again).num_rows == 2
     assert Retention(log).erase("a").archived == 2
 
 

@@ -99,7 +99,7 @@ def _chunks(path: Path, scoring: FileScoring, piece: Piece) -> Iterator[Chunk]:
 class Job:
     """All that a task is told beside its number.
 
-    `folder` holds what the pieces become, `output` what is made of them; driver and executors see both.
+    `folder` holds what the pieces become and what is made of them; driver and executors see it.
     """
 
     plan: Plan
@@ -107,7 +107,6 @@ class Job:
     model: Mapping[str, bytes]
     beyond: Beyond
     folder: Path
-    output: Path
     stops: bool
 
     def rows(self, number: int) -> Path:
@@ -116,12 +115,18 @@ class Job:
     def said(self, number: int) -> Path:
         return self.folder / f"{number}.json"
 
+    def whole(self, number: int) -> Path:
+        """A file that is made of its pieces."""
+        return self.folder / f"{number}.whole"
+
     def refused(self, number: int) -> Path:
         """Is there where a run that stops at bad rows has met some."""
         return self.folder / f"{number}.refused"
 
     def score(self, number: int) -> None:
-        """Score a piece, unless an earlier one has already ended the run."""
+        """Score a piece, unless an earlier task did or an earlier piece has already ended the run."""
+        if self.said(number).exists():
+            return
         if self.stops and any(int(path.stem) < number for path in self.folder.glob("*.refused")):
             return
         piece = self.pieces[number]
@@ -143,22 +148,22 @@ class Job:
             file.flush()
         if faults:
             self.refused(number).touch()
+        if [one.file for one in self.pieces].count(piece.file) == 1:
+            self.join(piece.file)
         with _renamed(self.said(number)) as new:
             new.write_text(json.dumps([rows, bad, [astuple(fault) for fault in faults]]), "utf-8")
 
     def join(self, number: int) -> None:
         """Make a file of its pieces."""
-        name = self.plan.names[number]
-        (self.output / name).parent.mkdir(parents=True, exist_ok=True)
         joined = _beside(self.folder / f"{number}.joined")
-        with _renamed(self.output / name) as made:
+        with _renamed(self.whole(number)) as made:
             with joined.open("wb") as file:
                 for place in (place for place, piece in enumerate(self.pieces) if piece.file == number):
                     with self.rows(place).open("rb") as part:
                         shutil.copyfileobj(part, file, 1 << 20)
                 file.flush()
                 os.fsync(file.fileno())
-            finish(joined, made, kind_of(Path(name)))
+            finish(joined, made, kind_of(Path(self.plan.names[number])))
             joined.unlink(missing_ok=True)
 
 
@@ -249,7 +254,7 @@ class SparkScorer:
         name = sha256(json.dumps(identity).encode())[:16]  # what a run that was killed still writes stays out of ours
         folder = work.folder / f"pieces-{name}"
         folder.mkdir(exist_ok=True)
-        job = Job(plan, pieces, self._model, self._predictor.beyond, folder, work.output, bad_rows == "stop")
+        job = Job(plan, pieces, self._model, self._predictor.beyond, folder, bad_rows == "stop")
         with step(self._progress, f"score, anew: {reason}" if reason else "score") as note:
             try:
                 spark.run(Job.score, [at for at in range(len(pieces)) if not job.said(at).exists()], note, job)
@@ -262,13 +267,16 @@ class SparkScorer:
         if rows == bad:
             raise none_good(plan, work, rows)
         with step(self._progress, "join the pieces") as note:
-            spark.run(Job.join, range(len(plan.names)), note, job)
+            spark.run(Job.join, [at for at in range(len(plan.names)) if not job.whole(at).exists()], note, job)
             changed = [
                 path for path, seen in zip(plan.sources, identity["the source"], strict=True) if look(path) != seen
             ]
             if changed:
                 work.remove()
                 raise DataError(f"{changed[0]} changed while it was read", "Give the command again when it is done")
+            for number, name in enumerate(plan.names):
+                (work.output / name).parent.mkdir(parents=True, exist_ok=True)
+                job.whole(number).replace(work.output / name)
             work.keep(Checkpoint(file=len(plan.names), all_rows=rows, all_bad=bad, is_whole=True))
             work.publish()
         return Outcome(rows, bad, plan.destination, plan.bad_rows if bad else None)

@@ -238,6 +238,8 @@ class Gateway:
         await receive()
         keeping.cancel()
         self._metrics.keep()
+        if self.shadow is not None:
+            self.shadow.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     def reply(self, path: str, headers: Headers, body: bytearray, say: Say) -> bool:

@@ -237,6 +237,15 @@ def _of_models(models: Mapping[tuple[str, str], int], since: float, misses: int)
     yield _sample("registry_missed_processes", {}, misses)
 
 
+def _of_shadows(shadows: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    yield from _family("shadow_processes", "gauge", "Processes that score this version in the shadow.")
+    for (number, state), count in sorted(shadows.items()):
+        if state == "scored" and number:
+            yield _sample("shadow_processes", {"version": number}, count)
+    yield from _family("shadow_refused_processes", "gauge", "Processes that cannot score the version that they should.")
+    yield _sample("shadow_refused_processes", {}, sum(n for (_, state), n in shadows.items() if state == "refused"))
+
+
 def window_text(model: str, window: Mapping[str, Any] | None) -> str:
     """What `starterkit monitor` saw last of a model, wherever it ran; empty where it never did."""
     if window is None:
@@ -249,15 +258,6 @@ def window_text(model: str, window: Mapping[str, Any] | None) -> str:
     lines += _family("window_end_timestamp_seconds", "gauge", "When this window ended.")
     lines.append(_sample("window_end_timestamp_seconds", named, window["end"]))
     return "\n".join([*lines, ""])
-
-
-def _of_shadows(shadows: Mapping[tuple[str, str], int]) -> Iterator[str]:
-    yield from _family("shadow_processes", "gauge", "Processes that score this version in the shadow.")
-    for (number, state), count in sorted(shadows.items()):
-        if state == "scored" and number:
-            yield _sample("shadow_processes", {"version": number}, count)
-    yield from _family("shadow_refused_processes", "gauge", "Processes that cannot score the version that they should.")
-    yield _sample("shadow_refused_processes", {}, sum(n for (_, state), n in shadows.items() if state == "refused"))
 
 
 def _family(name: str, kind: str, words: str) -> Iterable[str]:
