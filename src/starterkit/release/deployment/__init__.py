@@ -116,6 +116,8 @@ def handed_on(settings: "Settings", most_bytes: int, platform: str) -> HandedOn:
         The platform hands on less in a request than the stage takes, the key that clients have to send is not known, or
         predictions would end with the machine.
     """
+    from starterkit.settings import GATEKEEPERS  # `--help` names the platforms, and answers at once
+
     serving, feedback, tracking = settings.serving, settings.feedback, settings.tracking
     if serving.max_body_bytes > most_bytes:
         what = f"serving.max_body_bytes is {serving.max_body_bytes:,}, and {platform} hands on {most_bytes:,} at most"
