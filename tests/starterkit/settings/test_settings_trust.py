@@ -140,7 +140,6 @@ LOOSEST = {
     "serving.api_key": ("a-key-that-somebody-knows", "whoever sets it runs the API"),
     "serving.api_keys_file": ("mine.txt", "whoever sets it runs the API"),
     "serving.follow_seconds": ("0", "then a champion waits for a restart"),
-    "serving.shadow": ("1", "nobody gets its answers, and both ask that the gate passed it"),
     "serving.webhook_secret": ("a-w0rd-of-eve-and-more", "whoever knows it may have the registry asked again"),
     "serving.copy_folder": ("/tmp/mine", "whoever sets it runs the API; the version key signs what is in it"),
     "serving.log_format": ("text", "the same lines"), "serving.log_requests": ("true", "no value is in them"),

@@ -126,7 +126,6 @@ def handed_on(settings: "Settings", most_bytes: int, platform: str) -> HandedOn:
         what = f"the stage {settings.stage} asks clients for a key, and serving.api_key is not set"
         raise UserError(what, "Set KIT_SERVING__API_KEY")
     kept = (feedback.database or "").startswith("postgresql")
-    from starterkit.settings import GATEKEEPERS  # not for the list of platforms
 
     if feedback.log and not kept and settings.stage in GATEKEEPERS:
         what = "feedback.database is no PostgreSQL: predictions would end with the machine that answered"
