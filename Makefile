@@ -156,9 +156,9 @@ test-tables: env-test ## init-problem, run, gate and predict over real tables, b
 	@$(ALONE) $(IN_ENV) pytest tests/tables -o python_files='table_*.py' -o pythonpath=tests/tables -n 2 --dist worksteal $(ARGS)
 
 TORCH := torch==2.13.0+cpu
-test-deep: torch-env tensorflow-env ## networks of PyTorch and Keras, in an environment for each; TORCH="torch==2.14.1"
-	@for library in torch tensorflow; do \
-	  $(ALONE) build/envs/$$library/bin/python -m pytest tests/starterkit/training -o python_files='deep_*.py' -n 2 -rs $(ARGS) \
+test-deep: torch-env tensorflow-env ## networks of PyTorch and Keras, and CatBoost, apart from the tests; TORCH="torch==2.14.1"
+	@for files in "torch deep_*.py test_catboost.py" "tensorflow deep_*.py"; do \
+	  $(ALONE) build/envs/$${files%% *}/bin/python -m pytest tests/starterkit/training -o python_files="$${files#* }" -n 2 -rs $(ARGS) \
 	    || exit 1; \
 	done
 
@@ -168,6 +168,8 @@ tensorflow-env: env
 # The build for the CPU is in PyTorch's own index, or in one that pip is told of. All that it needs is there already.
 torch-env: env
 	@$(call EXTRA,torch)
+	@$(UV) pip install -q --python build/envs/torch/bin/python -c requirements-test.txt -e '.[catboost]' || \
+	  echo "not run: CatBoost cannot be had"
 	@build/envs/torch/bin/python -m ensurepip >/dev/null
 	@build/envs/torch/bin/python -m pip install -q --no-deps "$(TORCH)" 2>/dev/null || \
 	  $(UV) pip install -q --python build/envs/torch/bin/python --no-deps --torch-backend cpu "$(TORCH)" || \

@@ -1,4 +1,4 @@
-"""CatBoost's trees, leaf by leaf; `make add PKG=catboost` for these to run."""
+"""CatBoost's trees, leaf by leaf; `make test-deep` and `make add PKG=catboost` run these."""
 
 from typing import Any
 
