@@ -4,6 +4,8 @@
     make bench-serve ARGS="--pairs 1"      fewer; writes nothing
     make bench-serve ARGS="--postgres postgresql://me@127.0.0.1/empty"   and with the log in PostgreSQL; writes nothing
     make bench-serve ARGS="--shadow 300"   the log alone beside a challenger in the shadow, at so many requests a second
+    make bench-serve ARGS="--workers"      one worker beside two, on all cores and on one; writes nothing
+    make bench-serve ARGS="--beside 200"   one row, so often a second, alone and beside requests of 10,000 rows
 
 Each server is a process of its own with one worker, uvloop and httptools where it may choose. Slices of load come in
 shuffled order, always one of the kit's beside one of another's, and what counts is the median of their ratios: the
@@ -21,8 +23,10 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -325,6 +329,51 @@ def compare_shadow(pairs: int, seconds: float, rate: float) -> str:
     return "\n".join([*lines, *counts])
 
 
+def compare_workers(pairs: int, seconds: float) -> str:
+    """Requests of one row a second, with one worker and with two, on all cores and on the first alone."""
+    one = sides("")[0]
+    both = (one, replace(one, name="2 workers", environ={"KIT_SERVING__WORKERS": "2"}))
+    words, lines = request(one, 1), [f"{pairs} pairs of {seconds:g} s; the requests come from the same machine"]
+    with ExitStack() as stack:
+        up = [stack.enter_context(running(side))[:2] for side in both]
+        for cores in ([*range(psutil.cpu_count() or 1)], [0]):
+            for _, process in up:
+                for member in (process, *process.children(recursive=True)):
+                    member.cpu_affinity(cores)
+            rates = [[len(load(port, words, seconds)) / seconds for port, _ in up] for _ in range(pairs)]
+            first, second = (statistics.median(of) for of in zip(*rates, strict=True))
+            ratio = statistics.median(b / a for a, b in rates)
+            lines.append(f"{len(cores)} core(s): {first:,.0f} and {second:,.0f} requests/s, x {ratio:.2f} in a pair")
+    return "\n".join(lines)
+
+
+def beside_large(seconds: float, rate: float) -> str:
+    """One-row requests at a rate, alone and while another client sends 10,000 rows after 10,000 rows."""
+    limits = {"KIT_SERVING__MAX_ROWS": str(MANY), "KIT_SERVING__MAX_BODY_BYTES": "20000000"}
+    side = replace(sides("")[0], environ=limits)
+    lines = []
+    with running(side) as (port, *_), ThreadPoolExecutor(1) as other:
+        paced(port, request(side, 1), 1, rate)
+        for name in ("alone", "beside"):
+            done = threading.Event()
+            large = other.submit(_send_large, port, request(side, MANY), done) if name == "beside" else None
+            took = sorted(paced(port, request(side, 1), seconds, rate))
+            done.set()
+            p50, p99, most = (1e3 * took[int((len(took) - 1) * part)] for part in (0.5, 0.99, 1))
+            words = f"{name}: {rate:g} requests/s of one row, p50 {p50:.1f}, p99 {p99:.1f}, most {most:.1f} ms"
+            lines.append(words + (f"; {large.result()} of {MANY:,} rows meanwhile" if large else ""))
+    return "\n".join(lines)
+
+
+def _send_large(port: int, words: bytes, done: threading.Event) -> int:
+    count = 0
+    with socket.create_connection(("127.0.0.1", port)) as one:
+        while not done.is_set():
+            ask(one, words)
+            count += 1
+    return count
+
+
 def told(port: int, path: str) -> str:
     asked = Request(f"http://127.0.0.1:{port}/{path}", headers={"X-API-Key": KEY})
     with urlopen(asked, timeout=5) as answer:
@@ -411,6 +460,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--seed", type=int, default=18)
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--beside", type=float, metavar="RATE")
     parser.add_argument("--shadow", type=float, metavar="RATE")
     parser.add_argument("--uri", default="models:/local.diabetes@champion")
     parser.add_argument("--postgres", help="the address of an empty database")
@@ -419,6 +470,12 @@ def main() -> None:
     (MADE / "empty.py").write_text(EMPTY)
     (MADE / "plain.py").write_text(PLAIN)
     subprocess.run([sys.executable, "-m", "starterkit", "fetch", str(FOLDER)], cwd=ROOT, check=True)
+    if arguments.workers or arguments.beside:
+        if arguments.workers:
+            print(compare_workers(arguments.pairs, arguments.seconds))
+        if arguments.beside:
+            print(beside_large(10 * arguments.seconds, arguments.beside))
+        return
     if arguments.shadow:
         print(compare_shadow(arguments.pairs, arguments.seconds, arguments.shadow))
         return
