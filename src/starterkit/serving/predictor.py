@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Beyond, Contract, Parity, Prediction
 from starterkit.errors import ContractError, KitError
+from starterkit.machine import hand_back
 from starterkit.serving.graph import Compute, Graph, Table
 from starterkit.serving.validation import Fault, InvalidRecords, faults_beyond, faults_of_answers
 
@@ -112,6 +113,7 @@ def _largest(difference: np.ndarray) -> float:
 
 
 _SECONDS_OF_A_SAMPLE = 0.05
+_LARGE = 1_000_000
 
 CONTRACT_FILE = "contract.json"
 GRAPH_FILE = "model.onnx"
@@ -159,6 +161,9 @@ class Predictor:
         self.most_alike = 0
         """Of so many rows at once, each is answered as if it were alone."""
         self._prove(sample)
+        if self.size > _LARGE:
+            del graph
+            hand_back()
 
     def predict(self, table: Table) -> Prediction:
         """Answers for n rows, given one array of length n for each of the contract's columns, or a matrix of them."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -360,3 +360,18 @@ def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():
     assert not replace(sound, flipped_leaves=1).proven
     both = sound.with_more(replace(sound, largest=1e-6, flipped_leaves=2, ties=3))
     assert (both.rows, both.probed, both.largest, both.flipped_leaves, both.ties) == (2, 18, 1e-6, 2, 3)
+
+
+@pytest.mark.slow
+def test_a_forest_costs_half_of_what_its_session_alone_does(diabetes, tmp_path):
+    folder = diabetes.export(RandomForestRegressor(n_estimators=1500, random_state=0), tmp_path / "forest")[0].folder
+    assert 8e6 < (folder / "model.onnx").stat().st_size < 16e6
+    began = "import psutil, sys, starterkit.serving.predictor as p, onnxruntime as o; from pathlib import Path as P\n"
+    began += "told = psutil.Process().memory_info; before = told().rss\n"
+    plain = "kept = o.InferenceSession(P(sys.argv[1], 'model.onnx').read_bytes())\n"
+    ours = "kept = p.Predictor(P(sys.argv[1]))\n"
+    costs = [
+        int(subprocess.check_output([sys.executable, "-c", f"{began}{code}print(told().rss - before)", folder]))
+        for code in (plain, ours)
+    ]
+    assert costs[1] <= costs[0] / 2, costs
