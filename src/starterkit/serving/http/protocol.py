@@ -26,9 +26,9 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 _DIGITS = 10
 """Of a length that is worth reading."""
 _END = b"\r\n\r\n"
-_HEADS = 16
+_HEADS = 8
 """Of one client, that are known again: of a request whose body has another length, its length is another."""
-_LONG_HEAD = 4_096
+_LONG_HEAD = 1_024
 _TO_BE_REFUSED = 64
 """Connections beyond the most that are told so. Those that come on top are ended without a word."""
 
