@@ -154,6 +154,32 @@ def test_requests_that_come_at_once_are_answered_one_by_one_in_order(houses, add
             assert answer(told) == expected(houses, number + 1)
 
 
+def test_a_head_that_is_known_again_is_that_of_its_own_request(houses, address):
+    def written(path: str, form: str, areas: list[float]) -> bytes:
+        body = json.dumps({form: [houses.example | {"area": area} for area in areas]}).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    with socket.create_connection(address, timeout=5) as connection, connection.makefile("rb") as told:
+        for number in range(6):  # all of one length, so that their heads are the same
+            first, second, third = 100.0 + number, 200.0 + number, 300.0 + number
+            one, other = written("/predict", "records", [first]), written("/predict", "records", [second])
+            scoring = written("/invocations", "dataframe_records", [third])
+            for sent in (one, scoring, other, one + other, one[:-9]):
+                connection.sendall(sent)
+                for area in {one: [first], scoring: [third], other: [second], one + other: [first, second]}.get(
+                    sent, []
+                ):
+                    predicted = answer(told)
+                    (value,) = predicted if sent != scoring else [*predicted[0].values()]
+                    assert value == expected(houses, 1, area=area)[0]
+            time.sleep(0.01)
+            connection.sendall(one[-9:])
+            assert answer(told) == expected(houses, 1, area=first)
+
+
 def test_clients_who_ask_at_once_get_their_own_answers(houses, address):
     areas = [20.0 + 5 * number for number in range(24)]
     with ExitStack() as stack:
