@@ -97,6 +97,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, patience: Patience, **given: Any) -> None:
         super().__init__(**given)
         self.cycle: Any
+        self.access_log &= self.config.access_log  # some who look at logs give each logger a handler
         self._patience = patience
         self._since = time.monotonic()
         self._unread: float | None = None

@@ -26,7 +26,7 @@ def running(app: Any, seconds: float = 10, most: int = 64) -> Iterator[tuple[str
     """Serve an app on a free port; `log_config=None` leaves the log to pytest."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = Server(app, Patience(seconds, most), log_config=None)
+        server = Server(app, Patience(seconds, most), log_config=None, access_log=False)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
