@@ -83,8 +83,8 @@ class Kustomized(Target):
         stages = settings.root / self.folder
         stage = stages / settings.stage
         if not (stage / "kustomization.yaml").is_file():
-            known = ", ".join(sorted(one.parent.name for one in stages.glob("*/kustomization.yaml"))) or "none"
-            what = f"{self.folder} has no overlay for the stage {settings.stage}, but for: {known}"
+            known = sorted({one.parent.name for one in stages.glob("*/kustomization.yaml")} - {"base"})
+            what = f"{self.folder} has no overlay for the stage {settings.stage}, but for: {', '.join(known) or 'none'}"
             raise UserError(what, "Set KIT_STAGE, or make one like those")
         with tempfile.TemporaryDirectory() as scratch:
             Path(scratch, "kustomization.yaml").write_text(
