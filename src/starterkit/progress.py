@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def step(progress: Progress, name: str) -> Generator[Note, None, None]:
 # --- Ctrl-C and `kill` end a command, and are remembered.
 #
 # Python prints and forgets an interruption that comes inside a callback of its own, such as those of an import. So the
-# next step asks again.
+# next step asks again, and it is not printed.
 
 INTERRUPTED = 130
 ENDED = 143
@@ -79,6 +80,7 @@ _asked: list[int] = []
 def listen() -> None:
     """Let `kill` be Ctrl-C by another name: a run is marked, and nothing stays half-made."""
     _asked.clear()
+    sys.unraisablehook = _forget
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have said to ignore it
         signal.signal(signal.SIGINT, _stop)
@@ -94,6 +96,11 @@ def stop_if_asked() -> None:
     """
     if _asked:
         _raise(_asked[0])
+
+
+def _forget(unraisable: "sys.UnraisableHookArgs") -> None:
+    if not _asked or not isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit):
+        sys.__unraisablehook__(unraisable)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

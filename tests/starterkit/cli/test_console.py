@@ -117,21 +117,22 @@ def test_the_next_commands_name_the_stage_where_it_is_not_local(first_run, capsy
 
 @pytest.fixture
 def listening() -> Iterator[None]:
+    hook = sys.unraisablehook
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     listen()
     yield
     listen()  # forgets what the test asked for
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("listening")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_that_python_forgot_is_met_at_the_next_step(number, kind):
+def test_a_signal_that_python_forgot_is_met_at_the_next_step(number, kind, capsys):
     class Callback:
-        def __del__(self) -> None:  # what is raised here, Python prints and forgets
+        def __del__(self) -> None:  # what is raised here, Python forgets
             os.kill(os.getpid(), number)
 
     view = ProgressView()
@@ -140,6 +141,7 @@ def test_a_signal_that_python_forgot_is_met_at_the_next_step(number, kind):
     view(Event("train", "failed"))  # whoever is ending is not stopped once more
     with pytest.raises(kind):
         view(Event("train", "ended"))
+    assert "ignored" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("listening")
