@@ -31,11 +31,11 @@ from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
-from starterkit.training.trainer import TrainedModel, Trainer, evaluate
+from starterkit.training import TrainedModel, Trainer, evaluate
 from starterkit.verdict import LEAST_OF_A_CLASS, Candidate, has_contrast
 
 if TYPE_CHECKING:
-    from starterkit.training.export.exporter import ExportedModel
+    from starterkit.training.export import ExportedModel
 
 # --- What training and export leave in MLflow: the origin, the rows, the figures and the models.
 
@@ -266,7 +266,7 @@ class Pipeline:
         run_id = trained.lineage.run
         with step(self.progress, "export to ONNX") as note, scratch_folder() as scratch:
             # Slow, and not needed where the data or the training fail.
-            from starterkit.training.export.exporter import OnnxExporter
+            from starterkit.training.export import OnnxExporter
 
             exporter = OnnxExporter(self.settings.export)
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)

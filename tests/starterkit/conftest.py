@@ -36,8 +36,8 @@ from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, ExportSettings, Settings, Stage, TrainingSettings, load_settings
 from starterkit.tracking.connection import Connection, connect
-from starterkit.training.export.exporter import ExportedModel, OnnxExporter
-from starterkit.training.trainer import TrainedModel, Trainer
+from starterkit.training import TrainedModel, Trainer
+from starterkit.training.export import ExportedModel, OnnxExporter
 
 REPOSITORY = Path(__file__).parents[2]
 Copied = Callable[..., Path]

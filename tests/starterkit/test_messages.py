@@ -21,7 +21,7 @@ from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem, Source, feature, identifier, target
 from starterkit.progress import Event
 from starterkit.settings import DataSettings, Stage, load_settings
-from starterkit.training.trainer import Trainer
+from starterkit.training import Trainer
 
 
 class People(pa.DataFrameModel):

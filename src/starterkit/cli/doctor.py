@@ -22,7 +22,7 @@ from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
 from starterkit.tracking.registry import CHAMPION, ModelRegistry
 from starterkit.tracking.runs import Tracker
-from starterkit.training.trainer import require_contrast
+from starterkit.training import require_contrast
 
 # --- Where runs are kept: a store that can be written, and runs that say the truth about themselves.
 

@@ -16,7 +16,7 @@ from starterkit.errors import Refused, UserError
 from starterkit.pipeline import Judgement, Promotion, Summary
 from starterkit.serving.loadtest import address_of
 from starterkit.settings import ServingSettings, Settings, Stage
-from starterkit.training.trainer import TrainedModel
+from starterkit.training import TrainedModel
 from starterkit.verdict import Verdict
 
 # --- What a person is told of a data set that was prepared.

@@ -19,9 +19,9 @@ from starterkit.serving.predictor import Predictor
 from starterkit.settings import Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
+from starterkit.training import evaluate, naive_baseline, predict
 from starterkit.training.agreement import beside
 from starterkit.training.leakage import giveaways, single_feature_shares
-from starterkit.training.trainer import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Contamination, Cost, Evidence, Frozen, RobustnessResult
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.

@@ -26,8 +26,8 @@ from starterkit.release.provenance import LOCK, beside_lock, describe, lock_dige
 from starterkit.release.reproducer import write_answers
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, TrainingSettings, load_settings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import Trainer
+from starterkit.training import Trainer
+from starterkit.training.export import OnnxExporter
 
 
 def train_again(folder: Path, facts: dict[str, Any]) -> None:

@@ -14,9 +14,8 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Stage, layers, load_settings, read_layers, schema_text, settings_schema, show
+from starterkit.settings import Stage, find_root, layers, load_settings, read_layers, schema_text, settings_schema, show
 from starterkit.settings.layers import Layer, fields, has_password, is_secret, leaves, mask, merge, model_at
-from starterkit.settings.load import find_root
 
 KEY = "sixteen-characters"
 

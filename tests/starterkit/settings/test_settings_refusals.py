@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Stage
-from starterkit.settings.load import together
+from starterkit.settings import Stage, together
 
 SECRET = "hunter2-hunter2-hunter2"
 

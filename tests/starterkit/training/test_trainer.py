@@ -21,7 +21,7 @@ from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
 from starterkit.release.pages import confusion, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training.trainer import Trainer, permutation_importance, predict
+from starterkit.training import Trainer, permutation_importance, predict
 
 
 def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **changes: Any) -> Any:

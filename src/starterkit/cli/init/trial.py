@@ -28,8 +28,8 @@ from starterkit.problem import Problem
 from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
 from starterkit.settings import DataSettings, Stage, TrainingSettings
+from starterkit.training import TrainedModel, Trainer, permutation_importance, predict, refusals
 from starterkit.training.leakage import giveaways, single_feature_shares
-from starterkit.training.trainer import TrainedModel, Trainer, permutation_importance, predict, refusals
 
 # --- The first fit.
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from starterkit.cli.init import Project, replace_all
 from starterkit.cli.init.draft import Undecided
-from starterkit.cli.init.starter import Project, replace_all
 from starterkit.errors import UserError
 
 ROOT = Path(__file__).parents[4]

@@ -29,8 +29,8 @@ from starterkit.release.evaluation import contamination_of, evaluate_version
 from starterkit.release.gate import Decision, Gate
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, compare
 from starterkit.settings import DataSettings, ExportSettings, GateSettings, Stage, TrainingSettings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import TrainedModel, Trainer, predict
+from starterkit.training import TrainedModel, Trainer, predict
+from starterkit.training.export import OnnxExporter
 
 ROWS = 4000
 SOUND = ("sun", "rain", "rare")
