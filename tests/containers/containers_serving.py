@@ -155,7 +155,7 @@ def test_its_files_are_roots_without_a_read_only_root_too(docker: Docker, baked:
 
 
 def test_nothing_is_compiled_at_start(api: Container) -> None:
-    code = "import starterkit.cli.commands, starterkit.serving.http.app, onnxruntime"
+    code = "import starterkit.cli.commands, starterkit.serving.http, onnxruntime"
     said = api.docker.ask("exec", api.id, "python", "-v", "-c", code).stderr
     loaded = re.findall(r"^# code object from '?(/opt/[^'\n]+)", said, re.MULTILINE)
     assert any("/opt/project/starterkit/serving/" in path for path in loaded), said[-2000:]

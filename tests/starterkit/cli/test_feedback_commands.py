@@ -11,7 +11,7 @@ from example_project import problem
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.writer import Writer
 from starterkit.pipeline import Pipeline
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 

@@ -508,7 +508,7 @@ import sys
 from pathlib import Path
 import starterkit.cli.commands
 from starterkit.cli.champion import find_champion
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.settings import load_settings
 settings = load_settings()
 for folder in (None, Path("build/model")):

@@ -29,7 +29,7 @@ from starterkit.release.alias import Unapproved, approval_by
 from starterkit.release.history import Ledger
 from starterkit.release.provenance import compare
 from starterkit.release.reproducer import Difference, Reproduction
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.shadow import Heard
 from starterkit.serving.validation import read_records

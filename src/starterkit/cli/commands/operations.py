@@ -30,7 +30,7 @@ def serve(
 ) -> None:
     """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
-    from starterkit.serving.platforms import Platform
+    from starterkit.serving.http import Platform
     from starterkit.settings import read_layers
 
     platform, layers = Platform.of(os.environ), read_layers()
