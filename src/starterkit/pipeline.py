@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starterkit.contract import Contract, Lineage, Scalar, by_treatment
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
-from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import typical_row
 from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.feedback.reference import REFERENCE_FILE, Reference

@@ -30,8 +30,8 @@ from example_project import problem
 from example_project.problem import Patients
 from starterkit.cli import main
 from starterkit.contract import Lineage
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
-from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, ExportSettings, Settings, Stage, TrainingSettings, load_settings

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import KitError
 from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem, Source, feature, identifier, target

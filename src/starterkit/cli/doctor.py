@@ -10,7 +10,7 @@ from pathlib import Path
 
 from starterkit.cli import environment
 from starterkit.cli.environment import Examination, Finding, warning, well
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
 from starterkit.problem import find_problem
 from starterkit.progress import Progress, silent, step

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from starterkit.data import masked
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.data.policy import Policy
-from starterkit.data.reader import masked
 from starterkit.errors import DataError, KitError, Refused
 from starterkit.feedback.observation import Window
 from starterkit.feedback.watcher import PredictionReader, Project

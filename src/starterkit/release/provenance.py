@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from starterkit.contract import Contract, Lineage, Parity, Scalar
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import KitError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem

@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import ROWS_FILE, RowRecord
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import KitError
 from starterkit.problem import Problem, find_problem
 from starterkit.release.provenance import LOCK, beside_lock, describe, lock_digest, plain

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from example_project import problem
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
 from starterkit.data.prepare import Prepared, Preparer
-from starterkit.data.reader import DatasetReader
 from starterkit.settings import PrivacySettings, Stage, load_settings
 from starterkit.training import compare_quality
 

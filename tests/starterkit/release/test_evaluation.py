@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset, RowRecord, Rows
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import ContractError, ProblemError
 from starterkit.problem import Direction, Holdout, Invariance, Jitter, Problem, feature, group, identifier, target, time
 from starterkit.release.evaluation import contamination_of, evaluate_version, measure_costs, measure_robustness

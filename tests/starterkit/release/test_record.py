@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from starterkit.contract import Prediction
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release import pages as reports
 from starterkit.release.evaluation import collect_evidence

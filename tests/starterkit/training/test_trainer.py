@@ -15,9 +15,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier
 
+from starterkit.data import DatasetReader
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import held_out
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
 from starterkit.release.pages import confusion, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings

@@ -189,8 +189,8 @@ def prepare(
     privacy = load_settings(settings.root, of_people | {"KIT_STAGE": asked}).privacy
     view = ProgressView()
     with step(view, "load libraries") as note:
+        from starterkit.data import usual_place
         from starterkit.data.prepare import Preparer
-        from starterkit.data.reader import usual_place
         from starterkit.problem import find_problem
         from starterkit.training import compare_quality
 

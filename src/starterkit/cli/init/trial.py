@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 from starterkit.cli.init.draft import LINEAR, Choice, Plan
 from starterkit.cli.init.rendering import Limits, problem_source
 from starterkit.contract import Prediction, Scalar
+from starterkit.data import DatasetReader, read_raw
 from starterkit.data.dataset import Dataset, Rows, held_out
-from starterkit.data.reader import DatasetReader, read_raw
 from starterkit.errors import DataError, ProblemError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem

@@ -201,6 +201,3 @@ def told(what: str, unless: str = "") -> Iterator[None]:
         raise KitError(
             f"AWS cannot be asked for {what}: {first_line(error)}", "See the region and the network"
         ) from None
-
-
-TARGET = SageMaker

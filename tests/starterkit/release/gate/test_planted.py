@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from starterkit.contract import Lineage
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset, RowRecord
-from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Invariance, Problem, feature, identifier, target
 from starterkit.release.evaluation import contamination_of, evaluate_version
 from starterkit.release.gate import Decision, Gate
