@@ -140,9 +140,12 @@ class ExportedRun:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that one run of the pipeline came to. `samples` are the first answers of a new champion over the holdout."""
+    """All that one run of the pipeline came to, with no row of its data.
 
-    dataset: Dataset
+    `held_out` rows were left out of the training; `samples` are the first answers of a new champion for some of them.
+    """
+
+    held_out: int
     trained: TrainedRun
     exported: ExportedRun
     promotion: Promotion
@@ -233,7 +236,8 @@ class Pipeline:
         with step(self.progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self.problem.name} {began}") as run:
-                lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
+                # Before the tree changes.
+                lineage = describe(self.settings, run.id, dataset.identity, self._trainer.parameters)
                 model = self._trainer.fit(dataset)
                 lock = self.settings.root / LOCK
                 trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
@@ -312,7 +316,7 @@ class Pipeline:
         # By its number: somebody else may have registered a newer one.
         promotion = self.promoter.promote(dataset, version.number, explanation=explanation, patience=_PATIENCE_SECONDS)
         samples = self._score(version, dataset) if promotion.decision.passed else ()
-        return Summary(dataset, trained, exported, promotion, samples)
+        return Summary(len(dataset.holdout), trained, exported, promotion, samples)
 
     def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
         """A few of the version's answers, got as the API gets them."""

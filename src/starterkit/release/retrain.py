@@ -45,7 +45,7 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
         facts["rows_new"], facts["rows_gone"] = moved
     model = trainer.fit(dataset)
     facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
-    lineage = describe(settings, "", dataset, trainer.parameters)
+    lineage = describe(settings, "", dataset.identity, trainer.parameters)
     exported = OnnxExporter(settings.export).export(model, dataset, folder / "exported", lineage)
     facts["graph_digest"] = exported.contract.digests[GRAPH_FILE]
     opened = (Predictor(folder / name) for name in ("registered", "exported"))
