@@ -19,14 +19,7 @@ from starterkit.contract import Scalar
 from starterkit.errors import DataError
 from starterkit.feedback.blocks import ERASED, Field, Schema
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.tables import (
-    events,
-    first_id,
-    labels,
-    now,
-    predictions,
-    record_keys,
-)
+from starterkit.feedback.tables import events, first_id, labels, now, predictions, record_keys
 from starterkit.serving.validation import Fault, InvalidRecords, Kind
 
 _ID = re.compile(r"([0-9a-f]{32})(?:-(\d{1,7}))?").fullmatch

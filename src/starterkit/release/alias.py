@@ -293,13 +293,7 @@ class ChampionAlias:
         self._ledger.append(replace(entry, result="refused"))
 
     def entry(
-        self,
-        act: Act,
-        version: Version,
-        earlier: Version | None,
-        approval: Approval,
-        reason: str,
-        **judged: Any,
+        self, act: Act, version: Version, earlier: Version | None, approval: Approval, reason: str, **judged: Any
     ) -> Entry:
         """An entry about a version; `judged` is what the gate's word adds, where it was asked."""
         written: dict[str, Any] = {"evidence": version.tags.get("evidence", "")} | judged

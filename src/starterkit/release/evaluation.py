@@ -309,10 +309,7 @@ def _beside_estimator(
 
 
 def evaluate_version(
-    problem: Problem,
-    dataset: Dataset,
-    challenger: tuple[str, Predictor],
-    champion: tuple[str, Predictor] | None,
+    problem: Problem, dataset: Dataset, challenger: tuple[str, Predictor], champion: tuple[str, Predictor] | None
 ) -> Evidence:
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger

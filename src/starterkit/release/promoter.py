@@ -47,12 +47,7 @@ class Promoter:
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        registry: ModelRegistry,
-        judge: Judge,
-        progress: Progress = silent,
+        self, problem: Problem, settings: Settings, registry: ModelRegistry, judge: Judge, progress: Progress = silent
     ) -> None:
         self._problem = problem
         self._settings = settings

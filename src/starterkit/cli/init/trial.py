@@ -205,11 +205,7 @@ class _Scored:
 
 
 def select(
-    plan: Plan,
-    dataset: Dataset,
-    times: pd.Series | None = None,
-    seconds: float = SECONDS,
-    note: Note | None = None,
+    plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds: float = SECONDS, note: Note | None = None
 ) -> Selection:
     """Compare on the training side alone; rows that share a side of the holdout share a fold.
 

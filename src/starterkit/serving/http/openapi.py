@@ -180,10 +180,7 @@ def _column(column: Column, refuses: bool) -> dict[str, Any]:
 
 def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
     value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
-    properties = {
-        "model": _object({"name": _TEXT, "version": _TEXT}),
-        "predictions": {"type": "array", "items": value},
-    }
+    properties = {"model": _object({"name": _TEXT, "version": _TEXT}), "predictions": {"type": "array", "items": value}}
     numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     if contract.classes and contract.probabilities:
         properties["probabilities"] = {"type": "array", "items": numbers}
