@@ -155,13 +155,7 @@ class Summary:
 class Pipeline:
     """A problem's way through one stage.
 
-    Parameters
-    ----------
-    problem, settings
-        What to train and what the stage says. What a step needs of both is built when it is first asked for; `check`
-        asks before any work.
-    progress
-        Called when a step begins and when it ends.
+    What a step needs of problem and settings is built when it is first asked for; `check` asks before any work.
     """
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:

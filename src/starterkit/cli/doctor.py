@@ -218,14 +218,7 @@ _EXAMINATIONS = (
 class Doctor:
     """Examines the installation and changes nothing of it, unless it is asked to `mend`.
 
-    Parameters
-    ----------
-    root
-        The repository, or None to look for it upwards from the working directory.
-    environ
-        The environment that names the stage.
-    progress
-        Called when an examination begins and ends.
+    Without a `root`, the repository is looked for upwards from the working directory.
     """
 
     def __init__(

@@ -53,15 +53,7 @@ class _Found(NamedTuple):
 
 
 class Labels:
-    """Takes labels into a log.
-
-    Parameters
-    ----------
-    log
-        Where.
-    model
-        Whose predictions may be labelled; any model's, if not given.
-    """
+    """Takes labels into a log, for predictions of one model; of any, if none is given."""
 
     def __init__(self, log: PredictionLog, model: str | None = None) -> None:
         self._log, self._model = log, model

@@ -104,15 +104,7 @@ class Retrained:
 
 
 class Retrainer:
-    """Retrains one problem in one stage, one at a time and not too often.
-
-    Parameters
-    ----------
-    steps
-        What is retrained, and how.
-    reader
-        The prediction log with its labels.
-    """
+    """Retrains one problem in one stage, one at a time and not too often."""
 
     def __init__(self, steps: Steps, reader: PredictionReader) -> None:
         self._problem, self._settings, self._registry = steps.problem, steps.settings, steps.registry

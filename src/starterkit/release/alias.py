@@ -197,15 +197,7 @@ class Rollback:
 
 
 class ChampionAlias:
-    """Which version of a registered model is champion, and how that changes.
-
-    Parameters
-    ----------
-    registry, settings
-        The stage's versions, and what the stage says of approval and of the lock.
-    progress
-        Called when a step begins and when it ends.
-    """
+    """Which version of a registered model is champion, and how that changes."""
 
     def __init__(self, registry: ModelRegistry, settings: Settings, progress: Progress = silent) -> None:
         self._registry = registry

@@ -169,8 +169,6 @@ class Layers:
 
     Parameters
     ----------
-    settings
-        The merged and checked settings.
     origins
         For each dotted key its file or variable: `config/base.yaml`, `KIT_SERVING__PORT`,
         `secrets/KIT_SERVING__API_KEY`, or `default`.

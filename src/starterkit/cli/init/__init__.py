@@ -228,17 +228,7 @@ class Started:
 
 
 class ProblemStarter:
-    """Writes the user's problem from a file.
-
-    Parameters
-    ----------
-    project
-        What is written into.
-    progress
-        Hears of each step.
-    seconds
-        For the comparison of estimators. Without any it is a linear model.
-    """
+    """Writes the user's problem from a file. Without `seconds` for a comparison of estimators it has a linear model."""
 
     def __init__(self, project: Project, progress: Progress, seconds: float = SECONDS) -> None:
         self._project = project

@@ -53,8 +53,6 @@ class BatchScorer:
     ----------
     predictor
         The model, opened with one thread a call: rows are scored by several threads at once.
-    progress
-        Is told how far it is.
     threads
         How many score at once; by default as many as there are cores for this process, at most 8.
     """

@@ -85,13 +85,7 @@ def open_model(
 
 
 class Deferred:
-    """An app that a thread makes when it is first wanted.
-
-    Parameters
-    ----------
-    make
-        Makes it.
-    """
+    """An app that a thread makes when it is first wanted."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

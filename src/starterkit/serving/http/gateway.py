@@ -165,19 +165,7 @@ _NOTHING = Answered(Prediction(np.empty(0)), ())
 
 
 class Gateway:
-    """Answers with a model, and with another one from one request to the next.
-
-    Parameters
-    ----------
-    served
-        The model.
-    make
-        Makes what answers with one version.
-    metrics
-        Counts what comes.
-    keys, settings
-        Who may ask, and how much.
-    """
+    """Answers with a model, and with another one from one request to the next. `make` makes what answers with it."""
 
     def __init__(
         self,

@@ -84,15 +84,7 @@ def metadata(served: ServedModel) -> dict[str, Any]:
 
 
 class Inference:
-    """Answers at /v2/models/…/infer.
-
-    Parameters
-    ----------
-    served
-        The model.
-    settings
-        How many rows there may be.
-    """
+    """Answers at /v2/models/…/infer."""
 
     def __init__(self, served: ServedModel, settings: ServingSettings) -> None:
         self._served = served
