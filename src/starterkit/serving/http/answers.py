@@ -48,7 +48,6 @@ _KINDS: Mapping[int, str] = {
     HTTPStatus.REQUEST_TIMEOUT: "late",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_long",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type",
-    HTTPStatus.TOO_MANY_REQUESTS: "too_many",
     HTTPStatus.INTERNAL_SERVER_ERROR: "failure",
     HTTPStatus.SERVICE_UNAVAILABLE: "no_room",
 }

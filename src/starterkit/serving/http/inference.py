@@ -292,7 +292,9 @@ def _split(body: bytearray, length: bytes | None) -> tuple[bytearray, memoryview
 def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
     """The operation in the OpenAPI document; without a name for those who may not read of the model."""
     name = {"type": "string"} | ({} if model is None else {"enum": [model]})
-    lists = {"shape": {"type": "array", "items": {"type": "integer"}}, "data": {"type": "array"}}
+    value = {"type": ["number", "string", "boolean", "null"]}
+    data = {"type": "array", "items": {"anyOf": [value, {"type": "array", "items": value}]}}
+    lists = {"shape": {"type": "array", "items": {"type": "integer", "minimum": 1}}, "data": data}
     said = {"name": {"type": "string"}, "datatype": {"enum": [*DATATYPES]}, **lists, "parameters": {"type": "object"}}
     tensor = {"type": "object", "properties": said, "required": ["name", "shape", "datatype"]}
     inputs = {"inputs": {"type": "array", "items": tensor, "minItems": 1}}

@@ -90,7 +90,8 @@ def describe(
     document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
     for path, methods in document["paths"].items():
         guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
-        methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+        for method, operation in methods.items():
+            operation["responses"] |= _refusals(guarded) | (_refusals_of_bodies() if method == "post" else {})
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     # <inference>
@@ -105,18 +106,12 @@ def describe(
 
 def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
     answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
-    words = {
-        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
-        HTTPStatus.UNPROCESSABLE_ENTITY: "A record is not what the model takes; `errors` says which, why, and what is",
-    }
     predict: dict[str, Any] = {
         "tags": ["model"],
         "summary": "Predictions for a few records",
         "operationId": "predict",
         "requestBody": {"required": True, "content": {"application/json": offered}},
-        "responses": {"200": answered, **{str(int(status)): _refused(said) for status, said in words.items()}},
+        "responses": {"200": answered},
     }
     if is_guarded:
         predict["security"] = [{"APIKeyHeader": []}]
@@ -133,6 +128,16 @@ def _refusals(is_guarded: bool) -> dict[str, Any]:
     }
     if is_guarded:
         words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
+    return {str(int(status)): _refused(said) for status, said in words.items()}
+
+
+def _refusals_of_bodies() -> dict[str, Any]:
+    words = {
+        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "A row is not what is taken here; `errors` says which, why, and what is",
+    }
     return {str(int(status)): _refused(said) for status, said in words.items()}
 
 
