@@ -71,9 +71,6 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# --- the model in the image
-
-
 @pytest.fixture(scope="module")
 def baked(docker: Docker, scratch: Path) -> str:
     """The image that `make image` builds, from a champion of the stage local."""
@@ -199,9 +196,6 @@ def test_without_a_champion_nothing_is_built(docker: Docker, tmp_path: Path) -> 
     assert docker("images", "--quiet", docker.name("none")) == ""
 
 
-# --- as SageMaker starts it
-
-
 @pytest.fixture(scope="module", params=["in the image", "mounted"])
 def on_sagemaker(
     docker: Docker, request: pytest.FixtureRequest, scratch: Path, baked: str, until: Until, figures: dict[str, str]
@@ -245,9 +239,6 @@ def test_sagemakers_payloads(on_sagemaker: str, scratch: Path) -> None:
     assert (refused.status_code, "column 'age'" in refused.json()["message"]) == (400, True)
     long = httpx.post(on_sagemaker, content=b" " * 6_291_456, headers={"content-type": "text/csv"})
     assert long.status_code == 413
-
-
-# --- the model fetched at start
 
 
 @pytest.fixture(scope="module")
@@ -372,9 +363,6 @@ def test_it_serves_the_servers_champion(
     assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "open", "take"], (
         lines
     )  # and no warning of a library
-
-
-# --- as Kubernetes starts and ends it: deploy/kubernetes, with what a kubelet makes of it
 
 
 SPREAD_SECONDS = 3

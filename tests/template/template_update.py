@@ -42,9 +42,6 @@ def remove(folder: Folder) -> None:
     (folder.root / OLD).unlink()
 
 
-# --- a kit file
-
-
 def test_what_the_template_changed_arrives_and_is_not_committed(template, project):
     template.edit(GATE, "line 3\n", "line three of example_project\n")
     template.write("src/starterkit/added.py", "from example_project import problem\n")
@@ -143,9 +140,6 @@ def test_what_is_deleted_stays_so_and_is_told(template, project):
     assert not {OLD, GATE} & {*project.files}
 
 
-# --- what is the project's own
-
-
 def test_the_projects_own_folders_are_never_touched(template, project):
     own = ["src/churn/problem.py", "config/base.yaml", "data/table.csv", "tests/churn/test_it.py", "README.md"]
     project.edit("src/churn/problem.py", "Problem\n", "Problem, feature\n")
@@ -203,9 +197,6 @@ def test_parts_that_were_left_out_stay_out(template, made):
     assert json.loads(project.read(".starterkit.json"))["without"] == ["stack"]
 
 
-# --- before it begins
-
-
 def test_changes_that_are_not_committed_are_refused(template, project):
     template.edit(GATE, "line 3\n", "line three\n")
     template.commit()
@@ -249,9 +240,6 @@ def test_nothing_new_and_a_folder_that_is_no_project_are_told(template, project)
     (project.root / ".git").rename(project.root / "elsewhere")
     Folder(project.root.parent).git("init", "-q")  # of which the project is a folder
     project.update().require_refusal("at a repository's root")
-
-
-# --- where the two versions come from
 
 
 def test_one_update_after_the_other(template, project):

@@ -68,8 +68,6 @@ def test_the_request_to_try_survives_the_shell():
     assert json.loads(words[-1]) == {"records": [{"county": "Queen's", "unit": "$HOME"}]}
 
 
-# --- The closing lines about a version: refused, or not.
-
 VERSION = Version(model="local.p", number=2, run="r", tags={}, created=datetime.now(UTC))
 PASSED = Verdict(check="parity", passed=True, reason="all alike")
 WORSE = Verdict(check="limit rmse", passed=False, reason="rmse 70, at most 65 allowed")
@@ -110,9 +108,6 @@ def test_the_next_commands_name_the_stage_where_it_is_not_local(first_run, capsy
     for stage, command in ((Stage.LOCAL, "\n  make ui "), (Stage.DEV, "\n  KIT_STAGE=dev make ui ")):
         show_summary(summary, settings.model_copy(update={"stage": stage}))
         assert command in capsys.readouterr().out
-
-
-# --- A signal that Python forgets ends the command all the same, at the next step.
 
 
 @pytest.fixture

@@ -130,9 +130,6 @@ def test_a_sound_installation_has_nothing_to_mend_a_moved_one_is_named_and_what_
     assert len({finding.text for finding in found.values() if finding.state == "failing"}) == 1
 
 
-# --- The compose stack without Docker. tests/containers meets the rest with real containers.
-
-
 REPOSITORY = Path(__file__).parents[3]
 
 

@@ -314,9 +314,6 @@ def test_who_approves(repository, monkeypatch, handler, environ, named, approver
         listening.server_close()
 
 
-# --- What one stage hands on to the next, without a server: keys, bundles and prepared data.
-
-
 TO_PROD = {"KIT_STAGE": "prod", "KIT_TRACKING__URI": "http://127.0.0.1:1"}
 
 
@@ -357,9 +354,6 @@ def test_a_bundle_that_prod_will_not_take_says_so(run, first_run, tmp_path):
     ]
 
 
-# --- `data prepare`, and the stage that reads what it wrote.
-
-
 def test_prepare_then_the_stage_reads_it(run, repository):
     done = run(repository, "doctor", KIT_STAGE="test")
     assert "Run `KIT_STAGE=local starterkit data prepare --for test`" in done.stdout + done.stderr
@@ -385,8 +379,6 @@ def test_json_is_the_proof_and_another_stages_yaml_decides(run, repository):
     )
     assert json.loads(done.stdout)["policy"]["bmi"] == "mock"
 
-
-# --- `lineage` and `reproduce` as a person and a script meet them.
 
 Run = Callable[..., Any]
 

@@ -119,9 +119,6 @@ def test_a_projects_words_are_no_markup(title):
     assert not set(first.replace("&#", "")) & set("|<>*[]`\n@")
 
 
-# --- What a run of the pipeline leaves there, on a real store.
-
-
 NOTE = "mlflow.note.content"
 
 

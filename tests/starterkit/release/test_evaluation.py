@@ -121,9 +121,6 @@ def test_rows_with_the_same_features_and_copies_under_another_id_are_counted(rea
     assert found.usual == pytest.approx(10 / len(training))
 
 
-# --- Every candidate is asked what the API would ask it, also where today's data is not what it was made for.
-
-
 def without(rows: Rows, label: str) -> Rows:
     kept = (rows.target != label).to_numpy()
     return replace(rows, features=rows.features[kept], target=rows.target[kept])
@@ -159,9 +156,6 @@ def test_a_champion_without_an_answer_is_not_compared(diabetes, tmp_path):
     assert "old serves, but cannot be compared: it has no answer for 5 of" in evidence.champion_fault.what
 
 
-# --- Costs are measured, not made up: a really larger graph is found slower.
-
-
 def test_a_larger_graph_costs_more(diabetes, tmp_path):
     small, dataset = diabetes.export(LinearRegression(), tmp_path / "small", rows=200)
     chain = make_pipeline(*(StandardScaler() for _ in range(60)), LinearRegression())
@@ -171,9 +165,6 @@ def test_a_larger_graph_costs_more(diabetes, tmp_path):
     assert ours.many_rows > 2 * theirs.many_rows > 0
     assert ours.rows == theirs.rows == len(dataset.holdout)
     assert ours.size == (large.folder / GRAPH_FILE).stat().st_size > theirs.size
-
-
-# --- Rows changed on purpose, answered by a real graph.
 
 
 @pytest.fixture

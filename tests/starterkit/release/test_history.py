@@ -91,9 +91,6 @@ def test_a_change_is_named(change, said):
     assert (found.text if found else "") == said
 
 
-# --- Who was champion, as the history tells it.
-
-
 def told(*moves: tuple[Act, int, int | None, Result]) -> list[Entry]:
     """Entries of successive days: act, version, earlier champion, what came of it."""
     names = ("act", "version", "earlier", "result")

@@ -184,8 +184,6 @@ def test_stages_below_prod_take_no_copy(pipeline, dataset):
         pipeline.promoter.bring(dataset)
 
 
-# --- Staging's version becomes prod's on one server: only what staging's gate has passed, and the very same files.
-
 PASSED = {"stage": "staging", "gate": "passed", "evidence": "0123", "evidence_place": "gate/x", "history.head": "1 ab"}
 
 

@@ -128,9 +128,6 @@ def test_promotion_keeps_the_evidence_with_the_version_and_judging_alone_nothing
     assert np.isfinite(judged.record.content["comparison"]["figure"])
 
 
-# --- All pages can be read on a light screen, on a dark one, and on paper.
-
-
 STYLE = Path(reports.__file__).with_name("templates") / "style.css"
 DARK = "@media screen and (prefers-color-scheme: dark)"  # paper is white, whatever the screen is
 

@@ -178,9 +178,6 @@ def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline):
     assert broken.text == "what entry 7 had settled was changed since"
 
 
-# --- By which rules a version was judged.
-
-
 def judged_by(settings: Settings, **gate: object) -> bytes:
     said = settings.gate.model_dump(mode="json") | gate
     return json.dumps({"settings": said, "parity": {"allowed": 1e-5}, "problem": {"task": "regression"}}).encode()

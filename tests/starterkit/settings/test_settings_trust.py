@@ -33,8 +33,6 @@ def test_prod_has_a_server_of_its_own(repository, uri):
         repository.read(KIT_STAGE="prod")
 
 
-# --- The gate's rules: a gatekeeper's files have a floor, and no variable makes them looser.
-
 RULES = """
 data: {source: a.csv}
 gate: {limits: {rmse: {max: 65}, r2: {min: 0.3}}, leak_limit: 0.98}
@@ -95,8 +93,6 @@ def test_staging_says_that_its_api_asks_for_no_key(repository):
     assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
     assert "serving.require_api_key" in weakening(layers)
 
-
-# --- Every setting, by the variable that would weaken staging or prod the most: refused, or why that harms nothing.
 
 REFUSED, OF_PROD = "refused", "refused in prod"
 IDS, RESOURCE = "who somebody is on MLflow's server: that checks it", "what the API gets; each has bounds of its own"

@@ -67,9 +67,6 @@ def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
     assert registry.open(registry.version(1)).contract == summary.exported.contract
 
 
-# --- Runs.
-
-
 @pytest.fixture(scope="module")
 def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
     root, summary = first_run
@@ -105,8 +102,6 @@ def test_round_trip_proves_the_store_and_leaves_no_run(connection):
     experiment = connection.client.get_experiment_by_name("starterkit-doctor")
     assert connection.client.search_runs([experiment.experiment_id]) == []
 
-
-# --- Ways to a store that fail: one line with the driver's words, no statement, and the hint that fits.
 
 ENDED = "API request to endpoint /api/2.0/mlflow/experiments/search failed with error code"
 

@@ -94,9 +94,6 @@ def test_an_estimator_of_another_library_names_it_and_comes_back(tracker):
     assert tracker.load_estimator(run.id).predict(rows).tolist() == fitted.predict(rows).tolist()
 
 
-# --- A run whose process was killed is told from one that works; what is not certain counts as alive.
-
-
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing is certain without /proc")
 
 
@@ -157,9 +154,6 @@ def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain():
     assert state(host, "another boot".replace(" ", "-"), "4194304", started) == "unknown"
     assert state(host, boot, "4194304", "-") == "unknown"
     assert state_of({}) == "unknown"
-
-
-# --- Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at that moment, so the call itself raises.
 
 
 def interrupted(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, works: bool) -> None:
@@ -242,9 +236,6 @@ def test_first_signal_alone_waits_for_a_local_store():
     assert not pressed("http://localhost:5000", 1)
 
 
-# --- A server that takes requests and never answers: MLflow waits for long, so it is asked as seldom as can be.
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What the server was asked for. Its address comes first."""
@@ -279,9 +270,6 @@ def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked)
     assert raised.value.what == f"MLflow at {address} failed: no answer within 1 seconds"
     assert "Start the server" in raised.value.hint
     assert asked[1:] == ["GET /api/2.0/mlflow/experiments/get-by-name", "GET /version"]
-
-
-# --- What an estimator is made of.
 
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)) ** 2

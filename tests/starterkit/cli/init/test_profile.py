@@ -21,8 +21,6 @@ from starterkit.cli.init.profile import bounds, categories, profile, signature
 from starterkit.cli.init.rendering import problem_source
 from starterkit.cli.init.trial import imported, read, try_out
 
-# --- Headers become names that Python, pandera and the API can carry.
-
 
 NAMES = {
     "mean radius": "mean_radius", "od280/od315_of_diluted_wines": "od280_od315_of_diluted_wines", "": "column_1",
@@ -51,8 +49,6 @@ def test_a_file_s_name_becomes_the_problem_s():
     assert headers.class_name("2024-sales") == "Rows2024Sales"
     assert headers.plain("HTTPServer Load") == "http_server_load"
 
-
-# --- What a name says.
 
 WORDS = [f"some words {letter}" for letter in ascii_letters]
 CALLED_SO = ("name", "First Name", "lastName", "customer_name", "E-Mail", "Street", "IBAN", "SSN")
@@ -105,9 +101,6 @@ def test_a_unit_and_an_id_are_what_the_name_says():
     assert {one: headers.says_id(one) for one in said} == said
 
 
-# --- What a column holds is seen from its values, and nothing is rounded.
-
-
 @pytest.mark.parametrize(
     ("texts", "kind", "none", "missing"),
     [
@@ -142,9 +135,6 @@ def test_a_parquet_file_s_own_types_are_taken():
     ]  # fmt: skip
     for values, dtype, kind in known:
         assert profile("x", pd.Series(values, dtype=dtype)).kind == kind, dtype
-
-
-# --- Bounds and categories are wide enough for the next file, and nobody's own value.
 
 
 @pytest.mark.parametrize(
@@ -194,8 +184,6 @@ def test_columns_that_say_the_same_are_found_and_others_are_not():
     assert signature(different) != signature(different * 2)
     assert signature(codes) != signature(codes.where(codes.index > 3))
 
-
-# --- Small tables with one odd thing each: all lead to code that is clean, fits its rows and can be fitted.
 
 ROOT = Path(__file__).parents[4]
 ROWS = 120

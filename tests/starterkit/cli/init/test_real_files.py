@@ -45,8 +45,6 @@ def numbers(form: Callable[[float], str], scale: float = 1000) -> list[str]:
     return [form(value) for value in (RANDOM.random(ROWS) * scale).round(2)]
 
 
-# --- Row numbers, ids and groups.
-
 COUNTERS = {
     "whatever": PLACE + 7,
     "Unnamed: 0": RANDOM.permutation(ROWS),
@@ -124,8 +122,6 @@ def test_an_id_that_repeats_for_some_rows_is_a_group():
     assert "100 values in 120 rows" in one.review
 
 
-# --- Time.
-
 MONTHS = pd.date_range("2010-01-01", periods=ROWS, freq="MS")
 SERIES: dict[str, tuple[str, Any, str]] = {
     "ISO months": ("month", MONTHS.strftime("%Y-%m"), ""),
@@ -171,9 +167,6 @@ def test_a_panel_is_split_by_its_units_or_by_time_where_they_are_few(units, role
     assert plan.key.role == role
 
 
-# --- Categories.
-
-
 def test_texts_of_many_values_are_kept_without_a_list():
     city, species = some(*(f"city {number}" for number in range(25))), some("Gobius" * 7, "b")
     plan = plan_of(city=city, species=species, rare=[*some("a", "b")[2:], "only here", "and there"])
@@ -197,9 +190,6 @@ def test_spellings_of_one_value_are_one_and_said():
     assert one.written.trim
     assert {str(value).casefold() for value in one.categories} == {"yes", "no"}
     assert "3 spellings of 2 values" in one.review
-
-
-# --- Missing values.
 
 
 @pytest.mark.parametrize(
@@ -251,8 +241,6 @@ def test_a_number_that_may_say_missing_is_asked_about_and_kept():
     assert not field(np.r_[-999, RANDOM.integers(-500, 500, ROWS - 1)]).review
 
 
-# --- Numbers as people write them.
-
 FORMS: dict[str, tuple[Sequence[str], Written]] = {
     "percent": (numbers("{} %".format), Written(affixes=("%",))),
     "euros": ([f"{n % 7 + 1}.{n:03},50 €" for n in PLACE], Written(decimal=",", thousands=".", affixes=("€",))),
@@ -278,9 +266,6 @@ def test_numbers_are_read_as_they_are_written(case):
     assert (one.type in ("int", "float"), one.written, one.unit) == (True, written, "".join(written.affixes))
     assert DOUBT.get(case, "") in one.review
     assert (case in DOUBT) == bool(one.review)
-
-
-# --- Rows and values that are odd.
 
 
 @pytest.mark.parametrize("odd", ["n.v.", "inf", "<0.1", "error"])
@@ -312,9 +297,6 @@ def test_of_two_columns_that_say_the_same_the_sensitive_one_does_not_go_quietly(
     plan = plan_of(code=codes, female=np.where(codes == 1, "yes", "no"))
     assert plan.left_out == {"female": "says the same as 'code'"}
     assert next(one.sensitive for one in plan.fields if one.name == "code")
-
-
-# --- Wide tables.
 
 
 def test_a_wide_table_is_looked_at_once():

@@ -197,8 +197,6 @@ def test_a_literal_is_what_ruff_would_write(value, source):
     assert eval(source) == value
 
 
-# --- config/base.yaml says what the new problem needs, and keeps everything else.
-
 BASE = (ROOT / "config" / "base.yaml").read_text("utf-8")
 LIMITS = {"log_loss": ("max", 0.4), "roc_auc": ("min", 0.75)}
 

@@ -238,9 +238,6 @@ def test_all_files_change_together_and_what_was_asked_for_is_kept(tmp_path):
     }  # fmt: skip
 
 
-# --- `init-problem` as a person meets it.
-
-
 def test_the_command_says_what_it_wrote_what_is_wrong_and_what_to_decide(run, project, own, write, monkeypatch):
     kit = ROOT / "src/example_project/problem.py"
     before, bills = kit.read_bytes(), write(table(80).rename(columns={"b": "age", "y": "cost"}), "bills.csv")

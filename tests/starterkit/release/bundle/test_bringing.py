@@ -215,9 +215,6 @@ def test_killed_at_any_step_the_next_call_makes_it_whole(
     require_whole(prod, bundle, key, tmp_path)
 
 
-# --- The whole way between two real MLflow servers, by the commands that a person gives: each a process of its own.
-
-
 class Repository:
     """One repository, used with a server for each stage."""
 

@@ -261,8 +261,6 @@ def test_nothing_leads_out_of_its_folder_or_is_written_beyond_its_size(tmp_path)
     assert not (tmp_path / "model.onnx").exists()
 
 
-# --- The keys of bundles: in which forms they are read, where a new one is kept, and what a signature is worth.
-
 SEED = b64encode(bytes(range(32))).decode()
 
 
@@ -338,9 +336,6 @@ def test_what_is_no_signature_is_one_line(key, text):
     with pytest.raises(Refused, match=r"manifest\.sig (is no signature|names no key)") as raised:
         require_trust(b"content", text, [key.public])
     assert "\x1b" not in str(raised.value)
-
-
-# --- A bundle is the registered version and nothing that anybody should not have.
 
 
 def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):

@@ -142,8 +142,6 @@ def test_robustness(evidence, figures, expected):
     assert judged(StaysRobust(), evidence(reactions=tuple(reactions))) == expected
 
 
-# --- A version comes from the stage that may send it here, and was trained on what this stage shows.
-
 BANDS: Mapping[str, Treatment] = {"age": "generalise"}
 BOTH: Mapping[str, Treatment] = {"age": "mock", "b": "generalise"}
 
@@ -168,8 +166,6 @@ def test_policy(evidence, contract, then, now, said, hint):
     assert said in verdict.reason
     assert (hint or "") in verdict.hint
 
-
-# --- What the champion's clients would notice.
 
 NUMBER = Column(name="x", role="feature", type="float", unit="m", sensitivity="plain", minimum=0, maximum=9)
 WHOLE = replace(NUMBER, type="integer")
@@ -264,8 +260,6 @@ def test_microseconds_refuse_nobody(evidence):
 def test_a_cost_that_was_not_measured_is_not_compared(evidence, check, costs):
     assert judged(check, evidence(**costs)) == (True, "no champion to measure against")
 
-
-# --- Figures that are too good, or odd: each is met on evidence that is made so, and a person's word lets it pass.
 
 GAIN = Believable(0.985, "refuse")
 

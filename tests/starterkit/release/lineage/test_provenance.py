@@ -96,9 +96,6 @@ def test_scalars_are_kept_the_rest_is_its_type_and_secrets_are_hidden():
     assert hidden(shown) == list(given)[:4]
 
 
-# --- An environment held against a lock.
-
-
 NUMPY = version("numpy")
 
 
@@ -133,9 +130,6 @@ def test_estimators_package_that_the_lock_does_not_name_is_found(tmp_path):
 
 def test_this_environment_holds_the_lock():
     assert off_lock(Path(__file__).parents[4] / "requirements.txt") == {}
-
-
-# --- Which of the four differs, for every way in which one can.
 
 
 FACTS = {

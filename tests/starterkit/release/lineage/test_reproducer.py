@@ -172,9 +172,6 @@ def test_interrupted_reproduction_leaves_no_scratch_folder(copy, scratch, number
     assert list(scratch.iterdir()) == []
 
 
-# --- Answers kept and compared, bit for bit.
-
-
 def of_numbers(*values: float) -> Prediction:
     return Prediction(np.array(values))
 
@@ -206,9 +203,6 @@ def test_answers_come_back_from_the_file(tmp_path):
         assert difference(kept[0], one).identical
         assert difference(kept[1], other).identical
         assert not difference(*kept).identical
-
-
-# --- A version of another environment, made again from its lock by the real tools.
 
 
 REPOSITORY = Path(__file__).parents[4]
@@ -247,9 +241,6 @@ def test_environment_is_made_from_the_commits_lock(new_project, scratch):
     assert done.lineage.off_lock == {}
     assert [cause.name for cause in done.causes if not cause.same] == []
     assert list(scratch.iterdir()) == []
-
-
-# --- An earlier commit in a scratch folder.
 
 
 @pytest.fixture(scope="module")
