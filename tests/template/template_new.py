@@ -11,18 +11,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from workshop import MACHINERY, OLD_NAMES, REPOSITORY, Folder
+from workshop import MACHINERY, REPOSITORY, Folder
 
 Make = Callable[..., Folder]
-
-
-def test_a_project_bears_its_name_and_no_trace_of_the_old_one(project):
-    assert project.read("README.md") == "# churn\n"
-    assert project.read("tests/churn/test_it.py") == "from churn import problem\nfrom starterkit.data import Reader\n"
-    assert "src/churn/problem.py" in project.files
-    assert not [path for path in project.files if re.search(OLD_NAMES, path)]
-    found = project.run("git", "grep", "-iaE", OLD_NAMES, "--", ".", ":!LICENSE", ":!.starterkit.json")
-    assert found.said == "docs/picture.bin:" + found.said.partition(":")[2]  # a binary file is left as it is
 
 
 def test_imports_and_other_words_follow_the_name(made):
@@ -43,12 +34,6 @@ def test_it_is_one_commit_of_a_clean_repository_by_its_user_and_the_templates_ow
     assert project.git("log", "--format=%an %s") == "A Person churn, from the template's 0.1.0"
     assert project.git("fsck", "--no-dangling") == ""
     assert project.git("remote") == ""
-
-
-def test_a_part_is_left_out_with_all_that_mentions_it(made):
-    project = made(without="stack, notebooks")
-    assert not [path for path in project.files if path.startswith(("docs/stack", "notebooks"))]
-    assert project.read("Makefile") == "all: run\nrun:\n"
 
 
 def test_without_an_identity_the_first_commit_has_a_neutral_one(template, tmp_path, monkeypatch):

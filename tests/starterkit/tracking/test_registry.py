@@ -2,8 +2,6 @@
 
 import socket
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,14 +55,6 @@ def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_nam
     with pytest.raises((TrackingError, ContractError)) as raised:
         registry.open(version)
     assert "\n" not in str(raised.value)
-
-
-def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
-    root, summary = first_run
-    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
-    folder = registry.fetch(registry.version(1), tmp_path)
-    assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= {file.name for file in folder.iterdir()}
-    assert registry.open(registry.version(1)).contract == summary.exported.contract
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +161,3 @@ def test_dead_server_is_one_line_with_its_address_and_no_password(settings):
             connect(TrackingSettings(uri=f"http://me:secret@{place}"), settings.root)
     assert raised.value.what == f"MLflow at http://me:***@{place} does not answer: Connection refused"
     assert "Start the server" in raised.value.hint
-
-
-def test_corrupt_database_is_one_line(settings, repository):
-    (repository / "broken.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(TrackingError, match=r"broken\.db is not a database"):
-        connect(TrackingSettings(uri="sqlite:///broken.db"), settings.root)
-
-
-@pytest.mark.slow
-def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository):
-    probe = "from starterkit.settings import load_settings as l; s = l();"
-    probe += "from starterkit.tracking.connection import connect; print(connect(s.tracking, s.root).name)"
-    both = [
-        subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
-    ]
-    assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
-    assert not list(fresh_repository.glob(".mlflow.db.*"))

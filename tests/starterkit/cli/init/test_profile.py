@@ -17,10 +17,9 @@ import pytest
 
 from starterkit.cli.init import headers
 from starterkit.cli.init.decisions import plan_for, read_table
-from starterkit.cli.init.profile import bounds, categories, profile, signature
+from starterkit.cli.init.profile import bounds, categories, profile
 from starterkit.cli.init.rendering import problem_source
 from starterkit.cli.init.trial import imported, read, try_out
-
 
 NAMES = {
     "mean radius": "mean_radius", "od280/od315_of_diluted_wines": "od280_od315_of_diluted_wines", "": "column_1",
@@ -173,16 +172,6 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside():
 )
 def test_categories_are_few_short_and_shared(values, sensitive, listed):
     assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
-
-
-def test_columns_that_say_the_same_are_found_and_others_are_not():
-    codes = pd.Series([1, 2, 3] * 20)
-    assert signature(codes) == signature(codes.map({1: "a", 2: "b", 3: "c"}))
-    assert signature(codes) != signature(codes.sample(frac=1, random_state=0, ignore_index=True))
-    different = pd.Series(np.random.default_rng(0).normal(size=60))
-    assert signature(different) == signature(different.copy())
-    assert signature(different) != signature(different * 2)
-    assert signature(codes) != signature(codes.where(codes.index > 3))
 
 
 ROOT = Path(__file__).parents[4]

@@ -157,33 +157,6 @@ def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path):
     assert set(keys) <= set(again)
 
 
-def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path):
-    random = np.random.default_rng(0)
-    ids = [f"{row:04}" for row in range(100)]
-    table = pd.DataFrame({"Record ID": ids, "x": random.normal(size=100), "y": random.normal(size=100)})
-    table.to_csv(tmp_path / "zeros.csv", index=False)
-    with imported(plan_of(tmp_path / "zeros.csv", "y")) as problem:
-        frame = problem.read(_source(problem, tmp_path / "zeros.csv"))
-    assert frame["record_id"].tolist() == ids
-
-
-def _source(problem: Any, path: Path) -> Any:
-    from starterkit.data.sources import open_source
-    from starterkit.settings import DataSettings
-
-    return open_source(DataSettings(source=path.name), path.parent, problem)
-
-
-def test_parquet_is_read_with_its_own_types(tmp_path, messy):
-    table = pd.read_csv(messy)
-    table["visits"] = pd.to_numeric(table["visits"], errors="coerce").astype("Int64")
-    table["smoker"] = table["smoker"].astype("boolean")
-    table["signup"] = pd.to_datetime(table["signup"])
-    table.to_parquet(tmp_path / "mine.parquet")
-    with imported(plan_of(tmp_path / "mine.parquet", "Kosten (€)")) as problem:
-        assert len(read(problem, tmp_path / "mine.parquet")) == 363
-
-
 @pytest.mark.parametrize(
     ("value", "source"),
     [

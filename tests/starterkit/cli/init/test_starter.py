@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from starterkit.cli.init.draft import Undecided
-from starterkit.cli.init.starter import Project, replace_all
+from starterkit.cli.init.starter import Project
 from starterkit.errors import UserError
 
 ROOT = Path(__file__).parents[4]
@@ -224,18 +224,6 @@ def test_the_entry_point_is_called_as_the_problem(said, write, project, starter)
     file.write_text(before.replace(line, f'{said} = "example_project:problem"'))
     starter.start(write(table()), "y", name="my-table", force=True)
     assert file.read_text() == before.replace(line, 'my-table = "example_project:problem"')
-
-
-def test_all_files_change_together_and_what_was_asked_for_is_kept(tmp_path):
-    for name in ("a", "b", "gone"):
-        (tmp_path / name).write_text(f"old {name}")
-    (tmp_path / "given").write_text("copied")
-    written = {tmp_path / "a": b"new a", tmp_path / "b": b"new b", tmp_path / "deep" / "c": tmp_path / "given"}
-    replace_all(written, [tmp_path / "gone"], [tmp_path / "a", tmp_path / "gone"])
-    assert {name: text.decode() for name, text in contents(tmp_path).items()} == {
-        "a": "new a", "a.before": "old a", "b": "new b", "deep/c": "copied", "given": "copied",
-        "gone.before": "old gone",
-    }  # fmt: skip
 
 
 def test_the_command_says_what_it_wrote_what_is_wrong_and_what_to_decide(run, project, own, write, monkeypatch):
