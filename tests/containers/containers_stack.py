@@ -54,21 +54,13 @@ def test_run_artifacts_and_version_are_on_the_server(stack, champion, repository
     assert {one["state"] for name, one in found.items() if name in ("stack", "MLflow", "champion")} == {"well"}
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost:{port}", 200),
-        ("localhost:5999", 200),  # whatever port an editor forwards to
-        ("127.0.0.1:{port}", 200),
-        ("mlflow:5000", 200),
-        ("happy-space-5000.app.github.dev", 200),
-        ("evil.example", 403),
-        ("localhost.evil.example:5000", 403),
-    ],
-)
-def test_server_answers_to_the_names_that_clients_use(stack, host, expected):
+def test_server_answers_to_the_names_that_clients_use(stack):
     address = f"http://127.0.0.1:{stack.port}/api/2.0/mlflow/experiments/search?max_results=1"
-    assert status(address, Host=host.format(port=stack.port)) == expected
+    ours = f"localhost:{stack.port} 127.0.0.1:{stack.port} mlflow:5000 happy-space-5000.app.github.dev"
+    for host in (*ours.split(), "localhost:5999"):  # whatever port an editor forwards to
+        assert status(address, Host=host) == 200, host
+    for host in ("evil.example", "localhost.evil.example:5000"):
+        assert status(address, Host=host) == 403, host
 
 
 @pytest.mark.parametrize(

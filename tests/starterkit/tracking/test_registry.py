@@ -43,17 +43,14 @@ def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_nam
     assert (registry.version(), registry.version(1).tags["commit"], registry.champion()) == (second, "abc", None)
     registry.set_champion(first)
     assert (registry.champion(), registry.find("champion"), registry.find("2")) == (first, first, second)
-    for name in ("0", "3"):  # 0 is not the newest
-        with pytest.raises(UnknownVersion, match=rf"no version {name}.*Name one of 1, 2"):
-            registry.find(name)
-    for name in ("", "two", "-1", "²", "0x2"):
-        with pytest.raises(UnknownVersion, match="names no version"):
+    none_such = dict.fromkeys(("0", "3"), r"no version \d.*Name one of 1, 2")  # 0 is not the newest
+    for name, said in (none_such | dict.fromkeys(("", "two", "-1", "²", "0x2"), "names no version")).items():
+        with pytest.raises(UnknownVersion, match=said):
             registry.find(name)
     with pytest.raises(TrackingError, match="has no version 7"):
         registry.version(7)
-    version = registry.register("run1", model_id, {}, "first")
     with pytest.raises((TrackingError, ContractError)) as raised:
-        registry.open(version)
+        registry.open(registry.register("run1", model_id, {}, "first"))
     assert "\n" not in str(raised.value)
 
 
@@ -71,20 +68,20 @@ def test_run_says_who_when_and_how_good_has_a_page_and_what_the_store_does_not_h
     assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
     assert (record.page, record.tags["metric"], record.name[:9]) == ("", "rmse", "diabetes ")
     remote = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
-    assert remote.page.startswith("https://mlflow.example/#/experiments/")
-    assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
-    experiment = connection.client.get_run(run).info.experiment_id
-    plain = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
-    assert runs_page(connection, "local.diabetes") == f"{plain}&viewStateShareKey=starterkit"
-    assert runs_page(connection, "local.nothing") == "#/experiments?workflowType=machine_learning"
+    experiment, ends = connection.client.get_run(run).info.experiment_id, "?workflowType=machine_learning"
+    assert remote.page == f"https://mlflow.example/#/experiments/{experiment}/runs/{run}{ends}"
     other = connection.client.create_experiment("dev.older")  # without the view, for which MLflow would complain
-    assert runs_page(connection, "dev.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
+    for name, page in (
+        ("local.diabetes", f"#/experiments/{experiment}/runs{ends}&viewStateShareKey=starterkit"),
+        ("local.nothing", f"#/experiments{ends}"),
+        ("dev.older", f"#/experiments/{other}/runs{ends}"),
+    ):
+        assert runs_page(connection, name) == page
     assert look_up(connection, "0" * 32) is None
-    assert fetch_file(connection, "0" * 32, "rows.npz", tmp_path) is None
-    assert fetch_file(connection, run, "nothing.txt", tmp_path) is None
-    kept = fetch_file(connection, run, "rows.npz", tmp_path)
-    assert kept == tmp_path / "rows.npz"
-    assert kept.is_file()
+    for asked, name in (("0" * 32, "rows.npz"), (run, "nothing.txt")):
+        assert fetch_file(connection, asked, name, tmp_path) is None
+    assert fetch_file(connection, run, "rows.npz", tmp_path) == tmp_path / "rows.npz"
+    assert (tmp_path / "rows.npz").is_file()
 
 
 def test_round_trip_proves_the_store_and_leaves_no_run(connection):

@@ -159,17 +159,12 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside():
 @pytest.mark.parametrize(
     ("values", "sensitive", "listed"),
     [
-        (["f", "m"] * 10, True, ("f", "m")),
-        (["f"] * 20 + ["x"] * 4, True, ()),  # four people are few
-        (["a"] * 20 + ["x"] * 4, False, ("a", "x")),
-        ([f"value {row}" for row in range(40)], False, ()),
-        (["a long way of saying it: " + "x" * 60, "b"] * 10, False, ()),
-        (["a\nb", "c"] * 20, False, ()),
-        ([1, 2] * 20, False, (1, 2)),
-        ([1, 2, 3] * 20, False, ()),
-        ([1, 2, 3] * 20, True, (1, 2, 3)),
+        (["f", "m"] * 10, True, ("f", "m")), (["f"] * 20 + ["x"] * 4, True, ()),  # four people are few
+        (["a"] * 20 + ["x"] * 4, False, ("a", "x")), ([f"value {row}" for row in range(40)], False, ()),
+        (["a long way of saying it: " + "x" * 60, "b"] * 10, False, ()), (["a\nb", "c"] * 20, False, ()),
+        ([1, 2] * 20, False, (1, 2)), ([1, 2, 3] * 20, False, ()), ([1, 2, 3] * 20, True, (1, 2, 3)),
     ],
-)
+)  # fmt: skip
 def test_categories_are_few_short_and_shared(values, sensitive, listed):
     assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
 

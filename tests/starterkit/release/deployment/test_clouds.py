@@ -22,6 +22,7 @@ ENVIRON = {
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ml/api:7"
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 SAGEMAKER = {"role": ROLE, "region": "eu-central-1"}
+MOST, BYTES = "KIT_SERVING__MAX_BODY_BYTES", "serving.max_body_bytes is"
 AZURE = {"workspace": "ml", "group": "data", "vault": "https://kit.vault.azure.net"}
 
 
@@ -67,12 +68,7 @@ def test_azures_files_are_the_users_with_the_order_in_them_and_secrets_by_refere
     [
         ("sagemaker", {"role": "me"}, {}, "role is no ARN of a role. Add --set role=arn:aws:iam::ACCOUNT:role/NAME."),
         ("sagemaker", {"region": "us-east-1"}, {}, "SageMaker takes images of Amazon ECR in its own region alone, and"),
-        (
-            "sagemaker",
-            {"image": "registry.example/api:1"},
-            {},
-            "SageMaker takes images of Amazon ECR in its own region",
-        ),
+        ("sagemaker", {"image": "registry.example/api:1"}, {}, "SageMaker takes images of Amazon ECR in its own"),
         ("sagemaker", {"endpoint": "a_b"}, {}, "endpoint is no name of an endpoint. Give at most 63"),
         ("sagemaker", {"count": "0"}, {}, "count is no number of instances."),
         ("azure", {"count": "two"}, {}, "count is no number of instances."),
@@ -81,27 +77,12 @@ def test_azures_files_are_the_users_with_the_order_in_them_and_secrets_by_refere
         (
             "sagemaker",
             {},
-            {"KIT_SERVING__MAX_BODY_BYTES": "9000000"},
-            "serving.max_body_bytes is 9,000,000, and SageMaker hands on 6,291,456 at most. Set KIT_SERVING__MAX_BODY",
+            {MOST: "9000000"},
+            f"{BYTES} 9,000,000, and SageMaker hands on 6,291,456 at most. Set",
         ),
-        (
-            "azure",
-            {},
-            {"KIT_SERVING__MAX_BODY_BYTES": "20000000"},
-            "serving.max_body_bytes is 20,000,000, and Azure ML",
-        ),
-        (
-            "azure",
-            {"without": "KIT_SERVING__API_KEY"},
-            {},
-            "the stage prod asks clients for a key, and serving.api_key",
-        ),
-        (
-            "sagemaker",
-            {"without": "KIT_FEEDBACK__DATABASE"},
-            {},
-            "feedback.database is no PostgreSQL: predictions would",
-        ),
+        ("azure", {}, {MOST: "20000000"}, f"{BYTES} 20,000,000, and Azure ML"),
+        ("azure", {"without": "KIT_SERVING__API_KEY"}, {}, "the stage prod asks clients for a key, and serving.api_"),
+        ("sagemaker", {"without": "KIT_FEEDBACK__DATABASE"}, {}, "feedback.database is no PostgreSQL: predictions"),
     ],
 )
 def test_what_a_cloud_cannot_take_is_told_in_one_line(plan, platform, given, environ, said):
