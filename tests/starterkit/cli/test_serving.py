@@ -267,8 +267,7 @@ def test_it_starts_again_when_code_or_settings_change(run, trained, port, serve)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("child", "number", "code"),
-    [(False, signal.SIGTERM, 143), (False, signal.SIGKILL, -9), (True, signal.SIGKILL, 1)],
+    ("child", "number", "code"), [(False, signal.SIGTERM, 143), (False, signal.SIGKILL, -9), (True, signal.SIGKILL, 1)]
 )
 def test_nothing_is_left_when_it_or_the_process_that_answers_is_ended(serve, child, number, code):
     api = serve("--reload")

@@ -222,7 +222,7 @@ def test_a_public_key_is_taken(repository):
 LOOSE_ENDS = [
     ({"KIT_DEBUG": "true"}, "KIT_DEBUG: debug is true"),
     ({"KIT_TRACKING__URI": "sqlite:///a.db"}, "KIT_TRACKING__URI: tracking.uri is a local store"),
-    ({"KIT_SERVING__API_KEY": "Change-Me-Change-Me"}, "KIT_SERVING__API_KEY: serving.api_key holds a placeholder secret"),
+    ({"KIT_SERVING__API_KEY": "Change-Me-Please"}, "KIT_SERVING__API_KEY: serving.api_key holds a placeholder secret"),
     ({"KIT_TRACKING__PASSWORD": "changeme"}, "KIT_TRACKING__PASSWORD: tracking.password holds a placeholder secret"),
     ({"KIT_TRACKING__URI": "http://me:changeme@host"}, "KIT_TRACKING__URI: tracking.uri holds a placeholder secret"),
 ]

@@ -74,12 +74,7 @@ def test_azures_files_are_the_users_with_the_order_in_them_and_secrets_by_refere
         ("azure", {"count": "two"}, {}, "count is no number of instances."),
         ("azure", {"endpoint": "a"}, {}, "endpoint is no name of an endpoint. Give 3 to 32"),
         ("azure", {"vault": "kit"}, {}, "vault is no address of a key vault. Add --set vault=https://"),
-        (
-            "sagemaker",
-            {},
-            {MOST: "9000000"},
-            f"{BYTES} 9,000,000, and SageMaker hands on 6,291,456 at most. Set",
-        ),
+        ("sagemaker", {}, {MOST: "9000000"}, f"{BYTES} 9,000,000, and SageMaker hands on 6,291,456 at most"),
         ("azure", {}, {MOST: "20000000"}, f"{BYTES} 20,000,000, and Azure ML"),
         ("azure", {"without": "KIT_SERVING__API_KEY"}, {}, "the stage prod asks clients for a key, and serving.api_"),
         ("sagemaker", {"without": "KIT_FEEDBACK__DATABASE"}, {}, "feedback.database is no PostgreSQL: predictions"),
