@@ -71,7 +71,7 @@ def step(progress: Progress, name: str) -> Generator[Note, None, None]:
 #
 # Python prints and forgets an interruption that comes inside a callback of its own, such as those of an import. So the
 # next step asks again, and it is not printed. One that comes while an extension module is made waits until it is made:
-# ONNX Runtime would turn it into an error of its import, or be ended by the system.
+# ONNX Runtime would turn it into an error of its import.
 
 INTERRUPTED = 130
 ENDED = 143
