@@ -19,17 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from starterkit.contract import Contract
 from starterkit.errors import ContractError, KitError, Refused, SettingsError, UserError
-from starterkit.release import bundle as writing
-from starterkit.release.bundle import (
-    KEY_FILE,
-    MOST_BYTES,
-    Sealed,
-    SigningKey,
-    is_safe,
-    make_key,
-    require_trust,
-    write_bundle,
-)  # fmt: skip
+from starterkit.release import bundle as bundles
 from starterkit.release.importer import _unpack, opened
 from starterkit.settings import read_layers, show
 from starterkit.tracking.queries import fetch_model
@@ -159,7 +149,10 @@ def test_an_odd_zip_is_refused(bundle, key, tmp_path, changed):
         (edit("manifest.json", model="staging.churn"), r"this project's model is staging\.diabetes"),
         (edit("manifest.json", model="prod.diabetes"), r"this project's model is staging\.diabetes"),
         (edit("manifest.json", commit="f" * 40), "tell of different trainings"),
-        (edit("manifest.json", files={"model/x": {"size": MOST_BYTES + 1, "sha256": ""}}), "more than 1000 files or"),
+        (
+            edit("manifest.json", files={"model/x": {"size": bundles.MOST_BYTES + 1, "sha256": ""}}),
+            "more than 1000 files or",
+        ),
         (edit("manifest.json", files={"model/x": {"size": -1, "sha256": ""}}), "no size"),
         (edit("record.json", version={}), "is no record"),
         (lambda files: files.pop("run/rows.npz"), r"lacks run/rows\.npz, without which"),
@@ -243,14 +236,16 @@ def test_no_single_byte_and_no_end_can_be_changed_unseen(bundle, key, tmp_path):
 
 
 def test_nothing_leads_out_of_its_folder_or_is_written_beyond_its_size(tmp_path):
-    assert all(map(is_safe, ("model/MLmodel", "model/a/b.json", "run/gate/staging.x-1/gate.html", "record.json")))
+    assert all(
+        map(bundles.is_safe, ("model/MLmodel", "model/a/b.json", "run/gate/staging.x-1/gate.html", "record.json"))
+    )
     leading_out = "model model/ model//x model/. model/.. model/../x ./model/x model/x. model/c:x model/x\0 other/x"
-    assert not any(map(is_safe, ("", *leading_out.split())))
+    assert not any(map(bundles.is_safe, ("", *leading_out.split())))
     # A disk is not to be filled by what is refused afterwards.
     with ZipFile(tmp_path / "x.zip", "w") as made:
         made.writestr("model/model.onnx", bytes(1000))
     with ZipFile(tmp_path / "x.zip") as bundle, pytest.raises(Refused, match="not the file that was signed"):
-        _unpack(bundle, bundle.infolist()[0], Sealed(999, "0" * 64), tmp_path / "model.onnx")
+        _unpack(bundle, bundle.infolist()[0], bundles.Sealed(999, "0" * 64), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
@@ -264,9 +259,11 @@ def pem(key, password: bytes | None = None) -> str:
 
 def test_a_key_is_read_in_both_forms_and_signs_as_rfc_8032_has_it():
     written = pem(ed25519.Ed25519PrivateKey.from_private_bytes(b64decode(SEED)))
-    assert SigningKey(written).public == SigningKey(SEED).public == SigningKey(f" {SEED}\n").public
+    assert (
+        bundles.SigningKey(written).public == bundles.SigningKey(SEED).public == bundles.SigningKey(f" {SEED}\n").public
+    )
     seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-    key = SigningKey(b64encode(seed).decode())
+    key = bundles.SigningKey(b64encode(seed).decode())
     assert b64decode(key.public).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"  # noqa: E501
     assert b64decode(json.loads(key.sign(b""))["signature"]).hex() == signature
@@ -286,30 +283,30 @@ def test_a_key_is_read_in_both_forms_and_signs_as_rfc_8032_has_it():
 )
 def test_what_is_no_key_is_refused_without_repeating_it(secret):
     with pytest.raises(SettingsError) as raised:
-        SigningKey(secret)
+        bundles.SigningKey(secret)
     assert "starterkit keys" in raised.value.hint
     assert "hunter2" not in str(raised.value)
     assert raised.value.__cause__ is None
 
 
 def test_a_new_key_is_its_owners_alone_and_the_settings_read_it(repository):
-    made = make_key(repository)
-    file = repository / KEY_FILE
+    made = bundles.make_key(repository)
+    file = repository / bundles.KEY_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     layers = read_layers(repository, {})
     read = layers.settings.promotion.signing_key
-    assert SigningKey(read.get_secret_value()).public == made.public
+    assert bundles.SigningKey(read.get_secret_value()).public == made.public
     assert file.read_text().strip() not in str(show(layers))
-    assert make_key(repository).public == made.public
-    assert make_key(repository, renew=True).public != made.public
+    assert bundles.make_key(repository).public == made.public
+    assert bundles.make_key(repository, renew=True).public != made.public
     assert [one.name for one in file.parent.iterdir()] == [file.name]
 
 
 def test_a_key_cannot_sign_in_the_name_of_another(key, other_key):
     forged = json.loads(other_key.sign(b"content")) | {"key": key.id}
     with pytest.raises(Refused, match="is not what key"):
-        require_trust(b"content", json.dumps(forged).encode(), [key.public, other_key.public])
+        bundles.require_trust(b"content", json.dumps(forged).encode(), [key.public, other_key.public])
 
 
 NO_SIGNATURES = (
@@ -321,13 +318,13 @@ NO_SIGNATURES = (
 @pytest.mark.parametrize("text", NO_SIGNATURES)
 def test_what_is_no_signature_is_one_line(key, text):
     with pytest.raises(Refused, match=r"manifest\.sig (is no signature|names no key)") as raised:
-        require_trust(b"content", text, [key.public])
+        bundles.require_trust(b"content", text, [key.public])
     assert "\x1b" not in str(raised.value)
 
 
 def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):
     registry = staged.registry()
-    again = write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
+    again = bundles.write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
     assert again.file.read_bytes() == bundle.read_bytes()
     fetch_model(registry.connection, "models:/staging.diabetes/1", tmp_path / "model")
     registered = {f"model/{file.name}": file.read_bytes() for file in (tmp_path / "model").iterdir()}
@@ -363,7 +360,7 @@ def test_what_its_gate_has_not_passed_or_not_kept_is_not_bundled(staging_copy, k
     registry, version = staging_copy
     registry.tag(version, tags)
     with pytest.raises(Refused, match=said):
-        write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
+        bundles.write_bundle(registry, registry.version(1), key, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
 
 
@@ -375,21 +372,21 @@ def test_a_version_whose_rows_nobody_knows_is_not_bundled(staging_copy, key, tmp
     run = client.create_run(first.info.experiment_id).info.run_id
     made = registry.register(run, first.data.tags["exported_model_id"], dict(version.tags), "without rows")
     with pytest.raises(Refused, match="version 2 is gone, or has no record of its rows"):
-        write_bundle(registry, made, key, tmp_path / "x.zip")
+        bundles.write_bundle(registry, made, key, tmp_path / "x.zip")
     assert not list(tmp_path.glob("*x.zip*"))
 
 
 def test_a_version_whose_files_do_not_answer_is_not_bundled(staging_copy, key, tmp_path, monkeypatch):
     registry, version = staging_copy
-    fetch = writing.fetch_model
+    fetch = bundles.fetch_model
 
     def altered(connection, address, into):
         fetch(connection, address, into)
         (into / "model.onnx").write_bytes(b"another graph")
 
-    monkeypatch.setattr(writing, "fetch_model", altered)
+    monkeypatch.setattr(bundles, "fetch_model", altered)
     with pytest.raises(ContractError, match="is not the file that its contract was written for"):
-        write_bundle(registry, version, key, tmp_path / "x.zip")
+        bundles.write_bundle(registry, version, key, tmp_path / "x.zip")
 
 
 def test_something_else_is_not_written_over(staged, key, tmp_path):
@@ -397,7 +394,7 @@ def test_something_else_is_not_written_over(staged, key, tmp_path):
     registry, elsewhere = staged.registry(), "is there, and is no bundle"
     for place, said in (("file", elsewhere), ("", elsewhere), ("nowhere/x.zip", "there is no folder")):
         with pytest.raises(UserError, match=said):
-            write_bundle(registry, registry.version(1), key, tmp_path / place)
+            bundles.write_bundle(registry, registry.version(1), key, tmp_path / place)
     assert (tmp_path / "file").read_bytes() == b"a year's work"
 
 
@@ -408,9 +405,9 @@ def test_an_earlier_bundle_stays_whole_until_the_new_one_is(bundle, staged, key,
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.shutil, "copyfileobj", full)
+    monkeypatch.setattr(bundles.shutil, "copyfileobj", full)
     registry = staged.registry()
     with pytest.raises(OSError, match="No space left"):
-        write_bundle(registry, registry.version(1), key, file)
+        bundles.write_bundle(registry, registry.version(1), key, file)
     assert [one.name for one in tmp_path.iterdir()] == ["x.zip"]
     assert file.read_bytes() == bundle.read_bytes()
