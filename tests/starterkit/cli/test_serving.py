@@ -368,14 +368,6 @@ def test_a_limit_that_does_not_hold_is_refused_and_kept_and_an_api_that_cannot_s
     assert "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY." in done.stderr
 
 
-@pytest.mark.slow
-def test_an_address_where_nobody_is(run, trained, port):
-    address = f"http://127.0.0.1:{port}"
-    assert f"the API at {address} is not ready" in loadtest(trained, "--url", address).stderr
-    done = run(trained, "traffic", "--wait", "0", KIT_SERVING__PORT=str(port), code=1)
-    assert f"the API at {address} is not ready after 0 s: Connection refused" in done.stderr
-
-
 HEAVY = ("mlflow", "onnx", "pandas", "pandera", "pyarrow", "skl2onnx", "sklearn")
 
 
