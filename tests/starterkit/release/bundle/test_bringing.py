@@ -61,18 +61,15 @@ def as_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 def test_files_tags_metrics_and_rows_arrive(bring, prod, bundle, key, tmp_path):
     arrival = bring()
     version = arrival.version
-    assert (arrival.new, str(version)) == (True, "prod.diabetes version 1")
-    assert prod.champion() is None
+    assert (arrival.new, str(version), prod.champion()) == (True, "prod.diabetes version 1", None)
     require_whole(prod, bundle, key, tmp_path)
-    assert version.tags["stage"] == "staging"
-    assert version.tags["copied_from"] == "staging.diabetes version 1"
-    assert version.tags["signed_by"] == key.id
+    told = {"stage": "staging", "copied_from": "staging.diabetes version 1", "signed_by": key.id}
+    assert version.tags.items() >= told.items()
     assert len(version.tags["staging_evidence"]) == 64
     assert not {"gate", "evidence", "evidence_place"} & version.tags.keys()  # those are prod's to say
     run = prod.connection.client.get_run(version.run)
     assert run.info.run_name == "from staging version 1"
-    assert run.data.metrics["rmse"] > 0
-    assert run.data.metrics["baseline_rmse"] > 0
+    assert run.data.metrics["baseline_rmse"] > run.data.metrics["rmse"] > 0
     assert (run.data.tags["metric"], run.data.tags["commit"]) == ("rmse", version.tags["commit"])
     (model,) = prod.connection.client.search_logged_models([run.info.experiment_id])
     assert {metric.key for metric in model.metrics} == {"rmse", "mae", "r2"}
@@ -95,8 +92,7 @@ def test_the_answers_are_those_of_staging(answers, bring, prod):
 
 def test_the_same_bundle_makes_one_version(bring, prod, bundle, changed, key, other_key, tmp_path):
     first, second = bring(), bring()
-    assert (first.new, second.new) == (True, False)
-    assert first.version == second.version
+    assert (first.new, second.new, first.version) == (True, False, second.version)
     signed_again = changed(lambda files: files.update({"manifest.sig": other_key.sign(files["manifest.json"])}))
     with opened(signed_again, "diabetes", [other_key.public]) as found:
         assert bring_in(prod, found).version == first.version
@@ -230,10 +226,8 @@ def test_a_version_goes_from_one_server_to_the_other(repository, tmp_path, new_s
     assert (written["model"], written["version"], written["key"]) == ("staging.diabetes", 1, made["key"])
 
     to_prod = ("promote", "--to", "prod", "--from", "to prod.zip")
-    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1)
-    assert "promotion.trusted_keys is empty" in untrusted.stderr
-    assert "Ada" not in untrusted.stderr
-
+    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1).stderr
+    assert ("promotion.trusted_keys is empty" in untrusted, "Ada" in untrusted) == (True, False)
     config = repository / "config" / "prod.yaml"
     config.write_text(config.read_text() + f"\npromotion:\n  trusted_keys: [{made['public']}]\n")
     assert "--approver" in here.kit("prod", *to_prod, code=2).stderr

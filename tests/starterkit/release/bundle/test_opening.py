@@ -84,8 +84,7 @@ def listed(path):
 def test_a_bundle_opens_and_says_what_it_is(bundle, key):
     with opened(bundle, "diabetes", [key.public]) as found:
         assert (str(found.manifest), found.manifest.stage) == ("staging.diabetes version 1", "staging")
-        assert found.key == key.id
-        assert (found.run / "rows.npz").is_file()
+        assert (found.key, (found.run / "rows.npz").is_file()) == (key.id, True)
         assert (found.run.parent / EVIDENCE).read_text() == '{"passed": true}\n'
         assert [file.name for file in (found.run / "gate/staging.diabetes-1").iterdir()] == ["0123"]
         folder = found.model
