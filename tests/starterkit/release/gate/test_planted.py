@@ -180,16 +180,12 @@ def write_table(path: Path, seed: int, count: int, copied_target: bool, classifi
 def problem_of(kind: Kind) -> Problem:
     chosen = make_column_transformer(("passthrough", list(kind.columns)))
     last = LogisticRegression(C=1 / kind.alpha) if kind.classifies else Ridge(kind.alpha)
+    task, metric = ("classification", "log_loss") if kind.classifies else ("regression", "rmse")
     return Problem(
-        name="plots",
-        title="",
-        task="classification" if kind.classifies else "regression",
-        schema=kind.schema,
+        name="plots", title="", task=task, schema=kind.schema, metric=metric, slices=("soil",),
         estimator=lambda: make_pipeline(chosen, *(StandardScaler() for _ in range(kind.scalers)), last),
-        metric="log_loss" if kind.classifies else "rmse",
-        slices=("soil",),
         robustness=(Invariance(column="soil", change=0.02),),
-    )
+    )  # fmt: skip
 
 
 def read(problem: Problem, root: Path) -> Dataset:
