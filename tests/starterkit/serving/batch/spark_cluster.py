@@ -54,11 +54,7 @@ def master(tmp_path_factory):
         return log
 
     def said(log, words):
-        for _ in range(2_400):
-            if lines := [line for line in log.read_text().splitlines() if words in line]:
-                return lines[0]
-            time.sleep(0.1)
-        raise TimeoutError(log.read_text())
+        return until(lambda: [line for line in log.read_text().splitlines() if words in line])[0]
 
     try:
         address = said(start("master.Master", "--webui-port", "0"), "Starting Spark master at").split(" at ")[1]
@@ -114,10 +110,9 @@ def test_a_driver_and_an_executor_are_killed(master, request, first_run, tmp_pat
 
     driver = subprocess.Popen([sys.executable, "-c", KILLED, model, master, source, destination])
     until(done)
-    for process in psutil.Process(driver.pid).children(recursive=True):
-        if "java" in process.name():
-            process.kill()
-    driver.kill()
+    java = [one for one in psutil.Process(driver.pid).children(recursive=True) if "java" in one.name()]
+    for process in (*java, driver):
+        process.kill()
     driver.wait()
     assert not destination.exists()
     came = until(done)

@@ -5,12 +5,10 @@ Where a client cannot be had, its test is skipped and says "not run".
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from test_over_http import running
 
-REPOSITORY = Path(__file__).parents[4]
 HOUSES = [{"area": 100.0, "rooms": 3, "income": 4e4}, {"area": 20.5, "rooms": 1, "income": None}]
 DAYS = [{"city": "Graz", "pressure": 990.0, "windy": True}, {"city": "Zürich", "pressure": 910.5, "windy": False}]
 
@@ -143,16 +141,8 @@ def test_what_schemathesis_makes_of_the_openapi_document(client, asked):
     checks = "not_a_server_error,status_code_conformance,content_type_conformance"
     sent = 0
     for address in json.loads(asked)[0].values():
-        given = (
-            "run",
-            f"{address}/openapi.json",
-            "--checks",
-            checks,
-            "--max-examples",
-            str(CASES // 8),
-            "--seed",
-            "1",
-        )
-        told = client("schemathesis==4.32.5", *given, "--no-color", command="schemathesis", seconds=3600)
+        given = ("--checks", checks, "--max-examples", str(CASES // 8), "--seed", "1", "--no-color")
+        words = ("run", f"{address}/openapi.json", *given)
+        told = client("schemathesis==4.32.5", *words, command="schemathesis", seconds=3600)
         sent += int(told.partition("Test cases:")[2].partition("generated")[0].replace(",", ""))
     assert sent >= CASES, sent

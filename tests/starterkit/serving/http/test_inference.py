@@ -53,6 +53,8 @@ REFUSED = [
     ([GOOD[0] | {"data": [100.0, None]}, *GOOD[1:]], "row 1, column 'area': has no value"),
     ([GOOD[0], GOOD[1] | {"data": [1.5, 2]}, GOOD[2]], "row 0, column 'rooms': is not a whole number"),
     ([GOOD[0] | {"data": [True, 1.0]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
+    ([GOOD[0] | {"data": [100.0, 10**400]}, *GOOD[1:]], "row 1, column 'area': is not a finite number"),
+    ([GOOD[0] | {"data": [100.0, {}]}, *GOOD[1:]], "row 1, column 'area': is not a number"),
     ([GOOD[0] | {"datatype": "BYTES", "data": ["a", "b"]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
     ([GOOD[0] | {"datatype": "FP99"}, *GOOD[1:]], "the datatype of 'area' is unknown"),
     ([GOOD[0] | {"shape": [3]}, *GOOD[1:]], "the data of 'area' is not what its shape says"),
