@@ -90,28 +90,21 @@ def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script):
     assert prepare == {"KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "local"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_what_cannot_go_on_is_one_line_and_a_command_that_fails_ends_the_stage(tmp_path):
+    clean = {name: text for name, text in os.environ.items() if name not in ("KIT_APPROVER", "GITHUB_ACTOR")}
+
+    def call(*words: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run([sys.executable, SCRIPT, *words], cwd=tmp_path, env=clean, capture_output=True, text=True)
+        assert done.returncode == 2
+        return done
+
+    for words, said in (
         (["production"], "'production' is not a stage: name one of local, dev, test, staging, prod"),
         (["prod"], "nobody approves this: add --approver NAME, or set KIT_APPROVER"),
         (["prod", "--approver", "ann"], "bundle.zip is not there: stage staging writes it, or add --same-server"),
-    ],
-)
-def test_what_cannot_go_on_is_one_line(tmp_path, arguments, said):
-    clean = {name: text for name, text in os.environ.items() if name not in ("KIT_APPROVER", "GITHUB_ACTOR")}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (2, f"promote_stage: {said}\n")
-
-
-def test_a_command_that_fails_ends_the_stage(tmp_path):
-    environ = os.environ | {"KIT_APPROVER": "ann", "KIT_TRACKING__TOKEN": ""}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "staging"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stdout == "$ KIT_STAGE=staging starterkit run\n"
-    assert "holds config/base.yaml" in done.stderr
-    assert done.stderr.endswith("promote_stage: stage staging ends here, with exit code 2\n")
+    ):
+        assert call(*words).stderr == f"promote_stage: {said}\n"
+    failed = call("staging", "--approver", "ann")
+    assert failed.stdout == "$ KIT_STAGE=staging starterkit run\n"
+    assert "holds config/base.yaml" in failed.stderr
+    assert failed.stderr.endswith("promote_stage: stage staging ends here, with exit code 2\n")

@@ -22,13 +22,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SIZE = 5_000_000
-SECONDS = 2.0
-"""What the API is told to wait for a whole request."""
-
-
-def say(words: str) -> None:
-    """The figures, for `-s` and for who reads a failure."""
-    sys.stdout.write(f"{words}\n")
+SECONDS = 2.0  # the API waits for a whole request
 
 
 class Api:
@@ -109,7 +103,7 @@ def test_held_connections_keep_nobody_out_and_fill_no_log(start, row):
                 held.sendall(HEAD)
         began = time.monotonic()
         assert api.ask(row) == 200
-        say(f"answered in {time.monotonic() - began:.2f} s beside 400 held connections")
+        print(f"answered in {time.monotonic() - began:.2f} s beside 400 held connections")  # noqa: T201
         assert time.monotonic() - began < 2
         assert len(psutil.Process(api.process.pid).net_connections()) <= 64 + 2
     assert len(api.said) - before < 1000
@@ -150,7 +144,7 @@ def test_the_end_costs_no_request(start, row):
     for client in clients:
         client.join()
     assert api.process.wait(20) == 0
-    say(f"{sum(answered)} answered, {len(lost)} lost, ended after {time.monotonic() - began:.1f} s")
+    print(f"{sum(answered)} answered, {len(lost)} lost, ended after {time.monotonic() - began:.1f} s")  # noqa: T201
     assert lost == []
     assert min(closed) >= 1
 
@@ -181,6 +175,6 @@ def test_junk_costs_little(start, row):
         while asked.is_alive():
             most = max(most, api.megabytes)
             time.sleep(0.001)
-        say(f"{name}: {len(body) / 1e6:.1f} MB cost {most - before:.1f} MB, {statuses}")
+        print(f"{name}: {len(body) / 1e6:.1f} MB cost {most - before:.1f} MB, {statuses}")  # noqa: T201
         assert statuses == [422]
         assert most - before <= 3 * SIZE / 1e6, name

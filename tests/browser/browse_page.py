@@ -58,9 +58,8 @@ def test_a_wrong_value_is_told_at_its_field(browser, api_address):
     page.get_by_label("glucose").fill("")
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_label("age")).to_be_focused()
-    expect(page.get_by_label("age")).to_have_accessible_description(
-        re.compile("Is above 120. Give a whole number in years")
-    )
+    said = re.compile("Is above 120. Give a whole number in years")
+    expect(page.get_by_label("age")).to_have_accessible_description(said)
     expect(page.get_by_label("glucose")).to_have_attribute("aria-invalid", "true")
     browser.shoot("page-refused")
     page.get_by_role("button", name="Example again").click()

@@ -73,10 +73,9 @@ def api_address(trained: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def guarded_address(trained: Path) -> Iterator[str]:
     """An API that asks for the key."""
-    with started(
-        trained, "serve", "Answering on ", KIT_SERVING__REQUIRE_API_KEY="true", KIT_SERVING__API_KEY=KEY
-    ) as one:
-        yield one
+    asked = {"KIT_SERVING__REQUIRE_API_KEY": "true", "KIT_SERVING__API_KEY": KEY}
+    with started(trained, "serve", "Answering on ", **asked) as address:
+        yield address
 
 
 @dataclass

@@ -28,8 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
     base = root / "config" / "base.yaml"
-    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
-    few = few.replace("learning_rate: 0.03", "learning_rate: 0.2")
+    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("rate: 0.03", "rate: 0.2")
     assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
     base.write_text(few + "\nexport:\n  parity_rows: 500\n")
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
@@ -57,12 +56,11 @@ def without_uv(path: str, scratch: Path) -> str:
         if not (folder / "uv").exists():
             folders.append(folder)
             continue
-        links = scratch / str(number)
-        links.mkdir()
+        folders.append(scratch / str(number))
+        folders[-1].mkdir()
         for program in folder.iterdir():
             if program.name not in ("uv", "uvx"):
-                (links / program.name).symlink_to(program)
-        folders.append(links)
+                (folders[-1] / program.name).symlink_to(program)
     return os.pathsep.join(map(str, folders))
 
 

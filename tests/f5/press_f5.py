@@ -194,7 +194,6 @@ def test_editor_finds_the_environment(editor: Editor) -> None:
     """After the first F5 the status bar and the Testing view have what they need, and nothing to choose from."""
     assert environments(editor.workspace.root) == [editor.workspace.root / ".venv"]
     asked = [editor.workspace.chosen, "-m", "pytest", "-n", "0", "--collect-only", TESTS]
-    done = subprocess.run(
-        asked, cwd=editor.workspace.root, env=editor.workspace.environ, capture_output=True, text=True, check=False
-    )
+    here = {"cwd": editor.workspace.root, "env": editor.workspace.environ}
+    done = subprocess.run(asked, **here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

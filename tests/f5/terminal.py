@@ -25,25 +25,18 @@ class Terminal:
         self._keyboard, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
         self.process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=dict(environ) | {"TERM": "xterm-256color"},
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
+            command, cwd=cwd, env=dict(environ) | {"TERM": "xterm-256color"}, stdin=inside, stdout=inside,
+            stderr=inside, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C reaches it as from a keyboard
-        )
+        )  # fmt: skip
         os.close(inside)
         self._printed = b""
         Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        try:
+        with suppress(OSError):  # the last process that held the other side ended
             while piece := os.read(self._keyboard, 4096):
                 self._printed += piece
-        except OSError:  # the last process that held the other side ended
-            pass
 
     @property
     def text(self) -> str:
@@ -67,7 +60,6 @@ class Terminal:
         return found
 
     def require_empty(self, seconds: float = 15) -> None:
-        """See that nothing is left running."""
         end = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.1)

@@ -43,10 +43,6 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
     [
         ({}, math.inf, math.inf),
         (
-            {"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": f"{GIGABYTE}\n"},
-            0.5, GIGABYTE,
-        ),
-        (
             {
                 "proc/self/cgroup": "0::/outer/inner\n", f"{SYS}/outer/inner/cpu.max": "max 100000\n",
                 f"{SYS}/outer/inner/memory.max": "max\n", f"{SYS}/outer/memory.max": f"{2 * GIGABYTE}\n",
@@ -65,7 +61,7 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
             0.25, GIGABYTE,
         ),
     ],
-    ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
+    ids=["none", "version 2, of the outer group", "version 1"],
 )  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
     machine = this_machine(written(tmp_path, files))
@@ -86,8 +82,8 @@ def test_a_port_that_somebody_has_is_refused_and_a_free_one_is_free_afterwards()
     (bound,) = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     bound.close()
-    require_port("127.0.0.1", port)
-    require_port("127.0.0.1", port)
+    for _ in range(2):
+        require_port("127.0.0.1", port)
 
 
 def test_each_address_of_a_host_is_bound(monkeypatch):

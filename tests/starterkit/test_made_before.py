@@ -26,10 +26,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 REPOSITORY = Path(__file__).parents[2]
 MADE = REPOSITORY / "tests" / "fixtures" / "made-by-f86ec0b"
 COMMIT = "f86ec0ba267ee189b5d1dc4453bd08e272058b90"
-FEW = {
-    "KIT_EXPORT__PARITY_ROWS": "500",
-    "KIT_TRAINING__PARAMS": '{"n_estimators": 25, "learning_rate": 0.15}',
-}
+FEW = {"KIT_EXPORT__PARITY_ROWS": "500", "KIT_TRAINING__PARAMS": '{"n_estimators": 25, "learning_rate": 0.15}'}
 MEASURED = {"latency"}
 """Checks whose figures are another machine's."""
 

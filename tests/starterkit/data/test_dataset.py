@@ -41,23 +41,23 @@ def arrays_of(content: bytes) -> dict[str, Any]:
     return dict(np.load(io.BytesIO(content), allow_pickle=False))
 
 
-def test_rows_that_came_went_moved_and_changed_are_counted_and_those_trained_on_are_known(dataset):
-    record = opened(content_of(dataset))
-    assert record.new_and_gone(dataset) == (0, 0)
-    count = len(dataset.training)
-    turned = replace(dataset, training=moved(dataset.training, np.arange(count)[::-1]))
-    assert record.new_and_gone(turned) == (0, 0)
-    doubled = replace(dataset, training=moved(dataset.training, [0, 0, *range(3, count)]))
-    assert record.new_and_gone(doubled) == (1, 2)
-    swapped = replace(dataset, training=dataset.holdout, holdout=dataset.training)
-    assert record.new_and_gone(swapped) == (442, 442)
-    target = dataset.holdout.target.copy()
+def test_rows_that_came_went_moved_and_changed_are_counted_and_those_trained_on_are_known(dataset, monkeypatch):
+    record, training, holdout = opened(content_of(dataset)), dataset.training, dataset.holdout
+    target, count = holdout.target.copy(), len(training)
     target.iloc[0] += 1
-    changed = replace(dataset, holdout=Rows(dataset.holdout.features, target, "other"))
-    assert record.new_and_gone(changed) == (1, 1)
-    assert record.trained_on(dataset.training) == len(dataset.training)
-    assert record.trained_on(dataset.holdout) == 0
-    assert record.trained_on(replace(dataset.holdout, keys={"other": np.array([1], np.uint64)})) is None
+    for other, counted in (
+        (dataset, (0, 0)),
+        (replace(dataset, training=moved(training, np.arange(count)[::-1])), (0, 0)),
+        (replace(dataset, training=moved(training, [0, 0, *range(3, count)])), (1, 2)),
+        (replace(dataset, training=holdout, holdout=training), (442, 442)),
+        (replace(dataset, holdout=Rows(holdout.features, target, "other")), (1, 1)),
+    ):
+        assert record.new_and_gone(other) == counted
+    assert (record.trained_on(training), record.trained_on(holdout)) == (count, 0)
+    assert record.trained_on(replace(holdout, keys={"other": np.array([1], np.uint64)})) is None
+    monkeypatch.setattr(row_record, "MOST_FINGERPRINTS", len(dataset) - 1)
+    record = opened(content_of(dataset))  # too many leave no fingerprints
+    assert (record.new_and_gone(dataset), record.trained_on(training)) == (None, count)
 
 
 def test_two_files_have_nothing_in_common_and_keep_neither_a_key_nor_a_place(dataset):
@@ -71,13 +71,6 @@ def test_two_files_have_nothing_in_common_and_keep_neither_a_key_nor_a_place(dat
     for mine, others in zip(hashes, (other["fingerprints"], other[f"keys.{key}"]), strict=True):
         assert not set(mine.tolist()) & set(others.tolist())
         assert (np.diff(mine.astype(object)) >= 0).all()  # in order of size, so that none is known by its place
-
-
-def test_too_many_rows_leave_no_fingerprints(dataset, monkeypatch):
-    monkeypatch.setattr(row_record, "MOST_FINGERPRINTS", len(dataset) - 1)
-    record = opened(content_of(dataset))
-    assert record.new_and_gone(dataset) is None
-    assert record.trained_on(dataset.training) == len(dataset.training)
 
 
 def test_no_file_and_a_file_of_another_kit_say_nothing_and_one_that_is_none_is_named(dataset):

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn import metrics
-from sklearn import metrics as judged_by
 
 from starterkit.contract import Prediction
 from starterkit.errors import ProblemError
@@ -27,34 +26,27 @@ def found(name: str, task: Any, classes: int = 0) -> Metric:
     return next(metric for metric in all_metrics(task, [name], classes) if metric.name == name)
 
 
-@pytest.mark.parametrize(
-    ("name", "figure", "best"),
-    [
-        ("neg_mean_absolute_percentage_error", -judged_by.mean_absolute_percentage_error(ACTUAL, NUMBERS.values), 0),
-        ("explained_variance", judged_by.explained_variance_score(ACTUAL, NUMBERS.values), 1),
-        ("neg_max_error", -judged_by.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
-    ],
-)
-def test_a_scorer_of_a_regression_is_scikit_learns(name, figure, best):
-    metric = found(name, "regression")
-    assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
-    assert metric.greater_is_better
-    assert metric.loss(figure) == pytest.approx(best - figure)
+def test_a_scorer_of_a_regression_is_scikit_learns():
+    for name, figure, best in (
+        ("neg_mean_absolute_percentage_error", -metrics.mean_absolute_percentage_error(ACTUAL, NUMBERS.values), 0),
+        ("explained_variance", metrics.explained_variance_score(ACTUAL, NUMBERS.values), 1),
+        ("neg_max_error", -metrics.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
+    ):
+        metric = found(name, "regression")
+        assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
+        assert (metric.greater_is_better, metric.loss(figure)) == (True, pytest.approx(best - figure))
 
 
-@pytest.mark.parametrize(
-    ("name", "figure"),
-    [
-        ("balanced_accuracy", judged_by.balanced_accuracy_score(CLASSES, ANSWERS.values)),
-        ("f1", judged_by.f1_score(CLASSES, ANSWERS.values, pos_label="yes")),  # the second class is the positive one
-        ("average_precision", judged_by.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
-    ],
-)
-def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are(name, figure):
-    metric = found(name, "classification", 2)
-    assert metric.score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
-    if not metric.probabilities:  # an estimator that has none is judged by its labels alike
-        assert metric.score(CLASSES, Prediction(ANSWERS.values), LABELS) == pytest.approx(figure)
+def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are():
+    for name, figure in (
+        ("balanced_accuracy", metrics.balanced_accuracy_score(CLASSES, ANSWERS.values)),
+        ("f1", metrics.f1_score(CLASSES, ANSWERS.values, pos_label="yes")),  # the second class is the positive one
+        ("average_precision", metrics.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
+    ):
+        metric = found(name, "classification", 2)
+        assert metric.score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
+        if not metric.probabilities:  # an estimator that has none is judged by its labels alike
+            assert metric.score(CLASSES, Prediction(ANSWERS.values), LABELS) == pytest.approx(figure)
 
 
 @pytest.mark.parametrize("name", ["balanced_accuracy", "average_precision", "neg_log_loss"])
@@ -82,18 +74,13 @@ def weighed_error(actual: Any, answers: Any, sample_weight: Any = None) -> float
 
 def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own():
     other = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
-    shortfalls = [
-        paired_shortfall(
-            metric, metric.weighted(ACTUAL, NUMBERS, []), metric.weighted(ACTUAL, other, []), np.arange(300), 0.05
-        )
-        for metric in (
-            METRICS["mae"],
-            Metric("plain", mean_error, greater_is_better=False),
-            Metric("weighed", weighed_error, greater_is_better=False),
-        )
-    ]
-    for one in shortfalls[1:]:
-        assert (one.low, one.high) == pytest.approx((shortfalls[0].low, shortfalls[0].high))
+    own = (Metric(one.__name__, one, greater_is_better=False) for one in (mean_error, weighed_error))
+    ends = []
+    for metric in (METRICS["mae"], *own):
+        one, two = (metric.weighted(ACTUAL, answers, []) for answers in (NUMBERS, other))
+        shortfall = paired_shortfall(metric, one, two, np.arange(300), 0.05)
+        ends.append((shortfall.low, shortfall.high))
+    assert ends[1:] == [pytest.approx(ends[0])] * 2
 
 
 def test_many_rows_are_resampled_less_often_by_a_function_of_rows():
@@ -201,10 +188,8 @@ def of_scikit_learn(actual: np.ndarray, answers: Prediction, classes: Any, weigh
             "mae": metrics.mean_absolute_error(actual, answers.values, **given),
             "r2": metrics.r2_score(actual, answers.values, **given),
         }
-    areas = [
-        metrics.roc_auc_score(actual == label, answers.probabilities[:, place], **given)
-        for place, label in enumerate(classes)
-    ]
+    pairs = zip(classes, answers.probabilities.T, strict=True)
+    areas = [metrics.roc_auc_score(actual == label, chances, **given) for label, chances in pairs]
     return {
         "log_loss": metrics.log_loss(actual, answers.probabilities, labels=classes, **given),
         "roc_auc": areas[1] if len(classes) == 2 else float(np.mean(areas)),

@@ -19,9 +19,9 @@ def column(name: str, **said: Any) -> Column:
 
 
 MIXED = Contract(
-    problem="made-up",
-    title="Made up",
-    task="regression",
+    problem="made-up", title="Made up", task="regression", target=column("answer"), layout="columns", example={},
+    parity=Parity(rows=1, measure="", largest=0, allowed=1, scale=1), digests={},
+    lineage=Lineage(**dict.fromkeys(Lineage.__dataclass_fields__, "")),
     columns=(
         column("level", minimum=-1.5, maximum=10.0, unit="mm"),
         column("free", nullable=True, proven=(-10.0, 20.0)),
@@ -33,13 +33,7 @@ MIXED = Contract(
         column("city", type="string", nullable=True, categories=("Köln", "Bonn")),
         column("note", type="string"),
     ),
-    target=column("answer"),
-    layout="columns",
-    example={},
-    parity=Parity(rows=1, measure="", largest=0, allowed=1, scale=1),
-    lineage=Lineage(**dict.fromkeys(Lineage.__dataclass_fields__, "")),
-    digests={},
-)
+)  # fmt: skip
 
 
 def contract(*columns: Column) -> Contract:

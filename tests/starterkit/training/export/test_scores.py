@@ -91,20 +91,17 @@ def test_a_regressor_answers_by_its_objective(estimator, rows):
     assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=told)
-@pytest.mark.parametrize("classes", [2, 3])
+ADABOOST = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), (ADABOOST, 2)], ids=told
+)
 def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
     model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
-
-
-def test_adaboosts_loss(rows):
-    model = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
-    labels, *probabilities = answers(model, rows)
-    assert labels.tolist() == model.predict(rows).astype(int).tolist()
-    assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-12)
 
 
 def _squares(actual: Any, predicted: Any) -> Any:
@@ -145,20 +142,17 @@ def test_pandas_own_categories_are_refused(estimator, instead, rows):
 
 
 def test_a_number_near_zero_is_zero_to_lightgbm():
-    zero = float(np.float32(1e-35))
-    tiny = 5e-324
-    given = [-1.0, -2 * zero, np.nextafter(-zero, -1), -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
-    below = float(np.nextafter(-zero, -np.inf))
-    kept = [-1.0, -2 * zero, np.nextafter(-zero, -1), below, below, zero, zero, zero, zero, 1.0]
-    assert _beyond_zero(np.array(given)).tolist() == kept
+    zero, tiny = float(np.float32(1e-35)), 5e-324
+    beyond, below = [-1.0, -2 * zero, np.nextafter(-zero, -1)], float(np.nextafter(-zero, -np.inf))
+    given = [*beyond, -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
+    assert _beyond_zero(np.array(given)).tolist() == [*beyond, below, below, zero, zero, zero, zero, 1.0]
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-36, -1e-36, 2e-35, -2e-35, 5e-324])
-def test_lightgbm_is_followed_close_to_zero(value):
+def test_lightgbm_is_followed_close_to_zero():
     """The trees split between −1, zero and 1, so that the threshold is next to zero."""
     rows = np.repeat([[-1.0] * 3, [0.0] * 3, [1.0] * 3], 30, axis=0)
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
-    asked = np.full((1, 3), value)
+    asked = np.tile([[0.0], [1e-36], [-1e-36], [2e-35], [-2e-35], [5e-324]], 3)
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
 
 
