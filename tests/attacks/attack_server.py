@@ -28,11 +28,8 @@ SECONDS = 2.0  # the API waits for a whole request
 class Api:
     """An API on a port of its own, in a process of its own."""
 
-    def __init__(self, root: Path, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.log = root / f"{self.port}.log"
+    def __init__(self, root: Path, port: int, **environ: str) -> None:
+        self.port, self.log = port, root / f"{port}.log"
         given = CLEAN | {"KIT_SERVING__PORT": str(self.port), "KIT_SERVING__SECONDS_TO_ASK": str(SECONDS)} | environ
         command = [sys.executable, "-m", "starterkit", "serve", "--folder", "model"]
         with self.log.open("wb") as log:
@@ -80,11 +77,11 @@ def row(root: Path) -> str:
 
 
 @pytest.fixture
-def start(root: Path) -> Iterator[Callable[..., Api]]:
+def start(root: Path, free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., Api]]:
     with ExitStack() as ended:
 
         def make(**environ: str) -> Api:
-            api = Api(root, **environ)
+            api = Api(root, free_tcp_port_factory(), **environ)
             ended.callback(api.process.wait)
             ended.callback(api.process.kill)
             return api

@@ -6,11 +6,10 @@ The attacks follow each other, as they would on one server, and each is settled 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
@@ -37,12 +36,8 @@ FILES = ("model.onnx", "contract.json", "parity.npz")
 class Staging:
     """A repository in stage staging, and its server."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
+    def __init__(self, root: Path, port: int) -> None:
+        self.root, self.port, self.address = root, port, f"http://127.0.0.1:{port}"
         self.client = mlflow.MlflowClient(self.address, self.address)
 
     def kit(self, *words: str, **environ: str) -> tuple[int, str]:
@@ -66,13 +61,13 @@ class Staging:
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+def staging(tmp_path_factory: pytest.TempPathFactory, free_tcp_port_factory: Callable[[], int]) -> Iterator[Staging]:
     """Version 1 is champion; version 2 is one tree, which the gate refused."""
     root = tmp_path_factory.mktemp("staging")
     for name in ("config", "data"):
         shutil.copytree(REPOSITORY / name, root / name)
     shutil.copy(REPOSITORY / "requirements.txt", root)
-    made = Staging(root)
+    made = Staging(root, free_tcp_port_factory())
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(made.port), "--workers", "1"]
     command += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "kept"]
     call = [sys.executable, "-m", *command]

@@ -2,9 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,15 +37,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environ(tmp_path_factory: pytest.TempPathFactory, free_tcp_port_factory: Callable[[], int]) -> dict[str, str]:
     """The editor's environment: it names no environment of Python's, and the project has to fetch its own uv."""
     ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "VENV", "MAKE", "MFLAGS", "ARGS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     clean["PATH"] = without_uv(clean["PATH"], tmp_path_factory.mktemp("bin"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return clean | {"KIT_SERVING__PORT": str(port), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
+    return clean | {"KIT_SERVING__PORT": str(free_tcp_port_factory()), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
 
 
 def without_uv(path: str, scratch: Path) -> str:

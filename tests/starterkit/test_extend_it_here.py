@@ -100,9 +100,6 @@ def test_a_family_is_exported_and_proven_and_one_whose_nodes_are_wrong_is_refuse
     network = installed("wrong_families", "second_[:, None]", "second_[:, None] * 1.1").Network()
     with pytest.raises(ExportError, match="does not answer as the estimator does"):
         diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
-
-
-def test_a_family_that_is_not_there_is_named(installed):
     installed("other_families", "class Networks(", "class Others(")
     said = r"family 'networks' \(other_families:Networks\) cannot be loaded: .*Networks"
     with pytest.raises(ProblemError, match=said):

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def test_a_file_takes_its_place_when_it_is_whole_and_else_is_as_it_was(tmp_path,
         assert contents(tmp_path) == {"a": "new"}
 
 
+@pytest.fixture(params=[True, False], ids=["links", "no links"])
+def links(request, monkeypatch) -> None:
+    """Hard links, and a disk that has none."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if not request.param:
+        monkeypatch.setattr(os, "link", refuse)
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     for name in ("a", "b", "gone"):
@@ -63,23 +75,17 @@ def change(root: Path) -> None:
     write_together(written, [root / "gone"])
 
 
-def links_fail(*_: object) -> None:
-    raise PermissionError
-
-
 RENAMING = [(Path, "replace", number) for number in range(3)] + [(Path, "unlink", 0)]
 
 
-@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
 @pytest.mark.parametrize(("owner", "name", "number"), [*((os, "fsync", number) for number in range(3)), *RENAMING])
 def test_files_change_together_and_a_stop_amid_it_gives_back_what_was_there(
-    three, monkeypatch, owner, name, number, stop, after, links
+    three, monkeypatch, owner, name, number, stop, after
 ):
     before = contents(three)
-    if not links:
-        monkeypatch.setattr(os, "link", links_fail)
     with monkeypatch.context() as patch:
         stop_at(patch, name, number, stop(), after=after, owner=owner)
         with pytest.raises(stop):
@@ -92,15 +98,15 @@ def test_files_change_together_and_a_stop_amid_it_gives_back_what_was_there(
     assert contents(three) == {"a": "new a", "b": "old a", "deep/c": "new c"}
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", [3, 4])
-def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch, number, after):
+def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch):
     before = contents(three)
-    stop_at(monkeypatch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
-    stop_at(monkeypatch, "unlink", 0, KeyboardInterrupt(), after=True)
-    with pytest.raises(KeyboardInterrupt):
-        change(three)
-    assert contents(three) == before
+    for number, after in product((3, 4), (False, True)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
+            stop_at(patch, "unlink", 0, KeyboardInterrupt(), after=True)
+            with pytest.raises(KeyboardInterrupt):
+                change(three)
+        assert contents(three) == before
 
 
 # --- A folder with all that belongs in it.
@@ -128,20 +134,16 @@ def test_a_folder_takes_its_place_when_it_is_whole(folder):
     assert len(list(folder.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
-def test_a_folder_whose_placing_stops_is_as_it_was(folder, monkeypatch, number, after):
-    stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
-    with pytest.raises(KeyboardInterrupt):
-        fill(folder)
-    assert contents(folder.parent) == {"model/old": "old"}
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-def test_a_folder_whose_filling_stops_is_as_it_was(folder):
+def test_a_folder_whose_filling_or_placing_stops_is_as_it_was(folder, monkeypatch):
     for stop in (KeyboardInterrupt(), OSError()):
         for place in (folder, folder.parent / "other"):
             with pytest.raises(type(stop)):
                 fill(place, stop)
+    for number, after in ((0, False), (0, True), (1, False)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, "rename", number, KeyboardInterrupt(), after=after)
+            with pytest.raises(KeyboardInterrupt):
+                fill(folder)
     assert contents(folder.parent) == {"model/old": "old"}
     assert list(folder.parent.iterdir()) == [folder]
 
@@ -196,10 +198,8 @@ def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(fold
 # --- Secrets, and a lock.
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_secret_is_its_owners_alone_and_stays(tmp_path, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", links_fail)
+@pytest.mark.usefixtures("links")
+def test_a_secret_is_its_owners_alone_and_stays(tmp_path):
     file = tmp_path / "secrets" / "KEY"
     assert [keep_secret(file, "one"), keep_secret(file, "two")] == ["one", "one"]
     assert keep_secret(file, "three", renew=True) == "three"
@@ -218,6 +218,12 @@ root, name = Path(sys.argv[1]), sys.argv[2]
 while not (root / "go").exists():
     pass
 """
+SECRET_AND_COUNT = """
+print(keep_secret(root / "secrets" / "KEY", name))
+for _ in range(20):
+    with locked(root / "lock", 60):
+        (root / "count").write_text(str(int((root / "count").read_text()) + 1))
+"""
 
 
 def race(root: Path, code: str) -> list[str]:
@@ -230,23 +236,11 @@ def race(root: Path, code: str) -> list[str]:
     return [racer.communicate(timeout=60)[0] for racer in racers]
 
 
-def test_of_several_that_make_a_secret_at_once_all_get_one(tmp_path):
-    printed = race(tmp_path, 'print(keep_secret(root / "secrets" / "KEY", name))')
+def test_of_several_processes_all_get_one_secret_and_one_at_a_time_is_in_a_locked_block(tmp_path):
+    (tmp_path / "count").write_text("0")
+    printed = race(tmp_path, SECRET_AND_COUNT)
     assert set(printed) == {(tmp_path / "secrets" / "KEY").read_text()}
     assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KEY"]
-
-
-COUNTED = """
-for _ in range(20):
-    with locked(root / "lock", 60):
-        count = int((root / "count").read_text())
-        (root / "count").write_text(str(count + 1))
-"""
-
-
-def test_one_process_at_a_time_is_in_a_locked_block(tmp_path):
-    (tmp_path / "count").write_text("0")
-    race(tmp_path, COUNTED)
     assert (tmp_path / "count").read_text() == "80"
     assert not (tmp_path / "lock").exists()
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,17 +14,9 @@ from starterkit.errors import SettingsError
 from starterkit.machine import bind, listen, require_port, running, this_machine
 
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
 
 
-def written(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-@needs_affinity
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
 def test_this_machine_has_cores_and_memory_and_affinity_counts():
     machine = this_machine()
     assert 0 < machine.cores <= len(os.sched_getaffinity(0))
@@ -64,13 +55,13 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
     ids=["none", "version 2, of the outer group", "version 1"],
 )  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
-    machine = this_machine(written(tmp_path, files))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = this_machine(tmp_path)
     assert machine.cores == min(cores, this_machine(tmp_path / "none").cores)
     assert machine.memory == min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     assert machine.whole_cores == max(1, int(machine.cores))
-
-
-# --- Ports.
 
 
 def test_a_port_that_somebody_has_is_refused_and_a_free_one_is_free_afterwards():
@@ -110,8 +101,6 @@ def test_of_two_that_bind_a_port_the_second_to_listen_is_told():
         with pytest.raises(SettingsError, match="cannot be had: Address already in use"):
             listen([first], "127.0.0.1", port)
 
-
-# --- Programs beside this one.
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 ASLEEP = "import time; print(flush=True); time.sleep(60)"

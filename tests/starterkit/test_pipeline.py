@@ -39,14 +39,11 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
 
 def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figures_and_origin(opened):
     connection, summary = opened
-    assert summary.promotion.decision.passed
-    assert summary.promotion.earlier is None
-    assert summary.promotion.champion == summary.promotion.version
-    assert summary.promotion.version.number == 1
-    model = summary.trained.model
+    promotion, model, parity = summary.promotion, summary.trained.model, summary.exported.contract.parity
+    assert (promotion.decision.passed, promotion.earlier, promotion.version.number) == (True, None, 1)
+    assert promotion.champion == promotion.version
     assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
-    assert summary.exported.contract.parity.proven
-    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset)
+    assert (parity.proven, parity.rows) == (True, 500 + len(summary.dataset))
     estimated = model.evaluation.prediction.values[:3]
     np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
     run = connection.client.get_run(summary.exported.run)
@@ -67,7 +64,7 @@ def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figu
     assert "P001" not in str(inputs)
     for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
         figures = {m.key: m for m in connection.client.get_logged_model(model_id).metrics or []}
-        assert figures["rmse"].value == pytest.approx(summary.trained.model.evaluation.scores["rmse"], rel=1e-5)
+        assert figures["rmse"].value == pytest.approx(model.evaluation.scores["rmse"], rel=1e-5)
         assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
     version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
     assert version.run_id == summary.exported.run

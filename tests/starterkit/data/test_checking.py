@@ -32,15 +32,9 @@ def problem_of(schema: type[pa.DataFrameModel]) -> Problem:
 
 def people(**columns: list[Any]) -> pd.DataFrame:
     """Six sound rows, with some columns replaced."""
-    sound = {
-        "person": list("abcdef"),
-        "age": [30, 40, 50, 60, 70, 80],
-        "weight": [50.5, 60.5, 70.5, 80.5, 90.5, 99.5],
-        "city": ["Köln", "Bonn"] * 3,
-        "smoker": [True, False] * 3,
-        "children": [0, 1, 2, None, 4, 5],
-        "score": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-    }
+    sound = {"person": list("abcdef"), "age": [30, 40, 50, 60, 70, 80], "weight": [50.5, 60.5, 70.5, 80.5, 90.5, 99.5]}
+    sound |= {"city": ["Köln", "Bonn"] * 3, "smoker": [True, False] * 3, "children": [0, 1, 2, None, 4, 5]}
+    sound["score"] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     return pd.DataFrame({**sound, **columns})
 
 
@@ -59,6 +53,21 @@ def test_sound_rows_come_back_in_the_schemas_order_and_types():
     assert checked.index.tolist() == [0, 1, 2, 3, 4, 5]
     full = check_frame(problem_of(People), people(children=[1] * 6), "table")
     assert full.dtypes.tolist() == checked.dtypes.tolist()  # whether or not a value is missing
+
+
+def test_long_ids_are_not_rounded_and_a_column_may_be_called_self():
+    class Long(People):
+        person: int = identifier()  # type: ignore[assignment]
+
+    ids = [2**53 + number for number in range(6)]
+    for given_ids in (ids, list(map(str, ids))):
+        assert check_frame(problem_of(Long), people(person=given_ids), "table")["person"].tolist() == ids
+    fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
+    types = {"person": str, "self": float, "cls": float}
+    schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    frame = pd.DataFrame({"person": ["a", "b"], "self": [1.0, 2.0], "cls": [3.0, 4.0]})
+    assert list(check_frame(problem_of(schema), frame, "table")) == ["person", "self", "cls"]
+    assert failures(frame.assign(cls=["x", 4.0]), schema) == [("cls", "is not a number", (0,))]
 
 
 @pytest.mark.parametrize(
@@ -187,22 +196,3 @@ def test_the_users_own_checks_are_asked():
     # A row that is wrong in one column is not asked about as a whole.
     frame = people(age=["x", 40, 50, 60, 70, 80], weight=[900, 60, 70, 80, 90, 99])
     assert failures(frame, Checked) == [("age", "is not a whole number, 0 to 120", (0,))]
-
-
-def test_long_ids_are_not_rounded():
-    class Long(People):
-        person: int = identifier()  # type: ignore[assignment]
-
-    ids = [2**53 + number for number in range(6)]
-    for given_ids in (ids, list(map(str, ids))):
-        checked = check_frame(problem_of(Long), people(person=given_ids), "table")
-        assert checked["person"].tolist() == ids
-
-
-def test_a_column_may_be_called_self():
-    fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
-    types = {"person": str, "self": float, "cls": float}
-    schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})
-    frame = pd.DataFrame({"person": ["a", "b"], "self": [1.0, 2.0], "cls": [3.0, 4.0]})
-    assert list(check_frame(problem_of(schema), frame, "table")) == ["person", "self", "cls"]
-    assert failures(frame.assign(cls=["x", 4.0]), schema) == [("cls", "is not a number", (0,))]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -48,10 +49,10 @@ def test_ids_are_gone_rows_are_known_again_and_the_proof_says_what_was_done(prep
     keys = np.concatenate([prepared.read().training.keys[name], prepared.read().holdout.keys[name]])
     assert len(np.unique(keys)) == 442
     said = json.loads(prepared.proof.read_text())
-    assert said["file_digest"] == hashlib.sha256(prepared.file.read_bytes()).hexdigest()
-    assert said["policy"] == {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
-    assert said["rows"] == {"source": 442, "training": 344, "holdout": 98}
-    assert said["overlap"] == {"patient_id": 0}
+    told = {"rows": {"source": 442, "training": 344, "holdout": 98}, "overlap": {"patient_id": 0}}
+    told["file_digest"] = hashlib.sha256(prepared.file.read_bytes()).hexdigest()
+    told["policy"] = {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
+    assert said.items() >= told.items()
     features, with_target, every = said["crowds"]
     assert [one["columns"] for one in (features, with_target)] == [["age", "sex"], ["age", "sex", "progression"]]
     assert (len(every["columns"]), every["after"]["alone"]) == (10, 442)  # plain measurements single everybody out
@@ -62,10 +63,11 @@ def test_ids_are_gone_rows_are_known_again_and_the_proof_says_what_was_done(prep
     assert quality["raw"] < quality["treated"] < quality["naive_treated"]
     assert prepared.key.read_text().strip() not in prepared.proof.read_text()
     report = prepared.file.with_name("diabetes.report.md").read_text("utf-8")
-    assert "Made for stage test from 442 rows of data/diabetes.csv" in report
-    assert "| age, sex | 1 | 3 | 13 | 0 |" in report
-    assert "| age, sex, bmi, blood_pressure and 6 more | 1 | 1 | 442 | 442 |" in report
-    assert "| patient_id | drop |  |  | 0 |" in report
+    for line in (
+        "Made for stage test from 442 rows of data/diabetes.csv", "| age, sex | 1 | 3 | 13 | 0 |",
+        "| age, sex, bmi, blood_pressure and 6 more | 1 | 1 | 442 | 442 |", "| patient_id | drop |  |  | 0 |",
+    ):  # fmt: skip
+        assert line in report
 
 
 def test_pseudonyms_under_two_keys_do_not_link_by_place(house):
@@ -113,8 +115,7 @@ def test_a_person_alone_is_warned_of(house):
     warning, every = made.warnings
     assert warning.startswith("8 people are alone with their age, sex, progression")
     assert "drop one of these in privacy.columns of config/test.yaml, or set privacy.sensitive to mock" in warning
-    assert every.startswith("442 people are alone with their age, sex, bmi, blood_pressure and 6 more")
-    assert "drop or generalise one of these" in every
+    assert re.match("442 people are alone with their age, sex, bmi, .* and 6 more.*drop or generalise one", every)
     assert house.prepare(columns={"age": "drop"}).proof.crowds[0]["after"]["smallest"] == 442
 
 

@@ -147,13 +147,11 @@ def test_a_query_that_fails_says_why_and_tells_no_secret(diabetes, warehouse, ad
 
 @pytest.mark.filterwarnings("ignore:Query string argument")  # SQLite takes none, which is not the point here
 def test_two_columns_of_one_name_are_refused_and_a_password_in_the_address_is_not_recorded(diabetes, warehouse):
-    source = settings(f"sqlite:///patients.db?password={PASSWORD}", QUERY)
-    dataset = DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
-    assert dataset.source == "sqlite:///patients.db?password=***"
-    source = settings("sqlite:///patients.db", "SELECT *, age AS age FROM patients")
-    with pytest.raises(DataError) as refusal:
-        DatasetReader(diabetes.problem(lambda: None), source, warehouse, Stage.LOCAL).read()
-    assert [(f.column, f.check) for f in refusal.value.failures] == [("age", "is there more than once")]  # type: ignore[attr-defined]
+    problem, address = diabetes.problem(lambda: None), "sqlite:///patients.db"
+    dataset = DatasetReader(problem, settings(f"{address}?password={PASSWORD}", QUERY), warehouse, Stage.LOCAL).read()
+    assert dataset.source == f"{address}?password=***"
+    with pytest.raises(DataError, match="age is there more than once"):
+        DatasetReader(problem, settings(address, "SELECT *, age AS age FROM patients"), warehouse, Stage.LOCAL).read()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +198,7 @@ WRITTEN = {
 @pytest.mark.parametrize("kind", ["csv", "parquet", "folder", "database"])
 def test_a_source_gives_the_schemas_rows(tmp_path, kind):
     """Names, numbers, flags and gaps: as they are declared, from any kind of source."""
-    table, where = pd.DataFrame(WRITTEN), DataSettings(source=f"sales.{kind}") if kind in ("csv", "parquet") else None
+    table = pd.DataFrame(WRITTEN)
     if kind == "csv":
         table.to_csv(tmp_path / "sales.csv", index=False)
     elif kind == "parquet":
@@ -210,12 +208,11 @@ def test_a_source_gives_the_schemas_rows(tmp_path, kind):
         for name, part in table.groupby("Shop No"):
             (tmp_path / "sales" / f"Shop No={name}").mkdir(parents=True)
             part.drop(columns="Shop No").to_parquet(tmp_path / "sales" / f"Shop No={name}" / "part-0.parquet")
-        where = DataSettings(source="sales/")
     else:
         with closing(sqlite3.connect(tmp_path / "sales.db")) as database:
             table.to_sql("sales", database, index=False)
-        where = DataSettings(source="sqlite:///sales.db", query="SELECT * FROM sales")
-    assert where is not None
+    named = {"folder": "sales/", "database": "sqlite:///sales.db"}.get(kind, f"sales.{kind}")
+    where = DataSettings(source=named, query="SELECT * FROM sales" if kind == "database" else None)
     rows = open_source(where, tmp_path, SALES).read()[["day", "shop", "paid", "card", "pieces", "no"]]
     assert rows.astype(object).where(rows.notna(), None).to_numpy().tolist() == [
         ["2026-01-01", "007", 1.5, True, 1200, 1], ["2026-01-02", "x", None, False, 7, 2]

@@ -29,6 +29,10 @@ def test_drawn_rows_fit_the_schema_and_keep_its_types(visits):
         for value in drawn[column.name].dropna().head(200):
             plain = bool(value) if column.type == "boolean" else value
             assert fault_of_value(column, plain) is None
+    row = typical_row(problem.features, seen)
+    assert list(row) == [column.name for column in problem.features]
+    assert [fault_of_value(column, row[column.name]) for column in problem.features] == [None] * len(row)
+    assert {type(value) for value in row.values()} == {str, bool, int, float}
 
 
 def test_drawn_texts_are_what_people_write_and_what_nobody_wrote():
@@ -48,15 +52,6 @@ def test_drawn_rows_are_the_same_for_a_seed_and_no_patient(diabetes):
     assert not one.equals(other)
     patients = {tuple(row) for rows in (dataset.training, dataset.holdout) for row in rows.features.to_numpy()}
     assert not patients & {tuple(row) for row in one.to_numpy()}
-
-
-def test_the_typical_row_is_one_that_a_client_could_send(visits):
-    problem = visits.problem(lambda: None)
-    row = typical_row(problem.features, visits.dataset(problem).training.features)
-    assert list(row) == [column.name for column in problem.features]
-    for column in problem.features:
-        assert fault_of_value(column, row[column.name]) is None
-    assert {type(value) for value in row.values()} == {str, bool, int, float}
 
 
 TEXT = Column(name="x", role="feature", type="string", unit="", sensitivity="sensitive")
@@ -85,31 +80,24 @@ def test_the_example_is_made_of_what_five_people_share(column, values, expected)
     row = typical_row((column,), seen)["x"]
     assert row == (expected if isinstance(expected, str) else pytest.approx(expected, rel=0.1))
     if column is FLOAT:
-        assert row not in set(shared_by_few(values))
+        assert row not in seen.x.value_counts().loc[lambda count: count < 5].index
     # Five rows of one person are one person's.
     one = np.where(seen.x == seen.x.mode()[0], -1, np.arange(len(seen)))
     assert typical_row((column,), seen, one)["x"] not in ("often told", 49.5)
 
 
-def shared_by_few(values: Any) -> list[Any]:
-    counts = pd.Series(values).value_counts()
-    return counts[counts < 5].index.tolist()
-
-
-@pytest.mark.parametrize("people", [None, np.repeat([*range(50), -1], [1] * 50 + [9])])
-def test_drawn_rows_hold_no_text_and_no_number_of_a_person(people):
+def test_drawn_rows_hold_no_text_and_no_number_of_a_person():
     """Nor a word: fifty people wrote one each of their own, and one person nine times the same."""
-    planted = ["ZZPLANTED came"] * (4 if people is None else 9)
-    notes = [f"late delivery for Q{row:03d}Z" for row in range(50)] + planted
-    rows = len(notes)
-    seen = pd.DataFrame({"note": pd.Series(notes, dtype="str"), "income": np.arange(rows) ** 2 + 7_000_000.125})
     columns = (replace(TEXT, name="note"), replace(FLOAT, name="income"))
-    drawn = draw_rows(columns, seen, 4000, 1, people)
-    told = " ".join(drawn.note).casefold()
-    assert "delivery" in told
-    assert not re.search(r"zzplanted|q\d\d\dz|came", told)
-    assert not set(drawn.note) & set(notes)
-    assert not set(drawn.income) & set(seen.income)
+    for same, people in ((4, None), (9, np.repeat([*range(50), -1], [1] * 50 + [9]))):
+        notes = [f"late delivery for Q{row:03d}Z" for row in range(50)] + ["ZZPLANTED came"] * same
+        income = np.arange(len(notes)) ** 2 + 7_000_000.125
+        seen = pd.DataFrame({"note": pd.Series(notes, dtype="str"), "income": income})
+        drawn = draw_rows(columns, seen, 4000, 1, people)
+        told = " ".join(drawn.note).casefold()
+        assert "delivery" in told
+        assert not re.search(r"zzplanted|q\d\d\dz|came", told)
+        assert not {*drawn.note, *drawn.income} & {*notes, *seen.income}
 
 
 # --- A stage's mock rows.

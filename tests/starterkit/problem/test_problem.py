@@ -1,6 +1,7 @@
 """A `Problem` that contradicts itself is refused when it is made, by name and with a hint."""
 
 import functools
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -108,23 +109,15 @@ def test_parameters_are_the_defaults_the_seed_and_what_is_given():
         make(estimator=lambda alpha: Ridge(alpha=alpha)).parameters({}, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"alhpa": 2.0}, "training.params.alhpa"),
-        ({"alpha": "two"}, "training.params.alpha should be a valid number"),
-        ({"alpha": None}, "training.params.alpha"),
-        ({"alpha": True}, "training.params.alpha"),
-        ({"random_state": 1.5}, "training.params.random_state"),
-        ({"solver": "magic"}, "training.params.solver"),
-    ],
-)
-def test_a_wrong_parameter_is_refused_by_name(given, named):
+def test_a_wrong_parameter_is_refused_by_name():
     problem = make()
-    with pytest.raises(ProblemError) as refusal:
-        problem.build(problem.parameters(given, seed=0))
-    assert named in refusal.value.what
-    assert refusal.value.hint
+    for name, value, said in (
+        ("alhpa", 2.0, ""), ("alpha", "two", " should be a valid number"), ("alpha", None, ""), ("alpha", True, ""),
+        ("random_state", 1.5, ""), ("solver", "magic", ""),
+    ):  # fmt: skip
+        with pytest.raises(ProblemError, match=rf"training\.params\.{name}{said}") as refusal:
+            problem.build(problem.parameters({name: value}, seed=0))
+        assert refusal.value.hint
 
 
 def typed(*, alpha: float = 1.0) -> "Unimported":  # noqa: F821
@@ -140,43 +133,31 @@ def test_whatever_builds_an_estimator_will_do_but_none_that_raises(factory):
         make(estimator=lambda: 1 / 0).build({})
 
 
-@pytest.mark.parametrize(
-    ("task", "metric", "wrong", "named"),
-    [
-        ("regression", "rmse", None, "NoneType, which has no fit()"),
-        ("regression", "rmse", Ridge, "has no fit()"),
+def test_what_is_no_estimator_for_the_task_is_refused():
+    for task, metric, wrong, named in (
+        ("regression", "rmse", None, r"NoneType, which has no fit\(\)"),
+        ("regression", "rmse", Ridge, r"has no fit\(\)"),
         ("classification", "roc_auc", Ridge(), "Ridge, which is not for classification"),
         ("regression", "rmse", LogisticRegression(), "LogisticRegression"),
-    ],
-)
-def test_what_is_no_estimator_for_the_task_is_refused(task, metric, wrong, named):
-    with pytest.raises(ProblemError) as refusal:
-        make(task=task, metric=metric, estimator=lambda: wrong).build({})
-    assert named in refusal.value.what
+    ):
+        with pytest.raises(ProblemError, match=named):
+            make(task=task, metric=metric, estimator=lambda wrong=wrong: wrong).build({})
 
 
-class _Source:
-    def read(self) -> pd.DataFrame:
-        return pd.DataFrame({"name": ["Miller"]})
+def test_a_load_that_fails_names_the_place_and_no_value():
+    def refuse(_):
+        raise DataError("no such file")
 
-
-def refuse(source):
-    raise DataError("no such file")
-
-
-@pytest.mark.parametrize(
-    ("load", "named"),
-    [
+    source = SimpleNamespace(read=lambda: pd.DataFrame({"name": ["Miller"]}))
+    for load, named in (
         (lambda source: source.read()["rent"], f"KeyError .{__file__}, line"),
         (lambda source: source.read().astype(float), f"ValueError.*{__file__}, line"),
         (lambda source: None, "gives a NoneType"),
         (refuse, "^no such file"),  # the kit's own errors pass through
-    ],
-)
-def test_a_load_that_fails_names_the_place_and_no_value(load, named):
-    with pytest.raises((ProblemError, DataError), match=named) as refusal:
-        make(load=load).read(_Source())
-    assert "Miller" not in str(refusal.value)
+    ):
+        with pytest.raises((ProblemError, DataError), match=named) as refusal:
+            make(load=load).read(source)
+        assert "Miller" not in str(refusal.value)
 
 
 # --- What a project expects is checked when it is said.
@@ -198,18 +179,12 @@ def test_what_names_no_feature_is_refused(visits, changes, said):
         visits.problem(lambda: None, **changes)
 
 
-@pytest.mark.parametrize(
-    ("kind", "wrong"),
-    [
+def test_nonsense_is_refused():
+    for kind, wrong in (
         *((Holdout, {"fraction": fraction}) for fraction in (0.0, 1.0, -1.0)),
-        (Holdout, {"cutoff": "31.1.2026"}),
-        (Jitter, {"share": -1}),
-        (Jitter, {"worse": float("nan")}),
-        (Direction, {"answer": "sideways", "column": "a"}),
+        (Holdout, {"cutoff": "31.1.2026"}), (Jitter, {"share": -1}), (Jitter, {"worse": float("nan")}),
+        (Direction, {"answer": "sideways", "column": "a"}), (Invariance, {"change": -0.1, "column": "a"}),
         (Direction, {"broken": -0.1, "column": "a", "answer": "up"}),
-        (Invariance, {"change": -0.1, "column": "a"}),
-    ],
-)
-def test_nonsense_is_refused(kind, wrong):
-    with pytest.raises(ProblemError, match=next(iter(wrong))):
-        kind(**wrong)
+    ):  # fmt: skip
+        with pytest.raises(ProblemError, match=next(iter(wrong))):
+            kind(**wrong)

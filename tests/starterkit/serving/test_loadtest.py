@@ -134,9 +134,6 @@ def test_what_is_no_address_is_refused_and_the_settings_own_can_be_met():
         assert address_of(ServingSettings.model_validate({"host": host})) == f"http://{met}:8000"
 
 
-# --- A load test.
-
-
 QUICK = LoadSettings(connections=3, seconds=0.5)
 
 

@@ -121,22 +121,13 @@ def test_overwriting_replaces_what_it_would_have_written_and_nothing_else(visits
     assert (out / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("value", "made", "said"),
-    [
-        (pa.scalar(b"\xff"), "csv", "values that CSV cannot hold"),
-        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "csv", "values that CSV cannot hold"),
-        (pa.scalar(pa.MonthDayNano((1, 2, 3))), "parquet", "columns that Parquet cannot hold"),
-    ],
-)
-def test_a_column_that_the_other_kind_cannot_hold_is_refused(visits_predictor, visits_rows, files, value, made, said):
-    table = visits_rows.append_column("more", pa.repeat(value, len(visits_rows)))
-    with pytest.raises(DataError, match=said):
-        BatchScorer(visits_predictor).score(files.write(table, "in.arrow"), files.folder / f"out.{made}")
-    assert files.names == ["in.arrow"]
-
-
-def test_a_damaged_journal_is_named(visits_predictor, visits_rows, files):
+def test_a_column_that_the_other_kind_cannot_hold_and_a_damaged_journal_are_named(visits_predictor, visits_rows, files):
+    month = pa.MonthDayNano((1, 2, 3))
+    for value, made, said in ((b"\xff", "csv", "CSV"), (month, "csv", "CSV"), (month, "parquet", "Parquet")):
+        table = visits_rows.append_column("more", pa.repeat(pa.scalar(value), len(visits_rows)))
+        with pytest.raises(DataError, match=f"that {said} cannot hold"):
+            BatchScorer(visits_predictor).score(files.write(table, "in.arrow"), files.folder / f"out.{made}")
+        assert files.names == ["in.arrow"]
     source = files.write(visits_rows, "in.csv")
     (files.folder / ".out.csv.partial").mkdir()
     (files.folder / ".out.csv.partial" / "journal").write_bytes(b"no database" * 500)

@@ -119,24 +119,21 @@ def test_what_is_refused(pairs):
             assert told.json() == expected.json()
 
 
-@pytest.mark.parametrize(
-    ("content", "headers", "status"),
-    [
-        (b"area,rooms,income\n100,3,\n", CSV | {"content-type": "text/csv; charset=utf-8"}, 200),
-        (b"area,rooms,income\n", CSV, 200),
-        (b"100.0,3,40000\n20,1,\n", CSV, 200),  # SageMaker's, without a first line; MLflow refuses it
-        (b"area,rooms,income\n100,3\n", CSV, 400),
-        (b"area,area,income\n1,2,3\n", CSV, 400),
-        (b"\xff", CSV, 400),
-        (b"", CSV, 400),
-        (b"{}", {"content-type": "application/json; format=pandas-split"}, 415),
-        (b"{}", {}, 415),
-    ],
-)
-def test_csv_and_content_types(pairs, content, headers, status):
-    told = pairs["houses"][0].post("/invocations", content=content, headers=headers)
-    assert told.status_code == status, told.text
-    assert status == 200 or {*told.json()} >= {"error_code", "message"}
+def test_csv_and_content_types(pairs):
+    for content, kind, status in (
+        (b"area,rooms,income\n100,3,\n", "text/csv; charset=utf-8", 200),
+        (b"area,rooms,income\n", "text/csv", 200),
+        (b"100.0,3,40000\n20,1,\n", "text/csv", 200),  # SageMaker's, without a first line; MLflow refuses it
+        (b"area,rooms,income\n100,3\n", "text/csv", 400),
+        (b"area,area,income\n1,2,3\n", "text/csv", 400),
+        (b"\xff", "text/csv", 400),
+        (b"", "text/csv", 400),
+        (b"{}", "application/json; format=pandas-split", 415),
+        (b"{}", "", 415),
+    ):
+        told = pairs["houses"][0].post("/invocations", content=content, headers={"content-type": kind} if kind else {})
+        assert told.status_code == status, (content, told.text)
+        assert status == 200 or {*told.json()} >= {"error_code", "message"}
 
 
 def test_a_refusal_names_row_and_column_and_limits_hold(houses, pairs):

@@ -16,9 +16,6 @@ from starterkit.serving.http import keys
 KEY = "schlüssel-of-sixteen"
 
 
-# --- The model.
-
-
 def test_an_app_says_that_it_runs_and_what_a_client_needs_of_the_model(houses_client, days, days_client):
     assert houses_client.get("/health/live").json() == {"status": "live"}
     ready = {"status": "ready", "model": {"name": "local.houses", "version": "3"}}
@@ -106,15 +103,14 @@ def guarded(houses):
         yield client
 
 
-@pytest.mark.parametrize("sent", [None, "", KEY[:-1], KEY + "x", "schlussel-of-sixteen", "ü", "\xff"])
-@pytest.mark.parametrize(("method", "address"), [("POST", "/predict"), ("GET", "/model")])
-def test_without_the_key_there_is_no_answer(guarded, method, address, sent):
-    headers = {} if sent is None else {"X-API-Key": sent.encode()}
-    answer = guarded.request(method, address, headers=headers, content=b"broken")
-    assert answer.status_code == 401
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["www-authenticate"] == "APIKey"
-    assert KEY not in answer.text
+def test_without_the_key_there_is_no_answer(guarded):
+    for sent in (None, "", KEY[:-1], KEY + "x", "schlussel-of-sixteen", "ü", "\xff"):
+        headers = {} if sent is None else {"X-API-Key": sent.encode()}
+        for method, address in (("POST", "/predict"), ("GET", "/model")):
+            answer = guarded.request(method, address, headers=headers, content=b"broken")
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "APIKey")
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert KEY not in answer.text
 
 
 def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(houses, guarded, days):
@@ -139,22 +135,19 @@ STATUSES |= {"/predict": ASKED | {"422"}, "/invocations": ASKED, "/v2/models/{mo
 STATUSES |= {"/model": ANY | {"401"}}
 
 
-def test_each_address_names_every_status_and_shape_that_can_come(guarded):
-    paths = guarded.get("/openapi.json").json()["paths"]
+def test_each_address_names_every_status_and_shape_that_can_come_and_the_key_where_it_is_asked_for(guarded, houses):
+    document = guarded.get("/openapi.json").json()
+    paths = document["paths"]
+    assert paths["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]
+    assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
+    assert "security" not in paths["/health/ready"]["get"]
+    assert KEY not in json.dumps(document, ensure_ascii=False)
     assert {path: set(next(iter(methods.values()))["responses"]) for path, methods in paths.items()} == STATUSES
     for other in ("/invocations", "/v2/models/{model}/infer"):  # other protocols' forms, for refusals too
         assert all("application/json" in told["content"] for told in paths.pop(other)["post"]["responses"].values())
     for methods in paths.values():
         for status, told in next(iter(methods.values()))["responses"].items():
             assert list(told["content"]) == ["application/json" if status == "200" else "application/problem+json"]
-
-
-def test_the_key_is_described_where_it_is_asked_for_and_has_to_be_set(guarded, houses):
-    document = guarded.get("/openapi.json").json()
-    assert document["paths"]["/predict"]["post"]["security"] == [{"APIKeyHeader": []}]
-    assert document["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "X-API-Key"
-    assert "security" not in document["paths"]["/health/ready"]["get"]
-    assert KEY not in json.dumps(document, ensure_ascii=False)
     with pytest.raises(SettingsError) as refusal:
         houses.app(require_api_key=True)
     assert refusal.value.hint == "Set KIT_SERVING__API_KEY or put it into secrets/KIT_SERVING__API_KEY"

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -34,17 +35,16 @@ DAYS = [
 def test_a_row_beyond_the_proof_is_refused_or_answered_and_marked(houses):
     near, far = houses.example, houses.example | {"income": 1e12}
     marking = replace(houses, model=replace(houses.model, predictor=Predictor(houses.folder, beyond="mark")))
-    for app, status in ((houses.app(), 422), (marking.app(), 200)):
+    for app, status, kind in ((houses.app(), 422, "errors"), (marking.app(), 200, "beyond")):
         with TestClient(app) as client:
             assert "beyond" not in client.post("/predict", json={"records": [near]}).json()
             response = client.post("/predict", json={"records": [near, far]})
             described = client.get("/openapi.json").json()["components"]["schemas"]
-        assert response.status_code == status
-        ((fault),) = response.json()["errors" if status == 422 else "beyond"]
-        assert (fault["row"], fault["column"]) == (1, "income")
+        (fault,) = response.json()[kind]
+        assert (response.status_code, fault["row"], fault["column"]) == (status, 1, "income")
         assert "as far as the model is proven" in fault["problem"]
-        assert ("maximum" in described["Record"]["properties"]["income"]) == (status == 422)
-        assert ("beyond" in described["Prediction"]["properties"]) == (status == 200)
+        assert ("maximum" in described["Record"]["properties"]["income"]) == (kind == "errors")
+        assert ("beyond" in described["Prediction"]["properties"]) == (kind == "beyond")
 
 
 def test_a_regression_answers_as_its_predictor_does(houses, houses_client):
@@ -121,25 +121,21 @@ def test_raw_records_are_answered_as_those_in_the_schemas_words(days, days_clien
     assert days_client.post("/predict", json={"records": raw}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("change", "column", "problem", "mend"),
-    [
-        ({"p (hPa)": "960.5"}, "pressure", "is not a number", "Give a number in hPa, 900 to 1100"),
-        ({"p (hPa)": [960]}, "pressure", "is not a number", "Give a number"),
-        ({"p (hPa)": math.inf}, "pressure", "is not a finite number", "Give a number"),
-        ({"Home City": "\ud800"}, "city", "is not a text", "Give one of"),
-        ({"windy": "maybe"}, "windy", "is not true or false", "Give true or false"),
-        ({"p (hPa)": None}, "pressure", "has no value", "Give a number"),
-    ],
-)
-def test_a_raw_record_that_does_not_fit_is_told_where(days, change, column, problem, mend):
+def test_a_raw_record_that_does_not_fit_is_told_where(days):
     record = {"Home City": "Linz", "p (hPa)": 960.5, "windy": True}
     with TestClient(written(days).app(raw_records=True)) as client:
-        answered = client.post("/predict", content=json.dumps({"records": [record, record | change]}), headers=JSON)
+        for name, value, said in (
+            ("p (hPa)", "960.5", ("pressure", "is not a number", "Give a number in hPa, 900 to 1100")),
+            ("p (hPa)", [960], ("pressure", "is not a number", "Give a number in hPa, 900 to 1100")),
+            ("p (hPa)", math.inf, ("pressure", "is not a finite number", "Give a number in hPa, 900 to 1100")),
+            ("p (hPa)", None, ("pressure", "has no value", "Give a number in hPa, 900 to 1100")),
+            ("Home City", "\ud800", ("city", "is not a text", "Give one of 'Graz', 'Linz', 'Zürich' or null")),
+            ("windy", "maybe", ("windy", "is not true or false", "Give true or false")),
+        ):
+            body = json.dumps({"records": [record, record | {name: value}]})
+            (error,) = client.post("/predict", content=body, headers=JSON).json()["errors"]
+            assert (error["row"], error["column"], error["problem"], error["mend"]) == (1, *said)
         misspelt = client.post("/predict", json={"records": [{"Home Cty": "Linz", "p (hPa)": 950, "windy": True}, 7]})
-    (error,) = answered.json()["errors"]
-    assert (error["row"], error["column"], error["problem"]) == (1, column, problem)
-    assert error["mend"].startswith(mend)
     first, second = misspelt.json()["errors"]
     assert (first["problem"], first["mend"]) == ("is missing", "Did you mean 'Home Cty'?")
     assert (second["row"], second["problem"]) == (1, "is not an object")
@@ -296,17 +292,15 @@ def test_an_answer_that_is_not_finite_is_refused_by_row(faulty):
 
 def test_a_failing_graph_tells_the_client_nothing_in_each_protocols_form(faulty):
     inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [value]} for name, value in GOOD.items()]
-    asked = {
-        "/predict": ({"records": [GOOD]}, ["type", "title", "status", "detail"]),
-        "/invocations": ({"instances": [GOOD]}, ["error_code", "message"]),
-        "/v2/models/local.houses/infer": ({"inputs": inputs}, ["error"]),
-    }
     with TestClient(faulty(failure=ValueError(f"income {PRIVATE}")), raise_server_exceptions=False) as client:
-        for address, (body, form) in asked.items():
+        for address, body, form in (
+            ("/predict", {"records": [GOOD]}, ["type", "title", "status", "detail"]),
+            ("/invocations", {"instances": [GOOD]}, ["error_code", "message"]),
+            ("/v2/models/local.houses/infer", {"inputs": inputs}, ["error"]),
+        ):
             answer = client.post(address, json=body)
             assert (answer.status_code, [*answer.json()]) == (500, form)
-            assert "income" not in answer.text
-            assert str(PRIVATE) not in answer.text
+            assert not re.search(f"income|{PRIVATE}", answer.text)
 
 
 def test_what_memory_does_not_bear_finds_no_room(faulty):

@@ -125,20 +125,16 @@ def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
         to_graph(model, COLUMNS, "y")
 
 
-@pytest.mark.parametrize(
-    ("estimator", "instead"),
-    [
-        (LGBMRegressor(min_child_samples=1, **LIGHTGBM), "OrdinalEncoder in front and categorical_feature="),
-        (XGBRegressor(enable_categorical=True, **XGBOOST), "OrdinalEncoder in front and feature_types="),
-    ],
-    ids=told,
-)
-def test_pandas_own_categories_are_refused(estimator, instead, rows):
+def test_pandas_own_categories_are_refused(rows):
     """No row of the kit's has them: these two libraries keep which number stands for which."""
     table = pd.DataFrame(rows, columns=list(NAMES)).assign(a=pd.Categorical(list("abc") * (len(rows) // 3)))
-    with pytest.raises(ExportError, match="pandas' category type") as refusal:
-        to_graph(estimator.fit(table, target_of(rows)), COLUMNS, "y")
-    assert instead in str(refusal.value)
+    for estimator, name in (
+        (LGBMRegressor(min_child_samples=1, **LIGHTGBM), "categorical_feature"),
+        (XGBRegressor(enable_categorical=True, **XGBOOST), "feature_types"),
+    ):
+        said = f"pandas' category type.*OrdinalEncoder in front and {name}="
+        with pytest.raises(ExportError, match=said):
+            to_graph(estimator.fit(table, target_of(rows)), COLUMNS, "y")
 
 
 def test_a_number_near_zero_is_zero_to_lightgbm():
