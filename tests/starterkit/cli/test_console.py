@@ -7,14 +7,18 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.machinery import ExtensionFileLoader
 
 import pytest
 
 from starterkit.cli.commands import print_json
-from starterkit.cli.console import ProgressView
+from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.cli.summary import asking, refusal, show_summary, what_next
+from starterkit.errors import KitError
 from starterkit.pipeline import Judgement
 from starterkit.progress import Event, listen, stop_if_asked
 from starterkit.release.gate import Decision
@@ -142,6 +146,40 @@ def test_a_signal_that_python_forgot_is_met_at_the_next_step(number, kind, capsy
     with pytest.raises(kind):
         view(Event("train", "ended"))
     assert "ignored" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_waits_until_an_extension_module_is_made(number, kind):
+    reached = []
+
+    class Spec:
+        origin = "nowhere.so"
+
+        @property
+        def name(self) -> str:  # Python asks for it from C, more than once
+            if not reached:
+                os.kill(os.getpid(), number)
+                reached.append("inside")
+            return "nowhere"
+
+    def make() -> None:
+        with suppress(ImportError):
+            ExtensionFileLoader("nowhere", "nowhere.so").create_module(Spec())  # pyrefly: ignore
+        reached.append("outside")
+        time.sleep(5)
+
+    with pytest.raises(kind):
+        make()
+    assert reached == ["inside", "outside"]
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_signal_that_became_another_error_is_a_signal():
+    with suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), tell_failures():
+        raise KitError("the import failed", "")
 
 
 @pytest.mark.usefixtures("listening")
