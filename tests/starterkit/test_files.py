@@ -34,9 +34,6 @@ def stop_at(patch: Any, name: str, number: int, error: Any, after: bool = False,
     patch.setattr(owner, name, stopped)
 
 
-# --- One file, or several together.
-
-
 def test_a_file_takes_its_place_when_it_is_whole_and_else_is_as_it_was(tmp_path, monkeypatch):
     file = tmp_path / "a"
     file.write_text("old")
@@ -107,9 +104,6 @@ def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 change(three)
         assert contents(three) == before
-
-
-# --- A folder with all that belongs in it.
 
 
 @pytest.fixture
@@ -195,9 +189,6 @@ def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(fold
     assert list(folder.parent.iterdir()) == [folder]
 
 
-# --- Secrets, and a lock.
-
-
 @pytest.mark.usefixtures("links")
 def test_a_secret_is_its_owners_alone_and_stays(tmp_path):
     file = tmp_path / "secrets" / "KEY"
@@ -259,9 +250,6 @@ def test_a_lock_is_not_waited_for_forever_and_one_on_a_file_that_is_gone_is_none
     monkeypatch.setattr(fcntl, "flock", another_file)
     with locked(path, 1), pytest.raises(TimeoutError), locked(path, 0):
         pytest.fail("two are in")
-
-
-# --- Folders that nobody keeps.
 
 
 def test_a_folder_is_the_users_own_and_goes_away_unless_it_is_to_be_kept(tmp_path, monkeypatch):

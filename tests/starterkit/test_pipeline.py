@@ -227,9 +227,6 @@ def test_a_run_that_lost_its_record_of_rows_is_refused(after_a_run):
         pipeline.judge(pipeline.read())
 
 
-# --- As an MLflow project. What its entry points are called, tests/test_repository.py sees.
-
-
 @pytest.mark.slow
 def test_mlflow_runs_the_project(repository):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

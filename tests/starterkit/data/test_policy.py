@@ -170,8 +170,6 @@ def test_local_may_try_what_another_stage_will_see_and_who_only_looks_leaves_no_
     assert seen.policy == read(settings, Stage.DEV).policy
 
 
-# --- A stage's key: its own, kept once, and for its owner alone.
-
 SECRET = "one secret of at least thirty-two characters"
 IDS = pd.Series(["P001", "P002", "P001", "007"])
 
@@ -205,8 +203,6 @@ def test_a_made_key_is_kept_for_its_owner_and_a_given_one_goes_before_it(tmp_pat
         with pytest.raises(DataError, match=said):
             find(Stage.TEST, None, tmp_path)
 
-
-# --- How alone a person is, how far a column moved, and whether a raw identifier is left; the report has them all.
 
 NUMBER = Column(name="x", role="feature", type="float", unit="", sensitivity="plain")
 WORD = Column(name="x", role="feature", type="string", unit="", sensitivity="plain", categories=("a", "b"))

@@ -230,9 +230,6 @@ def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
     assert len(prepared.read()) == 442
 
 
-# --- A sample looks like the whole, and lies in every larger one.
-
-
 def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides_whatever_the_order_of_the_rows(house):
     frame = pd.read_csv(house.root / "data" / "diabetes.csv")
     parts = [sampled(problem, frame, fraction) for fraction in (0.05, 0.2, 0.5, 1)]

@@ -100,9 +100,6 @@ def test_drawn_rows_hold_no_text_and_no_number_of_a_person():
         assert not {*drawn.note, *drawn.income} & {*notes, *seen.income}
 
 
-# --- A stage's mock rows.
-
-
 COLUMNS = [*problem.features, problem.target]
 
 

@@ -52,24 +52,23 @@ def asked(settings: Settings, moved: float, *, named: bool = True, labels: bool 
     inputs = rows[[column.name for column in problem.features]].copy()
     inputs["blood_pressure"] += 14 * moved
     inputs["bmi"] += random.normal(0, 0.2, len(rows))
-    pipeline = Pipeline(problem, settings)
-    champion = pipeline.registry.champion()
+    registry = Pipeline(problem, settings).registry
+    champion = registry.champion()
     assert champion is not None
     arrays = {name: inputs[name].to_numpy(np.float64) for name in inputs}
-    answers = pipeline.registry.open(champion).predict(arrays).values
+    answers = registry.open(champion).predict(arrays).values
     truth = np.clip(rows["progression"].to_numpy() + 70 * moved + random.normal(0, 5, len(rows)), 0, 500)
     count = len(rows)
-    columns = {
+    return pa.RecordBatch.from_pydict({
         "id": pa.array([n.to_bytes(16, "big") + bytes(4) for n in range(count)], pa.binary(20)),
         "time": pa.array(WINDOW.micros[0] + np.arange(count), pa.timestamp("us", "UTC")),
-        "version": pa.array([str(champion.number)] * count),
+        "version": [str(champion.number)] * count,
         "key": pa.array(rows["patient_id"] if named else [None] * count, pa.string()),
-        "latency": pa.array(np.full(count, 0.001)),
-        **{name: pa.array(values) for name, values in inputs.items()},
-        "prediction": pa.array(answers),
+        "latency": np.full(count, 0.001),
+        **arrays,
+        "prediction": answers,
         "label": pa.array(truth if labels else [None] * count, pa.float64()),
-    }
-    return pa.RecordBatch.from_pydict(columns)
+    })  # fmt: skip
 
 
 def with_monitoring(settings: Settings, **given: Any) -> Settings:
@@ -102,24 +101,20 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
         server.shutdown()
         server.server_close()
     assert {one.rule.figure for one in watched.broken} == {"rmse", "drifted_columns"}
-    assert heard[0]["model"] == "local.diabetes"
-    assert len(heard) == 1
+    assert [one["model"] for one in heard] == ["local.diabetes"]
     assert [one.partition(" did")[0] for one in watched.untold] == ["the mail server"]
     with pytest.raises(RuleBroken):
         watched.require_kept()
     kept = Tracker(pipeline.registry.connection, "local.diabetes.monitoring")
     assert kept.figures(1)[0][0]["drifted_columns"] >= 1
     page = (kept.read_file(watched.run, PAGE_FILE) or b"").decode()
-    assert "blood_pressure" in page
-    assert "<script" not in page
-
+    assert ("blood_pressure" in page, "<script" in page) == (True, False)
     retrainer = Retrainer(pipeline, reader)
     done = retrainer.retrain(WINDOW, "rmse above 70")
     record, champion = done.promotion.record.content, pipeline.registry.champion()
     assert done.added + done.recent == len(pd.read_csv(settings.root / "data" / "diabetes.csv"))
     assert done.promotion.decision.passed, [one.reason for one in done.promotion.decision.refusals]
-    assert champion is not None
-    assert champion.number == done.promotion.version.number
+    assert champion == done.promotion.version
     assert record["comparison"]["figure"] < record["comparison"]["serving"]
     assert record["retraining"]["why"] == "rmse above 70"
     assert "frozen holdout" in {one["check"] for one in record["checks"]}

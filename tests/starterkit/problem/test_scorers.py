@@ -145,8 +145,6 @@ def test_answers_that_are_no_numbers_have_no_figure():
         assert np.isnan(metric.score(ACTUAL, broken, []))
 
 
-# --- The kit's own figures are scikit-learn's, also where rows are weighted.
-
 SEEDS = range(5)
 
 

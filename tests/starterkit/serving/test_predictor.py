@@ -153,8 +153,6 @@ def test_opening_a_model_loads_no_training_code_and_leaves_no_telemetry_behind(o
     assert not (HEAVY | {"onnxruntime", "pydantic"}) & loaded_by("import starterkit.release.gate")
 
 
-# --- Whatever valid rows come: a row's answer depends on that row alone, and is the estimator's.
-
 Record = dict[str, Any]
 
 
@@ -207,8 +205,6 @@ def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
     assert predictor.predict(shuffled).values.tolist() == together
 
 
-# --- A session gets the execution providers that it is given, or says that it does not.
-
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 HAS_CUDA = CUDA in onnxruntime.get_available_providers()
 
@@ -235,9 +231,6 @@ def test_a_real_session_with_the_provider_or_without(original):
             Predictor(original, Compute(providers=("cuda",)))
         assert Predictor(original, Compute(threads=2, providers=("cuda",), fallback=True)).providers == ("cpu",)
         assert Predictor(original).providers == ("cpu",)
-
-
-# --- How two predictions are compared: relatively for numbers, absolutely for probabilities, and NaN is never right.
 
 
 def classes(expected: list[list[float]], answered: list[list[float]], labels: str, others: str) -> Parity:

@@ -101,8 +101,6 @@ def test_a_million_unknown_columns_cost_no_more_than_a_hundred():
     assert len(faults(contract(NUMBER), {"x" * 5_000_000: 0})[1][1]) == 100
 
 
-# --- What a client sends and what a file holds are two forms of the same values.
-
 ODD_FLOATS = [0.0, -0.0, 1.0, 2.0, 9.5, 10.0, -1.5, 20.0, 20.5, 1e300, math.inf, -math.inf, math.nan]
 ODD_WHOLE = [0, 1, 2, 3, 10, 11, -1, 2**53, 2**53 + 1, 2**60 + 1, 2**60, 2**63 - 1]
 TEXTS = st.sampled_from(["", "Köln", "Bonn", "Ulm", "NA", "\x00", "a\udfff"]) | st.text(max_size=3)

@@ -123,9 +123,6 @@ def test_what_cannot_take_its_place_is_refused_and_told(houses, days, live):
     assert client.get("/health/ready").json() == {"status": "ready", "model": {"name": "local.houses", "version": "3"}}
 
 
-# --- Woken at once.
-
-
 def signed(body: bytes, secret: str = SECRET, age: float = 0, **changed: str) -> dict[str, str]:
     stamp = str(int(time.time() - age))
     digest = hmac.digest(secret.encode(), b"1." + stamp.encode() + b"." + body, "sha256")

@@ -1,7 +1,8 @@
-"""MLflow's scoring protocol, held against MLflow's own server with the same graph."""
+"""MLflow's scoring protocol, held against MLflow's own server with the same graph; and clouds' addresses for it."""
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import mlflow.onnx
@@ -12,6 +13,9 @@ import pytest
 from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
+
+from starterkit.errors import UserError
+from starterkit.serving.platforms import Platform
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "columns", "csv")
 CSV, JSON = {"content-type": "text/csv"}, {"content-type": "application/json"}
@@ -171,3 +175,41 @@ def test_azure_ml_and_vertex_ai_are_answered_at_their_addresses(houses, pairs, m
         ):
             assert client.post(address, json=body).json() == expected
         assert client.post("/p:predict", json={"instances": [{}]}).json()["error_code"] == "BAD_REQUEST"
+
+
+NOWHERE = Path("/nowhere")
+
+
+VERTEX = {"AIP_HTTP_PORT": "8085", "AIP_HEALTH_ROUTE": "/up", "AIP_PREDICT_ROUTE": "/v1/m:predict"}
+
+
+def test_ports_addresses_and_folders():
+    for environ, expected in (
+        ({"AIP_STORAGE_URI": "gs://bucket/model"}, Platform()),
+        ({"SAGEMAKER_BIND_TO_PORT": "8081"}, Platform(8081)),
+        ({"STARTERKIT_MODEL": "/app/model"}, Platform(folder=Path("/app/model"))),
+        (VERTEX, Platform(8085, None, ("/v1/m:predict",), ("/up",))),
+    ):
+        assert Platform.of(environ, NOWHERE) == expected
+
+
+def test_the_model_that_a_platform_brings(tmp_path):
+    opt = tmp_path / "ml"
+    (opt / "model").mkdir(parents=True)
+    assert Platform.of({"STARTERKIT_MODEL": "own"}, opt) == Platform(8080, Path("own"))  # SageMaker's folder is empty
+    (opt / "model" / "contract.json").touch()
+    assert Platform.of({"STARTERKIT_MODEL": "own"}, opt).folder == opt / "model"
+    azure = tmp_path / "azure"
+    (azure / "1" / "house-prices").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no exported folder"):
+        Platform.of({"AZUREML_MODEL_DIR": str(azure)}, NOWHERE)
+    (azure / "1" / "house-prices" / "contract.json").touch()
+    told = Platform.of({"AZUREML_MODEL_DIR": str(azure)}, NOWHERE)
+    assert told == Platform(None, azure / "1" / "house-prices", ("/score",))
+
+
+@pytest.mark.parametrize("said", ["SAGEMAKER_BIND_TO_PORT=http", "AIP_HTTP_PORT=65536", "AIP_PREDICT_ROUTE=predict"])
+def test_what_is_none_is_named(said):
+    name, _, value = said.partition("=")
+    with pytest.raises(UserError, match=name):
+        Platform.of({name: value}, NOWHERE)

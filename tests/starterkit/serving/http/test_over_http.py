@@ -180,8 +180,6 @@ def answer(told: BinaryIO) -> Any:
     return json.loads(told.read(int(headers[b"content-length"])))["predictions"]
 
 
-# --- Connections: late ones are ended, and of too many the busy ones are left.
-
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -229,8 +227,6 @@ def test_who_waits_makes_room_and_who_is_answered_does_not():
         assert all(words in told for words in (b"http/1.1 503 ", b"retry-after: 1", b"connection: close"))
         assert [one.recv(12) for one in others] == [b"HTTP/1.1 200"] * 2
 
-
-# --- A process is held to its memory, really.
 
 CODE = """
 from starterkit.machine import limit_memory

@@ -40,9 +40,6 @@ def test_an_app_says_that_it_runs_and_what_a_client_needs_of_the_model(houses_cl
     assert "pressure" not in houses_client.get("/openapi.json").text
 
 
-# --- The OpenAPI document: what it allows is answered, what it promises comes.
-
-
 def valid(document: dict[str, Any], schema: dict[str, Any], value: object) -> bool:
     return Draft202012Validator({**schema, "components": document["components"]}).is_valid(value)
 
@@ -92,9 +89,6 @@ def test_the_first_address_has_a_page_for_people_and_json_for_programs(houses_cl
         assert f"<title>{houses_client.get('/openapi.json').json()['info']['title']} - " in page.text
         loaded = re.findall(r"""(?:src|href)=["'](?!data:)([^"']+)""", page.text)
         assert [one for one in loaded if not one.startswith("/") or not houses_client.get(one).is_success] == []
-
-
-# --- The key guards the model and its answers.
 
 
 @pytest.fixture(scope="module")

@@ -141,8 +141,6 @@ def test_a_raw_record_that_does_not_fit_is_told_where(days):
     assert (second["row"], second["problem"]) == (1, "is not an object")
 
 
-# --- Refused.
-
 JSON = {"content-type": "application/json"}
 GOOD = HOUSES[0]
 AREA, ROOMS = "Give a number in m², 10 to 500", "Give a whole number, 1 to 20"
@@ -331,8 +329,6 @@ def test_no_body_makes_the_server_fail(houses_client, days_client, body):
         assert answer.status_code in (200, 413, 422)
         answer.json()
 
-
-# --- The quick way and the exact one say the same.
 
 CHANGES = [("}", ', "area": 100}'), ("}", ', "city": ":"}'), ("{", '{"area": 1, '), ("Graz", "Gr:az"), ("", "")]
 RECORDS = st.lists(HOUSE | PLAUSIBLE_HOUSE | DAY | st.sampled_from([*HOUSES, *DAYS]), max_size=3)

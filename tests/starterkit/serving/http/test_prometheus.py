@@ -109,9 +109,6 @@ def test_each_answer_names_its_request_and_version(houses_client):
             assert told["x-request-id"] == named if named else re.fullmatch("[0-9a-f]{32}", told["x-request-id"])
 
 
-# --- What is watched: the alerts and the dashboard ask for what there is.
-
-
 def expressions() -> dict[str, str]:
     """Each alert's and each panel's, by its name."""
     rules = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"][0]["rules"]

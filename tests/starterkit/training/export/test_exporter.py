@@ -165,8 +165,6 @@ def test_an_empty_folder_will_do_and_a_place_that_cannot_be_written_is_named(dia
         diabetes.export(Ridge(), tmp_path / "file" / "exported")
 
 
-# --- The names, types and shapes of a graph's inputs and outputs.
-
 KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "integer", "text": "string"}
 
 
@@ -228,8 +226,6 @@ def test_each_class_has_an_output_of_its_own(classes):
     assert labelled.tolist() == model.predict(rows.to_numpy()).tolist()
     assert np.column_stack(chances) == pytest.approx(model.predict_proba(rows.to_numpy()))
 
-
-# --- Labels are judged by the estimator's own rule, and an estimator that contradicts itself is found out.
 
 EXACT = Measure(allowed=1e-6, scale=1.0, alone=0, unstable=0.0)
 

@@ -144,9 +144,6 @@ def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes, mon
     assert len(asked) == 2
 
 
-# --- Planted rows lie where they should, and every row that ends elsewhere is counted once.
-
-
 def stumps(thresholds: list[float], columns: list[int], single: bool = False) -> Trees:
     """One tree a threshold: left where the column is at most that."""
     zeros, made = np.zeros(3, dtype=np.int64), []
@@ -231,8 +228,6 @@ def test_a_row_with_a_missing_value_goes_the_way_that_the_trees_say():
     turned = replace(trees, missing_left=~trees.missing_left)
     assert flipped_leaves(Placed(model, family, "rows"), turned, rows) == 1
 
-
-# --- The proof goes as far as numbers may, the contract says how far, and the graph itself goes no further.
 
 SEEN = pd.DataFrame({"x": [1.0, 3.0, 11.0], "t": [-5.0, 5.0, 15.0], "n": [7, 7, 7]})
 

@@ -153,8 +153,6 @@ def test_a_tree_without_a_split(rows):
         assert answers.ravel().tolist() == model.predict(rows[:5]).tolist()
 
 
-# --- Splits by category.
-
 KINDS = ["c", "q", "c", "q"]
 SORTING: list[Any] = [
     ensemble.HistGradientBoostingRegressor(max_iter=4, min_samples_leaf=3, categorical_features=[0, 2]),
