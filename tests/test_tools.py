@@ -19,8 +19,6 @@ ROOT = Path(__file__).parents[1]
 
 
 def tool(name: str) -> Any:
-    """A script of tools/ as a module."""
-
     @pytest.fixture
     def load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         monkeypatch.syspath_prepend(str(ROOT / "tools"))
@@ -63,8 +61,6 @@ esac
 
 @pytest.fixture
 def make(environment: ModuleType, project: Path) -> Callable[..., list[str]]:
-    """Makes the environment, and says what uv was asked for."""
-
     def call(*, with_tests: bool = False) -> list[str]:
         Path("calls").write_text("")
         environment.make(Path(".venv"), with_tests=with_tests)

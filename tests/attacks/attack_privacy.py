@@ -76,8 +76,6 @@ def people() -> pd.DataFrame:
 
 
 class House:
-    """A repository with these people, and what was found in it."""
-
     def __init__(self, root: Path) -> None:
         self.root, self.people = root, people()
         self.found: dict[str, tuple[int, int]] = {}

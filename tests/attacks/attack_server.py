@@ -26,8 +26,6 @@ SECONDS = 2.0  # the API waits for a whole request
 
 
 class Api:
-    """An API on a port of its own, in a process of its own."""
-
     def __init__(self, root: Path, port: int, **environ: str) -> None:
         self.port, self.log = port, root / f"{port}.log"
         given = CLEAN | {"KIT_SERVING__PORT": str(self.port), "KIT_SERVING__SECONDS_TO_ASK": str(SECONDS)} | environ
@@ -60,7 +58,6 @@ class Api:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with an exported folder."""
     root = tmp_path_factory.mktemp("api")
     for name in ("config", "data"):
         shutil.copytree(REPOSITORY / name, root / name)

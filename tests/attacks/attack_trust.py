@@ -34,8 +34,6 @@ FILES = ("model.onnx", "contract.json", "parity.npz")
 
 
 class Staging:
-    """A repository in stage staging, and its server."""
-
     def __init__(self, root: Path, port: int) -> None:
         self.root, self.port, self.address = root, port, f"http://127.0.0.1:{port}"
         self.client = mlflow.MlflowClient(self.address, self.address)

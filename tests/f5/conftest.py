@@ -18,7 +18,6 @@ GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a person has who just cloned the repository; it trains few trees."""
     root = tmp_path_factory.mktemp("f5") / "my prøject ü"
     listing = [*GIT, "-c", "core.quotePath=false", "ls-files", "-co", "--exclude-standard"]
     names = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()

@@ -50,7 +50,6 @@ class Connection:
         Thread(target=self._read, daemon=True).start()
 
     def ask(self, command: str, arguments: Json | None = None) -> Future[Json]:
-        """Send a request. Its answer comes later."""
         answer: Future[Json] = Future()
         with self._writes:
             number = next(self._numbers)

@@ -13,8 +13,6 @@ from workspace import Unknown, Workspace
 
 
 class Editor:
-    """A window with one folder open."""
-
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._terminals: list[Terminal] = []
@@ -22,7 +20,6 @@ class Editor:
         self._background: dict[str, Terminal] = {}
 
     def press_f5(self, name: str, breakpoints: Sequence[Breakpoint] = ()) -> Debugger:
-        """Start a configuration: first its task, then the debugger."""
         configuration = self.workspace.configuration(name)
         if task := configuration.get("preLaunchTask"):
             self.run_task(task)
@@ -61,7 +58,6 @@ class Editor:
         return shape.replace("%s", match[1])
 
     def close(self) -> None:
-        """Nothing may outlive the window."""
         for one in (*self._running, *self._terminals):
             one.close()
 
@@ -86,7 +82,6 @@ def matched(pattern: str, text: Callable[[], str], runs: Callable[[], bool]) -> 
 
 
 def answers(address: str) -> bool:
-    """Whether a GET is answered with a 200."""
     try:
         with urlopen(address, timeout=10) as answer:
             return answer.status == 200
@@ -95,7 +90,6 @@ def answers(address: str) -> bool:
 
 
 def example_of(address: str) -> bytes:
-    """A request that the API's own page shows."""
     with urlopen(f"{address}/openapi.json", timeout=10) as answer:
         document = json.load(answer)
     body = document["paths"]["/predict"]["post"]["requestBody"]

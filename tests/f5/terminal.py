@@ -40,14 +40,12 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was printed, without colours."""
         return _CONTROLS.sub("", self._printed.decode("utf-8", "replace"))
 
     def press_ctrl_c(self) -> None:
         os.write(self._keyboard, b"\x03")
 
     def processes(self) -> dict[int, str]:
-        """What still runs in this terminal."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -66,7 +64,6 @@ class Terminal:
         assert not left, f"still running: {left}\n{self.text}"
 
     def close(self) -> None:
-        """End whatever is left, as closing a terminal does."""
         for number in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)

@@ -22,7 +22,6 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Pa
 
 @pytest.fixture(scope="session")
 def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same after a run: one version, which is champion."""
     scratch = copy_of(untouched, tmp_path_factory.mktemp("trained") / "my prøject ü")
     outcome = scratch.run("run")
     assert outcome.code == 0, outcome.stderr
@@ -71,8 +70,6 @@ Tell = Callable[..., None]
 
 @pytest.fixture
 def tell(record_property: Callable[[str, Any], None]) -> Tell:
-    """Put a row into the table."""
-
     def add(*cells: object) -> None:
         record_property("row", [str(cell) for cell in cells])
 

@@ -73,7 +73,6 @@ class Api:
         return (self._scratch.root / "said").read_text()
 
     def lost(self) -> int:
-        """As `/metrics` tells it."""
         with suppress(OSError, HTTPException):
             connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
             connection.request("GET", "/metrics")

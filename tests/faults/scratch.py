@@ -144,11 +144,9 @@ class Scratch:
         self.environ["PYTHONPATH"] = str(package.parent)
 
     def digest(self) -> str:
-        """Of everything that a run writes."""
         return digest_of([self.database, *(self.root / "mlartifacts").rglob("*")])
 
     def everything(self) -> str:
-        """The digest of all that is there, scratch files too."""
         return digest_of([*self.root.rglob("*"), *self.temporary.rglob("*")])
 
     @contextmanager

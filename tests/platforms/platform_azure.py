@@ -39,7 +39,6 @@ WORDS = ("deploy", "azure", "--image", "kit.azurecr.io/api:7", "--dry-run", "--t
 
 @pytest.fixture(scope="module")
 def files(project: Path) -> Path:
-    """What `deploy azure` would give az."""
     (project / "deploy").symlink_to(REPOSITORY / "deploy")
     given = [word for name, value in ASKED.items() for word in ("--set", f"{name}={value}")]
     run(sys.executable, "-m", "starterkit", *WORDS, *given, cwd=project)

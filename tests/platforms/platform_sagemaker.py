@@ -43,7 +43,6 @@ print(json.dumps([endpoints, configurations, models]))
 
 @pytest.fixture(scope="module")
 def bin_(environment: Callable[..., Path]) -> Path:
-    """The kit by its lock with boto3 beside it, as in one environment of a user."""
     return environment("sagemaker", f"--constraint requirements.txt --editable . {BOTO3} {MOTO}")
 
 

@@ -68,7 +68,6 @@ def repository(tmp_path: Path, empty_store: Path, copied: Copied) -> Path:
 
 @pytest.fixture
 def fresh_repository(tmp_path: Path, copied: Copied) -> Path:
-    """A repository in which nothing ran yet."""
     return copied(tmp_path / "fresh")
 
 
@@ -91,7 +90,6 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copie
 
 @pytest.fixture
 def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
-    """The settings of a copy in which version 1 is champion."""
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
 
 
@@ -160,7 +158,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def port(free_tcp_port: int) -> int:
-    """One that nobody has."""
     return free_tcp_port
 
 
@@ -273,19 +270,16 @@ def sample_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]
 
 @pytest.fixture(scope="session")
 def diabetes() -> Sample:
-    """Regression, ten numbers."""
     return Sample(REPOSITORY, "data/diabetes.csv", Patients, "regression", "rmse")
 
 
 @pytest.fixture(scope="session")
 def breast_cancer(sample_of: Callable[..., Sample]) -> Sample:
-    """Classification with two texts as labels, thirty numbers."""
     return _measurements(sample_of, load_breast_cancer(as_frame=True), ("malignant", "benign"))
 
 
 @pytest.fixture(scope="session")
 def iris(sample_of: Callable[..., Sample]) -> Sample:
-    """Classification with three classes, four numbers."""
     return _measurements(sample_of, load_iris(as_frame=True), ("setosa", "versicolor", "virginica"))
 
 

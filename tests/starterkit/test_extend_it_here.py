@@ -31,7 +31,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "extend-it-here.md").read_text("utf
 
 
 def block(section: str, language: str = "python") -> str:
-    """The one block of a language in a section."""
     part = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
     (found,) = re.findall(rf"```{language}\n(.*?)```", part, re.DOTALL)
     return found

@@ -256,7 +256,6 @@ def test_classes_keep_their_shares(iris, breast_cancer):
 
 
 def problem_of(column: str, field: Any, **said: Any) -> Problem:
-    """A problem whose rows have no id, and that."""
     fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
     types = {column: str, "age": int, "cost": float}
     schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})

@@ -25,7 +25,6 @@ QUERY = "SELECT * FROM patients WHERE 'hidden' = 'hidden'"
 
 @pytest.fixture(scope="module")
 def warehouse(diabetes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The diabetes data three times, in a folder of its own."""
     root = tmp_path_factory.mktemp("warehouse")
     table = pd.read_csv(diabetes.root / diabetes.source)
     table.loc[range(9), "patient_id"] = ["007", "7", "1.0", "1e3", "NA", "null", 'say "ü"', "a,b", "true"]

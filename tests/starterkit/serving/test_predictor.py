@@ -37,7 +37,6 @@ def original(diabetes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
-    """A copy that a test may break."""
     return Path(shutil.copytree(original, tmp_path / "exported"))
 
 
@@ -133,7 +132,6 @@ def test_it_answers_from_anywhere_and_without_its_folder(diabetes, folder, tmp_p
 
 
 def loaded_by(code, **environ):
-    """The packages that a fresh interpreter has loaded after some code."""
     code = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
     quiet = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-c", code]
@@ -170,7 +168,6 @@ def scored(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predi
 
 
 def values(column: Column) -> st.SearchStrategy[Any]:
-    """Every value that the contract allows in a column."""
     if column.categories:
         some: st.SearchStrategy[Any] = st.sampled_from(column.categories)
     elif column.type == "boolean":

@@ -46,7 +46,6 @@ PRICES = ["$0-$100", "$a_{$", "$^$ _"]
 
 
 def texts(figure: Figure) -> str:
-    """What is written in a figure."""
     picture = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none"}):
         figure.savefig(picture, format="svg")

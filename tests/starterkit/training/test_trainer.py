@@ -25,7 +25,6 @@ from starterkit.training.trainer import Trainer, permutation_importance, predict
 
 
 def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **changes: Any) -> Any:
-    """Train on a changed table."""
     table.to_csv(root / "table.csv", index=False)
     problem = sample.problem(lambda: estimator, **changes)
     dataset = DatasetReader(problem, DataSettings(source="table.csv"), root, Stage.LOCAL).read()

@@ -46,7 +46,6 @@ class Registry:
 
 @pytest.fixture
 def live(houses):
-    """A registry, a follower and a client of the app that follows."""
     registry, metrics = Registry(houses.model), Metrics()
     app = create_app(houses.model, ServingSettings(), metrics)
     return registry, Follower(houses.model, registry, app.swap, metrics.swapped), TestClient(app)

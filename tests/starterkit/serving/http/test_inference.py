@@ -12,7 +12,6 @@ INFER = "/v2/models/local.houses/infer"
 
 
 def tensors(rows: list[dict[str, Any]], **datatypes: str) -> list[dict[str, Any]]:
-    """One a column."""
     kinds = {name: {"name": name, "shape": [len(rows)], "datatype": datatypes.get(name, "FP64")} for name in rows[0]}
     return [kind | {"data": [row[name] for row in rows]} for name, kind in kinds.items()]
 

@@ -137,8 +137,6 @@ def test_one_that_fails_leaves_what_was_there_and_a_good_one_replaces_it(diabete
 
 
 class _Wrong(Ridge):
-    """Answers otherwise than its coefficients say, which is all that a converter looks at."""
-
     def predict(self, X: Any) -> Any:  # noqa: N803
         return super().predict(X) + 1
 
