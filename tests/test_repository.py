@@ -150,14 +150,11 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("workspace").Workspace(ROOT, {"PATH": os.defpath}, file)
 
 
-def test_f5_starts_the_pipeline_and_asks_nothing(workspace):
+def test_f5_starts_the_pipeline_and_all_that_a_configuration_names_is_there(workspace):
     first = next(iter(workspace.configurations.values()))
     assert (first["type"], first["module"], first["args"]) == ("debugpy", "starterkit", ["run"])
     assert "${input:" not in json.dumps(first)
     assert not any("order" in one.get("presentation", {}) for one in workspace.configurations.values())
-
-
-def test_all_that_a_configuration_names_is_there_and_each_task_is_a_target_of_the_makefile(workspace):
     for name in workspace.configurations:
         configuration = workspace.configuration(name)  # raises where a variable or an input is unknown
         assert Path(configuration.get("cwd", ROOT)).is_dir()
@@ -226,7 +223,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("promote_stage")
 
 
-def test_each_job_has_an_end_and_writes_no_more_than_it_must():
+def test_each_job_has_an_end_writes_no_more_than_it_must_and_gives_the_commands_of_the_readme():
     """What else an attacker could use, `make workflows` looks for with zizmor."""
     assert [path.stem for path in WORKFLOWS] == ["checks", "promote", "renew", "slow"]
     for name, job in jobs():
@@ -235,9 +232,6 @@ def test_each_job_has_an_end_and_writes_no_more_than_it_must():
         assert writes == ({"contents", "pull-requests"} if name == "renew.propose" else set()), name
     for path in WORKFLOWS:
         assert (read(path)["permissions"], bool(read(path)["concurrency"]["group"])) == ({}, True), path
-
-
-def test_checks_are_the_commands_of_the_readme_and_the_slow_ones_those_of_ci():
     steps = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["checks"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == ["make test", "make run"]
     matrix = read(ROOT / ".github" / "workflows" / "slow.yml")["jobs"]["slow"]["strategy"]["matrix"]

@@ -207,7 +207,7 @@ def test_a_python_that_is_too_old_is_named_and_the_others_are_those_of_the_proje
     assert project["project"]["requires-python"] == expected
 
 
-def test_moves_are_shown_and_pins_are_read_from_a_lock(lock, tmp_path):
+def test_moves_are_shown_pins_are_read_and_condas_file_is_in_step_with_the_lock(lock, tmp_path):
     old = {"gone": {"1"}, "same": {"1"}, "up": {"1.0"}}
     new = {"came": {"3"}, "same": {"1"}, "up": {"1.1", "2.0"}}
     assert lock.moves(old, new) == ["came (not there) -> 3", "gone 1 -> (gone)", "up 1.0 -> 1.1, 2.0"]
@@ -218,6 +218,9 @@ def test_moves_are_shown_and_pins_are_read_from_a_lock(lock, tmp_path):
         "numpy==2.5.5 ; python_full_version >= '3.12'\n"
     )
     assert lock.read_pins(path) == {"jinja2": {"3.1.6"}, "numpy": {"2.4.6", "2.5.5"}}
+    assert (ROOT / "conda.yaml").read_text("utf-8") == lock.conda_environment(ROOT), "run make lock"
+    pins = {(lock.normalise(pin.partition("==")[0])) for pin in lock.requirements(ROOT / lock.LOCK)}
+    assert pins == lock.read_pins(ROOT / lock.LOCK).keys()
 
 
 def test_a_wheel_takes_what_git_tracks_and_nothing_else(wheel, environment, tmp_path, monkeypatch):
@@ -232,12 +235,6 @@ def test_a_wheel_takes_what_git_tracks_and_nothing_else(wheel, environment, tmp_
     (tmp_path / "data" / "deleted").unlink()
     wheel.copy_tracked(("data",), tmp_path / "made")
     assert [path.name for path in (tmp_path / "made").rglob("*") if path.is_file()] == ["shared"]
-
-
-def test_condas_file_is_in_step_with_the_lock(lock):
-    assert (ROOT / "conda.yaml").read_text("utf-8") == lock.conda_environment(ROOT), "run make lock"
-    pins = {(lock.normalise(pin.partition("==")[0])) for pin in lock.requirements(ROOT / lock.LOCK)}
-    assert pins == lock.read_pins(ROOT / lock.LOCK).keys()
 
 
 def test_what_cannot_be_done_is_refused_in_one_line():

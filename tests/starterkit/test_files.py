@@ -121,11 +121,19 @@ def fill(folder: Path, stop: BaseException | None = None) -> None:
             raise stop
 
 
-def test_a_folder_takes_its_place_when_it_is_whole(folder):
+def test_a_folder_takes_its_place_when_it_is_whole_and_a_link_to_one_stays(folder):
     fill(folder)
     fill(folder.parent / "deep" / "other")
     assert contents(folder.parent) == {"model/new": "new", "deep/other/new": "new"}
     assert len(list(folder.parent.iterdir())) == 2
+    link = folder.parent / "links" / "current"
+    link.parent.mkdir()
+    link.symlink_to(folder, target_is_directory=True)
+    with whole_folder(link) as new:
+        (new / "new").write_text("new")
+        assert new.parent == folder.parent  # the link may be on another disk
+    assert link.is_symlink()
+    assert contents(folder) == {"new": "new"}
 
 
 def test_a_folder_whose_filling_or_placing_stops_is_as_it_was(folder, monkeypatch):
@@ -140,17 +148,6 @@ def test_a_folder_whose_filling_or_placing_stops_is_as_it_was(folder, monkeypatc
                 fill(folder)
     assert contents(folder.parent) == {"model/old": "old"}
     assert list(folder.parent.iterdir()) == [folder]
-
-
-def test_a_link_to_a_folder_stays_one(folder):
-    link = folder.parent / "links" / "current"
-    link.parent.mkdir()
-    link.symlink_to(folder, target_is_directory=True)
-    with whole_folder(link) as new:
-        (new / "new").write_text("new")
-        assert new.parent == folder.parent  # the link may be on another disk
-    assert link.is_symlink()
-    assert contents(folder) == {"new": "new"}
 
 
 KILLED = """

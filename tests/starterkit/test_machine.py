@@ -107,16 +107,13 @@ ASLEEP = "import time; print(flush=True); time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASLEEP!r}])"
 
 
-def test_a_program_is_asked_to_end_and_one_that_does_not_listen_is_killed():
+def test_a_program_is_asked_to_end_else_killed_and_a_session_ends_as_a_whole():
     with running([sys.executable, "-c", ASLEEP]) as process:
         assert process.poll() is None
     assert process.returncode == -signal.SIGTERM
     with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
     assert process.returncode == -signal.SIGKILL
-
-
-def test_a_session_ends_as_a_whole_where_its_first_was_killed():
     with running([sys.executable, "-c", PARENT], session=True, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         (child,) = psutil.Process(process.pid).children()

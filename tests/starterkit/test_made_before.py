@@ -121,7 +121,7 @@ def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, po
     assert "local.diabetes" in json.dumps(said)
 
 
-def test_its_history_is_whole_and_it_knows_where_its_versions_come_from(old):
+def test_its_history_is_whole_it_knows_where_its_versions_come_from_and_is_rolled_back(old):
     said = old.said("history")
     assert said["whole"]
     assert [entry["act"] for entry in said["entries"]] == ["rollback"] * 2 + ["promote"] * 4
@@ -131,6 +131,9 @@ def test_its_history_is_whole_and_it_knows_where_its_versions_come_from(old):
     assert now["parity"].items() >= then["parity"].items()  # the proof counts more today
     other = dict.fromkeys(("here", "subject", "date", "parity"))  # what is other now, and what git says of the commit
     assert now | other == then | other
+    assert "version 1 was judged before the kit kept the digest" in old.kit("history").stderr
+    assert old.said("rollback", "--to", "2", "--reason", "a test")["earlier_champion"] == 1
+    assert [one for one in old.said("doctor") if one["state"] != "well" and one["item"] != "API"] == []
 
 
 def test_the_gate_says_of_a_version_what_it_said(old):
@@ -149,12 +152,6 @@ def test_the_gate_says_of_a_version_what_it_said(old):
                 rel = 0.1 if one["check"] in ("champion", "slices") else 1e-6  # an interval's end is Student's now
                 assert (one[figure] or 0) == pytest.approx(other[figure] or 0, rel=rel, abs=1e-12), one
                 assert (one[figure] is None) == (other[figure] is None), one
-
-
-def test_it_is_rolled_back_and_doctor_finds_nothing(old):
-    assert "version 1 was judged before the kit kept the digest" in old.kit("history").stderr
-    assert old.said("rollback", "--to", "2", "--reason", "a test")["earlier_champion"] == 1
-    assert [one for one in old.said("doctor") if one["state"] != "well" and one["item"] != "API"] == []
 
 
 @pytest.mark.slow

@@ -54,8 +54,6 @@ def test_sound_rows_come_back_in_the_schemas_order_and_types():
     full = check_frame(problem_of(People), people(children=[1] * 6), "table")
     assert full.dtypes.tolist() == checked.dtypes.tolist()  # whether or not a value is missing
 
-
-def test_long_ids_are_not_rounded_and_a_column_may_be_called_self():
     class Long(People):
         person: int = identifier()  # type: ignore[assignment]
 

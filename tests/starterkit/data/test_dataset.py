@@ -71,15 +71,12 @@ def test_the_share_is_about_the_fraction(fraction, salt):
     assert share == pytest.approx(fraction, abs=0.05)
 
 
-def test_a_larger_fraction_only_adds_to_the_holdout_and_another_salt_makes_another_one():
+def test_the_sides_are_those_of_every_earlier_version_and_follow_from_fraction_and_salt():
     small, large = (sides(measures(IDS), problem_of(fraction=fraction)) for fraction in (0.2, 0.3))
     assert all(large[record] for record, held in small.items() if held)
     assert sides(measures(IDS), problem_of(salt="other")) != SIDES
     assert sides(measures(IDS), problem_of(salt="yields")) == SIDES  # the name, where none is given
-
-
-def test_the_sides_are_those_of_every_earlier_version_and_do_not_depend_on_the_type_of_the_id():
-    """Were the hash to change, every model would be judged on rows that it was trained on."""
+    # Were the hash to change, every model would be judged on rows that it was trained on.
     assert [record for record in IDS[:40] if SIDES[record]] == ["P0005", "P0018", "P0023", "P0035"]
     expected = sides(measures(map(str, range(1, 200))), problem_of())
     for kind in (int, float, str):
@@ -163,7 +160,7 @@ def test_a_category_of_whole_numbers_may_have_gaps_and_the_rows_of_a_group_stay_
     assert 0 < frame["held"].mean() < 1
 
 
-def test_a_category_is_a_part_and_a_number_has_three(visits):
+def test_a_category_is_a_part_and_a_number_has_three_by_cuts_of_the_training_side(visits):
     names = {"ward": {"=a", "=b", "=c", " missing"}, "insured": {"=False", "=True"}}
     names |= {"income": {" low", " middle", " high", " missing"}, "smoker": {"=False", "=True", " missing"}}
     problem = visits.problem(lambda: Ridge(), slices=(*names,))
@@ -175,9 +172,6 @@ def test_a_category_is_a_part_and_a_number_has_three(visits):
     assert (parts["ward=b"] == (features.ward == "b")).all()
     assert (parts["smoker=True"] == (features.smoker == 1)).all()
     assert features.income[parts["income low"]].max() < features.income[parts["income middle"]].min()
-
-
-def test_the_cuts_are_those_of_the_training_side_and_a_part_without_rows_is_left_out(visits):
     problem = visits.problem(lambda: Ridge(), slices=("income",))
     dataset = visits.dataset(problem)
     few = replace(dataset, holdout=replace(dataset.holdout, features=dataset.holdout.features.head(40)))

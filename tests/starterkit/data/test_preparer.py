@@ -247,23 +247,12 @@ def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides_whatever_the_o
     assert len(some ^ others) <= 4
 
 
-def test_classes_keep_their_shares(iris, breast_cancer):
+def test_classes_keep_their_shares_whole_groups_are_taken_and_rows_in_time_need_no_id(iris, breast_cancer):
     for sample in (iris, breast_cancer):
         one = sample.problem(lambda: None)
         frame = pd.read_csv(sample.root / "table.csv")
         shares = [t.diagnosis.value_counts(normalize=True) for t in (frame, frame[sampled(one, frame, 0.2)])]
         assert (shares[0] - shares[1]).abs().max() < 0.05
-
-
-def problem_of(column: str, field: Any, **said: Any) -> Problem:
-    fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
-    types = {column: str, "age": int, "cost": float}
-    schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})
-    given = {"name": "m", "title": "M", "task": "regression", "schema": schema, "metric": "rmse"}
-    return Problem(**given, estimator=LinearRegression, **said)
-
-
-def test_whole_groups_are_taken_and_rows_in_time_need_no_id():
     number = np.arange(300)
     frame = pd.DataFrame({"person": [f"p{n // 3}" for n in number], "age": 1, "cost": number / 7})
     taken = sampled(problem_of("person", group()), frame, 0.3)
@@ -273,3 +262,11 @@ def test_whole_groups_are_taken_and_rows_in_time_need_no_id():
     frame = pd.DataFrame({"day": days, "age": 1, "cost": np.arange(100) / 7})
     one = problem_of("day", time(), holdout=Holdout(cutoff="2026-03-01"))
     assert 15 <= sampled(one, frame, 0.2).sum() <= 25
+
+
+def problem_of(column: str, field: Any, **said: Any) -> Problem:
+    fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
+    types = {column: str, "age": int, "cost": float}
+    schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    given = {"name": "m", "title": "M", "task": "regression", "schema": schema, "metric": "rmse"}
+    return Problem(**given, estimator=LinearRegression, **said)

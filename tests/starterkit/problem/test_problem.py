@@ -65,6 +65,10 @@ def test_the_schema_becomes_plain_columns():
     assert rooms.categories == (1, 2, 3, 4, 5, 6, 7, 8)
     assert all(type(category) is int for category in rooms.categories)  # numpy's own would not go into JSON
     assert (rent.role, rent.sensitivity) == ("target", "sensitive")
+    text = feature(sensitivity="plain", str_length={"min_value": 2, "max_value": 9})  # its length is none of its value
+    number = feature(sensitivity="plain", ge=float("-inf"), le=np.float64("inf"))
+    for column in make(schema=schema(text=(str, text), number=(float, number))).features[-2:]:
+        assert (column.minimum, column.maximum) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +110,6 @@ def test_a_group_or_a_time_decides_the_side_where_the_problem_says_so():
     measures = schema(flat=None, landlord=(str, group()), day=(str, time()))
     assert make(schema=measures).side_column.name == "landlord"
     assert make(schema=measures, holdout=Holdout(cutoff="2026-01-31")).side_column.name == "day"
-
-
-def test_no_bound_is_none():
-    text = feature(sensitivity="plain", str_length={"min_value": 2, "max_value": 9})  # its length is none of its value
-    number = feature(sensitivity="plain", ge=float("-inf"), le=np.float64("inf"))
-    for column in make(schema=schema(text=(str, text), number=(float, number))).features[-2:]:
-        assert (column.minimum, column.maximum) == (None, None)
 
 
 def test_parameters_are_the_defaults_the_seed_and_what_is_given():

@@ -59,9 +59,15 @@ def test_a_row_that_counts_twice_is_one_that_is_there_twice(name):
     assert weighed == pytest.approx(again)
 
 
-def test_rows_without_a_class_have_no_figure_and_raise_nothing():
+def test_what_has_no_figure_is_not_a_number():
     only = (CLASSES == "no").astype(float)
     assert np.isnan(found("roc_auc_ovr", "classification", 2).weighted(CLASSES, ANSWERS, LABELS)(only[None])[0])
+    same = Prediction(np.array([1.0, 2.0]))
+    assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
+    one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    scores = compute_scores(metrics_for("classification"), np.array(["a", "a"]), one_class, ["a", "b"])
+    assert np.isnan(scores["roc_auc"])
+    assert scores["accuracy"] == 1
 
 
 def mean_error(actual: Any, answers: Any) -> float:
@@ -72,7 +78,7 @@ def weighed_error(actual: Any, answers: Any, sample_weight: Any = None) -> float
     return float(np.average(np.abs(actual - answers), weights=sample_weight))
 
 
-def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own():
+def test_a_function_of_rows_gets_the_interval_of_the_kits_own_and_fewer_draws():
     other = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
     own = (Metric(one.__name__, one, greater_is_better=False) for one in (mean_error, weighed_error))
     ends = []
@@ -81,9 +87,6 @@ def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_ow
         shortfall = paired_shortfall(metric, one, two, np.arange(300), 0.05)
         ends.append((shortfall.low, shortfall.high))
     assert ends[1:] == [pytest.approx(ends[0])] * 2
-
-
-def test_many_rows_are_resampled_less_often_by_a_function_of_rows():
     metric = Metric("plain", mean_error, greater_is_better=False)
     assert [metric.resamples(rows) for rows in (100, 2_500, 5_000, 1_000_000)] == [2000, 2000, 1000, 500]
     assert METRICS["mae"].resamples(1_000_000) == 2000
@@ -134,12 +137,9 @@ def test_a_function_that_fails_is_told_with_its_place_and_without_a_value(functi
     assert "secret" not in str(told.value)
 
 
-def test_what_scikit_learn_refuses_is_told_without_a_value():
+def test_what_scikit_learn_refuses_is_told_without_a_value_and_no_number_has_no_figure():
     with pytest.raises(ProblemError, match="'neg_mean_squared_log_error' cannot judge these answers: Mean Squared Log"):
         found("neg_mean_squared_log_error", "regression").score(-ACTUAL, NUMBERS, [])
-
-
-def test_answers_that_are_no_numbers_have_no_figure():
     broken = Prediction(np.where(np.arange(300) == 7, np.nan, NUMBERS.values))
     for metric in all_metrics("regression", ["explained_variance", Metric("own", fails, greater_is_better=True)]):
         assert np.isnan(metric.score(ACTUAL, broken, []))
@@ -201,15 +201,6 @@ def test_figures_are_scikit_learns(classes, seed):
     both = np.vstack([once, weights])
     for name, figure in expected.items():
         assert METRICS[name].weighted(actual, answers, labels)(both)[1] == pytest.approx(figure, rel=1e-9), name
-
-
-def test_what_has_no_figure_is_not_a_number():
-    same = Prediction(np.array([1.0, 2.0]))
-    assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
-    one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
-    scores = compute_scores(metrics_for("classification"), np.array(["a", "a"]), one_class, ["a", "b"])
-    assert np.isnan(scores["roc_auc"])
-    assert scores["accuracy"] == 1
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -289,7 +289,7 @@ def test_a_label_may_flip_where_two_classes_are_equal(expected, answered, counts
     assert (found.proven, found.ties, found.flipped_labels) == counts
 
 
-def test_decision_values_are_compared_relatively_and_labels_one_by_one():
+def test_decision_values_are_compared_relatively_labels_one_by_one_and_leaves_too():
     labels, decisions = np.array([4_000_000, 4_000_001]), np.array([[-30.0], [2.0]])
     said = Prediction(labels, decision_values=decisions)
     for factor, proven in ((1.0001, True), (1.01, False)):
@@ -297,9 +297,6 @@ def test_decision_values_are_compared_relatively_and_labels_one_by_one():
         assert compare(said, other, allowed=1e-3, scale=10.0).proven == proven
     bare = compare(Prediction(labels), Prediction(labels[::-1]), allowed=1e-3, scale=10.0)
     assert (bare.flipped_labels, bare.proven) == (2, False)
-
-
-def test_a_row_in_another_leaf_is_no_parity_though_the_answers_agree():
     sound = Parity(rows=1, measure="m", largest=0.0, allowed=1e-5, scale=1.0, probed=9)
     assert sound.proven
     assert not replace(sound, flipped_leaves=1).proven

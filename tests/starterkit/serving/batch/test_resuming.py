@@ -34,6 +34,11 @@ def until(rows: int) -> Callable[[Event], None]:
     return end
 
 
+def interrupt(predictor: Predictor, rows: int, source: Path, destination: Path, **how: Any) -> None:
+    with pytest.raises(Interrupted):
+        BatchScorer(predictor, until(rows)).score(source, destination, **how)
+
+
 class Seen(list[Event]):
     def __call__(self, event: Event) -> None:
         self.append(event)
@@ -55,8 +60,7 @@ def test_what_is_gone_on_with_is_the_same_to_the_byte(visits_predictor, visits_r
     source = files.folder / "in" if kind == "folder" else files.write(spoilt, f"in.{kind}")
     whole, ended = (files.folder / f"{name}{source.suffix}" for name in ("whole", "ended"))
     BatchScorer(visits_predictor).score(source, whole, bad_rows="aside")
-    with pytest.raises(Interrupted):
-        BatchScorer(visits_predictor, until(rows)).score(source, ended, bad_rows="aside")
+    interrupt(visits_predictor, rows, source, ended, bad_rows="aside")
     assert not ended.exists()
     seen = Seen()
     outcome = BatchScorer(visits_predictor, seen, threads=1).score(source, ended, bad_rows="aside")
@@ -98,8 +102,7 @@ def test_the_last_moments_can_be_done_again(visits_predictor, visits_rows, files
 @pytest.mark.parametrize("changed", ["source", "model", "nothing"])
 def test_other_work_is_begun_anew(visits_predictor, visits_rows, files, other_model, changed):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    with pytest.raises(Interrupted):
-        BatchScorer(visits_predictor, until(200)).score(source, destination)
+    interrupt(visits_predictor, 200, source, destination)
     if changed == "source":
         files.write(visits_rows.slice(0, 399), "in.csv")
     predictor = Predictor(other_model) if changed == "model" else visits_predictor
@@ -119,8 +122,7 @@ def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(visits
     seen = Seen()
     assert BatchScorer(visits_predictor, seen).score(source, destination, bad_rows="aside").bad == 1
     assert "of them by an earlier run" in seen.text
-    with pytest.raises(Interrupted):
-        BatchScorer(visits_predictor, until(390)).score(source, destination, bad_rows="aside", overwrite=True)
+    interrupt(visits_predictor, 390, source, destination, bad_rows="aside", overwrite=True)
     with pytest.raises(DataError, match="row 300"):  # it may not go on behind the row that was put aside
         BatchScorer(visits_predictor).score(source, destination, overwrite=True)
 
@@ -142,8 +144,7 @@ def test_two_at_once_are_told_apart(visits_predictor, visits_rows, files):
 
 def test_rows_lost_with_the_machine_are_written_again_and_a_source_may_not_change(visits_predictor, visits_rows, files):
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
-    with pytest.raises(Interrupted):
-        BatchScorer(visits_predictor, until(200)).score(source, destination)
+    interrupt(visits_predictor, 200, source, destination)
     os.truncate(files.folder / ".out.csv.partial" / "rows", 100)
     seen = Seen()
     assert BatchScorer(visits_predictor, seen).score(source, destination).rows == 400

@@ -50,13 +50,10 @@ def client(address) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_body_that_is_too_long_costs_the_connection_nothing(houses, client):
+def test_a_body_that_is_too_long_costs_the_connection_nothing_and_is_not_read_to_its_end(houses, client, address):
     long = (b" " * 1000 for _ in range(2000))
     assert client.post("/predict", content=long, headers={"content-type": "application/json"}).status_code == 413
     assert len(client.post("/predict", json={"records": [houses.example]}).json()["predictions"]) == 1
-
-
-def test_a_body_that_is_too_long_is_not_read_to_its_end(address):
     head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
     announced = "Content-Length: 1000000000\n\n"
     for body in (announced, "Transfer-Encoding: chunked\n\n7d1\n" + "x" * 2001 + "\n"):
@@ -122,15 +119,13 @@ def test_however_a_request_comes_it_gets_the_same_answer(houses, address, line, 
         for _ in range(1 if ends else 3):  # a kept connection answers again
             for part in range(0, len(request), cut or len(request)):
                 connection.sendall(request[part : part + (cut or len(request))])
-            assert answer(told) == expected(houses, 1)
+            assert answer(told) == expected(houses)
         assert not ends or told.read() == b""
 
 
 def test_a_head_that_is_known_again_is_that_of_its_own_request(houses, address):
     def written(path: str, form: str, areas: list[float]) -> bytes:
-        body = json.dumps({form: [houses.example | {"area": area} for area in areas]}).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return request({form: [houses.example | {"area": area} for area in areas]}, path)
 
     with socket.create_connection(address, timeout=5) as connection, connection.makefile("rb") as told:
         for number in range(6):  # all of one length, so that their heads are the same
@@ -142,11 +137,11 @@ def test_a_head_that_is_known_again_is_that_of_its_own_request(houses, address):
                 for area in areas:
                     predicted = answer(told)
                     (value,) = predicted if sent != scoring else [*predicted[0].values()]
-                    assert value == expected(houses, 1, area=area)[0]
+                    assert value == expected(houses, area=area)[0]
             connection.sendall(one[:-9])
             time.sleep(0.01)
             connection.sendall(one[-9:])
-            assert answer(told) == expected(houses, 1, area=first)
+            assert answer(told) == expected(houses, area=first)
 
 
 def test_clients_who_ask_at_once_get_their_own_answers(houses, address):
@@ -155,18 +150,22 @@ def test_clients_who_ask_at_once_get_their_own_answers(houses, address):
         clients = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in areas]
         for _ in range(5):
             for client, area in zip(clients, areas, strict=True):
-                body = json.dumps({"records": [houses.example | {"area": area if area != 55 else 5}]}).encode()
-                head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                client.sendall(request({"records": [houses.example | {"area": area if area != 55 else 5}]}))
             for client, area in zip(clients, areas, strict=True):
                 if area == 55:
                     assert client.recv(65_536).startswith(b"HTTP/1.1 422")
                 else:
-                    assert answer(client.makefile("rb")) == expected(houses, 1, area=area)
+                    assert answer(client.makefile("rb")) == expected(houses, area=area)
 
 
-def expected(houses: Any, rows: int, **other: float) -> list[float]:
-    columns = {name: np.array([value] * rows, float) for name, value in (houses.example | other).items()}
+def request(content: Any, path: str = "/predict") -> bytes:
+    body = json.dumps(content).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def expected(houses: Any, **other: float) -> list[float]:
+    columns = {name: np.array([value], float) for name, value in (houses.example | other).items()}
     return houses.model.predictor.predict(columns).values.tolist()
 
 

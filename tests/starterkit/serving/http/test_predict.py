@@ -47,12 +47,18 @@ def test_a_row_beyond_the_proof_is_refused_or_answered_and_marked(houses):
         assert ("beyond" in described["Prediction"]["properties"]) == (kind == "beyond")
 
 
-def test_a_regression_answers_as_its_predictor_does(houses, houses_client):
+def test_an_answer_is_the_predictors_with_each_classs_probability(houses, houses_client, days, days_client):
     response = houses_client.post("/predict", json={"records": HOUSES})
     expected = houses.model.predictor.predict(read_records(houses.contract, HOUSES)).values.tolist()
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {"model": {"name": "local.houses", "version": "3"}, "predictions": expected}
     assert len(set(expected)) == 3
+    found = days_client.post("/predict", json={"records": DAYS}).json()
+    expected = days.model.predictor.predict(read_records(days.contract, DAYS))
+    assert found["predictions"] == expected.values.tolist() == ["rain", "dry", "snow"]
+    for row, probabilities in zip(found["probabilities"], expected.probabilities, strict=True):
+        assert list(row) == ["dry", "rain", "snow"]
+        assert list(row.values()) == probabilities.tolist()
 
 
 def test_a_key_beside_each_record_is_kept_and_not_scored(houses, houses_client):
@@ -65,15 +71,6 @@ def test_a_key_beside_each_record_is_kept_and_not_scored(houses, houses_client):
         body = json.dumps({"records": HOUSES, "keys": ["a", key, "b"]})
         (error,) = problem(houses_client.post("/predict", content=body, headers=JSON), 422)["errors"]
         assert (error["row"], error["column"], error["problem"]) == (1, None, "has a key that is none")
-
-
-def test_a_classification_answers_with_each_classs_probability(days, days_client):
-    found = days_client.post("/predict", json={"records": DAYS}).json()
-    expected = days.model.predictor.predict(read_records(days.contract, DAYS))
-    assert found["predictions"] == expected.values.tolist() == ["rain", "dry", "snow"]
-    for row, probabilities in zip(found["probabilities"], expected.probabilities, strict=True):
-        assert list(row) == ["dry", "rain", "snow"]
-        assert list(row.values()) == probabilities.tolist()
 
 
 def test_a_boolean_class_is_no_number(days):
@@ -281,11 +278,15 @@ def test_other_addresses_and_methods(houses_client):
     assert houses_client.get("/predict").headers["allow"] == "POST"
 
 
-def test_an_answer_that_is_not_finite_is_refused_by_row(faulty):
+def test_an_answer_that_is_not_finite_is_refused_by_row_and_what_memory_does_not_bear_finds_no_room(faulty):
     with TestClient(faulty(values=(1.0, float("inf"), float("nan")))) as client:
         content = problem(client.post("/predict", json={"records": [GOOD] * 3}), 422)
     said = [(error["row"], error["problem"]) for error in content["errors"]]
     assert said == [(row, "has no finite answer") for row in (1, 2)]
+    with TestClient(faulty(failure=MemoryError())) as client:  # nothing is raised: the log gets no traceback
+        answer = client.post("/predict", json={"records": [GOOD]})
+    assert "no room" in problem(answer, 503)["detail"]
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_a_failing_graph_tells_the_client_nothing_in_each_protocols_form(faulty):
@@ -299,13 +300,6 @@ def test_a_failing_graph_tells_the_client_nothing_in_each_protocols_form(faulty)
             answer = client.post(address, json=body)
             assert (answer.status_code, [*answer.json()]) == (500, form)
             assert not re.search(f"income|{PRIVATE}", answer.text)
-
-
-def test_what_memory_does_not_bear_finds_no_room(faulty):
-    with TestClient(faulty(failure=MemoryError())) as client:  # nothing is raised: the log gets no traceback
-        answer = client.post("/predict", json={"records": [GOOD]})
-    assert "no room" in problem(answer, 503)["detail"]
-    assert answer.headers["retry-after"] == "1"
 
 
 TEXT = st.text(st.characters(exclude_categories=()))  # with halves of surrogate pairs

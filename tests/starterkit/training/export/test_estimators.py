@@ -112,10 +112,12 @@ def test_texts_booleans_and_missing_values_are_taken_and_every_step_stays_in_flo
     assert np.isfinite([*full, *sparse]).all()
 
 
-def test_a_constant_in_place_of_what_is_missing(visits, tmp_path):
+def test_a_constant_stands_for_what_is_missing_as_zeros_of_sparse_columns_are_to_xgboost(visits, tmp_path):
     number = (SimpleImputer(strategy="constant", fill_value=-1.0), ["children", "smoker"])
     text = (make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), OneHotEncoder()), ["ward"])
     prove(visits, make_pipeline(make_column_transformer(number, text), Ridge()), tmp_path)
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
+    prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS[-3:], ids=named)
@@ -146,12 +148,15 @@ def test_a_boolean_label_is_answered_as_a_boolean(visits, tmp_path):
     assert type(answer.values.tolist()[0]) is bool
 
 
-def test_a_search_and_steps_that_do_nothing_are_left_out(diabetes, tmp_path):
+def test_steps_that_do_nothing_are_left_out_and_a_tuned_threshold_decides(
+    diabetes, tmp_path, breast_cancer
+):
     for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
         steps = make_pipeline("passthrough", StandardScaler(), None, inner)
         search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)
         predictor = prove(diabetes, search, tmp_path)
         assert (predictor.contract.parity.probed > 0) == (not isinstance(inner, Ridge))
+    prove(breast_cancer, TunedThresholdClassifierCV(CLASSIFIERS[0], thresholds=20, cv=2), tmp_path)
 
 
 def test_a_column_with_the_name_of_an_output_is_refused(diabetes):
@@ -194,15 +199,6 @@ def test_a_column_may_have_any_name(diabetes, column):
     graph = Graph(to_graph(fitted, columns, "y").graph, columns=columns, layout=layout_of(columns), task="regression")
     answer = graph.answer({name: rows[name].to_numpy() for name in rows})
     assert answer.values == pytest.approx(fitted.predict(rows))
-
-
-def test_a_tuned_threshold_decides_in_the_graph_too(breast_cancer, tmp_path):
-    prove(breast_cancer, TunedThresholdClassifierCV(CLASSIFIERS[0], thresholds=20, cv=2), tmp_path)
-
-
-def test_zeros_of_sparse_columns_are_missing_to_xgboost(visits, tmp_path):
-    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="drop", sparse_threshold=1.0)
-    prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -142,24 +142,18 @@ def test_a_number_near_zero_is_zero_to_lightgbm():
     beyond, below = [-1.0, -2 * zero, np.nextafter(-zero, -1)], float(np.nextafter(-zero, -np.inf))
     given = [*beyond, -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
     assert _beyond_zero(np.array(given)).tolist() == [*beyond, below, below, zero, zero, zero, zero, 1.0]
-
-
-def test_lightgbm_is_followed_close_to_zero():
-    """The trees split between −1, zero and 1, so that the threshold is next to zero."""
+    # The trees split between −1, zero and 1, so that the threshold is next to zero.
     rows = np.repeat([[-1.0] * 3, [0.0] * 3, [1.0] * 3], 30, axis=0)
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
     asked = np.tile([[0.0], [1e-36], [-1e-36], [2e-35], [-2e-35], [5e-324]], 3)
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
 
 
-def test_trees_that_were_fitted_with_names(rows):
+def test_trees_that_were_fitted_with_names_are_taken_and_other_classes_of_that_name_are_not(rows):
     table = pd.DataFrame(rows, columns=list(NAMES))
     for estimator in (XGBRegressor(**XGBOOST), LGBMRegressor(**LIGHTGBM)):
         model = estimator.fit(table, target_of(rows))
         family = family_of(type(model))
         assert flipped_leaves(Placed(model, family, "rows"), family.describe(model)[0], rows) == 0
-
-
-def test_other_classes_of_a_library_and_those_of_the_same_name_elsewhere_are_not_taken():
     others = [type(kind, (), {"__module__": "ours"}) for kind in ("XGBRegressor", "LGBMRegressor")]
     assert not any(isinstance(family_of(kind), TreeFamily) for kind in (*others, XGBRanker))
