@@ -45,10 +45,6 @@ class Asked(NamedTuple):
     keys: Sequence[str] = ()
     wire: Any = None
 
-    @property
-    def rows(self) -> int:
-        return len(self.table) if isinstance(self.table, np.ndarray) else len(next(iter(self.table.values())))
-
 
 class RecordReader:
     """Reads the records of requests for one model.
