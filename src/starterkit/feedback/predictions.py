@@ -352,7 +352,7 @@ class ShadowRecorder:
     def __init__(self, log: PredictionLog, served: "ServedModel") -> None:
         self._log = log
         self._schema = schema = Schema.of(served.contract, served.version, log.stage, log.privacy, served.name)
-        self._number, self._encode = schema.id, Encoder(schema).encode
+        self._encode = Encoder(schema).encode
         self._insert = (sqlite if log.is_sqlite else postgresql).insert
         self._is_known = False
 
@@ -369,7 +369,7 @@ class ShadowRecorder:
         keep: list[Any] = [(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])]
         if not self._is_known:
             one = self._schema
-            row = {"id": self._number, "model": one.model, "version": one.version, "stage": one.stage}
+            row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
             content = row | {"content": one.to_json()}
             keep.insert(0, (self._insert(schemas).on_conflict_do_nothing(), [content]))
         promptly(partial(self._execute, keep))
@@ -393,7 +393,7 @@ class ShadowRecorder:
         answers = np.frombuffer(block.numbers, np.float64).reshape(block.rows, -1)[:, place:].tobytes()
         return {
             "id": bytes.fromhex(heard.request.decode()),
-            "schema": self._number,
+            "schema": self._schema.id,
             "answers": answers,
             "latency": int(heard.seconds * 1e6),
         }
