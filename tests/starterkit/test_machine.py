@@ -6,12 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.machine import bind, listen, require_port, running, this_machine
+from starterkit.machine import bind, listen, require_port, running, stand_back, this_machine
 
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
 
@@ -27,6 +28,15 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
         assert this_machine().cores <= 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="not run: only Linux knows it")
+def test_a_thread_that_stands_back_takes_those_along_that_it_starts_and_no_other():
+    with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1, initializer=stand_back) as back:
+        own = os.sched_getscheduler(0)
+        after = back.submit(lambda: ThreadPoolExecutor(1).submit(os.sched_getscheduler, 0).result())
+        found = [before.submit(os.sched_getscheduler, 0), back.submit(os.sched_getscheduler, 0), after]
+        assert [one.result() for one in found] == [own, os.SCHED_IDLE, os.SCHED_IDLE]
 
 
 @pytest.mark.parametrize(
