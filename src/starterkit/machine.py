@@ -81,12 +81,10 @@ def _read(file: Path) -> str:
 
 # --- Nothing is sent to anyone. MLflow and ONNX Runtime would, and both read a variable when they are imported.
 
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
-
 
 def send_nothing() -> None:
     """Silence both. Call it before either is imported."""
-    os.environ.update(_QUIET)
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", ORT_DISABLE_TELEMETRY="1")
 
 
 # --- How much of the processor, and of memory, a process may have.
@@ -101,9 +99,6 @@ def stand_back() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with suppress(AttributeError):
         os.nice(19)
-
-
-_MEGABYTE = 2**20
 
 
 def hand_back() -> None:
@@ -147,6 +142,7 @@ def limit_memory(megabytes: int | None) -> int | None:
     return megabytes
 
 
+_MEGABYTE = 2**20
 _FOR_REQUESTS = 512
 """Megabytes: the bodies that are held at once, what two large ones become, and the stacks of a few threads."""
 
