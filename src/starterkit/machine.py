@@ -32,7 +32,6 @@ class Machine:
 
     @property
     def whole_cores(self) -> int:
-        """How many threads it can keep busy; at least one."""
         return max(1, int(self.cores))
 
 
