@@ -12,17 +12,15 @@ import pandas as pd
 import pytest
 
 from example_project import problem
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
 from starterkit.data.prepare import Prepared, Preparer
-from starterkit.data.reader import DatasetReader
 from starterkit.settings import PrivacySettings, Stage, load_settings
-from starterkit.training.trainer import compare_quality
+from starterkit.training import compare_quality
 
 
 @dataclass(frozen=True)
 class House:
-    """A repository, and what one does with its data."""
-
     root: Path
     problem: Any = problem
 
