@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.answers import KEPT, Answer, Headers, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.records import Asked, RecordReader, decode_document
 from starterkit.serving.http.tensors import (
     DATATYPES,
@@ -85,15 +84,7 @@ def metadata(served: ServedModel) -> dict[str, Any]:
 
 
 class Inference:
-    """Answers at /v2/models/…/infer.
-
-    Parameters
-    ----------
-    served
-        The model.
-    settings
-        How many rows there may be.
-    """
+    """Answers at /v2/models/…/infer."""
 
     def __init__(self, served: ServedModel, settings: ServingSettings) -> None:
         self._served = served

@@ -18,17 +18,14 @@ from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
 from starterkit.errors import KitError
-from starterkit.serving.http import invocations, webhook
+from starterkit.serving.http import invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.feedback import Log, feedback_routes
 from starterkit.serving.http.gateway import Health
 from starterkit.serving.http.keys import HEADER, Keys
-from starterkit.serving.http.page import Pages, page_routes
-from starterkit.serving.http.predict import ADDRESS
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics, window_text
-from starterkit.serving.http.records import LONGEST_KEY
-from starterkit.serving.http.webhook import Webhook
+from starterkit.serving.http.records import ADDRESS, LONGEST_KEY
+from starterkit.serving.http.routes import WEBHOOK, Log, Pages, Webhook, feedback_routes, page_routes
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
@@ -188,10 +185,7 @@ def _column(column: Column, refuses: bool) -> dict[str, Any]:
 
 def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
     value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
-    properties = {
-        "model": _object({"name": _TEXT, "version": _TEXT}),
-        "predictions": {"type": "array", "items": value},
-    }
+    properties = {"model": _object({"name": _TEXT, "version": _TEXT}), "predictions": {"type": "array", "items": value}}
     numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     if contract.classes and contract.probabilities:
         properties["probabilities"] = {"type": "array", "items": numbers}
@@ -231,7 +225,7 @@ def make_api(
     metrics: Metrics,
     keys: Keys,
     settings: ServingSettings,
-    hook: Webhook | None = None,
+    ring: Callable[[], None] | None = None,
     log: Log | None = None,
 ) -> Pages:
     """An app for all addresses but those that take rows."""
@@ -242,8 +236,9 @@ def make_api(
     app.include_router(metrics_routes(metrics, served.name, log), dependencies=_checks(keys))
     if log is not None:
         app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
-    if hook:
-        app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
+    if ring and settings.webhook_secret:
+        hook = Webhook(settings.webhook_secret, ring)
+        app.router.add_route(WEBHOOK, hook.take, methods=["POST"], include_in_schema=False)
     # <inference>
     from starterkit.serving.http import inference
 
