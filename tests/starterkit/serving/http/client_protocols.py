@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from starterkit.serving.http.app import create_app
 from test_over_http import running
 
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.writer import Writer
+from starterkit.serving.http import create_app
 from starterkit.settings import ServingSettings
 
 HOUSES = [{"area": 100.0, "rooms": 3, "income": 4e4}, {"area": 20.5, "rooms": 1, "income": None}]
