@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
+from starterkit.data import DatasetReader
 from starterkit.data import dataset as row_record
 from starterkit.data.checking import check_frame, convert
 from starterkit.data.dataset import Dataset, RowRecord, Rows, as_records, held_out, slices_of
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, TrackingError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, Stage

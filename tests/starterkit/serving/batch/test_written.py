@@ -14,8 +14,8 @@ from starterkit.contract import Column, ColumnType, Dialect, Scalar, Written
 from starterkit.data.checking import convert
 from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
+from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.chunks import ArrowSource
-from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.parsing import find_columns, plain_texts, values_of
 
 WRITTEN = {

@@ -15,7 +15,7 @@ from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 
 from starterkit.errors import UserError
-from starterkit.serving.platforms import Platform
+from starterkit.serving.http import Platform
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "columns", "csv")
 CSV, JSON = {"content-type": "text/csv"}, {"content-type": "application/json"}

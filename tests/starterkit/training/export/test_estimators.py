@@ -27,9 +27,9 @@ from starterkit.serving.batch.scoring import answer_columns
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
+from starterkit.training import TrainedModel
 from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.probe import cut_before
-from starterkit.training.trainer import TrainedModel
 
 REGRESSORS = [
     Ridge(),
@@ -148,9 +148,7 @@ def test_a_boolean_label_is_answered_as_a_boolean(visits, tmp_path):
     assert type(answer.values.tolist()[0]) is bool
 
 
-def test_steps_that_do_nothing_are_left_out_and_a_tuned_threshold_decides(
-    diabetes, tmp_path, breast_cancer
-):
+def test_steps_that_do_nothing_are_left_out_and_a_tuned_threshold_decides(diabetes, tmp_path, breast_cancer):
     for inner in (XGBRegressor(n_estimators=5, n_jobs=1), Ridge()):
         steps = make_pipeline("passthrough", StandardScaler(), None, inner)
         search = GridSearchCV(steps, {"standardscaler__with_mean": [True, False]}, cv=2)

@@ -25,10 +25,8 @@ from starterkit.serving.graph import AT_ONCE
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
-from starterkit.training.export import exporter as proof
-from starterkit.training.export import probe
+from starterkit.training.export import ParityProof, _difference, probe
 from starterkit.training.export.conversion import Placed, to_graph
-from starterkit.training.export.exporter import ParityProof, _difference
 from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import Forests
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
@@ -61,7 +59,7 @@ def test_trees_are_probed_with_as_many_rows_again(diabetes, monkeypatch, recwarn
         planted.append(plant(*given))
         return planted[-1]
 
-    monkeypatch.setattr(proof, "plant", kept)
+    monkeypatch.setattr("starterkit.training.export.plant", kept)
     tree = DecisionTreeRegressor(random_state=0)
     both = VotingRegressor([(f"tree {depth}", DecisionTreeRegressor(max_depth=depth)) for depth in (2, 3)])
     for estimator, probed in ((tree, 300), (make_pipeline(make_pipeline(tree)), 300), (both, 600)):
