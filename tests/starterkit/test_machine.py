@@ -44,6 +44,7 @@ def test_a_thread_that_stands_back_takes_those_along_that_it_starts_and_no_other
     ("files", "cores", "memory"),
     [
         ({}, math.inf, math.inf),
+        ({"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": "9000\n"}, 0.5, 9000),
         (
             {
                 "proc/self/cgroup": "0::/outer/inner\n", f"{SYS}/outer/inner/cpu.max": "max 100000\n",
@@ -63,7 +64,7 @@ def test_a_thread_that_stands_back_takes_those_along_that_it_starts_and_no_other
             0.25, GIGABYTE,
         ),
     ],
-    ids=["none", "version 2, of the outer group", "version 1"],
+    ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
 )  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
     for name, text in files.items():
