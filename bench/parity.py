@@ -36,8 +36,8 @@ from starterkit.machine import send_nothing
 from starterkit.serving.graph import Session
 from starterkit.serving.predictor import tied_among
 from starterkit.settings import ExportSettings
+from starterkit.training.export import ParityProof
 from starterkit.training.export.conversion import layout_of, to_graph
-from starterkit.training.export.exporter import ParityProof
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "parity.md"

@@ -28,7 +28,7 @@ from batch import write_rows
 from pyarrow import dataset, parquet
 
 from starterkit.cli.champion import fetched_champion
-from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.spark import SparkScorer
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import load_settings

@@ -49,7 +49,7 @@ ROOMS = {
         "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "exporter", "families/boosting", "families/encoding", "families/scikit", "families/trees", "probe",
+            "__init__", "families/boosting", "families/encoding", "families/scikit", "families/trees", "probe",
         ),
     ),
     "settings": Room("settings"),

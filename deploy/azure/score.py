@@ -4,8 +4,8 @@ import os
 
 from azureml_inference_server_http.api.aml_response import AMLResponse
 
+from starterkit.serving.http import Platform
 from starterkit.serving.http.invocations import Invocations
-from starterkit.serving.platforms import Platform
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 

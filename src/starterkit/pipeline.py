@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starterkit.contract import Contract, Lineage, Scalar, by_treatment
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, Rows
-from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import typical_row
 from starterkit.errors import DataError, Refused, TrackingError
 from starterkit.feedback.reference import REFERENCE_FILE, Reference
@@ -31,11 +31,11 @@ from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Example, Run, Tracker
-from starterkit.training.trainer import TrainedModel, Trainer, evaluate
+from starterkit.training import TrainedModel, Trainer, evaluate
 from starterkit.verdict import LEAST_OF_A_CLASS, Candidate, has_contrast
 
 if TYPE_CHECKING:
-    from starterkit.training.export.exporter import ExportedModel
+    from starterkit.training.export import ExportedModel
 
 # --- What training and export leave in MLflow: the origin, the rows, the figures and the models.
 
@@ -140,9 +140,12 @@ class ExportedRun:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that one run of the pipeline came to. `samples` are the first answers of a new champion over the holdout."""
+    """All that one run of the pipeline came to, with no row of its data.
 
-    dataset: Dataset
+    `held_out` rows were left out of the training; `samples` are the first answers of a new champion for some of them.
+    """
+
+    held_out: int
     trained: TrainedRun
     exported: ExportedRun
     promotion: Promotion
@@ -152,13 +155,7 @@ class Summary:
 class Pipeline:
     """A problem's way through one stage.
 
-    Parameters
-    ----------
-    problem, settings
-        What to train and what the stage says. What a step needs of both is built when it is first asked for; `check`
-        asks before any work.
-    progress
-        Called when a step begins and when it ends.
+    What a step needs of problem and settings is built when it is first asked for; `check` asks before any work.
     """
 
     def __init__(self, problem: Problem, settings: Settings, progress: Progress = silent) -> None:
@@ -233,7 +230,8 @@ class Pipeline:
         with step(self.progress, "train") as note:
             began = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
             with tracker.start(f"{self.problem.name} {began}") as run:
-                lineage = describe(self.settings, run.id, dataset, self._trainer.parameters)  # before the tree changes
+                # Before the tree changes.
+                lineage = describe(self.settings, run.id, dataset.identity, self._trainer.parameters)
                 model = self._trainer.fit(dataset)
                 lock = self.settings.root / LOCK
                 trained = TrainedRun(model, replace(lineage, beside_lock=beside_lock(lock, model.estimator)))
@@ -266,7 +264,7 @@ class Pipeline:
         run_id = trained.lineage.run
         with step(self.progress, "export to ONNX") as note, scratch_folder() as scratch:
             # Slow, and not needed where the data or the training fail.
-            from starterkit.training.export.exporter import OnnxExporter
+            from starterkit.training.export import OnnxExporter
 
             exporter = OnnxExporter(self.settings.export)
             exported = exporter.export(trained.model, dataset, keep or scratch / "exported", trained.lineage)
@@ -312,7 +310,7 @@ class Pipeline:
         # By its number: somebody else may have registered a newer one.
         promotion = self.promoter.promote(dataset, version.number, explanation=explanation, patience=_PATIENCE_SECONDS)
         samples = self._score(version, dataset) if promotion.decision.passed else ()
-        return Summary(dataset, trained, exported, promotion, samples)
+        return Summary(len(dataset.holdout), trained, exported, promotion, samples)
 
     def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
         """A few of the version's answers, got as the API gets them."""

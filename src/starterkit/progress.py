@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 from typing import Literal, TypeVar
 
@@ -69,10 +70,14 @@ def step(progress: Progress, name: str) -> Generator[Note, None, None]:
 # --- Ctrl-C and `kill` end a command, and are remembered.
 #
 # Python prints and forgets an interruption that comes inside a callback of its own, such as those of an import. So the
-# next step asks again, and it is not printed.
+# next step asks again, and it is not printed. One that comes while an extension module is made waits until it is made:
+# ONNX Runtime would turn it into an error of its import.
 
 INTERRUPTED = 130
 ENDED = 143
+
+_SOON = 0.01
+_MAKING = {ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__}
 
 _asked: list[int] = []
 
@@ -82,6 +87,7 @@ def listen() -> None:
     _asked.clear()
     sys.unraisablehook = _forget
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGALRM, lambda _number, frame: _raise_outside(_asked[0], frame))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have said to ignore it
         signal.signal(signal.SIGINT, _stop)
 
@@ -105,10 +111,23 @@ def _forget(unraisable: "sys.UnraisableHookArgs") -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
+    if len(_asked) == 1:
+        _raise_outside(number, frame)
+    else:
+        _raise(number)
+
+
+def _raise_outside(number: int, frame: FrameType | None) -> None:
+    while frame:
+        if frame.f_code in _MAKING:
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            return
+        frame = frame.f_back
     _raise(number)
 
 
 def _raise(number: int) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
     raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(ENDED)
 
 

@@ -112,7 +112,7 @@ def copy_tree(root: Path) -> None:
         subprocess.run(["git", *identity, "-C", str(root), *words], check=True)
 
 
-def test_workspace_works_with_no_step_by_hand(editor: Editor, figures: dict[str, str]) -> None:
+def test_workspace_works_with_no_step_by_hand(editor, figures):
     began = time.monotonic()
     editor("build")
     figures["dev container: build"] = f"{time.monotonic() - began:.1f} s"
@@ -131,13 +131,13 @@ def test_workspace_works_with_no_step_by_hand(editor: Editor, figures: dict[str,
     assert "version 1 opens" in next(one["text"] for one in found if one["item"] == "champion")
 
 
-def test_quick_tests_run_inside(editor: Editor) -> None:
+def test_quick_tests_run_inside(editor):
     editor.inside("make lint types contracts")
     said = editor.inside("make unit ARGS='tests/starterkit/settings tests/starterkit/release/gate/test_gate.py' 2>&1")
     assert " passed" in said
 
 
-def test_files_on_the_host_belong_to_the_user(editor: Editor) -> None:
+def test_files_on_the_host_belong_to_the_user(editor):
     editor.inside("touch written-inside && sudo --non-interactive true")
     uid = pwd.getpwnam(editor.user).pw_uid
     assert (editor.root / "written-inside").stat().st_uid == uid
@@ -145,7 +145,7 @@ def test_files_on_the_host_belong_to_the_user(editor: Editor) -> None:
     assert not (editor.root / ".venv").exists()
 
 
-def test_second_up_and_a_rebuild_keep_the_environment(editor: Editor, figures: dict[str, str]) -> None:
+def test_second_up_and_a_rebuild_keep_the_environment(editor, figures):
     stamp = "stat --format %Y $VENV/pyvenv.cfg"
     made = editor.inside(stamp)
     for what, words in (("second up", ()), ("rebuilt", ("--remove-existing-container",))):

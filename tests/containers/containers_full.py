@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from compose import UP_SECONDS, Stack, doctor, kit
@@ -57,7 +56,7 @@ def full(holder: Container, volume: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("volume", ["artifacts", "postgres"])
-def test_full_disk_under_a_run_is_one_line(small: Stack, holder: Container, repository: Path, volume: str) -> None:
+def test_full_disk_under_a_run_is_one_line(small, holder, repository, volume):
     with full(holder, volume):
         done = kit(repository, "run", KIT_TRACKING__URI=small.address)
         assert done.returncode == 1, done.stdout
@@ -72,9 +71,7 @@ def test_full_disk_under_a_run_is_one_line(small: Stack, holder: Container, repo
     assert doctor(small, repository)["champion"]["state"] == "well"
 
 
-def test_database_that_cannot_start_on_a_full_disk_is_named(
-    small: Stack, holder: Container, repository: Path, until: Callable
-) -> None:
+def test_database_that_cannot_start_on_a_full_disk_is_named(small, holder, repository, until):
     small("stop", "postgres")
     with full(holder, "postgres"):
         small.ask("up", "--detach", "postgres")

@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from engine import BUILD_SECONDS, Docker
+from engine import BUILD_SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
 PASSWORD = "Basic " + base64.b64encode(b"ada:secret").decode()
@@ -55,7 +55,7 @@ def serving(folder: Path, pem: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("name", ["serve", "mlflow", "train"])
-def test_addresses_certificate_and_password_reach_a_build(docker: Docker, tmp_path: Path, name: str) -> None:
+def test_addresses_certificate_and_password_reach_a_build(docker, tmp_path, name):
     """uv comes from the mirror, then uv asks it for the rest, which it has not: that ends the build."""
     wheels = tmp_path / "simple" / "uv"
     wheels.mkdir(parents=True)

@@ -29,23 +29,13 @@ from starterkit.serving.validation import read_records
 REPOSITORY = Path(__file__).parents[2]
 BASE = "python:3.13-slim-trixie"
 DOCKERFILE = "docker/serve.Dockerfile"
-READ_BY_A_RUN = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
-READ_BY_A_BUILD = ("docker", "src", "pyproject.toml", "README.md", "LICENSE", "tools")
-LOCKS = ("requirements-serve.txt", "requirements-uv.txt")
+READ_BY_A_RUN = "config data requirements.txt MLproject python_env.yaml"
+READ_BY_A_BUILD = "docker src pyproject.toml README.md LICENSE tools requirements-serve.txt requirements-uv.txt"
 KEY = "a-key-of-enough-characters"
 MOST_ABOVE_BASE = 340_000_000
-HARDENED = (
-    "--read-only",
-    *("--tmpfs", "/tmp"),
-    *("--cap-drop", "ALL"),
-    *("--security-opt", "no-new-privileges"),
-    *("--memory", "512m"),
-    *("--publish", "127.0.0.1::8000"),
-)
-MAY_NOT_BE_THERE = (
-    *("flask", "matplotlib", "onnx", "pandas", "pandera", "pip", "pyarrow", "scipy", "skl2onnx", "sklearn"),
-    "skops",
-)
+HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=512m")
+HARDENED += ("--publish=127.0.0.1::8000",)
+MAY_NOT_BE_THERE = "flask matplotlib onnx pandas pandera pip pyarrow scipy skl2onnx sklearn skops"
 
 
 def kit(root: Path, *arguments: str, command: tuple[str, ...] = ("-m", "starterkit"), **environ: str) -> str:
@@ -63,15 +53,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a run and a build read."""
     root = tmp_path_factory.mktemp("serving") / "copy"
     root.mkdir()
-    for name in (*READ_BY_A_RUN, *READ_BY_A_BUILD, *LOCKS):
+    for name in f"{READ_BY_A_RUN} {READ_BY_A_BUILD}".split():
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
     with (root / "config" / "base.yaml").open("a") as base:
         base.write("\nexport:\n  parity_rows: 500\n")
     return root
-
-
-# --- the model in the image
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +82,15 @@ def api(docker: Docker, baked: str, until: Until, figures: dict[str, str]) -> It
     docker("rm", "--force", container.id)
 
 
-def is_ready(container: Container) -> bool:
+def responds(address: str, seconds: float = 5) -> bool:
     try:
-        return httpx.get(f"{container.address(8000)}/health/ready", timeout=5).status_code == 200
+        return 200 <= httpx.get(address, timeout=seconds).status_code < 400
     except httpx.TransportError:
         return False
+
+
+def is_ready(container: Container) -> bool:
+    return responds(f"{container.address(8000)}/health/ready")
 
 
 def patients(scratch: Path) -> list[dict[str, Any]]:
@@ -118,27 +109,26 @@ def local_answers(folder: Path, records: list[dict[str, Any]]) -> list[float]:
     return predictor.predict(read_records(predictor.contract, records)).values.tolist()
 
 
-def test_it_answers_as_the_champion_and_says_which_that_is(api: Container, scratch: Path) -> None:
+def test_it_answers_as_the_champion_and_says_which_that_is(api, scratch):
     records = patients(scratch)
     said = answers(api, records)
     assert said["model"] == {"name": "local.diabetes", "version": "1"}
     assert said["predictions"] == local_answers(scratch / "build" / "model", records)
 
 
-def test_it_holds_what_serves_and_no_more(api: Container) -> None:
-    looked_for = f"from importlib.util import find_spec; print([n for n in {MAY_NOT_BE_THERE!r} if find_spec(n)])"
+def test_it_is_small_and_holds_what_serves_and_no_more(docker, api, baked, figures):
+    looked_for = (
+        f"from importlib.util import find_spec; print([n for n in {MAY_NOT_BE_THERE!r}.split() if find_spec(n)])"
+    )
     assert api.python(looked_for) == "[]"
     whole = "from importlib.metadata import distributions as d; print([x.name for x in d() if x.name == 'mlflow'])"
     assert api.python(whole) == "[]"  # mlflow-skinny alone
-
-
-def test_it_is_small(docker: Docker, baked: str, figures: dict[str, str]) -> None:
     above = docker.inspect(baked)["Size"] - docker.inspect(BASE)["Size"]
     figures["above the base image"] = f"{above / 1e6:.0f} MB"
     assert above < MOST_ABOVE_BASE
 
 
-def test_its_process_has_no_rights(docker: Docker, api: Container) -> None:
+def test_its_process_has_no_rights(docker, api):
     assert docker.inspect(api.id)["Config"]["User"] == "10001"  # not by an option of ours
     status = dict(line.split(":\t", 1) for line in api.python("print(open('/proc/1/status').read())").splitlines())
     assert status["Uid"].split() == ["10001"] * 4
@@ -148,21 +138,21 @@ def test_its_process_has_no_rights(docker: Docker, api: Container) -> None:
     assert api.python(refused) == "[]"
 
 
-def test_its_files_are_roots_without_a_read_only_root_too(docker: Docker, baked: str) -> None:
+def test_its_files_are_roots_without_a_read_only_root_too(docker, baked):
     places = ("/app", "/app/model/model.onnx", "/opt/venv", "/opt/project")
     code = f"import os; print([place for place in {places!r} if os.access(place, os.W_OK)])"
     assert docker("run", "--rm", "--label", docker.label, "--entrypoint", "python", baked, "-c", code) == "[]"
 
 
-def test_nothing_is_compiled_at_start(api: Container) -> None:
-    code = "import starterkit.cli.commands, starterkit.serving.http.app, onnxruntime"
+def test_nothing_is_compiled_at_start(api):
+    code = "import starterkit.cli.commands, starterkit.serving.http, onnxruntime"
     said = api.docker.ask("exec", api.id, "python", "-v", "-c", code).stderr
     loaded = re.findall(r"^# code object from '?(/opt/[^'\n]+)", said, re.MULTILINE)
     assert any("/opt/project/starterkit/serving/" in path for path in loaded), said[-2000:]
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
-def test_the_health_check_goes_by_readiness(api: Container, until: Until) -> None:
+def test_the_health_check_goes_by_readiness(api, until):
     until(lambda: api.state["Health"]["Status"] == "healthy", "healthy", container=api)
     check = ("python", "-IS", "ready.py")
     done = api.docker.ask("exec", "--env", "KIT_SERVING__PORT=1", api.id, *check)
@@ -170,7 +160,7 @@ def test_the_health_check_goes_by_readiness(api: Container, until: Until) -> Non
     assert api.docker.inspect(api.id)["Config"]["Healthcheck"]["Test"] == ["CMD", *check]
 
 
-def test_stopping_is_a_good_end(docker: Docker, baked: str, until: Until, figures: dict[str, str]) -> None:
+def test_stopping_is_a_good_end(docker, baked, until, figures):
     container = docker.start(*HARDENED, baked)
     until(lambda: is_ready(container), "ready", container=container)
     began = time.monotonic()
@@ -191,15 +181,12 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str
     assert done.stdout == ""
 
 
-def test_without_a_champion_nothing_is_built(docker: Docker, tmp_path: Path) -> None:
+def test_without_a_champion_nothing_is_built(docker, tmp_path):
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
     command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), docker.name("none")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert_one_line(done, 1, "registered model 'local.diabetes' has no champion. Run `starterkit run` first.")
     assert docker("images", "--quiet", docker.name("none")) == ""
-
-
-# --- as SageMaker starts it
 
 
 @pytest.fixture(scope="module", params=["in the image", "mounted"])
@@ -216,20 +203,13 @@ def on_sagemaker(
         options = ["--volume", f"{model}:/opt/ml/model:ro", "--env", "KIT_STAGE=local"]
     began = time.monotonic()
     container = docker.start(*options, "--publish", f"127.0.0.1::{port}", image, "serve")
-
-    def pings() -> bool:
-        try:
-            return httpx.get(f"{container.address(port)}/ping", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    until(pings, "there", container=container)
+    until(lambda: responds(f"{container.address(port)}/ping", 2), "there", container=container)
     figures[f"SageMaker, the model {request.param}: docker run to /ping"] = f"{time.monotonic() - began:.2f} s"
     yield f"{container.address(port)}/invocations"
     docker("rm", "--force", container.id)
 
 
-def test_sagemakers_payloads(on_sagemaker: str, scratch: Path) -> None:
+def test_sagemakers_payloads(on_sagemaker, scratch):
     """Real time and batch transform: CSV with a header line, the chunks after it without one, and JSON."""
     records = patients(scratch)
     expected = [{"progression": one} for one in local_answers(scratch / "build" / "model", records)]
@@ -245,9 +225,6 @@ def test_sagemakers_payloads(on_sagemaker: str, scratch: Path) -> None:
     assert (refused.status_code, "column 'age'" in refused.json()["message"]) == (400, True)
     long = httpx.post(on_sagemaker, content=b" " * 6_291_456, headers={"content-type": "text/csv"})
     assert long.status_code == 413
-
-
-# --- the model fetched at start
 
 
 @pytest.fixture(scope="module")
@@ -275,17 +252,11 @@ class Server:
             *("--serve-artifacts", "--allowed-hosts", f"mlflow:5000,127.0.0.1:{port}"),
         )
 
-    def answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.address}/version", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
 
 @pytest.fixture(scope="module")
 def server(docker: Docker, until: Until, free_port: Callable[[], int]) -> Iterator[Server]:
     made = Server(docker, free_port())
-    until(made.answers, "there", container=made.container)
+    until(lambda: responds(f"{made.address}/version"), "there", container=made.container)
     yield made
     docker("rm", "--force", made.container.id)
 
@@ -304,19 +275,13 @@ def options(server: Server, **environ: str) -> list[str]:
         ({"KIT_STAGE": "test"}, 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
         ({"KIT_TRACKING__URI": "http://mlflow:5001"}, 1, "MLflow at http://mlflow:5001 does not answer"),
         ({"KIT_TRACKING__URI": "http://nobody:5000"}, 1, "MLflow at http://nobody:5000 does not answer"),
-        (
-            {"KIT_TRACKING__URI": "http://stranger:5000"},
-            1,
-            "Add this name with its port to the server's --allowed-host",
-        ),
+        ({"KIT_TRACKING__URI": "http://stranger:5000"}, 1, "Add this name with its port to the server's --allowed-"),
         ({"KIT_SERVING__API_KEY": "short"}, 2, "serving.api_key should have at least 16 characters"),
         ({"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT: no setting has this name"),
     ],
     ids=["no champion", "unreachable", "unknown host", "another host name", "short key", "misspelt"],
 )
-def test_a_start_that_fails_says_why_in_one_line(
-    docker: Docker, fetching: str, server: Server, environ: dict[str, str], code: int, says: str
-) -> None:
+def test_a_start_that_fails_says_why_in_one_line(docker, fetching, server, environ, code, says):
     done = docker.ask("run", "--rm", "--label", docker.label, *options(server, **environ), fetching)
     assert_one_line(done, code, says)
 
@@ -331,13 +296,13 @@ PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")
         (("run",), 1, "this command needs the package 'pandas', which is not installed here"),
     ],
 )
-def test_what_it_cannot_do_is_one_line(docker: Docker, fetching: str, words: Any, code: int, says: str) -> None:
+def test_what_it_cannot_do_is_one_line(docker, fetching, words, code, says):
     environ = ("--env", "KIT_STAGE=local") if words else PROD  # without a stage it is prod
     done = docker.ask("run", "--rm", "--label", docker.label, *environ, fetching, *words)
     assert_one_line(done, code, says)
 
 
-def test_settings_can_be_shown(docker: Docker, fetching: str) -> None:
+def test_settings_can_be_shown(docker, fetching):
     given = ("--label", docker.label, *PROD, "--env", f"KIT_SERVING__API_KEY={KEY}")
     said = docker("run", "--rm", *given, fetching, "config", "show")
     assert "KIT_SERVING__HOST" in said
@@ -353,9 +318,7 @@ def promoted(server: Server, scratch: Path) -> Path:
     return scratch / "fetched"
 
 
-def test_it_serves_the_servers_champion(
-    docker: Docker, fetching: str, server: Server, promoted: Path, scratch: Path, until: Until, figures: dict[str, str]
-) -> None:
+def test_it_serves_the_servers_champion(docker, fetching, server, promoted, scratch, until, figures):
     began = time.monotonic()
     container = docker.start(*options(server), fetching)
     until(lambda: is_ready(container), "ready", container=container)
@@ -369,12 +332,8 @@ def test_it_serves_the_servers_champion(
     docker("stop", container.id)
     assert container.state["ExitCode"] == 0
     lines = container.said().splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "open", "take"], (
-        lines
-    )  # and no warning of a library
-
-
-# --- as Kubernetes starts and ends it: deploy/kubernetes, with what a kubelet makes of it
+    # And no warning of a library.
+    assert sorted(line.split()[0] for line in lines) == ["Answering", "open", "open", "take"], lines
 
 
 SPREAD_SECONDS = 3
@@ -385,11 +344,8 @@ class Pod:
     """A container with the manifest's own limits, user, volumes, environment, probes and end."""
 
     def __init__(self, docker: Docker, image: str, network: str, secrets: Mapping[str, str]) -> None:
-        [about] = [
-            one["spec"]["template"]["spec"]
-            for one in yaml.safe_load_all((REPOSITORY / "deploy/kubernetes/base/api.yaml").read_text())
-            if one["kind"] == "Deployment"
-        ]
+        manifests = yaml.safe_load_all((REPOSITORY / "deploy/kubernetes/base/api.yaml").read_text())
+        [about] = [one["spec"]["template"]["spec"] for one in manifests if one["kind"] == "Deployment"]
         [self.about] = about["containers"]
         self.grace, self.user = about["terminationGracePeriodSeconds"], about["securityContext"]
         [port] = [one["containerPort"] for one in self.about["ports"]]
@@ -416,11 +372,7 @@ class Pod:
         self.address = self.container.address(port)
 
     def passes(self, probe: str) -> bool:
-        path, seconds = self.about[probe]["httpGet"]["path"], self.about[probe].get("timeoutSeconds", 1)
-        try:
-            return 200 <= httpx.get(self.address + path, timeout=seconds).status_code < 400
-        except httpx.TransportError:
-            return False
+        return responds(self.address + self.about[probe]["httpGet"]["path"], self.about[probe].get("timeoutSeconds", 1))
 
     def end(self) -> float:
         """As a kubelet does it; how long the container took after its signal."""
@@ -469,24 +421,12 @@ class Clients:
             one.join(60)
 
 
-def test_a_pod_that_ends_under_load_loses_no_request(
-    docker: Docker, fetching: str, server: Server, promoted: Path, scratch: Path, until: Until, figures: dict[str, str]
-) -> None:
-    secrets = {
-        "KIT_SERVING__API_KEY": KEY,
-        "KIT_FEEDBACK__DATABASE": "postgresql://kit@database/predictions",
-        "KIT_FEEDBACK__PASSWORD": KEY,
-    }
+def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, promoted, scratch, until, figures):
+    secrets = {"KIT_SERVING__API_KEY": KEY, "KIT_FEEDBACK__PASSWORD": KEY}
+    secrets["KIT_FEEDBACK__DATABASE"] = "postgresql://kit@database/predictions"
     database = docker.start(
         *("--network", server.network, "--network-alias", "database", "--tmpfs", "/var/lib/postgresql/data"),
-        *(
-            "--env",
-            "POSTGRES_USER=kit",
-            "--env",
-            "POSTGRES_DB=predictions",
-            "--env",
-            f"POSTGRES_PASSWORD={KEY}",
-        ),
+        *("--env=POSTGRES_USER=kit", "--env=POSTGRES_DB=predictions", f"--env=POSTGRES_PASSWORD={KEY}"),
         "postgres:17-trixie",
     )
     within = ("exec", "--env", f"PGPASSWORD={KEY}", database.id, "psql", "--host=127.0.0.1", "--username=kit")
@@ -514,10 +454,8 @@ def test_a_pod_that_ends_under_load_loses_no_request(
     assert not any(pod.container.state["OOMKilled"] for pod in pods)
     assert pods[1].passes("readinessProbe")
     figures["a pod under load: from its signal to its end"] = f"{seconds:.2f} s of {pods[0].grace} s"
-    status = dict(
-        one.split(":", 1) for one in pods[1].container.python("print(open('/proc/1/status').read())").splitlines()
-    )
+    most = re.search(r"VmHWM:\s+(\d+)", pods[1].container.python("print(open('/proc/1/status').read())"))
     limit = pods[0].about["resources"]["limits"]["memory"]
-    figures["the most memory of the other pod's process"] = f"{int(status['VmHWM'].split()[0]) / 1024:.0f} of {limit}"
+    figures["the most memory of the other pod's process"] = f"{int(most[1]) / 1024:.0f} of {limit}"
     figures["requests answered, none lost"] = f"{clients.answered}"
     assert docker(*within, "select count(*) from prediction") == str(clients.answered)  # nor one kept twice

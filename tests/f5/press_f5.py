@@ -25,8 +25,8 @@ from workspace import Workspace, environments
 REPOSITORY = Path(__file__).parents[2]
 PROBLEM = "src/example_project/problem.py"
 TESTS = "tests/example_project"
-APP = "src/starterkit/serving/http/app.py"
-ROUTE = "src/starterkit/serving/http/predict.py"
+APP = "src/starterkit/serving/http/__init__.py"
+ROUTE = "src/starterkit/serving/http/records.py"
 OPEN = Workspace(REPOSITORY, os.environ, REPOSITORY / PROBLEM)
 FIRST = next(iter(OPEN.configurations))
 

@@ -159,6 +159,8 @@ class Load:
         self._clients = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
 
     def __enter__(self) -> "Load":
+        with urlopen(f"http://127.0.0.1:{self._port}/model", timeout=20) as answer:
+            self._body = json.dumps({"records": [json.load(answer)["example"]]})
         for one in self._clients:
             one.start()
         return self
@@ -169,14 +171,12 @@ class Load:
             one.join(20)
 
     def _ask(self) -> None:
-        with urlopen(f"http://127.0.0.1:{self._port}/model", timeout=20) as answer:
-            body = json.dumps({"records": [json.load(answer)["example"]]})
         headers = {"Content-Type": "application/json"}
         connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
         while not self._ends.is_set():
             self.came["sent"] += 1
             try:
-                connection.request("POST", "/predict", body, headers)
+                connection.request("POST", "/predict", self._body, headers)
                 answer = connection.getresponse()
                 content = json.loads(answer.read())
                 self.came["failed"] += answer.status != 200

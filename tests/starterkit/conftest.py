@@ -30,14 +30,14 @@ from example_project import problem
 from example_project.problem import Patients
 from starterkit.cli import main
 from starterkit.contract import Lineage
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
-from starterkit.data.reader import DatasetReader
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Problem, feature, identifier, target
 from starterkit.settings import DataSettings, ExportSettings, Settings, Stage, TrainingSettings, load_settings
 from starterkit.tracking.connection import Connection, connect
-from starterkit.training.export.exporter import ExportedModel, OnnxExporter
-from starterkit.training.trainer import TrainedModel, Trainer
+from starterkit.training import TrainedModel, Trainer
+from starterkit.training.export import ExportedModel, OnnxExporter
 
 REPOSITORY = Path(__file__).parents[2]
 Copied = Callable[..., Path]

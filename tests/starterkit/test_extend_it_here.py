@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from example_project import problem
 from starterkit.contract import Column
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import ExportError, ProblemError
 from starterkit.pipeline import Pipeline
 from starterkit.serving.graph import Session

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import KitError
 from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem, Source, feature, identifier, target
 from starterkit.progress import Event
 from starterkit.settings import DataSettings, Stage, load_settings
-from starterkit.training.trainer import Trainer
+from starterkit.training import Trainer
 
 
 class People(pa.DataFrameModel):

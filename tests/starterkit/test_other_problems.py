@@ -43,7 +43,8 @@ def small(name: str, fields: dict[str, tuple[type, Any]], estimator: Any) -> Pro
 def test_classifier_goes_all_the_way(settings, connection, breast_cancer):
     problem = breast_cancer.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="breast-cancer")
     source = breast_cancer.root / "table.parquet"
-    summary = Pipeline(problem, settings_for(settings, source, roc_auc=Limit(min=0.95))).run()
+    pipeline = Pipeline(problem, settings_for(settings, source, roc_auc=Limit(min=0.95)))
+    summary = pipeline.run()
 
     assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
     scores, naive = summary.trained.model.evaluation.scores, summary.trained.model.baseline.scores
@@ -54,7 +55,7 @@ def test_classifier_goes_all_the_way(settings, connection, breast_cancer):
     assert figures == {"figures/importance.png", "figures/roc.png", "figures/confusion.png"}
 
     loaded = mlflow.pyfunc.load_model("models:/local.breast-cancer@champion")
-    table = loaded.predict(summary.dataset.holdout.features)
+    table = loaded.predict(pipeline.read().holdout.features)
     assert list(table) == ["diagnosis", "diagnosis_is_benign", "diagnosis_is_malignant"]
     prediction = summary.trained.model.evaluation.prediction
     assert table["diagnosis"].tolist() == prediction.values.tolist()

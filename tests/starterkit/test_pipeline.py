@@ -15,6 +15,7 @@ import pytest
 
 from example_project import problem
 from starterkit.contract import Lineage
+from starterkit.data import Dataset, DatasetReader
 from starterkit.errors import DataError, ExportError, ProblemError, Refused, SettingsError, TrackingError
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Holdout, feature, identifier, target
@@ -37,7 +38,12 @@ def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
     return connect(load_settings(root, {}).tracking, root), summary
 
 
-def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figures_and_origin(opened):
+@pytest.fixture(scope="module")
+def dataset(first_run: tuple[Path, Summary]) -> Dataset:
+    return DatasetReader.of(problem, load_settings(first_run[0], {})).read()
+
+
+def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figures_and_origin(opened, dataset):
     connection, summary = opened
     assert summary.promotion.decision.passed
     assert summary.promotion.earlier is None
@@ -46,7 +52,7 @@ def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figu
     model = summary.trained.model
     assert model.evaluation.scores["rmse"] < 0.8 * model.baseline.scores["rmse"]
     assert summary.exported.contract.parity.proven
-    assert summary.exported.contract.parity.rows == 500 + len(summary.dataset)
+    assert summary.exported.contract.parity.rows == 500 + len(dataset)
     estimated = model.evaluation.prediction.values[:3]
     np.testing.assert_allclose(list(summary.samples), estimated, rtol=1e-5)
     run = connection.client.get_run(summary.exported.run)
@@ -56,8 +62,8 @@ def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figu
     tags, lineage = run.data.tags, summary.trained.lineage
     assert tags["stage"] == "local"
     assert tags["data_source"] == "data/diabetes.csv"
-    assert tags["data_digest"] == summary.dataset.digest
-    assert tags["holdout_digest"] == summary.dataset.holdout.digest
+    assert tags["data_digest"] == dataset.digest
+    assert tags["holdout_digest"] == dataset.holdout.digest
     assert len(tags["lock_digest"]) == 64
     assert tags["commit"] == lineage.commit
     figures = {file.path for file in connection.client.list_artifacts(run.info.run_id, "figures")}
@@ -65,34 +71,34 @@ def test_first_run_makes_a_champion_that_beats_a_guess_and_holds_parameters_figu
     inputs = run.inputs.dataset_inputs  # its rows are named, and not kept
     by_context = {item.tags[0].value: item.dataset for item in inputs}
     assert by_context.keys() == {"training", "holdout"}
-    assert by_context["holdout"].digest == summary.dataset.holdout.digest[:32]
+    assert by_context["holdout"].digest == dataset.holdout.digest[:32]
     assert "data/diabetes.csv" in by_context["training"].source
     assert "P001" not in str(inputs)
     for model_id in (tags["estimator_model_id"], tags["exported_model_id"]):
         figures = {m.key: m for m in connection.client.get_logged_model(model_id).metrics or []}
         assert figures["rmse"].value == pytest.approx(summary.trained.model.evaluation.scores["rmse"], rel=1e-5)
-        assert figures["rmse"].dataset_digest == summary.dataset.holdout.digest[:32]
+        assert figures["rmse"].dataset_digest == dataset.holdout.digest[:32]
     version = connection.client.get_model_version_by_alias("local.diabetes", "champion")
     assert version.run_id == summary.exported.run
     assert version.source == f"models:/{summary.exported.model_id}"
     assert version.tags["gate"] == "passed"
     assert Lineage.from_tags(version.tags) == summary.trained.lineage
-    assert version.tags["data_digest"] == summary.dataset.digest
+    assert version.tags["data_digest"] == dataset.digest
 
 
-def test_anyone_can_load_the_version_with_mlflow_alone(opened):
+def test_anyone_can_load_the_version_with_mlflow_alone(opened, dataset):
     import mlflow.models
     import mlflow.pyfunc
 
     summary = opened[1]
     loaded = mlflow.pyfunc.load_model("models:/local.diabetes@champion")
-    holdout = summary.dataset.holdout
+    holdout = dataset.holdout
     answers = np.asarray(loaded.predict(holdout.features)).ravel()
     np.testing.assert_allclose(answers, summary.trained.model.evaluation.prediction.values, rtol=1e-5)
     assert [column.name for column in loaded.metadata.signature.inputs] == list(holdout.features)
     info = mlflow.models.get_model_info("models:/local.diabetes@champion")
     example = mlflow.models.Model.load(info.model_uri).load_input_example()
-    rows = pd.concat([summary.dataset.training.features, summary.dataset.holdout.features])
+    rows = pd.concat([dataset.training.features, dataset.holdout.features])
     assert len(example) == 1  # and it is nobody
     assert len(rows.merge(example.astype(rows.dtypes.to_dict()))) == 0
 

@@ -36,7 +36,7 @@ from starterkit.data.dataset import Rows
 from starterkit.problem import Problem
 from starterkit.release.gate.comparison import paired_shortfall
 from starterkit.settings import load_settings
-from starterkit.training.trainer import TrainedModel, Trainer, permutation_importance, predict
+from starterkit.training import TrainedModel, Trainer, permutation_importance, predict
 
 SECONDS = 1_200
 MOST_SHUFFLED = 2_000

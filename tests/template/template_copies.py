@@ -65,13 +65,6 @@ def timed(record_property: Callable[[str, str], None]) -> Timed:
     return measure
 
 
-def made(oldest: Folder, place: Path) -> Folder:
-    """It took no name from within the template, such as ../churn."""
-    told = oldest.new("churn", place)
-    assert told.code == 0, told.said
-    return Folder(place)
-
-
 def test_it_runs_and_passes_its_own_tests_at_once(repository, turn, timed):
     with timed("make new"):
         project = turn.take(lambda place: repository.copy("all parts", place))
@@ -120,10 +113,10 @@ def test_data_of_ones_own_leads_to_a_model_that_the_gate_passed(repository, turn
 
 
 def test_without_any_part_it_passes_its_own_tests(repository, turn, timed, request):
-    combinations = ["no containers", "no parts"] if request.config.getoption("--whole") else ["no parts"]
-    for combination in combinations:
+    whole = request.config.getoption("--whole")
+    for combination in (["no containers"] if whole else []) + ["no parts"]:
         project = turn.take(lambda place, chosen=combination: repository.copy(chosen, place))
-        if request.config.getoption("--whole"):
+        if whole:
             project.make("run")
         with timed(f"make test with {combination}"):
             project.make("test")
@@ -137,8 +130,14 @@ def test_a_project_of_the_oldest_version_takes_todays(repository, turn, timed, t
     oldest = Folder(tmp_path / "oldest")
     Folder(REPOSITORY).git("clone", "-q", "--no-checkout", f"file://{REPOSITORY}", str(oldest.root))
     oldest.git("checkout", "-q", named[1])
+
+    def made(place: Path) -> Folder:  # by its machinery, which took no name from within the template, such as ../churn
+        told = oldest.new("churn", place)
+        assert told.code == 0, told.said
+        return Folder(place)
+
     with timed("make new of the oldest version"):
-        project = turn.take(lambda place: made(oldest, place))
+        project = turn.take(made)
     assert named[1] in project.read(".starterkit.json")
     project.edit("src/churn/problem.py", "n_estimators: int = 200", "n_estimators: int = 150")
     project.edit("tools/stack.py", "The database first: what", "The database first. What")

@@ -22,10 +22,6 @@ def main() -> None:
             # In the order in which --help shows them.
             from starterkit.cli.commands import app, steps, versions, operations, monitor  # noqa: F401, I001
 
-            # <image>
-            from starterkit.cli.commands import deploy  # noqa: F401
-
-            # </image>
             app()
     except KeyboardInterrupt:  # before typer was there to turn it into an exit code
         _say_stopped()

@@ -14,15 +14,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from starterkit.errors import (
-    ContractError,
-    KitError,
-    ProblemError,
-    Refused,
-    SettingsError,
-    TrackingError,
-    UserError,
-)
+from starterkit.errors import ContractError, KitError, ProblemError, Refused, SettingsError, TrackingError, UserError
 from starterkit.files import locked, scratch_folder, settle_folder, whole_folder, write_together
 from starterkit.progress import INTERRUPTED
 

@@ -97,7 +97,11 @@ def show_error(error: KitError) -> None:
 def tell_failures() -> Iterator[None]:
     """End with one line and an exit code where something fails that the kit foresaw."""
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            stop_if_asked()  # an interruption that an import or a library turned into an error of its own
+            raise
     except KitError as error:
         _end_with(error)
     except OSError as error:

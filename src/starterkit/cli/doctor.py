@@ -10,7 +10,7 @@ from pathlib import Path
 
 from starterkit.cli import environment
 from starterkit.cli.environment import Examination, Finding, warning, well
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
 from starterkit.problem import find_problem
 from starterkit.progress import Progress, silent, step
@@ -22,7 +22,7 @@ from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.queries import check_round_trip
 from starterkit.tracking.registry import CHAMPION, ModelRegistry
 from starterkit.tracking.runs import Tracker
-from starterkit.training.trainer import require_contrast
+from starterkit.training import require_contrast
 
 # --- Where runs are kept: a store that can be written, and runs that say the truth about themselves.
 
@@ -218,14 +218,7 @@ _EXAMINATIONS = (
 class Doctor:
     """Examines the installation and changes nothing of it, unless it is asked to `mend`.
 
-    Parameters
-    ----------
-    root
-        The repository, or None to look for it upwards from the working directory.
-    environ
-        The environment that names the stage.
-    progress
-        Called when an examination begins and ends.
+    Without a `root`, the repository is looked for upwards from the working directory.
     """
 
     def __init__(

@@ -38,8 +38,7 @@ from starterkit.machine import (
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
 from starterkit.serving.follower import Bell, Follower
-from starterkit.serving.http.app import create_app
-from starterkit.serving.http.asgi import RequestLog, log_config
+from starterkit.serving.http import RequestLog, create_app, log_config
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.serving.http.protocol import Patience, Server

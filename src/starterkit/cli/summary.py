@@ -16,7 +16,7 @@ from starterkit.errors import Refused, UserError
 from starterkit.pipeline import Judgement, Promotion, Summary
 from starterkit.serving.loadtest import address_of
 from starterkit.settings import ServingSettings, Settings, Stage
-from starterkit.training.trainer import TrainedModel
+from starterkit.training import TrainedModel
 from starterkit.verdict import Verdict
 
 # --- What a person is told of a data set that was prepared.
@@ -61,7 +61,7 @@ def show_summary(summary: Summary, settings: Settings) -> None:
     """The whole run on one screen: figures, parity, verdict, version, answers, and what to do next."""
     out, contract = console(), summary.exported.contract
     parity = contract.parity
-    _show_scores(summary.trained.model, len(summary.dataset.holdout))
+    _show_scores(summary.trained.model, summary.held_out)
     out.print(f"\n[bold]Parity[/]  {parity.measure} {parity.largest:.2g} over {parity.rows:,} rows", end="")
     out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does", end="")
     out.print(f", but {parity.on_instability}" if parity.unstable else "")

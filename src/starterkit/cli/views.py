@@ -288,8 +288,8 @@ _RESOURCES = ("workers", "threads", "providers", "memory_mb")
 def holdout_records(settings: Settings, view: ProgressView) -> list[dict[str, Any]]:
     """The holdout's rows, as clients send them."""
     with step(view, "read the data") as note:
+        from starterkit.data import DatasetReader
         from starterkit.data.dataset import as_records
-        from starterkit.data.reader import DatasetReader
         from starterkit.problem import find_problem
 
         dataset = DatasetReader.of(find_problem(), settings).read()

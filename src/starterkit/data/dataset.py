@@ -73,6 +73,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.training) + len(self.holdout)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a lineage says of the data, which is none of its rows."""
+        return {
+            "data_source": self.source,
+            "data_digest": self.digest,
+            "holdout_digest": self.holdout.digest,
+            "rows": len(self),
+            "policy": self.policy,
+        }
+
 
 @dataclass(frozen=True)
 class Table:

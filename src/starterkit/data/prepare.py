@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from starterkit.data import ROW_KEY, SPLIT, find_prepared, masked, proof_of, read_raw, schema_digest
 from starterkit.data.dataset import Table, digest, hashed, hashes_of, held_out
 from starterkit.data.masking import Proof, StageKey, find_key, make_key, pseudonyms, row_keys
 from starterkit.data.policy import Policy, measure, sees_raw
-from starterkit.data.reader import ROW_KEY, SPLIT, find_prepared, masked, proof_of, read_raw, schema_digest
 from starterkit.errors import UserError
 from starterkit.files import write_together
 from starterkit.problem import Problem

@@ -19,14 +19,7 @@ from starterkit.contract import Scalar
 from starterkit.errors import DataError
 from starterkit.feedback.blocks import ERASED, Field, Schema
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.tables import (
-    events,
-    first_id,
-    labels,
-    now,
-    predictions,
-    record_keys,
-)
+from starterkit.feedback.tables import events, first_id, labels, now, predictions, record_keys
 from starterkit.serving.validation import Fault, InvalidRecords, Kind
 
 _ID = re.compile(r"([0-9a-f]{32})(?:-(\d{1,7}))?").fullmatch
@@ -60,15 +53,7 @@ class _Found(NamedTuple):
 
 
 class Labels:
-    """Takes labels into a log.
-
-    Parameters
-    ----------
-    log
-        Where.
-    model
-        Whose predictions may be labelled; any model's, if not given.
-    """
+    """Takes labels into a log, for predictions of one model; of any, if none is given."""
 
     def __init__(self, log: PredictionLog, model: str | None = None) -> None:
         self._log, self._model = log, model

@@ -20,13 +20,7 @@ _ERROR_RATE = 0.025
 
 
 class Monitor:
-    """Looks at windows of one version's predictions.
-
-    Parameters
-    ----------
-    watched
-        The version with its reference and the metrics of its problem.
-    """
+    """Looks at windows of one version's predictions."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched

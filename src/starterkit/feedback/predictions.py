@@ -59,11 +59,6 @@ class LogUnavailable(KitError):
 class PredictionLog:
     """Opens the log of a stage, and brings its tables up to date.
 
-    Parameters
-    ----------
-    settings
-        Where it is, and how durable.
-
     Raises
     ------
     LogUnavailable

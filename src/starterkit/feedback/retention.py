@@ -53,13 +53,7 @@ class Erased(NamedTuple):
 
 
 class Retention:
-    """Prunes and erases.
-
-    Parameters
-    ----------
-    log
-        Of what.
-    """
+    """Prunes and erases."""
 
     def __init__(self, log: PredictionLog) -> None:
         self._log = log

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from starterkit.data import masked
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import Dataset, Rows
 from starterkit.data.policy import Policy
-from starterkit.data.reader import masked
 from starterkit.errors import DataError, KitError, Refused
 from starterkit.feedback.observation import Window
 from starterkit.feedback.watcher import PredictionReader, Project
@@ -104,15 +104,7 @@ class Retrained:
 
 
 class Retrainer:
-    """Retrains one problem in one stage, one at a time and not too often.
-
-    Parameters
-    ----------
-    steps
-        What is retrained, and how.
-    reader
-        The prediction log with its labels.
-    """
+    """Retrains one problem in one stage, one at a time and not too often."""
 
     def __init__(self, steps: Steps, reader: PredictionReader) -> None:
         self._problem, self._settings, self._registry = steps.problem, steps.settings, steps.registry

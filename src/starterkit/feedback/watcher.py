@@ -99,15 +99,7 @@ class Watch:
 
 
 class Watcher:
-    """Watches the champion of one problem in one stage, or another of its versions.
-
-    Parameters
-    ----------
-    project
-        What is watched, and by which rules.
-    reader
-        The prediction log.
-    """
+    """Watches the champion of one problem in one stage, or another of its versions."""
 
     def __init__(self, project: Project, reader: PredictionReader) -> None:
         self._problem, self._settings, self._registry = project.problem, project.settings, project.registry

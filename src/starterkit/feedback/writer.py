@@ -70,12 +70,7 @@ class _Group(NamedTuple):
 class Writer:
     """Writes what is answered, from one thread of its own.
 
-    Parameters
-    ----------
-    log
-        Where.
-    tell
-        Is given the number of predictions that were answered and are lost, where the stage prefers that to a 503.
+    `tell` is given the number of predictions that were answered and are lost, where the stage prefers that to a 503.
     """
 
     def __init__(self, log: PredictionLog, tell: Callable[[int], None]) -> None:

@@ -16,11 +16,7 @@ _KINDS = {"string": "text", "boolean": "true or false"}
 
 
 def feature(
-    *,
-    sensitivity: Literal["plain", "sensitive"],
-    unit: str = "",
-    written: Written = AS_DECLARED,
-    **field: Any,
+    *, sensitivity: Literal["plain", "sensitive"], unit: str = "", written: Written = AS_DECLARED, **field: Any
 ) -> Any:
     """A column that the model sees.
 

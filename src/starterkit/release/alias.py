@@ -197,15 +197,7 @@ class Rollback:
 
 
 class ChampionAlias:
-    """Which version of a registered model is champion, and how that changes.
-
-    Parameters
-    ----------
-    registry, settings
-        The stage's versions, and what the stage says of approval and of the lock.
-    progress
-        Called when a step begins and when it ends.
-    """
+    """Which version of a registered model is champion, and how that changes."""
 
     def __init__(self, registry: ModelRegistry, settings: Settings, progress: Progress = silent) -> None:
         self._registry = registry
@@ -293,13 +285,7 @@ class ChampionAlias:
         self._ledger.append(replace(entry, result="refused"))
 
     def entry(
-        self,
-        act: Act,
-        version: Version,
-        earlier: Version | None,
-        approval: Approval,
-        reason: str,
-        **judged: Any,
+        self, act: Act, version: Version, earlier: Version | None, approval: Approval, reason: str, **judged: Any
     ) -> Entry:
         """An entry about a version; `judged` is what the gate's word adds, where it was asked."""
         written: dict[str, Any] = {"evidence": version.tags.get("evidence", "")} | judged

@@ -19,9 +19,9 @@ from starterkit.serving.predictor import Predictor
 from starterkit.settings import Stage
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
+from starterkit.training import evaluate, naive_baseline, predict
 from starterkit.training.agreement import beside
 from starterkit.training.leakage import giveaways, single_feature_shares
-from starterkit.training.trainer import evaluate, naive_baseline, predict
 from starterkit.verdict import Candidate, Contamination, Cost, Evidence, Frozen, RobustnessResult
 
 # --- What answers cost, measured side by side: a busy machine slows both versions down alike.
@@ -309,10 +309,7 @@ def _beside_estimator(
 
 
 def evaluate_version(
-    problem: Problem,
-    dataset: Dataset,
-    challenger: tuple[str, Predictor],
-    champion: tuple[str, Predictor] | None,
+    problem: Problem, dataset: Dataset, challenger: tuple[str, Predictor], champion: tuple[str, Predictor] | None
 ) -> Evidence:
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger

@@ -69,14 +69,7 @@ class Opened:
 def opened(file: Path, name: str, trusted: Iterable[str], progress: Progress = silent) -> Iterator[Opened]:
     """A bundle's files in a scratch folder, after every check that needs no server.
 
-    Parameters
-    ----------
-    file
-        The bundle.
-    name
-        The problem's name.
-    trusted
-        The public keys whose bundles are taken.
+    Bundles of the public keys in `trusted` are taken.
 
     Raises
     ------
@@ -244,16 +237,9 @@ def require_prod(settings: Settings) -> None:
 
 
 def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent) -> Arrival:
-    """Make a version of a bundle's files, which is nobody's champion yet. The same bundle makes one version.
+    """Make a version of a bundle that is `opened`, nobody's champion yet. The same bundle makes one version.
 
     Killed half-way, it leaves no version; the next call removes what was left and begins anew.
-
-    Parameters
-    ----------
-    registry
-        Prod's versions, on the server to which the bundle goes.
-    found
-        A bundle that `opened` has checked.
 
     Raises
     ------

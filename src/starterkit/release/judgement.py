@@ -161,15 +161,10 @@ PAGE_FILE = "gate.html"
 
 
 def keep_evidence(registry: ModelRegistry, version: Version, record: EvidenceRecord) -> str:
-    """Log the record and its page with the version's run, and name both in the version's tags.
+    """Log the record and its page with the version's run, and name both in the version's tags; the record's SHA-256.
 
     Each judgement has a folder of its own, so that judging again loses nothing. Killed in between, the tags name what
     is whole.
-
-    Returns
-    -------
-    digest
-        The SHA-256 of `evidence.json`, hexadecimal.
     """
     from starterkit.release.pages import gate_page
 

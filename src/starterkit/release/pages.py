@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Parity
 from starterkit.data.dataset import Rows
-from starterkit.training.trainer import TrainedModel, permutation_importance
+from starterkit.training import TrainedModel, permutation_importance
 
 # --- How a classifier separates: the numbers behind the figures.
 

@@ -34,25 +34,10 @@ from starterkit.verdict import Frozen
 
 
 class Promoter:
-    """Makes champions of one problem in one stage.
-
-    Parameters
-    ----------
-    problem, settings
-        What is moved, and what the stage says.
-    registry, judge
-        The stage's versions, and who asks the gate about them.
-    progress
-        Called when a step begins and when it ends.
-    """
+    """Makes champions of one problem in one stage."""
 
     def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        registry: ModelRegistry,
-        judge: Judge,
-        progress: Progress = silent,
+        self, problem: Problem, settings: Settings, registry: ModelRegistry, judge: Judge, progress: Progress = silent
     ) -> None:
         self._problem = problem
         self._settings = settings

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from starterkit.contract import Contract, Lineage, Parity, Scalar
-from starterkit.data.dataset import Dataset
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.errors import KitError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
@@ -108,8 +107,8 @@ class WorkingTree:
         return self.commit == UNKNOWN or bool(self.changed)
 
 
-def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping[str, Any]) -> Lineage:
-    """The lineage of a training that begins now."""
+def describe(settings: Settings, run: str, data: Mapping[str, Any], parameters: Mapping[str, Any]) -> Lineage:
+    """The lineage of a training that begins now; `data` is `Dataset.identity`."""
     tree, lock = working_tree(settings.root), settings.root / LOCK
     return Lineage(
         stage=settings.stage,
@@ -119,12 +118,8 @@ def describe(settings: Settings, run: str, dataset: Dataset, parameters: Mapping
         changed_files=tree.changed,
         lock_digest=lock_digest(settings.root),
         off_lock=off_lock(lock) if lock.is_file() else {},
-        data_source=dataset.source,
-        data_digest=dataset.digest,
-        holdout_digest=dataset.holdout.digest,
-        rows=len(dataset),
+        **data,
         parameters=plain(parameters),
-        policy=dataset.policy,
         python=platform.python_version(),
         machine=machine(),
     )

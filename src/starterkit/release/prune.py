@@ -82,12 +82,7 @@ def rule(
 class Pruner:
     """The old versions of one stage's model.
 
-    Parameters
-    ----------
-    settings, registry
-        What the stage says, and its versions.
-    keep_days, keep
-        The window, as the settings say where it is not given, and how many of the newest stay in any case.
+    `keep_days` is the settings' where it is not given; the newest `keep` stay in any case.
     """
 
     def __init__(

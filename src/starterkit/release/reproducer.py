@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from starterkit.contract import Column, Contract, Lineage, Prediction
+from starterkit.data import proof_of
 from starterkit.data.dataset import ROWS_FILE
 from starterkit.data.policy import require_visible
-from starterkit.data.reader import proof_of
 from starterkit.errors import KitError, Refused, UserError
 from starterkit.files import scratch_folder
 from starterkit.machine import running

@@ -18,16 +18,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import ROWS_FILE, RowRecord
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import KitError
 from starterkit.problem import Problem, find_problem
 from starterkit.release.provenance import LOCK, beside_lock, describe, lock_digest, plain
 from starterkit.release.reproducer import write_answers
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import Settings, TrainingSettings, load_settings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import Trainer
+from starterkit.training import Trainer
+from starterkit.training.export import OnnxExporter
 
 
 def train_again(folder: Path, facts: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def train_again(folder: Path, facts: dict[str, Any]) -> None:
         facts["rows_new"], facts["rows_gone"] = moved
     model = trainer.fit(dataset)
     facts["beside_lock"] = beside_lock(settings.root / LOCK, model.estimator)
-    lineage = describe(settings, "", dataset, trainer.parameters)
+    lineage = describe(settings, "", dataset.identity, trainer.parameters)
     exported = OnnxExporter(settings.export).export(model, dataset, folder / "exported", lineage)
     facts["graph_digest"] = exported.contract.digests[GRAPH_FILE]
     opened = (Predictor(folder / name) for name in ("registered", "exported"))

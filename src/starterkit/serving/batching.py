@@ -27,13 +27,7 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Answers requests of one model by the turn of the event loop.
-
-    Parameters
-    ----------
-    served
-        The model.
-    """
+    """Answers requests of one model by the turn of the event loop."""
 
     def __init__(self, served: ServedModel) -> None:
         self._served = served

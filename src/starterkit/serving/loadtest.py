@@ -51,14 +51,7 @@ class TrafficReport:
 
 
 class TrafficSender:
-    """Sends records to an API, each in a request of its own, one after the other.
-
-    Parameters
-    ----------
-    address
-        The API's, such as http://127.0.0.1:8000.
-    api_key
-        The key to send, where the stage has one.
+    """Sends records to an API, such as http://127.0.0.1:8000, each in a request of its own, one after the other.
 
     Raises
     ------
@@ -308,14 +301,7 @@ class _Client:
 class LoadTest:
     """Drives an API and measures it.
 
-    Parameters
-    ----------
-    settings
-        How many clients, and how long.
-    connect
-        Makes a client's connection.
-    process
-        The API's process on this machine, whose children count as well; None where it is elsewhere.
+    `process` is the API's on this machine, whose children count as well; None where it is elsewhere.
     """
 
     def __init__(

@@ -1,18 +1,19 @@
-"""The rules by which a stage's gate judges, which of two sets is the looser one, and how loose a gatekeeper may be.
+"""The rules by which a stage's gate judges, which of two sets is the looser one, and what a stage refuses.
 
 See docs/decisions/0025-trust.md.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from starterkit.errors import SettingsError
-from starterkit.settings.layers import merge, read_yaml
+from starterkit.settings.layers import Key, Settings, leaves, merge, passwords_in, read_yaml
+from starterkit.settings.privacy import MOST_DAYS, weaker
 from starterkit.settings.sections import ExportSettings, GateSettings, Stage
 
 Rules = Mapping[str, float | str | bool]
@@ -207,3 +208,115 @@ def is_this_machine(address: str) -> bool:
         return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
     except ValueError:
         return False
+
+
+# --- What a stage refuses, whatever YAML and environment say.
+
+SWITCHABLE_CHECKS = ("estimator", "baseline", "latency", "size", "robustness")
+"""All that staging and prod may leave out; the rest of the gate is what makes them gatekeepers."""
+Finding = tuple[Key, str, str]
+"""A key, what is wrong with its value, and what to do."""
+
+
+def check_floors(
+    settings: Settings, origins: Mapping[Key, str], committed: Rules
+) -> tuple[list[SettingsError], tuple[str, ...]]:
+    """Hold the settings against what their stage must not do.
+
+    Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
+    The API key cannot be turned off in `prod`, nor in `staging` without a word; nor can a core check of the gate in
+    both, whose rules the environment can only make stricter than `committed`. What hides less of people's data than
+    the stage has to is refused everywhere.
+
+    Returns
+    -------
+    refusals
+        What stops the stage.
+    warnings
+        What a developer should know.
+    """
+    stage = settings.stage
+
+    def said(findings: Iterable[Finding]) -> list[SettingsError]:
+        return [
+            SettingsError(f"{origins.get(key, 'default')}: {'.'.join(key)} {what}, which {stage} does not allow", hint)
+            for key, what, hint in findings
+        ]
+
+    seen, loose = said([*weaker(stage, settings.privacy), *_kept_too_long(settings)]), said(_loose_ends(settings))
+    if stage is Stage.LOCAL:
+        return seen, ()
+    if stage is Stage.DEV:
+        return seen, tuple(str(finding) for finding in loose)
+    warned = said(_without_key(settings)) if stage is Stage.STAGING else []
+    strict = _switched_off(settings), _loosened(settings, committed), _by_the_environment(settings, origins)
+    refused = [*loose, *(finding for findings in strict for finding in said(findings)), *seen]
+    return refused, tuple(str(finding) for finding in warned)
+
+
+def _loose_ends(settings: Settings) -> Iterator[Finding]:
+    if settings.debug:
+        yield ("debug",), "is true", "Set it to false"
+    if not settings.tracking.uri.startswith("http"):
+        yield ("tracking", "uri"), "is a local store", "Set it to an MLflow server's http:// or https:// address"
+    for key, value in leaves(settings.model_dump()):
+        if _is_placeholder(value):
+            yield key, "holds a placeholder secret", "Set a secret of your own"
+
+
+def _kept_too_long(settings: Settings) -> Iterator[Finding]:
+    """Predictions are people's data: in the log and its archive together, a stage keeps them so long and no longer."""
+    most, kept = MOST_DAYS[settings.stage], settings.feedback
+    if kept.keep_days + kept.archive_days > most:
+        yield ("feedback", "keep_days"), "and archive_days are more days", f"Keep them for {most} days together at most"
+
+
+def _without_key(settings: Settings) -> Iterator[Finding]:
+    if not settings.serving.require_api_key:
+        yield ("serving", "require_api_key"), "is false", f"Set it to true in config/{settings.stage}.yaml"
+
+
+def _loosened(settings: Settings, committed: Rules) -> Iterator[Finding]:
+    """A gatekeeper's rules that are beyond what it may take, or that the environment makes looser than the files."""
+    if settings.stage not in GATEKEEPERS:
+        return
+    rules, files = rules_of(settings.gate, settings.export), " and ".join(files_of(settings.stage))
+    beyond = {key: (said, takes) for key, said, takes in below_floor(rules)}
+    for key, (said, takes) in beyond.items():
+        yield tuple(key.split(".")), f"is {in_words(said)}", f"{settings.stage} takes {takes}"
+    for key, said, theirs in looser(rules, committed):
+        is_core = said is False and key.rpartition(".")[2] not in SWITCHABLE_CHECKS  # refused whoever says it
+        if key not in beyond and not is_core:
+            hint = f"{files} say {in_words(theirs)}, and a variable can only be stricter: change it there by a commit"
+            yield tuple(key.split(".")), f"is {in_words(said)}", hint
+
+
+def _switched_off(settings: Settings) -> Iterator[Finding]:
+    """Core checks of a gatekeeper, and those of the project; in prod, the API key."""
+    if settings.stage in GATEKEEPERS:
+        for name, asked in settings.gate.checks.items():
+            if not asked and name not in SWITCHABLE_CHECKS:
+                hint = f"Remove it; {settings.stage} may leave out {', '.join(SWITCHABLE_CHECKS)}"
+                yield ("gate", "checks", name), "is false", hint
+    if settings.stage is Stage.PROD:
+        yield from _without_key(settings)
+
+
+def _by_the_environment(settings: Settings, origins: Mapping[Key, str]) -> Iterator[Finding]:
+    """What prod takes from its files alone; and an address that stands for one that is still to be given.
+
+    The address that the template's own file has is one, too.
+    """
+    for people in (("promotion", "approvers"), ("promotion", "trusted_keys")):
+        if settings.stage is Stage.PROD and not origins.get(people, "config/").startswith("config/"):
+            yield people, "is no committed list", "Write it into config/prod.yaml, by a commit that somebody reviews"
+    key, uri = ("tracking", "uri"), settings.tracking.uri
+    as_it_came = is_this_machine(uri) and origins.get(key, "").startswith("config/")
+    if settings.stage is Stage.PROD and (as_it_came or is_placeholder_host(uri)) and uri.startswith("http"):
+        yield key, "is a placeholder", "Set KIT_TRACKING__URI, or write prod's MLflow server into config/prod.yaml"
+
+
+def _is_placeholder(value: object) -> bool:
+    if isinstance(value, SecretStr):
+        return is_placeholder(value.get_secret_value())
+    return isinstance(value, str) and any(map(is_placeholder, passwords_in(value)))

@@ -54,17 +54,7 @@ class Lock:
 
 
 class PromotionLock:
-    """The lock of one registered model.
-
-    Parameters
-    ----------
-    connection, model
-        Where MLflow is, and which model is moved.
-    minutes
-        After how long the next one may take it.
-    who
-        Whom others are told.
-    """
+    """The lock of one registered model. `minutes` later the next one may take it; others are told of `who`."""
 
     def __init__(self, connection: Connection, model: str, minutes: float, who: str) -> None:
         self._connection = connection

@@ -110,17 +110,7 @@ def _other_files(version: Version, folder: Path) -> str:
 
 
 class ModelRegistry:
-    """The versions of ``<stage>.<name>``.
-
-    Parameters
-    ----------
-    connection
-        Where MLflow is.
-    stage, name
-        The stage and the problem's name.
-    key
-        With which the stage signs what its gate passed, where it has one.
-    """
+    """The versions of ``<stage>.<name>``. With `key` the stage signs what its gate passed, where it has one."""
 
     def __init__(self, connection: Connection, stage: Stage, name: str, key: "SecretStr | None" = None) -> None:
         self.connection = connection

@@ -102,15 +102,7 @@ class OpenRun:
 
 
 class Tracker:
-    """The runs of one experiment.
-
-    Parameters
-    ----------
-    connection
-        Where MLflow is.
-    experiment
-        The experiment's name. It is made where it does not exist.
-    """
+    """The runs of one experiment, which is made where it does not exist."""
 
     def __init__(self, connection: Connection, experiment: str) -> None:
         self._connection = connection

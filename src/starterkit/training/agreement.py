@@ -18,7 +18,7 @@ from starterkit.contract import Parity, Prediction, Task
 from starterkit.data.dataset import Dataset, as_columns
 from starterkit.serving.graph import AT_ONCE
 from starterkit.serving.predictor import Predictor, compare, differing, tied_among
-from starterkit.training.trainer import TrainedModel, predict
+from starterkit.training import TrainedModel, predict
 
 _MOST_OTHERS = 100
 _FEW = 200

@@ -54,12 +54,8 @@ def test_a_copy_is_of_one_server_one_stage_and_one_key_and_what_is_refused_is_no
     kept.first()
     (tmp_path / "model").rename(tmp_path / ".model.earlier")  # as `kill -9` leaves it
     assert kept.last().version == "1"
-    server = {"KIT_TRACKING__URI": "http://127.0.0.1:1"}
-    for other in (
-        {"KIT_PROMOTION__VERSION_KEY": "an0th3r-k3y-" * 4},
-        KEY | server,
-        KEY | server | {"KIT_STAGE": "dev"},
-    ):
+    server = KEY | {"KIT_TRACKING__URI": "http://127.0.0.1:1"}
+    for other in ({"KIT_PROMOTION__VERSION_KEY": "an0th3r-k3y-" * 4}, server, server | {"KIT_STAGE": "dev"}):
         assert Kept(load_settings(trained, other), tmp_path).last() is None
     assert Kept(load_settings(trained, {}), tmp_path).last().version == "1"  # who has no key asks for no signature
 

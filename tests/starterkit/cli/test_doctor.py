@@ -77,43 +77,41 @@ def lose_files(root: Path) -> None:
 
 
 DEAD = " ".join([*this_process().split(" ")[:2], "4194304", "1"])
+DANGLING = execute("UPDATE registered_model_aliases SET version = 7")
+UNJUDGED = execute("DELETE FROM model_version_tags WHERE key = 'gate'")
 
 
-CONDITIONS = [
-    (
-        [execute("UPDATE registered_model_aliases SET version = 7"), leave_a_run_open(DEAD), lose_data],
-        {
-            "champion": ("failing", "version 7, which is gone"),
-            "runs": ("warning", "was killed half-way"),
-            "data": ("failing", "does not exist"),
-        },
-    ),
-    (
-        [partial(register_again, gate="passed"), lose_files, leave_a_run_open("elsewhere x 1 2")],
-        {
-            "champion": ("failing", "files of .* are gone"),
-            "versions": ("warning", "version 2 passed the gate and did"),
-            "runs": ("warning", "on another machine or before"),
-        },
-    ),
-    (
-        [partial(register_again, gate="refused"), leave_a_run_open(this_process())],
-        {"versions": ("well", "2 registered"), "runs": ("well", "1 at work now")},
-    ),
-    ([register_again], {"versions": ("warning", "version 2 was registered and never judged")}),
-    ([execute("DELETE FROM model_version_tags WHERE key = 'gate'")], {"versions": ("well", "1 registered")}),
-    ([lambda root: (root / "mlflow.db").unlink()], {"MLflow": ("well", "no mlflow.db yet")}),
-    ([lambda root: (root / "config/local.yaml").write_text("x: [")], {"settings": ("failing", "local.yaml, line 1")}),
-]
-
-
-@pytest.mark.parametrize(("changes", "expected"), CONDITIONS)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            [DANGLING, leave_a_run_open(DEAD), lose_data],
+            ["champion failing .*7, which is gone", "runs warning .*was killed half-way", "data failing .*not exist"],
+        ),
+        (
+            [partial(register_again, gate="passed"), lose_files, leave_a_run_open("elsewhere x 1 2")],
+            [
+                "champion failing .*files of .* are gone",
+                "versions warning .*2 passed the gate and",
+                "runs warning .*on another machine",
+            ],
+        ),
+        (
+            [partial(register_again, gate="refused"), leave_a_run_open(this_process())],
+            ["versions well .*2 registered", "runs well .*1 at work now"],
+        ),
+        ([register_again], ["versions warning .*version 2 was registered and never judged"]),
+        ([UNJUDGED], ["versions well .*1 registered"]),
+        ([lambda root: (root / "mlflow.db").unlink()], ["MLflow well .*no mlflow.db yet"]),
+        ([lambda root: (root / "config/local.yaml").write_text("x: [")], ["settings failing .*local.yaml, line 1"]),
+    ],
+)
 def test_conditions_are_named(trained, changes, expected):
     for change in changes:
         change(trained)
-    found = examine(trained)
-    for item, (state, said) in expected.items():
-        assert (found[item].state, bool(re.search(said, found[item].text))) == (state, True), found[item].text
+    found = [f"{item} {one.state} {one.text}" for item, one in examine(trained).items()]
+    for words in expected:
+        assert [one for one in found if re.match(words, one, re.DOTALL)], found
 
 
 def test_a_sound_installation_has_nothing_to_mend_a_moved_one_is_named_and_what_fails_is_told_once(trained):
@@ -125,12 +123,8 @@ def test_a_sound_installation_has_nothing_to_mend_a_moved_one_is_named_and_what_
     (moved / "mlflow.db").write_bytes(b"x" * 999)
     found = examine(moved)
     assert "is not a database" in found["MLflow"].text
-    assert found["champion"].text == "not looked at, for MLflow fails"
-    assert found["champion"].state == "warning"
+    assert (found["champion"].state, found["champion"].text) == ("warning", "not looked at, for MLflow fails")
     assert len({finding.text for finding in found.values() if finding.state == "failing"}) == 1
-
-
-# --- The compose stack without Docker. tests/containers meets the rest with real containers.
 
 
 REPOSITORY = Path(__file__).parents[3]
@@ -150,8 +144,7 @@ def has_compose() -> bool:
     [
         ("PATH", "{root}", None, "Docker is not installed here"),
         ("DOCKER_HOST", "tcp://{closed}", True, "Docker does not answer"),
-        # Where plugins of a user's own are looked for.
-        ("DOCKER_CONFIG", "{root}", False, "Docker has no Compose here"),
+        ("DOCKER_CONFIG", "{root}", False, "Docker has no Compose here"),  # where a user's own plugins are
     ],
 )
 def test_what_the_stack_lacks_is_named(repository, port, monkeypatch, variable, value, needs_compose, said):

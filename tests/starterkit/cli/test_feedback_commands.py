@@ -1,8 +1,8 @@
 """`monitor`, `retrain` and `feedback`: what a scheduler gets of them, and one line where something is wrong."""
 
-import csv
 import json
 
+import pandas as pd
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -11,7 +11,7 @@ from example_project import problem
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.writer import Writer
 from starterkit.pipeline import Pipeline
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
@@ -24,18 +24,15 @@ def asked(after_a_run):
     """A champion that was asked for sixty patients; the ids of its predictions."""
     registry = Pipeline(problem, after_a_run).registry
     champion, log = registry.champion(), PredictionLog(after_a_run)
-    with (after_a_run.root / "data" / "diabetes.csv").open(newline="") as file:
-        rows = [one for one, _ in zip(csv.DictReader(file), range(60), strict=False)]
-    whole = {column.name for column in problem.features if column.type == "integer"}
-    names = [column.name for column in problem.features]
-    records = [{name: (int if name in whole else float)(float(row[name])) for name in names} for row in rows]
+    table = pd.read_csv(after_a_run.root / "data" / "diabetes.csv", nrows=60)
+    records = table[[column.name for column in problem.features]].to_dict("records")
     writer = Writer(log, int)
     served = ServedModel(champion.model, str(champion.number), registry.open(champion))
     with TestClient(create_app(served, ServingSettings.model_validate({}), log=writer)) as client:
-        answer = client.post("/predict", json={"records": records, "keys": [row["patient_id"] for row in rows]})
+        answer = client.post("/predict", json={"records": records, "keys": table["patient_id"].tolist()})
     writer.close()
     assert answer.status_code == 200, answer.text
-    return [answer.headers["x-prediction-id"] + f"-{row}" for row in range(60)], rows[0]["patient_id"]
+    return [answer.headers["x-prediction-id"] + f"-{row}" for row in range(60)], table["patient_id"][0]
 
 
 def test_a_window_its_labels_and_one_who_wants_to_be_forgotten(run, after_a_run, asked):

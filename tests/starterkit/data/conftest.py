@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from example_project import problem
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
 from starterkit.data.prepare import Prepared, Preparer
-from starterkit.data.reader import DatasetReader
 from starterkit.settings import PrivacySettings, Stage, load_settings
-from starterkit.training.trainer import compare_quality
+from starterkit.training import compare_quality
 
 
 @dataclass(frozen=True)

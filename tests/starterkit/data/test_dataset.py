@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from starterkit.data import DatasetReader
 from starterkit.data import dataset as row_record
 from starterkit.data.dataset import Dataset, RowRecord, Rows, as_records
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, TrackingError
 from starterkit.settings import DataSettings, Stage
 

@@ -15,8 +15,8 @@ from example_project import problem
 from example_project.problem import Patients
 from starterkit.cli.console import ProgressView
 from starterkit.cli.views import holdout_records
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import RowRecord
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError
 from starterkit.problem import Holdout, Problem, feature, identifier, target
 from starterkit.settings import DataSettings, Stage, load_settings

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from example_project import problem
 from starterkit.contract import Column
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset
 from starterkit.data.masking import KEY_FILE, StageKey, find_key, make_key, mask_rows, pseudonyms, row_keys
 from starterkit.data.policy import Policy, k_anonymity, overlap, shift
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, SettingsError
 from starterkit.settings import PrivacySettings, Settings, Stage
 

@@ -17,9 +17,9 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from example_project import problem
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import held_out
 from starterkit.data.prepare import sampled
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, Refused, UserError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, PrivacySettings, Stage

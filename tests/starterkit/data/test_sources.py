@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from starterkit.contract import Dialect
-from starterkit.data.reader import DatasetReader
+from starterkit.data import DatasetReader
 from starterkit.data.sources import CsvFile, ParquetFile, open_source
 from starterkit.errors import DataError
 from starterkit.problem import Problem, Written, feature, identifier, target, time

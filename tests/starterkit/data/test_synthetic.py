@@ -10,8 +10,8 @@ import pytest
 
 from example_project import problem
 from starterkit.contract import Column
+from starterkit.data import DatasetReader
 from starterkit.data.checking import typed
-from starterkit.data.reader import DatasetReader
 from starterkit.data.synthetic import draw_rows, mock_rows, typical_row
 from starterkit.errors import DataError
 from starterkit.serving.validation import fault_of_value

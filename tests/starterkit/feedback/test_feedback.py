@@ -31,8 +31,7 @@ from starterkit.feedback.shadowing import compare_shadow
 from starterkit.feedback.tables import metadata, shadows
 from starterkit.feedback.writer import Writer
 from starterkit.serving.follower import Named
-from starterkit.serving.http import answers
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import answers, create_app
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.serving.shadow import Heard, Scorer, Shadow

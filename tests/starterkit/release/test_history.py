@@ -16,7 +16,6 @@ from starterkit.release.history import (
     Unreadable,
     champions,
     find_break,
-    served_until,
     serving,
     way_here,
 )
@@ -91,9 +90,6 @@ def test_a_change_is_named(change, said):
     assert (found.text if found else "") == said
 
 
-# --- Who was champion, as the history tells it.
-
-
 def told(*moves: tuple[Act, int, int | None, Result]) -> list[Entry]:
     """Entries of successive days: act, version, earlier champion, what came of it."""
     names = ("act", "version", "earlier", "result")
@@ -132,8 +128,3 @@ def test_versions_that_the_history_does_not_know_count_if_the_gate_passed_them()
     assert champions(moves, [*old, version(5, gate="passed")]) == (1, 4, 5)
     assert way_here(moves, old) == (1, 4, 5)
     assert way_here([], old) == (1, 4)
-
-
-def test_a_champion_served_until_the_next_move():
-    moves = told(("promote", 2, 1, "done"), ("promote", 3, 2, "done"), ("rollback", 2, 3, "done"))
-    assert {number: at.day for number, at in served_until(moves).items()} == {1: 1, 2: 2, 3: 3}

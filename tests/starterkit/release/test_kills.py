@@ -60,14 +60,10 @@ else:
 """
 
 SETTLED = {
-    "holding the lock": ("", 2),
-    "before intent": ("", 2),
-    "inside intent": ("undone", 2),
-    "after intent": ("undone", 2),
-    "after alias": ("finished", 3),
-    "after outcome": ("", 3),
+    "holding the lock": ("", 2), "before intent": ("", 2), "inside intent": ("undone", 2),
+    "after intent": ("undone", 2), "after alias": ("finished", 3), "after outcome": ("", 3),
     "giving the lock back": ("", 3),
-}
+}  # fmt: skip
 """For each point, what the next command writes, and who is champion then, if 3 was to be promoted."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="without /proc nobody is known to be dead")
@@ -116,13 +112,8 @@ def test_the_next_promotion_settles_by_itself(moved, killed, point, result):
     killed(KILLED, moved.root, "rollback", point)
     pipeline = Pipeline(problem, moved)
     assert pipeline.promote(pipeline.read(), 3).decision.passed
-    entries = Ledger(pipeline.registry).entries()
-    assert [(one.act, one.phase, one.result) for one in entries[-4:]] == [
-        ("rollback", "intent", ""),
-        ("rollback", "outcome", result),
-        ("promote", "intent", ""),
-        ("promote", "outcome", "done"),
-    ]
+    told = [f"{one.act} {one.phase} {one.result}" for one in Ledger(pipeline.registry).entries()[-4:]]
+    assert told == ["rollback intent ", f"rollback outcome {result}", "promote intent ", "promote outcome done"]
     assert Ledger(pipeline.registry).find_break() is None
     assert models(pipeline) == ["local.diabetes"]
     assert pipeline.registry.aliases() == {CHAMPION: 3}

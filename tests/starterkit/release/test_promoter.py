@@ -12,7 +12,7 @@ from starterkit.release.history import Entry, Ledger
 from starterkit.release.judgement import Judge
 from starterkit.release.promoter import copy_version
 from starterkit.serving.predictor import GRAPH_FILE
-from starterkit.settings import Stage
+from starterkit.settings import Limit, Stage
 from starterkit.tracking.lock import Locked, PromotionLock
 from starterkit.tracking.registry import CHAMPION, ModelRegistry, UnknownVersion, Version
 
@@ -49,10 +49,8 @@ def test_a_promotion_is_written_down_before_and_after_and_a_refusal_without_a_va
     assert [(one.version, one.earlier, one.phase) for one in told if one.act == "promote"] == phases
     last, version = told[-1], pipeline.registry.version(2)
     assert (last.commit, last.files) == (version.tags["commit"], version.source.removeprefix("models:/"))
-    assert (last.who.how, last.approver) == ("claimed", None)
-    assert "@" in last.who.name
-    assert last.previous == told[-2].digest
-    assert version.tags["history.head"] == f"4 {last.digest}"
+    assert (last.who.how, "@" in last.who.name, last.approver) == ("claimed", True, None)
+    assert (last.previous, version.tags["history.head"]) == (told[-2].digest, f"4 {last.digest}")
     assert not refusing(pipeline).promote(dataset).decision.passed
     assert champion(pipeline) == 2
     assert moves(pipeline)[-1] == ("promote", "refused", 3, 2)
@@ -61,19 +59,16 @@ def test_a_promotion_is_written_down_before_and_after_and_a_refusal_without_a_va
 
 def refusing(pipeline: Pipeline) -> Pipeline:
     """The same with a gate that no version passes."""
-    strict = {"rmse": pipeline.settings.gate.limits["rmse"].model_copy(update={"max": 1.0})}
-    gate = pipeline.settings.gate.model_copy(update={"limits": strict})
+    gate = pipeline.settings.gate.model_copy(update={"limits": {"rmse": Limit(max=1)}})
     return Pipeline(pipeline.promoter._problem, pipeline.settings.model_copy(update={"gate": gate}))
 
 
 def test_who_comes_second_is_told_and_changes_nothing(pipeline, dataset):
     before = moves(pipeline)
-    other = PromotionLock(pipeline.registry.connection, pipeline.registry.model, 10, "eve")
-    with other.held():
-        with pytest.raises(Locked, match="is being promoted by eve"):
-            pipeline.promote(dataset)
-        with pytest.raises(Locked, match="is being promoted by eve"):
-            rollback(pipeline, reason="why not")
+    with PromotionLock(pipeline.registry.connection, pipeline.registry.model, 10, "eve").held():
+        for act in (lambda: pipeline.promote(dataset), lambda: rollback(pipeline)):
+            with pytest.raises(Locked, match="is being promoted by eve"):
+                act()
     assert moves(pipeline) == before
     assert "gate" not in pipeline.registry.version(3).tags
 
@@ -86,18 +81,18 @@ def take_over(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gated", "step", "act"),
+    ("step", "act"),
     [
-        (lambda pipeline: pipeline, (Judge, "judge"), lambda pipeline: pipeline.promote(pipeline.read())),
-        (refusing, (Judge, "judge"), lambda pipeline: pipeline.promote(pipeline.read())),
-        (lambda pipeline: pipeline, (Ledger, "append"), rollback),
-        (lambda pipeline: pipeline, (ModelRegistry, "open"), rollback),
+        ((Judge, "judge"), lambda pipeline: pipeline.promote(pipeline.read())),
+        ((Judge, "judge"), lambda pipeline: refusing(pipeline).promote(pipeline.read())),
+        ((Ledger, "append"), rollback),
+        ((ModelRegistry, "open"), rollback),
     ],
     ids=["while it judged", "while it refused", "after the intent", "while it refused a rollback"],
 )
-def test_who_lost_its_lock_meanwhile_writes_nothing(pipeline, monkeypatch, gated, step, act):
+def test_who_lost_its_lock_meanwhile_writes_nothing(pipeline, monkeypatch, step, act):
     """Its time ran out, and somebody else took over."""
-    slow, before, does = gated(pipeline), moves(pipeline), getattr(*step)
+    before, does = moves(pipeline), getattr(*step)
 
     def slowly(*given, **named):
         came = does(*given, **named)
@@ -108,7 +103,7 @@ def test_who_lost_its_lock_meanwhile_writes_nothing(pipeline, monkeypatch, gated
 
     monkeypatch.setattr(*step, slowly)
     with pytest.raises(Locked, match="took longer"):
-        act(slow)
+        act(pipeline)
     monkeypatch.undo()
     assert champion(pipeline) == 2
     entries = Ledger(pipeline.registry).entries()
@@ -130,8 +125,6 @@ def test_rollback_goes_one_back_and_then_further(pipeline, dataset):
         rollback(pipeline, reason="further")
     rollback(pipeline, 3, reason="it was not the model")
     assert champion(pipeline) == 3
-    page = pipeline.registry.connection.client.get_registered_model(pipeline.registry.model).description
-    assert "Serves now: [version 3]" in page
 
 
 @pytest.mark.parametrize(
@@ -183,8 +176,6 @@ def test_stages_below_prod_take_no_copy(pipeline, dataset):
     with pytest.raises(UserError, match="takes no model from another stage"):
         pipeline.promoter.bring(dataset)
 
-
-# --- Staging's version becomes prod's on one server: only what staging's gate has passed, and the very same files.
 
 PASSED = {"stage": "staging", "gate": "passed", "evidence": "0123", "evidence_place": "gate/x", "history.head": "1 ab"}
 
@@ -250,14 +241,12 @@ def altered(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return numbers
 
 
-def test_a_copy_of_other_files_is_taken_back(prod, altered):
+def test_a_copy_of_other_files_is_taken_back_and_an_earlier_one_that_was_altered_not_used_again(prod, altered):
     altered.add(1)
     with pytest.raises(Refused, match=r"the copy of staging\.diabetes version 1 has other files"):
         copy_version(prod, "diabetes")
     assert prod.versions() == []
-
-
-def test_an_earlier_copy_that_was_altered_is_not_used_again(prod, altered):
-    assert copy_version(prod, "diabetes").number == 1
-    altered.add(1)
-    assert copy_version(prod, "diabetes").number == 2
+    altered.clear()
+    number = copy_version(prod, "diabetes").number
+    altered.add(number)
+    assert copy_version(prod, "diabetes").number == number + 1

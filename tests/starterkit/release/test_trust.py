@@ -59,10 +59,7 @@ ATTACKS = {
     "the alias, to one never judged": (alias_to(3), ["its gate has not passed it: not asked", MOVED]),
     "the alias and the gate's word": (both(tag(3, gate="passed"), alias_to(3)), [MOVED]),
     "the gate's word of the champion": (tag(2, gate="refused"), ["its gate has not passed it: refused"]),
-    "the digest in the tags": (
-        tag(2, contract="0" * 64),
-        ["another digest of its contract.json", "not those that its"],
-    ),
+    "the digest in the tags": (tag(2, contract="0" * 64), ["another digest of its contract.json", "not those that"]),
     "the digest taken away": (tag(2, contract=""), ["another digest of its contract.json in its tags"]),
     "the files, with a seal of their own": (other_contract(), ["are not those that its gate judged"]),
     "the evidence": (edit_evidence, ["evidence.json of local.diabetes version 2 is not the one that the history's"]),
@@ -87,8 +84,8 @@ def test_staging_serves_only_what_its_gate_and_its_history_know(pipeline):
     registry.stage = Stage.STAGING
     with pytest.raises(Refused, match="has not passed it: not asked") as refused:
         require_trust(registry, registry.version(3))
-    for command in ("`starterkit promote --version 3` asks the gate", "`starterkit rollback --to 2 --reason"):
-        assert command in refused.value.hint
+    assert "`starterkit promote --version 3` asks the gate" in refused.value.hint
+    assert "`starterkit rollback --to 2 --reason" in refused.value.hint
     ChampionAlias(registry, pipeline.settings).rollback(2, reason="the alias was moved")
     assert require_trust(registry, registry.version(2)) == []
 
@@ -116,8 +113,7 @@ def test_staging_and_prod_score_only_what_their_gate_passed(pipeline):
 def test_an_entry_says_what_was_judged_by_which_rules_and_files_of_another_run_are_nobodys(pipeline):
     entry, version = Ledger(pipeline.registry).entries()[-1], pipeline.registry.version(2)
     assert entry.contract == version.tags[CONTRACT] == pipeline.registry.open(version).digest
-    assert entry.limits["gate.limits.rmse.max"] == 65
-    assert entry.limits["export.tolerance"] == 1e-5
+    assert entry.limits.items() >= {"gate.limits.rmse.max": 65, "export.tolerance": 1e-5}.items()
     other_contract(run="f" * 32)(pipeline)
     tag(2, contract="")(pipeline)  # as a kit left it that knew no digest
     with pytest.raises(ContractError, match=r"are of run ffff.*it was made by run"):
@@ -173,12 +169,7 @@ def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline):
     assert ledger.find_break() is None
     assert pipeline.promote(dataset, 3).decision.passed
     registry.tag_model({"history.000002": ledger.kept()[2].replace("loved", "feared")})
-    broken = ledger.find_break()
-    assert broken is not None
-    assert broken.text == "what entry 7 had settled was changed since"
-
-
-# --- By which rules a version was judged.
+    assert ledger.find_break().text == "what entry 7 had settled was changed since"
 
 
 def judged_by(settings: Settings, **gate: object) -> bytes:

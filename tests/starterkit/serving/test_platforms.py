@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from starterkit.errors import UserError
-from starterkit.serving.platforms import Platform
+from starterkit.serving.http import Platform
 
 NOWHERE = Path("/nowhere")
 

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
 from starterkit.serving.validation import (
+    Bounds,
     InvalidRecords,
     Values,
     check_columns,
@@ -203,6 +205,22 @@ def require_alike(columns: Any, records: list[dict[str, Any]], rows: Any) -> Non
         found = columns[name][rows]
         assert found.dtype == values.dtype
         assert [repr(value) for value in found.tolist()] == [repr(value) for value in values.tolist()]
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+@pytest.mark.parametrize("rows", [1, 511, 512, 1_500])
+def test_a_matrix_is_judged_as_its_columns_are(rows, nullable):
+    """Each wrong value alone, in the first row and in the last one."""
+    known = contract(column("level", minimum=-1, maximum=9, nullable=nullable), column("size", type="integer"))
+    bounds, sound = Bounds(replace(known, layout="matrix")), np.ones((rows, 2))
+    assert bounds.hold(sound)
+    for row, (at, value) in product((0, rows - 1), [(0, -2), (0, 10), (0, np.nan), (1, np.inf), (1, 0.5), (1, np.nan)]):
+        table = sound.copy()
+        table[row, at] = value
+        columns = {
+            name: Values(one, np.isnan(one), one < -np.inf) for name, one in zip(known.names, table.T, strict=True)
+        }
+        assert bounds.hold(table) == (not check_columns(known, columns).faults), (row, at, value)
 
 
 def test_sound_columns_have_no_fault_and_an_answer_that_is_no_number_is_one():

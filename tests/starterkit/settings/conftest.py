@@ -1,5 +1,6 @@
 """A small repository with real files, in which each test writes what it is about."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,12 @@ class Repository:
 
     def read(self, **environ: str) -> Layers:
         return read_layers(self.root, environ)
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Repository]:
+    """A new one with nothing in it, for each of a test's examples."""
+    return lambda: Repository(tmp_path_factory.mktemp("layers"))
 
 
 @pytest.fixture

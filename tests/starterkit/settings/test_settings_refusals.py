@@ -8,7 +8,6 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.settings import Stage
-from starterkit.settings.load import together
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -17,9 +16,9 @@ def refusal(repository, **environ: str) -> str:
     with pytest.raises(SettingsError) as caught:
         repository.read(**environ)
     message = str(caught.value)
-    assert str(repository.root) not in message
-    assert SECRET not in message
-    assert "None" not in message
+    assert [one for one in (str(repository.root), SECRET, "None") if one in message] == []
+    assert SECRET not in str(caught.value.__context__)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
     return message
 
 
@@ -215,92 +214,55 @@ def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     assert len(lines) == 6
 
 
-def test_no_secret_is_kept_in_the_chain_of_exceptions(repository):
-    with pytest.raises(SettingsError) as caught:
-        repository.read(KIT_SERVING__PORT=SECRET)
-    assert SECRET not in str(caught.value.__context__)
-    assert caught.value.__suppress_context__
-
-
 def test_a_public_key_is_taken(repository):
     key = b64encode(bytes(32)).decode()
-    repository.write(
-        "config/local.yaml", f"tracking: {{uri: 'sqlite:///a.db'}}\npromotion: {{trusted_keys: [{key}]}}\n"
-    )
-    assert repository.read().settings.promotion.trusted_keys == (key,)
-
-
-def test_a_problem_alone_stands_alone():
-    one, other = SettingsError("a is wrong", "Mend a"), SettingsError("b is wrong")
-    assert together([one]) is one
-    assert str(together([one, other])).splitlines() == [
-        "The settings have 2 problems:",
-        "- a is wrong. Mend a.",
-        "- b is wrong.",
-    ]
-
-
-# --- The floors: what local allows, dev warns of, and test, staging and prod refuse.
+    assert repository.read(KIT_PROMOTION__TRUSTED_KEYS=f'["{key}"]').settings.promotion.trusted_keys == (key,)
 
 
 LOOSE_ENDS = [
     ({"KIT_DEBUG": "true"}, "KIT_DEBUG: debug is true"),
     ({"KIT_TRACKING__URI": "sqlite:///a.db"}, "KIT_TRACKING__URI: tracking.uri is a local store"),
-    ({"KIT_SERVING__API_KEY": "Change-Me-Change-Me"}, "KIT_SERVING__API_KEY: serving.api_key holds a placeholder"),
-    ({"KIT_TRACKING__PASSWORD": "changeme"}, "KIT_TRACKING__PASSWORD: tracking.password holds a placeholder"),
-    ({"KIT_TRACKING__URI": "http://me:changeme@host"}, "KIT_TRACKING__URI: tracking.uri holds a placeholder"),
+    ({"KIT_SERVING__API_KEY": "Change-Me-Please"}, "KIT_SERVING__API_KEY: serving.api_key holds a placeholder secret"),
+    ({"KIT_TRACKING__PASSWORD": "changeme"}, "KIT_TRACKING__PASSWORD: tracking.password holds a placeholder secret"),
+    ({"KIT_TRACKING__URI": "http://me:changeme@host"}, "KIT_TRACKING__URI: tracking.uri holds a placeholder secret"),
 ]
 
 
 @pytest.mark.parametrize(("environ", "finding"), LOOSE_ENDS)
 def test_local_allows_it_dev_warns_of_it_and_the_later_stages_refuse_it(repository, environ, finding):
+    repository.write("config/base.yaml", "data: {source: placeholder.csv}")  # where there is no secret it is no matter
     assert repository.read(KIT_STAGE="local", **environ).warnings == ()
     (warning,) = repository.read(KIT_STAGE="dev", **environ).warnings
     assert finding in warning
     for stage in ("test", "staging", "prod"):
-        with pytest.raises(SettingsError) as caught:
-            repository.read(KIT_STAGE=stage, **environ)
-        assert finding in str(caught.value)
-        assert f"which {stage} does not allow" in str(caught.value)
-        assert re.search("Set it to false|MLflow server|secret of your own", caught.value.hint)
-        assert "change" not in str(caught.value).lower()
-
-
-def test_a_word_like_placeholder_is_fine_where_there_is_no_secret(repository):
-    repository.write("config/base.yaml", "data: {source: placeholder.csv}")
-    assert repository.read(KIT_STAGE="dev").warnings == ()
+        said = refusal(repository, KIT_STAGE=stage, **environ)
+        assert f"{finding}, which {stage} does not allow" in said
+        assert re.search("Set it to false|MLflow server|secret of your own", said)
+        assert "change" not in said.lower()
 
 
 def test_prod_alone_wants_the_api_key_and_in_so_many_words(repository):
     off = {"KIT_SERVING__REQUIRE_API_KEY": "false"}
     for stage in ("local", "dev", "test", "staging"):
         assert not repository.read(KIT_STAGE=stage, **off).settings.serving.require_api_key
-    with pytest.raises(SettingsError, match=r"KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false"):
-        repository.read(KIT_STAGE="prod", **off)
+    said = "serving.require_api_key is false"
+    assert f"KIT_SERVING__REQUIRE_API_KEY: {said}" in refusal(repository, KIT_STAGE="prod", **off)
     repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
-    with pytest.raises(SettingsError, match=r"default: serving.require_api_key is false"):
-        repository.read(KIT_STAGE="prod")
+    assert f"default: {said}" in refusal(repository, KIT_STAGE="prod")
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 @pytest.mark.parametrize(
     "name", ["policy", "parity", "holdout", "leak", "champion", "slices", "signature", "a check of the project"]
 )
-def test_gatekeepers_keep_their_checks(repository, stage, name):
-    repository.write(f"config/{stage}.yaml", f"gate: {{checks: {{{name}: false}}}}")
-    with pytest.raises(SettingsError) as caught:
-        repository.read(KIT_STAGE=stage, KIT_TRACKING__URI="http://host", KIT_SERVING__REQUIRE_API_KEY="true")
-    assert f"config/{stage}.yaml: gate.checks.{name} is false, which {stage} does not allow" in str(caught.value)
-    assert "may leave out estimator, baseline, latency, size, robustness" in str(caught.value)
-
-
-@pytest.mark.parametrize(("stage", "name"), [("test", "parity"), ("staging", "latency"), ("prod", "size")])
-def test_other_checks_may_be_left_out(repository, stage, name):
+def test_gatekeepers_keep_their_checks_and_may_leave_out_others(repository, stage, name):
+    repository.write("config/base.yaml", "data: {source: a.csv}\ngate: {checks: {latency: false}}")
+    assert repository.read(KIT_STAGE=stage).settings.gate.checks == {"latency": False}
     repository.write("config/base.yaml", f"data: {{source: a.csv}}\ngate: {{checks: {{{name}: false}}}}")
-    assert repository.read(KIT_STAGE=stage).settings.gate.checks == {name: False}
-
-
-# --- What a stage does to people's data: settings may hide more, and never less.
+    assert repository.read(KIT_STAGE="test").settings.gate.checks == {name: False}
+    said = refusal(repository, KIT_STAGE=stage)
+    assert f"config/base.yaml: gate.checks.{name} is false, which {stage} does not allow" in said
+    assert "may leave out estimator, baseline, latency, size, robustness" in said
 
 
 @pytest.mark.parametrize(
@@ -314,20 +276,18 @@ def test_other_checks_may_be_left_out(repository, stage, name):
     ],
 )
 def test_weaker_policy_is_refused_with_file_and_key(repository, stage, said, finding, hint):
-    path, said_by = f"config/{stage}.yaml", f"^KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw, which {stage} does not"
-    with pytest.raises(SettingsError, match=said_by):
-        repository.read(KIT_STAGE=stage, KIT_PRIVACY__SENSITIVE="raw")
+    path = f"config/{stage}.yaml"
+    by_variable = refusal(repository, KIT_STAGE=stage, KIT_PRIVACY__SENSITIVE="raw")
+    assert by_variable.startswith(f"KIT_PRIVACY__SENSITIVE: privacy.sensitive is raw, which {stage} does not")
     repository.write(path, (repository.root / path).read_text() + f"privacy: {{{said}}}\n")
-    with pytest.raises(SettingsError) as caught:
-        repository.read(KIT_STAGE=stage)
-    assert str(caught.value).startswith(f"{path}: {finding}")
-    assert f"Set it to {hint}, or leave it out" in caught.value.hint
+    by_file = refusal(repository, KIT_STAGE=stage)
+    assert by_file.startswith(f"{path}: {finding}")
+    assert f"Set it to {hint}, or leave it out" in by_file
 
 
-SEEING = [("mock", "drop", list(Stage)), ("raw", "raw", ["local", "staging", "prod"])]
-
-
-@pytest.mark.parametrize(("sensitive", "age", "stages"), SEEING)
+@pytest.mark.parametrize(
+    ("sensitive", "age", "stages"), [("mock", "drop", list(Stage)), ("raw", "raw", ["local", "staging", "prod"])]
+)
 def test_every_stage_may_hide_more_and_who_may_see_raw_may_say_so(repository, sensitive, age, stages):
     said = {"KIT_PRIVACY__SENSITIVE": sensitive, "KIT_PRIVACY__COLUMNS": f'{{"age": "{age}"}}'}
     for stage in stages:

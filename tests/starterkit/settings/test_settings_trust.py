@@ -33,52 +33,48 @@ def test_prod_has_a_server_of_its_own(repository, uri):
         repository.read(KIT_STAGE="prod")
 
 
-# --- The gate's rules: a gatekeeper's files have a floor, and no variable makes them looser.
-
 RULES = """
 data: {source: a.csv}
 gate: {limits: {rmse: {max: 65}, r2: {min: 0.3}}, leak_limit: 0.98}
 """
 BY_FILES = "config/base.yaml and config/{stage}.yaml say {said}, and a variable can only be stricter"
-LOOSER = [  # the variable, what it says, the key, and what stands against it
-    ("GATE__LIMITS", '{"rmse": {"max": 500}}', "gate.limits.rmse.max is 500", BY_FILES.replace("{said}", "65")),
-    ("GATE__LIMITS", '{"r2": {"min": -1}}', "gate.limits.r2.min is -1", BY_FILES.replace("{said}", "0.3")),
-    ("GATE__TOLERANCE", "1", "gate.tolerance is 1", "takes at most 0.1"),
-    ("GATE__TOLERANCE", "0.05", "gate.tolerance is 0.05", BY_FILES.replace("{said}", "0.02")),
-    ("GATE__UNDECIDED", "pass", "gate.undecided is pass", "takes refuse"),
-    ("GATE__MIN_ROWS", "10", "gate.min_rows is 10", "takes at least 30"),
-    ("GATE__MIN_ROWS", "40", "gate.min_rows is 40", BY_FILES.replace("{said}", "50")),
-    ("GATE__LEAK_LIMIT", "1", "gate.leak_limit is 1", "takes at most 0.99"),
-    ("GATE__LEAK_LIMIT", "0.985", "gate.leak_limit is 0.985", BY_FILES.replace("{said}", "0.98")),
-    ("GATE__HEAVIER", "1000", "gate.heavier is 1000", "takes at most 10"),
-    ("GATE__HEAVIER", "5", "gate.heavier is 5", BY_FILES.replace("{said}", "3")),
-    ("GATE__LATENCY_FLOOR_MS", "1000", "gate.latency_floor_ms is 1000", "takes at most 50"),
-    ("GATE__SIZE_FLOOR_MB", "1000", "gate.size_floor_mb is 1000", "takes at most 100"),
-    ("GATE__CHECKS", '{"baseline": false}', "gate.checks.baseline is false", BY_FILES.replace("{said}", "nothing")),
-    ("EXPORT__TOLERANCE", "1", "export.tolerance is 1", "takes at most 0.001"),
-    ("EXPORT__TOLERANCE", "1e-4", "export.tolerance is 0.0001", BY_FILES.replace("{said}", "1e-05")),
-    ("EXPORT__PROBABILITY_TOLERANCE", "1", "export.probability_tolerance is 1", "takes at most 0.0001"),
-]
+LOOSER = [  # the key, what a variable says, and what stands against it: a stage's own bound, or what the files say
+    ("gate.limits.rmse.max", "500", "65"), ("gate.limits.r2.min", "-1", "0.3"),
+    ("gate.tolerance", "1", "takes at most 0.1"), ("gate.tolerance", "0.05", "0.02"),
+    ("gate.undecided", "pass", "takes refuse"),
+    ("gate.min_rows", "10", "takes at least 30"), ("gate.min_rows", "40", "50"),
+    ("gate.leak_limit", "1", "takes at most 0.99"), ("gate.leak_limit", "0.985", "0.98"),
+    ("gate.heavier", "1000", "takes at most 10"), ("gate.heavier", "5", "3"),
+    ("gate.latency_floor_ms", "1000", "takes at most 50"), ("gate.size_floor_mb", "1000", "takes at most 100"),
+    ("gate.checks.baseline", "false", "nothing"), ("export.tolerance", "1", "takes at most 0.001"),
+    ("export.tolerance", "0.0001", "1e-05"), ("export.probability_tolerance", "1", "takes at most 0.0001"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value", "finding", "against"), LOOSER)
-def test_no_variable_makes_a_gatekeeper_looser(repository, name, value, finding, against):
+def variable(key: str, said: str) -> dict[str, str]:
+    """What is deeper than a section is JSON."""
+    section, name, *deeper = key.split(".")
+    for inner in reversed(deeper):
+        said = f'{{"{inner}": {said}}}'
+    return {f"KIT_{section}__{name}".upper(): said}
+
+
+@pytest.mark.parametrize(("key", "said", "against"), LOOSER)
+def test_no_variable_makes_a_gatekeeper_looser(repository, key, said, against):
     repository.write("config/base.yaml", RULES)
+    given = variable(key, said)
     for stage in ("staging", "prod"):
         with pytest.raises(SettingsError) as caught:
-            repository.read(KIT_STAGE=stage, **{f"KIT_{name}": value})
-        assert str(caught.value).startswith(f"KIT_{name}: {finding}, which {stage} does not allow")
-        assert against.format(stage=stage) in caught.value.hint
-    assert weakening(repository.read(KIT_STAGE="dev", **{f"KIT_{name}": value}))[finding.split()[0]]  # shown
+            repository.read(KIT_STAGE=stage, **given)
+        assert str(caught.value).startswith(f"{next(iter(given))}: {key} is {said}, which {stage} does not allow")
+        assert (against if "takes" in against else BY_FILES.format(stage=stage, said=against)) in caught.value.hint
+    assert weakening(repository.read(KIT_STAGE="dev", **given))[key]  # shown
 
 
-STRICTER = {"GATE__LIMITS": '{"rmse": {"max": 60, "min": 1}}', "GATE__TOLERANCE": "0", "GATE__MIN_ROWS": "90"}
-
-
-@pytest.mark.parametrize("name", STRICTER)
-def test_a_variable_may_make_it_stricter(repository, name):
+def test_a_variable_may_make_it_stricter(repository):
     repository.write("config/base.yaml", RULES)
-    assert weakening(repository.read(KIT_STAGE="staging", **{f"KIT_{name}": STRICTER[name]})) == {}
+    stricter = {"KIT_GATE__LIMITS": '{"rmse": {"max": 60, "min": 1}}', "KIT_GATE__TOLERANCE": "0"}
+    assert weakening(repository.read(KIT_STAGE="staging", KIT_GATE__MIN_ROWS="90", **stricter)) == {}
 
 
 @pytest.mark.parametrize("rule", ["tolerance: 0.2", "undecided: pass", "min_rows: 20", "leak_limit: 1", "heavier: 20"])
@@ -95,8 +91,6 @@ def test_staging_says_that_its_api_asks_for_no_key(repository):
     assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
     assert "serving.require_api_key" in weakening(layers)
 
-
-# --- Every setting, by the variable that would weaken staging or prod the most: refused, or why that harms nothing.
 
 REFUSED, OF_PROD = "refused", "refused in prod"
 IDS, RESOURCE = "who somebody is on MLflow's server: that checks it", "what the API gets; each has bounds of its own"

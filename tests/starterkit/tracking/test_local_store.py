@@ -63,9 +63,8 @@ def test_damaged_database_is_named_and_left_alone(store, spoil, said, thorough):
 def test_locked_database_is_named_with_its_holder(store):
     hold = "import sqlite3, sys; s = sqlite3.connect(sys.argv[1], isolation_level=None);"
     hold += "s.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(store.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", hold, str(store.database)], **pipes) as holder:
         holder.stdout.readline()
         began = time.monotonic()
         with pytest.raises(TrackingError, match=r"mlflow\.db is locked by .* for more than 0.2 s") as raised:
@@ -110,8 +109,12 @@ def test_store_that_is_not_whole_is_not_there(fresh_repository, monkeypatch):
     assert [file.name for file in fresh_repository.glob("mlflow*")] == ["mlflow.db"]
 
 
+def registry_of(root: Path) -> ModelRegistry:
+    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+
+
 def champion_opens(root: Path) -> bool:
-    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    registry = registry_of(root)
     champion = registry.champion()
     return champion is not None and bool(registry.open(champion).contract.names)
 
@@ -154,7 +157,7 @@ def at_hand(root: Path) -> tuple[int, Path] | None:
 
 def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
     assert at_hand(copy) is None  # its addresses are those of the first folder until MLflow is asked
-    registry = ModelRegistry(connect(load_settings(copy, {}).tracking, copy), Stage.LOCAL, "diabetes")
+    registry = registry_of(copy)
     for _ in range(2):
         champion, found = registry.champion(), at_hand(copy)
         assert found[0] == champion.number

@@ -1,7 +1,9 @@
 """One promoter at a time, on a real store: taken, given back, taken over, and by two at once."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,43 +143,43 @@ def test_a_lock_that_is_away_for_a_moment_is_still_held_and_given_back(connectio
     assert models(connection) == []
 
 
-def at_once(monkeypatch, name, then):
+@pytest.fixture
+def right_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., object]], None]:
     """What somebody else does in the store right after a call of this name."""
-    does = getattr(Store, name)
 
-    def both(store, *given, **named):
-        came = does(store, *given, **named)
-        then(store, *given, **named)
-        return came
+    def patch(name: str, then: Callable[..., object]) -> None:
+        does = getattr(Store, name)
 
-    monkeypatch.setattr(Store, name, both)
+        def both(store, *given, **named):
+            came = does(store, *given, **named)
+            then(store, *given, **named)
+            return came
+
+        monkeypatch.setattr(Store, name, both)
+
+    return patch
 
 
-def test_what_is_renamed_may_be_cleared_away_at_once(connection, monkeypatch):
+def test_what_is_renamed_may_be_cleared_away_at_once_and_cleared_away_twice(connection, right_after):
     leave(connection, minutes=-1)
-    at_once(
-        monkeypatch, "rename_registered_model", lambda store, name, new_name: store.delete_registered_model(new_name)
-    )
+    right_after("rename_registered_model", lambda store, name, new_name: store.delete_registered_model(new_name))
     slow = lock(connection)
     assert slow.end(slow.look())
+    connection.client.create_registered_model(f"{NAME}.ended.t1")
+    right_after("delete_registered_model", Store.delete_registered_model)
+    lock(connection).clear()
+    assert models(connection) == []
 
 
-def test_a_mistake_is_not_put_back_over_another_lock(connection, monkeypatch):
+def test_a_mistake_is_not_put_back_over_another_lock(connection, right_after):
     leave(connection, minutes=-1)
     slow = lock(connection, "slow")
     before = slow.look()
     connection.client.delete_registered_model(NAME)
     leave(connection, minutes=9, token="t2")
-    at_once(monkeypatch, "rename_registered_model", lambda store, name, new_name: store.create_registered_model(name))
+    right_after("rename_registered_model", lambda store, name, new_name: store.create_registered_model(name))
     assert not slow.end(before)
     assert models(connection) == [NAME, f"{NAME}.ended.t1"]
-
-
-def test_two_may_clear_away_the_same(connection, monkeypatch):
-    connection.client.create_registered_model(f"{NAME}.ended.t1")
-    at_once(monkeypatch, "delete_registered_model", Store.delete_registered_model)
-    lock(connection).clear()
-    assert models(connection) == []
 
 
 def test_who_cannot_take_over_pauses_and_gives_up(connection, monkeypatch):
@@ -193,27 +195,23 @@ def test_who_cannot_take_over_pauses_and_gives_up(connection, monkeypatch):
 
 @pytest.mark.parametrize("left", [None, -1])
 def test_of_several_at_once_one_is_inside(connection, left):
-    for turn in range(2):
-        if left is not None:
-            leave(connection, left, token=f"turn{turn}")
-        with ThreadPoolExecutor(4) as pool:
-            inside = [one for one in pool.map(enter, [connection] * 4, "abcd") if one]
-        assert inside
-        assert all(len(one) == 1 for one in inside)
-    assert models(connection) == []
+    busy: list[str] = []
 
-
-busy: list[str] = []
-
-
-def enter(connection: Connection, name: str) -> list[str]:
-    """Who was inside while this one was; nothing where it was refused."""
-    try:
-        with lock(connection, name).held():
+    def enter(name: str) -> list[str]:
+        """Who was inside while this one was; nothing where it was refused."""
+        with suppress(Locked), lock(connection, name).held():
             busy.append(name)
             time.sleep(0.2)
             together = list(busy)
             busy.remove(name)
             return together
-    except Locked:
         return []
+
+    for turn in range(2):
+        if left is not None:
+            leave(connection, left, token=f"turn{turn}")
+        with ThreadPoolExecutor(4) as pool:
+            inside = [one for one in pool.map(enter, "abcd") if one]
+        assert inside
+        assert all(len(one) == 1 for one in inside)
+    assert models(connection) == []

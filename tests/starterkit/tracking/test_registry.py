@@ -2,8 +2,6 @@
 
 import socket
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,29 +43,15 @@ def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_nam
     assert (registry.version(), registry.version(1).tags["commit"], registry.champion()) == (second, "abc", None)
     registry.set_champion(first)
     assert (registry.champion(), registry.find("champion"), registry.find("2")) == (first, first, second)
-    for name in ("0", "3"):  # 0 is not the newest
-        with pytest.raises(UnknownVersion, match=rf"no version {name}.*Name one of 1, 2"):
-            registry.find(name)
-    for name in ("", "two", "-1", "²", "0x2"):
-        with pytest.raises(UnknownVersion, match="names no version"):
+    none_such = dict.fromkeys(("0", "3"), r"no version \d.*Name one of 1, 2")  # 0 is not the newest
+    for name, said in (none_such | dict.fromkeys(("", "two", "-1", "²", "0x2"), "names no version")).items():
+        with pytest.raises(UnknownVersion, match=said):
             registry.find(name)
     with pytest.raises(TrackingError, match="has no version 7"):
         registry.version(7)
-    version = registry.register("run1", model_id, {}, "first")
     with pytest.raises((TrackingError, ContractError)) as raised:
-        registry.open(version)
+        registry.open(registry.register("run1", model_id, {}, "first"))
     assert "\n" not in str(raised.value)
-
-
-def test_fetched_folder_is_the_exported_one(first_run, tmp_path):
-    root, summary = first_run
-    registry = ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
-    folder = registry.fetch(registry.version(1), tmp_path)
-    assert {"MLmodel", "model.onnx", "contract.json", "parity.npz"} <= {file.name for file in folder.iterdir()}
-    assert registry.open(registry.version(1)).contract == summary.exported.contract
-
-
-# --- Runs.
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +68,20 @@ def test_run_says_who_when_and_how_good_has_a_page_and_what_the_store_does_not_h
     assert record.metrics["rmse"] < record.metrics["baseline_rmse"]
     assert (record.page, record.tags["metric"], record.name[:9]) == ("", "rmse", "diabetes ")
     remote = look_up(replace(connection, artifacts=None, name="https://mlflow.example"), run)
-    assert remote.page.startswith("https://mlflow.example/#/experiments/")
-    assert remote.page.endswith(f"/runs/{run}?workflowType=machine_learning")
-    experiment = connection.client.get_run(run).info.experiment_id
-    plain = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
-    assert runs_page(connection, "local.diabetes") == f"{plain}&viewStateShareKey=starterkit"
-    assert runs_page(connection, "local.nothing") == "#/experiments?workflowType=machine_learning"
+    experiment, ends = connection.client.get_run(run).info.experiment_id, "?workflowType=machine_learning"
+    assert remote.page == f"https://mlflow.example/#/experiments/{experiment}/runs/{run}{ends}"
     other = connection.client.create_experiment("dev.older")  # without the view, for which MLflow would complain
-    assert runs_page(connection, "dev.older") == f"#/experiments/{other}/runs?workflowType=machine_learning"
+    for name, page in (
+        ("local.diabetes", f"#/experiments/{experiment}/runs{ends}&viewStateShareKey=starterkit"),
+        ("local.nothing", f"#/experiments{ends}"),
+        ("dev.older", f"#/experiments/{other}/runs{ends}"),
+    ):
+        assert runs_page(connection, name) == page
     assert look_up(connection, "0" * 32) is None
-    assert fetch_file(connection, "0" * 32, "rows.npz", tmp_path) is None
-    assert fetch_file(connection, run, "nothing.txt", tmp_path) is None
-    kept = fetch_file(connection, run, "rows.npz", tmp_path)
-    assert kept == tmp_path / "rows.npz"
-    assert kept.is_file()
+    for asked, name in (("0" * 32, "rows.npz"), (run, "nothing.txt")):
+        assert fetch_file(connection, asked, name, tmp_path) is None
+    assert fetch_file(connection, run, "rows.npz", tmp_path) == tmp_path / "rows.npz"
+    assert (tmp_path / "rows.npz").is_file()
 
 
 def test_round_trip_proves_the_store_and_leaves_no_run(connection):
@@ -105,8 +89,6 @@ def test_round_trip_proves_the_store_and_leaves_no_run(connection):
     experiment = connection.client.get_experiment_by_name("starterkit-doctor")
     assert connection.client.search_runs([experiment.experiment_id]) == []
 
-
-# --- Ways to a store that fail: one line with the driver's words, no statement, and the hint that fits.
 
 ENDED = "API request to endpoint /api/2.0/mlflow/experiments/search failed with error code"
 
@@ -176,20 +158,3 @@ def test_dead_server_is_one_line_with_its_address_and_no_password(settings):
             connect(TrackingSettings(uri=f"http://me:secret@{place}"), settings.root)
     assert raised.value.what == f"MLflow at http://me:***@{place} does not answer: Connection refused"
     assert "Start the server" in raised.value.hint
-
-
-def test_corrupt_database_is_one_line(settings, repository):
-    (repository / "broken.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(TrackingError, match=r"broken\.db is not a database"):
-        connect(TrackingSettings(uri="sqlite:///broken.db"), settings.root)
-
-
-@pytest.mark.slow
-def test_two_that_make_the_store_at_once_do_not_ruin_it(fresh_repository):
-    probe = "from starterkit.settings import load_settings as l; s = l();"
-    probe += "from starterkit.tracking.connection import connect; print(connect(s.tracking, s.root).name)"
-    both = [
-        subprocess.Popen([sys.executable, "-c", probe], cwd=fresh_repository, stdout=subprocess.PIPE) for _ in range(2)
-    ]
-    assert [process.communicate(timeout=90)[0].strip() for process in both] == [b"sqlite:///mlflow.db"] * 2
-    assert not list(fresh_repository.glob(".mlflow.db.*"))

@@ -17,13 +17,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sklearn import ensemble
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import (
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    RandomForestRegressor,
-    VotingRegressor,
-)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -42,21 +37,16 @@ def tracker(connection: Connection) -> Tracker:
     return Tracker(connection, "local.trial")
 
 
-@pytest.mark.parametrize("failure", [ZeroDivisionError, KeyboardInterrupt])
-def test_failing_block_marks_the_run_as_failed(connection, tracker, failure):
-    with pytest.raises(failure), tracker.start("first") as run:
-        raise failure
-    assert connection.client.get_run(run.id).info.status == "FAILED"
-
-
 def test_latest_is_the_newest_finished_run_and_may_get_more(connection, tracker, repository):
     with tracker.start("first") as first:
         first.tag({"a": "1"})
     with tracker.start("second") as second:
         second.tag({"a": "2"})
         connection.client.log_text(second.id, "here", "note.txt")
-    with pytest.raises(ZeroDivisionError), tracker.start("third"):
-        raise ZeroDivisionError
+    for failure in (ZeroDivisionError, KeyboardInterrupt):
+        with pytest.raises(failure), tracker.start("third") as failed:
+            raise failure
+        assert connection.client.get_run(failed.id).info.status == "FAILED"
     assert tracker.latest() == second.id
     with tracker.resume(second.id) as again:
         again.tag({"b": "3"})
@@ -92,9 +82,6 @@ def test_an_estimator_of_another_library_names_it_and_comes_back(tracker):
     assert f"xgboost-cpu=={version('xgboost-cpu')}" in pinned.splitlines()
     assert "mlflow-starter-kit" not in pinned
     assert tracker.load_estimator(run.id).predict(rows).tolist() == fitted.predict(rows).tolist()
-
-
-# --- A run whose process was killed is told from one that works; what is not certain counts as alive.
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing is certain without /proc")
@@ -147,19 +134,16 @@ def test_only_a_process_of_this_boot_of_this_machine_is_dead_for_certain():
     host, boot, process, started = this_process().split(" ")
     assert int(process) == os.getpid()
 
-    def state(*parts: str) -> str:
-        return state_of({PROCESS: " ".join(parts)})
-
-    assert state(host, boot, process, started) == "alive"
-    assert state(host, boot, process, str(int(started) - 1)) == "dead"  # its id is somebody else's by now
-    assert state(host, boot, "4194304", started) == "dead"
-    assert state("elsewhere", boot, "4194304", started) == "unknown"
-    assert state(host, "another boot".replace(" ", "-"), "4194304", started) == "unknown"
-    assert state(host, boot, "4194304", "-") == "unknown"
+    for expected, *parts in (
+        ("alive", host, boot, process, started),
+        ("dead", host, boot, process, str(int(started) - 1)),  # its id is somebody else's by now
+        ("dead", host, boot, "4194304", started),
+        ("unknown", "elsewhere", boot, "4194304", started),
+        ("unknown", host, "another-boot", "4194304", started),
+        ("unknown", host, boot, "4194304", "-"),
+    ):
+        assert state_of({PROCESS: " ".join(parts)}) == expected, parts
     assert state_of({}) == "unknown"
-
-
-# --- Ctrl-C while MLflow opens or ends a run. A signal cannot be aimed at that moment, so the call itself raises.
 
 
 def interrupted(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, works: bool) -> None:
@@ -203,9 +187,7 @@ def test_run_whose_ending_was_interrupted_has_failed(connection, tracker, monkey
     assert statuses(connection) == {"first": "FAILED"}
 
 
-def test_interruption_that_the_store_turns_into_a_failure_of_its_own_leaves_no_open_run(
-    connection, tracker, monkeypatch
-):
+def test_interruption_that_the_store_takes_for_a_failure_leaves_no_open_run(connection, tracker, monkeypatch):
     real = mlflow.start_run
 
     def start(**named: Any) -> None:
@@ -220,29 +202,22 @@ def test_interruption_that_the_store_turns_into_a_failure_of_its_own_leaves_no_o
     assert statuses(connection) == {"first": "FAILED"}
 
 
-def pressed(name: str, times: int) -> bool:
-    """Whether a call to a store goes on after Ctrl-C was pressed in it, this often."""
-    went_on = False
+@pytest.mark.parametrize(
+    ("name", "times", "goes_on"),
+    [("sqlite:///mlflow.db", 1, True), ("sqlite:///mlflow.db", 2, False), ("http://localhost:5000", 1, False)],
+)
+def test_first_signal_alone_waits_for_a_local_store(name, times, goes_on):
+    went_on = []
 
     def call() -> None:
-        nonlocal went_on
         with explained(name):
             for _ in range(times):
                 os.kill(os.getpid(), signal.SIGINT)
-            went_on = True
+            went_on.append(name)
 
     with pytest.raises(KeyboardInterrupt):
         call()
-    return went_on
-
-
-def test_first_signal_alone_waits_for_a_local_store():
-    assert pressed("sqlite:///mlflow.db", 1)
-    assert not pressed("sqlite:///mlflow.db", 2)
-    assert not pressed("http://localhost:5000", 1)
-
-
-# --- A server that takes requests and never answers: MLflow waits for long, so it is asked as seldom as can be.
+    assert bool(went_on) == goes_on
 
 
 @pytest.fixture
@@ -281,9 +256,6 @@ def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked)
     assert asked[1:] == ["GET /api/2.0/mlflow/experiments/get-by-name", "GET /version"]
 
 
-# --- What an estimator is made of.
-
-
 ROWS = np.random.default_rng(0).normal(size=(60, 3)) ** 2
 
 
@@ -294,12 +266,12 @@ def shifted(rows: Any) -> Any:
 @pytest.mark.parametrize(
     "estimator",
     [
-        GradientBoostingRegressor(n_estimators=3),
-        HistGradientBoostingClassifier(max_iter=3),
-        RandomForestRegressor(3, random_state=np.random.RandomState(3)),
+        ensemble.GradientBoostingRegressor(n_estimators=3),
+        ensemble.HistGradientBoostingClassifier(max_iter=3),
+        ensemble.RandomForestRegressor(3, random_state=np.random.RandomState(3)),
         LogisticRegression(),
         GridSearchCV(Ridge(), {"alpha": [1, 2]}, cv=2),
-        VotingRegressor([("one", Ridge()), ("other", GradientBoostingRegressor(n_estimators=3))]),
+        ensemble.VotingRegressor([("one", Ridge()), ("other", ensemble.GradientBoostingRegressor(n_estimators=3))]),
         TransformedTargetRegressor(Ridge(), func=np.cbrt, inverse_func=np.exp, check_inverse=False),
         make_pipeline(make_column_transformer((OneHotEncoder(), [0]), (SplineTransformer(), [1])), Ridge()),
         make_pipeline(FunctionTransformer(shifted), Ridge()),

@@ -15,13 +15,13 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier
 
+from starterkit.data import DatasetReader
 from starterkit.data.checking import check_frame
 from starterkit.data.dataset import held_out
-from starterkit.data.reader import DatasetReader
 from starterkit.errors import DataError, ProblemError
 from starterkit.release.pages import confusion, roc_curves
 from starterkit.settings import DataSettings, Stage, TrainingSettings
-from starterkit.training.trainer import Trainer, permutation_importance, predict
+from starterkit.training import Trainer, permutation_importance, predict
 
 
 def fit_table(sample: Any, table: pd.DataFrame, root: Path, estimator: Any, **changes: Any) -> Any:

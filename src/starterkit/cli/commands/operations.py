@@ -12,7 +12,7 @@ from starterkit.cli.commands import Folder, Json, VersionName, app, open_registr
 from starterkit.errors import Refused, UserError
 
 if TYPE_CHECKING:
-    from starterkit.serving.batch.scorer import Outcome
+    from starterkit.serving.batch import Outcome
 
 BadRows = Literal["stop", "aside"]
 Beyond = Literal["refuse", "mark"]
@@ -30,7 +30,7 @@ def serve(
 ) -> None:
     """Answer requests with the champion: POST /predict, and a page to try it."""
     from starterkit.cli.console import show_warnings
-    from starterkit.serving.platforms import Platform
+    from starterkit.serving.http import Platform
     from starterkit.settings import read_layers
 
     platform, layers = Platform.of(os.environ), read_layers()
@@ -157,8 +157,8 @@ def predict(
     from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
     from starterkit.progress import step
+    from starterkit.serving.batch import BatchScorer
     from starterkit.serving.batch.plan import plan_files
-    from starterkit.serving.batch.scorer import BatchScorer
     from starterkit.serving.predictor import Predictor
     from starterkit.settings import load_settings
 
@@ -276,7 +276,7 @@ app.add_typer(config, name="config")
 def unpack(folder: Annotated[Path, typer.Argument(help="Where nothing of it stands yet.")] = Path()) -> None:
     """Write the config/ and data/ that a wheel brings into a folder, where there is no clone."""
     from starterkit.files import write_together
-    from starterkit.problem.problem import brought_folder
+    from starterkit.problem import brought_folder
 
     brought = brought_folder()
     if brought is None:

@@ -19,7 +19,7 @@ from starterkit.cli.commands import (
 )
 
 if TYPE_CHECKING:
-    from starterkit.cli.init.starter import Started
+    from starterkit.cli.init import Started
 
 # --- The first step of a project of one's own.
 
@@ -48,8 +48,8 @@ def init_problem(
         raise UserError(what, "Give it with KIT_STAGE=local, and data that everyone here may see")
     view = ProgressView()
     with step(view, "load libraries"):
+        from starterkit.cli.init import ProblemStarter, Project
         from starterkit.cli.init.draft import Undecided
-        from starterkit.cli.init.starter import ProblemStarter, Project
     try:
         started = ProblemStarter(Project.of(settings.root), view).start(data, target, name, task, force)
     except Undecided as error:
@@ -189,10 +189,10 @@ def prepare(
     privacy = load_settings(settings.root, of_people | {"KIT_STAGE": asked}).privacy
     view = ProgressView()
     with step(view, "load libraries") as note:
+        from starterkit.data import usual_place
         from starterkit.data.prepare import Preparer
-        from starterkit.data.reader import usual_place
         from starterkit.problem import find_problem
-        from starterkit.training.trainer import compare_quality
+        from starterkit.training import compare_quality
 
         problem = find_problem()
         note.text = f"{problem.title}, for stage {asked}"

@@ -39,20 +39,12 @@ class Placement:
 
     Attributes
     ----------
-    fields
-        By header.
-    left_out
-        By header, why the model does not get the column.
+    fields, left_out
+        By header; why the model does not get the column.
     series
         The order in time that decides the sides of the holdout.
-    coarse
-        Whether most rows say the same as another one, though they are other records.
-    by_content
-        Whether rows that say the same share a side, whatever their id.
-    copied
-        Whether so many rows say the same as one of another group that they are left out.
-    notes
-        What somebody should look at, and is no column's.
+    coarse, by_content, copied, notes
+        As `Plan` has them.
     """
 
     fields: dict[str, Field] = field(default_factory=dict)

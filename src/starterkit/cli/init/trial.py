@@ -20,16 +20,16 @@ from threadpoolctl import threadpool_limits
 from starterkit.cli.init.draft import LINEAR, Choice, Plan
 from starterkit.cli.init.rendering import Limits, problem_source
 from starterkit.contract import Prediction, Scalar
+from starterkit.data import DatasetReader, read_raw
 from starterkit.data.dataset import Dataset, Rows, held_out
-from starterkit.data.reader import DatasetReader, read_raw
 from starterkit.errors import DataError, ProblemError
 from starterkit.files import scratch_folder
 from starterkit.problem import Problem
 from starterkit.progress import Note
 from starterkit.release.gate.comparison import Shortfall, paired_shortfall
 from starterkit.settings import DataSettings, Stage, TrainingSettings
+from starterkit.training import TrainedModel, Trainer, permutation_importance, predict, refusals
 from starterkit.training.leakage import giveaways, single_feature_shares
-from starterkit.training.trainer import TrainedModel, Trainer, permutation_importance, predict, refusals
 
 # --- The first fit.
 
@@ -205,11 +205,7 @@ class _Scored:
 
 
 def select(
-    plan: Plan,
-    dataset: Dataset,
-    times: pd.Series | None = None,
-    seconds: float = SECONDS,
-    note: Note | None = None,
+    plan: Plan, dataset: Dataset, times: pd.Series | None = None, seconds: float = SECONDS, note: Note | None = None
 ) -> Selection:
     """Compare on the training side alone; rows that share a side of the holdout share a fold.
 

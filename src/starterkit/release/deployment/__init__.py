@@ -1,4 +1,4 @@
-"""`Target`: a platform that runs the serving image. A module beside this one is a platform, called as the module is.
+"""`Target`: a platform that runs the serving image.
 
 See docs/decisions/0032-deploy.md.
 """
@@ -8,7 +8,6 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from starterkit.errors import KitError, UserError, meant
@@ -16,8 +15,20 @@ from starterkit.errors import KitError, UserError, meant
 if TYPE_CHECKING:
     from starterkit.settings import Settings
 
-PLATFORMS = ("kubernetes", "kserve", "sagemaker", "azure")
-"""In the order in which they are named; a copy of the template may be without some."""
+PLATFORMS: dict[str, str] = {}
+"""Where the class of each is, below this room. A copy of the template may be without some."""
+# <kubernetes>
+PLATFORMS["kubernetes"] = "kustomize.Kubernetes"
+# </kubernetes>
+# <kserve>
+PLATFORMS["kserve"] = "kustomize.KServe"
+# </kserve>
+# <sagemaker>
+PLATFORMS["sagemaker"] = "sagemaker.SageMaker"
+# </sagemaker>
+# <azure>
+PLATFORMS["azure"] = "azure.AzureML"
+# </azure>
 _IMAGE = re.compile(r"[a-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})", re.ASCII)
 _SECONDS = 60
 
@@ -77,11 +88,6 @@ class Target(ABC):
         """Do it; in a line, what runs where."""
 
 
-def platforms() -> list[str]:
-    """Those that are here."""
-    return [name for name in PLATFORMS if (Path(__file__).parent / f"{name}.py").is_file()]
-
-
 def target_of(platform: str, order: Order) -> Target:
     """
     Raises
@@ -89,16 +95,17 @@ def target_of(platform: str, order: Order) -> Target:
     UserError
         There is no such platform, the image has no name that stays, or a value is unknown or missing.
     """
-    if platform not in platforms():
-        what = f"'{platform}' is no platform{meant(platform, platforms())}"
-        raise UserError(what, f"Name one of {', '.join(platforms())}")
+    if platform not in PLATFORMS:
+        what = f"'{platform}' is no platform{meant(platform, PLATFORMS)}"
+        raise UserError(what, f"Name one of {', '.join(PLATFORMS)}")
     if not order.image:
         what = "deploy needs the name of an image"
         raise UserError(what, "Build the serving image, push it to where the platform pulls from, and add --image")
     if not _IMAGE.fullmatch(order.image) or order.image.endswith(":latest"):
         what = f"'{order.image[:200]}' does not say which image, today and tomorrow"
         raise UserError(what, "Name it with its tag or digest, as in registry.example/api:1, and not :latest")
-    return import_module(f"{__name__}.{platform}").TARGET(order)
+    module, _, name = PLATFORMS[platform].partition(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)(order)
 
 
 class HandedOn(NamedTuple):

@@ -109,6 +109,3 @@ class AzureML(Target):
 
     def _read(self, name: str) -> dict[str, Any]:
         return dict(read_yaml(self.order.settings.root, f"{FOLDER}/{name}").values)
-
-
-TARGET = AzureML

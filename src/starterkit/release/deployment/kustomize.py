@@ -1,4 +1,4 @@
-"""`Kustomized`: a platform in a Kubernetes cluster. The stage's overlay, with one more laid over it."""
+"""Platforms in a Kubernetes cluster: the stage's overlay below deploy/, with one more laid over it."""
 
 import os
 import tempfile
@@ -21,17 +21,6 @@ _MILLICORES, _RESIDENT = 250, 256
 _SECONDS_TO_START = 360
 """Somewhat more than kubectl waits, which is more than the startup probe does."""
 _HINT = "See `kubectl config get-contexts`: the current one has to reach the cluster, with the right to do this"
-
-
-def resources_of(settings: Settings) -> dict[str, Any]:
-    """What the processes that the settings ask for need of a container."""
-    serving = settings.serving
-    memory = serving.workers * (serving.memory_mb or _MEGABYTES) + _BESIDE
-    requests = {
-        "cpu": f"{serving.workers * serving.threads * _MILLICORES}m",
-        "memory": f"{min(memory, serving.workers * _RESIDENT)}Mi",
-    }
-    return {"requests": requests, "limits": {"memory": f"{memory}Mi"}}
 
 
 class Kustomized(Target):
@@ -112,3 +101,38 @@ class Kustomized(Target):
         ]
         target = {"kind": self.kind, "name": "starterkit-api"}
         return {"resources": [stage], "patches": [{"target": target, "patch": yaml.safe_dump(patch)}]}
+
+
+# <kubernetes>
+class Kubernetes(Kustomized):
+    """A Deployment, with what keeps it within its limits."""
+
+    folder = "deploy/kubernetes"
+    kind = "Deployment"
+    pod = "/spec/template/metadata/annotations"
+    container = "/spec/template/spec/containers/0"
+    waits = ("rollout", "status", "deployment/starterkit-api", "--timeout=330s")
+
+
+# </kubernetes>
+# <kserve>
+class KServe(Kustomized):
+    """KServe makes the Deployment, the addresses and the autoscaler itself."""
+
+    folder = "deploy/kserve"
+    kind = "InferenceService"
+    pod = "/spec/predictor/annotations"
+    container = "/spec/predictor/containers/0"
+    waits = ("wait", "--for=condition=Ready", "inferenceservice/starterkit-api", "--timeout=330s")
+
+
+# </kserve>
+def resources_of(settings: Settings) -> dict[str, Any]:
+    """What the processes that the settings ask for need of a container."""
+    serving = settings.serving
+    memory = serving.workers * (serving.memory_mb or _MEGABYTES) + _BESIDE
+    requests = {
+        "cpu": f"{serving.workers * serving.threads * _MILLICORES}m",
+        "memory": f"{min(memory, serving.workers * _RESIDENT)}Mi",
+    }
+    return {"requests": requests, "limits": {"memory": f"{memory}Mi"}}

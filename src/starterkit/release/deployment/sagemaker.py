@@ -134,12 +134,7 @@ class SageMaker(Target):
             "ContainerStartupHealthCheckTimeoutInSeconds": _SECONDS_TO_START,
         }
         return {
-            _MODEL: {
-                "ModelName": name,
-                "PrimaryContainer": container,
-                "ExecutionRoleArn": given["role"],
-                "Tags": tags,
-            },
+            _MODEL: {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": given["role"], "Tags": tags},
             _CONFIGURATION: {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags},
             _ENDPOINT: {"EndpointName": given["endpoint"], "EndpointConfigName": name, "Tags": tags},
         }
@@ -201,6 +196,3 @@ def told(what: str, unless: str = "") -> Iterator[None]:
         raise KitError(
             f"AWS cannot be asked for {what}: {first_line(error)}", "See the region and the network"
         ) from None
-
-
-TARGET = SageMaker

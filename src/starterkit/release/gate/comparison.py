@@ -37,11 +37,7 @@ class Shortfall:
 
 
 def paired_shortfall(
-    metric: Metric,
-    challenger: WeightedFigure,
-    champion: WeightedFigure,
-    groups: NDArray[np.integer],
-    error_rate: float,
+    metric: Metric, challenger: WeightedFigure, champion: WeightedFigure, groups: NDArray[np.integer], error_rate: float
 ) -> Shortfall:
     """The shortfall of the challenger over n rows, with an interval by the bootstrap's standard error.
 
@@ -146,11 +142,7 @@ def compare_with_champion(evidence: Evidence, rule: Rule, rows: NDArray[np.bool_
 
 
 def compare_with(
-    evidence: Evidence,
-    other: Candidate,
-    classes: Sequence[Scalar],
-    rule: Rule,
-    rows: NDArray[np.bool_] | None = None,
+    evidence: Evidence, other: Candidate, classes: Sequence[Scalar], rule: Rule, rows: NDArray[np.bool_] | None = None
 ) -> Comparison:
     """Challenger against any other that answered the same rows; `classes` are those of the other's probabilities."""
     chosen = np.ones(len(evidence.actual), bool) if rows is None else rows

@@ -20,10 +20,10 @@ from pyarrow import parquet
 from starterkit.contract import Beyond
 from starterkit.errors import DataError
 from starterkit.progress import Progress, silent, step
+from starterkit.serving.batch import Outcome, explained, identity_of, look, none_good, refusal, side_lines
 from starterkit.serving.batch.chunks import Chunk, CsvSource, rows_a_chunk
 from starterkit.serving.batch.cluster import Cluster, cluster
 from starterkit.serving.batch.plan import AppendFile, BadRows, Checkpoint, PartialFolder, Plan, kind_of, plan_files
-from starterkit.serving.batch.scorer import Outcome, explained, identity_of, look, none_good, refusal, side_lines
 from starterkit.serving.batch.scoring import FileScoring, finish, open_scoring
 from starterkit.serving.dialect import UTF8, is_compressed
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor, sha256

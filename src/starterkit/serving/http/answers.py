@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +19,8 @@ from starlette.responses import Response
 from starterkit.errors import UserError
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
+
+Headers = Mapping[bytes, bytes]
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -46,7 +48,6 @@ _KINDS: Mapping[int, str] = {
     HTTPStatus.REQUEST_TIMEOUT: "late",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_long",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "content_type",
-    HTTPStatus.TOO_MANY_REQUESTS: "too_many",
     HTTPStatus.INTERNAL_SERVER_ERROR: "failure",
     HTTPStatus.SERVICE_UNAVAILABLE: "no_room",
 }
@@ -214,3 +215,23 @@ def request_id(headers: Mapping[bytes, bytes]) -> bytes | None:
     if (sent := headers.get(b"x-request-id")) and _SANE(sent):
         return sent
     return None
+
+
+class Answer(NamedTuple):
+    """A body, and the headers that say of what kind it is."""
+
+    content: bytes
+    kind: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
+
+
+def require_json(given: bytes) -> None:
+    """See that a body is said to be JSON.
+
+    Raises
+    ------
+    InvalidRequest
+        It is not: a browser sends a body without a type anywhere, on behalf of any page.
+    """
+    if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
+        what, hint = "the body is not said to be JSON", "Send the header Content-Type: application/json"
+        raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)

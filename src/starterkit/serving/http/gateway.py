@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from starlette.exceptions import HTTPException
@@ -21,8 +21,16 @@ from starlette.responses import Response
 from starterkit.contract import Prediction
 from starterkit.serving.batching import Batcher
 from starterkit.serving.graph import Table, rows_of
-from starterkit.serving.http.answers import IN_REQUEST, InvalidRequest, NoRoom, NotRecorded, new_id, request_id
-from starterkit.serving.http.asgi import Deferred, Marked
+from starterkit.serving.http.answers import (
+    IN_REQUEST,
+    Answer,
+    Headers,
+    InvalidRequest,
+    NoRoom,
+    NotRecorded,
+    new_id,
+    request_id,
+)
 from starterkit.serving.http.keys import Keys
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.serving.http.protocol import Reply, Say
@@ -31,8 +39,9 @@ from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.shadow import Shadow
 from starterkit.settings import ServingSettings
 
-Scope = dict[str, Any]
-Headers = Mapping[bytes, bytes]
+if TYPE_CHECKING:
+    from starterkit.serving.http import Deferred
+
 Marks = Sequence[tuple[bytes, bytes]]
 """Headers that each answer has: the model's version, and last the request's id."""
 
@@ -47,14 +56,19 @@ _SECONDS_IN_ANY_CASE = 0.0005
 _REMEMBERED = 0.1
 _OTHER = "other"
 """What FastAPI's addresses count as: clients may ask for any."""
-_TYPE = (b"content-type", b"application/json")
 
 
-class Answer(NamedTuple):
-    """A body, and the headers that say of what kind it is."""
+class Marked:
+    """Says with FastAPI's answers what is said with all, and sees their status."""
 
-    content: bytes
-    kind: Sequence[tuple[bytes, bytes]] = (_TYPE,)
+    def __init__(self, send: Any, marks: Sequence[tuple[bytes, bytes]]) -> None:
+        self._send, self._marks, self.status = send, marks, 500
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._marks]
+        await self._send(message)
 
 
 class Route(Protocol):
@@ -121,7 +135,7 @@ class Open(NamedTuple):
     batcher: Batcher
     routes: Mapping[str, Route]
     health: Health
-    app: Deferred
+    app: "Deferred"
     version: tuple[bytes, bytes]
     recorder: Recorder | None = None
 
@@ -151,19 +165,7 @@ _NOTHING = Answered(Prediction(np.empty(0)), ())
 
 
 class Gateway:
-    """Answers with a model, and with another one from one request to the next.
-
-    Parameters
-    ----------
-    served
-        The model.
-    make
-        Makes what answers with one version.
-    metrics
-        Counts what comes.
-    keys, settings
-        Who may ask, and how much.
-    """
+    """Answers with a model, and with another one from one request to the next. `make` makes what answers with it."""
 
     def __init__(
         self,
@@ -190,7 +192,7 @@ class Gateway:
         self._now = self._make(served)
         self._metrics.serve(served)
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         now, began = self._now, time.perf_counter()
         if scope["type"] != "http":
             await self._live(receive, send)

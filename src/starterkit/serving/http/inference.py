@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.answers import KEPT, Answer, Headers, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.records import Asked, RecordReader, decode_document
 from starterkit.serving.http.tensors import (
     DATATYPES,
@@ -85,15 +84,7 @@ def metadata(served: ServedModel) -> dict[str, Any]:
 
 
 class Inference:
-    """Answers at /v2/models/…/infer.
-
-    Parameters
-    ----------
-    served
-        The model.
-    settings
-        How many rows there may be.
-    """
+    """Answers at /v2/models/…/infer."""
 
     def __init__(self, served: ServedModel, settings: ServingSettings) -> None:
         self._served = served
@@ -301,7 +292,9 @@ def _split(body: bytearray, length: bytes | None) -> tuple[bytearray, memoryview
 def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
     """The operation in the OpenAPI document; without a name for those who may not read of the model."""
     name = {"type": "string"} | ({} if model is None else {"enum": [model]})
-    lists = {"shape": {"type": "array", "items": {"type": "integer"}}, "data": {"type": "array"}}
+    value = {"type": ["number", "string", "boolean", "null"]}
+    data = {"type": "array", "items": {"anyOf": [value, {"type": "array", "items": value}]}}
+    lists = {"shape": {"type": "array", "items": {"type": "integer", "minimum": 1}}, "data": data}
     said = {"name": {"type": "string"}, "datatype": {"enum": [*DATATYPES]}, **lists, "parameters": {"type": "object"}}
     tensor = {"type": "object", "properties": said, "required": ["name", "shape", "datatype"]}
     inputs = {"inputs": {"type": "array", "items": tensor, "minItems": 1}}

@@ -18,8 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Beyond, Contract
 from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.gateway import Answer, Headers
+from starterkit.serving.http.answers import KEPT, Answer, Headers, InvalidRequest, answer, bug, refusal
 from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
@@ -49,15 +48,7 @@ def _bad(what: str, hint: str) -> InvalidRequest:
 
 
 class Invocations:
-    """Answers at /invocations.
-
-    Parameters
-    ----------
-    served
-        The model.
-    settings
-        How many rows there may be, and of which form.
-    """
+    """Answers at /invocations."""
 
     def __init__(self, served: ServedModel, settings: ServingSettings) -> None:
         self._served = served

@@ -18,17 +18,14 @@ from starlette.responses import Response
 
 from starterkit.contract import Column, Contract
 from starterkit.errors import KitError
-from starterkit.serving.http import invocations, webhook
+from starterkit.serving.http import invocations
 from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
-from starterkit.serving.http.feedback import Log, feedback_routes
 from starterkit.serving.http.gateway import Health
 from starterkit.serving.http.keys import HEADER, Keys
-from starterkit.serving.http.page import Pages, page_routes
-from starterkit.serving.http.predict import ADDRESS
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
 from starterkit.serving.http.prometheus import MEDIA_TYPE, Metrics, window_text
-from starterkit.serving.http.records import LONGEST_KEY
-from starterkit.serving.http.webhook import Webhook
+from starterkit.serving.http.records import ADDRESS, LONGEST_KEY
+from starterkit.serving.http.routes import WEBHOOK, Log, Pages, Webhook, feedback_routes, page_routes
 from starterkit.serving.predictor import ServedModel
 from starterkit.settings import ServingSettings
 
@@ -93,7 +90,8 @@ def describe(
     document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
     for path, methods in document["paths"].items():
         guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
-        methods["get" if "get" in methods else "post"]["responses"] |= _refusals(guarded)
+        for method, operation in methods.items():
+            operation["responses"] |= _refusals(guarded) | (_refusals_of_bodies() if method == "post" else {})
     example = None if predictor is None else predictor.contract.example
     document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     # <inference>
@@ -108,18 +106,12 @@ def describe(
 
 def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
     answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
-    words = {
-        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
-        HTTPStatus.UNPROCESSABLE_ENTITY: "A record is not what the model takes; `errors` says which, why, and what is",
-    }
     predict: dict[str, Any] = {
         "tags": ["model"],
         "summary": "Predictions for a few records",
         "operationId": "predict",
         "requestBody": {"required": True, "content": {"application/json": offered}},
-        "responses": {"200": answered, **{str(int(status)): _refused(said) for status, said in words.items()}},
+        "responses": {"200": answered},
     }
     if is_guarded:
         predict["security"] = [{"APIKeyHeader": []}]
@@ -136,6 +128,16 @@ def _refusals(is_guarded: bool) -> dict[str, Any]:
     }
     if is_guarded:
         words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
+    return {str(int(status)): _refused(said) for status, said in words.items()}
+
+
+def _refusals_of_bodies() -> dict[str, Any]:
+    words = {
+        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "A row is not what is taken here; `errors` says which, why, and what is",
+    }
     return {str(int(status)): _refused(said) for status, said in words.items()}
 
 
@@ -183,10 +185,7 @@ def _column(column: Column, refuses: bool) -> dict[str, Any]:
 
 def _prediction(contract: Contract, refuses: bool) -> dict[str, Any]:
     value: dict[str, Any] = {"enum": list(contract.classes)} if contract.classes else {"type": "number"}
-    properties = {
-        "model": _object({"name": _TEXT, "version": _TEXT}),
-        "predictions": {"type": "array", "items": value},
-    }
+    properties = {"model": _object({"name": _TEXT, "version": _TEXT}), "predictions": {"type": "array", "items": value}}
     numbers = {"type": "object", "additionalProperties": {"type": "number"}}
     if contract.classes and contract.probabilities:
         properties["probabilities"] = {"type": "array", "items": numbers}
@@ -226,7 +225,7 @@ def make_api(
     metrics: Metrics,
     keys: Keys,
     settings: ServingSettings,
-    hook: Webhook | None = None,
+    ring: Callable[[], None] | None = None,
     log: Log | None = None,
 ) -> Pages:
     """An app for all addresses but those that take rows."""
@@ -237,8 +236,9 @@ def make_api(
     app.include_router(metrics_routes(metrics, served.name, log), dependencies=_checks(keys))
     if log is not None:
         app.include_router(feedback_routes(log, served.name, keys, settings.max_body_bytes), dependencies=_checks(keys))
-    if hook:
-        app.router.add_route(webhook.ADDRESS, hook.take, methods=["POST"], include_in_schema=False)
+    if ring and settings.webhook_secret:
+        hook = Webhook(settings.webhook_secret, ring)
+        app.router.add_route(WEBHOOK, hook.take, methods=["POST"], include_in_schema=False)
     # <inference>
     from starterkit.serving.http import inference
 

@@ -39,13 +39,7 @@ class Where(NamedTuple):
 
 
 class Metrics:
-    """Counts of one process, told with those of its siblings.
-
-    Parameters
-    ----------
-    where
-        Where there are several.
-    """
+    """Counts of one process, told with those of its siblings, where there are several."""
 
     def __init__(self, where: Where | None = None) -> None:
         self._where = where

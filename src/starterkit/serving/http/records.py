@@ -1,4 +1,4 @@
-"""`RecordReader`: from the bytes of a body to arrays for the model, or to what is wrong with it and where.
+"""`Predict`: the kit's own protocol, and how its records become arrays, or what is wrong with them and where.
 
 Two ways lead there, and one definition (`validation.requirements`) says what is asked. The quick one decodes straight
 into floats, and the decoder asks what is asked. It knows only that something is wrong; then the exact one looks.
@@ -16,18 +16,31 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
-from numpy.typing import NDArray
 
 from starterkit.contract import Beyond, Column, Contract
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import InvalidRequest, unprocessable
+from starterkit.serving.http.answers import (
+    Answer,
+    Headers,
+    InvalidRequest,
+    bug,
+    prediction_content,
+    refusal,
+    require_json,
+    unprocessable,
+)
+from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import Fault, InvalidRecords, asked_of, read_records
+from starterkit.settings import ServingSettings
+
+ADDRESS = "/predict"
 
 _SHOWN = 100
 _LONG = 1_000_000
 _BLOCK = 32_768
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
 LONGEST_KEY = 200
+_TOO_DEEP = "the body is nested too deeply, or has a number with too many digits"
 _A_KEY = f"Give a text of 1 to {LONGEST_KEY} printable characters"
 _MARK = b"\xef\xbb\xbf"
 _TYPES: Mapping[str, Any] = {"float": float, "integer": float, "boolean": bool, "string": str}
@@ -44,6 +57,27 @@ class Asked(NamedTuple):
     table: Table
     keys: Sequence[str] = ()
     wire: Any = None
+
+
+class Predict:
+    """Answers records at /predict with predictions and the version that made them."""
+
+    def __init__(self, served: ServedModel, settings: ServingSettings) -> None:
+        self._served = served
+        contract, beyond = served.contract, served.predictor.beyond
+        self._reader = RecordReader(contract, beyond, settings.max_rows, raw=settings.raw_records)
+        self._encode = msgspec.json.Encoder().encode
+
+    def accept(self, headers: Headers) -> None:
+        require_json(headers.get(b"content-type", b""))
+
+    def read(self, body: bytearray, headers: Headers) -> Asked:
+        return self._reader.read(body)
+
+    def tell(self, asked: Asked, answered: Answered) -> Answer:
+        return Answer(self._encode(prediction_content(self._served, answered)))
+
+    refuse, fail = staticmethod(refusal), staticmethod(bug)
 
 
 class RecordReader:
@@ -79,12 +113,11 @@ class RecordReader:
         """
         if body.startswith(_MARK):
             body = body[len(_MARK) :]
-        asked = self.quick(body)
-        if asked is None:
-            self.refuse_masses(body)
-            records, keys = self.records(body)
-            asked = Asked(self.table(records), keys)
-        return asked
+        if (asked := self.quick(body)) is not None:
+            return asked
+        self.refuse_masses(body)
+        records, keys = self.records(body)
+        return Asked(self.table(records), keys)
 
     def quick(self, body: bytes | bytearray) -> Asked | None:
         """What the quick way makes of a body; None where anything may be wrong."""
@@ -102,8 +135,26 @@ class RecordReader:
         ------
         InvalidRequest
             The body is not JSON, not of the right shape, or has no rows or too many.
+        InvalidRecords
+            A key is not what one has to be.
         """
-        return decode_records(body, self._max_rows)
+        _refuse_other_shapes(body)
+        document = decode_document(body)
+        if not isinstance(document, dict):
+            raise unprocessable("the body is not an object", _SHAPE)
+        if "records" not in document:
+            raise unprocessable("the body has no 'records'", _SHAPE)
+        if extra := [name for name in document if name not in ("records", "keys")]:
+            what = f"the body has the unknown key '{extra[0][:_SHOWN]}'"
+            raise unprocessable(what, "Leave it out; 'records' is all, with 'keys' beside them if you like")
+        records = document["records"]
+        if not isinstance(records, list):
+            raise unprocessable("'records' is not a list", _SHAPE)
+        if not records:
+            raise unprocessable("'records' is empty", "Send at least one row")
+        if len(records) > self._max_rows:
+            raise unprocessable(f"'records' has {len(records)} rows", f"Send at most {self._max_rows} in a request")
+        return records, _read_keys(document["keys"], len(records)) if "keys" in document else ()
 
     def table(self, records: Sequence[object]) -> Table:
         """
@@ -136,7 +187,7 @@ class RecordReader:
         try:
             msgspec.json.decode(body, type=msgspec.Raw)  # looked through, and not kept
         except RecursionError:
-            raise _too_deep() from None
+            raise unprocessable(_TOO_DEEP, _SHAPE) from None
         except msgspec.DecodeError as error:
             words, _, place = str(error).partition(" (byte ")
             before = body[: int(place.rstrip(")"))] if place else body
@@ -194,7 +245,10 @@ class QuickReader:
         if self._is_matrix:
             table = np.fromiter(chain.from_iterable(sent.rows), np.float64, sent.count * len(self._names))
             table = table.reshape(sent.count, -1)
-            is_known = all(known.issuperset(_there(table[:, place])) for place, known in self._known)
+            asked = ((table[:, place], known) for place, known in self._known)
+            is_known = all(
+                known.issuperset(one[one == one].tolist()) for one, known in asked
+            )  # nothing that is missing
             return Asked(table, sent.keys) if not more and is_known else None
         by_column = [*zip(*sent.rows, strict=True)]
         if more and b"\\" not in body:
@@ -233,11 +287,6 @@ _BESIDE = 4
 """Colons of what stands around the rows."""
 
 
-def _there(column: NDArray[np.float64]) -> list[float]:
-    """The values that are not missing."""
-    return column[column == column].tolist()
-
-
 def _decoder(columns: Sequence[Column], beyond: Beyond, key: str) -> Callable[[bytes | bytearray], Any]:
     members = [
         (f"c{place}", asked_type(column, beyond), msgspec.field(name=column.name))
@@ -268,35 +317,6 @@ def asked_type(column: Column, beyond: Beyond) -> Any:
 
 
 # --- The exact way.
-
-
-def decode_records(body: bytes | bytearray, max_rows: int) -> tuple[Sequence[object], Sequence[str]]:
-    """The records in a body, whatever they are, and their keys.
-
-    Raises
-    ------
-    InvalidRequest
-        The body is not JSON, not of the right shape, or has no rows or too many.
-    InvalidRecords
-        A key is not what one has to be.
-    """
-    _refuse_other_shapes(body)
-    document = decode_document(body)
-    if not isinstance(document, dict):
-        raise unprocessable("the body is not an object", _SHAPE)
-    if "records" not in document:
-        raise unprocessable("the body has no 'records'", _SHAPE)
-    if extra := [name for name in document if name not in ("records", "keys")]:
-        what = f"the body has the unknown key '{extra[0][:_SHOWN]}'"
-        raise unprocessable(what, "Leave it out; 'records' is all, with 'keys' beside them if you like")
-    records = document["records"]
-    if not isinstance(records, list):
-        raise unprocessable("'records' is not a list", _SHAPE)
-    if not records:
-        raise unprocessable("'records' is empty", "Send at least one row")
-    if len(records) > max_rows:
-        raise unprocessable(f"'records' has {len(records)} rows", f"Send at most {max_rows} in a request")
-    return records, _read_keys(document["keys"], len(records)) if "keys" in document else ()
 
 
 def _read_keys(keys: object, rows: int) -> Sequence[str]:
@@ -357,15 +377,11 @@ def decode_document(body: bytes | bytearray) -> object:
     except json.JSONDecodeError as error:
         raise _no_json(error.lineno, error.colno, error.msg) from None
     except (RecursionError, ValueError):  # Python reads no whole number of more than 4300 digits
-        raise _too_deep() from None
+        raise unprocessable(_TOO_DEEP, _SHAPE) from None
 
 
 def _no_json(line: int, column: int, why: str) -> InvalidRequest:
     return unprocessable(f"the body is not JSON at line {line}, column {column}: {why}", _SHAPE)
-
-
-def _too_deep() -> InvalidRequest:
-    return unprocessable("the body is nested too deeply, or has a number with too many digits", _SHAPE)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init.starter import ProblemStarter, Project
+from starterkit.cli.init import ProblemStarter, Project
 from starterkit.machine import GROUP
 from starterkit.progress import silent
 

@@ -17,12 +17,9 @@ import pytest
 
 from starterkit.cli.init import headers
 from starterkit.cli.init.decisions import plan_for, read_table
-from starterkit.cli.init.profile import bounds, categories, profile, signature
+from starterkit.cli.init.profile import bounds, categories, profile
 from starterkit.cli.init.rendering import problem_source
 from starterkit.cli.init.trial import imported, read, try_out
-
-# --- Headers become names that Python, pandera and the API can carry.
-
 
 NAMES = {
     "mean radius": "mean_radius", "od280/od315_of_diluted_wines": "od280_od315_of_diluted_wines", "": "column_1",
@@ -32,27 +29,27 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("header", NAMES)
-def test_a_header_becomes_a_name(header):
-    assert headers.column_names([header]) == {header: NAMES[header]}
-
-
-def test_a_header_that_is_a_name_stays_and_the_others_step_aside_as_short_names_that_are_no_keywords():
+def test_a_header_becomes_a_name_one_that_is_a_name_stays_and_others_step_aside_as_short_names_that_are_no_keywords():
+    assert {header: headers.column_names([header])[header] for header in NAMES} == NAMES
     assert headers.column_names(["Age", "age", "AGE!"]) == {"Age": "age_2", "age": "age", "AGE!": "age_3"}
     names = headers.column_names([*keyword.kwlist, *keyword.softkwlist, "x" * 300, "ä" * 300]).values()
     assert all(name.isidentifier() and not keyword.iskeyword(name) and len(name) < 50 for name in names)
     assert len(set(names)) == len(names)
 
 
-def test_a_file_s_name_becomes_the_problem_s():
-    assert headers.problem_name("Breast Cancer_v2 (final)") == "breast-cancer-v2-final"
-    assert headers.problem_name("数据") == "my-problem"
-    assert headers.class_name("breast-cancer") == "BreastCancer"
-    assert headers.class_name("2024-sales") == "Rows2024Sales"
-    assert headers.plain("HTTPServer Load") == "http_server_load"
+@pytest.mark.parametrize(
+    ("becomes", "text", "name"),
+    [
+        (headers.problem_name, "Breast Cancer_v2 (final)", "breast-cancer-v2-final"),
+        (headers.problem_name, "数据", "my-problem"),
+        (headers.class_name, "breast-cancer", "BreastCancer"),
+        (headers.class_name, "2024-sales", "Rows2024Sales"),
+        (headers.plain, "HTTPServer Load", "http_server_load"),
+    ],
+)
+def test_a_file_s_name_becomes_the_problem_s(becomes, text, name):
+    assert becomes(text) == name
 
-
-# --- What a name says.
 
 WORDS = [f"some words {letter}" for letter in ascii_letters]
 CALLED_SO = ("name", "First Name", "lastName", "customer_name", "E-Mail", "Street", "IBAN", "SSN")
@@ -60,19 +57,14 @@ NOT_SO = ("product name", "filename", "mean radius", "ship", "emailed")
 SOMEBODY: list[tuple[str, Any, bool]] = [
     *((header, WORDS, True) for header in CALLED_SO),
     *((header, WORDS, False) for header in NOT_SO),
-    ("contact", ["a@b.de", "c.d@e.org", "c@f.g"], True),
-    ("contact", ["10.0.0.1", "192.168.0.77", "1.2.3.4"], True),
-    ("contact", [f"+49 351 12345{n}" for n in range(3)], True),
-    ("mobile", [f"0351 {n:07}" for n in range(30)], True),
+    ("contact", ["a@b.de", "c.d@e.org", "c@f.g"], True), ("contact", ["10.0.0.1", "192.168.0.77", "1.2.3.4"], True),
+    ("contact", [f"+49 351 12345{n}" for n in range(3)], True), ("mobile", [f"0351 {n:07}" for n in range(30)], True),
     ("cell", 49351e7 + np.arange(30), True),
     # A header's word alone names nobody.
-    ("phone_service", [0, 1] * 20, False),
-    ("Street", ["Pave", "Grvl"] * 20, False),
-    ("fuel_cell", [1, 2, 3, 4] * 10, False),
-    ("mobile", ["Android", "iOS", "none"] * 10, False),
-    ("name", ["a", "b"] * 20, False),
-    ("name", [f"mazda rx{n}" for n in range(40)], False),
-]
+    ("phone_service", [0, 1] * 20, False), ("Street", ["Pave", "Grvl"] * 20, False),
+    ("fuel_cell", [1, 2, 3, 4] * 10, False), ("mobile", ["Android", "iOS", "none"] * 10, False),
+    ("name", ["a", "b"] * 20, False), ("name", [f"mazda rx{n}" for n in range(40)], False),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("header", "values", "expected"), SOMEBODY)
@@ -105,29 +97,19 @@ def test_a_unit_and_an_id_are_what_the_name_says():
     assert {one: headers.says_id(one) for one in said} == said
 
 
-# --- What a column holds is seen from its values, and nothing is rounded.
-
-
 @pytest.mark.parametrize(
     ("texts", "kind", "none", "missing"),
     [
-        (["1", "-2", "3"], "integer", (), 0),
-        (["1", "2.5", None], "float", (), 1),
-        (["001", "002", "003"], "text", (), 0),
-        (["0", "10", "0"], "integer", (), 0),
-        (["True", "FALSE", None], "boolean", (), 1),
-        (["yes", "no", "na"], "text", (), 0),
-        (["1", "two", "3"], "text", (), 0),
-        (["1,5", "2,5"], "float", (), 0),
-        (["2020-01-31", "2021-02-01", "-"], "date", ("-",), 1),
-        (["31.1.2020", "1.2.21"], "date", (), 0),
-        (["2020-01-31T10:00", "2021-02-01 11:00:01"], "date", (), 0),
-        ([None, "", "  "], "nothing", ("  ",), 3),
-        (["a", " ", "b"], "text", (" ",), 1),
-        ([" true", "false"], "text", (), 0),
+        (["1", "-2", "3"], "integer", (), 0), (["1", "2.5", None], "float", (), 1),
+        (["001", "002", "003"], "text", (), 0), (["0", "10", "0"], "integer", (), 0),
+        (["True", "FALSE", None], "boolean", (), 1), (["yes", "no", "na"], "text", (), 0),
+        (["1", "two", "3"], "text", (), 0), (["1,5", "2,5"], "float", (), 0),
+        (["2020-01-31", "2021-02-01", "-"], "date", ("-",), 1), (["31.1.2020", "1.2.21"], "date", (), 0),
+        (["2020-01-31T10:00", "2021-02-01 11:00:01"], "date", (), 0), ([None, "", "  "], "nothing", ("  ",), 3),
+        (["a", " ", "b"], "text", (" ",), 1), ([" true", "false"], "text", (), 0),
         (["NA", "null"], "nothing", ("NA", "null"), 2),
     ],
-)
+)  # fmt: skip
 def test_a_column_of_texts_is_seen_for_what_it_is(texts, kind, none, missing):
     column = profile("x", pd.Series(texts, dtype="str"))
     assert (column.kind, column.written.missing, column.missing) == (kind, none, missing)
@@ -142,9 +124,6 @@ def test_a_parquet_file_s_own_types_are_taken():
     ]  # fmt: skip
     for values, dtype, kind in known:
         assert profile("x", pd.Series(values, dtype=dtype)).kind == kind, dtype
-
-
-# --- Bounds and categories are wide enough for the next file, and nobody's own value.
 
 
 @pytest.mark.parametrize(
@@ -170,32 +149,15 @@ def test_no_bound_is_somebody_s_value_and_none_is_outside():
 @pytest.mark.parametrize(
     ("values", "sensitive", "listed"),
     [
-        (["f", "m"] * 10, True, ("f", "m")),
-        (["f"] * 20 + ["x"] * 4, True, ()),  # four people are few
-        (["a"] * 20 + ["x"] * 4, False, ("a", "x")),
-        ([f"value {row}" for row in range(40)], False, ()),
-        (["a long way of saying it: " + "x" * 60, "b"] * 10, False, ()),
-        (["a\nb", "c"] * 20, False, ()),
-        ([1, 2] * 20, False, (1, 2)),
-        ([1, 2, 3] * 20, False, ()),
-        ([1, 2, 3] * 20, True, (1, 2, 3)),
+        (["f", "m"] * 10, True, ("f", "m")), (["f"] * 20 + ["x"] * 4, True, ()),  # four people are few
+        (["a"] * 20 + ["x"] * 4, False, ("a", "x")), ([f"value {row}" for row in range(40)], False, ()),
+        (["a long way of saying it: " + "x" * 60, "b"] * 10, False, ()), (["a\nb", "c"] * 20, False, ()),
+        ([1, 2] * 20, False, (1, 2)), ([1, 2, 3] * 20, False, ()), ([1, 2, 3] * 20, True, (1, 2, 3)),
     ],
-)
+)  # fmt: skip
 def test_categories_are_few_short_and_shared(values, sensitive, listed):
     assert categories(replace(profile("x", pd.Series(values)), sensitive=sensitive)) == listed
 
-
-def test_columns_that_say_the_same_are_found_and_others_are_not():
-    codes = pd.Series([1, 2, 3] * 20)
-    assert signature(codes) == signature(codes.map({1: "a", 2: "b", 3: "c"}))
-    assert signature(codes) != signature(codes.sample(frac=1, random_state=0, ignore_index=True))
-    different = pd.Series(np.random.default_rng(0).normal(size=60))
-    assert signature(different) == signature(different.copy())
-    assert signature(different) != signature(different * 2)
-    assert signature(codes) != signature(codes.where(codes.index > 3))
-
-
-# --- Small tables with one odd thing each: all lead to code that is clean, fits its rows and can be fitted.
 
 ROOT = Path(__file__).parents[4]
 ROWS = 120

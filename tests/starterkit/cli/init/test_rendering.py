@@ -95,8 +95,9 @@ def test_the_tests_of_a_file_with_a_long_name_are_as_ruff_would_have_them(messy,
     plan = plan_of(messy, "Kosten (€)")
     for name in ("m" * 66, "m" * 67, "m" * 110, "m" * 110 + " x"):
         (tmp_path / f"{len(name)}.py").write_text(source_of_tests(plan, "example_project", f"data/{name}.parquet"))
-    for words in (["format", "--diff"], ["check", "--select", "E501"]):
-        done = subprocess.run([sys.executable, "-m", "ruff", *words, "."], cwd=tmp_path, capture_output=True, text=True)
+    for words in ("format --diff .", "check --select E501 ."):
+        command = [sys.executable, "-m", "ruff", *words.split()]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
 
@@ -123,8 +124,7 @@ def test_the_roles_of_a_messy_table(messy):
     sensitive = {header for header, one in fields.items() if one.sensitive}
     assert sensitive == {"income (€)", "age", "gender", "plz", "smoker"}
     assert fields["plz"].categories == ("01067", "50667", "80331")
-    assert (fields["visits"].type, fields["visits"].nullable) == ("int", True)
-    assert fields["smoker"].type == "bool"
+    assert (fields["visits"].type, fields["visits"].nullable, fields["smoker"].type) == ("int", True, "bool")
     missing = {one.name: one.written.missing for one in plan.fields if one.written.missing}
     assert missing == {"income": ("n/a",), "visits": ("?",), "half_text": ("old",)}
     assert (plan.without_target, plan.rows, plan.task) == (37, 363, "regression")
@@ -135,9 +135,8 @@ def test_the_roles_of_a_messy_table(messy):
 
 
 def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path):
-    random = np.random.default_rng(0)
+    random, path = np.random.default_rng(0), tmp_path / "twice.csv"
     once = pd.DataFrame({"a": random.normal(size=100), "b": random.integers(0, 5, 100)})
-    path = tmp_path / "twice.csv"
     twice = pd.concat([once, once]).assign(y=random.normal(size=200))
     twice.to_csv(path, index=False)
     plan = plan_of(path, "y")
@@ -157,33 +156,6 @@ def test_rows_that_say_the_same_are_on_one_side_whatever_their_target(tmp_path):
     assert set(keys) <= set(again)
 
 
-def test_an_id_keeps_its_zeros_under_a_header_that_is_no_name(tmp_path):
-    random = np.random.default_rng(0)
-    ids = [f"{row:04}" for row in range(100)]
-    table = pd.DataFrame({"Record ID": ids, "x": random.normal(size=100), "y": random.normal(size=100)})
-    table.to_csv(tmp_path / "zeros.csv", index=False)
-    with imported(plan_of(tmp_path / "zeros.csv", "y")) as problem:
-        frame = problem.read(_source(problem, tmp_path / "zeros.csv"))
-    assert frame["record_id"].tolist() == ids
-
-
-def _source(problem: Any, path: Path) -> Any:
-    from starterkit.data.sources import open_source
-    from starterkit.settings import DataSettings
-
-    return open_source(DataSettings(source=path.name), path.parent, problem)
-
-
-def test_parquet_is_read_with_its_own_types(tmp_path, messy):
-    table = pd.read_csv(messy)
-    table["visits"] = pd.to_numeric(table["visits"], errors="coerce").astype("Int64")
-    table["smoker"] = table["smoker"].astype("boolean")
-    table["signup"] = pd.to_datetime(table["signup"])
-    table.to_parquet(tmp_path / "mine.parquet")
-    with imported(plan_of(tmp_path / "mine.parquet", "Kosten (€)")) as problem:
-        assert len(read(problem, tmp_path / "mine.parquet")) == 363
-
-
 @pytest.mark.parametrize(
     ("value", "source"),
     [
@@ -196,8 +168,6 @@ def test_a_literal_is_what_ruff_would_write(value, source):
     assert literal(value) == source
     assert eval(source) == value
 
-
-# --- config/base.yaml says what the new problem needs, and keeps everything else.
 
 BASE = (ROOT / "config" / "base.yaml").read_text("utf-8")
 LIMITS = {"log_loss": ("max", 0.4), "roc_auc": ("min", 0.75)}
@@ -221,17 +191,14 @@ def test_what_stands_behind_the_old_values_stands_behind_the_new():
     assert written.startswith(text.replace("a: 1 # why", "b: 2"))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "data:\n  source: a.csv\n",
-        "# mine\ngate:\n  tolerance: 0.1\n",
-        "data: {source: a.csv}\ntraining:\n",
-        "training:\n    seed: 3\n    params:\n        a: 1\n\n# next\ngate:\n    limits: {}\n",
-        "gate:\n  limits:\n    rmse: {max: 3}\n    # why\n    r2:\n      min: 0\n  tolerance: 1\ndata:\n source: a.csv",
-    ],
-)
+FILES = (
+    "", "data:\n  source: a.csv\n", "# mine\ngate:\n  tolerance: 0.1\n", "data: {source: a.csv}\ntraining:\n",
+    "training:\n    seed: 3\n    params:\n        a: 1\n\n# next\ngate:\n    limits: {}\n",
+    "gate:\n  limits:\n    rmse: {max: 3}\n    # why\n    r2:\n      min: 0\n  tolerance: 1\ndata:\n source: a.csv",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FILES)
 def test_whatever_the_file_said_before(text):
     written = yaml.safe_load(with_problem(text, "data/my data é.csv", {"max_iter": 5}, LIMITS))
     assert written["data"]["source"] == "data/my data é.csv"

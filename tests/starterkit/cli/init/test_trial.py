@@ -14,8 +14,8 @@ from starterkit.cli.init.trial import CHOICES, imported, read, select, texts_of_
 from starterkit.contract import Lineage
 from starterkit.data.dataset import Dataset
 from starterkit.settings import ExportSettings, TrainingSettings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import Trainer
+from starterkit.training import Trainer
+from starterkit.training.export import OnnxExporter
 
 EMPTY = dict.fromkeys(("stage", "run", "commit", "lock_digest", "data_source", "data_digest", "holdout_digest"), "")
 LINEAGE = Lineage(**EMPTY, dirty=False)

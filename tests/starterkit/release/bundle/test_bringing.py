@@ -61,18 +61,15 @@ def as_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 def test_files_tags_metrics_and_rows_arrive(bring, prod, bundle, key, tmp_path):
     arrival = bring()
     version = arrival.version
-    assert (arrival.new, str(version)) == (True, "prod.diabetes version 1")
-    assert prod.champion() is None
+    assert (arrival.new, str(version), prod.champion()) == (True, "prod.diabetes version 1", None)
     require_whole(prod, bundle, key, tmp_path)
-    assert version.tags["stage"] == "staging"
-    assert version.tags["copied_from"] == "staging.diabetes version 1"
-    assert version.tags["signed_by"] == key.id
+    told = {"stage": "staging", "copied_from": "staging.diabetes version 1", "signed_by": key.id}
+    assert version.tags.items() >= told.items()
     assert len(version.tags["staging_evidence"]) == 64
     assert not {"gate", "evidence", "evidence_place"} & version.tags.keys()  # those are prod's to say
     run = prod.connection.client.get_run(version.run)
     assert run.info.run_name == "from staging version 1"
-    assert run.data.metrics["rmse"] > 0
-    assert run.data.metrics["baseline_rmse"] > 0
+    assert run.data.metrics["baseline_rmse"] > run.data.metrics["rmse"] > 0
     assert (run.data.tags["metric"], run.data.tags["commit"]) == ("rmse", version.tags["commit"])
     (model,) = prod.connection.client.search_logged_models([run.info.experiment_id])
     assert {metric.key for metric in model.metrics} == {"rmse", "mae", "r2"}
@@ -95,8 +92,7 @@ def test_the_answers_are_those_of_staging(answers, bring, prod):
 
 def test_the_same_bundle_makes_one_version(bring, prod, bundle, changed, key, other_key, tmp_path):
     first, second = bring(), bring()
-    assert (first.new, second.new) == (True, False)
-    assert first.version == second.version
+    assert (first.new, second.new, first.version) == (True, False, second.version)
     signed_again = changed(lambda files: files.update({"manifest.sig": other_key.sign(files["manifest.json"])}))
     with opened(signed_again, "diabetes", [other_key.public]) as found:
         assert bring_in(prod, found).version == first.version
@@ -112,33 +108,23 @@ def test_a_version_whose_files_were_changed_since_is_told(bring, prod_root):
 
 
 @pytest.mark.parametrize("step", ["log_artifacts", "create_logged_model", "log_model_artifacts", "log_batch",
-                                  "finalize_logged_model", "create_model_version"])  # fmt: skip
+                                  "finalize_logged_model", "create_model_version",
+                                  "create_model_version without an answer"])  # fmt: skip
 def test_what_fails_leaves_nothing(bring, prod, bundle, key, tmp_path, monkeypatch, step):
-    def fails(*_, **__):
+    does, unanswered = getattr(mlflow.MlflowClient, step.split()[0]), step.endswith("without an answer")
+
+    def fails(*given, **named):
+        if unanswered:  # the server made it, and the line broke before it said so
+            does(*given, **named)
         raise mlflow.MlflowException("the line is dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, step, fails)
+        patch.setattr(mlflow.MlflowClient, step.split()[0], fails)
         with pytest.raises(TrackingError, match="the line is dead"):
             bring()
-    assert (prod.versions(), runs(prod), models(prod)) == ([], [], [])
-    bring()
-    require_whole(prod, bundle, key, tmp_path)
-
-
-def test_a_version_whose_making_was_not_answered_stays_whole(bring, prod, bundle, key, tmp_path, monkeypatch):
-    """The server made it, and the line broke before it said so."""
-    real = mlflow.MlflowClient.create_model_version
-
-    def unanswered(*arguments, **named):
-        real(*arguments, **named)
-        raise mlflow.MlflowException("the line is dead")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, "create_model_version", unanswered)
-        with pytest.raises(TrackingError, match="the line is dead"):
-            bring()
-    assert bring().new is False
+    if not unanswered:
+        assert (prod.versions(), runs(prod), models(prod)) == ([], [], [])
+    assert bring().new is not unanswered
     require_whole(prod, bundle, key, tmp_path)
 
 
@@ -196,15 +182,10 @@ with opened(Path(bundle), "diabetes", [key]) as found:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "when", "versions"),
-    [
-        ("create_run", "after", 0),
-        ("create_logged_model", "after", 0),
-        ("log_model_artifacts", "half-way", 0),
-        ("finalize_logged_model", "before", 0),
-        ("create_model_version", "before", 0),
-        ("create_model_version", "after", 1),
-    ],
-)
+    [("create_run", "after", 0), ("create_logged_model", "after", 0), ("log_model_artifacts", "half-way", 0),
+     ("finalize_logged_model", "before", 0), ("create_model_version", "before", 0),
+     ("create_model_version", "after", 1)],
+)  # fmt: skip
 def test_killed_at_any_step_the_next_call_makes_it_whole(
     bring, prod, prod_root, bundle, key, killed, tmp_path, step, when, versions
 ):
@@ -213,9 +194,6 @@ def test_killed_at_any_step_the_next_call_makes_it_whole(
     assert [prod.open(version).contract.problem for version in prod.versions()] == ["diabetes"] * versions
     assert bring().new is not bool(versions)
     require_whole(prod, bundle, key, tmp_path)
-
-
-# --- The whole way between two real MLflow servers, by the commands that a person gives: each a process of its own.
 
 
 class Repository:
@@ -248,10 +226,8 @@ def test_a_version_goes_from_one_server_to_the_other(repository, tmp_path, new_s
     assert (written["model"], written["version"], written["key"]) == ("staging.diabetes", 1, made["key"])
 
     to_prod = ("promote", "--to", "prod", "--from", "to prod.zip")
-    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1)
-    assert "promotion.trusted_keys is empty" in untrusted.stderr
-    assert "Ada" not in untrusted.stderr
-
+    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1).stderr
+    assert ("promotion.trusted_keys is empty" in untrusted, "Ada" in untrusted) == (True, False)
     config = repository / "config" / "prod.yaml"
     config.write_text(config.read_text() + f"\npromotion:\n  trusted_keys: [{made['public']}]\n")
     assert "--approver" in here.kit("prod", *to_prod, code=2).stderr

@@ -9,18 +9,7 @@ import pytest
 
 from starterkit.contract import Column, Parity, Prediction, Treatment
 from starterkit.metrics import METRICS
-from starterkit.release.gate import Gate
-from starterkit.release.gate.checks import (
-    AgainstEstimator,
-    HoldoutUnseen,
-    LatencyWithin,
-    NoFeatureAlone,
-    ParityProven,
-    PolicyKept,
-    SignatureKept,
-    SizeWithin,
-    StaysRobust,
-)
+from starterkit.release.gate import Gate, checks
 from starterkit.release.gate.quality import Believable, Calibrated, StaysInReach
 from starterkit.settings import GateSettings
 from starterkit.verdict import Candidate, Check, Contamination, Cost, Evidence, RobustnessResult
@@ -54,7 +43,7 @@ def test_parity(evidence, contract, changes, passed, said):
     parity = replace(PARITY, **changes)
     reason = f"relative difference {parity.largest:.2g} over 1,000 rows, 1e-05 allowed{said}"
     shown = evidence(contract=contract(parity=parity))
-    assert judged(ParityProven(), shown) == (passed, reason, parity.largest, 1e-5)
+    assert judged(checks.ParityProven(), shown) == (passed, reason, parity.largest, 1e-5)
 
 
 WAVERS = "; the estimator answers 3 of {} rows otherwise when it is asked for them one by one"
@@ -73,13 +62,13 @@ WAVERS = "; the estimator answers 3 of {} rows otherwise when it is asked for th
 def test_the_estimator_itself(evidence, changes, passed, said):
     beside = replace(PARITY, **changes)
     reason = f"relative difference {beside.largest:.2g} over 1,000 rows of the data, 1e-05 allowed{said}"
-    assert judged(AgainstEstimator(), evidence(beside=beside)) == (passed, reason, beside.largest, 1e-5)
+    assert judged(checks.AgainstEstimator(), evidence(beside=beside)) == (passed, reason, beside.largest, 1e-5)
 
 
 def test_an_estimator_that_cannot_be_asked_refuses_and_one_that_nobody_asked_is_off(evidence):
-    lost = AgainstEstimator().judge(evidence(beside=None, beside_fault="run 7 has no estimator"))
+    lost = checks.AgainstEstimator().judge(evidence(beside=None, beside_fault="run 7 has no estimator"))
     assert (lost.passed, lost.reason, lost.outcome) == (False, "run 7 has no estimator", "refused")
-    assert AgainstEstimator().judge(evidence(beside=None)).outcome == "off"
+    assert checks.AgainstEstimator().judge(evidence(beside=None)).outcome == "off"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +88,7 @@ def test_an_estimator_that_cannot_be_asked_refuses_and_one_that_nobody_asked_is_
     ],
 )
 def test_holdout(evidence, overlap, passed, said, figure):
-    verdict = HoldoutUnseen().judge(evidence(overlap=overlap and Contamination(**overlap)))
+    verdict = checks.HoldoutUnseen().judge(evidence(overlap=overlap and Contamination(**overlap)))
     assert (verdict.passed, verdict.figure, verdict.limit) == (passed, figure, None if figure is None else 0)
     assert said in verdict.reason
     if passed:
@@ -123,7 +112,7 @@ ADVICE = "removes nearly all of the naive guess's loss. Drop it, or name it in P
 )
 def test_leak(evidence, shares, expected):
     shown = evidence(leaks={"strong": 1.0, **shares}, strong=("strong",))
-    assert judged(NoFeatureAlone(0.97), shown) == expected
+    assert judged(checks.NoFeatureAlone(0.97), shown) == expected
 
 
 @pytest.mark.parametrize(
@@ -139,10 +128,8 @@ def test_leak(evidence, shares, expected):
 def test_robustness(evidence, figures, expected):
     words = ("first", "second")[: len(figures)]
     reactions = (RobustnessResult(figure=one, limit=0.05, words=word) for one, word in zip(figures, words, strict=True))
-    assert judged(StaysRobust(), evidence(reactions=tuple(reactions))) == expected
+    assert judged(checks.StaysRobust(), evidence(reactions=tuple(reactions))) == expected
 
-
-# --- A version comes from the stage that may send it here, and was trained on what this stage shows.
 
 BANDS: Mapping[str, Treatment] = {"age": "generalise"}
 BOTH: Mapping[str, Treatment] = {"age": "mock", "b": "generalise"}
@@ -163,13 +150,11 @@ BOTH: Mapping[str, Treatment] = {"age": "mock", "b": "generalise"}
 )
 def test_policy(evidence, contract, then, now, said, hint):
     lineage = replace(contract().lineage, stage=then[0], policy=then[1])
-    verdict = PolicyKept().judge(evidence(contract=contract(lineage=lineage), origin=now[0], policy=now[1]))
+    verdict = checks.PolicyKept().judge(evidence(contract=contract(lineage=lineage), origin=now[0], policy=now[1]))
     assert (verdict.check, verdict.passed) == ("policy", hint is None)
     assert said in verdict.reason
     assert (hint or "") in verdict.hint
 
-
-# --- What the champion's clients would notice.
 
 NUMBER = Column(name="x", role="feature", type="float", unit="m", sensitivity="plain", minimum=0, maximum=9)
 WHOLE = replace(NUMBER, type="integer")
@@ -219,7 +204,7 @@ def of(*columns: Column) -> dict[str, Any]:
 def test_signature(evidence, contract, before, after, said):
     served = {"target": NUMBER, "classes": ("a", "b"), **before}
     shown = evidence(contract=contract(**{**served, **after}), champion_contract=contract(**served))
-    passed, reason = judged(SignatureKept(), shown)
+    passed, reason = judged(checks.SignatureKept(), shown)
     assert passed == (not said)
     assert (said or "requests stay valid, the answers of the same kind") in reason
 
@@ -241,31 +226,20 @@ CHAMPION = Cost(one_row=0.001, many_rows=0.010, rows=90, size=2_000_000)
 )
 def test_latency(evidence, one_row, many_rows, expected):
     ours = replace(CHAMPION, one_row=one_row, many_rows=many_rows)
-    assert judged(LatencyWithin(3, 2), evidence(cost=ours, champion_cost=CHAMPION)) == expected
+    assert judged(checks.LatencyWithin(3, 2), evidence(cost=ours, champion_cost=CHAMPION)) == expected
 
 
 @pytest.mark.parametrize(("size", "shown"), [(1_000_000, "1"), (6_000_000, "6"), (6_000_001, "6"), (7_000_000, "7")])
 def test_size(evidence, size, shown):
-    found = judged(SizeWithin(3, 1), evidence(cost=replace(CHAMPION, size=size), champion_cost=CHAMPION))
+    found = judged(checks.SizeWithin(3, 1), evidence(cost=replace(CHAMPION, size=size), champion_cost=CHAMPION))
     assert found == (size <= 6_000_000, f"{shown} MB, the champion 2 MB", size / 1e6, 6.0)
 
 
-def test_microseconds_refuse_nobody(evidence):
-    champion = Cost(one_row=1e-6, many_rows=1e-6, rows=90, size=10)
-    shown = evidence(cost=Cost(one_row=0.002, many_rows=0.002, rows=90, size=1_000_000), champion_cost=champion)
-    assert LatencyWithin(3, 2).judge(shown).passed
-    assert SizeWithin(3, 1).judge(shown).passed
-    assert not LatencyWithin(3, 1.9).judge(shown).passed
-    assert not SizeWithin(3, 1 - 1e-6).judge(shown).passed
-
-
-@pytest.mark.parametrize("check", [LatencyWithin(3, 2), SizeWithin(3, 1)])
+@pytest.mark.parametrize("check", [checks.LatencyWithin(3, 2), checks.SizeWithin(3, 1)])
 @pytest.mark.parametrize("costs", [{"cost": None}, {"champion_cost": None}])
 def test_a_cost_that_was_not_measured_is_not_compared(evidence, check, costs):
     assert judged(check, evidence(**costs)) == (True, "no champion to measure against")
 
-
-# --- Figures that are too good, or odd: each is met on evidence that is made so, and a person's word lets it pass.
 
 GAIN = Believable(0.985, "refuse")
 

@@ -30,20 +30,12 @@ def refusals(shown: Evidence, checks: tuple[Any, ...] = (), **settings: Any) -> 
     return {verdict.check: verdict for verdict in decide(shown, checks, **settings).refusals}
 
 
-def scored(shown: Evidence, figure: float, naive: float = 5.0) -> Evidence:
-    """The same evidence with other figures for the version and the naive guess."""
-    challenger, baseline = shown.challenger, shown.baseline
-    name = shown.metric.name
-    return replace(
-        shown, challenger=replace(challenger, scores={name: figure}), baseline=replace(baseline, scores={name: naive})
-    )
-
-
 def test_every_check_is_asked_of_a_sound_model_and_after_a_refusal(evidence, contract):
     decision = decide(evidence(error=0.9), limits={"rmse": {"max": 60}})
     assert [verdict.check for verdict in decision.verdicts] == CHECKS
     assert decision.refusals == ()
-    shown = scored(evidence(error=0.9, contract=contract(largest=1.0)), NAN)
+    shown = evidence(error=0.9, contract=contract(largest=1.0))
+    shown = replace(shown, challenger=replace(shown.challenger, scores={"rmse": NAN}))
     assert list(refusals(shown, limits={"rmse": {"max": 60}})) == ["parity", "limit rmse", "baseline"]
 
 
@@ -65,27 +57,27 @@ def test_every_setting_reaches_its_check(evidence):
     """Each limit is shown by the verdict that it belongs to, in that verdict's unit."""
     cheap, half = Cost(one_row=0.001, many_rows=0.001, rows=90, size=1000), {"left": np.arange(400) < 200}
     shown = evidence(error=0.5, cost=cheap, champion_cost=cheap, slices=half)
-    limits = {
-        verdict.check: verdict.limit for verdict in decide(shown, limits={"rmse": {"max": 60}}, **SETTINGS).verdicts
-    }
+
+    def limits_of(shown: Evidence) -> dict[str, Any]:
+        decision = decide(shown, limits={"rmse": {"max": 60}}, **SETTINGS)
+        return {verdict.check: verdict.limit for verdict in decision.verdicts}
+
     whole, left = (compare_with_champion(shown, Rule(0.25, 50), rows) for rows in (None, half["left"]))
-    assert limits == {
+    assert limits_of(shown) == {
         "policy": None, "parity": 1e-5, "estimator": 1e-5, "holdout": 0, "leak": 0.5, "limit rmse": 60,
         "baseline": shown.baseline.scores["rmse"],
         "champion": whole.margin, "slices": left.margin, "gain": 0.5, "calibration": None, "extrapolation": None,
-        "signature": None, "latency": pytest.approx(7),
-        "size": pytest.approx(0.3), "robustness": None,
+        "signature": None, "latency": pytest.approx(7), "size": pytest.approx(0.3), "robustness": None,
     }  # fmt: skip
-    dear = replace(cheap, one_row=0.01, size=1_000_000)
-    heavy = {
-        verdict.check: verdict.limit for verdict in decide(replace(shown, champion_cost=dear), **SETTINGS).verdicts
-    }
+    heavy = limits_of(replace(shown, champion_cost=replace(cheap, one_row=0.01, size=1_000_000)))
     assert (heavy["latency"], heavy["size"]) == (pytest.approx(7), 4)
-    exact = replace(cheap, size=300_000)
-    assert refusals(replace(shown, cost=exact), **SETTINGS) == {}
-    assert list(refusals(replace(shown, cost=replace(exact, size=300_001)), **SETTINGS)) == ["size"]
-    assert refusals(replace(shown, cost=replace(cheap, one_row=0.007)), **SETTINGS) == {}
-    assert list(refusals(replace(shown, cost=replace(cheap, one_row=0.007001)), **SETTINGS)) == ["latency"]
+    for cost, refused in (
+        ({"size": 300_000}, []),
+        ({"size": 300_001}, ["size"]),
+        ({"one_row": 0.007}, []),
+        ({"one_row": 0.007001}, ["latency"]),
+    ):
+        assert list(refusals(replace(shown, cost=replace(cheap, **cost)), **SETTINGS)) == refused
 
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
@@ -151,8 +143,7 @@ def test_a_check_that_is_off_is_shown_and_not_asked(evidence, name):
     verdict = next(one for one in decision.verdicts if one.check == name)
     assert (verdict.off, verdict.passed, verdict.outcome) == (True, True, "off")
     assert "switched off by gate.checks" in verdict.reason
-    assert verdict not in decision.asked
-    assert name not in [one.check for one in decision.refusals]
+    assert verdict not in (*decision.asked, *decision.refusals)
 
 
 def test_a_check_that_there_is_not_cannot_be_switched_off():

@@ -22,15 +22,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from starterkit.contract import Lineage
+from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset, RowRecord
-from starterkit.data.reader import DatasetReader
 from starterkit.problem import Holdout, Invariance, Problem, feature, identifier, target
 from starterkit.release.evaluation import contamination_of, evaluate_version
 from starterkit.release.gate import Decision, Gate
 from starterkit.serving.predictor import CONTRACT_FILE, Predictor, compare
 from starterkit.settings import DataSettings, ExportSettings, GateSettings, Stage, TrainingSettings
-from starterkit.training.export.exporter import OnnxExporter
-from starterkit.training.trainer import TrainedModel, Trainer, predict
+from starterkit.training import TrainedModel, Trainer, predict
+from starterkit.training.export import OnnxExporter
 
 ROWS = 4000
 SOUND = ("sun", "rain", "rare")
@@ -180,16 +180,12 @@ def write_table(path: Path, seed: int, count: int, copied_target: bool, classifi
 def problem_of(kind: Kind) -> Problem:
     chosen = make_column_transformer(("passthrough", list(kind.columns)))
     last = LogisticRegression(C=1 / kind.alpha) if kind.classifies else Ridge(kind.alpha)
+    task, metric = ("classification", "log_loss") if kind.classifies else ("regression", "rmse")
     return Problem(
-        name="plots",
-        title="",
-        task="classification" if kind.classifies else "regression",
-        schema=kind.schema,
+        name="plots", title="", task=task, schema=kind.schema, metric=metric, slices=("soil",),
         estimator=lambda: make_pipeline(chosen, *(StandardScaler() for _ in range(kind.scalers)), last),
-        metric="log_loss" if kind.classifies else "rmse",
-        slices=("soil",),
         robustness=(Invariance(column="soil", change=0.02),),
-    )
+    )  # fmt: skip
 
 
 def read(problem: Problem, root: Path) -> Dataset:

@@ -10,22 +10,46 @@ from starterkit.contract import Prediction
 from starterkit.errors import KitError
 from starterkit.metrics import METRICS
 from starterkit.release.gate.checks import SignatureKept
-from starterkit.release.gate.comparison import Rule, compare_with, compare_with_champion, paired_shortfall
+from starterkit.release.gate.comparison import Rule, compare_with, compare_with_champion
 from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
 from starterkit.verdict import Candidate, Comparison, Contamination, Evidence, Verdict
 
 NAN = float("nan")
-
 RULE = Rule(tolerance=0.02, min_rows=30)
+FEW_TO_TELL = "Hold out more, or raise gate.tolerance"
 
 
 def judged(shown: Evidence, rule: Rule = RULE, undecided: Any = "refuse") -> Verdict:
     return NotWorseThanChampion(rule, undecided).judge(shown)
 
 
-def answered(shown: Evidence, values: Any) -> Evidence:
-    """The same evidence with other answers of the challenger."""
-    return replace(shown, challenger=replace(shown.challenger, prediction=Prediction(np.asarray(values))))
+def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None, hint: str = "") -> Verdict:
+    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit, hint=hint)
+
+
+def answered(shown: Evidence, values: Any, champion: Any = None) -> Evidence:
+    """The same evidence with other answers of the challenger, and of the champion where they are given."""
+    shown = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(np.asarray(values))))
+    if champion is None:
+        return shown
+    return replace(shown, champion=replace(shown.champion, prediction=Prediction(np.asarray(champion))))
+
+
+def erring(shown: Evidence, factor: Any, champion_factor: Any = 1) -> Evidence:
+    """The same evidence with each row's error so many times as large."""
+    ours, theirs = (one.prediction.values - shown.actual for one in (shown.challenger, shown.champion))
+    return answered(shown, shown.actual + factor * ours, shown.actual + champion_factor * theirs)
+
+
+def scored(shown: Evidence, figure: float, naive: float) -> Evidence:
+    ours, guess = replace(shown.challenger, scores={"rmse": figure}), replace(shown.baseline, scores={"rmse": naive})
+    return replace(shown, challenger=ours, baseline=guess)
+
+
+def slice_of(shown: Evidence, name: str) -> Comparison:
+    """A part compared as `NoSliceWorse` does: with its share of the error rate."""
+    rule = Rule(RULE.tolerance, RULE.min_rows, RULE.error_rate / len(shown.slices))
+    return compare_with_champion(shown, rule, shown.slices[name])
 
 
 def test_the_number_of_rows_that_would_tell_does_tell(evidence):
@@ -37,59 +61,42 @@ def test_the_number_of_rows_that_would_tell_does_tell(evidence):
 def test_repeated_measures_are_not_independent_rows(evidence):
     """Ten copies of each of 40 patients say no more than the 40 do."""
     few = evidence(rows=40, error=1.2)
-
-    def copied(values: Any) -> Any:
-        return np.tile(values, 10)
-
-    many = replace(
-        answered(few, copied(few.challenger.prediction.values)),
-        actual=copied(few.actual),
-        champion=replace(few.champion, prediction=Prediction(copied(few.champion.prediction.values))),
-    )
-    groups = np.array([f"patient {row}" for row in copied(np.arange(40))])
-    alone, fooled, grouped = (compare_with_champion(shown, RULE) for shown in (few, many, replace(many, groups=groups)))
-    width = {name: one.high - one.low for name, one in (("40", alone), ("400", fooled), ("groups", grouped))}
-    assert width["groups"] == pytest.approx(width["40"], rel=0.1)
-    assert width["400"] < 0.5 * width["40"]
-    assert grouped.units == 40
-    assert "on the same 40 groups" in judged(replace(many, groups=groups)).reason
+    answers = (np.tile(one.prediction.values, 10) for one in (few.challenger, few.champion))
+    many = replace(answered(few, *answers), actual=np.tile(few.actual, 10))
+    grouped = replace(many, groups=np.array([f"patient {row}" for row in np.tile(np.arange(40), 10)]))
+    found = [compare_with_champion(shown, RULE) for shown in (few, many, grouped)]
+    alone, fooled, by_group = (one.high - one.low for one in found)
+    assert by_group == pytest.approx(alone, rel=0.1)
+    assert fooled < 0.5 * alone
+    assert found[2].units == 40
+    assert "on the same 40 groups" in judged(grouped).reason
 
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
 def test_a_slice_with_few_rows_passes_or_refuses_as_the_stage_says(evidence, undecided):
     parts = {"most": np.arange(400) >= 10, "few": np.arange(400) < 10}
-    verdict = NoSliceWorse(RULE, undecided).judge(evidence(error=0.5, slices=parts))
-    assert verdict.passed == (undecided == "pass")
-    assert verdict.undecided
+    found = NoSliceWorse(RULE, undecided).judge(evidence(error=0.5, slices=parts))
+    assert (found.passed, found.undecided) == (undecided == "pass", True)
     words = "none of 2 is worse; too few rows to be sure of few (10 rows): rmse 0.7179 against 1.367, 1.39 better to "
-    assert verdict.reason.startswith(words)
+    assert found.reason.startswith(words)
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(4, False), (15, True)])
 def test_a_small_slice_that_is_worse_beyond_its_interval_is_refused(evidence, rows, refused):
     there = np.arange(400) < rows
-    shown = evidence(slices={"few": there, "most": ~there})
-    errors = shown.challenger.prediction.values - shown.actual
-    verdict = NoSliceWorse(RULE, "pass").judge(answered(shown, shown.actual + np.where(there, 4, 1) * errors))
-    assert (verdict.passed, "few (15 rows): rmse " in verdict.reason) == (not refused, refused)
-    assert ("few (fewer than 5)" in verdict.reason) != refused
+    shown = erring(evidence(slices={"few": there, "most": ~there}), np.where(there, 4, 1))
+    found = NoSliceWorse(RULE, "pass").judge(shown)
+    assert (found.passed, "few (15 rows): rmse " in found.reason) == (not refused, refused)
+    assert ("few (fewer than 5)" in found.reason) != refused
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "log_loss", "roc_auc", "accuracy"])
 def test_each_bound_is_wrong_about_one_time_in_twenty(contract, metric):
     """The interval against the truth, which here is a shortfall of zero. Loose: 150 draws of 120 rows."""
-    below = above = 0
-    for seed in range(150):
-        shown = equals(contract, seed, rows=120, metric=metric)
-        ours, theirs = (
-            METRICS[metric].weighted(shown.actual, one.prediction, shown.contract.classes)
-            for one in (shown.challenger, shown.champion)
-        )
-        found = paired_shortfall(METRICS[metric], ours, theirs, np.arange(120), 0.05)
-        below, above = below + (found.low > 0), above + (found.high < 0)
-    assert 1 <= below <= 18
-    assert 1 <= above <= 18
+    found = [compare_with_champion(equals(contract, seed, 120, metric), RULE) for seed in range(150)]
+    assert 1 <= sum(one.low > 0 for one in found) <= 18
+    assert 1 <= sum(one.high < 0 for one in found) <= 18
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -109,26 +116,12 @@ def equals(contract: Any, seed: int, rows: int, metric: str = "rmse", error: flo
         positive = [1 / (1 + np.exp(-values)) for values in answers]
         predictions = [Prediction(chance > 0.5, np.column_stack([1 - chance, chance])) for chance in positive]
         actual, classes = actual > 0, (False, True)
-    ours, theirs = (
-        Candidate(name=name, prediction=answer, scores={})
-        for name, answer in zip(("version 2", "version 1"), predictions, strict=True)
-    )
+    ours, theirs = (Candidate(name="version", prediction=answer, scores={}) for answer in predictions)
+    known = contract(classes=classes)
     return Evidence(
-        contract=contract(classes=classes),
-        champion_contract=contract(classes=classes),
-        metric=METRICS[metric],
-        actual=actual,
-        features={},
-        challenger=ours,
-        champion=theirs,
-        baseline=theirs,
-    )
-
-
-# --- What the checks say of a comparison, as a whole: name, verdict, reason, figure and limit.
-
-
-FEW_TO_TELL = "Hold out more, or raise gate.tolerance"
+        contract=known, champion_contract=known, metric=METRICS[metric], actual=actual, features={}, challenger=ours,
+        champion=theirs, baseline=theirs,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -164,11 +157,9 @@ def test_a_first_version_that_is_better_by_chance_is_undecided(evidence, undecid
     shown = evidence(champion_error=None)
     noise = np.random.default_rng(0).normal(0, 0.02, 400)
     noise *= np.sign(noise @ shown.actual)
-    figure = float(np.sqrt(np.mean((noise - shown.actual) ** 2)))
-    naive = shown.baseline.scores["rmse"]
-    lucky = replace(shown.challenger, prediction=Prediction(noise), scores={"rmse": figure})
+    figure, naive = float(np.sqrt(np.mean((noise - shown.actual) ** 2))), shown.baseline.scores["rmse"]
     assert figure < naive
-    found = BetterThanBaseline(RULE, undecided).judge(replace(shown, challenger=lucky))
+    found = BetterThanBaseline(RULE, undecided).judge(scored(answered(shown, noise), figure, naive))
     assert (found.passed, found.outcome) == (undecided == "pass", "not enough rows")
     assert f"rmse {figure:.4g} is better than the naive guess's {naive:.4g} on 400 rows: " in found.reason
     assert found.reason.endswith("Let pass by gate.undecided" if undecided == "pass" else "Hold out more")
@@ -179,8 +170,7 @@ def test_no_margin_helps_against_the_naive_guess(evidence):
     shown = evidence(champion_error=None)
     half = shown.actual / 2
     shown = replace(shown, baseline=replace(shown.baseline, prediction=Prediction(half)))
-    answers = half + np.random.default_rng(3).normal(0, 0.03, 400)
-    close = scored(replace(shown, challenger=replace(shown.challenger, prediction=Prediction(answers))), 2.0, 2.1)
+    close = scored(answered(shown, half + np.random.default_rng(3).normal(0, 0.03, 400)), 2.0, 2.1)
     one = compare_with(close, close.baseline, (), RULE)
     assert (one.outcome, one.low < 0 < one.high < one.margin) == ("not worse", True)
     assert BetterThanBaseline(RULE, "refuse").judge(close).outcome == "not enough rows"
@@ -192,16 +182,11 @@ def test_classes_are_held_against_the_naive_guess_too(evidence, contract, spoilt
     actual = np.arange(400) % 2 == 0
     sure = np.column_stack([~actual, actual]) * 0.8 + 0.1
     sure[0] = np.nan if spoilt else sure[0]
-    naive = Prediction(np.ones(400, bool), np.full((400, 2), 0.5))
-    shown = evidence(champion_error=None, contract=contract(classes=(False, True)), actual=actual)
-    shown = replace(
-        shown,
-        metric=METRICS[metric],
-        challenger=Candidate(
-            name="version 2", prediction=Prediction(actual, sure), scores={metric: 0.9 if metric == "accuracy" else 0.1}
-        ),
-        baseline=Candidate(name="naive guess", prediction=naive, scores={metric: 0.5}),
-    )
+    better, guess = 0.9 if metric == "accuracy" else 0.1, Prediction(np.ones(400, bool), np.full((400, 2), 0.5))
+    challenger = Candidate(name="version 2", prediction=Prediction(actual, sure), scores={metric: better})
+    naive = Candidate(name="naive guess", prediction=guess, scores={metric: 0.5})
+    given = {"contract": contract(classes=(False, True)), "actual": actual, "metric": METRICS[metric]}
+    shown = evidence(champion_error=None, challenger=challenger, baseline=naive, **given)
     found = BetterThanBaseline(RULE, "pass").judge(shown)
     assert (found.passed, found.undecided) == (not spoilt, False)
 
@@ -215,10 +200,8 @@ def test_a_slice_without_a_figure_is_named(evidence):
     few = np.arange(400) < 20  # as little to tell, but with a figure, and a better one: it is the one that is shown
     shown = evidence(error=0.1, metric=METRICS["r2"], slices={"one": np.arange(400) < 1, "few": few})
     found = NoSliceWorse(RULE, "pass").judge(shown)
-    assert found.undecided
-    assert found.figure == slice_of(shown, "few").high
-    shown = evidence(rows=1, metric=METRICS["r2"])
-    whole = NotWorseThanChampion(RULE, "refuse").judge(shown)
+    assert (found.undecided, found.figure) == (True, slice_of(shown, "few").high)
+    whole = judged(evidence(rows=1, metric=METRICS["r2"]))
     assert "on the same 1 rows: no figure where the target has one class, or one value, only. Not" in whole.reason
 
 
@@ -254,8 +237,7 @@ def test_champion(evidence, error, passed, words):
         f"{words.format(abs(one.low), abs(one.high))}, at most {one.margin:.3g} worse allowed"
         ". The champion was trained on 7 of them, which flatters it"
     )
-    found = NotWorseThanChampion(RULE, "refuse").judge(shown)
-    assert found == verdict("champion", passed, reason, one.high, one.margin)
+    assert judged(shown) == verdict("champion", passed, reason, one.high, one.margin)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +253,7 @@ def test_not_enough_rows(evidence, error, rows, hint, undecided, end):
     shown = evidence(error=error, rows=rows)
     one = compare_with_champion(shown, RULE)
     assert one.low < 0 < one.high
-    found = NotWorseThanChampion(RULE, undecided).judge(shown)
+    found = judged(shown, undecided=undecided)
     words = f"{-one.low:.3g} better to {one.high:.3g} worse, at most {one.margin:.3g} worse allowed. Not enough rows: "
     assert found.reason.endswith(words + f"{hint.format(needed=one.needed)}. {end}")
     assert (found.passed, found.undecided) == (undecided == "pass", True)
@@ -285,16 +267,7 @@ def test_few_rows_that_differ_are_counted(evidence, differing, end):
     shown = evidence()
     values = shown.champion.prediction.values.copy()
     values[:differing] += np.resize([0.01, -0.01], differing)
-    close = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(values)))
-    assert NotWorseThanChampion(Rule(0, 30), "refuse").judge(close).reason.endswith(end)
-
-
-def test_an_interval_without_width_is_an_interval(evidence):
-    shown = evidence(actual=np.zeros(400), metric=METRICS["mae"])
-    one, two = (Prediction(np.full(400, answer)) for answer in (1.0, 1.5))
-    shown = replace(shown, challenger=replace(shown.challenger, prediction=two))
-    found = NotWorseThanChampion(RULE, "pass").judge(replace(shown, champion=replace(shown.champion, prediction=one)))
-    assert found.reason.endswith("0.5 worse to 0.5 worse, at most 0.02 worse allowed")
+    assert judged(answered(shown, values), Rule(0, 30)).reason.endswith(end)
 
 
 def test_resamples_without_a_figure_tell_nothing(evidence):
@@ -302,22 +275,18 @@ def test_resamples_without_a_figure_tell_nothing(evidence):
     actual = np.zeros(40)
     actual[0] = 1
     shown = evidence(rows=40, actual=actual, metric=METRICS["r2"])
-    one = compare_with_champion(shown, RULE)
+    one, found = compare_with_champion(shown, RULE), judged(shown)
     assert np.isnan([one.low, one.high]).all()
-    found = NotWorseThanChampion(RULE, "refuse").judge(shown)
     assert found.reason.endswith(f"too many resamples have no figure. Not enough rows: more would tell. {FEW_TO_TELL}")
     assert (found.passed, found.undecided, one.needed) == (False, True, 0)
 
 
 def test_slices(evidence):
     """All worse ones are named; the figure is of the one that is furthest out, relative to its champion's figure."""
-    shown = evidence(rows=600)
-    errors = shown.challenger.prediction.values - shown.actual
     part = np.arange(600) % 3
-    factor = np.array([1.5, 3.0, 0.2])[part]
-    spoilt = replace(shown, challenger=replace(shown.challenger, prediction=Prediction(shown.actual + factor * errors)))
-    spoilt = replace(spoilt, slices={name: part == number for number, name in enumerate(("a", "b", "c"))})
-    found = {name: slice_of(spoilt, name) for name in ("a", "b", "c")}
+    parts = {name: part == number for number, name in enumerate("abc")}
+    spoilt = erring(evidence(rows=600, slices=parts), np.array([1.5, 3.0, 0.2])[part])
+    found = {name: slice_of(spoilt, name) for name in "abc"}
     reason = "; ".join(
         f"{name} (200 rows): rmse {found[name].figure:.4g} against {found[name].serving:.4g}, "
         f"{found[name].low:.3g} worse to {found[name].high:.3g} worse, at most {found[name].margin:.3g} worse allowed"
@@ -325,32 +294,23 @@ def test_slices(evidence):
     )
     expected = verdict("slices", False, reason, found["b"].high, found["b"].margin)
     assert NoSliceWorse(RULE, "pass").judge(spoilt) == expected
-    better = replace(spoilt, slices={"c": spoilt.slices["c"]})
-    alone = compare_with_champion(better, RULE, better.slices["c"])
+    better = replace(spoilt, slices={"c": parts["c"]})
+    alone = slice_of(better, "c")
     expected = verdict("slices", True, "none of 1 is worse", alone.high, alone.margin)
     assert NoSliceWorse(RULE, "pass").judge(better) == expected
 
 
 def test_the_slice_that_is_shown_is_the_one_furthest_out_by_its_own_measure(evidence):
     """Large numbers are not worse for being large: a part whose errors are a hundred times as large stays behind."""
-    shown = evidence(rows=400)
-    ours, theirs = (one.prediction.values - shown.actual for one in (shown.challenger, shown.champion))
     big = np.arange(400) < 200
     scale, factor = np.where(big, 100, 1), np.where(big, 1.5, 3.0)
-    spoilt = replace(
-        shown,
-        challenger=replace(shown.challenger, prediction=Prediction(shown.actual + scale * factor * ours)),
-        champion=replace(shown.champion, prediction=Prediction(shown.actual + scale * theirs)),
-        slices={"big": big, "small": ~big},
-    )
-    found = NoSliceWorse(RULE, "pass").judge(spoilt)
-    small = slice_of(spoilt, "small")
+    spoilt = erring(evidence(slices={"big": big, "small": ~big}), scale * factor, scale)
+    found, small = NoSliceWorse(RULE, "pass").judge(spoilt), slice_of(spoilt, "small")
     assert (found.figure, found.limit) == (small.high, small.margin)
 
 
 def test_a_slice_that_is_worse_is_shown_before_one_with_too_few_rows(evidence):
-    parts = {"few": np.arange(400) < 6, "many": np.arange(400) >= 6}
-    shown = evidence(error=3.0, slices=parts)
+    shown = evidence(error=3.0, slices={"few": np.arange(400) < 6, "many": np.arange(400) >= 6})
     found = NoSliceWorse(RULE, "pass").judge(shown)
     assert slice_of(shown, "few").outcome == "not enough rows"
     assert (found.passed, found.undecided, found.figure) == (False, False, slice_of(shown, "many").high)
@@ -364,18 +324,3 @@ def test_each_slice_gets_its_share_of_the_error_rate(evidence):
     whole = {name: compare_with_champion(shown, RULE, rows).high for name, rows in parts.items()}
     assert found.figure in highest.values()
     assert found.figure not in whole.values()
-
-
-def slice_of(shown: Evidence, name: str) -> Comparison:
-    """A part compared as `NoSliceWorse` does: with its share of the error rate."""
-    rule = Rule(RULE.tolerance, RULE.min_rows, RULE.error_rate / len(shown.slices))
-    return compare_with_champion(shown, rule, shown.slices[name])
-
-
-def verdict(check: str, passed: bool, reason: str, figure: Any = None, limit: Any = None, hint: str = "") -> Verdict:
-    return Verdict(check=check, passed=passed, reason=reason, figure=figure, limit=limit, hint=hint)
-
-
-def scored(shown: Evidence, figure: float, naive: float) -> Evidence:
-    ours, guess = replace(shown.challenger, scores={"rmse": figure}), replace(shown.baseline, scores={"rmse": naive})
-    return replace(shown, challenger=ours, baseline=guess)

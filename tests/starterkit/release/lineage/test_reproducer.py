@@ -36,19 +36,14 @@ def test_version_is_made_again_though_everything_has_changed_since(traveller, sc
     monkeypatch.setenv("KIT_TRAINING__PARAMS", '{"n_estimators": 3}')  # of no matter: the version says its own
     before = traveller.files()
     done = traveller.reproduce(1)
-    assert done.identical
-    assert done.same_graph
-    assert done.difference.rows == 98
+    assert (done.identical, done.same_graph, done.deterministic, done.difference.rows) == (True, True, None, 98)
     assert states(done) == dict.fromkeys(["commit", "lock", "data", "parameters"], True)
     assert "holds the commit's lock" in done.environment
-    assert done.data == "outside of git, as it is now"
-    assert done.lineage.parameters["random_state"] == 7
-    assert done.deterministic is None
+    assert (done.data, done.lineage.parameters["random_state"]) == ("outside of git, as it is now", 7)
     assert list(scratch.iterdir()) == []
     after = traveller.files()
-    assert {name for name in {**before, **after} if before.get(name) != after.get(name)} <= {
-        str(traveller.root / "mlflow.db.lock")
-    }
+    changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
+    assert changed <= {str(traveller.root / "mlflow.db.lock")}
 
 
 @pytest.mark.slow
@@ -58,10 +53,9 @@ def test_changed_data_are_named_with_the_rows_that_moved(copy):
     lines[5] = lines[5].rpartition(",")[0] + ",99"
     rows.write_text("\n".join(lines[:-3]) + "\n")
     done = copy.reproduce(1)
-    assert not done.identical
+    assert (done.identical, done.deterministic) == (False, True)
     assert states(done) == {"commit": True, "lock": True, "data": False, "parameters": True}
     assert "442 rows then, 439 now: 1 new, 4 gone" in done.differing[0].text
-    assert done.deterministic is True
 
 
 @pytest.mark.slow
@@ -75,11 +69,8 @@ def test_estimator_without_a_seed_is_found_out(new_project):
         given = {"learning_rate": learning_rate, "max_depth": max_depth, "subsample": subsample}
         return make_pipeline(StandardScaler(), GradientBoostingRegressor(n_estimators=n_estimators, **given))
 
-    number = project.train(replace(problem, estimator=estimator))
-    done = project.reproduce(number)
-    assert not done.identical
-    assert done.differing == ()
-    assert done.deterministic is False
+    done = project.reproduce(project.train(replace(problem, estimator=estimator)))
+    assert (done.identical, done.differing, done.deterministic) == (False, (), False)
 
 
 @pytest.mark.slow
@@ -142,9 +133,8 @@ def test_hidden_parameter_cannot_be_given_again(copy, scratch):
     copy.git("reset", "-q", "--hard", "HEAD~1")
 
     def estimator(
-        *, api_token: str = "hunter2", n_estimators: int = 20, learning_rate: float = 0.03, max_depth: int = 2,
-        subsample: float = 0.5, random_state: int = 0,
-    ) -> Any:  # fmt: skip
+        *, api_token="hunter2", n_estimators=20, learning_rate=0.03, max_depth=2, subsample=0.5, random_state=0
+    ):
         return GradientBoostingRegressor(n_estimators=n_estimators, random_state=random_state)
 
     number = copy.train(replace(problem, estimator=estimator))
@@ -172,9 +162,6 @@ def test_interrupted_reproduction_leaves_no_scratch_folder(copy, scratch, number
     assert list(scratch.iterdir()) == []
 
 
-# --- Answers kept and compared, bit for bit.
-
-
 def of_numbers(*values: float) -> Prediction:
     return Prediction(np.array(values))
 
@@ -183,32 +170,27 @@ def of_classes(labels: str, probabilities: Any) -> Prediction:
     return Prediction(np.array(list(labels), dtype=object), np.array(probabilities))
 
 
+NUMBERS, CLASSES = of_numbers(0.0, np.nan, 1.0, 2.0), of_classes("xy", [[0.5, 0.5], [0.2, 0.8]])
+
+
 def test_difference_is_bit_for_bit_and_counts_labels_and_probabilities():
-    one = of_numbers(0.0, np.nan, 1.0, 2.0)
-    assert difference(one, of_numbers(0.0, np.nan, 1.0, 2.0)).identical
-    found = difference(one, of_numbers(-0.0, np.nan, 1.0, 2.5))
+    assert difference(NUMBERS, of_numbers(0.0, np.nan, 1.0, 2.0)).identical
+    found = difference(NUMBERS, of_numbers(-0.0, np.nan, 1.0, 2.5))
     assert (found.rows, found.differing, found.largest, found.identical) == (4, 2, 0.5, False)
-    one = of_classes("xy", [[0.5, 0.5], [0.2, 0.8]])
-    found = difference(one, of_classes("yy", [[0.25, 0.75], [0.2, 0.8]]))
+    found = difference(CLASSES, of_classes("yy", [[0.25, 0.75], [0.2, 0.8]]))
     assert (found.rows, found.differing, found.largest, found.labels) == (2, 1, 0.25, 1)
-    assert not difference(one, of_classes("yy", one.probabilities)).identical
-    assert difference(one, of_classes("xy", [[0.5, 0.4, 0.1], [0.2, 0.8, 0.0]])).differing == 2
+    assert not difference(CLASSES, of_classes("yy", CLASSES.probabilities)).identical
+    assert difference(CLASSES, of_classes("xy", [[0.5, 0.4, 0.1], [0.2, 0.8, 0.0]])).differing == 2
 
 
 def test_answers_come_back_from_the_file(tmp_path):
     assert read_answers(tmp_path) is None
-    for one, other in (
-        (of_numbers(1.0, np.nan), of_numbers(2.0, np.nan)),
-        (of_classes("xy", [[0.5, 0.5], [0.2, 0.8]]), of_classes("yy", [[0.4, 0.6], [0.2, 0.8]])),
-    ):
-        write_answers(tmp_path, one, other)
+    others = of_numbers(2.0, np.nan), of_classes("yy", [[0.4, 0.6], [0.2, 0.8]])
+    for both in zip((of_numbers(1.0, np.nan), CLASSES), others, strict=True):
+        write_answers(tmp_path, *both)
         kept = read_answers(tmp_path)
-        assert difference(kept[0], one).identical
-        assert difference(kept[1], other).identical
+        assert all(difference(*pair).identical for pair in zip(kept, both, strict=True))
         assert not difference(*kept).identical
-
-
-# --- A version of another environment, made again from its lock by the real tools.
 
 
 REPOSITORY = Path(__file__).parents[4]
@@ -242,14 +224,9 @@ def test_environment_is_made_from_the_commits_lock(new_project, scratch):
     subprocess.run([".venv/bin/python", "-m", "starterkit", "run"], cwd=project.root, check=True)
 
     done = project.reproduce(1)
-    assert done.environment == "made from the commit's lock"
-    assert done.identical
-    assert done.lineage.off_lock == {}
-    assert [cause.name for cause in done.causes if not cause.same] == []
+    assert (done.environment, done.identical, done.lineage.off_lock) == ("made from the commit's lock", True, {})
+    assert all(states(done).values())
     assert list(scratch.iterdir()) == []
-
-
-# --- An earlier commit in a scratch folder.
 
 
 @pytest.fixture(scope="module")
@@ -360,12 +337,9 @@ def test_training_again_sees_the_way_to_the_data_and_no_other_setting(project, s
     settings = load_settings(project.root, {})
     checkout = Checkout(settings, project.git("rev-parse", "HEAD"), scratch)
     passed = checkout._environ("postgresql://user@host/name")
-    assert {name: value for name, value in passed.items() if name.startswith("KIT_")} == {
-        "KIT_STAGE": "local",
-        "KIT_DATA__SOURCE": "postgresql://user@host/name",
-        "KIT_DATA__QUERY": "select 1",
-        "KIT_DATA__PASSWORD": "from a file",
-    }
+    given = {"KIT_STAGE": "local", "KIT_DATA__QUERY": "select 1", "KIT_DATA__PASSWORD": "from a file"}
+    given["KIT_DATA__SOURCE"] = "postgresql://user@host/name"
+    assert {name: value for name, value in passed.items() if name.startswith("KIT_")} == given
     assert "MLFLOW_TRACKING_TOKEN" not in passed
     assert "KIT_DATA__QUERY" not in checkout._environ("data/diabetes.csv")
     monkeypatch.setenv("KIT_DATA__SOURCE", "postgresql://user:word@host/name")

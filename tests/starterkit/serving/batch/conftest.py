@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from starterkit.serving.batch import chunks, scorer
+from starterkit.serving.batch import chunks
 from starterkit.serving.predictor import Predictor
 
 
@@ -53,7 +53,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 800)
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 20)
     monkeypatch.setattr(chunks, "FEWEST_ROWS", 20)
-    monkeypatch.setattr(scorer, "PART_ROWS", 40)
+    monkeypatch.setattr("starterkit.serving.batch.PART_ROWS", 40)
 
 
 @pytest.fixture

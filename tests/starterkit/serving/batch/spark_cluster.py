@@ -17,9 +17,8 @@ from pyarrow import csv, parquet
 from pyspark.sql import SparkSession, functions
 
 from starterkit.errors import UserError
-from starterkit.serving.batch import spark
+from starterkit.serving.batch import BatchScorer, spark
 from starterkit.serving.batch.cluster import require_spark
-from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 
 ROWS, PIECE = 300_000, 500_000

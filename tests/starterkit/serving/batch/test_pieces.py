@@ -8,9 +8,8 @@ import pytest
 from pyarrow import parquet
 
 from starterkit.errors import DataError, UserError
-from starterkit.serving.batch import spark
+from starterkit.serving.batch import BatchScorer, spark
 from starterkit.serving.batch.cluster import require_spark
-from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("small_steps")

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from starterkit.errors import DataError
+from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.plan import plan_files
-from starterkit.serving.batch.scorer import BatchScorer
 
 HEADER = "visit,city,ward,smoker,insured,children,income"
 ROW = "007,Bonn,a,true,1,3,1e2"

@@ -12,8 +12,8 @@ import pytest
 
 from starterkit.errors import DataError
 from starterkit.progress import Event
+from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.plan import PartialFolder, plan_files
-from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("small_steps")
@@ -179,12 +179,12 @@ def test_a_source_that_grows_meanwhile_is_refused(visits_predictor, visits_rows,
 CHILD = """
 import os, resource, signal, sys
 from pathlib import Path
-from starterkit.serving.batch import chunks, scorer
-from starterkit.serving.batch.scorer import BatchScorer
+from starterkit.serving import batch
+from starterkit.serving.batch import BatchScorer, chunks
 from starterkit.errors import KitError
 from starterkit.serving.predictor import Predictor
 
-chunks.CHUNK_BYTES, scorer.PART_ROWS = 800, 40
+chunks.CHUNK_BYTES, batch.PART_ROWS = 800, 40
 how, folder, source, destination = sys.argv[1:]
 
 def progress(event):

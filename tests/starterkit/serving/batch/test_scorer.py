@@ -16,9 +16,8 @@ from pyarrow import csv as arrow_csv
 
 from starterkit.contract import Prediction
 from starterkit.errors import DataError
-from starterkit.serving.batch import chunks
+from starterkit.serving.batch import BatchScorer, chunks
 from starterkit.serving.batch.chunks import CsvSource
-from starterkit.serving.batch.scorer import BatchScorer
 from starterkit.serving.validation import InvalidRecords, check_columns, read_records
 
 KINDS = ["csv", "parquet", "arrow", "feather", "arrows"]

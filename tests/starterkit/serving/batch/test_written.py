@@ -13,8 +13,8 @@ from starterkit.contract import Dialect, Written
 from starterkit.data.checking import convert
 from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
+from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.chunks import ArrowSource
-from starterkit.serving.batch.scorer import BatchScorer
 
 WRITTEN = {
     "city": Written(header="Home City", missing=("?",), trim=True),

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from starterkit.contract import Contract, Prediction, Scalar
 from starterkit.problem import feature, identifier, target
 from starterkit.serving.graph import Columns
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.predictor import Predictor, ServedModel
 from starterkit.settings import ServingSettings
 

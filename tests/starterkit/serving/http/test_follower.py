@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from starterkit.errors import ContractError, Refused, TrackingError
 from starterkit.serving import follower as module
 from starterkit.serving.follower import Bell, Follower, Named
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.http.prometheus import Metrics
 from starterkit.settings import ServingSettings
 

@@ -17,7 +17,7 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.machine import limit_memory, this_machine
-from starterkit.serving.http.asgi import JsonLines
+from starterkit.serving.http import JsonLines
 from starterkit.serving.http.protocol import Patience, Server
 
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.writer import Writer
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.serving.http.prometheus import Metrics, Where
 from starterkit.settings import ServingSettings
 

@@ -84,13 +84,14 @@ def test_the_example_goes_all_the_way(settings):
     exec(TEN_LINES, names)
     problem = replace(example, estimator=names["estimator"])
     training = settings.training.model_copy(update={"params": {"epochs": 60}})
-    summary = Pipeline(problem, settings.model_copy(update={"training": training})).run()
+    pipeline = Pipeline(problem, settings.model_copy(update={"training": training}))
+    summary = pipeline.run()
     assert [verdict.check for verdict in summary.promotion.decision.refusals] == []
     parity = summary.exported.contract.parity
     assert 0 < parity.largest < parity.allowed
     assert parity.near_tie == 2 * parity.allowed
     assert {"torch", "keras"} & set(summary.trained.lineage.beside_lock)
-    features = summary.dataset.holdout.features
+    features = pipeline.read().holdout.features
     expected = summary.trained.model.estimator.predict(features)
     registry = ModelRegistry.of(settings, problem.name)
     champion = registry.open(registry.champion())

@@ -27,9 +27,9 @@ from starterkit.serving.batch.scoring import answer_columns
 from starterkit.serving.graph import Graph
 from starterkit.serving.predictor import Predictor
 from starterkit.serving.validation import read_records
+from starterkit.training import TrainedModel
 from starterkit.training.export.conversion import layout_of, to_graph
 from starterkit.training.export.probe import cut_before
-from starterkit.training.trainer import TrainedModel
 
 REGRESSORS = [
     Ridge(),

@@ -35,9 +35,9 @@ from starterkit.errors import ExportError, ProblemError
 from starterkit.serving.graph import Session
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import TrainingSettings
+from starterkit.training import Trainer, rows_kept
 from starterkit.training.agreement import Asked, Measure, beside, ties
 from starterkit.training.export.conversion import to_graph
-from starterkit.training.trainer import Trainer, rows_kept
 
 FILES = ["contract.json", "model.onnx", "parity.npz"]
 

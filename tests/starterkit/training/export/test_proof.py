@@ -22,10 +22,8 @@ from starterkit.serving.graph import AT_ONCE
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
-from starterkit.training.export import exporter as proof
-from starterkit.training.export import probe
+from starterkit.training.export import ParityProof, _difference, probe
 from starterkit.training.export.conversion import Placed, to_graph
-from starterkit.training.export.exporter import ParityProof, _difference
 from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import Forests
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
@@ -107,7 +105,7 @@ def test_the_same_rows_are_planted_each_time(diabetes, monkeypatch):
         planted.append(plant(*given))
         return planted[-1]
 
-    monkeypatch.setattr(proof, "plant", kept)
+    monkeypatch.setattr("starterkit.training.export.plant", kept)
     for _ in range(2):
         prove(diabetes, DecisionTreeRegressor(random_state=0))
     one, again = planted

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from starterkit.training.export.families.nodes import DOMAIN, Answer, CannotExport, Nodes, summed
-from starterkit.training.export.families.trees import (
-    Link,
-    Scoring,
-    TreeFamily,
-    Trees,
-    classify,
-    regress,
-)
+from starterkit.training.export.families.trees import Link, Scoring, TreeFamily, Trees, classify, regress
 
 _IN_FRONT = "put an OrdinalEncoder in front and "
 
