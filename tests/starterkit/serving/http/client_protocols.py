@@ -13,7 +13,7 @@ from test_over_http import running
 
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.writer import Writer
-from starterkit.serving.http.app import create_app
+from starterkit.serving.http import create_app
 from starterkit.settings import ServingSettings
 
 HOUSES = [{"area": 100.0, "rooms": 3, "income": 4e4}, {"area": 20.5, "rooms": 1, "income": None}]
@@ -119,7 +119,6 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def asked(houses, days) -> Iterator[str]:
-    """What the clients have to be told: where each model answers, and the rows."""
     with running(houses.app()) as one, running(days.app()) as two:
         at = {"local.houses": "http://{}:{}".format(*one), "local.days": "http://{}:{}".format(*two)}
         yield json.dumps([at, HOUSES, DAYS])
