@@ -113,7 +113,6 @@ class Postgres:
         self._server.wait(20)
 
     def database(self) -> str:
-        """The address of a new one."""
         import psycopg
 
         self._made += 1

@@ -1,4 +1,4 @@
-"""The repository's own promises: locks, data and the files that other programs read."""
+"""The repository's own promises: locks, data, workflows, and the files that other programs read."""
 
 import hashlib
 import json
@@ -24,7 +24,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
 LAUNCH = ROOT / ".vscode" / "launch.json"
-JSON_WITH_COMMENTS = [*(ROOT / ".vscode").glob("*.json"), *(ROOT / ".devcontainer").glob("*.json")]
 
 
 def distribution(requirement: str) -> str:
@@ -103,16 +102,14 @@ def test_dev_container_fits_the_stack():
         text = (ROOT / ".devcontainer" / name).read_text("utf-8").replace("!reset ", "")
         for service, given in yaml.safe_load(text)["services"].items():
             services.setdefault(service, {}).update(given)
-    workspace = services[found["service"]]
+    workspace, editor = services[found["service"]], found["customizations"]["vscode"]
     assert f".:{found['workspaceFolder']}" in workspace["volumes"]
-    assert workspace["environment"]["KIT_STAGE"] == "dev"
-    assert services["mlflow"]["ports"] == []
-    assert [str(port) for port in found["forwardPorts"]] == list(found["portsAttributes"])
-    assert all(port["label"] for port in found["portsAttributes"].values())
-    interpreter = found["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert (workspace["environment"]["KIT_STAGE"], services["mlflow"]["ports"]) == ("dev", [])
+    assert {str(port) for port in found["forwardPorts"]} == found["portsAttributes"].keys()
+    interpreter = editor["settings"]["python.defaultInterpreterPath"]
     assert interpreter == f"{workspace['environment']['VENV']}/bin/python"
     recommended = read_json_with_comments(ROOT / ".vscode" / "extensions.json")["recommendations"]
-    assert set(found["customizations"]["vscode"]["extensions"]) <= set(recommended)
+    assert {*editor["extensions"]} <= {*recommended}
 
 
 def test_compose_publishes_on_this_machine_alone_and_every_entry_point_of_the_project_is_a_command():
@@ -140,11 +137,6 @@ def test_dockerfiles_are_sound_and_their_base_images_may_come_from_a_mirror(path
     assert [base for base in bases if base not in stages and not base.startswith("${REGISTRY}")] == []
 
 
-@pytest.mark.parametrize("path", JSON_WITH_COMMENTS, ids=lambda path: path.name)
-def test_editor_files_are_json_with_comments(path):
-    assert read_json_with_comments(path)
-
-
 def read_json_with_comments(path: Path) -> dict:
     """Read the strict part of what VS Code forgives: comments stand on lines of their own, no trailing comma."""
     return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
@@ -158,14 +150,11 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module("workspace").Workspace(ROOT, {"PATH": os.defpath}, file)
 
 
-def test_f5_starts_the_pipeline_and_asks_nothing(workspace):
+def test_f5_starts_the_pipeline_and_all_that_a_configuration_names_is_there(workspace):
     first = next(iter(workspace.configurations.values()))
     assert (first["type"], first["module"], first["args"]) == ("debugpy", "starterkit", ["run"])
     assert "${input:" not in json.dumps(first)
     assert not any("order" in one.get("presentation", {}) for one in workspace.configurations.values())
-
-
-def test_all_that_a_configuration_names_is_there_and_each_task_is_a_target_of_the_makefile(workspace):
     for name in workspace.configurations:
         configuration = workspace.configuration(name)  # raises where a variable or an input is unknown
         assert Path(configuration.get("cwd", ROOT)).is_dir()
@@ -176,8 +165,7 @@ def test_all_that_a_configuration_names_is_there_and_each_task_is_a_target_of_th
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     for label in workspace.tasks:
         make, target, *_ = workspace.task(label)["command"].split()
-        assert make == "make"
-        assert target in targets
+        assert (make, target in targets) == ("make", True)
 
 
 def test_the_editor_offers_all_stages_and_is_told_no_place_of_the_environment():
@@ -194,16 +182,12 @@ def test_every_configuration_names_the_python_that_its_task_makes(workspace):
     launched = [one for one in read_json_with_comments(LAUNCH)["configurations"] if one["request"] == "launch"]
     windows = {"python": r"${workspaceFolder}\.venv\Scripts\python.exe"}
     for one in launched:
-        assert (one["python"], one["windows"]) == ("${workspaceFolder}/tools/python", windows), one["name"]
-        assert one["preLaunchTask"] == "environment"
-    assert os.access(ROOT / "tools" / "python", os.X_OK)
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+        told = one["python"], one["windows"], one["preLaunchTask"]
+        assert told == ("${workspaceFolder}/tools/python", windows, "environment"), one["name"]
+    assert all(os.access(ROOT / name, os.X_OK) for name in ("tools/python", ".ci/run"))
     assert read_json_with_comments(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
     assert workspace.task("environment")["presentation"]["reveal"] == "always"
-
-
-def test_the_editor_finds_no_second_environment(workspace):
-    """It would take the first by name, such as the `.uv` that an old clone still has: delete that."""
+    # An editor takes the first that it finds by name, such as the `.uv` that an old clone still has: delete that.
     found = import_module("workspace").environments(ROOT)
     assert [folder.name for folder in found if folder != Path(sys.prefix)] == []
 
@@ -216,3 +200,99 @@ def test_the_stage_files_are_wired_to_their_schema_and_notebooks_hold_no_output(
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+STAGES = ["local", "dev", "test", "staging", "prod"]
+SCRIPT = ROOT / "tools" / "promote_stage.py"
+SECRET = re.compile(r"(PASSWORD|TOKEN|KEY)$")
+
+
+def read(path: Path) -> dict[Any, Any]:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def jobs() -> list[tuple[str, dict[str, Any]]]:
+    return [(f"{path.stem}.{name}", job) for path in WORKFLOWS for name, job in read(path)["jobs"].items()]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return import_module("promote_stage")
+
+
+def test_each_job_has_an_end_writes_no_more_than_it_must_and_gives_the_commands_of_the_readme():
+    """What else an attacker could use, `make workflows` looks for with zizmor."""
+    assert [path.stem for path in WORKFLOWS] == ["checks", "promote", "renew", "slow"]
+    for name, job in jobs():
+        assert job["timeout-minutes"] <= 90, name
+        writes = {scope for scope, may in job["permissions"].items() if may == "write"}
+        assert writes == ({"contents", "pull-requests"} if name == "renew.propose" else set()), name
+    for path in WORKFLOWS:
+        assert (read(path)["permissions"], bool(read(path)["concurrency"]["group"])) == ({}, True), path
+    steps = read(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["checks"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["make test", "make run"]
+    matrix = read(ROOT / ".github" / "workflows" / "slow.yml")["jobs"]["slow"]["strategy"]["matrix"]
+    of_ci = re.findall(r"step make (test-\S+|rehearse)", (ROOT / ".ci" / "run").read_text("utf-8"))
+    assert sorted(matrix["target"]) == sorted(of_ci)
+
+
+def test_stages_follow_each_other_each_in_its_environment():
+    found = read(ROOT / ".github" / "workflows" / "promote.yml")["jobs"]
+    assert list(found) == STAGES
+    for before, (stage, job) in zip([None, *STAGES], found.items(), strict=False):
+        assert job.get("needs") == before
+        assert job["environment"] == stage
+        (run,) = [step for step in job["steps"] if "promote_stage" in step.get("run", "")]
+        assert run["run"] == f".venv/bin/python tools/promote_stage.py {stage}"
+        for name, text in run.get("env", {}).items():
+            kind = "secrets" if SECRET.search(name) else "vars"
+            assert text == f"${{{{ {kind}.{name} }}}}"
+
+
+def test_each_stage_has_its_commands(script, tmp_path):
+    bundle = tmp_path / "bundle.zip"
+    bundle.touch()
+
+    def of(stage, same_server=False, **environ):
+        return [str(command) for command in script.commands(stage, environ, bundle, "ann", same_server)]
+
+    assert of("local") == ["KIT_STAGE=local starterkit run"]
+    assert of("dev") == ["KIT_STAGE=dev starterkit run"]
+    tested = ["KIT_STAGE=test starterkit run", "KIT_STAGE=test starterkit loadtest"]
+    assert of("test") == ["KIT_STAGE=local starterkit data prepare --for test", *tested]
+    assert of("test", KIT_DATA__SOURCE="postgresql://host/test") == tested
+    assert of("staging") == ["KIT_STAGE=staging starterkit run", f"KIT_STAGE=staging starterkit bundle {bundle}"]
+    assert of("prod") == [f"KIT_STAGE=prod starterkit promote --to prod --from {bundle} --approver ann"]
+    assert of("staging", same_server=True) == ["KIT_STAGE=staging starterkit run"]
+    assert of("prod", same_server=True) == ["KIT_STAGE=prod starterkit promote --to prod --approver ann"]
+
+
+def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script):
+    environ = {"KIT_TRACKING__TOKEN": "", "KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": ""}
+    run = script.environment(script.Command("test", ("run",)), environ)
+    assert run == {"KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "test"}
+    prepare = script.environment(script.Command("local", ("data", "prepare", "--for", "test")), environ)
+    assert prepare == {"KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "local"}
+
+
+def test_what_cannot_go_on_is_one_line_and_a_command_that_fails_ends_the_stage(tmp_path):
+    clean = {name: text for name, text in os.environ.items() if name not in ("KIT_APPROVER", "GITHUB_ACTOR")}
+
+    def call(*words: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run([sys.executable, SCRIPT, *words], cwd=tmp_path, env=clean, capture_output=True, text=True)
+        assert done.returncode == 2
+        return done
+
+    for words, said in (
+        (["production"], "'production' is not a stage: name one of local, dev, test, staging, prod"),
+        (["prod"], "nobody approves this: add --approver NAME, or set KIT_APPROVER"),
+        (["prod", "--approver", "ann"], "bundle.zip is not there: stage staging writes it, or add --same-server"),
+    ):
+        assert call(*words).stderr == f"promote_stage: {said}\n"
+    failed = call("staging", "--approver", "ann")
+    assert failed.stdout == "$ KIT_STAGE=staging starterkit run\n"
+    assert "holds config/base.yaml" in failed.stderr
+    assert failed.stderr.endswith("promote_stage: stage staging ends here, with exit code 2\n")

@@ -33,7 +33,6 @@ class Machine:
 
     @property
     def whole_cores(self) -> int:
-        """How many threads it can keep busy; at least one."""
         return max(1, int(self.cores))
 
 
@@ -87,17 +86,24 @@ def _read(file: Path) -> str:
 
 # --- Nothing is sent to anyone. MLflow and ONNX Runtime would, and both read a variable when they are imported.
 
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
-
 
 def send_nothing() -> None:
     """Silence both. Call it before either is imported."""
-    os.environ.update(_QUIET)
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", ORT_DISABLE_TELEMETRY="1")
 
 
-# --- How much memory a process that answers may have.
+# --- How much of the processor, and of memory, a process may have.
 
-_MEGABYTE = 2**20
+
+def stand_back() -> None:
+    """Leave the processor to everybody else: on Linux this thread and those that it starts, elsewhere the process.
+
+    A thread that is idle by its class makes way at once; one that is only nice ends its turn of some milliseconds.
+    """
+    with suppress(AttributeError, OSError):  # not Linux, or a container that forbids it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(AttributeError):
+        os.nice(19)
 
 
 def hand_back() -> None:
@@ -141,6 +147,7 @@ def limit_memory(megabytes: int | None) -> int | None:
     return megabytes
 
 
+_MEGABYTE = 2**20
 _FOR_REQUESTS = 512
 """Megabytes: the bodies that are held at once, what two large ones become, and the stacks of a few threads."""
 

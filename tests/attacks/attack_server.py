@@ -22,23 +22,12 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SIZE = 5_000_000
-SECONDS = 2.0
-"""What the API is told to wait for a whole request."""
-
-
-def say(words: str) -> None:
-    """The figures, for `-s` and for who reads a failure."""
-    sys.stdout.write(f"{words}\n")
+SECONDS = 2.0  # the API waits for a whole request
 
 
 class Api:
-    """An API on a port of its own, in a process of its own."""
-
-    def __init__(self, root: Path, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.log = root / f"{self.port}.log"
+    def __init__(self, root: Path, port: int, **environ: str) -> None:
+        self.port, self.log = port, root / f"{port}.log"
         given = CLEAN | {"KIT_SERVING__PORT": str(self.port), "KIT_SERVING__SECONDS_TO_ASK": str(SECONDS)} | environ
         command = [sys.executable, "-m", "starterkit", "serve", "--folder", "model"]
         with self.log.open("wb") as log:
@@ -69,7 +58,6 @@ class Api:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with an exported folder."""
     root = tmp_path_factory.mktemp("api")
     for name in ("config", "data"):
         shutil.copytree(REPOSITORY / name, root / name)
@@ -86,11 +74,11 @@ def row(root: Path) -> str:
 
 
 @pytest.fixture
-def start(root: Path) -> Iterator[Callable[..., Api]]:
+def start(root: Path, free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., Api]]:
     with ExitStack() as ended:
 
         def make(**environ: str) -> Api:
-            api = Api(root, **environ)
+            api = Api(root, free_tcp_port_factory(), **environ)
             ended.callback(api.process.wait)
             ended.callback(api.process.kill)
             return api
@@ -109,7 +97,7 @@ def test_held_connections_keep_nobody_out_and_fill_no_log(start, row):
                 held.sendall(HEAD)
         began = time.monotonic()
         assert api.ask(row) == 200
-        say(f"answered in {time.monotonic() - began:.2f} s beside 400 held connections")
+        print(f"answered in {time.monotonic() - began:.2f} s beside 400 held connections")  # noqa: T201
         assert time.monotonic() - began < 2
         assert len(psutil.Process(api.process.pid).net_connections()) <= 64 + 2
     assert len(api.said) - before < 1000
@@ -150,7 +138,7 @@ def test_the_end_costs_no_request(start, row):
     for client in clients:
         client.join()
     assert api.process.wait(20) == 0
-    say(f"{sum(answered)} answered, {len(lost)} lost, ended after {time.monotonic() - began:.1f} s")
+    print(f"{sum(answered)} answered, {len(lost)} lost, ended after {time.monotonic() - began:.1f} s")  # noqa: T201
     assert lost == []
     assert min(closed) >= 1
 
@@ -181,6 +169,6 @@ def test_junk_costs_little(start, row):
         while asked.is_alive():
             most = max(most, api.megabytes)
             time.sleep(0.001)
-        say(f"{name}: {len(body) / 1e6:.1f} MB cost {most - before:.1f} MB, {statuses}")
+        print(f"{name}: {len(body) / 1e6:.1f} MB cost {most - before:.1f} MB, {statuses}")  # noqa: T201
         assert statuses == [422]
         assert most - before <= 3 * SIZE / 1e6, name

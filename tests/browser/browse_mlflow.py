@@ -63,9 +63,8 @@ def test_a_run_shows_its_description_and_its_metrics(browser, mlflow_address, ex
 
 @pytest.mark.parametrize("figure", ["residuals", "importance"])
 def test_a_figure_is_drawn(browser, mlflow_address, experiment, champion, figure):
-    page = browser.open(
-        f"{mlflow_address}/#/experiments/{experiment}/runs/{champion.run}/artifacts/figures/{figure}.png"
-    )
+    run = f"{mlflow_address}/#/experiments/{experiment}/runs/{champion.run}"
+    page = browser.open(f"{run}/artifacts/figures/{figure}.png")
     shown = page.locator("img[src^='blob:'], img[src*='get-artifact']").first
     try:
         expect(shown).to_be_visible()

@@ -1,4 +1,4 @@
-"""The API's page at `/`: which model serves, a form that predicts, and snippets that do the same elsewhere."""
+"""The API's page at `/`: which model serves, a form that predicts, snippets that do the same; and /docs."""
 
 import json
 import os
@@ -58,9 +58,8 @@ def test_a_wrong_value_is_told_at_its_field(browser, api_address):
     page.get_by_label("glucose").fill("")
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_label("age")).to_be_focused()
-    expect(page.get_by_label("age")).to_have_accessible_description(
-        re.compile("Is above 120. Give a whole number in years")
-    )
+    said = re.compile("Is above 120. Give a whole number in years")
+    expect(page.get_by_label("age")).to_have_accessible_description(said)
     expect(page.get_by_label("glucose")).to_have_attribute("aria-invalid", "true")
     browser.shoot("page-refused")
     page.get_by_role("button", name="Example again").click()
@@ -108,3 +107,18 @@ def test_it_says_nothing_of_the_model_before_the_key(browser, guarded_address):
     expect(page.get_by_text("Diabetes progression")).to_be_visible()
     page.get_by_role("button", name="Forget the key").click()
     expect(page.get_by_label("Key", exact=True)).to_be_visible()
+
+
+def test_docs_work_without_a_network(browser, api_address):
+    page = browser.open(f"{api_address}/docs")
+    predict = page.locator(".opblock", has_text="/predict").first
+    predict.click()
+    browser.shoot("docs")
+    predict.get_by_role("button", name="Try it out").click()
+    predict.get_by_role("button", name="Execute").click()
+    answer = predict.locator(".live-responses-table")
+    expect(answer.locator("tbody td.response-col_status").first).to_contain_text("200")
+    expect(answer.locator("tbody td.response-col_description").first).to_contain_text("predictions")
+    answer.scroll_into_view_if_needed()
+    browser.shoot("docs-answer")
+    assert browser.asked == []

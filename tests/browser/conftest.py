@@ -54,7 +54,6 @@ def started(root: Path, command: str, sign: str, **environment: str) -> Iterator
 
 @pytest.fixture(scope="session")
 def runs_address(trained: Path) -> Iterator[str]:
-    """What `starterkit ui` prints."""
     with started(trained, "ui", "MLflow's UI: ") as address:
         yield address
 
@@ -72,11 +71,9 @@ def api_address(trained: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_address(trained: Path) -> Iterator[str]:
-    """An API that asks for the key."""
-    with started(
-        trained, "serve", "Answering on ", KIT_SERVING__REQUIRE_API_KEY="true", KIT_SERVING__API_KEY=KEY
-    ) as one:
-        yield one
+    asked = {"KIT_SERVING__REQUIRE_API_KEY": "true", "KIT_SERVING__API_KEY": KEY}
+    with started(trained, "serve", "Answering on ", **asked) as address:
+        yield address
 
 
 @dataclass
@@ -101,7 +98,6 @@ class Browser:
         return opened.value
 
     def shoot(self, name: str) -> None:
-        """Keep what the window shows, for people to look at."""
         close = self.page.locator(CLOSE_ASSISTANT)
         if close.count():
             close.click()

@@ -2,9 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a person has who just cloned the repository; it trains few trees."""
     root = tmp_path_factory.mktemp("f5") / "my prøject ü"
     listing = [*GIT, "-c", "core.quotePath=false", "ls-files", "-co", "--exclude-standard"]
     names = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -28,8 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
     base = root / "config" / "base.yaml"
-    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20")
-    few = few.replace("learning_rate: 0.03", "learning_rate: 0.2")
+    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("rate: 0.03", "rate: 0.2")
     assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
     base.write_text(few + "\nexport:\n  parity_rows: 500\n")
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
@@ -39,15 +36,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environ(tmp_path_factory: pytest.TempPathFactory, free_tcp_port_factory: Callable[[], int]) -> dict[str, str]:
     """The editor's environment: it names no environment of Python's, and the project has to fetch its own uv."""
     ours = ("KIT_", "MLFLOW_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "VENV", "MAKE", "MFLAGS", "ARGS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     clean["PATH"] = without_uv(clean["PATH"], tmp_path_factory.mktemp("bin"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return clean | {"KIT_SERVING__PORT": str(port), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
+    return clean | {"KIT_SERVING__PORT": str(free_tcp_port_factory()), "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
 
 
 def without_uv(path: str, scratch: Path) -> str:
@@ -57,12 +51,11 @@ def without_uv(path: str, scratch: Path) -> str:
         if not (folder / "uv").exists():
             folders.append(folder)
             continue
-        links = scratch / str(number)
-        links.mkdir()
+        folders.append(scratch / str(number))
+        folders[-1].mkdir()
         for program in folder.iterdir():
             if program.name not in ("uv", "uvx"):
-                (links / program.name).symlink_to(program)
-        folders.append(links)
+                (folders[-1] / program.name).symlink_to(program)
     return os.pathsep.join(map(str, folders))
 
 

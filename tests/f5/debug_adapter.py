@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -49,7 +50,6 @@ class Connection:
         Thread(target=self._read, daemon=True).start()
 
     def ask(self, command: str, arguments: Json | None = None) -> Future[Json]:
-        """Send a request. Its answer comes later."""
         answer: Future[Json] = Future()
         with self._writes:
             number = next(self._numbers)
@@ -64,14 +64,12 @@ class Connection:
 
     def _write(self, message: Json) -> None:
         content = json.dumps(message).encode()
-        try:
+        with suppress(OSError):  # the adapter is gone, and so is whoever waits for its answers
             self._writing.write(b"Content-Length: %d\r\n\r\n%s" % (len(content), content))
             self._writing.flush()
-        except OSError:  # the adapter is gone, and so is whoever waits for its answers
-            pass
 
     def _read(self) -> None:
-        try:
+        with suppress(OSError, ValueError):  # closed in the middle of a line
             while header := self._reading.readline():
                 self._reading.readline()
                 message = json.loads(self._reading.read(int(header.partition(b":")[2])))
@@ -82,8 +80,6 @@ class Connection:
                 else:
                     failure = AssertionError(f"{message['command']}: {message['message']}")
                     self._waiting.pop(message["request_seq"]).set_exception(failure)
-        except (OSError, ValueError):  # closed in the middle of a line
-            pass
         for answer in [*self._waiting.values()]:
             answer.set_exception(EOFError("the adapter is gone"))
 
@@ -93,17 +89,7 @@ class Stopped(AssertionError):
 
 
 class Debugger:
-    """One configuration, from F5 to its end, with the processes that it starts.
-
-    Parameters
-    ----------
-    configuration
-        The one of launch.json, with its variables replaced.
-    breakpoints
-        Where to stop.
-    open_terminal
-        Runs a command in the editor's terminal.
-    """
+    """One configuration of launch.json, its variables replaced, from F5 to its end, with the processes it starts."""
 
     def __init__(self, configuration: Json, breakpoints: Sequence[Breakpoint], open_terminal: OpenTerminal) -> None:
         self.terminal: Terminal | None = None
@@ -125,8 +111,6 @@ class Debugger:
             self._adapter, self._main = adapter, Connection(adapter.stdout, adapter.stdin, self._hear)
         self._begin(self._main, configuration)
 
-    # --- what a person does
-
     def locals_at_stop(self) -> dict[str, str]:
         """Wait for a breakpoint, read the local variables there, take all breakpoints away and go on."""
         stop = self._stops.get(timeout=SECONDS)
@@ -146,11 +130,9 @@ class Debugger:
         return found
 
     def wait_for_start(self) -> None:
-        """Until the breakpoints are set."""
         self._started.result(SECONDS)
 
     def exit_code(self) -> int:
-        """Wait for the end."""
         return self._exit.result(SECONDS)
 
     @property
@@ -170,12 +152,9 @@ class Debugger:
         self.close()
 
     def close(self) -> None:
-        """End the adapter, if nobody has."""
         if self._adapter and self._adapter.poll() is None:
             self._adapter.kill()
             self._adapter.wait()
-
-    # --- what the editor does
 
     def _connected(self, place: Json) -> Connection:
         end = time.monotonic() + SECONDS

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -13,8 +13,6 @@ from workspace import Unknown, Workspace
 
 
 class Editor:
-    """A window with one folder open."""
-
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._terminals: list[Terminal] = []
@@ -22,7 +20,6 @@ class Editor:
         self._background: dict[str, Terminal] = {}
 
     def press_f5(self, name: str, breakpoints: Sequence[Breakpoint] = ()) -> Debugger:
-        """Start a configuration: first its task, then the debugger."""
         configuration = self.workspace.configuration(name)
         if task := configuration.get("preLaunchTask"):
             self.run_task(task)
@@ -31,10 +28,7 @@ class Editor:
         return debugger
 
     def run_task(self, label: str) -> Terminal:
-        """Run a task and wait until it is done, which has to succeed, or, in the background, until it says it is ready.
-
-        One that is running in the background already is left alone.
-        """
+        """Run a task until it is done, or ready in the background, where one that is running already is left alone."""
         task = self.workspace.task(label)
         if label in self._background and self._background[label].process.poll() is None:
             return self._background[label]
@@ -49,37 +43,23 @@ class Editor:
         terminal = self._open_terminal(command, options.get("cwd", str(self.workspace.root)), options.get("env", {}))
         if task.get("isBackground"):
             self._background[label] = terminal
-            self._wait_for_words(task["problemMatcher"]["background"]["endsPattern"], terminal)
+            pattern = task["problemMatcher"]["background"]["endsPattern"]
+            matched(pattern, lambda: terminal.text, lambda: terminal.process.poll() is None)
         else:
             code = terminal.process.wait(SECONDS)
             assert code == 0, f"task '{label}' ended with {code}\n{terminal.text}"
         return terminal
 
-    def _wait_for_words(self, pattern: str, terminal: Terminal) -> None:
-        end = time.monotonic() + SECONDS
-        while not re.search(pattern, terminal.text):
-            assert time.monotonic() < end, f"nothing matched {pattern}:\n{terminal.text}"
-            ended = terminal.process.poll() is not None and not re.search(pattern, terminal.text)
-            assert not ended, f"it ended before anything matched {pattern}:\n{terminal.text}"
-            time.sleep(0.1)
-
     def wait_for_browser(self, debugger: Debugger, action: Json) -> str:
         """The address that a `serverReadyAction` opens, once its pattern is printed."""
-        end = time.monotonic() + SECONDS
-        while not (match := re.search(action["pattern"], debugger.text, re.IGNORECASE)):
-            assert time.monotonic() < end, f"nothing matched {action['pattern']}:\n{debugger.text}"
-            assert debugger.running, f"it ended before anything matched {action['pattern']}:\n{debugger.text}"
-            time.sleep(0.1)
+        match = matched(action["pattern"], lambda: debugger.text, lambda: debugger.running)
         shape = action.get("uriFormat", "http://localhost:%s")
         assert shape.count("%s") == match.re.groups == 1, f"{shape} has no place for what {action['pattern']} finds"
         return shape.replace("%s", match[1])
 
     def close(self) -> None:
-        """Close the window; nothing may outlive it."""
-        for debugger in self._running:
-            debugger.close()
-        for terminal in self._terminals:
-            terminal.close()
+        for one in (*self._running, *self._terminals):
+            one.close()
 
     def _open_terminal(self, command: Sequence[str], cwd: str, env: Mapping[str, str | None]) -> Terminal:
         if not Path(cwd).is_dir():
@@ -90,8 +70,18 @@ class Editor:
         return terminal
 
 
+def matched(pattern: str, text: Callable[[], str], runs: Callable[[], bool]) -> re.Match[str]:
+    """Waits for words that something prints while it runs."""
+    end, is_last = time.monotonic() + SECONDS, False
+    while not (found := re.search(pattern, text(), re.IGNORECASE)):
+        assert time.monotonic() < end, f"nothing matched {pattern}:\n{text()}"
+        assert not is_last, f"it ended before anything matched {pattern}:\n{text()}"
+        is_last = not runs()
+        time.sleep(0.1)
+    return found
+
+
 def answers(address: str) -> bool:
-    """Whether a GET is answered with a 200."""
     try:
         with urlopen(address, timeout=10) as answer:
             return answer.status == 200
@@ -100,7 +90,6 @@ def answers(address: str) -> bool:
 
 
 def example_of(address: str) -> bytes:
-    """A request that the API's own page shows."""
     with urlopen(f"{address}/openapi.json", timeout=10) as answer:
         document = json.load(answer)
     body = document["paths"]["/predict"]["post"]["requestBody"]

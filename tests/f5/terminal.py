@@ -25,36 +25,27 @@ class Terminal:
         self._keyboard, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
         self.process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=dict(environ) | {"TERM": "xterm-256color"},
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
+            command, cwd=cwd, env=dict(environ) | {"TERM": "xterm-256color"}, stdin=inside, stdout=inside,
+            stderr=inside, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C reaches it as from a keyboard
-        )
+        )  # fmt: skip
         os.close(inside)
         self._printed = b""
         Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        try:
+        with suppress(OSError):  # the last process that held the other side ended
             while piece := os.read(self._keyboard, 4096):
                 self._printed += piece
-        except OSError:  # the last process that held the other side ended
-            pass
 
     @property
     def text(self) -> str:
-        """What was printed, without colours."""
         return _CONTROLS.sub("", self._printed.decode("utf-8", "replace"))
 
     def press_ctrl_c(self) -> None:
         os.write(self._keyboard, b"\x03")
 
     def processes(self) -> dict[int, str]:
-        """What still runs in this terminal."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -67,14 +58,12 @@ class Terminal:
         return found
 
     def require_empty(self, seconds: float = 15) -> None:
-        """See that nothing is left running."""
         end = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left, f"still running: {left}\n{self.text}"
 
     def close(self) -> None:
-        """End whatever is left, as closing a terminal does."""
         for number in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)

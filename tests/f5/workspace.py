@@ -16,30 +16,16 @@ class Unknown(Exception):
 
 
 class Workspace:
-    """What is in .vscode, with its variables replaced.
-
-    Parameters
-    ----------
-    root
-        The folder that is open.
-    environ
-        The editor's environment.
-    file
-        The file that is open.
-    """
+    """What is in .vscode of the folder that is open, with variables replaced, some by the file that is open."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], file: Path) -> None:
         launch = read_json(root / ".vscode" / "launch.json")
         tasks = read_json(root / ".vscode" / "tasks.json")
-        self.root = root
-        self.environ = environ
-        self.file = file
+        self.root, self.environ, self.file = root, environ, file
         self.configurations: dict[str, Json] = {one["name"]: one for one in launch["configurations"]}
         self.compounds: dict[str, Json] = {one["name"]: one for one in launch.get("compounds", [])}
         self.tasks: dict[str, Json] = {one["label"]: one for one in tasks["tasks"]}
-        self._inputs: dict[str, Json] = {
-            one["id"]: one for one in [*launch.get("inputs", []), *tasks.get("inputs", [])]
-        }
+        self._inputs: dict[str, Json] = {one["id"]: one for file in (launch, tasks) for one in file.get("inputs", [])}
 
     def configuration(self, name: str) -> Json:
         """A configuration as it is given to the debugger: variables replaced, the two environments put together."""
@@ -74,13 +60,7 @@ class Workspace:
         return str(first / "bin" / "python")
 
     def replaced(self, value: Any) -> Any:
-        """The value with what its variables stand for.
-
-        Raises
-        ------
-        Unknown
-            A variable, or an input.
-        """
+        """The value with what its variables stand for; an unknown one, or an unknown input, is `Unknown`."""
         if isinstance(value, dict):
             return {key: self.replaced(inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -95,12 +75,8 @@ class Workspace:
             return self.environ.get(name, "")
         if kind == "input":
             return self._answer(_named(name, self._inputs, "input"))
-        known = {
-            "workspaceFolder": str(self.root),
-            "file": str(self.file),
-            "relativeFile": str(self.file.relative_to(self.root)),
-        }
-        return _named(variable, known, "variable")
+        known = {"workspaceFolder": self.root, "file": self.file, "relativeFile": self.file.relative_to(self.root)}
+        return str(_named(variable, known, "variable"))
 
     def _answer(self, asked: Json) -> str:
         """What a person answers who only presses Enter."""

@@ -22,7 +22,6 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Pa
 
 @pytest.fixture(scope="session")
 def trained(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same after a run: one version, which is champion."""
     scratch = copy_of(untouched, tmp_path_factory.mktemp("trained") / "my prøject ü")
     outcome = scratch.run("run")
     assert outcome.code == 0, outcome.stderr
@@ -55,10 +54,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     def mount(megabytes: int) -> Path:
         point = tmp_path / "disk"
         point.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(point)], capture_output=True
-        )
-        if done.returncode:
+        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(point)]
+        if subprocess.run(words, capture_output=True).returncode:
             pytest.skip("not run: only root may mount a small disk")
         mounted.append(point)
         return point
@@ -73,8 +70,6 @@ Tell = Callable[..., None]
 
 @pytest.fixture
 def tell(record_property: Callable[[str, Any], None]) -> Tell:
-    """Put a row into the table."""
-
     def add(*cells: object) -> None:
         record_property("row", [str(cell) for cell in cells])
 
@@ -91,10 +86,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 reason = report.longrepr[2] if outcome == "skipped" else "see above"
                 found = [[report.nodeid.rpartition("::")[2], *[""] * 3, f"{outcome.upper()}: {reason}", ""]]
             rows += [[*row, "" if outcome != "failed" else "FAILED"] for row in found]
-    lines = [" | ".join(cell.replace("\n", " ").replace("|", "/") for cell in row[:-1]) for row in sorted(rows)]
-    marks = ["  <-- FAILED" if row[-1] else "" for row in sorted(rows)]
     text = [" | ".join(COLUMNS), " | ".join("-" * 3 for _ in COLUMNS)]
-    text += [f"{line}{mark}" for line, mark in zip(lines, marks, strict=True)]
+    for *cells, failed in sorted(rows):
+        line = " | ".join(cell.replace("\n", " ").replace("|", "/") for cell in cells)
+        text.append(f"{line}{'  <-- FAILED' if failed else ''}")
     terminalreporter.write_line("")
     for line in text:
         terminalreporter.write_line(f"| {line} |")

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -74,7 +73,6 @@ class Api:
         return (self._scratch.root / "said").read_text()
 
     def lost(self) -> int:
-        """As `/metrics` tells it."""
         with suppress(OSError, HTTPException):
             connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
             connection.request("GET", "/metrics")
@@ -119,20 +117,12 @@ def test_nothing_that_was_acknowledged_is_lost(scratch, tell):
     tell(f"{KILLS} times kill -9 under load", -9, "", f"{len(api.acknowledged)} answered, all of them kept", "", "")
 
 
-class Fault(NamedTuple):
-    """A log's address, and what befalls it and is mended."""
-
-    address: str
-    hurt: Callable[[], object]
-    mend: Callable[[], object]
-
-
 @pytest.fixture(params=["PostgreSQL is stopped", "the disk is full"])
-def fault(request) -> Iterator[Fault]:
+def fault(request) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """A log's address, what befalls it, and how that is mended."""
     if request.param == "PostgreSQL is stopped":
         server = request.getfixturevalue("postgres")
-        yield Fault(server.database(), server.stop, server.start)
-        return
+        return server.database(), server.stop, server.start
     disk: Path = request.getfixturevalue("small_disk")(64)  # the journal alone may have 16
     ballast = disk / "ballast"
 
@@ -143,29 +133,27 @@ def fault(request) -> Iterator[Fault]:
                     while file.write(bytes(size)):
                         pass
 
-    yield Fault(f"sqlite:///{disk}/log.db", fill, ballast.unlink)
+    return f"sqlite:///{disk}/log.db", fill, ballast.unlink
 
 
 @pytest.mark.parametrize("when_lost", ["refuse", "answer"])
 def test_a_log_that_goes_and_comes_back(scratch, fault, when_lost, tell, request):
-    scratch.environ |= {"KIT_FEEDBACK__DATABASE": fault.address, "KIT_FEEDBACK__WHEN_LOST": when_lost}
+    address, hurt, mend = fault
+    scratch.environ |= {"KIT_FEEDBACK__DATABASE": address, "KIT_FEEDBACK__WHEN_LOST": when_lost}
     api = Api(scratch)
     answered = lambda: len(api.acknowledged)  # noqa: E731
     missed = api.lost if when_lost == "answer" else lambda: api.refused
-    fault.hurt()
+    hurt()
     with api.started():
-        for _ in range(2):  # at the start, and in between
+        for more in (2, 1, 0):  # at the start, and in between
             api.wait_for(missed)
-            fault.mend()
+            mend()
             time.sleep(1)
             api.wait_for(answered)
-            fault.hurt()
-        api.wait_for(missed)
-        fault.mend()
-        time.sleep(1)
-        api.wait_for(answered)
+            if more:
+                hurt()
         told = api.lost()
-    lost = len(api.acknowledged - kept(fault.address))
+    lost = len(api.acknowledged - kept(address))
     assert (lost == 0) if when_lost == "refuse" else (0 < lost <= told), (lost, told)
     fate = {"refuse": "refused", "answer": "answered and not recorded"}[when_lost]
     lines = [one for one in api.said.splitlines() if f"predictions are {fate}" in one]
@@ -178,18 +166,15 @@ def test_a_log_that_goes_and_comes_back(scratch, fault, when_lost, tell, request
 @pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
 def test_a_backup_that_is_restored_in_between(scratch, database, tell, request):
     """With the database's own tools and under load: what is acknowledged afterwards stands beside the backup."""
-    copy = str(scratch.root / "backup")
     if database == "PostgreSQL":
         server = request.getfixturevalue("postgres")
-        address = server.database()
-        copy = f"{server.folder}/backup"
+        address, copy = server.database(), f"{server.folder}/backup"
         save = ["pg_dump", "--format=custom", f"--file={copy}", address]
         restore = ["pg_restore", "--clean", "--single-transaction", f"--dbname={address}", copy]
         steps = [lambda: server.run(*save).check_returncode(), lambda: server.run(*restore).check_returncode()]
     else:
-        log = str(scratch.root / "log.db")
-        address = f"sqlite:///{log}"
-        steps = [lambda: copied(log, copy), lambda: copied(copy, log)]
+        log, copy = (str(scratch.root / name) for name in ("log.db", "backup"))
+        address, steps = f"sqlite:///{log}", [lambda: copied(log, copy), lambda: copied(copy, log)]
     scratch.environ["KIT_FEEDBACK__DATABASE"] = address
     api = Api(scratch)
     with api.started():

@@ -119,9 +119,8 @@ sys.stdin.read()
 
 @contextmanager
 def locked(scratch: Scratch) -> Iterator[None]:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], cwd=scratch.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=scratch.root, **pipes)
     assert holder.stdout.readline() == b"held\n"
     yield
     holder.communicate()
@@ -236,14 +235,8 @@ def test_moved_repository_goes_on(scratch, tell):
     assert moved.digest() == asked
     assert "moved or copied" in doctor.stdout
     outcome = moved.run("run")
-    tell(
-        "repository moved",
-        outcome.code,
-        outcome.line,
-        moved.state(),
-        "the same",
-        "moved or copied, the next run follows",
-    )
+    follows = "moved or copied, the next run follows"
+    tell("repository moved", outcome.code, outcome.line, moved.state(), "the same", follows)
     assert (outcome.code, outcome.untidy) == (0, ""), outcome.stderr
     assert "version 1 on the same 98 rows" in outcome.stdout
     assert moved.state().faults == ()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from operator import methodcaller
 from pathlib import Path
 
 from starterkit.tracking.store import LocalStore, path_of
@@ -78,8 +79,6 @@ class Scratch:
         self.environ: dict[str, str] = {}
         self.user: int | None = None
 
-    # --- commands
-
     def start(self, *arguments: str, command: list[str] | None = None) -> subprocess.Popen[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
         environ |= QUIET | {"TMPDIR": str(self.temporary)} | self.environ
@@ -124,8 +123,6 @@ class Scratch:
         stdout, stderr = process.communicate(timeout=SECONDS)
         return Outcome(process.returncode, stdout, said + stderr)
 
-    # --- files
-
     @property
     def database(self) -> Path:
         return self.root / "mlflow.db"
@@ -147,11 +144,9 @@ class Scratch:
         self.environ["PYTHONPATH"] = str(package.parent)
 
     def digest(self) -> str:
-        """Of everything that a run writes."""
         return digest_of([self.database, *(self.root / "mlartifacts").rglob("*")])
 
     def everything(self) -> str:
-        """The digest of all that is there, scratch files too."""
         return digest_of([*self.root.rglob("*"), *self.temporary.rglob("*")])
 
     @contextmanager
@@ -171,8 +166,6 @@ class Scratch:
             self.environ.clear()
             self.user = None
 
-    # --- what is left
-
     def state(self) -> State:
         known = {*READ_BY_A_RUN, "mlflow.db", "mlartifacts", "src"}
         stray = [name.name for name in sorted(self.root.iterdir()) if name.name not in known]
@@ -185,9 +178,8 @@ class Scratch:
 
     def _state(self, database: sqlite3.Connection, stray: tuple[str, ...]) -> State:
         ask = database.execute
-        runs = dict(
-            ask("SELECT status, count(*) FROM runs WHERE lifecycle_stage = 'active' GROUP BY status").fetchall()
-        )
+        active = "SELECT status, count(*) FROM runs WHERE lifecycle_stage = 'active' GROUP BY status"
+        runs = dict(ask(active).fetchall())
         places = dict(ask("SELECT version, storage_location FROM model_versions").fetchall())
         aliases = dict(ask("SELECT alias, version FROM registered_model_aliases").fetchall())
         tags: dict[int, dict[str, str]] = {number: {} for number in places}
@@ -230,19 +222,10 @@ def other_user(user: int) -> list[str]:
     """The words in front of a command that is somebody else's. Where that one may not even read this Python,
     it gets the right to read, but not to write, what is not its own."""
     plain = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    works = (
-        subprocess.run([*plain, sys.executable, "-c", "import mlflow"], capture_output=True, cwd="/").returncode == 0
-    )
-    return plain if works else [*plain, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    tried = subprocess.run([*plain, sys.executable, "-c", "import mlflow"], capture_output=True, cwd="/")
+    capabilities = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return plain if tried.returncode == 0 else [*plain, *capabilities]
 
 
-def interrupt(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-
-
-def terminate(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+interrupt, kill, terminate = (methodcaller("send_signal", number) for number in SIGNALS)

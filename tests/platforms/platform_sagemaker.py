@@ -43,7 +43,6 @@ print(json.dumps([endpoints, configurations, models]))
 
 @pytest.fixture(scope="module")
 def bin_(environment: Callable[..., Path]) -> Path:
-    """The kit by its lock with boto3 beside it, as in one environment of a user."""
     return environment("sagemaker", f"--constraint requirements.txt --editable . {BOTO3} {MOTO}")
 
 
@@ -111,19 +110,16 @@ def test_what_is_planned_is_what_stands_there(cloud: Cloud):
     assert cloud.look() == [[endpoint], configurations, [model]]
 
 
-@pytest.mark.parametrize(
-    ("changed", "environ", "said"),
-    [
-        ({}, {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "there are no credentials for AWS. Run `aws conf"),
+def test_what_is_not_there_is_one_line_and_nothing_is_made(cloud: Cloud):
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    for changed, environ, said in (
+        ({}, nobody, "there are no credentials for AWS. Run `aws conf"),
         ({IMAGE: IMAGE.replace(":7", ":8")}, {}, "AWS refuses the image 123456789012"),
         ({f"role={ROLE}": f"role={ROLE}2"}, {}, f"AWS refuses the role {ROLE}2: An error occurred (NoSuchEntity)"),
         ({}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS cannot be asked for your identity: "),
-    ],
-    ids=["no credentials", "no image", "no role", "no network"],
-)
-def test_what_is_not_there_is_one_line_and_nothing_is_made(cloud: Cloud, changed, environ, said):
-    done = cloud.kit(*(changed.get(word, word) for word in WORDS), AWS_EC2_METADATA_DISABLED="true", **environ)
-    assert done.returncode == 1, done.stdout
-    assert " ".join(done.stderr.partition("error: ")[2].split()).startswith(said), done.stderr
-    assert "Traceback" not in done.stderr
+    ):
+        done = cloud.kit(*(changed.get(word, word) for word in WORDS), AWS_EC2_METADATA_DISABLED="true", **environ)
+        assert done.returncode == 1, done.stdout
+        assert " ".join(done.stderr.partition("error: ")[2].split()).startswith(said), done.stderr
+        assert "Traceback" not in done.stderr
     assert cloud.look() == [[], [], []]

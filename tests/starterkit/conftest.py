@@ -6,7 +6,6 @@ And sample problems with real data: each is a table on disk, a schema, and the w
 import os
 import resource
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -69,7 +68,6 @@ def repository(tmp_path: Path, empty_store: Path, copied: Copied) -> Path:
 
 @pytest.fixture
 def fresh_repository(tmp_path: Path, copied: Copied) -> Path:
-    """A repository in which nothing ran yet."""
     return copied(tmp_path / "fresh")
 
 
@@ -92,16 +90,12 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copie
 
 @pytest.fixture
 def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
-    """The settings of a copy in which version 1 is champion."""
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})
 
 
 @contextmanager
 def hurrying() -> Iterator[None]:
-    """Drawing is a third of a run and of a promotion, and costs are measured for a while.
-
-    `first_run` does both, test_record and test_figures look at pictures, test_evaluation at costs.
-    """
+    """Without drawing, a third of a run and of a promotion, and long measures of costs: some tests look at both."""
     from starterkit.release import evaluation, pages
 
     with pytest.MonkeyPatch.context() as patch:
@@ -162,37 +156,27 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-def free_port() -> int:
-    """One that nobody has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.fixture
-def port() -> int:
-    return free_port()
+def port(free_tcp_port: int) -> int:
+    return free_tcp_port
 
 
 class MlflowServer:
     """An MLflow server on loopback with a store and artifacts of its own. It can be ended and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port, self.address = folder, port, f"http://127.0.0.1:{port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=clean | quiet, cwd=self.folder, start_new_session=True
-            )
+            how = {"stdout": log, "stderr": log, "env": clean, "cwd": self.folder, "start_new_session": True}
+            self.process = subprocess.Popen(command, **how)
         for _ in range(120):
             try:
                 urlopen(f"{self.address}/version", timeout=1).close()
@@ -210,14 +194,14 @@ class MlflowServer:
 
 
 @pytest.fixture
-def new_server(empty_store: Path) -> Iterator[Callable[[Path], MlflowServer]]:
+def new_server(empty_store: Path, free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[[Path], MlflowServer]]:
     """Starts a server in a folder. All are ended after the test."""
     made: list[MlflowServer] = []
 
     def start(folder: Path) -> MlflowServer:
         folder.mkdir(exist_ok=True)
-        (folder / "server.db").write_bytes(empty_store.read_bytes())
-        made.append(MlflowServer(folder))
+        shutil.copy(empty_store, folder / "server.db")
+        made.append(MlflowServer(folder, free_tcp_port_factory()))
         made[-1].start()
         return made[-1]
 
@@ -286,19 +270,16 @@ def sample_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]
 
 @pytest.fixture(scope="session")
 def diabetes() -> Sample:
-    """Regression, ten numbers."""
     return Sample(REPOSITORY, "data/diabetes.csv", Patients, "regression", "rmse")
 
 
 @pytest.fixture(scope="session")
 def breast_cancer(sample_of: Callable[..., Sample]) -> Sample:
-    """Classification with two texts as labels, thirty numbers."""
     return _measurements(sample_of, load_breast_cancer(as_frame=True), ("malignant", "benign"))
 
 
 @pytest.fixture(scope="session")
 def iris(sample_of: Callable[..., Sample]) -> Sample:
-    """Classification with three classes, four numbers."""
     return _measurements(sample_of, load_iris(as_frame=True), ("setosa", "versicolor", "virginica"))
 
 
@@ -320,17 +301,15 @@ def visits(sample_of: Callable[..., Sample]) -> Sample:
     """Regression over texts, booleans and numbers with missing values. Ids are 000 to 399."""
     random = np.random.default_rng(0)
     count = 400
-    table = pd.DataFrame(
-        {
-            "visit": [f"{number:03}" for number in range(count)],
-            "city": random.choice(["Köln", "Bonn", "NA"], count),
-            "ward": random.choice(["a", "b", "c"], count),
-            "smoker": random.choice([True, False], count),
-            "insured": random.choice([True, False], count),
-            "children": random.integers(0, 9, count),
-            "income": random.normal(100, 20, count).round(3),
-        }
-    )
+    table = pd.DataFrame({
+        "visit": [f"{number:03}" for number in range(count)],
+        "city": random.choice(["Köln", "Bonn", "NA"], count),
+        "ward": random.choice(["a", "b", "c"], count),
+        "smoker": random.choice([True, False], count),
+        "insured": random.choice([True, False], count),
+        "children": random.integers(0, 9, count),
+        "income": random.normal(100, 20, count).round(3),
+    })  # fmt: skip
     table["cost"] = table.income * 2 + table.children * 10 + (table.city == "Bonn") * 50 + table.smoker * 30
     for name, dtype in (("ward", "str"), ("smoker", "boolean"), ("children", "Int64"), ("income", "float64")):
         table[name] = table[name].astype(dtype).where(random.random(count) > 0.1)

@@ -31,7 +31,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "extend-it-here.md").read_text("utf
 
 
 def block(section: str, language: str = "python") -> str:
-    """The one block of a language in a section."""
     part = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
     (found,) = re.findall(rf"```{language}\n(.*?)```", part, re.DOTALL)
     return found
@@ -100,9 +99,6 @@ def test_a_family_is_exported_and_proven_and_one_whose_nodes_are_wrong_is_refuse
     network = installed("wrong_families", "second_[:, None]", "second_[:, None] * 1.1").Network()
     with pytest.raises(ExportError, match="does not answer as the estimator does"):
         diabetes.export(make_pipeline(StandardScaler(), network), tmp_path / "exported")
-
-
-def test_a_family_that_is_not_there_is_named(installed):
     installed("other_families", "class Networks(", "class Others(")
     said = r"family 'networks' \(other_families:Networks\) cannot be loaded: .*Networks"
     with pytest.raises(ProblemError, match=said):

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +34,30 @@ def stop_at(patch: Any, name: str, number: int, error: Any, after: bool = False,
     patch.setattr(owner, name, stopped)
 
 
-# --- One file, or several together.
-
-
-def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
-    (tmp_path / "a").write_text("old")
-    with whole_file(tmp_path / "a") as new:
+def test_a_file_takes_its_place_when_it_is_whole_and_else_is_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "a"
+    file.write_text("old")
+    with whole_file(file) as new:
         new.write_text("new")
-        assert (tmp_path / "a").read_text() == "old"
+        assert file.read_text() == "old"
     assert contents(tmp_path) == {"a": "new"}
+    for stop in (KeyboardInterrupt, OSError):
+        with monkeypatch.context() as patch:
+            stop_at(patch, "fsync", 0, stop(), owner=os)
+            with pytest.raises(stop), whole_file(file) as newer:
+                newer.write_text("newer")
+        assert contents(tmp_path) == {"a": "new"}
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_a_file_whose_writing_stops_is_as_it_was(tmp_path, monkeypatch, stop):
-    (tmp_path / "a").write_text("old")
-    stop_at(monkeypatch, "fsync", 0, stop(), owner=os)
-    with pytest.raises(stop), whole_file(tmp_path / "a") as new:
-        new.write_text("new")
-    assert contents(tmp_path) == {"a": "old"}
+@pytest.fixture(params=[True, False], ids=["links", "no links"])
+def links(request, monkeypatch) -> None:
+    """Hard links, and a disk that has none."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if not request.param:
+        monkeypatch.setattr(os, "link", refuse)
 
 
 @pytest.fixture
@@ -65,57 +72,38 @@ def change(root: Path) -> None:
     write_together(written, [root / "gone"])
 
 
-CHANGED = {"a": "new a", "b": "old a", "deep/c": "new c"}
-
-
-def links_fail(*_: object) -> None:
-    raise PermissionError
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_files_change_together(three, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", links_fail)
-    change(three)
-    assert contents(three) == CHANGED
-
-
 RENAMING = [(Path, "replace", number) for number in range(3)] + [(Path, "unlink", 0)]
 
 
-@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
 @pytest.mark.parametrize(("owner", "name", "number"), [*((os, "fsync", number) for number in range(3)), *RENAMING])
-def test_a_stop_amid_it_gives_back_what_was_there(three, monkeypatch, owner, name, number, stop, after, links):
+def test_files_change_together_and_a_stop_amid_it_gives_back_what_was_there(
+    three, monkeypatch, owner, name, number, stop, after
+):
     before = contents(three)
-    if not links:
-        monkeypatch.setattr(os, "link", links_fail)
-    stop_at(monkeypatch, name, number, stop(), after=after, owner=owner)
-    with pytest.raises(stop):
-        change(three)
+    with monkeypatch.context() as patch:
+        stop_at(patch, name, number, stop(), after=after, owner=owner)
+        with pytest.raises(stop):
+            change(three)
     assert contents(three) == before
-
-
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", [3, 4])
-def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch, number, after):
-    before = contents(three)
-    stop_at(monkeypatch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
-    stop_at(monkeypatch, "unlink", 0, KeyboardInterrupt(), after=True)
-    with pytest.raises(KeyboardInterrupt):
-        change(three)
-    assert contents(three) == before
-
-
-def test_a_file_that_cannot_be_copied_leaves_what_was_there(three):
-    before = contents(three)
     with pytest.raises(FileNotFoundError):
         write_together({three / "a": b"new a", three / "b": three / "nowhere"}, [three / "gone"])
     assert contents(three) == before
+    change(three)
+    assert contents(three) == {"a": "new a", "b": "old a", "deep/c": "new c"}
 
 
-# --- A folder with all that belongs in it.
+def test_a_second_ctrl_c_while_giving_back_waits(three, monkeypatch):
+    before = contents(three)
+    for number, after in product((3, 4), (False, True)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, "replace", number, KeyboardInterrupt(), after=after)  # the first comes after three
+            stop_at(patch, "unlink", 0, KeyboardInterrupt(), after=True)
+            with pytest.raises(KeyboardInterrupt):
+                change(three)
+        assert contents(three) == before
 
 
 @pytest.fixture
@@ -133,32 +121,11 @@ def fill(folder: Path, stop: BaseException | None = None) -> None:
             raise stop
 
 
-def test_a_folder_takes_its_place_when_it_is_whole(folder):
+def test_a_folder_takes_its_place_when_it_is_whole_and_a_link_to_one_stays(folder):
     fill(folder)
     fill(folder.parent / "deep" / "other")
     assert contents(folder.parent) == {"model/new": "new", "deep/other/new": "new"}
     assert len(list(folder.parent.iterdir())) == 2
-
-
-@pytest.mark.parametrize(("number", "after"), [(0, False), (0, True), (1, False)])
-def test_a_folder_whose_placing_stops_is_as_it_was(folder, monkeypatch, number, after):
-    stop_at(monkeypatch, "rename", number, KeyboardInterrupt(), after=after)
-    with pytest.raises(KeyboardInterrupt):
-        fill(folder)
-    assert contents(folder.parent) == {"model/old": "old"}
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError()])
-def test_a_folder_whose_filling_stops_is_as_it_was(folder, stop):
-    for place in (folder, folder.parent / "other"):
-        with pytest.raises(type(stop)):
-            fill(place, stop)
-    assert contents(folder.parent) == {"model/old": "old"}
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-def test_a_link_to_a_folder_stays_one(folder):
     link = folder.parent / "links" / "current"
     link.parent.mkdir()
     link.symlink_to(folder, target_is_directory=True)
@@ -167,6 +134,20 @@ def test_a_link_to_a_folder_stays_one(folder):
         assert new.parent == folder.parent  # the link may be on another disk
     assert link.is_symlink()
     assert contents(folder) == {"new": "new"}
+
+
+def test_a_folder_whose_filling_or_placing_stops_is_as_it_was(folder, monkeypatch):
+    for stop in (KeyboardInterrupt(), OSError()):
+        for place in (folder, folder.parent / "other"):
+            with pytest.raises(type(stop)):
+                fill(place, stop)
+    for number, after in ((0, False), (0, True), (1, False)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, "rename", number, KeyboardInterrupt(), after=after)
+            with pytest.raises(KeyboardInterrupt):
+                fill(folder)
+    assert contents(folder.parent) == {"model/old": "old"}
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 KILLED = """
@@ -205,13 +186,8 @@ def test_what_was_killed_between_its_two_renamings_is_taken_back_or_goes_on(fold
     assert list(folder.parent.iterdir()) == [folder]
 
 
-# --- Secrets, and a lock.
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_secret_is_its_owners_alone_and_stays(tmp_path, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", links_fail)
+@pytest.mark.usefixtures("links")
+def test_a_secret_is_its_owners_alone_and_stays(tmp_path):
     file = tmp_path / "secrets" / "KEY"
     assert [keep_secret(file, "one"), keep_secret(file, "two")] == ["one", "one"]
     assert keep_secret(file, "three", renew=True) == "three"
@@ -230,6 +206,12 @@ root, name = Path(sys.argv[1]), sys.argv[2]
 while not (root / "go").exists():
     pass
 """
+SECRET_AND_COUNT = """
+print(keep_secret(root / "secrets" / "KEY", name))
+for _ in range(20):
+    with locked(root / "lock", 60):
+        (root / "count").write_text(str(int((root / "count").read_text()) + 1))
+"""
 
 
 def race(root: Path, code: str) -> list[str]:
@@ -242,35 +224,16 @@ def race(root: Path, code: str) -> list[str]:
     return [racer.communicate(timeout=60)[0] for racer in racers]
 
 
-def test_of_several_that_make_a_secret_at_once_all_get_one(tmp_path):
-    printed = race(tmp_path, 'print(keep_secret(root / "secrets" / "KEY", name))')
+def test_of_several_processes_all_get_one_secret_and_one_at_a_time_is_in_a_locked_block(tmp_path):
+    (tmp_path / "count").write_text("0")
+    printed = race(tmp_path, SECRET_AND_COUNT)
     assert set(printed) == {(tmp_path / "secrets" / "KEY").read_text()}
     assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KEY"]
-
-
-COUNTED = """
-for _ in range(20):
-    with locked(root / "lock", 60):
-        count = int((root / "count").read_text())
-        (root / "count").write_text(str(count + 1))
-"""
-
-
-def test_one_process_at_a_time_is_in_a_locked_block(tmp_path):
-    (tmp_path / "count").write_text("0")
-    race(tmp_path, COUNTED)
     assert (tmp_path / "count").read_text() == "80"
     assert not (tmp_path / "lock").exists()
 
 
-def test_a_lock_is_not_waited_for_forever_and_is_given_back(tmp_path):
-    with pytest.raises(TimeoutError), locked(tmp_path / "lock", 1), locked(tmp_path / "lock", 0.1):
-        pytest.fail("two are in")
-    with locked(tmp_path / "lock", 0):
-        pass
-
-
-def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
+def test_a_lock_is_not_waited_for_forever_and_one_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
     path, flock, calls = tmp_path / "lock", fcntl.flock, iter(range(9))
 
     def another_file(file: Any, how: int) -> None:
@@ -279,12 +242,11 @@ def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
             path.touch()
         flock(file, how)
 
+    with pytest.raises(TimeoutError), locked(path, 1), locked(path, 0.1):
+        pytest.fail("two are in")
     monkeypatch.setattr(fcntl, "flock", another_file)
     with locked(path, 1), pytest.raises(TimeoutError), locked(path, 0):
         pytest.fail("two are in")
-
-
-# --- Folders that nobody keeps.
 
 
 def test_a_folder_is_the_users_own_and_goes_away_unless_it_is_to_be_kept(tmp_path, monkeypatch):

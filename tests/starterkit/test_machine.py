@@ -6,23 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.machine import bind, listen, processes_of, require_port, running, this_machine
+from starterkit.machine import bind, listen, processes_of, require_port, running, stand_back, this_machine
 
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
+
+
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
-
-
-def written(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 @needs_affinity
@@ -39,14 +34,20 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="not run: only Linux knows it")
+def test_a_thread_that_stands_back_takes_those_along_that_it_starts_and_no_other():
+    with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1, initializer=stand_back) as back:
+        own = os.sched_getscheduler(0)
+        after = back.submit(lambda: ThreadPoolExecutor(1).submit(os.sched_getscheduler, 0).result())
+        found = [before.submit(os.sched_getscheduler, 0), back.submit(os.sched_getscheduler, 0), after]
+        assert [one.result() for one in found] == [own, os.SCHED_IDLE, os.SCHED_IDLE]
+
+
 @pytest.mark.parametrize(
     ("files", "cores", "memory"),
     [
         ({}, math.inf, math.inf),
-        (
-            {"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": f"{GIGABYTE}\n"},
-            0.5, GIGABYTE,
-        ),
+        ({"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": "9000\n"}, 0.5, 9000),
         (
             {
                 "proc/self/cgroup": "0::/outer/inner\n", f"{SYS}/outer/inner/cpu.max": "max 100000\n",
@@ -69,13 +70,13 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
     ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
 )  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
-    machine = this_machine(written(tmp_path, files))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = this_machine(tmp_path)
     assert machine.cores == min(cores, this_machine(tmp_path / "none").cores)
     assert machine.memory == min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     assert machine.whole_cores == max(1, int(machine.cores))
-
-
-# --- Ports.
 
 
 def test_a_port_that_somebody_has_is_refused_and_a_free_one_is_free_afterwards():
@@ -87,8 +88,8 @@ def test_a_port_that_somebody_has_is_refused_and_a_free_one_is_free_afterwards()
     (bound,) = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     bound.close()
-    require_port("127.0.0.1", port)
-    require_port("127.0.0.1", port)
+    for _ in range(2):
+        require_port("127.0.0.1", port)
 
 
 def test_each_address_of_a_host_is_bound(monkeypatch):
@@ -116,23 +117,18 @@ def test_of_two_that_bind_a_port_the_second_to_listen_is_told():
             listen([first], "127.0.0.1", port)
 
 
-# --- Programs beside this one.
-
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 ASLEEP = "import time; print(flush=True); time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASLEEP!r}])"
 
 
-def test_a_program_is_asked_to_end_and_one_that_does_not_listen_is_killed():
+def test_a_program_is_asked_to_end_else_killed_and_a_session_ends_as_a_whole():
     with running([sys.executable, "-c", ASLEEP]) as process:
         assert process.poll() is None
     assert process.returncode == -signal.SIGTERM
     with running([sys.executable, "-c", DEAF], seconds=0.2, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
     assert process.returncode == -signal.SIGKILL
-
-
-def test_a_session_ends_as_a_whole_where_its_first_was_killed():
     with running([sys.executable, "-c", PARENT], session=True, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         (child,) = psutil.Process(process.pid).children()

@@ -1,7 +1,6 @@
 """The whole path with problems that are not the example: a classifier, and columns of every type."""
 
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -32,14 +31,6 @@ def settings_for(settings: Settings, source: Path, **limits: Limit) -> Settings:
     return settings.model_copy(update=changes)
 
 
-def small(name: str, fields: dict[str, tuple[type, Any]], estimator: Any) -> Problem:
-    """A regression over columns that are given with type and role."""
-    roles = {column: role for column, (_, role) in fields.items()}
-    types = {column: kind for column, (kind, _) in fields.items()}
-    schema = type("Small", (pa.DataFrameModel,), {**roles, "__annotations__": types})
-    return Problem(name=name, title="", task="regression", schema=schema, estimator=estimator, metric="rmse")
-
-
 def test_classifier_goes_all_the_way(settings, connection, breast_cancer):
     problem = breast_cancer.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="breast-cancer")
     source = breast_cancer.root / "table.parquet"
@@ -67,11 +58,8 @@ def test_classifier_goes_all_the_way(settings, connection, breast_cancer):
 
 
 def test_champion_that_lacks_a_class_is_named(settings, iris, tmp_path):
-    problem = iris.problem(
-        lambda: make_pipeline(StandardScaler(), LogisticRegression()),
-        name="iris",
-        strong=("petal_length", "petal_width"),  # either tells setosa from versicolor
-    )
+    strong = ("petal_length", "petal_width")  # either tells setosa from versicolor
+    problem = iris.problem(lambda: make_pipeline(StandardScaler(), LogisticRegression()), name="iris", strong=strong)
     table = pd.read_parquet(iris.root / "table.parquet")
     table[table.diagnosis != "virginica"].to_parquet(tmp_path / "two.parquet")
     first = Pipeline(problem, settings_for(settings, tmp_path / "two.parquet")).run().promotion.decision
@@ -93,12 +81,13 @@ def test_a_champion_that_takes_another_type_is_named(settings, tmp_path, text_fi
 
     def run(words: bool) -> Decision:
         taken = OneHotEncoder(handle_unknown="ignore") if words else StandardScaler()
-        size = (str if words else float, feature(sensitivity="plain"))
-        problem = small(
-            "sizes",
-            {"row": (str, identifier()), "size": size, "answer": (float, target())},
-            lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
-        )
+        roles = {"row": identifier(), "size": feature(sensitivity="plain"), "answer": target()}
+        types = {"row": str, "size": str if words else float, "answer": float}
+        problem = Problem(
+            name="sizes", title="", task="regression", metric="rmse",
+            schema=type("Sizes", (pa.DataFrameModel,), {**roles, "__annotations__": types}),
+            estimator=lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
+        )  # fmt: skip
         source = tmp_path / ("words.parquet" if words else "numbers.parquet")
         return Pipeline(problem, settings_for(settings, source)).run().promotion.decision
 

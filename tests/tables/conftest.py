@@ -38,7 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def tell(record_property: Callable[[str, Any], None]) -> Callable[[str, object], None]:
-    """Put a cell into the table's row."""
     return lambda column, cell: record_property(column, str(cell).replace("|", "/").replace("\n", " "))
 
 

@@ -95,9 +95,8 @@ def test_a_real_table(table, project, tmp_path, tell):
     problem = imported(project)
     settings = load_settings(project, {"KIT_STAGE": "local"})
     dataset = DatasetReader.of(problem, settings).read()
-    tell("rows", len(dataset))
-    tell("columns", len(problem.features))
-    tell("task", problem.task)
+    for name, cell in (("rows", len(dataset)), ("columns", len(problem.features)), ("task", problem.task)):
+        tell(name, cell)
     with threadpool_limits(1):
         compare(Trainer(problem, settings.training).fit(dataset), dataset, tell)
     ran = call(project, "run")
@@ -148,18 +147,13 @@ def counts_rows(values: pd.Series) -> bool:
     return bool(rising and values.max() - values.min() < 2 * len(values))
 
 
-# --- Beside plain estimators, over the same columns and the same holdout.
-
-
 def plain(task: Task, features: pd.DataFrame) -> dict[str, Any]:
     texts = [name for name in features if features[name].dtype == "str"]
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     dense = OneHotEncoder(handle_unknown="ignore", max_categories=100, sparse_output=False)
-    lines, trees = (
-        (Ridge(), HistGradientBoostingRegressor(random_state=0))
-        if task == "regression"
-        else (LogisticRegression(max_iter=2000), HistGradientBoostingClassifier(random_state=0))
-    )
+    lines, trees = Ridge(), HistGradientBoostingRegressor(random_state=0)
+    if task == "classification":
+        lines, trees = LogisticRegression(max_iter=2000), HistGradientBoostingClassifier(random_state=0)
     scaled = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), texts), remainder=numbers)
     encoded = make_column_transformer((dense, texts), remainder="passthrough")
     return {"linear": make_pipeline(scaled, lines), "boosting": make_pipeline(encoded, trees)}
@@ -174,7 +168,8 @@ def compare(model: TrainedModel, dataset: Dataset, tell: Tell) -> None:
         for name, estimator in plain(problem.task, dataset.training.features).items():
             fitted = estimator.fit(dataset.training.features, dataset.training.target)
             answers[name] = predict(fitted, problem.task, holdout.features)
-        importances = permutation_importance(model, Rows(**_some(holdout)))
+        few = slice(MOST_SHUFFLED)
+        importances = permutation_importance(model, Rows(holdout.features[few], holdout.target[few], ""))
     own = metric.weighted(actual, model.evaluation.prediction, model.classes)
     groups = np.arange(len(actual)) if holdout.groups is None else np.unique(holdout.groups, return_inverse=True)[1]
     interval = paired_shortfall(metric, own, lambda weights: np.zeros(len(weights)), groups, 0.025)
@@ -191,8 +186,3 @@ def compare(model: TrainedModel, dataset: Dataset, tell: Tell) -> None:
     losses = {name: max(loss, 0.0) for name, (loss, _) in importances.items()}
     strongest, total = max(losses, key=losses.__getitem__), sum(losses.values())
     tell("strongest column", f"{strongest} {losses[strongest] / total:.2f}" if total else "none")
-
-
-def _some(rows: Rows) -> dict[str, Any]:
-    few = slice(MOST_SHUFFLED)
-    return {"features": rows.features[few], "target": rows.target[few], "digest": ""}

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from starterkit.cli.champion import fetched_by_another, name_of_problem, open_fetched
 from starterkit.contract import Contract
 from starterkit.files import scratch_folder
+from starterkit.machine import stand_back
 from starterkit.serving.follower import Named
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.shadow import Scorer, Shadow, Watch
@@ -45,7 +46,9 @@ def _score(connection: Connection, contract: Contract) -> None:
     from starterkit.feedback.predictions import PredictionLog, ShadowRecorder
 
     record = partial(ShadowRecorder, PredictionLog(settings))
-    Scorer(connection, contract, Challengers(settings), record).run(settings.serving.follow_seconds)
+    scorer = Scorer(connection, contract, Challengers(settings), record)
+    stand_back()
+    scorer.run(settings.serving.follow_seconds)
 
 
 class Challengers:

@@ -21,8 +21,6 @@ from starterkit.training import compare_quality
 
 @dataclass(frozen=True)
 class House:
-    """A repository, and what one does with its data."""
-
     root: Path
     problem: Any = problem
 

@@ -32,15 +32,9 @@ def problem_of(schema: type[pa.DataFrameModel]) -> Problem:
 
 def people(**columns: list[Any]) -> pd.DataFrame:
     """Six sound rows, with some columns replaced."""
-    sound = {
-        "person": list("abcdef"),
-        "age": [30, 40, 50, 60, 70, 80],
-        "weight": [50.5, 60.5, 70.5, 80.5, 90.5, 99.5],
-        "city": ["Köln", "Bonn"] * 3,
-        "smoker": [True, False] * 3,
-        "children": [0, 1, 2, None, 4, 5],
-        "score": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-    }
+    sound = {"person": list("abcdef"), "age": [30, 40, 50, 60, 70, 80], "weight": [50.5, 60.5, 70.5, 80.5, 90.5, 99.5]}
+    sound |= {"city": ["Köln", "Bonn"] * 3, "smoker": [True, False] * 3, "children": [0, 1, 2, None, 4, 5]}
+    sound["score"] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     return pd.DataFrame({**sound, **columns})
 
 
@@ -60,6 +54,19 @@ def test_sound_rows_come_back_in_the_schemas_order_and_types():
     full = check_frame(problem_of(People), people(children=[1] * 6), "table")
     assert full.dtypes.tolist() == checked.dtypes.tolist()  # whether or not a value is missing
 
+    class Long(People):
+        person: int = identifier()  # type: ignore[assignment]
+
+    ids = [2**53 + number for number in range(6)]
+    for given_ids in (ids, list(map(str, ids))):
+        assert check_frame(problem_of(Long), people(person=given_ids), "table")["person"].tolist() == ids
+    fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
+    types = {"person": str, "self": float, "cls": float}
+    schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    frame = pd.DataFrame({"person": ["a", "b"], "self": [1.0, 2.0], "cls": [3.0, 4.0]})
+    assert list(check_frame(problem_of(schema), frame, "table")) == ["person", "self", "cls"]
+    assert failures(frame.assign(cls=["x", 4.0]), schema) == [("cls", "is not a number", (0,))]
+
 
 @pytest.mark.parametrize(
     ("columns", "expected"),
@@ -76,7 +83,6 @@ def test_sound_rows_come_back_in_the_schemas_order_and_types():
         ({"person": list("abcabf")}, [("person", "is not unique", (0, 1, 3, 4))]),
         ({"smoker": [True, "maybe", False, 2, True, False]}, [("smoker", "is not true or false", (1, 3))]),
         ({"children": [0, 1.5, None, 1, 1, 2]}, [("children", "is not a whole number, at least 0", (1,))]),
-        ({"children": [0, 1, None, 1, 1, -1]}, [("children", "is below 0", (5,))]),
         ({"score": [None, 1, 1, 1, 1, 1]}, [("score", "is missing a value", (0,))]),
     ],
 )  # fmt: skip
@@ -84,14 +90,13 @@ def test_what_is_wrong_is_named_with_its_rows(columns, expected):
     assert failures(people(**columns)) == expected
 
 
+ODD = [math.inf, 1e300, 0.5, 120, 120.5, "Köln", "Ulm", ""]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(["age", "weight", "city", "smoker", "children", "score"]),
-    value=st.none()
-    | st.booleans()
-    | st.integers(-2, 125)
-    | st.floats(-2, 125)
-    | st.sampled_from([math.inf, 1e300, 0.5, 120, 120.5, "Köln", "Ulm", ""]),
+    value=st.none() | st.booleans() | st.integers(-2, 125) | st.floats(-2, 125) | st.sampled_from(ODD),
 )
 def test_a_table_is_refused_for_what_the_api_refuses(name, value):
     problem = problem_of(People)
@@ -110,21 +115,15 @@ def test_a_table_is_refused_for_what_the_api_refuses(name, value):
 
 def test_everything_wrong_is_found_at_once():
     frame = people(
-        person=list("aacdef"),
-        age=["x"] * 6,
-        weight=pd.date_range("2026-01-01", periods=6),  # not read as its nanoseconds
-        city=["Köln", "Bonn", "Ulm", "Bonn", "Köln", "Bonn"],
-        smoker=[None, True, True, True, True, True],
-    )
+        person=list("aacdef"), age=["x"] * 6, weight=pd.date_range("2026-01-01", periods=6),  # no nanoseconds
+        city=["Köln", "Bonn", "Ulm", "Bonn", "Köln", "Bonn"], smoker=[None, True, True, True, True, True],
+    )  # fmt: skip
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), frame, "table.csv")
+    few = (0, 1, 2, 3, 4)
     assert [(f.column, f.rows, f.count) for f in refusal.value.failures] == [
-        ("age", (0, 1, 2, 3, 4), 6),
-        ("weight", (0, 1, 2, 3, 4), 6),
-        ("smoker", (0,), 1),
-        ("person", (0, 1), 2),
-        ("city", (2,), 1),
-    ]
+        ("age", few, 6), ("weight", few, 6), ("smoker", (0,), 1), ("person", (0, 1), 2), ("city", (2,), 1)
+    ]  # fmt: skip
     what = "table.csv does not fit the schema: 5 checks failed in 5 columns; first, age is not a whole number, 0 to 120"
     assert refusal.value.what == what
     assert refusal.value.failures[0].rows_in_words == "0, 1, 2, 3, 4 …"
@@ -152,9 +151,8 @@ def test_thousands_of_bad_rows_stay_five_and_none_at_all_are_refused():
     many = pd.concat([people(age=[-1] * 6)] * 5_000, ignore_index=True)
     with pytest.raises(InvalidData) as refusal:
         check_frame(problem_of(People), many, "table")
-    by_column = {failure.column: failure for failure in refusal.value.failures}
-    assert by_column["age"].count == by_column["person"].count == 30_000
-    assert by_column["age"].rows == by_column["person"].rows == (0, 1, 2, 3, 4)
+    found = {failure.column: (failure.count, failure.rows) for failure in refusal.value.failures}
+    assert found["age"] == found["person"] == (30_000, (0, 1, 2, 3, 4))
     with pytest.raises(DataError, match="table has no rows"):
         check_frame(problem_of(People), people().head(0), "table")
 
@@ -196,22 +194,3 @@ def test_the_users_own_checks_are_asked():
     # A row that is wrong in one column is not asked about as a whole.
     frame = people(age=["x", 40, 50, 60, 70, 80], weight=[900, 60, 70, 80, 90, 99])
     assert failures(frame, Checked) == [("age", "is not a whole number, 0 to 120", (0,))]
-
-
-def test_long_ids_are_not_rounded():
-    class Long(People):
-        person: int = identifier()  # type: ignore[assignment]
-
-    ids = [2**53 + number for number in range(6)]
-    for given_ids in (ids, list(map(str, ids))):
-        checked = check_frame(problem_of(Long), people(person=given_ids), "table")
-        assert checked["person"].tolist() == ids
-
-
-def test_a_column_may_be_called_self():
-    fields = {"person": identifier(), "self": feature(sensitivity="plain", ge=0), "cls": target()}
-    types = {"person": str, "self": float, "cls": float}
-    schema = type("Words", (pa.DataFrameModel,), {**fields, "__annotations__": types})
-    frame = pd.DataFrame({"person": ["a", "b"], "self": [1.0, 2.0], "cls": [3.0, 4.0]})
-    assert list(check_frame(problem_of(schema), frame, "table")) == ["person", "self", "cls"]
-    assert failures(frame.assign(cls=["x", 4.0]), schema) == [("cls", "is not a number", (0,))]

@@ -75,63 +75,51 @@ def test_value_becomes_its_bands_middle(kept, dtype, given, expected):
 WHOLE = np.repeat(np.arange(12.0), 20)
 
 
-@pytest.mark.parametrize(
-    ("values", "kept"),
-    [
-        (WHOLE, column(type="float", minimum=0, maximum=11)),
-        (np.r_[WHOLE, 3.5, 7.25], column(type="float", minimum=0, maximum=11)),  # hardly a row is not whole
-        (WHOLE / 2 + 0.25, column(type="float", minimum=0, maximum=6)),
-        (WHOLE * 10, column(type="integer", minimum=0, maximum=110)),
-        (np.repeat([0.0, 1.0], 50), column(type="float", minimum=0, maximum=1)),
-    ],
-)
-def test_no_band_holds_one_number_alone(values, kept):
-    raw = pd.Series(values)
-    seen = mask_rows(Policy.of(Stage.DEV, [kept]), pd.DataFrame({"age": raw}), None).age
-    assert raw.groupby(seen).nunique().min() >= 2
+def test_no_band_holds_one_number_alone():
+    for values, kind, maximum in (
+        (WHOLE, "float", 11),
+        (np.r_[WHOLE, 3.5, 7.25], "float", 11),  # hardly a row is not whole
+        (WHOLE / 2 + 0.25, "float", 6),
+        (WHOLE * 10, "integer", 110),
+        (np.repeat([0.0, 1.0], 50), "float", 1),
+    ):
+        raw, policy = pd.Series(values), Policy.of(Stage.DEV, [column(type=kind, minimum=0, maximum=maximum)])
+        seen = mask_rows(policy, pd.DataFrame({"age": raw}), None).age
+        assert raw.groupby(seen).nunique().min() >= 2
 
 
-@pytest.mark.parametrize(
-    ("without", "hint"),
-    [
+def test_what_cannot_be_generalised_is_refused_before_it_is_read():
+    for without, hint in (
         (column(minimum=0), "`ge` and `le`"),
         (column(type="string"), "`isin`"),
         (column(role="target", categories=("ill", "well"), type="string"), "local"),
         (column(role="target", type="boolean"), "local"),
-    ],
-)
-def test_what_cannot_be_generalised_is_refused_before_it_is_read(without, hint):
-    with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
-        Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
-    assert hint in raised.value.hint
+    ):
+        with pytest.raises(DataError, match="stage dev may not see 'age' raw") as raised:
+            Policy.of(Stage.DEV, [PLAIN, without]).require_possible()
+        assert hint in raised.value.hint
 
 
 ID = column(name="patient", role="identifier", type="string", sensitivity="identifier", unit="")
 TARGET = column(name="cost", role="target", type="float", minimum=0, maximum=500)
 SCHEMA = (ID, AGE, PLAIN, TARGET)
-
-
-RAW, MASKED = ["raw", "raw", "raw", "raw"], ["drop", "generalise", "raw", "generalise"]
-
-
-@pytest.mark.parametrize(("stage", "expected"), [*zip(Stage, [RAW, MASKED, MASKED, RAW, RAW], strict=True)])
-def test_each_stage_has_a_policy_without_a_word_in_yaml(stage, expected):
-    assert list(Policy.of(stage, SCHEMA).treatments.values()) == expected
+RAW, BANDS = ["raw"] * 4, ["generalise", "raw", "generalise"]
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stage", "said", "expected"),
     [
-        ({"identifiers": "pseudonymise"}, ["pseudonymise", "generalise", "raw", "generalise"]),
-        ({"sensitive": "drop"}, ["drop", "drop", "raw", "generalise"]),  # without a target there is no model
-        ({"sensitive": "mock"}, ["drop", "mock", "mock", "mock"]),
-        ({"sensitive": "mock", "identifiers": "pseudonymise"}, ["drop", "mock", "mock", "mock"]),
-        ({"columns": {"age": "drop", "bmi": "drop"}}, ["drop", "drop", "drop", "generalise"]),
-        ({"columns": {"patient": "pseudonymise"}}, ["pseudonymise", "generalise", "raw", "generalise"]),
+        ("local", {}, RAW), ("staging", {}, RAW), ("prod", {}, RAW),
+        ("dev", {}, ["drop", *BANDS]), ("test", {}, ["drop", *BANDS]),
+        ("test", {"identifiers": "pseudonymise"}, ["pseudonymise", *BANDS]),
+        ("test", {"sensitive": "drop"}, ["drop", "drop", "raw", "generalise"]),  # without a target there is no model
+        ("test", {"sensitive": "mock", "identifiers": "pseudonymise"}, ["drop", "mock", "mock", "mock"]),
+        ("test", {"columns": {"age": "drop", "bmi": "drop"}}, ["drop", "drop", "drop", "generalise"]),
+        ("test", {"columns": {"patient": "pseudonymise"}}, ["pseudonymise", *BANDS]),
     ],
-)
-def test_settings_may_hide_more(said, expected):
-    assert list(Policy.of(Stage.TEST, SCHEMA, PrivacySettings(**said)).treatments.values()) == expected
+)  # fmt: skip
+def test_each_stage_has_a_policy_without_a_word_in_yaml_and_settings_may_hide_more(stage, said, expected):
+    assert list(Policy.of(Stage(stage), SCHEMA, PrivacySettings(**said)).treatments.values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -157,24 +145,18 @@ def test_policy_that_cannot_be_is_refused_by_name(stage, said, words):
 def test_dropped_feature_is_there_and_says_nothing():
     columns = [
         column(type="integer", minimum=0, maximum=5),
-        column(name="a", type="string"),
+        column(name="self", type="string"),
         column(name="b", type="boolean"),
         column(name="c", type="float", minimum=3),
         column(name="d", type="string", categories=("x", "y"), nullable=True),
         column(name="e", type="float", nullable=True),
     ]
-    raw = pd.DataFrame(
-        {"age": [1, 5], "a": ["q", "r"], "b": [True, False], "c": [3.5, 9.0], "d": ["y", None], "e": [None, 0.25]}
-    )
+    raw = pd.DataFrame({"age": [1, 5], "self": ["q", "r"], "b": [True, False], "c": [3.5, 9.0], "d": ["y", None]})
+    raw["e"] = [None, 0.25]
     seen = mask_rows(Policy.of(Stage.DEV, columns, PrivacySettings(sensitive="drop")), raw, None)
-    assert seen.iloc[0].to_dict() == {"age": 2, "a": "dropped", "b": False, "c": 3.0, "d": "x", "e": 0.0}
+    assert seen.iloc[0].to_dict() == {"age": 2, "self": "dropped", "b": False, "c": 3.0, "d": "x", "e": 0.0}
     assert (seen.nunique(dropna=False) == 1).all()
     assert seen.dtypes.equals(raw.dtypes)
-
-
-def test_a_column_called_self_is_treated_as_any_other():
-    mine = column(name="self", minimum=0, maximum=120)
-    assert mask_rows(Policy.of(Stage.DEV, [mine]), pd.DataFrame({"self": [9]}), None)["self"].tolist() == [5]
 
 
 def test_local_may_try_what_another_stage_will_see_and_who_only_looks_leaves_no_key(settings):
@@ -188,53 +170,38 @@ def test_local_may_try_what_another_stage_will_see_and_who_only_looks_leaves_no_
     assert seen.policy == read(settings, Stage.DEV).policy
 
 
-# --- A stage's key: its own, kept once, and for its owner alone.
-
-
 SECRET = "one secret of at least thirty-two characters"
 IDS = pd.Series(["P001", "P002", "P001", "007"])
 
 
 def test_pseudonym_is_stable_within_a_stage_links_to_no_other_and_a_row_key_is_no_part_of_it():
     test, again, staging = (StageKey(SECRET, stage) for stage in (Stage.TEST, Stage.TEST, Stage.STAGING))
-    made = pseudonyms(IDS, test)
+    made, rows = pseudonyms(IDS, test), row_keys(IDS, test)
     assert list(made) == list(pseudonyms(IDS, again))
-    assert made[0] == made[2] != made[1]
-    assert set(made).isdisjoint(pseudonyms(IDS, staging))
-    assert set(made).isdisjoint(pseudonyms(IDS, StageKey(SECRET.upper(), Stage.TEST)))
+    for key in (staging, StageKey(SECRET.upper(), Stage.TEST)):
+        assert set(made).isdisjoint(pseudonyms(IDS, key))
     assert not made.str.contains("P0").any()
     assert test.fingerprint == again.fingerprint != staging.fingerprint
-    key = StageKey(SECRET, Stage.TEST)
-    rows = row_keys(IDS, key)
-    assert rows[0] == rows[2] != rows[1]
-    assert f"{rows[0]:016x}" not in pseudonyms(IDS, key)[0]
-    assert rows[0] != row_keys(IDS, key, "made-up row")[0]
+    for one in (made, rows):
+        assert one[0] == one[2] != one[1]
+    assert f"{rows[0]:016x}" not in made[0]
+    assert rows[0] != row_keys(IDS, test, "made-up row")[0]
 
 
-def test_a_made_key_is_kept_for_its_owner_and_an_empty_or_unreadable_file_is_named(tmp_path):
+def test_a_made_key_is_kept_for_its_owner_and_a_given_one_goes_before_it(tmp_path):
+    given, file = make_key(Stage.TEST, SecretStr(SECRET), tmp_path), tmp_path / KEY_FILE
+    assert (given.fingerprint, file.parent.exists()) == (StageKey(SECRET, Stage.TEST).fingerprint, False)
     assert find_key(Stage.TEST, None, tmp_path) is None
     made = make_key(Stage.TEST, None, tmp_path)
-    file = tmp_path / KEY_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(file.read_text().strip()) == 64
     assert list(file.parent.iterdir()) == [file]
     assert make_key(Stage.TEST, None, tmp_path).fingerprint == made.fingerprint
     assert find_key(Stage.DEV, None, tmp_path).fingerprint != made.fingerprint
-    (tmp_path / KEY_FILE).write_text("\n")
-    with pytest.raises(DataError, match="secrets/KIT_PRIVACY__KEY is empty"):
-        make_key(Stage.TEST, None, tmp_path)
-    (tmp_path / KEY_FILE).write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="cannot be read"):
-        find_key(Stage.TEST, None, tmp_path)
-
-
-def test_given_key_goes_before_the_file(tmp_path):
-    given = make_key(Stage.TEST, SecretStr(SECRET), tmp_path)
-    assert given.fingerprint == StageKey(SECRET, Stage.TEST).fingerprint
-    assert not (tmp_path / "secrets").exists()
-
-
-# --- How alone a person is, how far a column moved, and whether a raw identifier is left; the report has them all.
+    for content, find, said in ((b"\n", make_key, "KIT_PRIVACY__KEY is empty"), (b"\xff", find_key, "cannot be read")):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            find(Stage.TEST, None, tmp_path)
 
 
 NUMBER = Column(name="x", role="feature", type="float", unit="", sensitivity="plain")
@@ -254,14 +221,11 @@ def test_smallest_group_is_found():
 @pytest.mark.parametrize(
     ("column", "before", "after", "expected"),
     [
-        (NUMBER, [1.0, 2.0, 3.0], [3.0, 1.0, 2.0], 0),
-        (NUMBER, [1.0, 2.0, None], [8.0, 9.0, None], 1),
-        (NUMBER, [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.5, 5.0], 0.5),
-        (NUMBER, [None, None], [None, None], 0),
-        (WORD, ["a", "a", "b", "b"], ["a", "b", "b", "b"], 0.25),
-        (WORD, ["a", None], ["a", "a"], 0.5),
+        (NUMBER, [1.0, 2.0, 3.0], [3.0, 1.0, 2.0], 0), (NUMBER, [1.0, 2.0, None], [8.0, 9.0, None], 1),
+        (NUMBER, [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.5, 5.0], 0.5), (NUMBER, [None, None], [None, None], 0),
+        (WORD, ["a", "a", "b", "b"], ["a", "b", "b", "b"], 0.25), (WORD, ["a", None], ["a", "a"], 0.5),
     ],
-)
+)  # fmt: skip
 def test_shift_has_a_scale_from_0_to_1(column, before, after, expected):
     assert shift(column, pd.Series(before), pd.Series(after)).value == pytest.approx(expected)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -48,10 +49,10 @@ def test_ids_are_gone_rows_are_known_again_and_the_proof_says_what_was_done(prep
     keys = np.concatenate([prepared.read().training.keys[name], prepared.read().holdout.keys[name]])
     assert len(np.unique(keys)) == 442
     said = json.loads(prepared.proof.read_text())
-    assert said["file_digest"] == hashlib.sha256(prepared.file.read_bytes()).hexdigest()
-    assert said["policy"] == {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
-    assert said["rows"] == {"source": 442, "training": 344, "holdout": 98}
-    assert said["overlap"] == {"patient_id": 0}
+    told = {"rows": {"source": 442, "training": 344, "holdout": 98}, "overlap": {"patient_id": 0}}
+    told["file_digest"] = hashlib.sha256(prepared.file.read_bytes()).hexdigest()
+    told["policy"] = {"patient_id": "drop"} | dict.fromkeys(prepared.read().training.features, "raw") | TREATED
+    assert said.items() >= told.items()
     features, with_target, every = said["crowds"]
     assert [one["columns"] for one in (features, with_target)] == [["age", "sex"], ["age", "sex", "progression"]]
     assert (len(every["columns"]), every["after"]["alone"]) == (10, 442)  # plain measurements single everybody out
@@ -62,19 +63,19 @@ def test_ids_are_gone_rows_are_known_again_and_the_proof_says_what_was_done(prep
     assert quality["raw"] < quality["treated"] < quality["naive_treated"]
     assert prepared.key.read_text().strip() not in prepared.proof.read_text()
     report = prepared.file.with_name("diabetes.report.md").read_text("utf-8")
-    assert "Made for stage test from 442 rows of data/diabetes.csv" in report
-    assert "| age, sex | 1 | 3 | 13 | 0 |" in report
-    assert "| age, sex, bmi, blood_pressure and 6 more | 1 | 1 | 442 | 442 |" in report
-    assert "| patient_id | drop |  |  | 0 |" in report
+    for line in (
+        "Made for stage test from 442 rows of data/diabetes.csv", "| age, sex | 1 | 3 | 13 | 0 |",
+        "| age, sex, bmi, blood_pressure and 6 more | 1 | 1 | 442 | 442 |", "| patient_id | drop |  |  | 0 |",
+    ):  # fmt: skip
+        assert line in report
 
 
 def test_pseudonyms_under_two_keys_do_not_link_by_place(house):
     """Neither to the source nor to each other; the same key gives the same order."""
     source = pd.read_csv(house.root / "data" / "diabetes.csv").bmi
-    said = {"identifiers": "pseudonymise", "columns": {"bmi": "raw"}}
     tables = []
     for key in (*"ab", "a"):
-        house.prepare(key=(key * 40), **said)
+        made = house.prepare(key=(key * 40), identifiers="pseudonymise", columns={"bmi": "raw"})
         tables.append(house.table())
     one, other, again = tables
     pd.testing.assert_frame_equal(one, again)
@@ -83,14 +84,13 @@ def test_pseudonyms_under_two_keys_do_not_link_by_place(house):
         assert (first == second).mean() < 0.05
         assert abs(first.corr(second)) < 0.2
     assert set(one.patient_id).isdisjoint(other.patient_id)
-
-
-def test_identifiers_can_get_pseudonyms(house):
-    made = house.prepare(identifiers="pseudonymise")
-    names = house.table().patient_id
-    assert names.str.fullmatch("[0-9a-f]{32}").all()
-    assert names.is_unique
+    assert one.patient_id.str.fullmatch("[0-9a-f]{32}").all()
+    assert one.patient_id.is_unique
     assert made.proof.overlap == {"patient_id": 0}
+
+
+def test_a_weaker_policy_is_taken_by_who_asks_for_no_more(house):
+    house.prepare(identifiers="pseudonymise")
     assert house.read(KIT_PRIVACY__IDENTIFIERS="pseudonymise").policy == {"patient_id": "pseudonymise", **TREATED}
     with pytest.raises(DataError, match="weaker policy: 'patient_id' is pseudonymise, not drop"):
         house.read()
@@ -115,8 +115,7 @@ def test_a_person_alone_is_warned_of(house):
     warning, every = made.warnings
     assert warning.startswith("8 people are alone with their age, sex, progression")
     assert "drop one of these in privacy.columns of config/test.yaml, or set privacy.sensitive to mock" in warning
-    assert every.startswith("442 people are alone with their age, sex, bmi, blood_pressure and 6 more")
-    assert "drop or generalise one of these" in every
+    assert re.match("442 people are alone with their age, sex, bmi, .* and 6 more.*drop or generalise one", every)
     assert house.prepare(columns={"age": "drop"}).proof.crowds[0]["after"]["smallest"] == 442
 
 
@@ -131,35 +130,27 @@ def test_staging_gets_a_sample_as_it_is(house):
     assert not (house.root / "secrets").exists()  # nothing is hidden, so nothing needs a key
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
+def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house):
+    (house.root / "data" / "diabetes.csv").unlink()
+    for given, words in (
         ({"now": "dev"}, "stage dev may not see the source raw"),
         ({"now": "test"}, "stage test may not see the source raw"),
-        ({"fraction": 0}, "a fraction of 0 is none"),
-        ({"fraction": 1.5}, "a fraction of 1.5 is none"),
-        ({"fraction": float("nan")}, "a fraction of nan is none"),
-    ],
-)
-def test_what_cannot_be_prepared_is_refused_before_anything_is_read(house, given, words):
-    (house.root / "data" / "diabetes.csv").unlink()
-    with pytest.raises(UserError, match=words) as raised:
-        house.prepare(**given)
-    assert raised.value.hint
+        *(({"fraction": none}, f"a fraction of {none} is none") for none in (0, 1.5, float("nan"))),
+    ):
+        with pytest.raises(UserError, match=words) as raised:
+            house.prepare(**given)
+        assert raised.value.hint
 
 
-@pytest.mark.parametrize(
-    ("source", "path", "words"),
-    [
+def test_neither_the_source_is_overwritten_nor_prepared_twice(prepared):
+    pd.read_csv(prepared.root / "data" / "diabetes.csv").to_parquet(prepared.root / "data" / "source.parquet")
+    for source, path, words in (
         ("data/source.parquet", "data/../data/source.parquet", r"'source\.parquet' is the source itself"),
         ("data/source.parquet", "data/rows.csv", r"'rows\.csv' is no Parquet file"),
-        ("data/test/diabetes.parquet", "more.parquet", r"the source 'data/test/diabetes\.parquet' was prepared itself"),
-    ],
-)
-def test_neither_the_source_is_overwritten_nor_prepared_twice(prepared, source, path, words):
-    pd.read_csv(prepared.root / "data" / "diabetes.csv").to_parquet(prepared.root / "data" / "source.parquet")
-    with pytest.raises(UserError, match=words):
-        prepared.prepare(source=source, path=path)
+        ("data/test/diabetes.parquet", "more.parquet", "'data/test/diabetes.parquet' was prepared itself"),
+    ):
+        with pytest.raises(UserError, match=words):
+            prepared.prepare(source=source, path=path)
 
 
 class Measures(pa.DataFrameModel):
@@ -181,10 +172,8 @@ MEASURES = Problem(name="measures", title="M", task="regression", schema=Measure
 
 def measures(note: str) -> pd.DataFrame:
     number = np.arange(120)
-    people = [f"person {n // 3}" for n in number]
-    return pd.DataFrame(
-        {"measure": number, "person": people, "note": note, "age": 20 + number // 3, "cost": number / 7}
-    )
+    given = {"measure": number, "person": [f"person {n // 3}" for n in number], "note": note, "age": 20 + number // 3}
+    return pd.DataFrame({**given, "cost": number / 7})
 
 
 def prepare_measures(house, frame, problem=MEASURES):
@@ -218,30 +207,27 @@ def test_identifier_in_another_column_and_the_kits_own_names_are_refused(house):
         prepare_measures(house, measures("a").assign(split=1.0), replace(MEASURES, schema=Split))
 
 
+STOPPED = """
+import os, sys, time
+from pathlib import Path
+def stop(_): print('there', flush=True); time.sleep(60)
+os.fsync, sys.argv = stop, ['starterkit', 'data', 'prepare', '--for', 'test']
+from starterkit.cli import main; main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_kill_while_preparing_leaves_the_earlier_files(prepared, number, code):
     before = {file.name: file.read_bytes() for file in prepared.file.parent.iterdir()}
-    script = (
-        "import os, sys, time; from pathlib import Path\n"
-        "def stop(_): print('there', flush=True); time.sleep(60)\n"
-        "os.fsync = stop\n"
-        "sys.argv = ['starterkit', 'data', 'prepare', '--for', 'test']\n"
-        "from starterkit.cli import main; main()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], cwd=prepared.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", STOPPED], cwd=prepared.root, **quiet) as process:
         assert process.stdout.readline() == "there\n"
         process.send_signal(number)
         assert process.wait(30) == code
     left = [file for file in prepared.file.parent.iterdir() if not file.name.startswith(".")]
     assert {file.name: file.read_bytes() for file in left} == before
     assert len(prepared.read()) == 442
-
-
-# --- A sample looks like the whole, and lies in every larger one.
 
 
 def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides_whatever_the_order_of_the_rows(house):
@@ -261,24 +247,12 @@ def test_smaller_sample_is_part_of_a_larger_one_and_of_both_sides_whatever_the_o
     assert len(some ^ others) <= 4
 
 
-def test_classes_keep_their_shares(iris, breast_cancer):
+def test_classes_keep_their_shares_whole_groups_are_taken_and_rows_in_time_need_no_id(iris, breast_cancer):
     for sample in (iris, breast_cancer):
         one = sample.problem(lambda: None)
         frame = pd.read_csv(sample.root / "table.csv")
         shares = [t.diagnosis.value_counts(normalize=True) for t in (frame, frame[sampled(one, frame, 0.2)])]
         assert (shares[0] - shares[1]).abs().max() < 0.05
-
-
-def problem_of(column: str, field: Any, **said: Any) -> Problem:
-    """A problem whose rows have no id, and that."""
-    fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
-    types = {column: str, "age": int, "cost": float}
-    schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})
-    given = {"name": "m", "title": "M", "task": "regression", "schema": schema, "metric": "rmse"}
-    return Problem(**given, estimator=LinearRegression, **said)
-
-
-def test_whole_groups_are_taken_and_rows_in_time_need_no_id():
     number = np.arange(300)
     frame = pd.DataFrame({"person": [f"p{n // 3}" for n in number], "age": 1, "cost": number / 7})
     taken = sampled(problem_of("person", group()), frame, 0.3)
@@ -288,3 +262,11 @@ def test_whole_groups_are_taken_and_rows_in_time_need_no_id():
     frame = pd.DataFrame({"day": days, "age": 1, "cost": np.arange(100) / 7})
     one = problem_of("day", time(), holdout=Holdout(cutoff="2026-03-01"))
     assert 15 <= sampled(one, frame, 0.2).sum() <= 25
+
+
+def problem_of(column: str, field: Any, **said: Any) -> Problem:
+    fields = {column: field, "age": feature(sensitivity="sensitive"), "cost": target(sensitivity="plain")}
+    types = {column: str, "age": int, "cost": float}
+    schema = type("Rows", (pa.DataFrameModel,), {**fields, "__annotations__": types})
+    given = {"name": "m", "title": "M", "task": "regression", "schema": schema, "metric": "rmse"}
+    return Problem(**given, estimator=LinearRegression, **said)

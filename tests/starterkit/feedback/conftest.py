@@ -33,12 +33,9 @@ def visits(sample_of, tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     age, city = random.integers(20, 90, 120), random.choice(["Graz", "Linz"], 120)
     rows = {"visit": [f"v{n}" for n in range(120)], "age": age, "city": city, "score": random.normal(size=120)}
     frame = pd.DataFrame({**rows, "ill": np.where(age > 55, "yes", "no")})
-    model = make_pipeline(
-        make_column_transformer(
-            (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city"]), remainder="passthrough"
-        ),
-        DecisionTreeClassifier(max_depth=2, random_state=0),
-    )
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = make_column_transformer((encoder, ["city"]), remainder="passthrough")
+    model = make_pipeline(columns, DecisionTreeClassifier(max_depth=2, random_state=0))
     sample, folder = sample_of(frame, Visits, "classification", "log_loss"), tmp_path_factory.mktemp("models")
     made = sample.export(model, folder / "visits", 200, name="visits", title="Visits")[0].folder
     return ServedModel("local.visits", "3", Predictor(made))
@@ -50,10 +47,8 @@ def stage(tmp_path: Path, copied) -> Callable[..., Settings]:
     root = copied(tmp_path / "a repository")
 
     def made(name: str = "local", password: str | None = None, **feedback: object) -> Settings:
-        address = (
-            {"KIT_TRACKING__URI": "https://mlflow.kit", "KIT_SERVING__API_KEY": "k" * 30} if name != "local" else {}
-        )
-        settings = load_settings(root, {"KIT_STAGE": name, **address})
+        address = {"KIT_TRACKING__URI": "https://mlflow.kit", "KIT_SERVING__API_KEY": "k" * 30}
+        settings = load_settings(root, {"KIT_STAGE": name, **(address if name != "local" else {})})
         given = {**feedback, "password": password and SecretStr(password)}
         return settings.model_copy(update={"feedback": settings.feedback.model_copy(update=given)})
 

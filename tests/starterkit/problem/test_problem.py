@@ -1,6 +1,13 @@
-"""A `Problem` that contradicts itself is refused when it is made, by name and with a hint."""
+"""A `Problem` that contradicts itself is refused when it is made, by name and with a hint; and how it is found."""
 
 import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +17,20 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from starterkit.errors import DataError, ProblemError
-from starterkit.problem import Direction, Holdout, Invariance, Jitter, Problem, feature, group, identifier, target, time
+from starterkit.machine import GROUP, project_entry, stated_name
+from starterkit.problem import (
+    Direction,
+    Holdout,
+    Invariance,
+    Jitter,
+    Problem,
+    feature,
+    find_problem,
+    group,
+    identifier,
+    target,
+    time,
+)
 
 
 class Flats(pa.DataFrameModel):
@@ -31,15 +51,10 @@ def make(**changes: Any) -> Problem:
 
 def schema(**fields: tuple[type, Any]) -> type[pa.DataFrameModel]:
     """A schema that differs from `Flats` in a few columns; None leaves one out."""
-    columns: dict[str, Any] = {
-        "flat": (str, identifier()),
-        "area": (float, feature(sensitivity="plain")),
-        "rent": (float, target()),
-        **fields,
-    }
-    declared = {name: said for name, said in columns.items() if said is not None}
-    body = {name: said[1] for name, said in declared.items()}
-    return type("Made", (pa.DataFrameModel,), {**body, "__annotations__": {n: said[0] for n, said in declared.items()}})
+    known: dict[str, Any] = {"flat": (str, identifier()), "area": (float, feature(sensitivity="plain"))}
+    known |= {"rent": (float, target()), **fields}
+    types, roles = ({name: said[at] for name, said in known.items() if said is not None} for at in (0, 1))
+    return type("Made", (pa.DataFrameModel,), {**roles, "__annotations__": types})
 
 
 def test_the_schema_becomes_plain_columns():
@@ -50,18 +65,10 @@ def test_the_schema_becomes_plain_columns():
     assert rooms.categories == (1, 2, 3, 4, 5, 6, 7, 8)
     assert all(type(category) is int for category in rooms.categories)  # numpy's own would not go into JSON
     assert (rent.role, rent.sensitivity) == ("target", "sensitive")
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        (str, {"str_length": {"min_value": 2, "max_value": 9}}),  # the length of a text is none of its value
-        (float, {"ge": float("-inf"), "le": np.float64("inf")}),
-    ],
-)
-def test_no_bound_is_none(kind, said):
-    column = make(schema=schema(more=(kind, feature(sensitivity="plain", **said)))).features[-1]
-    assert (column.name, column.minimum, column.maximum) == ("more", None, None)
+    text = feature(sensitivity="plain", str_length={"min_value": 2, "max_value": 9})  # its length is none of its value
+    number = feature(sensitivity="plain", ge=float("-inf"), le=np.float64("inf"))
+    for column in make(schema=schema(text=(str, text), number=(float, number))).features[-2:]:
+        assert (column.minimum, column.maximum) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +87,13 @@ def test_no_bound_is_none(kind, said):
         ({"schema": Ridge}, "the schema cannot be read"),
         ({"schema": schema(rent=None)}, "one target()"),
         ({"schema": schema(heating=(float, target()))}, "one target()"),
+        ({"schema": schema(city=(str, feature(sensitivity="plain"))), "slices": ("city",)}, "'city', a text without"),
         ({"schema": schema(area=None)}, "at least one feature()"),
         ({"schema": schema(other=(str, identifier()))}, "more than one identifier()"),
         ({"schema": schema(flat=None)}, "column declared with identifier()"),
         ({"schema": schema(flat=(str, identifier(nullable=True)))}, "'flat' is nullable"),
         ({"schema": schema(rent=(float, target(nullable=True)))}, "'rent' is nullable"),
         ({"schema": schema(rent=(str, target()))}, "'rent' of a regression is a text"),
-        ({"schema": schema(area=(complex, feature(sensitivity="plain")))}, "'area' of the schema has type complex"),
         ({"schema": schema(area=(pd.Timestamp, feature(sensitivity="plain")))}, "'area' of the schema has type"),
         ({"schema": schema(built=(int, time()))}, "time() column 'built'"),
         ({"holdout": Holdout(cutoff="2026-01-31")}, "column declared with time()"),
@@ -113,127 +120,193 @@ def test_parameters_are_the_defaults_the_seed_and_what_is_given():
         make(estimator=lambda alpha: Ridge(alpha=alpha)).parameters({}, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"alhpa": 2.0}, "training.params.alhpa"),
-        ({"alpha": "two"}, "training.params.alpha should be a valid number"),
-        ({"alpha": None}, "training.params.alpha"),
-        ({"alpha": True}, "training.params.alpha"),
-        ({"random_state": 1.5}, "training.params.random_state"),
-        ({"solver": "magic"}, "training.params.solver"),
-    ],
-)
-def test_a_wrong_parameter_is_refused_by_name(given, named):
+def test_a_wrong_parameter_is_refused_by_name():
     problem = make()
-    with pytest.raises(ProblemError) as refusal:
-        problem.build(problem.parameters(given, seed=0))
-    assert named in refusal.value.what
-    assert refusal.value.hint
+    for name, value, said in (
+        ("alhpa", 2.0, ""), ("alpha", "two", " should be a valid number"), ("alpha", None, ""), ("alpha", True, ""),
+        ("random_state", 1.5, ""), ("solver", "magic", ""),
+    ):  # fmt: skip
+        with pytest.raises(ProblemError, match=rf"training\.params\.{name}{said}") as refusal:
+            problem.build(problem.parameters({name: value}, seed=0))
+        assert refusal.value.hint
 
 
-@pytest.mark.parametrize("factory", [Ridge, functools.partial(Ridge, alpha=2.0), lambda: Ridge(), ridge])
-def test_whatever_builds_an_estimator_will_do(factory):
+def typed(*, alpha: float = 1.0) -> "Unimported":  # noqa: F821
+    """Its result's type is known to type checkers alone."""
+    return Ridge(alpha=alpha)
+
+
+@pytest.mark.parametrize("factory", [Ridge, functools.partial(Ridge, alpha=2.0), lambda: Ridge(), ridge, typed])
+def test_whatever_builds_an_estimator_will_do_but_none_that_raises(factory):
     problem = make(estimator=factory)
     assert isinstance(problem.build(problem.parameters({}, seed=0)), Ridge)
+    with pytest.raises(ProblemError, match=rf"ZeroDivisionError.*{__file__}, line"):
+        make(estimator=lambda: 1 / 0).build({})
 
 
-def test_a_result_type_that_only_type_checkers_know_does_no_harm():
-    def build(*, alpha: float = 1.0) -> "Unimported":  # noqa: F821
-        return Ridge(alpha=alpha)
-
-    assert isinstance(make(estimator=build).build({"alpha": 1.0}), Ridge)
-    with pytest.raises(ProblemError, match=r"training\.params\.alpha"):
-        make(estimator=build).build({"alpha": "one"})
-
-
-@pytest.mark.parametrize(
-    ("task", "metric", "wrong", "named"),
-    [
-        ("regression", "rmse", None, "NoneType, which has no fit()"),
-        ("regression", "rmse", Ridge, "has no fit()"),
+def test_what_is_no_estimator_for_the_task_is_refused():
+    for task, metric, wrong, named in (
+        ("regression", "rmse", None, r"NoneType, which has no fit\(\)"),
+        ("regression", "rmse", Ridge, r"has no fit\(\)"),
         ("classification", "roc_auc", Ridge(), "Ridge, which is not for classification"),
         ("regression", "rmse", LogisticRegression(), "LogisticRegression"),
-    ],
-)
-def test_what_is_no_estimator_for_the_task_is_refused(task, metric, wrong, named):
-    with pytest.raises(ProblemError) as refusal:
-        make(task=task, metric=metric, estimator=lambda: wrong).build({})
-    assert named in refusal.value.what
+    ):
+        with pytest.raises(ProblemError, match=named):
+            make(task=task, metric=metric, estimator=lambda wrong=wrong: wrong).build({})
 
 
-@pytest.mark.parametrize("error", [KeyError("alpha"), ImportError("no xgboost"), ValueError("bad"), RuntimeError("x")])
-def test_an_estimator_that_raises_is_refused_with_the_place(error):
-    def broken():
-        raise error
+def test_a_load_that_fails_names_the_place_and_no_value():
+    def refuse(_):
+        raise DataError("no such file")
 
-    with pytest.raises(ProblemError) as refusal:
-        make(estimator=broken).build({})
-    assert type(error).__name__ in refusal.value.what
-    assert f"{__file__}, line" in refusal.value.what
-
-
-class _Source:
-    def read(self) -> pd.DataFrame:
-        return pd.DataFrame({"name": ["Miller"]})
-
-
-def refuse(source):
-    raise DataError("no such file")
-
-
-@pytest.mark.parametrize(
-    ("load", "named"),
-    [
+    source = SimpleNamespace(read=lambda: pd.DataFrame({"name": ["Miller"]}))
+    for load, named in (
         (lambda source: source.read()["rent"], f"KeyError .{__file__}, line"),
         (lambda source: source.read().astype(float), f"ValueError.*{__file__}, line"),
         (lambda source: None, "gives a NoneType"),
         (refuse, "^no such file"),  # the kit's own errors pass through
-    ],
-)
-def test_a_load_that_fails_names_the_place_and_no_value(load, named):
-    with pytest.raises((ProblemError, DataError), match=named) as refusal:
-        make(load=load).read(_Source())
-    assert "Miller" not in str(refusal.value)
+    ):
+        with pytest.raises((ProblemError, DataError), match=named) as refusal:
+            make(load=load).read(source)
+        assert "Miller" not in str(refusal.value)
 
 
-# --- What a project expects is checked when it is said.
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_what_names_no_feature_is_refused(visits):
+    for changes, said in (
         ({"slices": ("nowhere",)}, "slices names 'nowhere', which is no feature. Use one of city"),
         ({"slices": ("cost",)}, "slices names 'cost', which is no feature"),
         ({"strong": ("visit",)}, "strong names 'visit'"),
         ({"robustness": (Direction(column="nowhere", answer="up"),)}, "Direction names 'nowhere'"),
         ({"robustness": (Direction(column="city", answer="up"),)}, "Direction names 'city', which is a text"),
         ({"robustness": (Invariance(column="nowhere"),)}, "Invariance names 'nowhere'"),
-    ],
-)
-def test_what_names_no_feature_is_refused(visits, changes, said):
-    with pytest.raises(ProblemError, match=said):
-        visits.problem(lambda: None, **changes)
+    ):
+        with pytest.raises(ProblemError, match=said):
+            visits.problem(lambda: None, **changes)
 
 
-def test_a_text_without_categories_is_no_slice(visits):
-    free = type("Free", (visits.schema,), {"city": feature(sensitivity="plain"), "__annotations__": {"city": str}})
-    with pytest.raises(ProblemError, match="slices names 'city', a text without declared categories"):
-        visits.problem(lambda: None, schema=free, slices=("city",))
+def test_nonsense_is_refused():
+    for kind, wrong in (
+        *((Holdout, {"fraction": fraction}) for fraction in (0.0, 1.0, -1.0)),
+        (Holdout, {"cutoff": "31.1.2026"}), (Jitter, {"share": -1}), (Jitter, {"worse": float("nan")}),
+        (Direction, {"answer": "sideways", "column": "a"}), (Invariance, {"change": -0.1, "column": "a"}),
+        (Direction, {"broken": -0.1, "column": "a", "answer": "up"}),
+    ):  # fmt: skip
+        with pytest.raises(ProblemError, match=next(iter(wrong))):
+            kind(**wrong)
+
+
+Declare = Callable[..., None]
+PROBLEM = """
+import pandera.pandas as pa
+from starterkit.problem import Problem, feature, identifier, target
+
+class Houses(pa.DataFrameModel):
+    id: str = identifier()
+    rooms: int = feature(sensitivity="plain")
+    price: float = target()
+
+problem = Problem(title="Houses", task="regression", schema=Houses, estimator=lambda: None, metric="rmse"{said})
+"""
+
+
+CHURN = '[project.entry-points."starterkit.problem"]\nchurn = "kit:problem"\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def declare(project: Path, monkeypatch: pytest.MonkeyPatch) -> Declare:
+    """Make the only project one of this code, whose entry point has this name."""
+
+    def call(code: str, name: str = "default", module: str | None = None) -> None:
+        module = module or f"declared_{abs(hash(code))}"
+        (project / f"{module}.py").write_text(f"{code}\n")
+        entry = EntryPoint(name, f"{module}:problem", GROUP)
+        monkeypatch.setattr("starterkit.machine._installed", lambda path: [entry])
+
+    return call
+
+
+def test_no_project_and_a_second_one_are_refused(project, monkeypatch):
+    installed = project / "second-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: second\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[{GROUP}]\nsecond = second:problem\n")
+    with pytest.raises(ProblemError, match="second:problem"):
+        find_problem()
+    monkeypatch.setattr("starterkit.machine._installed", lambda path: [])
+    with pytest.raises(ProblemError, match=r'finds none.*entry-points\."starterkit\.problem"'):
+        find_problem()
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong"),
+    ("code", "named"),
     [
-        *((Holdout, {"fraction": fraction}) for fraction in (0.0, 1.0, -1.0)),
-        (Holdout, {"cutoff": "31.1.2026"}),
-        (Jitter, {"share": -1}),
-        (Jitter, {"worse": float("nan")}),
-        (Direction, {"answer": "sideways", "column": "a"}),
-        (Direction, {"broken": -0.1, "column": "a", "answer": "up"}),
-        (Invariance, {"change": -0.1, "column": "a"}),
+        ("problem = 7", "is a int"),
+        ("problem = 1 / 0", "ZeroDivisionError"),
+        ("import nowhere_at_all.inside", "there is no module 'nowhere_at_all'"),
+        ("x = 1\ny = x.nothing", "AttributeError"),
+        ("x = 1\nproblem = (", "SyntaxError"),
+        ("other = 1", "no attribute"),
+        ("from starterkit.problem import feature\nage = feature(ge=0)", "argument: 'sensitivity'"),
     ],
 )
-def test_nonsense_is_refused(kind, wrong):
-    with pytest.raises(ProblemError, match=next(iter(wrong))):
-        kind(**wrong)
+def test_code_that_fails_is_named_with_its_line(declare, code, named):
+    declare(code)
+    module = f"declared_{abs(hash(code))}"
+    with pytest.raises(ProblemError) as refusal:
+        find_problem()
+    assert named in refusal.value.what
+    assert ("make add PKG=nowhere_at_all" in refusal.value.hint) == ("nowhere" in code)
+    if named not in ("is a int", "no attribute"):
+        assert f"{module}.py, line" in refusal.value.what
+        assert refusal.value.what.count(f"{module}.py") == 1
+
+
+def test_the_name_is_known_without_importing_the_project():
+    code = "import sys, starterkit.machine as e; print(e.stated_name(), {'pandas', 'example_project'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "diabetes set()\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said", "found", "stated"),
+    [
+        ("houses", "", "houses", "houses"),
+        ("default", ', name="flats"', "flats", None),  # a project from before says its name itself
+        ("flats", ', name="flats"', "flats", "flats"),
+        ("houses", ', name="flats"', r"the problem 'houses', and named_houses1:problem says name='flats'\. Leave", ""),
+        ("House prices", "", "'House prices' has other signs", ""),
+    ],
+)
+def test_a_problem_has_the_entry_point_s_name_or_says_its_own(declare, entry, said, found, stated):
+    declare(PROBLEM.format(said=said), entry, module=f"named_{entry.split()[0]}{len(said) // 14}")
+    if stated == "":
+        with pytest.raises(ProblemError, match=found):
+            find_problem()
+    else:
+        assert (find_problem().name, stated_name()) == (found, stated)
+
+
+@pytest.mark.parametrize(
+    ("written", "editable", "name"),
+    [
+        (CHURN, True, "churn"), (CHURN, False, "installed"), ("[project", True, "installed"),
+        ("[project]\n", True, "installed"), (None, True, "installed"),
+    ],
+)  # fmt: skip
+def test_a_renamed_problem_is_known_before_the_environment_is_made_anew(project, monkeypatch, written, editable, name):
+    root, installed = project / "my prøject", project / "kit-1.dist-info"
+    for folder in (root, installed):
+        folder.mkdir()
+    if written is not None:
+        (root / "pyproject.toml").write_text(written)
+    (installed / "entry_points.txt").write_text(f"[{GROUP}]\ninstalled = kit:problem\n")
+    (installed / "direct_url.json").write_text(json.dumps({"url": root.as_uri(), "dir_info": {"editable": editable}}))
+    entries = Distribution.at(installed).entry_points
+    monkeypatch.setattr("starterkit.machine._installed", lambda path: entries)
+    assert project_entry().name == name

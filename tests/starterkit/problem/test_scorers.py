@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn import metrics
-from sklearn import metrics as judged_by
 
 from starterkit.contract import Prediction
 from starterkit.errors import ProblemError
@@ -27,34 +26,27 @@ def found(name: str, task: Any, classes: int = 0) -> Metric:
     return next(metric for metric in all_metrics(task, [name], classes) if metric.name == name)
 
 
-@pytest.mark.parametrize(
-    ("name", "figure", "best"),
-    [
-        ("neg_mean_absolute_percentage_error", -judged_by.mean_absolute_percentage_error(ACTUAL, NUMBERS.values), 0),
-        ("explained_variance", judged_by.explained_variance_score(ACTUAL, NUMBERS.values), 1),
-        ("neg_max_error", -judged_by.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
-    ],
-)
-def test_a_scorer_of_a_regression_is_scikit_learns(name, figure, best):
-    metric = found(name, "regression")
-    assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
-    assert metric.greater_is_better
-    assert metric.loss(figure) == pytest.approx(best - figure)
+def test_a_scorer_of_a_regression_is_scikit_learns():
+    for name, figure, best in (
+        ("neg_mean_absolute_percentage_error", -metrics.mean_absolute_percentage_error(ACTUAL, NUMBERS.values), 0),
+        ("explained_variance", metrics.explained_variance_score(ACTUAL, NUMBERS.values), 1),
+        ("neg_max_error", -metrics.max_error(ACTUAL, NUMBERS.values), 0),  # takes no weights
+    ):
+        metric = found(name, "regression")
+        assert metric.score(ACTUAL, NUMBERS, []) == pytest.approx(figure)
+        assert (metric.greater_is_better, metric.loss(figure)) == (True, pytest.approx(best - figure))
 
 
-@pytest.mark.parametrize(
-    ("name", "figure"),
-    [
-        ("balanced_accuracy", judged_by.balanced_accuracy_score(CLASSES, ANSWERS.values)),
-        ("f1", judged_by.f1_score(CLASSES, ANSWERS.values, pos_label="yes")),  # the second class is the positive one
-        ("average_precision", judged_by.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
-    ],
-)
-def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are(name, figure):
-    metric = found(name, "classification", 2)
-    assert metric.score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
-    if not metric.probabilities:  # an estimator that has none is judged by its labels alike
-        assert metric.score(CLASSES, Prediction(ANSWERS.values), LABELS) == pytest.approx(figure)
+def test_a_scorer_of_a_classification_is_scikit_learns_whatever_the_labels_are():
+    for name, figure in (
+        ("balanced_accuracy", metrics.balanced_accuracy_score(CLASSES, ANSWERS.values)),
+        ("f1", metrics.f1_score(CLASSES, ANSWERS.values, pos_label="yes")),  # the second class is the positive one
+        ("average_precision", metrics.average_precision_score(CLASSES == "yes", SHARES[:, 1])),
+    ):
+        metric = found(name, "classification", 2)
+        assert metric.score(CLASSES, ANSWERS, LABELS) == pytest.approx(figure)
+        if not metric.probabilities:  # an estimator that has none is judged by its labels alike
+            assert metric.score(CLASSES, Prediction(ANSWERS.values), LABELS) == pytest.approx(figure)
 
 
 @pytest.mark.parametrize("name", ["balanced_accuracy", "average_precision", "neg_log_loss"])
@@ -67,9 +59,15 @@ def test_a_row_that_counts_twice_is_one_that_is_there_twice(name):
     assert weighed == pytest.approx(again)
 
 
-def test_rows_without_a_class_have_no_figure_and_raise_nothing():
+def test_what_has_no_figure_is_not_a_number():
     only = (CLASSES == "no").astype(float)
     assert np.isnan(found("roc_auc_ovr", "classification", 2).weighted(CLASSES, ANSWERS, LABELS)(only[None])[0])
+    same = Prediction(np.array([1.0, 2.0]))
+    assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
+    one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    scores = compute_scores(metrics_for("classification"), np.array(["a", "a"]), one_class, ["a", "b"])
+    assert np.isnan(scores["roc_auc"])
+    assert scores["accuracy"] == 1
 
 
 def mean_error(actual: Any, answers: Any) -> float:
@@ -80,23 +78,15 @@ def weighed_error(actual: Any, answers: Any, sample_weight: Any = None) -> float
     return float(np.average(np.abs(actual - answers), weights=sample_weight))
 
 
-def test_a_function_with_weights_and_one_without_get_the_interval_of_the_kits_own():
+def test_a_function_of_rows_gets_the_interval_of_the_kits_own_and_fewer_draws():
     other = Prediction(ACTUAL + RANDOM.normal(0, 1, 300))
-    shortfalls = [
-        paired_shortfall(
-            metric, metric.weighted(ACTUAL, NUMBERS, []), metric.weighted(ACTUAL, other, []), np.arange(300), 0.05
-        )
-        for metric in (
-            METRICS["mae"],
-            Metric("plain", mean_error, greater_is_better=False),
-            Metric("weighed", weighed_error, greater_is_better=False),
-        )
-    ]
-    for one in shortfalls[1:]:
-        assert (one.low, one.high) == pytest.approx((shortfalls[0].low, shortfalls[0].high))
-
-
-def test_many_rows_are_resampled_less_often_by_a_function_of_rows():
+    own = (Metric(one.__name__, one, greater_is_better=False) for one in (mean_error, weighed_error))
+    ends = []
+    for metric in (METRICS["mae"], *own):
+        one, two = (metric.weighted(ACTUAL, answers, []) for answers in (NUMBERS, other))
+        shortfall = paired_shortfall(metric, one, two, np.arange(300), 0.05)
+        ends.append((shortfall.low, shortfall.high))
+    assert ends[1:] == [pytest.approx(ends[0])] * 2
     metric = Metric("plain", mean_error, greater_is_better=False)
     assert [metric.resamples(rows) for rows in (100, 2_500, 5_000, 1_000_000)] == [2000, 2000, 1000, 500]
     assert METRICS["mae"].resamples(1_000_000) == 2000
@@ -111,22 +101,22 @@ def test_probabilities_are_those_of_the_second_of_two_classes():
     assert seen[1].shape == (300, 2)
 
 
-@pytest.mark.parametrize(
-    ("task", "asked", "classes", "words"),
-    [
-        ("regression", "balanced_acuracy", 0, "none that the kit or scikit-learn knows .did you mean bal"),
-        ("regression", "f1", 0, "'f1' is not one for regression"),
-        ("regression", "v_measure_score", 0, "is not one for regression"),  # judges clusters
-        ("classification", "neg_max_error", 2, "is not one for classification"),
-        ("classification", "v_measure_score", 2, "is not one for classification"),  # judges clusters
-        ("classification", "f1", 3, "is not one for classification of 3 classes"),
-        ("classification", "rmse", 2, "'rmse' is not one for classification.*log_loss, roc_auc, accuracy"),
-        ("regression", Metric("rmse", mean_error, greater_is_better=False), 0, "two metrics are called 'rmse'"),
-    ],
-)
-def test_what_is_no_metric_of_the_task_is_refused_by_name(task, asked, classes, words):
-    with pytest.raises(ProblemError, match=words):
-        all_metrics(task, [asked], classes)
+def test_what_is_no_metric_of_the_task_is_refused_by_name():
+    for asked, classes, words in (
+        ("balanced_acuracy", 0, "none that the kit or scikit-learn knows .did you mean bal"),
+        ("f1", 0, "'f1' is not one for regression"),
+        ("v_measure_score", 0, "is not one for regression"),  # judges clusters
+        ("neg_max_error", 2, "is not one for classification"),
+        ("v_measure_score", 2, "is not one for classification"),
+        ("f1", 3, "is not one for classification of 3 classes"),
+        ("rmse", 2, "'rmse' is not one for classification.*log_loss, roc_auc, accuracy"),
+        (Metric("rmse", mean_error, greater_is_better=False), 0, "two metrics are called 'rmse'"),
+    ):
+        with pytest.raises(ProblemError, match=words):
+            all_metrics("classification" if classes else "regression", [asked], classes)
+    for name in ("", "baseline_cost", "cost per case", "9lives"):
+        with pytest.raises(ProblemError, match="has other signs"):
+            Metric(name, mean_error, greater_is_better=False)
 
 
 def fails(actual: Any, answers: Any) -> float:
@@ -147,24 +137,12 @@ def test_a_function_that_fails_is_told_with_its_place_and_without_a_value(functi
     assert "secret" not in str(told.value)
 
 
-def test_what_scikit_learn_refuses_is_told_without_a_value():
+def test_what_scikit_learn_refuses_is_told_without_a_value_and_no_number_has_no_figure():
     with pytest.raises(ProblemError, match="'neg_mean_squared_log_error' cannot judge these answers: Mean Squared Log"):
         found("neg_mean_squared_log_error", "regression").score(-ACTUAL, NUMBERS, [])
-
-
-def test_answers_that_are_no_numbers_have_no_figure():
     broken = Prediction(np.where(np.arange(300) == 7, np.nan, NUMBERS.values))
     for metric in all_metrics("regression", ["explained_variance", Metric("own", fails, greater_is_better=True)]):
         assert np.isnan(metric.score(ACTUAL, broken, []))
-
-
-@pytest.mark.parametrize("name", ["", "baseline_cost", "cost per case", "9lives"])
-def test_a_name_that_no_page_could_show_is_refused(name):
-    with pytest.raises(ProblemError, match="has other signs"):
-        Metric(name, mean_error, greater_is_better=False)
-
-
-# --- The kit's own figures are scikit-learn's, also where rows are weighted.
 
 
 SEEDS = range(5)
@@ -201,10 +179,8 @@ def of_scikit_learn(actual: np.ndarray, answers: Prediction, classes: Any, weigh
             "mae": metrics.mean_absolute_error(actual, answers.values, **given),
             "r2": metrics.r2_score(actual, answers.values, **given),
         }
-    areas = [
-        metrics.roc_auc_score(actual == label, answers.probabilities[:, place], **given)
-        for place, label in enumerate(classes)
-    ]
+    pairs = zip(classes, answers.probabilities.T, strict=True)
+    areas = [metrics.roc_auc_score(actual == label, chances, **given) for label, chances in pairs]
     return {
         "log_loss": metrics.log_loss(actual, answers.probabilities, labels=classes, **given),
         "roc_auc": areas[1] if len(classes) == 2 else float(np.mean(areas)),
@@ -227,22 +203,9 @@ def test_figures_are_scikit_learns(classes, seed):
         assert METRICS[name].weighted(actual, answers, labels)(both)[1] == pytest.approx(figure, rel=1e-9), name
 
 
-def test_what_has_no_figure_is_not_a_number():
-    same = Prediction(np.array([1.0, 2.0]))
-    assert np.isnan(METRICS["r2"].score(np.array([5.0, 5.0]), same, []))
-    one_class = Prediction(np.array(["a", "a"]), np.array([[0.9, 0.1], [0.8, 0.2]]))
-    scores = compute_scores(metrics_for("classification"), np.array(["a", "a"]), one_class, ["a", "b"])
-    assert np.isnan(scores["roc_auc"])
-    assert scores["accuracy"] == 1
-
-
 @pytest.mark.parametrize("name", METRICS)
 def test_an_answer_that_is_not_a_number_spoils_the_figure(name):
-    task = METRICS[name].task
-    actual, answers, labels = classification(1, 2) if task == "classification" else (*regression(1), [])
-    if answers.probabilities is None:
-        answers.values[0] = np.nan
-    else:
-        answers.probabilities[0] = np.nan
-    figure = METRICS[name].score(actual, answers, labels)
-    assert np.isnan(figure) or name == "accuracy"
+    classifies = METRICS[name].task == "classification"
+    actual, answers, labels = classification(1, 2) if classifies else (*regression(1), [])
+    (answers.probabilities if classifies else answers.values)[0] = np.nan
+    assert np.isnan(METRICS[name].score(actual, answers, labels)) or name == "accuracy"

@@ -70,9 +70,6 @@ def api() -> Iterator[Api]:
         server.shutdown()
 
 
-# --- Requests, one after another.
-
-
 RECORDS = [{"bmi": 20.5, "sex": 1}, {"bmi": None, "sex": 2}]
 
 
@@ -88,15 +85,12 @@ def test_records_are_sent_in_turn_each_in_a_request_of_its_own_at_the_rate(api):
     assert time.monotonic() - began >= 5 / 20
 
 
-@pytest.mark.parametrize("key", ["a-key-of-sixteen-letters", "schlüssel-0123456789", "ключ-0123456789-ключ"])
+@pytest.mark.parametrize("key", ["schlüssel-0123456789", "ключ-0123456789-ключ"])
 def test_the_key_is_sent_where_there_is_one_and_as_the_api_compares_it(api, key):
     assert TrafficSender(api.address, key).send(RECORDS, 1, 1000).answered == 1
     TrafficSender(api.address).send(RECORDS, 1, 1000)
     (given, none) = (key for key, _ in api.received)
     assert (given.encode("latin-1"), none) == (key.encode(), None)  # headers are read as Latin-1
-
-
-def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(api):
     with pytest.raises(UserError, match="control character") as refused:
         TrafficSender(api.address, "0123456789\n0123456789")
     assert "0123456789" not in str(refused.value)
@@ -132,34 +126,18 @@ def test_it_waits_until_the_api_is_ready_but_not_for_ever(api):
         TrafficSender("http://127.0.0.1:9").wait_until_ready(0.3)
 
 
-@pytest.mark.parametrize(
-    "address", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port", "http://a..b", "http://127.0.0.1/ü"]
-)
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(UserError, match="is no address of an API"):
-        TrafficSender(address)
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:8000"),
-        ("::1", "http://[::1]:8000"),
-        ("::", "http://[::1]:8000"),
-    ],
-)
-def test_the_address_of_the_settings_can_be_met(host, address):
-    assert address_of(ServingSettings.model_validate({"host": host})) == address
-
-
-# --- A load test.
+def test_what_is_no_address_is_refused_and_the_settings_own_can_be_met():
+    for address in ("nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port", "http://a..b", "http://a/ü"):
+        with pytest.raises(UserError, match="is no address of an API"):
+            TrafficSender(address)
+    for host, met in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")):
+        assert address_of(ServingSettings.model_validate({"host": host})) == f"http://{met}:8000"
 
 
 QUICK = LoadSettings(connections=3, seconds=0.5)
 
 
-def test_all_connections_ask_all_the_time(api):
+def test_all_connections_ask_all_the_time_and_errors_are_counted(api):
     measured = LoadTest(QUICK, lambda: TrafficSender(api.address)).run(RECORDS)
     assert measured.errors == 0
     assert 3 < len(measured.latencies) <= len(api.received)  # the warm-up does not count
@@ -168,41 +146,32 @@ def test_all_connections_ask_all_the_time(api):
     assert measured.cores is None
     assert "memory_mb" not in measured.figures
     assert {body["records"][0]["sex"] for _, body in api.received} == {1, 2}
-
-
-def test_errors_are_counted_and_the_first_is_told(api):
     api.statuses = [422]
     measured = LoadTest(QUICK, lambda: TrafficSender(api.address)).run(RECORDS)
-    assert measured.errors > 0
-    assert measured.latencies == []
-    assert measured.why.startswith("422: row 0")
+    assert (measured.errors > 0, measured.latencies, measured.why[:10]) == (True, [], "422: row 0")
     assert "p95_ms" not in measured.figures
     (errors,) = measured.held_against(LoadSettings())
     assert not errors.passed
 
 
-def test_cores_and_memory_are_those_of_the_whole_tree(api):
+def test_cores_and_memory_are_those_of_the_whole_tree_and_its_end_is_one_line(api):
     inner = "kept = bytearray(80_000_000)\nwhile True: pass"
     busy = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
     process = subprocess.Popen([sys.executable, "-c", busy], start_new_session=True)
+    loaded = LoadTest(QUICK, lambda: TrafficSender(api.address), process.pid)
     try:
         end = time.monotonic() + 20
         while (found := usage_of(process.pid)) is None or found.memory_mb < 80:
             assert time.monotonic() < end
             time.sleep(0.05)
-        measured = LoadTest(QUICK, lambda: TrafficSender(api.address), process.pid).run(RECORDS)
+        measured = loaded.run(RECORDS)
     finally:
         os.killpg(process.pid, 9)
         process.wait()
     assert measured.memory_mb > 80
     assert 0 < measured.cores < 1.5
-
-
-def test_an_api_that_ends_under_load_is_one_line(api):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
     with pytest.raises(KitError, match="the API ended while it was loaded"):
-        LoadTest(QUICK, lambda: TrafficSender(api.address), process.pid).run(RECORDS)
+        loaded.run(RECORDS)
 
 
 MEASURED = LoadReport(seconds=2, latencies=[float(ms) for ms in range(1, 101)], errors=1, cores=0.5, memory_mb=300)
@@ -212,7 +181,6 @@ MEASURED = LoadReport(seconds=2, latencies=[float(ms) for ms in range(1, 101)], 
     ("limits", "passed"),
     [
         ({}, {"errors": False}),
-        ({"max_errors": 1}, {"errors": True}),
         ({"max_errors": 1, "max_p95_ms": 95}, {"errors": True, "p95_ms": True}),
         ({"max_p95_ms": 94.9}, {"errors": False, "p95_ms": False}),
         ({"min_throughput": 50}, {"errors": False, "throughput": True}),
@@ -226,6 +194,5 @@ def test_limits(limits, passed):
 
 
 def test_percentiles_are_the_nearest_rank():
-    assert [MEASURED.percentile(share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
-    assert MEASURED.percentile(0.001) == 1
+    assert [MEASURED.percentile(share) for share in (0.001, 0.5, 0.95, 0.99, 1)] == [1, 50, 95, 99, 100]
     assert math.isinf(LoadReport(1, [], 0).percentile(0.5))

@@ -30,7 +30,6 @@ def visits_predictor(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def other_model(visits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a smaller model of the same rows."""
     chosen = make_pipeline(make_column_transformer(("passthrough", ["insured"])), Ridge())
     return visits.export(chosen, tmp_path_factory.mktemp("other-model") / "exported")[0].folder
 

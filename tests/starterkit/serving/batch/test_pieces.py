@@ -66,15 +66,15 @@ def test_a_csv_file_is_the_one_that_a_machine_makes(scorers, folder, name):
 
 def test_a_folder_of_parquet_has_its_rows_in_order(scorers, files, visits_rows):
     flags = [True, False, None] * 140
-    for part in ("a", "b"):
+    for part, size in (("a", 30), ("b", 400)):  # in many pieces, and in one
         (files.folder / "in" / f"part={part}").mkdir(parents=True)
         table = visits_rows.set_column(visits_rows.column_names.index("insured"), "insured", pa.array(flags[:400]))
-        parquet.write_table(table, files.folder / "in" / f"part={part}" / "0.parquet", row_group_size=30)
-    outcomes = [
+        parquet.write_table(table, files.folder / "in" / f"part={part}" / "0.parquet", row_group_size=size)
+    one, two = (
         score(files.folder / "in", files.folder / str(at), bad_rows="aside") for at, score in enumerate(scorers)
-    ]
-    assert outcomes[0].rows == outcomes[1].rows == 800
-    assert outcomes[0].bad == outcomes[1].bad > 200
+    )
+    assert one.rows == two.rows == 800
+    assert one.bad == two.bad > 200
     tables = [parquet.read_table(files.folder / str(at)) for at in range(2)]
     assert tables[0].equals(tables[1])
     assert (files.folder / "0.bad.csv").read_bytes() == (files.folder / "1.bad.csv").read_bytes()
@@ -94,7 +94,6 @@ def test_the_first_bad_row_stops_it_and_is_named_as_on_one_machine(scorers, fold
 
 def test_a_machine_without_java_or_spark_is_told_so(monkeypatch):
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
-    with pytest.raises(
-        UserError, match=r"needs Java, and there is none in JAVA_HOME=/nowhere|package is not installed"
-    ):
+    said = r"needs Java, and there is none in JAVA_HOME=/nowhere|package is not installed"
+    with pytest.raises(UserError, match=said):
         require_spark()

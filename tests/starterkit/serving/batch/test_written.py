@@ -5,16 +5,18 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
-from pyarrow import csv
 
-from starterkit.contract import Dialect, Written
+from starterkit.contract import Column, ColumnType, Dialect, Scalar, Written
 from starterkit.data.checking import convert
 from starterkit.data.sources import ParquetFile
 from starterkit.errors import DataError
 from starterkit.serving.batch import BatchScorer
 from starterkit.serving.batch.chunks import ArrowSource
+from starterkit.serving.parsing import find_columns, plain_texts, values_of
 
 WRITTEN = {
     "city": Written(header="Home City", missing=("?",), trim=True),
@@ -142,15 +144,16 @@ def test_a_value_that_is_a_text_in_the_schema(model, files, values, texts):
 
 def test_a_file_with_the_schemas_own_names_is_taken_and_a_wrong_form_is_not(model, files):
     names = {"Home City": "city", "Smoker?": "smoker", "No. of Children": "children", "Income (€)": "income"}
-    table = pa.table({names.get(name, name): values for name, values in RAW.items()})
-    plain = table.set_column(table.schema.get_field_index("income"), "income", pa.array(["1234.5", "NA", "-50.25"]))
-    assert len(scored(model, files.write(plain, "in.csv"), files.folder / "out.csv", files)) == 3
-    wrong = pa.table(RAW | {"Income (€)": pa.array(["12.5", "NA", "(50,25)"])})
-    with pytest.raises(DataError, match=r"row 0 .*column 'income': is not a number"):
-        BatchScorer(model).score(files.write(wrong, "wrong.csv"), files.folder / "no.csv")
-    misspelt = pa.table({"Home Cty" if name == "Home City" else name: values for name, values in RAW.items()})
-    with pytest.raises(DataError, match=r"lacks the column 'Home City'. Did you mean 'Home Cty'\?$"):
-        BatchScorer(model).score(files.write(misspelt, "misspelt.csv"), files.folder / "no.csv")
+    plain = {names.get(name, name): values for name, values in RAW.items()} | {"income": ["1234.5", "NA", "-50.25"]}
+    assert len(scored(model, files.write(pa.table(plain), "in.csv"), files.folder / "out.csv", files)) == 3
+    wrong = RAW | {"Income (€)": ["12.5", "NA", "(50,25)"]}
+    misspelt = {"Home Cty" if name == "Home City" else name: values for name, values in RAW.items()}
+    for given, said in (
+        (wrong, r"row 0 .*column 'income': is not a number"),
+        (misspelt, r"lacks the column 'Home City'. Did you mean 'Home Cty'\?$"),
+    ):
+        with pytest.raises(DataError, match=said):
+            BatchScorer(model).score(files.write(pa.table(given), "wrong.csv"), files.folder / "no.csv")
 
 
 def test_the_dialect_that_trained_goes_first(model, files, monkeypatch):
@@ -170,7 +173,68 @@ def test_a_compressed_file_is_gone_on_with(model, files):
         BatchScorer(model).score(files.folder / "in.csv.gz", files.folder / "out.csv.gz")
     outcome = BatchScorer(model).score(files.folder / "in.csv.gz", files.folder / "out.csv.gz", bad_rows="aside")
     assert (outcome.rows, outcome.bad) == (601, 1)
-    with gzip.open(files.folder / "out.csv.gz") as made:
-        options = csv.ParseOptions(delimiter=";")
-        table = csv.read_csv(made, csv.ReadOptions(encoding="cp1252"), options)
-    assert table["Home City"].to_pylist() == ["bonn ", "?", "Köln"] * 200
+    table = pd.read_csv(files.folder / "out.csv.gz", sep=";", encoding="cp1252")
+    assert table["Home City"].tolist() == ["bonn ", "?", "Köln"] * 200
+
+
+NBSP, NARROW = "\u00a0", "\u202f"
+GERMAN = Written(decimal=",", thousands=".")
+MONEY = Written(thousands=",", affixes=("$", "USD"), brackets=True)
+FRENCH = Written(decimal=",", thousands=" ", affixes=("€", "%"))
+FLAG = Written(flags={"Y": True, "N": False}, missing=("?",))
+YES_OR_EMPTY = Written(flags={"Y": True, "": False}, missing=("?",))
+GAPS = Written(missing=("NA", r"\N", "—"))
+
+
+def a_column(kind: ColumnType, written: Written, *categories: Scalar) -> Column:
+    return Column(
+        name="x", role="feature", type=kind, unit="", sensitivity="plain", written=written, categories=categories
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "expected"),
+    [
+        (GERMAN, "1.234,5", 1234.5), (GERMAN, "12,5", 12.5), (GERMAN, "-1.234.567", -1234567),
+        (GERMAN, "12.5", "wrong"), (GERMAN, "1.23,4", "wrong"), (GERMAN, "1234,5", 1234.5), (GERMAN, ",5", 0.5),
+        (GERMAN, "  ", None),
+        (MONEY, "$1,234.50", 1234.5), (MONEY, "($12.50)", -12.5), (MONEY, "$(12.50)", -12.5), (MONEY, "12 USD", 12),
+        (MONEY, "-$5", -5), (MONEY, "$-5", -5), (MONEY, "(12", "wrong"), (MONEY, "(-12)", "wrong"),
+        (MONEY, "1,2", "wrong"),
+        (FRENCH, f"1{NARROW}234,5{NBSP}€", 1234.5), (FRENCH, "1 234 567", 1234567), (FRENCH, "12,5 %", 12.5),
+        (FRENCH, "−3,5", -3.5), (FRENCH, "5 kg", "wrong"), (FRENCH, "1,5e3", 1500),
+        (Written(thousands="'"), "1’234.5", 1234.5), (Written(affixes=("kg",)), "12.5kg", 12.5),
+        (GAPS, "NA", None), (GAPS, r" \N ", None), (GAPS, "—", None), (GAPS, "", None), (GAPS, "7", 7),
+        (GAPS, "−7", -7), (Written(), "−7", -7), (Written(), "NA", "wrong"), (Written(), "+7 ", 7),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_as_it_is_declared(written, text, expected):
+    column = a_column("float", written)
+    values, missing, wrong = values_of(column, plain_texts(column, pa.array([text or None], pa.string())))
+    got = None if missing[0] else "wrong" if wrong[0] else values[0]
+    assert got == expected
+
+
+def test_texts_are_put_into_the_schemas_words():
+    for kind, written, categories, texts, expected in (
+        ("boolean", FLAG, (), ["Y", " N ", "?", None, "true"], ["true", "false", None, None, "true"]),
+        ("boolean", YES_OR_EMPTY, (), ["Y", "", None, "?"], ["true", "false", "false", None]),
+        ("string", GAPS, (), [" NA", "Na", "", "\\N"], [None, "Na", None, None]),
+        ("string", Written(trim=True), ("Männer", "B"), ["ma\u0308nner ", "b", "c "], ["Männer", "B", "c "]),
+        ("string", Written(trim=True), (), ["Ab ", "aB"], ["ab", "ab"]),
+        ("string", Written(header="X"), (), ["1.234,5"], ["1.234,5"]),
+    ):
+        found = plain_texts(a_column(kind, written, *categories), pa.array(texts, pa.string()))
+        assert found.to_pylist() == expected
+    numbers = values_of(a_column("boolean", FLAG), pa.array(["1.0", "0"])).values  # as a file may write flags
+    assert np.array_equal(numbers, [True, False])
+
+
+def test_a_column_is_found_by_its_header_else_by_its_name():
+    columns = [
+        Column(name=name, role="feature", type="float", unit="", sensitivity="plain", written=Written(header=header))
+        for name, header in (("age", "Age (y)"), ("weight", ""), ("x_1", "x"), ("x", "x.2"))
+    ]
+    assert find_columns(columns, ["Age (y)", "weight", "id"]) == {"age": "Age (y)", "weight": "weight"}
+    assert find_columns(columns, ["age", "x", "x.2"]) == {"age": "age", "x_1": "x", "x": "x.2"}
+    assert find_columns(columns, ["x"]) == {"x_1": "x"}

@@ -120,7 +120,6 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def asked(houses, days) -> Iterator[str]:
-    """What the clients have to be told: where each model answers, and the rows."""
     with running(houses.app()) as one, running(days.app()) as two:
         at = {"local.houses": "http://{}:{}".format(*one), "local.days": "http://{}:{}".format(*two)}
         yield json.dumps([at, HOUSES, DAYS])

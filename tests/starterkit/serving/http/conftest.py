@@ -60,8 +60,6 @@ def _days() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported folder, served."""
-
     model: ServedModel
     folder: Path
 
@@ -129,8 +127,6 @@ class FaultyPredictor:
 
 @pytest.fixture
 def faulty(houses: Exported) -> Callable[..., FastAPI]:
-    """Make an app whose graph raises `failure` or answers `values`."""
-
     def make(**how: Any) -> FastAPI:
         predictor: Any = FaultyPredictor(houses.contract, **how)
         return create_app(ServedModel("local.houses", "3", predictor), ServingSettings.model_validate({}))

@@ -70,10 +70,8 @@ def test_rows_without_an_answer_are_their_requests_alone(watched):
     assert watched.predictor.calls == [6, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("kind", "most"), [(Predictor, 64), (Otherwise, 0)])
-def test_a_model_whose_answers_depend_on_the_rows_beside_them_is_asked_for_each_request_alone(houses, kind, most):
-    predictor = kind(houses.folder)
-    batcher = Batcher(replace(houses.model, predictor=predictor))
-    assert predictor.most_alike == most
-    assert batcher.takes(rows_of(1)) is (most > 0)
-    assert not any(map(batcher.takes, (rows_of(33), {"area": np.ones(1)})))
+def test_a_model_whose_answers_depend_on_the_rows_beside_them_is_asked_for_each_request_alone(houses):
+    for predictor, most in ((Predictor(houses.folder), 64), (Otherwise(houses.folder), 0)):
+        batcher = Batcher(replace(houses.model, predictor=predictor))
+        assert (predictor.most_alike, batcher.takes(rows_of(1))) == (most, most > 0)
+        assert not any(map(batcher.takes, (rows_of(33), {"area": np.ones(1)})))

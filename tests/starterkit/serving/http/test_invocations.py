@@ -1,7 +1,8 @@
-"""MLflow's scoring protocol, held against MLflow's own server with the same graph."""
+"""MLflow's scoring protocol, held against MLflow's own server with the same graph; and clouds' addresses for it."""
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import mlflow.onnx
@@ -13,6 +14,9 @@ from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 
+from starterkit.errors import UserError
+from starterkit.serving.http import Platform
+
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "columns", "csv")
 CSV, JSON = {"content-type": "text/csv"}, {"content-type": "application/json"}
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*infer_string")
@@ -22,10 +26,8 @@ Pair = tuple[TestClient, TestClient, Any]
 @pytest.fixture(scope="module")
 def pairs(houses, days, tmp_path_factory) -> dict[str, Pair]:
     """For each model the kit's server, MLflow's, and how a row of it is drawn."""
-    return {
-        "houses": (TestClient(houses.app()), theirs(houses, tmp_path_factory.mktemp("mlflow")), house),
-        "days": (TestClient(days.app()), theirs(days, tmp_path_factory.mktemp("mlflow")), day),
-    }
+    folder, drawn = tmp_path_factory.mktemp, {"houses": (houses, house), "days": (days, day)}
+    return {name: (TestClient(one.app()), theirs(one, folder(name)), draw) for name, (one, draw) in drawn.items()}
 
 
 def theirs(exported, folder) -> TestClient:
@@ -40,8 +42,8 @@ def house(draw: random.Random) -> dict[str, Any]:
 
 
 def day(draw: random.Random) -> dict[str, Any]:
-    city = draw.choice(["Graz", "Linz", "Zürich"])
-    return {"city": city, "pressure": draw.choice([draw.uniform(900, 1100), 990.0]), "windy": draw.random() < 0.5}
+    pressure = draw.choice([draw.uniform(900, 1100), 990.0])
+    return {"city": draw.choice(["Graz", "Linz", "Zürich"]), "pressure": pressure, "windy": draw.random() < 0.5}
 
 
 def payload(form: str, rows: list[dict[str, Any]], draw: random.Random) -> tuple[bytes, dict[str, str]]:
@@ -108,40 +110,34 @@ REFUSED_HERE: list[Any] = [  # the list in docs/protocols.md
 ]
 
 
-@pytest.mark.parametrize(
-    ("bodies", "status", "mlflows_status"),
-    [(REFUSED_BY_BOTH, 400, 400), (ANSWERED_BY_BOTH, 200, 200), (REFUSED_HERE, 400, 200)],
-    ids=["refused by both", "answered by both", "refused here"],
-)
-def test_what_is_refused(pairs, bodies, status, mlflows_status):
+def test_what_is_refused(pairs):
     ours, mlflows, _ = pairs["houses"]
-    for body in bodies:
+    bodies = [(body, (400, 400)) for body in REFUSED_BY_BOTH] + [(body, (400, 200)) for body in REFUSED_HERE]
+    for body, statuses in bodies + [(body, (200, 200)) for body in ANSWERED_BY_BOTH]:
         told, expected = (one.post("/invocations", content=json.dumps(body), headers=JSON) for one in (ours, mlflows))
-        assert (told.status_code, expected.status_code) == (status, mlflows_status), (body, told.text, expected.text)
+        status = told.status_code
+        assert (status, expected.status_code) == statuses, (body, told.text, expected.text)
         if status == 400:
             assert {*told.json()} >= {"error_code", "message"}
         else:
             assert told.json() == expected.json()
 
 
-@pytest.mark.parametrize(
-    ("content", "headers", "status"),
-    [
-        (b"area,rooms,income\n100,3,\n", CSV | {"content-type": "text/csv; charset=utf-8"}, 200),
-        (b"area,rooms,income\n", CSV, 200),
-        (b"100.0,3,40000\n20,1,\n", CSV, 200),  # SageMaker's, without a first line; MLflow refuses it
-        (b"area,rooms,income\n100,3\n", CSV, 400),
-        (b"area,area,income\n1,2,3\n", CSV, 400),
-        (b"\xff", CSV, 400),
-        (b"", CSV, 400),
-        (b"{}", {"content-type": "application/json; format=pandas-split"}, 415),
-        (b"{}", {}, 415),
-    ],
-)
-def test_csv_and_content_types(pairs, content, headers, status):
-    told = pairs["houses"][0].post("/invocations", content=content, headers=headers)
-    assert told.status_code == status, told.text
-    assert status == 200 or {*told.json()} >= {"error_code", "message"}
+def test_csv_and_content_types(pairs):
+    for content, kind, status in (
+        (b"area,rooms,income\n100,3,\n", "text/csv; charset=utf-8", 200),
+        (b"area,rooms,income\n", "text/csv", 200),
+        (b"100.0,3,40000\n20,1,\n", "text/csv", 200),  # SageMaker's, without a first line; MLflow refuses it
+        (b"area,rooms,income\n100,3\n", "text/csv", 400),
+        (b"area,area,income\n1,2,3\n", "text/csv", 400),
+        (b"\xff", "text/csv", 400),
+        (b"", "text/csv", 400),
+        (b"{}", "application/json; format=pandas-split", 415),
+        (b"{}", "", 415),
+    ):
+        told = pairs["houses"][0].post("/invocations", content=content, headers={"content-type": kind} if kind else {})
+        assert told.status_code == status, (content, told.text)
+        assert status == 200 or {*told.json()} >= {"error_code", "message"}
 
 
 def test_a_refusal_names_row_and_column_and_limits_hold(houses, pairs):
@@ -166,11 +162,8 @@ def test_what_is_asked_before(pairs):
 
 
 def test_azure_ml_and_vertex_ai_are_answered_at_their_addresses(houses, pairs, monkeypatch):
-    for name, value in {
-        "AZUREML_MODEL_DIR": "/nowhere",
-        "AIP_PREDICT_ROUTE": "/p:predict",
-        "AIP_HEALTH_ROUTE": "/up",
-    }.items():
+    told = {"AZUREML_MODEL_DIR": "/nowhere", "AIP_PREDICT_ROUTE": "/p:predict", "AIP_HEALTH_ROUTE": "/up"}
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
     expected = pairs["houses"][0].post("/invocations", json={"inputs": [ROW]}).json()
     with TestClient(houses.app()) as client:
@@ -182,3 +175,41 @@ def test_azure_ml_and_vertex_ai_are_answered_at_their_addresses(houses, pairs, m
         ):
             assert client.post(address, json=body).json() == expected
         assert client.post("/p:predict", json={"instances": [{}]}).json()["error_code"] == "BAD_REQUEST"
+
+
+NOWHERE = Path("/nowhere")
+
+
+VERTEX = {"AIP_HTTP_PORT": "8085", "AIP_HEALTH_ROUTE": "/up", "AIP_PREDICT_ROUTE": "/v1/m:predict"}
+
+
+def test_ports_addresses_and_folders():
+    for environ, expected in (
+        ({"AIP_STORAGE_URI": "gs://bucket/model"}, Platform()),
+        ({"SAGEMAKER_BIND_TO_PORT": "8081"}, Platform(8081)),
+        ({"STARTERKIT_MODEL": "/app/model"}, Platform(folder=Path("/app/model"))),
+        (VERTEX, Platform(8085, None, ("/v1/m:predict",), ("/up",))),
+    ):
+        assert Platform.of(environ, NOWHERE) == expected
+
+
+def test_the_model_that_a_platform_brings(tmp_path):
+    opt = tmp_path / "ml"
+    (opt / "model").mkdir(parents=True)
+    assert Platform.of({"STARTERKIT_MODEL": "own"}, opt) == Platform(8080, Path("own"))  # SageMaker's folder is empty
+    (opt / "model" / "contract.json").touch()
+    assert Platform.of({"STARTERKIT_MODEL": "own"}, opt).folder == opt / "model"
+    azure = tmp_path / "azure"
+    (azure / "1" / "house-prices").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no exported folder"):
+        Platform.of({"AZUREML_MODEL_DIR": str(azure)}, NOWHERE)
+    (azure / "1" / "house-prices" / "contract.json").touch()
+    told = Platform.of({"AZUREML_MODEL_DIR": str(azure)}, NOWHERE)
+    assert told == Platform(None, azure / "1" / "house-prices", ("/score",))
+
+
+def test_what_is_none_is_named():
+    wrong = {"SAGEMAKER_BIND_TO_PORT": "http", "AIP_HTTP_PORT": "65536", "AIP_PREDICT_ROUTE": "predict"}
+    for name, value in {**wrong, "AIP_HEALTH_ROUTE": "x"}.items():
+        with pytest.raises(UserError, match=name):
+            Platform.of({name: value}, NOWHERE)

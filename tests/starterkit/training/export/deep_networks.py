@@ -46,7 +46,6 @@ print(hashlib.sha256(b"".join(one.tobytes() for one in fitted.weights_)).hexdige
 
 
 def of_four_rows(inputs: int, outputs: int) -> Any:
-    """A network that takes four rows at a time and no other number."""
     if LIBRARY == "Keras":
         import keras
 

@@ -67,43 +67,34 @@ def test_a_categorys_mean_target_stands_for_it(visits, target, classes, names):
     asked = dataset.holdout.features.copy()
     asked["ward"], asked.loc[asked.index[::2], "children"] = "never seen", np.nan
     answered = graph.answer(as_columns(asked))
+    given = asked[[column.name for column in columns]]
     if classes > 1:
-        np.testing.assert_allclose(
-            answered.probabilities, fitted.predict_proba(asked[[column.name for column in columns]]), atol=1e-14
-        )
+        np.testing.assert_allclose(answered.probabilities, fitted.predict_proba(given), atol=1e-14)
     else:
-        np.testing.assert_allclose(
-            answered.values, fitted.predict(asked[[column.name for column in columns]]), rtol=1e-12
-        )
+        np.testing.assert_allclose(answered.values, fitted.predict(given), rtol=1e-12)
 
 
-def test_missing_places_stay_missing_where_the_encoder_says_so(visits, tmp_path):
+def test_missing_places_stay_missing_and_given_categories_are_all_that_is_known(visits, tmp_path):
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     exported, _ = visits.export(behind(encoder, RandomForestRegressor(5, random_state=0)), tmp_path / "exported")
     assert exported.contract.parity.proven
     assert exported.contract.parity.flipped_leaves == 0
+    for known in (["b"], ["?b", "a", "b"]):  # of which one looks unknown
+        encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
+        chosen = make_column_transformer((encoder, ["ward"]), (SimpleImputer(), ["income"]))
+        exported, _ = visits.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+        assert exported.contract.parity.largest < 1e-14
 
 
-@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=["one-hot", "ordinal"])
-def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(diabetes, encoder, tmp_path):
-    chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
-    exported, dataset = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
-    assert exported.contract.parity.largest < 1e-14
-    columns = {name: values[:1].copy() for name, values in dataset.holdout.columns.items()}
-    columns["sex"][:] = 3  # nobody sends it, for the schema does not take it
-    with pytest.raises(ContractError, match="does not take these columns"):
-        Predictor(exported.folder).predict(columns)
-
-
-@pytest.mark.parametrize("known", [["b"], ["?b", "a", "b"]], ids=["one", "one that looks unknown"])
-def test_categories_that_the_encoder_was_given_are_all_it_knows(visits, known, tmp_path):
-    encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
-    chosen = make_column_transformer((encoder, ["ward"]), (SimpleImputer(), ["income"]))
-    exported, _ = visits.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
-    assert exported.contract.parity.largest < 1e-14
-
-
-def test_an_encoder_alone_takes_fractions(diabetes, tmp_path):
-    chosen = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["bmi", "sex"]))
-    exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+def test_an_encoder_that_refuses_unknown_categories_is_exact_where_there_are_none(diabetes, tmp_path):
+    for encoder in (OneHotEncoder(), OrdinalEncoder()):
+        chosen = make_column_transformer((encoder, ["sex"]), (SimpleImputer(), ["bmi"]))
+        exported, dataset = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "exported")
+        assert exported.contract.parity.largest < 1e-14
+        columns = {name: values[:1].copy() for name, values in dataset.holdout.columns.items()}
+        columns["sex"][:] = 3  # nobody sends it, for the schema does not take it
+        with pytest.raises(ContractError, match="does not take these columns"):
+            Predictor(exported.folder).predict(columns)
+    chosen = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["bmi", "sex"]))  # it takes fractions
+    exported, _ = diabetes.export(make_pipeline(chosen, Ridge()), tmp_path / "alone")
     assert exported.contract.parity.largest < 1e-14

@@ -1,5 +1,6 @@
 """What the proof compares, with which bounds, what it says of a graph that fails, and where it plants rows."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import VotingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -48,17 +51,25 @@ def test_a_regression_is_measured_by_the_targets_deviation_and_a_classification_
     assert (parity.rows, parity.allowed, parity.scale) == (320, 2e-6, 1.0)
 
 
-@pytest.mark.parametrize("estimator", [DecisionTreeRegressor(), make_pipeline(make_pipeline(DecisionTreeRegressor()))])
-def test_trees_are_probed_with_as_many_rows_again(diabetes, estimator):
-    parity, _ = prove(diabetes, estimator)
-    assert (parity.rows, parity.probed, parity.flipped_leaves) == (320, 300, 0)
+def test_trees_are_probed_with_as_many_rows_again(diabetes, monkeypatch, recwarn):
+    """Each ensemble with rows of its own, which are the same each time; every split counts, the first column's too."""
+    planted: list[Any] = []
 
+    def kept(*given: Any) -> Any:
+        planted.append(plant(*given))
+        return planted[-1]
 
-def test_every_split_counts_also_those_of_the_first_column(diabetes):
-    parity, dataset = prove(diabetes, DecisionTreeRegressor(random_state=0))
-    tree = DecisionTreeRegressor(random_state=0).fit(dataset.training.features, dataset.training.target).tree_
-    assert (tree.feature == 0).any()
-    assert parity.splits == (tree.feature >= 0).sum()
+    monkeypatch.setattr("starterkit.training.export.plant", kept)
+    tree = DecisionTreeRegressor(random_state=0)
+    both = VotingRegressor([(f"tree {depth}", DecisionTreeRegressor(max_depth=depth)) for depth in (2, 3)])
+    for estimator, probed in ((tree, 300), (make_pipeline(make_pipeline(tree)), 300), (both, 600)):
+        parity, dataset = prove(diabetes, estimator)
+        assert (parity.rows, parity.probed, parity.flipped_leaves) == (320, probed, 0)
+    np.testing.assert_array_equal(planted[0].rows, planted[1].rows)
+    fitted = tree.fit(dataset.training.features, dataset.training.target).tree_
+    assert (fitted.feature == 0).any()
+    assert prove(diabetes, tree)[0].splits == (fitted.feature >= 0).sum()
+    assert [str(one.message) for one in recwarn if "feature names" in str(one.message)] == []
 
 
 @pytest.mark.parametrize("said", ["onnxruntime cannot load the graph", "the graph does not take these columns"])
@@ -73,12 +84,6 @@ def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes, s
         ParityProof(SETTINGS, model, converted, target).over(features, features)
     assert raised.value.what.startswith("StandardScaler → Ridge cannot be exported to ONNX")
     assert "its graph cannot be run" in str(raised.value)
-
-
-def test_each_ensemble_in_an_estimator_is_probed(diabetes):
-    trees = [(f"tree {number}", DecisionTreeRegressor(max_depth=number)) for number in (2, 3)]
-    parity, _ = prove(diabetes, VotingRegressor(trees))
-    assert (parity.rows, parity.probed) == (320, 600)
 
 
 def test_planted_rows_are_also_compared_by_their_answers(diabetes, monkeypatch):
@@ -98,20 +103,6 @@ def test_planted_rows_are_also_compared_by_their_answers(diabetes, monkeypatch):
     assert seen == [300]
 
 
-def test_the_same_rows_are_planted_each_time(diabetes, monkeypatch):
-    planted: list[Any] = []
-
-    def kept(*given: Any) -> Any:
-        planted.append(plant(*given))
-        return planted[-1]
-
-    monkeypatch.setattr("starterkit.training.export.plant", kept)
-    for _ in range(2):
-        prove(diabetes, DecisionTreeRegressor(random_state=0))
-    one, again = planted
-    np.testing.assert_array_equal(one.rows, again.rows)
-
-
 def test_a_wrong_sum_is_refused_with_its_size(breast_cancer, monkeypatch):
     exact = Forests.describe
 
@@ -120,71 +111,46 @@ def test_a_wrong_sum_is_refused_with_its_size(breast_cancer, monkeypatch):
         return trees, Scoring(base=scoring.base - 1e-3, divisor=scoring.divisor, link=scoring.link)
 
     monkeypatch.setattr(Forests, "describe", shifted)
-    with pytest.raises(
-        ExportError, match=r"probability 0\.001 over 320 rows \(allowed 2e-06\) and 300 at thresholds, 0 of"
-    ):
+    said = r"probability 0\.001 over 320 rows \(allowed 2e-06\) and 300 at thresholds, 0 of"
+    with pytest.raises(ExportError, match=said):
         prove(breast_cancer, DecisionTreeClassifier(max_depth=3, random_state=0))
-
-
-def test_trees_that_were_fitted_with_names_are_asked_with_names(diabetes, recwarn):
-    """Else scikit-learn warns."""
-    prove(diabetes, DecisionTreeRegressor())
-    assert [str(one.message) for one in recwarn if "feature names" in str(one.message)] == []
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [({}, ""), ({"probed": 2000, "flipped_leaves": 3}, " and 2,000 at thresholds, 3 of these in another leaf")],
-)
-def test_the_difference_in_words(more, said):
-    parity = Parity(rows=1000, measure="gap", largest=0.25, allowed=1e-5, scale=1.0, flipped_labels=2, **more)
-    expected = "the graph does not answer as the estimator does: gap 0.25 over 1,000 rows (allowed 1e-05)"
-    assert _difference(parity) == f"{expected}{said}; 2 labels changed"
+    parity = Parity(rows=1000, measure="gap", largest=0.25, allowed=1e-5, scale=1.0, flipped_labels=2)
+    told = "the graph does not answer as the estimator does: gap 0.25 over 1,000 rows (allowed 1e-05)"
+    assert _difference(parity) == f"{told}; 2 labels changed"
+    moved = f"{told} and 2,000 at thresholds, 3 of these in another leaf; 2 labels changed"
+    assert _difference(replace(parity, probed=2000, flipped_leaves=3)) == moved
 
 
 def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes, monkeypatch):
     """A hundred thousand rows' distances to five thousand fitted ones are four gigabytes, on both sides."""
-    asked: dict[type, list[int]] = {InferenceSession: [], KNeighborsRegressor: []}
-    run, predict = InferenceSession.run, KNeighborsRegressor.predict
+    asked: dict[type, list[int]] = {}
 
-    def noted_run(session: Any, names: Any, feed: Any) -> Any:
-        asked[InferenceSession].append(len(next(iter(feed.values()))))
-        return run(session, names, feed)
+    def note(kind: type, name: str, count: Callable[..., int]) -> None:
+        called = getattr(kind, name)
 
-    def noted_predict(estimator: Any, rows: Any) -> Any:
-        asked[KNeighborsRegressor].append(len(rows))
-        return predict(estimator, rows)
+        def noted(self: Any, *given: Any) -> Any:
+            asked.setdefault(kind, []).append(count(*given))
+            return called(self, *given)
 
-    monkeypatch.setattr(InferenceSession, "run", noted_run)
-    monkeypatch.setattr(KNeighborsRegressor, "predict", noted_predict)
+        monkeypatch.setattr(kind, name, noted)
+
+    note(InferenceSession, "run", lambda names, feed: len(next(iter(feed.values()))))
+    note(KNeighborsRegressor, "predict", len)
     parity, _ = prove(diabetes, KNeighborsRegressor(), rows=AT_ONCE + 7)
     assert parity.rows == AT_ONCE + 27
-    for counts in asked.values():
-        assert (max(counts), 7 in counts) == (AT_ONCE, True)
-
-
-# --- Planted rows lie where they should, and every row that ends elsewhere is counted once.
+    assert {(max(counts), 7 in counts) for counts in asked.values()} == {(AT_ONCE, True)}
+    assert len(asked) == 2
 
 
 def stumps(thresholds: list[float], columns: list[int], single: bool = False) -> Trees:
     """One tree a threshold: left where the column is at most that."""
-    zeros = np.zeros(3, dtype=np.int64)
-    return Trees.join(
-        [
-            Trees(
-                roots=np.array([0]),
-                feature=np.array([column, -1, -1]),
-                threshold=np.array([threshold, 0.0, 0.0]),
-                left=np.array([1, 0, 0]),
-                right=np.array([2, 0, 0]),
-                missing_left=zeros.astype(bool),
-                target=zeros,
-                weight=np.array([0.0, 1.0, 2.0]),
-                single=single,
-            )
-            for threshold, column in zip(thresholds, columns, strict=True)
-        ]
-    )
+    zeros, made = np.zeros(3, dtype=np.int64), []
+    for threshold, column in zip(thresholds, columns, strict=True):
+        split = {"feature": np.array([column, -1, -1]), "threshold": np.array([threshold, 0.0, 0.0])}
+        ways = {"left": np.array([1, 0, 0]), "right": np.array([2, 0, 0]), "missing_left": zeros.astype(bool)}
+        leaves = {"target": zeros, "weight": np.array([0.0, 1.0, 2.0])}
+        made.append(Trees(roots=np.array([0]), single=single, **split, **ways, **leaves))
+    return Trees.join(made)
 
 
 class Library(TreeFamily):
@@ -261,8 +227,6 @@ def test_a_row_with_a_missing_value_goes_the_way_that_the_trees_say():
     assert flipped_leaves(Placed(model, family, "rows"), turned, rows) == 1
 
 
-# --- The proof goes as far as numbers may, the contract says how far, and the graph itself goes no further.
-
 SEEN = pd.DataFrame({"x": [1.0, 3.0, 11.0], "t": [-5.0, 5.0, 15.0], "n": [7, 7, 7]})
 
 
@@ -271,17 +235,13 @@ def column(name: str, **said: Any) -> Column:
     return Column(**{"name": name, "role": "feature", "type": kind, "unit": "", "sensitivity": "plain"} | said)
 
 
-def anything(_: pd.DataFrame) -> bool:
-    return True
-
-
 @pytest.mark.parametrize(
     ("said", "answers", "proven"),
     [
-        ({}, anything, {"x": (-99, 120), "t": (-210, 220), "n": (-63, 77)}),  # two digits: nobody's own value
-        ({"x": {"minimum": 0}}, anything, {"x": (0, 120)}),
-        ({"x": {"minimum": 0, "maximum": 50}}, anything, {"x": (0, 50)}),
-        ({"x": {"categories": (1.0, 3.0, 11.0)}}, anything, {"x": None}),
+        ({}, lambda rows: True, {"x": (-99, 120), "t": (-210, 220), "n": (-63, 77)}),  # two digits: nobody's own value
+        ({"x": {"minimum": 0}}, lambda rows: True, {"x": (0, 120)}),
+        ({"x": {"minimum": 0, "maximum": 50}}, lambda rows: True, {"x": (0, 50)}),
+        ({"x": {"categories": (1.0, 3.0, 11.0)}}, lambda rows: True, {"x": None}),
         ({}, lambda rows: (rows["x"] > -1).all(), {"x": (1, 120), "t": (-210, 220)}),  # a logarithm of x + 1
         ({}, lambda rows: (rows["x"] < 100).all(), {"x": (1, 21), "t": (-210, 220)}),  # a power of x
         ({}, lambda rows: False, {"x": (1, 11), "t": (-5, 15), "n": (7, 7)}),
@@ -294,7 +254,7 @@ def test_the_range_is_a_multiple_of_what_was_seen_where_the_estimator_has_answer
 
 
 def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once():
-    columns = Reach([column(name) for name in SEEN], SEEN, 10).within(anything)
+    columns = Reach([column(name) for name in SEEN], SEEN, 10).within(lambda rows: True)
     rows = draw_rows(columns, SEEN, 4000, seed=1)
     far = pd.DataFrame({name: ~rows[name].between(SEEN[name].min(), SEEN[name].max()) for name in SEEN})
     assert set(far.sum(axis=1)) == {0, 1, 2, 3}
@@ -309,12 +269,11 @@ def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once():
 def test_a_clip_that_a_graph_leaves_out_shows_beyond_what_was_seen(iris):
     model, dataset = iris.fit(make_pipeline(MaxAbsScaler(clip=True), LogisticRegression()))
     features, target = dataset.training.features, dataset.training.target
-    converted = to_graph(
-        make_pipeline(MaxAbsScaler(), model.estimator[-1]).fit(features, target), model.problem.features, "y"
-    )
+    without = make_pipeline(MaxAbsScaler(), model.estimator[-1]).fit(features, target)
+    converted = to_graph(without, model.problem.features, "y")
     proof = ParityProof(ExportSettings(), model, converted, target)
     near = draw_rows(model.problem.features, features, 500, seed=1)
-    far = draw_rows(Reach(model.problem.features, features, 10).within(anything), features, 500, seed=1)
+    far = draw_rows(Reach(model.problem.features, features, 10).within(lambda rows: True), features, 500, seed=1)
     converted_alike = proof.over(features.head(9), near.clip(upper=features.max(), axis=1))
     assert converted_alike.proven
     with pytest.raises(ExportError, match="does not answer as the estimator does"):
@@ -325,12 +284,9 @@ def test_a_clip_that_a_graph_leaves_out_shows_beyond_what_was_seen(iris):
 def test_the_graph_itself_refuses_what_lies_beyond_unless_it_is_opened(sample, request, tmp_path):
     """Matrix and columns, numbers and labels: pyfunc gives a graph to onnxruntime as it is."""
     given = request.getfixturevalue(sample)
-    estimator: Any = LogisticRegression() if sample == "iris" else Ridge()
-    if sample == "visits":
-        from sklearn.compose import make_column_transformer
-        from sklearn.impute import SimpleImputer
-
-        estimator = make_pipeline(make_column_transformer((SimpleImputer(), ["income", "children"])), Ridge())
+    numbers = make_column_transformer((SimpleImputer(), ["income", "children"]))
+    estimators = {"diabetes": Ridge(), "iris": LogisticRegression(), "visits": make_pipeline(numbers, Ridge())}
+    estimator = estimators[sample]
     exported, dataset = given.export(estimator, tmp_path / "exported")
     predictor, options = Predictor(exported.folder), SessionOptions()
     options.log_severity_level = 4

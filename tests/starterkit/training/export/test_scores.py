@@ -91,20 +91,17 @@ def test_a_regressor_answers_by_its_objective(estimator, rows):
     assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
 
 
-@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=told)
-@pytest.mark.parametrize("classes", [2, 3])
+ADABOOST = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), (ADABOOST, 2)], ids=told
+)
 def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
     model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
-
-
-def test_adaboosts_loss(rows):
-    model = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL).fit(rows, target_of(rows) > 0.3)
-    labels, *probabilities = answers(model, rows)
-    assert labels.tolist() == model.predict(rows).astype(int).tolist()
-    assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-12)
 
 
 def _squares(actual: Any, predicted: Any) -> Any:
@@ -128,48 +125,35 @@ def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
         to_graph(model, COLUMNS, "y")
 
 
-@pytest.mark.parametrize(
-    ("estimator", "instead"),
-    [
-        (LGBMRegressor(min_child_samples=1, **LIGHTGBM), "OrdinalEncoder in front and categorical_feature="),
-        (XGBRegressor(enable_categorical=True, **XGBOOST), "OrdinalEncoder in front and feature_types="),
-    ],
-    ids=told,
-)
-def test_pandas_own_categories_are_refused(estimator, instead, rows):
+def test_pandas_own_categories_are_refused(rows):
     """No row of the kit's has them: these two libraries keep which number stands for which."""
     table = pd.DataFrame(rows, columns=list(NAMES)).assign(a=pd.Categorical(list("abc") * (len(rows) // 3)))
-    with pytest.raises(ExportError, match="pandas' category type") as refusal:
-        to_graph(estimator.fit(table, target_of(rows)), COLUMNS, "y")
-    assert instead in str(refusal.value)
+    for estimator, name in (
+        (LGBMRegressor(min_child_samples=1, **LIGHTGBM), "categorical_feature"),
+        (XGBRegressor(enable_categorical=True, **XGBOOST), "feature_types"),
+    ):
+        said = f"pandas' category type.*OrdinalEncoder in front and {name}="
+        with pytest.raises(ExportError, match=said):
+            to_graph(estimator.fit(table, target_of(rows)), COLUMNS, "y")
 
 
 def test_a_number_near_zero_is_zero_to_lightgbm():
-    zero = float(np.float32(1e-35))
-    tiny = 5e-324
-    given = [-1.0, -2 * zero, np.nextafter(-zero, -1), -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
-    below = float(np.nextafter(-zero, -np.inf))
-    kept = [-1.0, -2 * zero, np.nextafter(-zero, -1), below, below, zero, zero, zero, zero, 1.0]
-    assert _beyond_zero(np.array(given)).tolist() == kept
-
-
-@pytest.mark.parametrize("value", [0.0, 1e-36, -1e-36, 2e-35, -2e-35, 5e-324])
-def test_lightgbm_is_followed_close_to_zero(value):
-    """The trees split between −1, zero and 1, so that the threshold is next to zero."""
+    zero, tiny = float(np.float32(1e-35)), 5e-324
+    beyond, below = [-1.0, -2 * zero, np.nextafter(-zero, -1)], float(np.nextafter(-zero, -np.inf))
+    given = [*beyond, -zero, -tiny, 0.0, tiny, np.nextafter(zero, 0), zero, 1.0]
+    assert _beyond_zero(np.array(given)).tolist() == [*beyond, below, below, zero, zero, zero, zero, 1.0]
+    # The trees split between −1, zero and 1, so that the threshold is next to zero.
     rows = np.repeat([[-1.0] * 3, [0.0] * 3, [1.0] * 3], 30, axis=0)
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
-    asked = np.full((1, 3), value)
+    asked = np.tile([[0.0], [1e-36], [-1e-36], [2e-35], [-2e-35], [5e-324]], 3)
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
 
 
-def test_trees_that_were_fitted_with_names(rows):
+def test_trees_that_were_fitted_with_names_are_taken_and_other_classes_of_that_name_are_not(rows):
     table = pd.DataFrame(rows, columns=list(NAMES))
     for estimator in (XGBRegressor(**XGBOOST), LGBMRegressor(**LIGHTGBM)):
         model = estimator.fit(table, target_of(rows))
         family = family_of(type(model))
         assert flipped_leaves(Placed(model, family, "rows"), family.describe(model)[0], rows) == 0
-
-
-def test_other_classes_of_a_library_and_those_of_the_same_name_elsewhere_are_not_taken():
     others = [type(kind, (), {"__module__": "ours"}) for kind in ("XGBRegressor", "LGBMRegressor")]
     assert not any(isinstance(family_of(kind), TreeFamily) for kind in (*others, XGBRanker))

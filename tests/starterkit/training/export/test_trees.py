@@ -54,8 +54,7 @@ def fitted(estimator: Any, rows: NDArray[np.float64]) -> Any:
 
 
 def placed(estimator: Any) -> Placed:
-    family = family_of(type(estimator))
-    return Placed(estimator, family, "rows")
+    return Placed(estimator, family_of(type(estimator)), "rows")
 
 
 def trees_of(estimator: Any) -> Trees:
@@ -70,13 +69,11 @@ def test_a_planted_row_ends_in_another_leaf_only_where_a_threshold_moved(estimat
     assert flipped_leaves(placed(model), trees, found.rows) == 0
     splits = np.flatnonzero(trees.feature >= 0)
     assert found.splits == len(splits)
+    kind = np.float32 if trees.single else np.float64
     for split in splits:
         thresholds = trees.threshold.copy()
-        if trees.single:  # the float32 beyond the next one: none lies between the two otherwise
-            up = np.nextafter(np.float32(thresholds[split]), np.float32(np.inf))
-            thresholds[split] = float(np.nextafter(up, np.float32(np.inf)))
-        else:
-            thresholds[split] = np.nextafter(thresholds[split], np.inf)
+        for _ in range(2 if trees.single else 1):  # of float32 the one beyond the next: none lies between otherwise
+            thresholds[split] = np.nextafter(kind(thresholds[split]), kind(np.inf))
         assert flipped_leaves(placed(model), replace(trees, threshold=thresholds), found.rows) > 0
 
 
@@ -156,8 +153,6 @@ def test_a_tree_without_a_split(rows):
         assert answers.ravel().tolist() == model.predict(rows[:5]).tolist()
 
 
-# --- Splits by category.
-
 KINDS = ["c", "q", "c", "q"]
 SORTING: list[Any] = [
     ensemble.HistGradientBoostingRegressor(max_iter=4, min_samples_leaf=3, categorical_features=[0, 2]),
@@ -180,9 +175,8 @@ def sorted_rows(seed: int, gaps: bool) -> tuple[Any, Any, Any]:
     for place, count in zip((0, 2), counts, strict=True):
         made[:, place] = random.integers(count, size=400)
         odd = np.array([-1, -0.5, 1.5, count - 1e-9, count + 3, 254, 1e5, 3e9, -3e9, 1e12, np.nan])
-        asked[:, place] = np.where(
-            random.random(2000) < 0.3, random.choice(odd, 2000), random.integers(count, size=2000)
-        )
+        drawn = random.random(2000), random.choice(odd, 2000), random.integers(count, size=2000)
+        asked[:, place] = np.where(drawn[0] < 0.3, *drawn[1:])
     worth = random.normal(size=(2, 120))
     target = worth[0, made[:, 0].astype(int)] + worth[1, made[:, 2].astype(int)] * made[:, 1] + made[:, 3]
     if gaps:
@@ -239,15 +233,11 @@ def test_a_forest_of_three_classes_is_exact_and_no_larger_than_it_must_be(depth)
     random = np.random.default_rng(0)
     rows, labels = random.normal(size=(500, 4)), random.integers(3, size=500)
     model = ensemble.RandomForestClassifier(4, max_depth=depth, random_state=0).fit(rows, labels)
-    trees = trees_of(model)
-    assert len(trees.roots) == (4 * 3 if depth else 4)  # leaves of trees that are grown to the end know one class
+    assert len(trees_of(model).roots) == (12 if depth else 4)  # leaves of trees grown to the end know one class
     labelled, *shares = Session(to_graph(model, _columns(), "y").graph).run({"features": rows})
     assert labelled.tolist() == model.predict(rows).tolist()
     assert np.column_stack(shares) == pytest.approx(model.predict_proba(rows), abs=1e-15)
-
-
-def test_a_score_of_exactly_zero_is_decided_as_the_library_does():
-    """Gradient boosting takes the second class at zero, histogram gradient boosting the first."""
+    # At a score of exactly zero gradient boosting takes the second class, histogram gradient boosting the first.
     rows, labels = np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 1, 0, 1])
     model = ensemble.GradientBoostingClassifier(n_estimators=1, init="zero").fit(rows, labels)
     labelled, first, second = Session(to_graph(model, _columns(1), "y").graph).run({"features": rows})
