@@ -35,7 +35,7 @@ from starterkit.settings import load_settings
 from starterkit.tracking.connection import local_store
 
 FILES = 8
-SIZES = [10_000, 1_000_000]
+SIZES = [10_000, 3_000_000]
 KIT, MLFLOW, ALONE = "starterkit, Spark", "mlflow.pyfunc.spark_udf", "starterkit, one machine"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "spark.md"
 

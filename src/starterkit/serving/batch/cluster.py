@@ -84,7 +84,7 @@ def _versions(_number: int = 0) -> dict[str, str]:
 
 # --- The cluster.
 
-_TASKS_A_CORE = 4
+_TASKS_A_CORE, _PIECES_A_TASK = 4, 2
 """A task costs a tenth of a second of its own, and the last ones should end together."""
 
 
@@ -124,7 +124,7 @@ class Cluster:
             return []
         shared = None if given is None else self._spark.sparkContext.broadcast((given, tuple(numbers)))
         each = partial(_each, work, shared)
-        tasks = min(len(numbers), _TASKS_A_CORE * self.cores)
+        tasks = min(_TASKS_A_CORE * self.cores, max(len(numbers) // _PIECES_A_TASK, self.cores), len(numbers))
         rows = self._spark.range(0, len(numbers), 1, tasks).mapInArrow(each, "said string")
         with ThreadPoolExecutor(1) as waiting:
             done = waiting.submit(rows.collect)
@@ -176,6 +176,10 @@ def _gave_up(error: Exception) -> KitError:
     return KitError(f"Spark gave up: {reason[:300]}", "Mend it, and give the command again: it goes on where it ended")
 
 
+_asked: set[str] = set()
+"""The sessions whose executors have what is needed: a notebook's scores many folders."""
+
+
 @contextmanager
 def cluster(master: str, progress: Progress) -> Generator[Cluster, None, None]:
     """A session on a cluster that fits, for as long as it is needed; one that there is already stays.
@@ -203,7 +207,9 @@ def cluster(master: str, progress: Progress) -> Generator[Cluster, None, None]:
             raise UserError(f"no Spark {version('pyspark')} at {master}: {first_line(error)[:300]}", hint) from error
         try:
             made = Cluster(spark)
-            made.require_same()
+            if (session := spark.sparkContext.applicationId) not in _asked:
+                made.require_same()
+                _asked.add(session)
             note.text = f"{spark.version} at {master}, {made.cores} cores"
         except BaseException:
             if earlier is None:

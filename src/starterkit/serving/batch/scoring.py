@@ -1,7 +1,7 @@
 """One file's rows to bytes of another: read, check, answer, encode. Any number of threads do this beside each other."""
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,22 +133,26 @@ def _convert(stream: Path, destination: Path, kind: Kind) -> None:
     """Write the stream's rows once more, a row group at a time."""
     with pa.OSFile(str(stream)) as file:
         reader = ipc.open_stream(file)
-        if kind == "arrow file":
-            with ipc.new_file(destination, reader.schema) as writer:
-                for batch in reader:
-                    writer.write_batch(batch)
+        if kind == "parquet":
+            write_parquet(reader.schema, reader, destination)
             return
-        # A dictionary of numbers costs more time than the space that it saves.
-        texts = [field.name for field in reader.schema if pa.types.is_string(field.type)]
-        with parquet.ParquetWriter(destination, reader.schema, use_dictionary=texts) as writer:
-            waiting: list[pa.RecordBatch] = []
+        with ipc.new_file(destination, reader.schema) as writer:
             for batch in reader:
-                waiting.append(batch)
-                if sum(map(len, waiting)) >= _ROW_GROUP:
-                    writer.write_table(pa.Table.from_batches(waiting))
-                    waiting.clear()
-            if waiting:
+                writer.write_batch(batch)
+
+
+def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], destination: Path) -> None:
+    # A dictionary of numbers costs more time than the space that it saves.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    with parquet.ParquetWriter(destination, schema, use_dictionary=texts) as writer:
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= _ROW_GROUP:
                 writer.write_table(pa.Table.from_batches(waiting))
+                waiting.clear()
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
 
 
 def _concatenated(parts: Sequence[pa.Array | bytes | str], between: bytes | str) -> pa.Array:

@@ -15,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pyarrow import parquet
+import pyarrow as pa
+from pyarrow import ipc, parquet
 
 from starterkit.contract import Beyond
 from starterkit.errors import DataError
@@ -24,7 +25,7 @@ from starterkit.serving.batch import Outcome, explained, identity_of, look, none
 from starterkit.serving.batch.chunks import Chunk, CsvSource, rows_a_chunk
 from starterkit.serving.batch.cluster import Cluster, cluster
 from starterkit.serving.batch.plan import AppendFile, BadRows, Checkpoint, PartialFolder, Plan, kind_of, plan_files
-from starterkit.serving.batch.scoring import FileScoring, finish, open_scoring
+from starterkit.serving.batch.scoring import FileScoring, Scored, finish, open_scoring, write_parquet
 from starterkit.serving.dialect import UTF8, is_compressed
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor, sha256
 from starterkit.serving.validation import Fault
@@ -95,6 +96,20 @@ def _chunks(path: Path, scoring: FileScoring, piece: Piece) -> Iterator[Chunk]:
 # rows: each is whole once it has its name, and a second try at the same piece writes the same.
 
 
+@dataclass
+class Tally:
+    """What was met in a piece so far; rows count from its first."""
+
+    faults: list[Fault]
+    rows: int = 0
+    bad: int = 0
+
+    def add(self, scored: Scored) -> bytes | pa.Buffer:
+        self.faults += [replace(fault, row=fault.row + self.rows) for fault in scored.faults]
+        self.rows, self.bad = self.rows + scored.rows, self.bad + scored.bad
+        return scored.content
+
+
 @dataclass(frozen=True)
 class Job:
     """All that a task is told beside its number.
@@ -134,24 +149,31 @@ class Job:
         if not (self.folder.is_dir() and path.exists()):
             hint = "Name a source and a destination that driver and executors see under the same path"
             raise DataError(f"an executor sees no {path if self.folder.is_dir() else self.folder}", hint)
-        predictor = _opened(self)
-        scoring = open_scoring(path, self.plan.names[piece.file], predictor)
-        rows, faults, bad = 0, [], 0
+        tally = Tally([])
+        self._write(number, open_scoring(path, self.plan.names[piece.file], _opened(self)), tally)
+        if tally.faults:
+            self.refused(number).touch()
+        with _renamed(self.said(number)) as new:
+            new.write_text(json.dumps([tally.rows, tally.bad, list(map(astuple, tally.faults))]), "utf-8")
+
+    def _write(self, number: int, scoring: FileScoring, tally: Tally) -> None:
+        piece = self.pieces[number]
+        chunks = _chunks(self.plan.sources[piece.file], scoring, piece)
+        contents = filter(len, (tally.add(scoring.score(chunk)) for chunk in chunks))
+        is_alone = [one.file for one in self.pieces].count(piece.file) == 1
+        if is_alone and kind_of(Path(self.plan.names[piece.file])) == "parquet":  # no other is appended: written once
+            schema = ipc.read_schema(scoring.beginning)
+            with _renamed(self.whole(piece.file)) as new:
+                write_parquet(schema, (ipc.read_record_batch(one, schema) for one in contents), new)
+            return
         with _renamed(self.rows(number)) as new, closing(AppendFile(new, 0)) as file:
             if piece.begin == 0:
                 file.write(scoring.beginning)
-            for chunk in _chunks(path, scoring, piece):
-                scored = scoring.score(chunk)
-                faults += [replace(fault, row=fault.row + rows) for fault in scored.faults]
-                rows, bad = rows + scored.rows, bad + scored.bad
-                file.write(scored.content)
+            for content in contents:
+                file.write(content)
             file.flush()
-        if faults:
-            self.refused(number).touch()
-        if [one.file for one in self.pieces].count(piece.file) == 1:
+        if is_alone:
             self.join(piece.file)
-        with _renamed(self.said(number)) as new:
-            new.write_text(json.dumps([rows, bad, [astuple(fault) for fault in faults]]), "utf-8")
 
     def join(self, number: int) -> None:
         """Make a file of its pieces."""
