@@ -150,7 +150,7 @@ def test_what_schemathesis_makes_of_the_openapi_document(client, houses, days, s
 
     Sound requests and broken ones are drawn apart, and few with one seed: a case costs the more, the more there were.
     """
-    said = client(SCHEMATHESIS, "--version", command="schemathesis")
+    terminal, said = pytestconfig.get_terminal_writer(), client(SCHEMATHESIS, "--version", command="schemathesis")
     given = ("--max-examples=140", "--no-color", "--suppress-health-check=all", CHECKS)
     with ExitStack() as stack:
         writer = Writer(PredictionLog(settings), int)
@@ -162,9 +162,11 @@ def test_what_schemathesis_makes_of_the_openapi_document(client, houses, days, s
             phases = "fuzzing" if seed > 1 else "examples,coverage,fuzzing"  # the others have no chance in them
             words = ("run", at, f"--mode={mode}", f"--seed={seed}", f"--phases={phases}", *given)
             told = client(SCHEMATHESIS, *words, command="schemathesis", seconds=1800)
-            return int(told.partition("Test cases:")[2].partition("generated")[0].replace(",", ""))
+            count = int(told.partition("Test cases:")[2].partition("generated")[0].replace(",", ""))
+            terminal.line(f"{mode}, seed {seed}, {at}: {count:,} cases")
+            return count
 
         runs = product(documents, ("positive", "negative"), range(1, 5))
-        sent = [*stack.enter_context(ThreadPoolExecutor(2)).map(run, *zip(*runs, strict=True))]
-    pytestconfig.get_terminal_writer().line(f"{said.strip()}: {sum(sent):,} cases")
+        sent = [*stack.enter_context(ThreadPoolExecutor(4)).map(run, *zip(*runs, strict=True))]
+    terminal.line(f"{said.strip()}: {sum(sent):,} cases")
     assert sum(sent) >= CASES, sent
