@@ -89,17 +89,6 @@ def send_nothing() -> None:
 # --- How much of the processor, and of memory, a process may have.
 
 
-def stand_back() -> None:
-    """Leave the processor to everybody else: on Linux this thread and those that it starts, elsewhere the process.
-
-    A thread that is idle by its class makes way at once; one that is only nice ends its turn of some milliseconds.
-    """
-    with suppress(AttributeError, OSError):  # not Linux, or a container that forbids it
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with suppress(AttributeError):
-        os.nice(19)
-
-
 def hand_back() -> None:
     """Give the system what has been freed. glibc keeps it for this process: of an 11 MB forest's session two thirds."""
     import ctypes

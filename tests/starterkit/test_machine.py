@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from starterkit.cli.challenger import stand_back
 from starterkit.errors import SettingsError
-from starterkit.machine import bind, listen, require_port, running, stand_back, this_machine
+from starterkit.machine import bind, listen, require_port, running, this_machine
 from starterkit.settings import ServingSettings
 
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
