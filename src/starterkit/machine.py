@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import signal
 import socket
@@ -41,11 +40,6 @@ def this_machine(root: Path = Path("/")) -> Machine:
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(min([cores, *_core_limits(root)]), min([memory, *_memory_limits(root)]))
-
-
-def processes_of(workers: int) -> int:
-    """As many, and no more than there are cores: two that answer on one do a fifth less than one would."""
-    return min(workers, math.ceil(this_machine().cores))
 
 
 def _memory_limits(root: Path) -> Iterator[int]:

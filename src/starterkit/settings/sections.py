@@ -2,6 +2,7 @@
 
 import binascii
 import codecs
+import math
 from base64 import b64decode
 from collections.abc import Mapping
 from enum import StrEnum
@@ -24,6 +25,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from starterkit.contract import Beyond
 from starterkit.errors import SettingsError, meant
+from starterkit.machine import this_machine
 
 # --- The five stages, and which of them this process runs in.
 
@@ -290,6 +292,11 @@ class ServingSettings(Section):
     )
     copy_folder: str = Field("build/champion", min_length=1, description="Where the API keeps a copy of its champion")
     require_api_key: bool = Field(False, description="Whether clients have to send the key; always true in prod")
+
+    @property
+    def processes(self) -> int:
+        """Workers that are started: no more than there are cores, for two on one do a fifth less than one would."""
+        return min(self.workers, math.ceil(this_machine().cores))
 
 
 class LoadSettings(Section):
