@@ -114,7 +114,7 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
     record, champion = done.promotion.record.content, pipeline.registry.champion()
     assert done.added + done.recent == len(pd.read_csv(settings.root / "data" / "diabetes.csv"))
     assert done.promotion.decision.passed, [one.reason for one in done.promotion.decision.refusals]
-    assert champion == done.promotion.version
+    assert champion.number == done.promotion.version.number
     assert record["comparison"]["figure"] < record["comparison"]["serving"]
     assert record["retraining"]["why"] == "rmse above 70"
     assert "frozen holdout" in {one["check"] for one in record["checks"]}
