@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import socket
@@ -32,7 +33,6 @@ class Machine:
 
     @property
     def whole_cores(self) -> int:
-        """How many threads it can keep busy; at least one."""
         return max(1, int(self.cores))
 
 
@@ -41,6 +41,11 @@ def this_machine(root: Path = Path("/")) -> Machine:
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(min([cores, *_core_limits(root)]), min([memory, *_memory_limits(root)]))
+
+
+def processes_of(workers: int) -> int:
+    """As many, and no more than there are cores: two that answer on one do a fifth less than one would."""
+    return min(workers, math.ceil(this_machine().cores))
 
 
 def _memory_limits(root: Path) -> Iterator[int]:
@@ -81,17 +86,13 @@ def _read(file: Path) -> str:
 
 # --- Nothing is sent to anyone. MLflow and ONNX Runtime would, and both read a variable when they are imported.
 
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
-
 
 def send_nothing() -> None:
     """Silence both. Call it before either is imported."""
-    os.environ.update(_QUIET)
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", ORT_DISABLE_TELEMETRY="1")
 
 
-# --- How much memory a process that answers may have.
-
-_MEGABYTE = 2**20
+# --- How much of the processor, and of memory, a process may have.
 
 
 def hand_back() -> None:
@@ -135,6 +136,7 @@ def limit_memory(megabytes: int | None) -> int | None:
     return megabytes
 
 
+_MEGABYTE = 2**20
 _FOR_REQUESTS = 512
 """Megabytes: the bodies that are held at once, what two large ones become, and the stacks of a few threads."""
 

@@ -6,17 +6,22 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
+from starterkit.cli.challenger import stand_back
 from starterkit.errors import SettingsError
-from starterkit.machine import bind, listen, require_port, running, this_machine
+from starterkit.machine import bind, listen, processes_of, require_port, running, this_machine
 
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
+
+
+@needs_affinity
 def test_this_machine_has_cores_and_memory_and_affinity_counts():
     machine = this_machine()
     assert 0 < machine.cores <= len(os.sched_getaffinity(0))
@@ -25,14 +30,25 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
     try:
         os.sched_setaffinity(0, {min(before)})
         assert this_machine().cores <= 1
+        assert [processes_of(1), processes_of(2)] == [1, 1]
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="not run: only Linux knows it")
+def test_a_thread_that_stands_back_takes_those_along_that_it_starts_and_no_other():
+    with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1, initializer=stand_back) as back:
+        own = os.sched_getscheduler(0)
+        after = back.submit(lambda: ThreadPoolExecutor(1).submit(os.sched_getscheduler, 0).result())
+        found = [before.submit(os.sched_getscheduler, 0), back.submit(os.sched_getscheduler, 0), after]
+        assert [one.result() for one in found] == [own, os.SCHED_IDLE, os.SCHED_IDLE]
 
 
 @pytest.mark.parametrize(
     ("files", "cores", "memory"),
     [
         ({}, math.inf, math.inf),
+        ({"proc/self/cgroup": "0::/\n", f"{SYS}/cpu.max": "50000 100000\n", f"{SYS}/memory.max": "9000\n"}, 0.5, 9000),
         (
             {
                 "proc/self/cgroup": "0::/outer/inner\n", f"{SYS}/outer/inner/cpu.max": "max 100000\n",
@@ -52,7 +68,7 @@ def test_this_machine_has_cores_and_memory_and_affinity_counts():
             0.25, GIGABYTE,
         ),
     ],
-    ids=["none", "version 2, of the outer group", "version 1"],
+    ids=["none", "version 2, in a container", "version 2, of the outer group", "version 1"],
 )  # fmt: skip
 def test_control_groups_count(tmp_path, files, cores, memory):
     for name, text in files.items():

@@ -2,9 +2,10 @@
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -45,7 +46,20 @@ def _score(connection: Connection, contract: Contract) -> None:
     from starterkit.feedback.predictions import PredictionLog, ShadowRecorder
 
     record = partial(ShadowRecorder, PredictionLog(settings))
-    Scorer(connection, contract, Challengers(settings), record).run(settings.serving.follow_seconds)
+    scorer = Scorer(connection, contract, Challengers(settings), record)
+    stand_back()
+    scorer.run(settings.serving.follow_seconds)
+
+
+def stand_back() -> None:
+    """Leave the processor to everybody else: on Linux this thread and those that it starts, elsewhere the process.
+
+    A thread that is idle by its class makes way at once; one that is only nice ends its turn of some milliseconds.
+    """
+    with suppress(AttributeError, OSError):  # not Linux, or a container that forbids it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(AttributeError):
+        os.nice(19)
 
 
 class Challengers:

@@ -31,6 +31,7 @@ from starterkit.machine import (
     limit_memory,
     listen,
     open_files,
+    processes_of,
     require_port,
     running,
     stated_name,
@@ -77,7 +78,7 @@ def serve(settings: Settings, folder: Path | None, *, reload: bool = False) -> N
             shared = _Shared(sockets, folder, kept)
             if reload:
                 _reload(partial(_start, settings, shared), settings.root)
-            elif settings.serving.workers > 1:
+            elif processes_of(settings.serving.workers) > 1:
                 _keep_answering(settings, shared, scratch)
             else:
                 _answer(settings, shared)
@@ -147,11 +148,11 @@ def _serving(settings: Settings) -> ServingSettings:
 def _take_resources(settings: Settings) -> str:
     """Hold this process to what its stage gives it; in words, what that is."""
     serving = settings.serving
-    many, threads, cores = serving.workers > 1, serving.threads, this_machine().cores
-    words = [f"{serving.workers} process{'es' * many}", f"{threads} thread{'s' * (threads > 1)}{' each' * many}"]
+    processes, threads, cores = processes_of(serving.workers), serving.threads, this_machine().cores
+    many, fewer = processes > 1, f" of {serving.workers}, one a core" * (processes < serving.workers)
+    words = [f"{processes} process{'es' * many}{fewer}", f"{threads} thread{'s' * (threads > 1)}{' each' * many}"]
     words.append(f"{cores:.3g} core{'s' * (cores > 1)} here")
-    held = limit_memory(serving.memory_mb)
-    if held:
+    if held := limit_memory(serving.memory_mb):
         words.append(f"{held} MB of data each")
     elif serving.memory_mb:
         words.append(f"{serving.memory_mb} MB of data each (this machine cannot hold it to that)")
@@ -251,7 +252,7 @@ def _keep_answering(settings: Settings, shared: _Shared, scratch: Path) -> None:
     start = partial(_start, settings, _keep_model(settings, shared, scratch)._replace(bell=scratch / "bell"))
     with scratch_folder("metrics") as counts:
         try:
-            for number in range(settings.serving.workers):
+            for number in range(processes_of(settings.serving.workers)):
                 first = start(Where(counts, number), quiet=number > 0)
                 workers.append(_Worker(first, time.monotonic(), again=False))
             while True:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -110,7 +111,7 @@ class Schema:
         target, classes, behind = _field_from(said.pop("target")), tuple(said.pop("classes")), said.pop("behind")
         return cls(**said, inputs=tuple(fields), target=target, classes=classes, behind=tuple(behind))
 
-    @property
+    @cached_property  # asked for each request
     def id(self) -> int:
         """The same for the same schema wherever it is made."""
         return int.from_bytes(hashlib.sha256(self.to_json().encode()).digest()[:8], "big") >> (64 - _ID_BITS)

@@ -38,6 +38,8 @@ _SECONDS_BETWEEN_TRIES = 0.5
 _SECONDS_BETWEEN = 5.0
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
+_SECONDS_OF_A_JUMP = 1
+"""By less a clock is set right as a matter of course."""
 _REFUSAL = ("time", "schema", "reason", "column", "count")
 
 
@@ -82,7 +84,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._database = _Database(log, self._schemas)
         self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
-        self._lost, self._told = 0, 0.0
+        self._told, self._seen = 0.0, 0
 
     @classmethod
     def open(cls, settings: Settings, tell: Callable[[int], None], warn: Callable[[str], None]) -> "Writer":
@@ -188,6 +190,7 @@ class Writer:
 
     def _write_groups(self) -> None:
         while (group := self._groups.get()) is not None:
+            self._see_clock()
             error = self._database.write(group)
             if group.waiting and self._loop is not None:
                 try:
@@ -195,6 +198,13 @@ class Writer:
                 except RuntimeError:  # the loop has ended: nobody waits
                     return
         self._database.close()
+
+    def _see_clock(self) -> None:
+        """Say that it was put back: ids begin with their time, so later predictions come before earlier ones."""
+        before, self._seen = self._seen, now()
+        if (back := (before - self._seen) / 1e6) > _SECONDS_OF_A_JUMP:
+            words = "the clock jumped back by %.0f seconds: predictions from now on come before those of that time"
+            logging.getLogger("uvicorn.error").warning(words, back)
 
 
 def _fitting(waiting: Sequence[_Waiting]) -> int:

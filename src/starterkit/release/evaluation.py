@@ -1,7 +1,6 @@
 """What the gate is told of a version: its cost, what it knew before, how it reacts to changes, and its answers."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from starterkit.contract import Column, Parity, Prediction, Scalar
+from starterkit.contract import Column, Contract, Parity, Prediction, Scalar
 from starterkit.data.dataset import ROWS_FILE, Dataset, RowRecord, slices_of
 from starterkit.errors import ContractError, KitError, ProblemError, TrackingError
 from starterkit.problem import Direction, Expectation, Invariance, Jitter, Problem
@@ -288,8 +287,7 @@ def _over_frozen(
 ) -> Frozen:
     """The deciding metric of both, and of a naive guess, over the frozen holdout."""
     name, holdout, classes = problem.deciding_metric.name, dataset.holdout, challenger.contract.classes
-    guess = _guess(problem, dataset, classes)
-    guess = guess if challenger.contract.probabilities else Prediction(guess.values)
+    guess = _guess(problem, dataset, challenger.contract)
     naive = evaluate("naive guess", problem.all_metrics, holdout, guess, classes)
     serving = _candidate(*champion, problem, dataset).scores[name] if champion and evidence.champion else None
     figure = _candidate("challenger", challenger, problem, dataset).scores[name]
@@ -313,8 +311,7 @@ def evaluate_version(
 ) -> Evidence:
     """The evidence about a challenger, beside the champion where there is one that can be opened. Both have names."""
     holdout, (name, predictor) = dataset.holdout, challenger
-    guess = _guess(problem, dataset, predictor.contract.classes)
-    guess = guess if predictor.contract.probabilities else Prediction(guess.values)
+    guess = _guess(problem, dataset, predictor.contract)
     answered, fault, costs = None, None, (None, None)
     if champion is not None:
         try:
@@ -346,15 +343,15 @@ def evaluate_version(
     )
 
 
-def _guess(problem: Problem, dataset: Dataset, classes: Sequence[Scalar]) -> Prediction:
+def _guess(problem: Problem, dataset: Dataset, contract: Contract) -> Prediction:
     """The naive guess, with a probability for each of the version's classes: this data may lack one, or have more."""
     naive: Any = naive_baseline(problem.task, dataset.training)
     guess = predict(naive, problem.task, dataset.holdout.features)
-    if guess.probabilities is None:
-        return guess
+    if guess.probabilities is None or not contract.probabilities:
+        return Prediction(guess.values)
     of_class = dict(zip(naive.classes_.tolist(), guess.probabilities.T, strict=True))
     never = np.zeros(len(guess.values))
-    return guess._replace(probabilities=np.column_stack([of_class.get(label, never) for label in classes]))
+    return guess._replace(probabilities=np.column_stack([of_class.get(label, never) for label in contract.classes]))
 
 
 def _not_compared(champion: str, error: ContractError) -> ContractError:

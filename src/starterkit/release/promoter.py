@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import TypedDict, Unpack
 
 from starterkit.data.dataset import Dataset
 from starterkit.errors import Refused, UserError
@@ -33,6 +34,28 @@ from starterkit.tracking.registry import CONTRACT, SIGNATURE, ModelRegistry, Ver
 from starterkit.verdict import Frozen
 
 
+class How(TypedDict, total=False):
+    """What is said with a promotion.
+
+    Attributes
+    ----------
+    approver, explanation
+        Who approves, where the stage asks for somebody, and why figures are true that are too good, or odd.
+    patience
+        For how many seconds to wait while somebody else promotes.
+    frozen
+        Where the data is a retraining's, whose holdout is of recent rows: what guards it, and the stage's own data.
+    shadow
+        Let it be the challenger in the shadow instead.
+    """
+
+    approver: str
+    explanation: str
+    patience: float
+    frozen: tuple[Frozen, Dataset] | None
+    shadow: bool
+
+
 class Promoter:
     """Makes champions of one problem in one stage."""
 
@@ -47,35 +70,8 @@ class Promoter:
         self._describer = Describer(Subject.of(problem), registry)
         self._alias = ChampionAlias(registry, settings, progress)
 
-    def promote(
-        self,
-        dataset: Dataset,
-        number: int | None = None,
-        *,
-        approver: str = "",
-        explanation: str = "",
-        patience: float = 0,
-        frozen: tuple[Frozen, Dataset] | None = None,
-        shadow: bool = False,
-    ) -> Promotion:
-        """Ask the gate about a version that is in this stage's registry, and make it champion if all checks pass.
-
-        Parameters
-        ----------
-        dataset
-            The stage's own data.
-        number
-            A version; the newest one without it.
-        approver
-            Who approves, where the stage asks for somebody.
-        explanation
-            Why figures are true that are too good, or odd.
-        patience
-            For how many seconds to wait while somebody else promotes.
-        frozen
-            Where the data is a retraining's, whose holdout is of recent rows: what guards it, and the stage's own data.
-        shadow
-            Let it be the challenger in the shadow instead.
+    def promote(self, dataset: Dataset, number: int | None = None, **how: Unpack[How]) -> Promotion:
+        """Ask the gate about a version of this stage (the newest, if none is named); it is champion if all checks pass.
 
         Raises
         ------
@@ -84,17 +80,9 @@ class Promoter:
         Locked
             Somebody else promotes.
         """
-        return self._promote(dataset, lambda: number, approver, explanation, patience, frozen, shadow=shadow)
+        return self._promote(dataset, lambda: number, **how)
 
-    def bring(
-        self,
-        dataset: Dataset,
-        number: int | None = None,
-        *,
-        approver: str = "",
-        explanation: str = "",
-        shadow: bool = False,
-    ) -> Promotion:
+    def bring(self, dataset: Dataset, number: int | None = None, **how: Unpack[How]) -> Promotion:
         """Copy staging's version (its champion, if none is named) to prod, and do the same with the copy."""
         if self._settings.stage is not Stage.PROD:
             what = f"stage {self._settings.stage} takes no model from another stage"
@@ -107,11 +95,9 @@ class Promoter:
                 note.text = f"{version}, a copy of {version.tags.get(COPIED_FROM)}"
             return version.number
 
-        return self._promote(dataset, copied, approver, explanation, shadow=shadow)
+        return self._promote(dataset, copied, **how)
 
-    def bring_from(
-        self, dataset: Dataset, bundle: Opened, *, approver: str = "", explanation: str = "", shadow: bool = False
-    ) -> Promotion:
+    def bring_from(self, dataset: Dataset, bundle: Opened, **how: Unpack[How]) -> Promotion:
         """Make a version of a bundle's files, and do the same with it."""
         require_prod(self._settings)
         self._require_limits(bundle.evidence, str(bundle.manifest))
@@ -119,17 +105,16 @@ class Promoter:
         def brought() -> int:
             return bring_in(self._registry, bundle, self._progress).version.number
 
-        return self._promote(dataset, brought, approver, explanation, shadow=shadow)
+        return self._promote(dataset, brought, **how)
 
     def _promote(
         self,
         dataset: Dataset,
         choose: Callable[[], int | None],
-        approver: str,
-        explanation: str,
+        approver: str = "",
+        explanation: str = "",
         patience: float = 0,
         frozen: tuple[Frozen, Dataset] | None = None,
-        *,
         shadow: bool = False,
     ) -> Promotion:
         approval = approval_by(self._settings, approver)

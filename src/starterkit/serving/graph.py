@@ -69,6 +69,10 @@ Table = Columns | NDArray[np.float64]
 _ONE_THREAD = Compute()
 
 
+def rows_of(table: Table) -> int:
+    return len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values()), ()))
+
+
 STRICT = "kit.guard.strict"
 """The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.conversion`."""
 

@@ -5,7 +5,6 @@ docs/decisions/0030-prediction-log.md.
 """
 
 import logging
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -16,23 +15,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from starterkit.contract import Contract, Prediction
 from starterkit.errors import KitError
 from starterkit.serving.follower import Bell, Champions, Follower, Known, Named
-from starterkit.serving.graph import Table
+from starterkit.serving.graph import Table, rows_of
 from starterkit.serving.predictor import ServedModel
 
 _MOST_WAITING = 1_024
 _MOST_ROWS = 65_536
-_AT_ONCE = 32
+_AT_ONCE = 8
 """So many requests are handed over together: the interpreter belongs to what answers again in between."""
-_KEPT_AT_ONCE = 1_024
+_KEPT_AT_ONCE = 128
+"""So short is a transaction: while it is open, who answers cannot write to SQLite."""
 _SECONDS_TO_KEEP = 2.0
-"""Answers are written so seldom: while a transaction is open, who answers cannot write to SQLite."""
-_LATER = 10
-"""How much scoring stands back behind what answers."""
 _SECONDS_BETWEEN = 0.1
 """It looks so often: to be woken by each request would hold up the thread that answers."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
@@ -55,10 +50,14 @@ class Heard(NamedTuple):
     seconds: float
 
 
+Promptly = Callable[[Callable[[], object]], object]
+"""Runs a transaction, on a thread that does not stand back while it holds a lock."""
+
+
 class ShadowRecorder(Protocol):
     """Keeps what one challenger said: `feedback.predictions`, which is given and not imported."""
 
-    def write(self, heard: Sequence[Heard]) -> None: ...
+    def write(self, heard: Sequence[Heard], promptly: Promptly) -> None: ...
 
 
 class Told(NamedTuple):
@@ -111,7 +110,7 @@ class Shadow:
         """Let these rows be scored later; on the event loop. What the challenger answered itself is left out."""
         if self._rests or version == self._version:
             return
-        rows = _count(table)
+        rows = rows_of(table)
         is_full = len(self._waiting) >= _MOST_WAITING or self._taken - self._given + rows > _MOST_ROWS
         if self._version is None or is_full:
             self._watch.shadow("dropped", 1)
@@ -150,7 +149,7 @@ class Shadow:
                 self._hear(connection.recv())
             while self._waiting:
                 asked = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-                self._given += sum(_count(one.table) for one in asked)
+                self._given += sum(rows_of(one.table) for one in asked)
                 self._sent += len(asked)
                 connection.send(asked)  # a slow challenger holds up this thread alone
 
@@ -175,10 +174,6 @@ class Shadow:
             say(words, told.version or told.refused)
         self._told = told
         self._watch.show_shadow(told.version, told.refused)
-
-
-def _count(table: Table) -> int:
-    return len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values()), ()))
 
 
 def _copied(table: Table) -> Table:
@@ -222,11 +217,10 @@ class Scorer:
         self._by: tuple[ServedModel, ShadowRecorder] | None = None
         self._counts, self._failure, self._kept = Counter[str](), "", time.monotonic()
         self._writing = ThreadPoolExecutor(1, "shadow-log")
-        self._writing.submit(int).result()  # its thread is there before the others stand back
+        self._promptly(int)  # its thread is there before the others stand back
 
     def run(self, seconds: float) -> None:
         """Score until the other side ends. Every so many seconds, or once where it is 0, see which version it is."""
-        os.nice(_LATER)  # this thread and those it starts, on Linux; who writes is not held up in a transaction
         self._follower.start(seconds, Bell())
         with suppress(EOFError, OSError):
             while True:
@@ -282,6 +276,9 @@ class Scorer:
                 self._failure = _words(error)
                 self._counts["failed"] += 1
 
+    def _promptly(self, transact: Callable[[], object]) -> object:
+        return self._writing.submit(transact).result()
+
     def _keep(self) -> None:
         """Write what was heard, and say what became of it."""
         self._kept = time.monotonic()
@@ -290,7 +287,7 @@ class Scorer:
             return
         challenger, recorder = self._by
         try:
-            self._writing.submit(recorder.write, heard).result()
+            recorder.write(heard, self._promptly)
             self._counts["scored"] += len(heard)
         except Exception as error:  # the log is down: who answers says so
             self._failure = _words(error)

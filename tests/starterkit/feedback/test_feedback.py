@@ -322,9 +322,15 @@ def test_a_backup_from_before_the_version_gets_its_columns_again(visits, log, mo
         assert len(kept(log)) == 6
 
 
-def test_a_clock_that_jumps_back_makes_no_id_twice(monkeypatch):
-    times = iter([2_000, 1_000, 1_000, 2_000])
-    monkeypatch.setattr(answers, "time", SimpleNamespace(time_ns=lambda: next(times) * 1_000_000))
-    ids = [answers.new_id() for _ in range(4)]
-    assert len({*ids}) == 4
-    assert ids[1] < ids[2] < ids[0] < ids[3]
+def test_a_clock_that_jumps_back_makes_no_id_twice_and_is_told_once(visits, log, monkeypatch, caplog):
+    at = SimpleNamespace(ms=0)
+    monkeypatch.setattr(answers, "time", SimpleNamespace(time_ns=lambda: at.ms * 1_000_000))
+    monkeypatch.setattr("starterkit.feedback.writer.now", lambda: at.ms * 1_000)
+    ids = []
+    with api(visits, log) as client:
+        for at.ms in (9_000, 3_000, 3_000, 4_000):
+            ids.append(ask(client))
+    assert ids[1] < ids[2] < ids[3] < ids[0]
+    told = [one for one in caplog.messages if "clock" in one]
+    assert len(told) == 1
+    assert told[0].startswith("the clock jumped back by 6 seconds")

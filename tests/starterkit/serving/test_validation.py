@@ -69,6 +69,8 @@ def test_values_become_one_array_a_column_and_a_missing_one_is_nan_as_in_trainin
     assert [values.dtype for values in columns.values()] == [np.float64, np.float64, np.float64, object]
     columns = read_records(ALL, [{"number": 1, "count": None, "flag": None, "text": None}])
     assert all(math.isnan(columns[name][0]) for name in ("count", "flag", "text"))
+    ends = read_records(contract(column("free", proven=(-10.0, 20.0))), [{"free": -10.0}, {"free": 20.0}])
+    assert ends["free"].tolist() == [-10.0, 20.0]
     sizes = contract(column("size", type="integer", categories=(1, 2, 2**60 + 1)))
     assert read_records(sizes, [{"size": 2.0}, {"size": 2**60 + 1}])["size"].tolist() == [2.0, 2.0**60]
 
@@ -85,6 +87,8 @@ def test_values_become_one_array_a_column_and_a_missing_one_is_nan_as_in_trainin
         ({"type": "integer"}, -1e300, "has more than 64 bits"),
         ({}, -math.inf, "is not a finite number"),
         ({"minimum": 0.5}, 10**400, "is not a finite number"),
+        ({"proven": (-10.0, 20.0)}, -10.5, "lies beyond -10 to 20, as far as the model is proven"),
+        ({"proven": (-10.0, 20.0)}, 20.5, "lies beyond -10 to 20, as far as the model is proven"),
     ],
 )
 def test_the_first_thing_that_does_not_hold_is_named(said, value, problem):

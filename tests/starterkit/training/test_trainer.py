@@ -75,15 +75,12 @@ def test_the_baseline_guesses_the_training_mean_and_the_shares_of_the_classes(di
     assert model.baseline.scores["roc_auc"] == 0.5
 
 
-def test_a_target_of_one_value_and_a_nan_that_a_step_makes_are_refused(diabetes, tmp_path):
+def test_what_cannot_be_learned_from_is_refused_without_showing_a_text(diabetes, tmp_path, visits):
     with pytest.raises(DataError, match="'progression' has one value in all"):
         fit_table(diabetes, table_of(diabetes).assign(progression=100.0), tmp_path, Ridge())
     infinite = FunctionTransformer(lambda rows: np.asarray(rows, float) * np.inf)
     with pytest.raises(ProblemError, match=r"a step of the estimator makes NaN or infinity"):
         diabetes.fit(make_pipeline(infinite, Ridge()))
-
-
-def test_a_text_that_the_estimator_cannot_take_or_only_the_holdout_has_is_refused_without_showing_it(visits, tmp_path):
     with pytest.raises(DataError, match="could not convert string to float") as refusal:
         visits.fit(make_pipeline(StandardScaler(), Ridge()))
     assert not [city for city in ("Köln", "Bonn", "NA") if city in str(refusal.value)]

@@ -52,36 +52,32 @@ def create_app(
         A key is required and none is set.
     """
     keys, counts = Keys(settings), metrics or Metrics()
-    return Gateway(served, lambda one: open_model(one, counts, keys, settings, ring, log), counts, keys, settings)
 
+    def opened(served: ServedModel) -> Open:
+        """What answers with one version: the routes that take rows, and FastAPI's."""
+        platform = Platform.of(os.environ)
+        routes: dict[str, Route] = {
+            ADDRESS: Predict(served, settings),
+            invocations.ADDRESS: Invocations(served, settings),
+        }
+        routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
+        # <inference>
+        from starterkit.serving.http import inference
 
-def open_model(
-    served: ServedModel,
-    metrics: Metrics,
-    keys: Keys,
-    settings: ServingSettings,
-    ring: Callable[[], None] | None = None,
-    log: "Log | None" = None,
-) -> Open:
-    """What answers with one version: the routes that take rows, and FastAPI's."""
-    platform = Platform.of(os.environ)
-    routes: dict[str, Route] = {ADDRESS: Predict(served, settings), invocations.ADDRESS: Invocations(served, settings)}
-    routes |= dict.fromkeys(platform.predict, routes[invocations.ADDRESS])
-    # <inference>
-    from starterkit.serving.http import inference
+        routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
+        # </inference>
+        health = {**health_of(served, counts), **dict.fromkeys(platform.health, ping)}
 
-    routes |= dict.fromkeys(inference.addresses(served), inference.Inference(served, settings))
-    # </inference>
-    health = {**health_of(served, metrics), **dict.fromkeys(platform.health, ping)}
+        def make() -> "Pages":
+            from starterkit.serving.http.openapi import make_api
 
-    def make() -> "Pages":
-        from starterkit.serving.http.openapi import make_api
+            return make_api(served, health, counts, keys, settings, ring, log)
 
-        return make_api(served, health, metrics, keys, settings, ring, log)
+        named = (b"x-model-version", served.version.encode("ascii", "replace"))
+        recorder = None if log is None else log.of(served)
+        return Open(served, Batcher(served), routes, health, Deferred(make), named, recorder)
 
-    named = (b"x-model-version", served.version.encode("ascii", "replace"))
-    recorder = None if log is None else log.of(served)
-    return Open(served, Batcher(served), routes, health, Deferred(make), named, recorder)
+    return Gateway(served, opened, counts, keys, settings)
 
 
 class Deferred:

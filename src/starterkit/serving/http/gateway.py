@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from starterkit.contract import Prediction
 from starterkit.serving.batching import Batcher
-from starterkit.serving.graph import Table
+from starterkit.serving.graph import Table, rows_of
 from starterkit.serving.http.answers import (
     IN_REQUEST,
     Answer,
@@ -367,7 +367,7 @@ class Gateway:
         return self._scored(request, request.route.read(body, headers), began, len(body))
 
     def _scored(self, request: _Request, asked: Asked, began: float, length: int) -> _Scored:
-        answered = request.now.served.answer(asked.table) if asked.rows else _NOTHING
+        answered = request.now.served.answer(asked.table) if rows_of(asked.table) else _NOTHING
         told = self._told(request, asked, answered)
         self._learn(time.perf_counter() - began, length)
         return told

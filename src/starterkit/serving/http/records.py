@@ -58,10 +58,6 @@ class Asked(NamedTuple):
     keys: Sequence[str] = ()
     wire: Any = None
 
-    @property
-    def rows(self) -> int:
-        return len(self.table) if isinstance(self.table, np.ndarray) else len(next(iter(self.table.values())))
-
 
 class Predict:
     """Answers records at /predict with predictions and the version that made them."""

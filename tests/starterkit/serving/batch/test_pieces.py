@@ -70,13 +70,11 @@ def test_a_folder_of_parquet_has_its_rows_in_order(scorers, files, visits_rows):
         (files.folder / "in" / f"part={part}").mkdir(parents=True)
         table = visits_rows.set_column(visits_rows.column_names.index("insured"), "insured", pa.array(flags[:400]))
         parquet.write_table(table, files.folder / "in" / f"part={part}" / "0.parquet", row_group_size=size)
-    one, two = (
-        score(files.folder / "in", files.folder / str(at), bad_rows="aside") for at, score in enumerate(scorers)
-    )
+    places = [files.folder / name for name in "01"]
+    one, two = (score(files.folder / "in", to, bad_rows="aside") for score, to in zip(scorers, places, strict=True))
     assert one.rows == two.rows == 800
     assert one.bad == two.bad > 200
-    tables = [parquet.read_table(files.folder / str(at)) for at in range(2)]
-    assert tables[0].equals(tables[1])
+    assert parquet.read_table(places[0]).equals(parquet.read_table(places[1]))
     assert (files.folder / "0.bad.csv").read_bytes() == (files.folder / "1.bad.csv").read_bytes()
 
 

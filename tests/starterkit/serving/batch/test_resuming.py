@@ -57,6 +57,7 @@ def test_what_is_gone_on_with_is_the_same_to_the_byte(visits_predictor, visits_r
     if kind == "folder":
         for part in range(4):
             files.write(spoilt.slice(part * 100, 100), f"in/part-{part}.parquet")
+        (files.folder / "in" / "_SUCCESS").touch()  # which is no part
     source = files.folder / "in" if kind == "folder" else files.write(spoilt, f"in.{kind}")
     whole, ended = (files.folder / f"{name}{source.suffix}" for name in ("whole", "ended"))
     BatchScorer(visits_predictor).score(source, whole, bad_rows="aside")
@@ -69,6 +70,9 @@ def test_what_is_gone_on_with_is_the_same_to_the_byte(visits_predictor, visits_r
     for made in (whole, files.folder / "whole.bad.csv", *(whole.iterdir() if kind == "folder" else ())):
         assert made.is_dir() or made.read_bytes() == Path(str(made).replace("whole", "ended")).read_bytes()
     assert files.names == sorted([source.name, whole.name, ended.name, "ended.bad.csv", "whole.bad.csv"])
+    if kind == "folder":
+        assert [len(files.read(f"ended/part-{part}.parquet")) for part in range(4)] == [98] * 4
+        assert "part-1.parquet,9,children,is above 9," in (files.folder / "ended.bad.csv").read_text()
 
 
 @pytest.mark.parametrize("moment", ["after a file was finished", "before it is published", "while it is published"])

@@ -187,21 +187,6 @@ def test_dictionaries_decimals_and_other_types_of_a_file_are_read(visits_predict
         BatchScorer(visits_predictor).score(files.folder / "in.arrow", files.folder / "out.csv")
 
 
-@pytest.mark.usefixtures("small_steps")
-def test_each_file_of_a_folder_gets_one(visits_predictor, visits_rows, files):
-    for part in range(3):
-        files.write(visits_rows.slice(part * 100, 100), f"in/part-{part}.parquet")
-    (files.folder / "in" / "_SUCCESS").touch()
-    files.write(spoilt(visits_rows.slice(100, 100), 3, "income", -1.0), "in/part-1.parquet")
-    outcome = BatchScorer(visits_predictor).score(files.folder / "in", files.folder / "out", bad_rows="aside")
-    assert (outcome.rows, outcome.bad) == (300, 1)
-    assert files.names == ["in", "out", "out.bad.csv"]
-    assert [len(files.read(f"out/part-{part}.parquet")) for part in range(3)] == [100, 99, 100]
-    assert "part-1.parquet,3,income,is below 0," in (files.folder / "out.bad.csv").read_text()
-    kept = visits_rows.slice(200, 100)
-    assert files.read("out/part-2.parquet")["prediction"].to_pylist() == answers(visits_predictor, kept)
-
-
 CELLS = st.sampled_from(["", *"103", "3.0", " 9 ", "+2", "1e1", "10", "1_0", "nan", "inf", "TRUE", "False", "yes"])
 CITIES = st.sampled_from(["", "Köln", "Bonn", "NA", "Ulm", "a,b", 'say "x"', "two\nlines"])
 

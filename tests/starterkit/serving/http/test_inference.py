@@ -1,6 +1,7 @@
 """The Open Inference Protocol: tensors in, the same answers as everywhere, and refusals that name row and column."""
 
 import json
+import math
 import struct
 from typing import Any
 
@@ -50,6 +51,7 @@ REFUSED = [
     ([GOOD[0] | {"data": [True, 1.0]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
     ([GOOD[0] | {"data": [100.0, 10**400]}, *GOOD[1:]], "row 1, column 'area': is not a finite number"),
     ([GOOD[0] | {"data": [100.0, {}]}, *GOOD[1:]], "row 1, column 'area': is not a number"),
+    ([GOOD[0] | {"data": [100.0, math.nan]}, *GOOD[1:]], "row 1, column 'area': "),
     ([GOOD[0] | {"datatype": "BYTES", "data": ["a", "b"]}, *GOOD[1:]], "row 0, column 'area': is not a number"),
     ([GOOD[0] | {"datatype": "FP99"}, *GOOD[1:]], "the datatype of 'area' is unknown"),
     ([GOOD[0] | {"shape": [3]}, *GOOD[1:]], "the data of 'area' is not what its shape says"),
@@ -66,7 +68,8 @@ REFUSED = [
 
 def test_what_is_refused_says_where(houses_client):
     for inputs, said in REFUSED:
-        told = houses_client.post(INFER, json={"inputs": inputs})
+        body = json.dumps({"inputs": inputs})  # which says NaN, too
+        told = houses_client.post(INFER, content=body, headers={"content-type": "application/json"})
         assert (told.status_code, [*told.json()], told.json()["error"][: len(said)]) == (400, ["error"], said)
     for inputs, said in MISPACKED:
         body, headers = binary(inputs)

@@ -208,8 +208,8 @@ def test_the_model_that_a_platform_brings(tmp_path):
     assert told == Platform(None, azure / "1" / "house-prices", ("/score",))
 
 
-@pytest.mark.parametrize("said", ["SAGEMAKER_BIND_TO_PORT=http", "AIP_HTTP_PORT=65536", "AIP_PREDICT_ROUTE=predict"])
-def test_what_is_none_is_named(said):
-    name, _, value = said.partition("=")
-    with pytest.raises(UserError, match=name):
-        Platform.of({name: value}, NOWHERE)
+def test_what_is_none_is_named():
+    wrong = {"SAGEMAKER_BIND_TO_PORT": "http", "AIP_HTTP_PORT": "65536", "AIP_PREDICT_ROUTE": "predict"}
+    for name, value in {**wrong, "AIP_HEALTH_ROUTE": "x"}.items():
+        with pytest.raises(UserError, match=name):
+            Platform.of({name: value}, NOWHERE)

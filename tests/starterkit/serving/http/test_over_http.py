@@ -132,7 +132,8 @@ def test_a_head_that_is_known_again_is_that_of_its_own_request(houses, address):
             first, second, third = 100.0 + number, 200.0 + number, 300.0 + number
             one, other = written("/predict", "records", [first]), written("/predict", "records", [second])
             scoring = written("/invocations", "dataframe_records", [third])
-            for sent, areas in ((one, [first]), (scoring, [third]), (other, [second]), (one + other, [first, second])):
+            both = ((one + other) * 9, [first, second] * 9)  # at once, and answered in order
+            for sent, areas in ((one, [first]), (scoring, [third]), (other, [second]), both):
                 connection.sendall(sent)
                 for area in areas:
                     predicted = answer(told)

@@ -127,12 +127,15 @@ def test_missing_values_go_the_way_that_the_trees_send_them(visits, tmp_path, es
     assert predictor.contract.parity.probed == 500
 
 
-def test_xgboost_classifies(breast_cancer, iris, tmp_path):
+def test_xgboost_classifies_and_with_several_answers_a_row_is_refused(breast_cancer, iris, tmp_path):
     """It wants labels from 0 on."""
     for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):
         estimator = make_pipeline(StandardScaler(), XGBClassifier(n_estimators=10, n_jobs=1))
         predictor = prove(asking(sample, "diagnosis", int), estimator, tmp_path, load=_with_numbers)
         assert predictor.contract.classes == classes
+    softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
+    with pytest.raises(ProblemError, match="answers 2 values a row"):
+        asking(iris, "diagnosis", int).fit(softprob, load=lambda one: _with_numbers(one).query("diagnosis < 2"))
 
 
 def _with_numbers(source: Any) -> Any:
@@ -166,12 +169,6 @@ def test_a_column_with_the_name_of_an_output_is_refused(diabetes):
         to_graph(Ridge().fit(rows, labels), columns, "y")
     with pytest.raises(ExportError, match="column 'y_is_1' has the name"):
         to_graph(LogisticRegression().fit(rows[["y_is_1"]], labels), columns[:1], "y")
-
-
-def test_an_estimator_with_several_answers_a_row_is_refused(iris):
-    softprob = XGBClassifier(n_estimators=2, n_jobs=1, objective="multi:softprob", num_class=2)
-    with pytest.raises(ProblemError, match="answers 2 values a row"):
-        asking(iris, "diagnosis", int).fit(softprob, load=lambda one: _with_numbers(one).query("diagnosis < 2"))
 
 
 def test_a_category_that_training_never_saw_is_refused_at_export(visits, tmp_path):

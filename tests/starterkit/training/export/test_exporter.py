@@ -141,7 +141,7 @@ class _Wrong(Ridge):
         return super().predict(X) + 1
 
 
-def test_what_is_no_export_is_never_overwritten(diabetes, tmp_path):
+def test_what_is_no_export_is_never_overwritten_and_an_empty_folder_will_do(diabetes, tmp_path, monkeypatch):
     place = tmp_path / "precious"
     place.mkdir()
     thesis = place / "thesis.txt"
@@ -150,9 +150,6 @@ def test_what_is_no_export_is_never_overwritten(diabetes, tmp_path):
         with pytest.raises(ExportError, match="holds something else than an exported model"):
             diabetes.export(Ridge(), taken)
         assert thesis.read_text() == "mine"
-
-
-def test_an_empty_folder_will_do_and_a_place_that_cannot_be_written_is_named(diabetes, tmp_path, monkeypatch):
     folder = tmp_path / "exported"
     folder.mkdir()
     monkeypatch.chdir(folder)
