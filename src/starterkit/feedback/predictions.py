@@ -9,7 +9,6 @@ import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from starterkit.serving.predictor import ServedModel
-    from starterkit.serving.shadow import Heard, Promptly
+    from starterkit.serving.shadow import Heard
 
 _SECONDS_TO_CONNECT = 3
 _SECONDS_FOR_OTHERS = 5
@@ -351,7 +350,7 @@ class ShadowRecorder:
         self._insert = (sqlite if log.is_sqlite else postgresql).insert
         self._is_known = False
 
-    def write(self, heard: "Sequence[Heard]", promptly: "Promptly" = lambda transact: transact()) -> None:
+    def write(self, heard: "Sequence[Heard]") -> None:
         """Keep it, but for requests that were erased or pruned while it was said.
 
         Raises
@@ -361,27 +360,22 @@ class ShadowRecorder:
         if not heard:
             return
         rows = {one["id"]: one for one in map(self._row, heard)}
-        keep: list[Any] = [(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])]
-        if not self._is_known:
-            one = self._schema
-            row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
-            content = row | {"content": one.to_json()}
-            keep.insert(0, (self._insert(schemas).on_conflict_do_nothing(), [content]))
-        promptly(partial(self._execute, keep))
+        with self._log.connection() as connection:
+            if not self._is_known:
+                one = self._schema
+                row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
+                content = row | {"content": one.to_json()}
+                connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
+            connection.execute(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])
         asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
         with self._log.connection() as connection:  # later: an erasure from now on finds what stands there
             for one in connection.execute(asked):
                 if ERASED not in np.frombuffer(one.block):
                     del rows[one.id]
         if rows:
-            promptly(partial(self._execute, [(delete(shadows).where(shadows.c.id.in_(rows)), None)]))
+            with self._log.connection() as connection:
+                connection.execute(delete(shadows).where(shadows.c.id.in_(rows)))
         self._is_known = True
-
-    def _execute(self, statements: Sequence[tuple[Any, Any]]) -> None:
-        """In one transaction."""
-        with self._log.connection() as connection:
-            for words, values in statements:
-                connection.execute(words, values)
 
     def _row(self, heard: "Heard") -> dict[str, Any]:
         block, place = self._encode(heard.table, heard.prediction), len(self._schema.inputs)

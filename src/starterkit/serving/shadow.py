@@ -23,8 +23,8 @@ from starterkit.serving.predictor import ServedModel
 
 _MOST_WAITING = 1_024
 _MOST_ROWS = 65_536
-_AT_ONCE = 8
-"""So many requests are handed over together: the interpreter belongs to what answers again in between."""
+_AT_ONCE, _SECONDS_TO_MAKE_WAY = 16, 0.002
+"""So many requests are handed over together. Then who answers has the interpreter: to send does not give it away."""
 _KEPT_AT_ONCE = 128
 """So short is a transaction: while it is open, who answers cannot write to SQLite."""
 _SECONDS_TO_KEEP = 2.0
@@ -50,14 +50,10 @@ class Heard(NamedTuple):
     seconds: float
 
 
-Promptly = Callable[[Callable[[], object]], object]
-"""Runs a transaction, on a thread that does not stand back while it holds a lock."""
-
-
 class ShadowRecorder(Protocol):
     """Keeps what one challenger said: `feedback.predictions`, which is given and not imported."""
 
-    def write(self, heard: Sequence[Heard], promptly: Promptly) -> None: ...
+    def write(self, heard: Sequence[Heard]) -> None: ...
 
 
 class Told(NamedTuple):
@@ -144,11 +140,11 @@ class Shadow:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _hand_over(self, connection: Connection) -> None:
-        while not self._ends.wait(_SECONDS_BETWEEN):
+        while not self._ends.wait(_SECONDS_TO_MAKE_WAY if self._waiting else _SECONDS_BETWEEN):
             while connection.poll():
                 self._hear(connection.recv())
-            while self._waiting:
-                asked = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+            asked = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+            if asked:
                 self._given += sum(rows_of(one.table) for one in asked)
                 self._sent += len(asked)
                 connection.send(asked)  # a slow challenger holds up this thread alone
@@ -217,7 +213,7 @@ class Scorer:
         self._by: tuple[ServedModel, ShadowRecorder] | None = None
         self._counts, self._failure, self._kept = Counter[str](), "", time.monotonic()
         self._writing = ThreadPoolExecutor(1, "shadow-log")
-        self._promptly(int)  # its thread is there before the others stand back
+        self._writing.submit(int).result()  # its thread is there before the others stand back
 
     def run(self, seconds: float) -> None:
         """Score until the other side ends. Every so many seconds, or once where it is 0, see which version it is."""
@@ -276,9 +272,6 @@ class Scorer:
                 self._failure = _words(error)
                 self._counts["failed"] += 1
 
-    def _promptly(self, transact: Callable[[], object]) -> object:
-        return self._writing.submit(transact).result()
-
     def _keep(self) -> None:
         """Write what was heard, and say what became of it."""
         self._kept = time.monotonic()
@@ -287,7 +280,7 @@ class Scorer:
             return
         challenger, recorder = self._by
         try:
-            recorder.write(heard, self._promptly)
+            self._writing.submit(recorder.write, heard).result()
             self._counts["scored"] += len(heard)
         except Exception as error:  # the log is down: who answers says so
             self._failure = _words(error)
