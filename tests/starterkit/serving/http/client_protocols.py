@@ -151,7 +151,7 @@ def test_what_schemathesis_makes_of_the_openapi_document(client, houses, days, s
     Sound requests and broken ones are drawn apart, and few with one seed: a case costs the more, the more there were.
     """
     terminal, said = pytestconfig.get_terminal_writer(), client(SCHEMATHESIS, "--version", command="schemathesis")
-    given = ("--max-examples=140", "--no-color", "--suppress-health-check=all", CHECKS)
+    given = ("--max-examples=150", "--no-color", "--suppress-health-check=all", CHECKS)
     with ExitStack() as stack:
         writer = Writer(PredictionLog(settings), int)
         stack.callback(writer.close)
