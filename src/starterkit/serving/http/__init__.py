@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -230,6 +230,10 @@ class RequestLog:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._log = logging.getLogger(_REQUESTS)
+
+    @property
+    def marks(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._app.marks
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -192,6 +192,11 @@ class Gateway:
         self._now = self._make(served)
         self._metrics.serve(served)
 
+    @property
+    def marks(self) -> Sequence[tuple[bytes, bytes]]:
+        """For an answer that the connection says without it: which version answers now."""
+        return (self._now.version,)
+
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         now, began = self._now, time.perf_counter()
         if scope["type"] != "http":

@@ -124,7 +124,7 @@ class Connection(HttpToolsProtocol):
         elif len(self.connections) > most + _TO_BE_REFUSED:
             self.transport.abort()
         else:
-            self.app, self._is_last = _refuse, True
+            self.app, self._is_last = partial(_refuse, self._marks), True
 
     def data_received(self, data: bytes) -> None:
         """A client that keeps its connection says the same head again: what it says is known from the first time."""
@@ -275,6 +275,11 @@ class Connection(HttpToolsProtocol):
     def is_late(self) -> bool:
         return self.waited > self._patience.seconds
 
+    @property
+    def _marks(self) -> Sequence[tuple[bytes, bytes]]:
+        """What the app says with all its answers."""
+        return getattr(self.config.loaded_app, "marks", ())
+
     def give_up(self) -> None:
         """End it, with a word where a request had begun to come."""
         started = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
@@ -283,7 +288,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._asks:
             told = problem(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
-            headers = [*self.server_state.default_headers, *told.raw_headers]
+            headers = [*self.server_state.default_headers, *told.raw_headers, *self._marks]
             lines = [b"HTTP/1.1 408 Request Timeout", *(b": ".join(header) for header in headers), b"", b""]
             self.transport.write(b"\r\n".join(lines) + bytes(told.body))
         self.transport.close()
@@ -295,8 +300,10 @@ def _written(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-async def _refuse(scope: Any, receive: Any, send: Any) -> None:
-    await no_room()(scope, receive, send)
+async def _refuse(marks: Sequence[tuple[bytes, bytes]], scope: Any, receive: Any, send: Any) -> None:
+    told = no_room()
+    told.raw_headers += marks
+    await told(scope, receive, send)
 
 
 _SAFE = [
