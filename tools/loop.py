@@ -236,12 +236,12 @@ def close_loop(board: Board, environ: dict[str, str]) -> None:
     problem, settings = find_problem(), load_settings(FOLDER)
     pipeline = Pipeline(problem, settings)
     trained = pipeline.run()
-    board.add(Told("trained", _name(trained.promotion.champion), said=f"from {len(trained.dataset)} rows"))
-
     features = tuple(column.name for column in problem.features)
     whole = frozenset(column.name for column in problem.features if column.type == "integer")
     with (FOLDER / "data" / "diabetes.csv").open(newline="") as file:
-        world = World([*csv.DictReader(file)], features, whole)
+        rows = [*csv.DictReader(file)]
+    board.add(Told("trained", _name(trained.promotion.champion), said=f"from {len(rows)} rows"))
+    world = World(rows, features, whole)
     port = free_port()
     client = Client(port, world)
     reader = PredictionLog(settings)
