@@ -89,7 +89,7 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
     finally:
         composed = (root / "docker-compose.yml", root / ".devcontainer" / "docker-compose.yml")
         files = [word for file in composed for word in ("--file", str(file))]
-        docker.ask("compose", "--project-name", project, *files, "down", "--volumes", "--timeout", "2", seconds=120)
+        docker.ask("compose", "--project-name", project, *files, "down", "--volumes", "--timeout", "2", seconds=300)
         named = (f"{project}*", f"vsc-my{docker.token}*")  # the latter is the image with the user's id
         images = [one for name in named for one in docker("images", "--quiet", "--filter", f"reference={name}").split()]
         docker.ask("rmi", "--force", *images)
