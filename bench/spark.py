@@ -163,7 +163,7 @@ def _page(master: str, cores: int, start: float, lines: list[str], crossings: st
 A folder of {FILES} Parquet files, rows drawn over what the champion allows, read and written by each way in turn
 on {platform.machine()}, Spark {version("pyspark")} at `{master}` with {cores} cores, warm, started in {start:.1f} s.
 Medians of one run; ratios are those of a round. Written by `make bench-spark`.
-Where others use the machine meanwhile, as they did, the processors' time tells more than the clock.
+Where others use the machine meanwhile, the processors' time tells more than the clock.
 
 | rows | way | s | rows/s | CPU µs a row | times the kit's time on Spark | times its CPU |
 |---|---|---|---|---|---|---|
