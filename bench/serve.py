@@ -85,7 +85,9 @@ class Takes(asyncio.Protocol):
         self.transport, self.body = transport, bytearray()
     def data_received(self, data):
         self.body += data
-        if self.body.startswith(b"GET") or len(self.body) >= int(sys.argv[2]):
+        end = self.body.find(b"\\r\\n\\r\\n") + 4
+        length = self.body[:end].partition(b"\\r\\nContent-Length: ")[2].partition(b"\\r")[0]
+        if end >= 4 and len(self.body) >= end + int(length or 0):
             self.body = bytearray()
             self.transport.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 80000\\r\\n\\r\\n" + bytes(80_000))
 async def main():
@@ -402,7 +404,7 @@ def compare_binary(folder: Path, seconds: float) -> str:
     limits = {"KIT_SERVING__MAX_ROWS": str(MANY), "KIT_SERVING__MAX_BODY_BYTES": "20000000"}
     command = [sys.executable, "-m", "starterkit", "serve", "--folder", str(folder), "--port", "{port}"]
     kit = Side("kit", command, ready="/health/ready", environ=limits)
-    takes = Side("bytes alone", [sys.executable, "-c", TAKES, "{port}", str(table.nbytes)])
+    takes = Side("bytes alone", [sys.executable, "-c", TAKES, "{port}"])
     with running(kit) as (port, *_), running(takes) as (other, *_):
         name = json.loads(told(port, "health/ready"))["model"]["name"]
         matrix = {"name": "x", "shape": [*table.shape], "datatype": "FP64"}
