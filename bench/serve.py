@@ -236,7 +236,7 @@ def whole(answer: bytes) -> bool:
         return False
     if not answer.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"not answered: {answer[:600]!r}")
-    at = answer.lower().index(b"content-length: ") + 16
+    at = answer.lower().index(b"\r\ncontent-length: ") + 18  # not that of an inference header
     return len(answer) >= end + 4 + int(answer[at : answer.index(b"\r", at)])
 
 
@@ -394,13 +394,22 @@ def beside_large(seconds: float, rate: float) -> str:
 
 def compare_binary(folder: Path, seconds: float) -> str:
     """Milliseconds for 10,000 rows, one request after the other: the least and the median of each."""
-    from starterkit.serving.graph import Graph
-    from starterkit.serving.predictor import GRAPH_FILE, Predictor
+    from starterkit.serving.http.records import Predict
+    from starterkit.serving.predictor import SAMPLE_FILE, Predictor, ServedModel
+    from starterkit.settings import ServingSettings
 
-    contract = Predictor(folder).contract
-    about = {"columns": contract.columns, "layout": contract.layout, "task": contract.task}
-    graph = Graph((folder / GRAPH_FILE).read_bytes(), **about)
-    table = np.tile(np.array([*contract.example.values()], float), (MANY, 1))
+    served = ServedModel("model", "1", Predictor(folder))
+    contract, route = served.contract, Predict(served, ServingSettings(max_rows=MANY))
+    with np.load(folder / SAMPLE_FILE, allow_pickle=False) as sample:  # rows that differ: a tree guesses no branch
+        rows = np.column_stack([sample[f"column.{name}"] for name in contract.names])
+    table = np.random.default_rng(0).choice(rows, MANY)
+    records = [dict(zip(contract.names, row, strict=True)) for row in table.tolist()]
+    body = json.dumps({"records": records}, separators=(",", ":")).encode()
+
+    def in_process() -> None:
+        asked = route.read(bytearray(body), {})
+        route.tell(asked, served.answer(asked.table))
+
     limits = {"KIT_SERVING__MAX_ROWS": str(MANY), "KIT_SERVING__MAX_BODY_BYTES": "20000000"}
     command = [sys.executable, "-m", "starterkit", "serve", "--folder", str(folder), "--port", "{port}"]
     kit = Side("kit", command, ready="/health/ready", environ=limits)
@@ -412,15 +421,18 @@ def compare_binary(folder: Path, seconds: float) -> str:
         said = json.dumps({"inputs": [matrix], "parameters": {"binary_data_output": True}}).encode()
         head = f"POST /v2/models/{name}/infer HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n"
         head += f"Inference-Header-Content-Length: {len(said)}\r\nContent-Length: {len(said) + table.nbytes}\r\n\r\n"
-        binary, plain = head.encode() + said + table.tobytes(), request(kit, MANY, folder)
+        binary = head.encode() + said + table.tobytes()
+        head = f"POST {kit.path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
+        plain = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         with ExitStack() as stack:
             one, two = (stack.enter_context(socket.create_connection(("127.0.0.1", at))) for at in (port, other))
             for connection in (one, two):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             calls = {
-                "the session alone": lambda: graph.answer(table),
+                "the session alone": lambda: served.predictor.predict(table),
                 "the bytes over loopback alone": lambda: ask(two, binary),
                 "as a tensor in bytes": lambda: ask(one, binary),
+                "JSON decoded, the session, and encoded alone": in_process,
                 "as JSON": lambda: ask(one, plain),
             }
             took: dict[str, list[float]] = {name: [] for name in calls}

@@ -7,7 +7,7 @@ WAL mode, where no server is needed, or PostgreSQL. See docs/decisions/0030-pred
 import json
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,6 +124,11 @@ class PredictionLog:
             except (DBAPIError, OSError) as error:
                 raise unavailable(self.name, error) from error
             self._ready = True
+
+    def checkpoint(self) -> None:
+        """Carry what SQLite's write-ahead log holds into its file, while others go on writing; they say what fails."""
+        with suppress(DBAPIError, self.engine.dialect.loaded_dbapi.Error), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     # --- Reading it.
 

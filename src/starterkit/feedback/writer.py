@@ -38,6 +38,8 @@ _SECONDS_BETWEEN_TRIES = 0.5
 _SECONDS_BETWEEN = 5.0
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
+_SECONDS_BETWEEN_CHECKPOINTS = 0.5
+"""Of SQLite's file. Left to the commits, each some thousandth one takes the time of a disk, and who asked waits."""
 _SECONDS_OF_A_JUMP = 1
 """By less a clock is set right as a matter of course."""
 _REFUSAL = ("time", "schema", "reason", "column", "count")
@@ -85,6 +87,7 @@ class Writer:
         self._database = _Database(log, self._schemas)
         self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
         self._told, self._seen = 0.0, 0
+        self._has_written, self._ends = False, threading.Event()
 
     @classmethod
     def open(cls, settings: Settings, tell: Callable[[int], None], warn: Callable[[str], None]) -> "Writer":
@@ -141,6 +144,8 @@ class Writer:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._thread.start()
+            if self._log.is_sqlite:
+                threading.Thread(target=self._keep_file, name="prediction-log-file", daemon=True).start()
         return self._loop
 
     def _hand_over(self) -> None:
@@ -185,6 +190,7 @@ class Writer:
             self._hand_over_refused()
             self._groups.put(None)
             self._thread.join(_SECONDS_TO_END)
+            self._ends.set()
 
     # --- On the thread.
 
@@ -192,12 +198,20 @@ class Writer:
         while (group := self._groups.get()) is not None:
             self._see_clock()
             error = self._database.write(group)
+            self._has_written = True
             if group.waiting and self._loop is not None:
                 try:
                     self._loop.call_soon_threadsafe(self._written, group, error)
                 except RuntimeError:  # the loop has ended: nobody waits
                     return
         self._database.close()
+
+    def _keep_file(self) -> None:
+        """On another thread, so that no commit has much to carry."""
+        while not self._ends.wait(_SECONDS_BETWEEN_CHECKPOINTS):
+            if self._has_written:
+                self._has_written = False
+                self._log.checkpoint()
 
     def _see_clock(self) -> None:
         """Say that it was put back: ids begin with their time, so later predictions come before earlier ones."""

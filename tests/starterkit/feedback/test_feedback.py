@@ -1,9 +1,10 @@
 """Predictions that are in the log before they are answered, and the labels that come for them."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -285,6 +286,17 @@ def test_a_stage_keeps_no_column_that_it_may_not_see_and_a_new_file_takes_the_pl
         ask(client, keys=["a", "b"])
     rows = kept(PredictionLog(stage("dev")))
     assert [(row["age"], row["key"], row["score"]) for row in rows] == [(45, None, 1.5), (75, None, 0.25)]
+
+
+def test_what_is_written_is_carried_into_sqlites_file_beside_the_commits(visits, stage):
+    log = PredictionLog(stage())
+    with api(visits, log) as client:
+        ask(client)
+        end, found = time.monotonic() + 20, []
+        while not found and time.monotonic() < end:
+            with closing(sqlite3.connect(f"file:{log.file}?immutable=1", uri=True)) as alone, suppress(sqlite3.Error):
+                found = alone.execute("SELECT * FROM prediction").fetchall()  # without what the log beside it holds
+    assert found
 
 
 @pytest.mark.parametrize(("when_lost", "status"), [("refuse", 503), ("answer", 200)])
