@@ -212,6 +212,7 @@ def paced(port: int, request: bytes, seconds: float, rate: float) -> list[float]
         free = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)]
         for one in free:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ask(one, request)  # once before it counts, as in `load`
             selector.register(one, selectors.EVENT_READ, [b"", 0.0])
         took, sent, begin, total = [], 0, now(), int(seconds * rate)
         while len(took) < total:
