@@ -161,7 +161,7 @@ class Order:
         return np.argsort(upper @ self._bits, kind="stable")
 
 
-_HALVED, _FEW_COLUMNS, _MANY_ROWS = 12, 40, 2_048
+_HALVED, _FEW_COLUMNS, _MANY_ROWS = 12, 30, 2_048
 """Fewer rows, or ways by more columns, have too little in common."""
 
 
