@@ -140,6 +140,31 @@ class Session:
 _NO_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Available memory")
 
 
+class Order:
+    """Puts rows beside each other that go the same ways through trees, for processors guess these then.
+
+    A row is answered alike wherever it stands. A sample tells by which columns: those whose upper and lower half have
+    the most different answers.
+    """
+
+    def __init__(self, sample: NDArray[Any], answers: NDArray[np.float64]) -> None:
+        sample = np.nan_to_num(sample)
+        self._middles = np.median(sample, axis=0)
+        upper, answers = sample > self._middles, answers.reshape(len(answers), -1)
+        apart = np.abs((upper - upper.mean(axis=0)).T @ (answers - answers.mean(axis=0))).sum(axis=1)
+        self._columns = np.argsort(-apart)[:_HALVED]
+        self._bits = 2 ** np.arange(len(self._columns))[::-1]
+
+    def of(self, numbers: NDArray[Any]) -> NDArray[np.intp]:
+        """The places of n rows in that order."""
+        upper = numbers[:, self._columns] > self._middles[self._columns]
+        return np.argsort(upper @ self._bits, kind="stable")
+
+
+_HALVED, _FEW_COLUMNS, _MANY_ROWS = 12, 30, 2_048
+"""Fewer rows, or ways by more columns, have too little in common."""
+
+
 class Graph:
     """A graph in memory, ready to answer for columns, for numbers too beyond the range in which it is proven.
 
@@ -156,6 +181,8 @@ class Graph:
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
+        self._has_trees = b"TreeEnsemble" in graph
+        self._order: Order | None = None
         self.decides = self.outputs[-1].startswith(f"{self.outputs[0]}{DECISION}")  # whether it answers decision values
 
     @property
@@ -174,8 +201,21 @@ class Graph:
         ContractError
             The graph does not take these columns, or does not answer as its task says.
         """
-        answers = self._session.run(self.feed(table))
-        return as_prediction(answers, self._task, decides=self.decides)
+        feed = self.feed(table)
+        if self._order is None or rows_of(table) < _MANY_ROWS:
+            return as_prediction(self._session.run(feed), self._task, decides=self.decides)
+        order = self._order.of(_numbers(feed))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        answers = self._session.run({name: one[order] for name, one in feed.items()})
+        return as_prediction([one[back] for one in answers], self._task, decides=self.decides)
+
+    def order_by(self, sample: Table, answered: Prediction) -> None:
+        """Answer many rows like these in an order in which trees are quicker; what comes back has their own."""
+        if self._has_trees and answered.numbers.dtype.kind == "f":
+            numbers = _numbers(self.feed(sample))
+            if 0 < numbers.shape[1] <= _FEW_COLUMNS:
+                self._order = Order(numbers, answered.numbers)
 
     def feed(self, table: Table) -> dict[str, NDArray[Any]]:
         """What the graph's inputs get: one float64 matrix, or an array a column."""
@@ -185,6 +225,12 @@ class Graph:
             return {self._session.inputs[0]: table.astype(np.float64, copy=False)}
         assert not isinstance(table, np.ndarray)  # a matrix is read where the graph takes one
         return {column.name: _as_input(column, table[column.name]) for column in self._columns}
+
+
+def _numbers(feed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The columns of a graph's inputs that are no texts, side by side."""
+    some = [one for one in feed.values() if one.dtype != object]
+    return np.column_stack(some) if some else np.empty((0, 0))
 
 
 DECISION = "_decision_value_of_"

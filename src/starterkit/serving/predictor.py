@@ -189,6 +189,7 @@ class Predictor:
         if not found.proven:
             what = f"the graph no longer gives its sample's answers: {found.measure} {found.largest:.3g}"
             raise ContractError(what, "Export the model again on a machine like this one")
+        self._graph.order_by(table, expected)
         # Beyond that time its rows are what a call costs, and not the call.
         if isinstance(table, np.ndarray) and self.beyond == "refuse" and took < _SECONDS_OF_A_SAMPLE:
             self.most_alike = self._count_alike(table, answered)

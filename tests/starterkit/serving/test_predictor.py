@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from starterkit.contract import Column, Contract, Parity, Prediction
 from starterkit.errors import ContractError, SettingsError
-from starterkit.serving.graph import Compute
+from starterkit.serving.graph import Compute, Order
 from starterkit.serving.predictor import Predictor, compare, sha256
 from starterkit.serving.validation import read_records
 
@@ -200,6 +200,34 @@ def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
     names = data.draw(st.permutations(predictor.contract.names))
     shuffled = {name: columns[name] for name in names} | {"another": np.zeros(len(rows))}
     assert predictor.predict(shuffled).values.tolist() == together
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_many_rows_are_answered_as_few_are_in_their_own_order(scored, iris, tmp_path, texts):
+    predictor = (
+        scored[0]
+        if texts
+        else Predictor(iris.export(HistGradientBoostingClassifier(max_iter=5), tmp_path / "it")[0].folder)
+    )
+    random, rows = np.random.default_rng(0), 5_000
+    table = {
+        one.name: random.choice(np.array([*one.categories, ""], object), rows)
+        if one.type == "string"
+        else random.choice([0.0, 1.0, 8.0][: 2 + (one.type != "boolean")], rows)
+        for one in predictor.contract.columns
+    }
+    whole = predictor.predict(table)
+    for first in range(0, rows, 500):
+        few = predictor.predict({name: one[first : first + 500] for name, one in table.items()})
+        pairs = zip(few, whole.of_rows(slice(first, first + 500)), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs if one is not None)
+
+
+def test_rows_are_ordered_by_the_columns_that_decide():
+    numbers = np.random.default_rng(0).uniform(size=(64, 3))
+    ordered = numbers[Order(numbers, 5 * numbers[:, 2] + numbers[:, 0]).of(numbers)] > np.median(numbers, axis=0)
+    assert (np.diff(ordered[:, 2].astype(int)) != 0).sum() == 1
+    assert (np.diff(ordered[:, 0].astype(int)) != 0).sum() == 3
 
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
