@@ -194,6 +194,15 @@ def test_the_slope_and_its_interval_are_the_textbooks(evidence, contract, classe
     )
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_slope_that_no_row_contradicts_has_an_end(evidence, contract, sign):
+    odds = np.linspace(-2, 2, 40)
+    chance = 1 / (1 + np.exp(-odds))
+    shown = evidence(contract=contract(classes=(False, True)), actual=sign * odds > 0)
+    found = calibration_slope(shown, Prediction(odds > 0, np.column_stack([1 - chance, chance])), (False, True))
+    assert (found[0], found[1] <= found[0] <= found[2]) == (pytest.approx(20 * sign), True)
+
+
 FAR = "rows half a range beyond the data's get answers up to {:.2g} target widths beyond the target's"
 
 
