@@ -3,7 +3,7 @@
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import weakening
+from starterkit.settings import Stage, rules_in, rules_of, rules_of_files, weakening
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
@@ -83,6 +83,25 @@ def test_files_have_a_floor_too(repository, rule):
     repository.read(KIT_STAGE="test")
     with pytest.raises(SettingsError, match=rf"config/base.yaml: gate.{rule.split(':')[0]} is"):
         repository.read(KIT_STAGE="staging")
+
+
+def test_rules_are_those_of_the_files_of_another_commit_or_of_what_was_judged(repository):
+    repository.write("config/base.yaml", RULES)
+    read = repository.read(KIT_STAGE="staging", KIT_GATE__TOLERANCE="0.01").settings
+    files, said = rules_of_files(repository.root, Stage.STAGING), rules_of(read.gate, read.export)
+    assert files == {**said, "gate.tolerance": 0.02}
+    for name in ("config/base.yaml", "config/staging.yaml"):
+        other = rules_of_files(repository.root, Stage.STAGING, {name: "gate: {min_rows: 77, checks: {size: false}}"})
+        assert other.items() >= {("gate.min_rows", 77), ("gate.checks.size", False)}
+        assert ("gate.limits.rmse.max" in other) == ("staging" in name)
+    gate = read.gate.model_dump(mode="json")
+    for problem, name in (("classification", "export.probability_tolerance"), ("regression", "export.tolerance")):
+        judged = {"settings": gate, "problem": {"task": problem}, "parity": {"allowed": 0.5}}
+        expected = {key: value for key, value in said.items() if not key.startswith("export.")}
+        assert rules_in(judged) == expected | {name: 0.5}
+        for parity in ({}, {"parity": {}}, {"parity": 0.5}):
+            assert rules_in({"settings": gate, **parity}) == expected
+    assert [rules_in(other) for other in ({}, {"settings": "pass"})] == [{}, {}]
 
 
 def test_staging_says_that_its_api_asks_for_no_key(repository):

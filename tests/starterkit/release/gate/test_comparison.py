@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t
 
 from starterkit.contract import Prediction
-from starterkit.metrics import METRICS
+from starterkit.metrics import METRICS, Metric
 from starterkit.release.gate import comparison as bootstrap
 from starterkit.release.gate.comparison import Rule, _differ, _needed, compare_with_champion, paired_shortfall, student
 from starterkit.verdict import Comparison, Evidence
@@ -240,13 +240,16 @@ def interval(challenger: Any, champion: Any = nothing, units: Any = PLACE, error
     return paired_shortfall(METRICS["rmse"], challenger, champion, units, error_rate)
 
 
-@pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("r2", -1)])
+OWN = Metric("cost", max, greater_is_better=False)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(METRICS["rmse"], 1), (METRICS["r2"], -1), (OWN, 1)])
 def test_the_ends_are_students_around_the_figure(metric, sign):
-    counted = Counted()
-    found = paired_shortfall(METRICS[metric], counted, nothing, PLACE, 0.1)
-    assert counted.seen == 2001  # the figure itself is asked last
-    reach = student(0.1, 39) * np.arange(2000).std() * np.sqrt(40 / 39)
-    assert (found.low, found.high) == (pytest.approx(sign * 2000 - reach), pytest.approx(sign * 2000 + reach))
+    counted, drawn = Counted(), metric.resamples(40)
+    found = paired_shortfall(metric, counted, nothing, PLACE, 0.1)
+    assert counted.seen == drawn + 1  # the figure itself is asked last
+    reach = student(0.1, 39) * np.arange(drawn).std() * np.sqrt(40 / 39)
+    assert (found.low, found.high) == (pytest.approx(sign * drawn - reach), pytest.approx(sign * drawn + reach))
 
 
 @pytest.mark.parametrize("freedom", [4, 14, 49, 2000])
