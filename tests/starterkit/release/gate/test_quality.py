@@ -17,7 +17,9 @@ from starterkit.release.gate.quality import (
     NoSliceWorse,
     NotWorseThanChampion,
     _beyond,
+    _has_no_figure,
     _hint,
+    _in_words,
     _slice_in_words,
 )
 from starterkit.verdict import Candidate, Comparison, Contamination, Evidence, Verdict
@@ -246,6 +248,7 @@ def test_champion(evidence, error, passed, words):
         ". The champion was trained on 7 of them, which flatters it"
     )
     assert judged(shown) == verdict("champion", passed, reason, one.high, one.margin)
+    assert judged(shown).comparisons == {"": one}
 
 
 @pytest.mark.parametrize(
@@ -337,6 +340,8 @@ def test_each_slice_gets_its_share_of_the_error_rate(evidence):
 
 def test_a_part_without_a_figure_is_the_last_to_be_shown_and_five_are_enough_to_show(evidence):
     found = compare_with_champion(evidence(), RULE)
+    assert _in_words(replace(found, low=0.0, high=0.0, margin=1.0)) == "0 better to 0 better, at most 1 worse allowed"
+    assert [_has_no_figure(replace(found, figure=NAN, serving=one)) for one in (NAN, 1.0)] == [True, False]
     assert (_beyond(replace(found, high=NAN), 1.0), _beyond(replace(found, high=0.5), 0.0)) == (-np.inf, 0.5)
     assert [_slice_in_words(evidence(), "a", replace(found, units=units))[:8] for units in (4, 5)] == [
         "a (fewer",
