@@ -7,7 +7,16 @@ from starterkit.settings import Stage, rules_in, rules_of, rules_of_files, weake
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += [
+    "CHANGEME",
+    "   ",
+    "xxxxxxxx",
+    "secret-secret-secret",
+    "my password 123",
+    "12345678",
+    "TODO",
+    "admin 2024",
+]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)
@@ -17,7 +26,9 @@ def test_placeholders_are_known_as_a_kind(repository, secret):
             repository.read(KIT_STAGE="staging", **{name: secret})
 
 
-@pytest.mark.parametrize("secret", ["correct horse", "Tr0ub4dor&3", "a-key-of-enough-characters", "NUKIaUPvShlXxFVE"])
+@pytest.mark.parametrize(
+    "secret", ["correct horse", "Tr0ub4dor&3", "a-key-of-enough-characters", "NUKIaUPvShlXxFVE", "admin 20245"]
+)
 def test_what_somebody_thought_of_is_no_placeholder(repository, secret):
     assert repository.read(KIT_STAGE="staging", KIT_TRACKING__PASSWORD=secret).warnings == ()
 
@@ -71,6 +82,19 @@ def test_no_variable_makes_a_gatekeeper_looser(repository, key, said, against):
     assert weakening(repository.read(KIT_STAGE="dev", **given))[key]  # shown
 
 
+def test_what_weakens_a_stage_is_said_in_words(repository):
+    repository.write("config/base.yaml", RULES.replace("leak_limit: 0.98", "leak_limit: 0.98, heavier: 5"))
+    loose = {"KIT_GATE__TOLERANCE": "0.5", "KIT_EXPORT__PARITY_ROWS": "100", "KIT_DEBUG": "true"}
+    assert weakening(repository.read(KIT_STAGE="dev", KIT_SERVING__REQUIRE_API_KEY="false", **loose)) == {
+        "gate.heavier": "the default is 3", "gate.tolerance": "the files say 0.02",
+        "export.parity_rows": "the default is 100000", "debug": "shows more than it should",
+    }  # fmt: skip
+    open_api = weakening(repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false"))
+    assert open_api == {
+        "gate.heavier": "the default is 3", "serving.require_api_key": "whoever reaches the port is answered",
+    }  # fmt: skip
+
+
 def test_a_variable_may_make_it_stricter(repository):
     repository.write("config/base.yaml", RULES)
     stricter = {"KIT_GATE__LIMITS": '{"rmse": {"max": 60, "min": 1}}', "KIT_GATE__TOLERANCE": "0"}
@@ -102,6 +126,8 @@ def test_rules_are_those_of_the_files_of_another_commit_or_of_what_was_judged(re
         for parity in ({}, {"parity": {}}, {"parity": 0.5}):
             assert rules_in({"settings": gate, **parity}) == expected
     assert [rules_in(other) for other in ({}, {"settings": "pass"})] == [{}, {}]
+    with pytest.raises(SettingsError, match="the rules of stage staging's gate cannot be read"):
+        rules_of_files(repository.root, Stage.STAGING, {"config/base.yaml": "gate: {tolerance: little}"})
 
 
 def test_staging_says_that_its_api_asks_for_no_key(repository):
