@@ -104,6 +104,11 @@ def test_yaml_is_refused_by_file_and_key(repository, text, named):
         ("KIT_ROOT", "/", ["no setting has this name"]),
         ("kit_serving__port", "1", ["did you mean KIT_SERVING__PORT?"]),
         ("KIT_SERVING__PORT", SECRET, ["serving.port should be a valid integer"]),
+        (
+            "KIT_SERVING__PROVIDERS",
+            '["tpu"]',
+            ["KIT_SERVING__PROVIDERS: serving.providers.0 should be 'cpu' or 'cuda'"],
+        ),
         ("KIT_SERVING__PORT", "", ["serving.port should be a valid integer"]),
         ("KIT_SERVING__API_KEY", "hunter2", ["serving.api_key should have at least 16 characters"]),
         ("KIT_TRACKING__TOKEN", "", ["tracking.token should not be empty"]),

@@ -4,6 +4,7 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.settings import Stage, rules_in, rules_of, rules_of_files, weakening
+from starterkit.settings.floors import is_placeholder_host, is_this_machine, looser
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
@@ -31,6 +32,7 @@ def test_placeholders_are_known_as_a_kind(repository, secret):
 )
 def test_what_somebody_thought_of_is_no_placeholder(repository, secret):
     assert repository.read(KIT_STAGE="staging", KIT_TRACKING__PASSWORD=secret).warnings == ()
+    assert repository.read(KIT_STAGE="staging", KIT_TRACKING__URI=f"http://me:{secret}@host").warnings == ()
 
 
 @pytest.mark.parametrize("uri", ["http://<host>", "https://mlflow.example.com", "http://your-server:5000"])
@@ -126,8 +128,39 @@ def test_rules_are_those_of_the_files_of_another_commit_or_of_what_was_judged(re
         for parity in ({}, {"parity": {}}, {"parity": 0.5}):
             assert rules_in({"settings": gate, **parity}) == expected
     assert [rules_in(other) for other in ({}, {"settings": "pass"})] == [{}, {}]
-    with pytest.raises(SettingsError, match="the rules of stage staging's gate cannot be read"):
+    exact = {"config/staging.yaml": "export: {tolerance: 0.0001}"}
+    assert rules_of_files(repository.root, Stage.STAGING, exact)["export.tolerance"] == 0.0001
+    with pytest.raises(SettingsError) as caught:
         rules_of_files(repository.root, Stage.STAGING, {"config/base.yaml": "gate: {tolerance: little}"})
+    what = "the rules of stage staging's gate cannot be read from config/base.yaml and config/staging.yaml"
+    assert (caught.value.what, "KIT_STAGE=staging starterkit config" in caught.value.hint) == (what, True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "than", "looser_ones"),
+    [
+        ({"gate.tolerance": 0.1}, {}, []), ({}, {"gate.tolerance": 0.1}, []),  # another kit wrote it
+        ({"gate.tolerance": "much"}, {"gate.tolerance": 0.1}, ["gate.tolerance"]),
+        ({"gate.undecided": "pass"}, {"gate.undecided": "refuse"}, ["gate.undecided"]),
+        ({}, {"gate.limits.rmse.max": 9}, ["gate.limits.rmse.max"]), ({"gate.limits.rmse.max": 9}, {}, []),
+        ({"gate.checks.size": False}, {}, ["gate.checks.size"]), ({"gate.unknown": 1}, {"gate.unknown": 0}, []),
+    ],
+)  # fmt: skip
+def test_which_rule_is_looser(rules, than, looser_ones):
+    assert [key for key, *_ in looser(rules, than)] == looser_ones
+
+
+def test_hosts_that_nobody_has_given_and_this_machine():
+    assert all(map(is_placeholder_host, ("http:///x", "http://[::1", "http://<host>", "http://a.example")))
+    assert not any(map(is_placeholder_host, ("http://[::1]", "http://mlflow")))
+    assert all(map(is_this_machine, ("http://localhost", "http://127.0.0.1:5000", "http://[::1]:5000")))
+    assert not any(map(is_this_machine, ("http://[::1", "http://mlflow")))
+
+
+def test_a_core_check_that_a_variable_switches_off_is_said_once(repository):
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE="staging", KIT_GATE__CHECKS='{"leak": false}')
+    assert str(caught.value).count("gate.checks.leak is false") == 1
 
 
 def test_staging_says_that_its_api_asks_for_no_key(repository):
@@ -135,6 +168,7 @@ def test_staging_says_that_its_api_asks_for_no_key(repository):
     (warning,) = layers.warnings
     assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
     assert "serving.require_api_key" in weakening(layers)
+    assert repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false").warnings == ()
 
 
 REFUSED, OF_PROD = "refused", "refused in prod"
