@@ -34,6 +34,7 @@ def refusal(repository, **environ: str) -> str:
         ("root: /", ["root may not be set in YAML", "Remove it"]),
         ("root: {a: b}", ["root.a may not be set in YAML"]),
         (f"serving: {{api_key: {SECRET}}}", ["serving.api_key may not be set in YAML", "secrets/KIT_SERVING__API_KEY"]),
+        (f"serving: {{api_key: {{a: {SECRET}}}}}", ["serving.api_key.a may not be", "secrets/KIT_SERVING__API_KEY"]),
         ("data: {password: null}", ["data.password may not be set in YAML", "KIT_DATA__PASSWORD"]),
         (f"tracking: {{uri: 'http://me:{SECRET}@host'}}", ["tracking.uri holds a password", "environment variable"]),
         (f"data: {{source: 'db://host/x?password={SECRET}', query: q}}", ["data.source holds a password"]),
@@ -212,7 +213,9 @@ def test_what_is_not_the_kits_among_the_secrets_is_let_be(repository, tmp_path_f
 
 def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     repository.write("config/base.yaml", "serving: {port: 0}\nstage: dev\nservice: {}")
-    summary, *lines = refusal(repository, KIT_SERVING__MAX_ROWS="none", KIT_FOO="1").splitlines()
+    said = refusal(repository, KIT_SERVING__MAX_ROWS="none", KIT_FOO="1")
+    summary, *lines = said.splitlines()
+    assert said.count(".\n- ") == 5  # each ends as a sentence
     assert "6 problems" in summary
     for part in ["serving.port", "stage", "service", "data.source", "KIT_SERVING__MAX_ROWS", "KIT_FOO"]:
         assert len([line for line in lines if f": {part} " in line or line.startswith(f"- {part}:")]) == 1

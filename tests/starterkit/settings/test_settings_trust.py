@@ -157,6 +157,15 @@ def test_hosts_that_nobody_has_given_and_this_machine():
     assert not any(map(is_this_machine, ("http://[::1", "http://mlflow")))
 
 
+@pytest.mark.parametrize(("stage", "most"), [("dev", 365), ("prod", 730)])
+def test_predictions_are_kept_so_long_and_no_longer(repository, stage, most):
+    given = {"KIT_STAGE": stage, "KIT_FEEDBACK__KEEP_DAYS": "180"}
+    repository.read(**given, KIT_FEEDBACK__ARCHIVE_DAYS=str(most - 180))
+    what = f"KIT_FEEDBACK__KEEP_DAYS: feedback.keep_days and archive_days are more days, which {stage} does not allow"
+    with pytest.raises(SettingsError, match=f"{what}. Keep them for {most} days together"):
+        repository.read(**given, KIT_FEEDBACK__ARCHIVE_DAYS=str(most - 179))
+
+
 def test_a_core_check_that_a_variable_switches_off_is_said_once(repository):
     with pytest.raises(SettingsError) as caught:
         repository.read(KIT_STAGE="staging", KIT_GATE__CHECKS='{"leak": false}')
