@@ -1,5 +1,7 @@
 """What nobody may loosen in silence: the gate's rules, the API's key, and values that nobody has given yet."""
 
+import re
+
 import pytest
 
 from starterkit.errors import SettingsError
@@ -82,6 +84,9 @@ def test_no_variable_makes_a_gatekeeper_looser(repository, key, said, against):
         assert str(caught.value).startswith(f"{next(iter(given))}: {key} is {said}, which {stage} does not allow")
         assert (against if "takes" in against else BY_FILES.format(stage=stage, said=against)) in caught.value.hint
     assert weakening(repository.read(KIT_STAGE="dev", **given))[key]  # shown
+    repository.write(f"secrets/{next(iter(given))}", next(iter(given.values())))  # nor does a file that nobody commits
+    with pytest.raises(SettingsError, match=re.escape(f"{key} is {said}, which prod does not allow")):
+        repository.read(KIT_STAGE="prod")
 
 
 def test_what_weakens_a_stage_is_said_in_words(repository):
