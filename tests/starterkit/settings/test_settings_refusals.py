@@ -222,6 +222,11 @@ def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     assert len(lines) == 6
 
 
+def test_a_list_comes_from_its_own_place_whatever_else_its_section_says(repository):
+    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
+    assert "- config/dev.yaml: serving.providers.0" in refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")
+
+
 def test_a_public_key_is_taken(repository):
     key = b64encode(bytes(32)).decode()
     assert repository.read(KIT_PROMOTION__TRUSTED_KEYS=f'["{key}"]').settings.promotion.trusted_keys == (key,)
