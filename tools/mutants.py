@@ -1,7 +1,7 @@
 """Breaks one line at a time of a room of the kit and lists the breaks that no test notices. See docs/mutants.md.
 
     python tools/mutants.py ROOM            gate, export or settings
-    python tools/mutants.py ROOM rest       what survived the last run or was not reached, with the tests of now
+    python tools/mutants.py ROOM rest       what survived the last run, timed out or was not reached, with today's tests
     python tools/mutants.py ROOM MODULE     one module of it alone, such as families/trees
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRATCH = ROOT / ".cache" / "mutants"
 COPIED = ("src", "tests", "config", "data", "MLproject", "python_env.yaml", "requirements.txt")
+KILLED = (1, 3)  # pytest's exit codes: a test failed, or could not be run
 BYTECODE = shutil.ignore_patterns("__pycache__")
 
 
@@ -49,7 +50,8 @@ ROOMS = {
         "training/export",
         picked="not killed and (not test_estimators or never_saw)",
         modules=(
-            "__init__", "families/boosting", "families/encoding", "families/scikit", "families/trees", "probe",
+            "__init__", "conversion", "families/boosting", "families/encoding", "families/scikit", "families/trees",
+            "probe",
         ),
     ),
     "settings": Room("settings"),
@@ -71,7 +73,7 @@ def main(name: str = "", part: str = "") -> None:
         copy_project(scratch, name, (part,) if alone else ())
     elif (scratch / "mutants").is_dir():
         shutil.copytree(ROOT / "tests", scratch / "tests", dirs_exist_ok=True, ignore=BYTECODE)
-        forget_survivors(scratch)
+        forget_all_but_the_killed(scratch)
     else:
         raise CannotMutate(f"no earlier run has a rest: make mutants ROOM={name}")
     try_mutants(scratch)
@@ -108,12 +110,12 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
     return "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 
 
-def forget_survivors(scratch: Path) -> None:
-    """Let mutmut take the mutants that no test noticed for mutants that were not tried yet."""
+def forget_all_but_the_killed(scratch: Path) -> None:
+    """Let mutmut take what no test noticed, reached or ended for mutants that were not tried yet."""
     for path in (scratch / "mutants").rglob("*.meta"):
         found = json.loads(path.read_text("utf-8"))
         codes = found["exit_code_by_key"]
-        found["exit_code_by_key"] = {mutant: code or None for mutant, code in codes.items()}
+        found["exit_code_by_key"] = {mutant: code if code in KILLED else None for mutant, code in codes.items()}
         path.write_text(json.dumps(found), "utf-8")
 
 

@@ -224,6 +224,9 @@ def test_the_changelogs_entries_and_steps_come_first(template, project):
     said = take(project, template)
     assert (steps in said, "- The second.\n" in said, "- The first." in said) == (True, True, False)
     assert said.index("make lock") < said.index("Merged.")
+    project.git("commit", "-q", "-m", "Update")
+    template.edit("CHANGELOG.md", "- Run `make lock`.\n", "- Run `make lock`.\n- Run `make env`.\n")
+    assert "\n### To do after an update\n\n- Run `make env`.\n" in take(project, template)
 
 
 def test_nothing_new_and_a_folder_that_is_no_project_are_told(template, project):

@@ -30,10 +30,11 @@ def refusal(repository, **environ: str) -> str:
         ("serving: {prt: 1}", ["serving.prt is not a setting", "did you mean serving.port?", "max_rows"]),
         ("gate: {limits: {rmse: {maxx: 1}}}", ["gate.limits.rmse.maxx", "did you mean gate.limits.rmse.max?"]),
         # What YAML may not say.
-        ("stage: dev", ["stage may not be set in YAML", "KIT_STAGE"]),
-        ("root: /", ["root may not be set in YAML", "Remove it"]),
+        ("stage: dev", ["stage may not be set in YAML", "set KIT_STAGE."]),
+        ("root: /", ["root may not be set in YAML. Remove it."]),
         ("root: {a: b}", ["root.a may not be set in YAML"]),
         (f"serving: {{api_key: {SECRET}}}", ["serving.api_key may not be set in YAML", "secrets/KIT_SERVING__API_KEY"]),
+        (f"serving: {{api_key: {{a: {SECRET}}}}}", ["serving.api_key.a may not be", "secrets/KIT_SERVING__API_KEY"]),
         ("data: {password: null}", ["data.password may not be set in YAML", "KIT_DATA__PASSWORD"]),
         (f"tracking: {{uri: 'http://me:{SECRET}@host'}}", ["tracking.uri holds a password", "environment variable"]),
         (f"data: {{source: 'db://host/x?password={SECRET}', query: q}}", ["data.source holds a password"]),
@@ -77,9 +78,9 @@ def refusal(repository, **environ: str) -> str:
         ("training: &it {params: *it}", ["line 1, column 24: an alias is not allowed"]),
         ("serving: {port: 1", ["line 1, column 18", "Correct the YAML"]),
         ("a: 1\n---\nb: 2", ["line 2, column 1"]),
-        ("debug: \x07", ["holds something that YAML does not allow"]),
+        ("debug: \x07", ["config/dev.yaml: holds something that YAML does not allow"]),
         ("training: {params: {day: 2024-02-31}}", ["holds something that YAML does not allow"]),
-        ("- serving", ["should hold keys and values at its top"]),
+        ("- serving", ["should hold keys and values at its top. Write it like config/base.yaml"]),
         ("serving", ["should hold keys and values at its top"]),
         (b"debug: \xff", ["is not UTF-8", "Save it as UTF-8"]),
     ],
@@ -104,6 +105,11 @@ def test_yaml_is_refused_by_file_and_key(repository, text, named):
         ("KIT_ROOT", "/", ["no setting has this name"]),
         ("kit_serving__port", "1", ["did you mean KIT_SERVING__PORT?"]),
         ("KIT_SERVING__PORT", SECRET, ["serving.port should be a valid integer"]),
+        (
+            "KIT_SERVING__PROVIDERS",
+            '["tpu"]',
+            ["KIT_SERVING__PROVIDERS: serving.providers.0 should be 'cpu' or 'cuda'"],
+        ),
         ("KIT_SERVING__PORT", "", ["serving.port should be a valid integer"]),
         ("KIT_SERVING__API_KEY", "hunter2", ["serving.api_key should have at least 16 characters"]),
         ("KIT_TRACKING__TOKEN", "", ["tracking.token should not be empty"]),
@@ -157,7 +163,7 @@ def test_an_unknown_stage_is_refused_with_the_five_names(repository, name):
     [
         ("config/base.yaml", None, "config/base.yaml is missing. Bring it back"),
         ("config/local.yaml", None, "config/local.yaml is missing"),
-        ("config/local.yaml", Path.mkdir, "config/local.yaml cannot be read"),
+        ("config/local.yaml", Path.mkdir, "config/local.yaml cannot be read: Is a directory. Make it a file"),
         ("config/base.yaml", "", "config/local.yaml: data.source is missing. Add it there, or to config/base.yaml"),
         ("config/local.yaml", "", "config/local.yaml: tracking.uri is missing"),
         ("secrets/KIT_SERVING__API_KEY", b"\xff", "secrets/KIT_SERVING__API_KEY cannot be read. Make it a UTF-8 file"),
@@ -207,11 +213,18 @@ def test_what_is_not_the_kits_among_the_secrets_is_let_be(repository, tmp_path_f
 
 def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     repository.write("config/base.yaml", "serving: {port: 0}\nstage: dev\nservice: {}")
-    summary, *lines = refusal(repository, KIT_SERVING__MAX_ROWS="none", KIT_FOO="1").splitlines()
+    said = refusal(repository, KIT_SERVING__MAX_ROWS="none", KIT_FOO="1")
+    summary, *lines = said.splitlines()
+    assert said.count(".\n- ") == 5  # each ends as a sentence
     assert "6 problems" in summary
     for part in ["serving.port", "stage", "service", "data.source", "KIT_SERVING__MAX_ROWS", "KIT_FOO"]:
         assert len([line for line in lines if f": {part} " in line or line.startswith(f"- {part}:")]) == 1
     assert len(lines) == 6
+
+
+def test_a_list_comes_from_its_own_place_whatever_else_its_section_says(repository):
+    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
+    assert "- config/dev.yaml: serving.providers.0" in refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")
 
 
 def test_a_public_key_is_taken(repository):

@@ -1,13 +1,25 @@
 """What nobody may loosen in silence: the gate's rules, the API's key, and values that nobody has given yet."""
 
+import re
+
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import weakening
+from starterkit.settings import Stage, rules_in, rules_of, rules_of_files, weakening
+from starterkit.settings.floors import is_placeholder_host, is_this_machine, looser
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += [
+    "CHANGEME",
+    "   ",
+    "xxxxxxxx",
+    "secret-secret-secret",
+    "my password 123",
+    "12345678",
+    "TODO",
+    "admin 2024",
+]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)
@@ -17,9 +29,12 @@ def test_placeholders_are_known_as_a_kind(repository, secret):
             repository.read(KIT_STAGE="staging", **{name: secret})
 
 
-@pytest.mark.parametrize("secret", ["correct horse", "Tr0ub4dor&3", "a-key-of-enough-characters", "NUKIaUPvShlXxFVE"])
+@pytest.mark.parametrize(
+    "secret", ["correct horse", "Tr0ub4dor&3", "a-key-of-enough-characters", "NUKIaUPvShlXxFVE", "admin 20245"]
+)
 def test_what_somebody_thought_of_is_no_placeholder(repository, secret):
     assert repository.read(KIT_STAGE="staging", KIT_TRACKING__PASSWORD=secret).warnings == ()
+    assert repository.read(KIT_STAGE="staging", KIT_TRACKING__URI=f"http://me:{secret}@host").warnings == ()
 
 
 @pytest.mark.parametrize("uri", ["http://<host>", "https://mlflow.example.com", "http://your-server:5000"])
@@ -69,6 +84,22 @@ def test_no_variable_makes_a_gatekeeper_looser(repository, key, said, against):
         assert str(caught.value).startswith(f"{next(iter(given))}: {key} is {said}, which {stage} does not allow")
         assert (against if "takes" in against else BY_FILES.format(stage=stage, said=against)) in caught.value.hint
     assert weakening(repository.read(KIT_STAGE="dev", **given))[key]  # shown
+    repository.write(f"secrets/{next(iter(given))}", next(iter(given.values())))  # nor does a file that nobody commits
+    with pytest.raises(SettingsError, match=re.escape(f"{key} is {said}, which prod does not allow")):
+        repository.read(KIT_STAGE="prod")
+
+
+def test_what_weakens_a_stage_is_said_in_words(repository):
+    repository.write("config/base.yaml", RULES.replace("leak_limit: 0.98", "leak_limit: 0.98, heavier: 5"))
+    loose = {"KIT_GATE__TOLERANCE": "0.5", "KIT_EXPORT__PARITY_ROWS": "100", "KIT_DEBUG": "true"}
+    assert weakening(repository.read(KIT_STAGE="dev", KIT_SERVING__REQUIRE_API_KEY="false", **loose)) == {
+        "gate.heavier": "the default is 3", "gate.tolerance": "the files say 0.02",
+        "export.parity_rows": "the default is 100000", "debug": "shows more than it should",
+    }  # fmt: skip
+    open_api = weakening(repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false"))
+    assert open_api == {
+        "gate.heavier": "the default is 3", "serving.require_api_key": "whoever reaches the port is answered",
+    }  # fmt: skip
 
 
 def test_a_variable_may_make_it_stricter(repository):
@@ -85,11 +116,73 @@ def test_files_have_a_floor_too(repository, rule):
         repository.read(KIT_STAGE="staging")
 
 
+def test_rules_are_those_of_the_files_of_another_commit_or_of_what_was_judged(repository):
+    repository.write("config/base.yaml", RULES)
+    read = repository.read(KIT_STAGE="staging", KIT_GATE__TOLERANCE="0.01").settings
+    files, said = rules_of_files(repository.root, Stage.STAGING), rules_of(read.gate, read.export)
+    assert files == {**said, "gate.tolerance": 0.02}
+    for name in ("config/base.yaml", "config/staging.yaml"):
+        other = rules_of_files(repository.root, Stage.STAGING, {name: "gate: {min_rows: 77, checks: {size: false}}"})
+        assert other.items() >= {("gate.min_rows", 77), ("gate.checks.size", False)}
+        assert ("gate.limits.rmse.max" in other) == ("staging" in name)
+    gate = read.gate.model_dump(mode="json")
+    for problem, name in (("classification", "export.probability_tolerance"), ("regression", "export.tolerance")):
+        judged = {"settings": gate, "problem": {"task": problem}, "parity": {"allowed": 0.5}}
+        expected = {key: value for key, value in said.items() if not key.startswith("export.")}
+        assert rules_in(judged) == expected | {name: 0.5}
+        for parity in ({}, {"parity": {}}, {"parity": 0.5}):
+            assert rules_in({"settings": gate, **parity}) == expected
+    assert [rules_in(other) for other in ({}, {"settings": "pass"})] == [{}, {}]
+    exact = {"config/staging.yaml": "export: {tolerance: 0.0001}"}
+    assert rules_of_files(repository.root, Stage.STAGING, exact)["export.tolerance"] == 0.0001
+    with pytest.raises(SettingsError) as caught:
+        rules_of_files(repository.root, Stage.STAGING, {"config/base.yaml": "gate: {tolerance: little}"})
+    what = "the rules of stage staging's gate cannot be read from config/base.yaml and config/staging.yaml"
+    assert (caught.value.what, "KIT_STAGE=staging starterkit config" in caught.value.hint) == (what, True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "than", "looser_ones"),
+    [
+        ({"gate.tolerance": 0.1}, {}, []), ({}, {"gate.tolerance": 0.1}, []),  # another kit wrote it
+        ({"gate.tolerance": "much"}, {"gate.tolerance": 0.1}, ["gate.tolerance"]),
+        ({"gate.undecided": "pass"}, {"gate.undecided": "refuse"}, ["gate.undecided"]),
+        ({}, {"gate.limits.rmse.max": 9}, ["gate.limits.rmse.max"]), ({"gate.limits.rmse.max": 9}, {}, []),
+        ({"gate.checks.size": False}, {}, ["gate.checks.size"]), ({"gate.unknown": 1}, {"gate.unknown": 0}, []),
+    ],
+)  # fmt: skip
+def test_which_rule_is_looser(rules, than, looser_ones):
+    assert [key for key, *_ in looser(rules, than)] == looser_ones
+
+
+def test_hosts_that_nobody_has_given_and_this_machine():
+    assert all(map(is_placeholder_host, ("http:///x", "http://[::1", "http://<host>", "http://a.example")))
+    assert not any(map(is_placeholder_host, ("http://[::1]", "http://mlflow")))
+    assert all(map(is_this_machine, ("http://localhost", "http://127.0.0.1:5000", "http://[::1]:5000")))
+    assert not any(map(is_this_machine, ("http://[::1", "http://mlflow")))
+
+
+@pytest.mark.parametrize(("stage", "most"), [("dev", 365), ("prod", 730)])
+def test_predictions_are_kept_so_long_and_no_longer(repository, stage, most):
+    given = {"KIT_STAGE": stage, "KIT_FEEDBACK__KEEP_DAYS": "180"}
+    repository.read(**given, KIT_FEEDBACK__ARCHIVE_DAYS=str(most - 180))
+    what = f"KIT_FEEDBACK__KEEP_DAYS: feedback.keep_days and archive_days are more days, which {stage} does not allow"
+    with pytest.raises(SettingsError, match=f"{what}. Keep them for {most} days together"):
+        repository.read(**given, KIT_FEEDBACK__ARCHIVE_DAYS=str(most - 179))
+
+
+def test_a_core_check_that_a_variable_switches_off_is_said_once(repository):
+    with pytest.raises(SettingsError) as caught:
+        repository.read(KIT_STAGE="staging", KIT_GATE__CHECKS='{"leak": false}')
+    assert str(caught.value).count("gate.checks.leak is false") == 1
+
+
 def test_staging_says_that_its_api_asks_for_no_key(repository):
     layers = repository.read(KIT_STAGE="staging", KIT_SERVING__REQUIRE_API_KEY="false")
     (warning,) = layers.warnings
     assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
     assert "serving.require_api_key" in weakening(layers)
+    assert repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false").warnings == ()
 
 
 REFUSED, OF_PROD = "refused", "refused in prod"

@@ -160,7 +160,6 @@ def predict(
     from starterkit.serving.batch import BatchScorer
     from starterkit.serving.batch.plan import plan_files
     from starterkit.serving.predictor import Predictor
-    from starterkit.settings import load_settings
 
     plan_files(source, destination, overwrite=overwrite)  # seen before the model is fetched
     view = ProgressView()
@@ -168,6 +167,8 @@ def predict(
         if folder is not None:
             predictor, note.text = Predictor(folder, beyond=beyond or "refuse"), f"folder {folder.name}"
         else:
+            from starterkit.settings import load_settings  # a folder needs none, and they take a tenth of a second
+
             with fetched_champion() as fetched:
                 predictor = Predictor(fetched.folder, beyond=beyond or load_settings().serving.beyond)
                 note.text = fetched.title

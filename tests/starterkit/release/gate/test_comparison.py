@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import t
 
 from starterkit.contract import Prediction
-from starterkit.metrics import METRICS
+from starterkit.metrics import METRICS, Metric
 from starterkit.release.gate import comparison as bootstrap
-from starterkit.release.gate.comparison import Rule, _needed, compare_with_champion, paired_shortfall, student
+from starterkit.release.gate.comparison import Rule, _differ, _needed, compare_with_champion, paired_shortfall, student
 from starterkit.verdict import Comparison, Evidence
 
 NAN = float("nan")
@@ -71,6 +71,7 @@ IN_PAIRS = {"groups": PLACE // 2}
         (0.5, "not worse", {"min_rows": 40}, {}),
         (0.5, "not enough rows", {"min_rows": 41}, {}),
         (2.0, "worse", {"min_rows": 41}, {}),
+        (1.5, "not enough rows", HALF | {"min_rows": 41}, {}),  # by as much as is allowed
         # A few rows that differ conclude nothing. Four that are alike differ so in one of sixteen draws.
         (first(9, 0.5), "not enough rows", {}, {}),
         (first(10, 0.5), "not worse", {}, {}),
@@ -133,6 +134,21 @@ def test_for_the_accuracy_rows_differ_where_one_alone_is_right(classified):
     assert judged(given(FALSE, SURE * np.nan)).outcome == "worse"
     found = judged(given(PLACE < 9, SURE), tolerance=1.0)
     assert (found.differing, found.outcome) == (9, "not enough rows")
+
+
+def test_two_that_are_wrong_in_other_ways_do_not_differ_for_the_accuracy_and_labels_speak_where_one_has_no_more():
+    actual, ours, theirs = (np.array(list(letters)) for letters in ("aaa", "abb", "bbc"))
+    bare, other, sure = Prediction(ours), Prediction(theirs), Prediction(ours, SURE[:3])
+    assert _differ(METRICS["accuracy"], actual, bare, other).tolist() == [True, False, False]
+    for one, two in ((bare, other), (sure, other), (other, sure)):
+        assert _differ(METRICS["log_loss"], actual, one, two).tolist() == [True, False, True]
+    assert not _differ(METRICS["rmse"], actual, sure, Prediction(ours, UNSURE[:3])).any()
+
+
+def test_four_rows_alike_are_chance_at_a_sixteenth(answered):
+    for error_rate, outcome in ((0.0625, "worse"), (0.06, "not enough rows")):
+        one = compare_with_champion(answered(first(4, 9.0), 1.0), Rule(0, 30, error_rate))
+        assert (one.outcome, one.low > 0) == (outcome, True)
 
 
 @pytest.mark.parametrize(
@@ -224,19 +240,27 @@ def interval(challenger: Any, champion: Any = nothing, units: Any = PLACE, error
     return paired_shortfall(METRICS["rmse"], challenger, champion, units, error_rate)
 
 
-@pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("r2", -1)])
+OWN = Metric("cost", max, greater_is_better=False)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(METRICS["rmse"], 1), (METRICS["r2"], -1), (OWN, 1)])
 def test_the_ends_are_students_around_the_figure(metric, sign):
-    counted = Counted()
-    found = paired_shortfall(METRICS[metric], counted, nothing, PLACE, 0.1)
-    assert counted.seen == 2001  # the figure itself is asked last
-    reach = student(0.1, 39) * np.arange(2000).std() * np.sqrt(40 / 39)
-    assert (found.low, found.high) == (pytest.approx(sign * 2000 - reach), pytest.approx(sign * 2000 + reach))
+    counted, drawn = Counted(), metric.resamples(40)
+    found = paired_shortfall(metric, counted, nothing, PLACE, 0.1)
+    assert counted.seen == drawn + 1  # the figure itself is asked last
+    reach = student(0.1, 39) * np.arange(drawn).std() * np.sqrt(40 / 39)
+    assert (found.low, found.high) == (pytest.approx(sign * drawn - reach), pytest.approx(sign * drawn + reach))
 
 
 @pytest.mark.parametrize("freedom", [4, 14, 49, 2000])
 @pytest.mark.parametrize("error_rate", [0.05, 0.05 / 3, 0.001])
 def test_students_points_are_the_tables(error_rate, freedom):
     assert student(error_rate, freedom) == pytest.approx(t.ppf(1 - error_rate, freedom), rel=0.01)
+
+
+def test_the_series_of_students_points_is_the_books():
+    points = [student(chance, 4) for chance in (0.05, 0.05 / 3, 0.001)]
+    assert points == pytest.approx([2.1316128287856086, 3.184569387665553, 7.113198973716923], rel=1e-12)
 
 
 def test_one_resample_in_a_hundred_may_be_without_a_figure_and_four_rows_have_no_interval():

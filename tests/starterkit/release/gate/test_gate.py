@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from starterkit.errors import SettingsError
+from starterkit.errors import KitError, SettingsError
 from starterkit.release.gate import Decision, Gate
 from starterkit.release.gate.comparison import Rule, compare_with_champion
 from starterkit.settings import GateSettings
-from starterkit.verdict import Check, Cost, Evidence, Verdict
+from starterkit.verdict import Check, Cost, Evidence, Frozen, Verdict
 
 NAN = float("nan")
 CHECKS = [
@@ -125,6 +125,7 @@ def test_a_projects_own_check_decides_too(evidence, passed):
         (Own(lambda _: True), "own", "the check gave a bool, not a Verdict"),
         (told(passed=NAN), "own", "the check gave a verdict whose 'passed' is a float, not true or false"),
         (told(figure=np.array(1.0)), "own", "the check gave a verdict whose 'figure' is a ndarray, not a number"),
+        (told(limit="1"), "own", "the check gave a verdict whose 'limit' is a str, not a number"),
         # named where it happened, not where it was noticed
         (Own(Nameless().judge), "own", f"({__file__}, line {Nameless.judge.__code__.co_firstlineno + 1})"),
     ],
@@ -134,6 +135,35 @@ def test_a_check_that_fails_refuses(evidence, check, name, reason):
     assert list(found) == [name]
     assert reason in found[name].reason
     assert found[name].passed is False
+
+
+def test_what_a_check_says_that_stopped_is_kept(evidence):
+    def stop(_: Evidence) -> None:
+        raise KitError("it has no figure", "Mend it")
+
+    stopped = Verdict(check="own", passed=False, reason="it has no figure", hint="Mend it")
+    assert refusals(evidence(error=0.9), (Own(stop),)) == {"own": stopped}
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome", "said"),
+    [
+        ({}, "passed", "relative difference"),
+        ({"beside": None, "beside_fault": "it is lost"}, "refused", "it is lost"),
+        ({"beside": None}, "off", "switched off by gate.checks"),
+    ],
+)
+def test_an_estimator_that_was_asked_all_the_same_is_heard(evidence, given, outcome, said):
+    found = Gate(GateSettings(checks={"estimator": False}), "regression").decide(evidence(**given)).verdicts
+    (heard,) = (one for one in found if one.check == "estimator")
+    assert (heard.outcome, said in heard.reason) == (outcome, True)
+
+
+def test_bounds_of_the_stage_and_the_frozen_holdout(evidence):
+    frozen = Frozen(why="drift", allowed=0.1, rows=9, figure=2.0, naive=1.0)
+    gate = Gate(GateSettings(limits={"r2": {"min": 0.99}}), "regression", tolerance=1e-6)
+    refused = [one.check for one in gate.decide(evidence(error=0.9, frozen=frozen)).refusals]
+    assert refused == ["parity", "limit r2", "frozen holdout"]
 
 
 @pytest.mark.parametrize("name", ["policy", "parity", "holdout", "leak", "champion", "slices", "latency"])

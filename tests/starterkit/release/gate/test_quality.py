@@ -11,7 +11,17 @@ from starterkit.errors import KitError
 from starterkit.metrics import METRICS
 from starterkit.release.gate.checks import SignatureKept
 from starterkit.release.gate.comparison import Rule, compare_with, compare_with_champion
-from starterkit.release.gate.quality import AbsoluteLimit, BetterThanBaseline, NoSliceWorse, NotWorseThanChampion
+from starterkit.release.gate.quality import (
+    AbsoluteLimit,
+    BetterThanBaseline,
+    NoSliceWorse,
+    NotWorseThanChampion,
+    _beyond,
+    _has_no_figure,
+    _hint,
+    _in_words,
+    _slice_in_words,
+)
 from starterkit.verdict import Candidate, Comparison, Contamination, Evidence, Verdict
 
 NAN = float("nan")
@@ -238,6 +248,7 @@ def test_champion(evidence, error, passed, words):
         ". The champion was trained on 7 of them, which flatters it"
     )
     assert judged(shown) == verdict("champion", passed, reason, one.high, one.margin)
+    assert judged(shown).comparisons == {"": one}
 
 
 @pytest.mark.parametrize(
@@ -294,6 +305,7 @@ def test_slices(evidence):
     )
     expected = verdict("slices", False, reason, found["b"].high, found["b"].margin)
     assert NoSliceWorse(RULE, "pass").judge(spoilt) == expected
+    assert NoSliceWorse(RULE, "pass").judge(spoilt).comparisons == found
     better = replace(spoilt, slices={"c": parts["c"]})
     alone = slice_of(better, "c")
     expected = verdict("slices", True, "none of 1 is worse", alone.high, alone.margin)
@@ -324,3 +336,26 @@ def test_each_slice_gets_its_share_of_the_error_rate(evidence):
     whole = {name: compare_with_champion(shown, RULE, rows).high for name, rows in parts.items()}
     assert found.figure in highest.values()
     assert found.figure not in whole.values()
+
+
+def test_a_part_without_a_figure_is_the_last_to_be_shown_and_five_are_enough_to_show(evidence):
+    found = compare_with_champion(evidence(), RULE)
+    assert _in_words(replace(found, low=0.0, high=0.0, margin=1.0)) == "0 better to 0 better, at most 1 worse allowed"
+    assert [_has_no_figure(replace(found, figure=NAN, serving=one)) for one in (NAN, 1.0)] == [True, False]
+    assert (_beyond(replace(found, high=NAN), 1.0), _beyond(replace(found, high=0.5), 0.0)) == (-np.inf, 0.5)
+    assert [_slice_in_words(evidence(), "a", replace(found, units=units))[:8] for units in (4, 5)] == [
+        "a (fewer",
+        "a (5 row",
+    ]
+    assert "more would tell" in _hint(evidence(), replace(found, needed=400), RULE, passed=False)
+
+
+@pytest.mark.parametrize(("positive", "said"), [(9, "at least 10 of each of two classes"), (200, "only 9 differ")])
+def test_what_classes_need_to_tell_is_said(evidence, contract, positive, said):
+    known, place = contract(classes=(False, True)), np.arange(400)
+    ours, theirs = (Candidate(name="v", prediction=Prediction(place < count), scores={}) for count in (195, 204))
+    shown = evidence(
+        contract=known, champion_contract=known, metric=METRICS["accuracy"], actual=place < positive,
+        challenger=ours, champion=theirs,
+    )  # fmt: skip
+    assert said in judged(shown, Rule(0, 30)).reason

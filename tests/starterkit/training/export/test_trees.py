@@ -205,6 +205,19 @@ def test_categories_go_the_way_that_the_library_sends_them(estimator):
         assert flipped_leaves(place, replace(trees, members=others), planted) > 0
 
 
+@pytest.mark.parametrize("comparison", ["at most", "below"])
+def test_whole_numbers_that_a_node_lists_go_left_and_another_node_compares(comparison):
+    far, numbers = -np.inf, np.array([0, 0, 0])
+    trees = Trees(
+        roots=numbers[:1], feature=numbers, threshold=np.array([far, far, 2.0]), left=numbers, right=numbers,
+        missing_left=np.array([False, True, False]), target=numbers, weight=np.zeros(3), comparison=comparison,
+        members={0: np.array([1, 3]), 1: np.array([0, 2])},
+    )  # fmt: skip
+    values = np.array([0, 1, 2, 3, 4, 7, 1.5, 0.5, -1, np.nan])
+    sent = [np.flatnonzero(trees.holds(np.full(10, node), values)).tolist() for node in range(3)]
+    assert sent == [[1, 3], [0, 2, 9], [0, 1, 2, 6, 7, 8] if comparison == "at most" else [0, 1, 6, 7, 8]]
+
+
 @pytest.mark.filterwarnings("ignore:.*categorical_feature")
 @pytest.mark.parametrize(
     "last",
