@@ -395,21 +395,24 @@ def beside_large(seconds: float, rate: float) -> str:
 
 def compare_binary(folder: Path, seconds: float) -> str:
     """Milliseconds for 10,000 rows, one request after the other: the least and the median of each."""
+    from starterkit.serving.graph import Graph
     from starterkit.serving.http.records import Predict
-    from starterkit.serving.predictor import SAMPLE_FILE, Predictor, ServedModel
+    from starterkit.serving.predictor import GRAPH_FILE, SAMPLE_FILE, Answered, Predictor, ServedModel
     from starterkit.settings import ServingSettings
 
     served = ServedModel("model", "1", Predictor(folder))
     contract, route = served.contract, Predict(served, ServingSettings(max_rows=MANY))
+    draw = np.random.default_rng(0).choice
     with np.load(folder / SAMPLE_FILE, allow_pickle=False) as sample:  # rows that differ: a tree guesses no branch
-        rows = np.column_stack([sample[f"column.{name}"] for name in contract.names])
-    table = np.random.default_rng(0).choice(rows, MANY)
+        table = np.column_stack([draw(sample[f"column.{name}"], MANY) for name in contract.names])
+    about = {"columns": contract.columns, "layout": contract.layout, "task": contract.task}
+    graph = Graph((folder / GRAPH_FILE).read_bytes(), **about)  # in the order in which the rows come
     records = [dict(zip(contract.names, row, strict=True)) for row in table.tolist()]
     body = json.dumps({"records": records}, separators=(",", ":")).encode()
 
     def in_process() -> None:
         asked = route.read(bytearray(body), {})
-        route.tell(asked, served.answer(asked.table))
+        route.tell(asked, Answered(graph.answer(asked.table), ()))
 
     limits = {"KIT_SERVING__MAX_ROWS": str(MANY), "KIT_SERVING__MAX_BODY_BYTES": "20000000"}
     command = [sys.executable, "-m", "starterkit", "serve", "--folder", str(folder), "--port", "{port}"]
@@ -430,7 +433,7 @@ def compare_binary(folder: Path, seconds: float) -> str:
             for connection in (one, two):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             calls = {
-                "the session alone": lambda: served.predictor.predict(table),
+                "the session alone": lambda: graph.answer(table),
                 "the bytes over loopback alone": lambda: ask(two, binary),
                 "as a tensor in bytes": lambda: ask(one, binary),
                 "JSON decoded, the session, and encoded alone": in_process,

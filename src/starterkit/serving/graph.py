@@ -181,7 +181,8 @@ class Graph:
         self._columns = tuple(columns)
         self._layout = layout
         self._task: Task = task
-        self._has_trees = b"TreeEnsemble" in graph
+        # A matrix product may sum a row otherwise at another place.
+        self._has_trees = b"TreeEnsemble" in graph and not any(name in graph for name in (b"MatMul", b"Gemm"))
         self._order: Order | None = None
         self.decides = self.outputs[-1].startswith(f"{self.outputs[0]}{DECISION}")  # whether it answers decision values
 
