@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 _SECONDS_TO_CONNECT = 3
 _SECONDS_FOR_OTHERS = 5
 """How long a writer waits for another process's group in SQLite, which has one writer at a time."""
-_PAGES_IN_WAL = 4_000
+_PAGES_IN_WAL = 16_000
+"""64 MB: so many a commit carries into the file where nobody did it beside it (`checkpoint`)."""
 _ROWS_AT_ONCE = 65_536
 _FIRST_REQUESTS = 256
 

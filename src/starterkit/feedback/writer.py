@@ -38,7 +38,7 @@ _SECONDS_BETWEEN_TRIES = 0.5
 _SECONDS_BETWEEN = 5.0
 _SECONDS_OF_REFUSALS = 1.0
 _SECONDS_TO_END = 10
-_SECONDS_BETWEEN_CHECKPOINTS = 0.5
+_SECONDS_BETWEEN_CHECKPOINTS = 1.0
 """Of SQLite's file. Left to the commits, each some thousandth one takes the time of a disk, and who asked waits."""
 _SECONDS_OF_A_JUMP = 1
 """By less a clock is set right as a matter of course."""
