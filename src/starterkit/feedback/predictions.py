@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, insert, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from starterkit.errors import KitError, UserError, first_line
 from starterkit.feedback.blocks import ERASED, Encoder, Schema, key_treatment, read_texts
@@ -306,7 +307,8 @@ def _engine(settings: Settings, folder: Path) -> Engine:
         url = make_url(address)
         if url.get_backend_name() == "sqlite":
             url = url.set(drivername="sqlite", database=str(settings.root / str(url.database)))
-            engine = create_engine(url, connect_args={"timeout": _SECONDS_FOR_OTHERS, "check_same_thread": False})
+            given = {"timeout": _SECONDS_FOR_OTHERS, "check_same_thread": False}
+            engine = create_engine(url, connect_args=given, poolclass=NullPool)  # the file may be another one by then
             event.listen(engine, "connect", _Pragmas("FULL" if feedback.durability == "machine" else "NORMAL"))
             return engine
         password = feedback.password.get_secret_value() if feedback.password else None  # None changes nothing

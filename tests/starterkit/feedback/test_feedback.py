@@ -280,11 +280,14 @@ def test_an_erased_record_is_nowhere_and_those_beside_it_are(visits, log):
 def test_a_stage_keeps_no_column_that_it_may_not_see_and_a_new_file_takes_the_place_of_the_log(visits, stage):
     log = PredictionLog(stage("dev"))
     with api(visits, log) as client:
-        ask(client)
+        given = {"id": f"{ask(client)}-0", "label": "no"}
+        assert client.post("/feedback", json=given).json()["added"] == 1
         for file in log.folder.glob("predictions.db*"):
             file.unlink()
-        ask(client, keys=["a", "b"])
+        given = {"id": f"{ask(client, keys=['a', 'b'])}-0", "label": "no"}
+        assert client.post("/feedback", json=given).json()["added"] == 1
     rows = kept(PredictionLog(stage("dev")))
+    assert rows[0]["label"] == "no"
     assert [(row["age"], row["key"], row["score"]) for row in rows] == [(45, None, 1.5), (75, None, 0.25)]
 
 
