@@ -1,6 +1,7 @@
 """What the gate is told: which rows a version knew, what it answers today, what that costs, and how it reacts."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from starterkit.data import DatasetReader
 from starterkit.data.dataset import Dataset, RowRecord, Rows
 from starterkit.errors import ContractError, ProblemError
 from starterkit.problem import Direction, Holdout, Invariance, Jitter, Problem, feature, group, identifier, target, time
+from starterkit.release import evaluation
 from starterkit.release.evaluation import contamination_of, evaluate_version, measure_costs, measure_robustness
 from starterkit.serving.predictor import GRAPH_FILE, Predictor
 from starterkit.settings import DataSettings, Stage
-from starterkit.verdict import RobustnessResult
+from starterkit.verdict import Cost, RobustnessResult
 
 
 class Measures(pa.DataFrameModel):
@@ -143,16 +145,28 @@ def test_a_champion_without_an_answer_is_not_compared(diabetes, tmp_path):
     assert "old serves, but cannot be compared: it has no answer for 5 of" in evidence.champion_fault.what
 
 
-def test_a_larger_graph_costs_more(diabetes, tmp_path):
-    """Costs are measured, not made up."""
-    small, dataset = diabetes.export(LinearRegression(), tmp_path / "small", rows=200)
-    chain = make_pipeline(*(StandardScaler() for _ in range(60)), LinearRegression())
-    large, _ = diabetes.export(chain, tmp_path / "large", rows=200)
-    ours, theirs = measure_costs(Predictor(large.folder), Predictor(small.folder), dataset.holdout.columns)
-    assert ours.one_row > 2 * theirs.one_row > 0
-    assert ours.many_rows > 2 * theirs.many_rows > 0
-    assert ours.rows == theirs.rows == len(dataset.holdout)
-    assert ours.size == (large.folder / GRAPH_FILE).stat().st_size > theirs.size
+class OnClock(Predictor):
+    """Answers truly, in a time that is set: seconds a row, and ten times that at every tenth call."""
+
+    now, calls, seconds = 0.0, 0, 1.0
+
+    def predict(self, columns):
+        OnClock.calls += 1
+        answer = super().predict(columns)
+        OnClock.now += self.seconds * len(answer.values) * (1 if OnClock.calls % 10 else 10)
+        return answer
+
+
+def test_costs_are_the_medians_of_what_was_measured(diabetes, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "time", SimpleNamespace(perf_counter=lambda: OnClock.now))
+    exported, dataset = diabetes.export(LinearRegression(), tmp_path / "exported", rows=200)
+    ours, theirs = OnClock(exported.folder), OnClock(exported.folder)
+    ours.seconds = 3.0
+    rows, size = len(dataset.holdout), (exported.folder / GRAPH_FILE).stat().st_size
+    assert measure_costs(ours, theirs, dataset.holdout.columns) == (
+        Cost(one_row=3.0, many_rows=3.0 * rows, rows=rows, size=size),
+        Cost(one_row=1.0, many_rows=1.0 * rows, rows=rows, size=size),
+    )
 
 
 @pytest.fixture
