@@ -18,8 +18,8 @@ import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-strict = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))
-options.add_initializer("kit.guard.strict", strict)
+none = onnxruntime.OrtValue.ortvalue_from_numpy(np.array([0]))
+options.add_initializer("kit.guard.rows", none)
 session = onnxruntime.InferenceSession({model!r}, options)
 columns = [column["name"] for column in json.load(open({contract!r}))["columns"]]
 name = session.get_inputs()[0].name

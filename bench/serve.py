@@ -64,8 +64,8 @@ from fastapi import FastAPI
 from pydantic import create_model
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-strict = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))
-options.add_initializer("kit.guard.strict", strict)
+none = onnxruntime.OrtValue.ortvalue_from_numpy(np.array([0]))
+options.add_initializer("kit.guard.rows", none)
 session = onnxruntime.InferenceSession("build/model/model.onnx", options)
 import json
 columns = [column["name"] for column in json.load(open("build/model/contract.json"))["columns"]]

@@ -73,8 +73,10 @@ def rows_of(table: Table) -> int:
     return len(table) if isinstance(table, np.ndarray) else len(next(iter(table.values()), ()))
 
 
-STRICT = "kit.guard.strict"
-"""The constant in a graph that makes it refuse numbers beyond its proof. See `training.export.conversion`."""
+GUARDED_ROWS = "kit.guard.rows"
+"""The constant in a graph that says at how many rows it looks for numbers beyond its proof, to refuse them. See
+`training.export.conversion`."""
+_STRICT = "kit.guard.strict"  # the same in graphs of earlier kits: what they found was multiplied with it
 
 
 AT_ONCE = 4_096
@@ -102,8 +104,10 @@ class Session:
         options.intra_op_num_threads = compute.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors reach us as exceptions
-        self._lenient = onnxruntime.OrtValue.ortvalue_from_numpy(np.array(0))  # has to live as long as the session
-        options.add_initializer(STRICT, self._lenient)
+        none = {GUARDED_ROWS: np.array([0]), _STRICT: np.array(0)}
+        self._lenient = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in none.items()}
+        for name, value in self._lenient.items():  # which have to live as long as the session
+            options.add_initializer(name, value)
         chosen = compute.choose(onnxruntime.get_available_providers())
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from starterkit.contract import Column, Layout
 from starterkit.errors import ExportError
-from starterkit.serving.graph import DECISION, STRICT
+from starterkit.serving.graph import DECISION, GUARDED_ROWS
 from starterkit.training.export.families import family_for
 from starterkit.training.export.families.composition import bare
 from starterkit.training.export.families.nodes import (
@@ -202,13 +202,15 @@ def _chain(estimator: Any) -> str:
 
 _SAYS = "A number lies beyond the range in which this model is proven; contract.json has it for each column"
 """The name of the node that fails: onnxruntime repeats it, and can be told no other words."""
+_ALL_ROWS = 2**40
+"""The largest number that there is would be optimised away, and the constant with it."""
 
 
 def guarded(graph: bytes, columns: Sequence[Column]) -> bytes:
     """The graph, which fails for a number beyond its column's range. A missing one lies in every range.
 
-    What it counts is multiplied with a constant, for which a session can be given another: so who checks the rows
-    opens it. Two, for a product with one would be optimised away.
+    It looks at as many rows of a call as a constant says, for which a session can be given another: so who checks the
+    rows opens it, and looking costs nothing then.
     """
     ranges = {column.name: found for column in columns if (found := _range(column))}
     if not ranges:
@@ -224,14 +226,15 @@ def guarded(graph: bytes, columns: Sequence[Column]) -> bytes:
     for name, place in (("kit.guard.lowest", 0), ("kit.guard.highest", 1)):
         ends = np.array([[one[place] for one in checked]], np.float64)
         model.graph.initializer.append(numpy_helper.from_array(ends, name))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(2), STRICT))
+    for name, value in (("kit.guard.start", 0), (GUARDED_ROWS, _ALL_ROWS)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
     nodes += [
-        helper.make_node("Less", [numbers, "kit.guard.lowest"], ["kit.guard.below"]),
-        helper.make_node("Greater", [numbers, "kit.guard.highest"], ["kit.guard.above"]),
+        helper.make_node("Slice", [numbers, "kit.guard.start", GUARDED_ROWS], ["kit.guard.looked"]),
+        helper.make_node("Less", ["kit.guard.looked", "kit.guard.lowest"], ["kit.guard.below"]),
+        helper.make_node("Greater", ["kit.guard.looked", "kit.guard.highest"], ["kit.guard.above"]),
         helper.make_node("Or", ["kit.guard.below", "kit.guard.above"], ["kit.guard.beyond"]),
         helper.make_node("Cast", ["kit.guard.beyond"], ["kit.guard.each"], to=TensorProto.INT64),
-        helper.make_node("ReduceSum", ["kit.guard.each"], ["kit.guard.all"], keepdims=0),
-        helper.make_node("Mul", ["kit.guard.all", STRICT], ["kit.guard.count"]),
+        helper.make_node("ReduceSum", ["kit.guard.each"], ["kit.guard.count"], keepdims=0),
     ]
     nodes += [*model.graph.node, *_held_back(model.graph)]
     del model.graph.node[:]

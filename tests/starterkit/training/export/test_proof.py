@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from onnx.helper import make_node
 from onnxruntime import InferenceSession, SessionOptions
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import VotingRegressor
@@ -21,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from starterkit.contract import Column, Parity
 from starterkit.data.synthetic import draw_rows
 from starterkit.errors import ExportError
-from starterkit.serving.graph import AT_ONCE
+from starterkit.serving.graph import AT_ONCE, Session
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
@@ -299,3 +301,22 @@ def test_the_graph_itself_refuses_what_lies_beyond_unless_it_is_opened(sample, r
         session.run(None, predictor._graph.feed(rows))
     assert len(predictor.predict(rows).values) == 3
     assert "kit.guard" not in "".join(one.name for one in session.get_inputs())
+
+
+def test_the_guard_of_a_graph_of_before_is_opened_too(diabetes, tmp_path):
+    """It looked at all rows, and what it found was multiplied with a constant."""
+    exported, dataset = diabetes.export(Ridge(), tmp_path / "exported")
+    model = onnx.load(exported.folder / "model.onnx")
+    nodes = {node.output[0]: node for node in model.graph.node}
+    model.graph.node.remove(nodes["kit.guard.looked"])
+    for output in ("kit.guard.below", "kit.guard.above"):
+        nodes[output].input[0] = model.graph.input[0].name
+    nodes["kit.guard.count"].output[0] = "kit.guard.all"
+    place = list(model.graph.node).index(nodes["kit.guard.count"]) + 1
+    model.graph.node.insert(place, make_node("Mul", ["kit.guard.all", "kit.guard.strict"], ["kit.guard.count"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(2), "kit.guard.strict"))
+    graph, (name,) = model.SerializeToString(), Session(model.SerializeToString()).inputs
+    far = {name: np.full((1, len(dataset.holdout.columns)), 1e9)}
+    with pytest.raises(Exception, match="A number lies beyond"):
+        InferenceSession(graph).run(None, far)
+    assert len(Session(graph).run(far)[0]) == 1
