@@ -135,8 +135,6 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
     listen(shared.sockets, serving.host, serving.port)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests are answered
         server.run([*shared.sockets])
-    if writer is not None:
-        writer.close()
 
 
 def _serving(settings: Settings) -> ServingSettings:

@@ -6,16 +6,18 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -199,6 +201,21 @@ def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serv
         api.process.send_signal(signal.SIGTERM)
         api.require_end(0)
     assert "Stopped" not in api.said
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_the_log_has_not_written_yet_is_written_at_the_end(serve, trained, port, workers):
+    """Refused requests are counted and written later, and SQLite carries its own log into the file."""
+    api = serve(KIT_SERVING__WORKERS=str(workers), KIT_FEEDBACK__DATABASE="sqlite:///ended.db")
+    api.version()
+    api.wait_for_workers(workers if workers > 1 else 0)
+    with suppress(HTTPError):
+        urlopen(Request(f"http://127.0.0.1:{port}/predict", b"{}", {"Content-Type": "application/json"}), timeout=20)
+    api.process.send_signal(signal.SIGTERM)
+    api.require_end(0)
+    assert [file.name for file in trained.rglob("ended.db*")] == ["ended.db"]
+    with closing(sqlite3.connect(next(trained.rglob("ended.db")))) as log:
+        assert log.execute("SELECT sum(count) FROM refusal").fetchone() == (1,)
 
 
 @pytest.mark.slow

@@ -49,7 +49,6 @@ def api(served: Any, log: PredictionLog, **settings: object) -> Iterator[TestCli
     writer = Writer(log, metrics.lose)
     with TestClient(create_app(served, ServingSettings.model_validate(settings), metrics, log=writer)) as client:
         yield client
-    writer.close()
 
 
 def kept(log: PredictionLog, days: float = 1) -> list[dict[str, Any]]:

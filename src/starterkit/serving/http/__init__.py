@@ -77,7 +77,9 @@ def create_app(
         recorder = None if log is None else log.of(served)
         return Open(served, Batcher(served), routes, health, Deferred(make), named, recorder)
 
-    return Gateway(served, opened, counts, keys, settings)
+    gateway = Gateway(served, opened, counts, keys, settings)
+    gateway.at_end = None if log is None else log.close
+    return gateway
 
 
 class Deferred:

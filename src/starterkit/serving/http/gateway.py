@@ -186,6 +186,8 @@ class Gateway:
         self._seconds_a_byte = 0.0
         self.shadow: Shadow | None = None
         """Is given what was answered and recorded, after it was said."""
+        self.at_end: Callable[[], None] | None = None
+        """Called when all are answered, and nobody asks any more."""
 
     def swap(self, served: ServedModel) -> None:
         """Answer with this model from the next request on."""
@@ -247,6 +249,8 @@ class Gateway:
         self._metrics.keep()
         if self.shadow is not None:
             self.shadow.close()
+        if self.at_end is not None:
+            self.at_end()
         await send({"type": "lifespan.shutdown.complete"})
 
     def reply(self, path: str, headers: Headers, body: bytearray, say: Say) -> bool:

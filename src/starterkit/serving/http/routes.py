@@ -128,6 +128,10 @@ class Log(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Write what is left, when nobody asks any more."""
+        ...
+
     def window(self, model: str) -> Mapping[str, Any] | None:
         """What the monitor saw last: ``version``, ``figures``, how many rules are ``broken``, and the window's ``end``.
 

@@ -154,7 +154,6 @@ def test_what_schemathesis_makes_of_the_openapi_document(client, houses, days, s
     given = ("--max-examples=150", "--no-color", "--suppress-health-check=all", CHECKS)
     with ExitStack() as stack:
         writer = Writer(PredictionLog(settings), int)
-        stack.callback(writer.close)
         apps = [create_app(one.model, ServingSettings(), log=writer) for one in (houses, days)]
         documents = ["http://{}:{}/openapi.json".format(*stack.enter_context(running(app))) for app in apps]
 
