@@ -5,6 +5,7 @@ import smtplib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.utils import localtime
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -109,7 +110,7 @@ def _beyond(rule: RuleSettings, figures: Mapping[str, float]) -> bool:
 
 @dataclass(frozen=True)
 class Alert:
-    """What is told, in a line and in full."""
+    """What is told, in a line, in more of them, and for programs."""
 
     subject: str
     text: str
@@ -146,12 +147,9 @@ def _post(alert: Alert, settings: MonitoringSettings) -> None:
 
 def _mail(alert: Alert, settings: MonitoringSettings) -> None:
     message = EmailMessage()
-    message["Subject"], message["From"], message["To"] = (
-        alert.subject,
-        settings.email_from,
-        ", ".join(settings.email_to),
-    )
-    message.set_content(alert.text)
+    message["Subject"], message["Date"] = alert.subject, localtime()
+    message["From"], message["To"] = settings.email_from, ", ".join(settings.email_to)
+    message.set_content(f"{alert.subject}\n{alert.text}")
     host, _, port = settings.smtp.partition(":")
     with smtplib.SMTP(host, int(port), timeout=_SECONDS) as server:
         if settings.smtp_user is not None:

@@ -147,7 +147,8 @@ class Watcher:
         windows = [{"end": tags[_END], "figures": _plain(figures)} for figures, tags in earlier if _END in tags]
         watched = _with_page(Watch(observed, rules, "", "", (), windows))
         with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
-            watched = replace(watched, run=run.id, untold=self._tell(watched))
+            watched = replace(watched, run=run.id)
+            watched = replace(watched, untold=self._tell(watched))
             self._log(run, watched)
         told = {"version": observed.version, "figures": dict(observed.figures), "broken": len(watched.broken)}
         self._reader.keep_window(observed.model, told, observed.window.end)
@@ -185,10 +186,14 @@ class Watcher:
         if not watched.broken:
             return []
         observed = watched.observation
-        lines = [one.text for one in watched.broken]
-        subject = f"{observed.model} version {observed.version}: {lines[0]}"
-        told = {"model": observed.model, "version": observed.version, "rules": [one.content for one in watched.broken]}
-        return send(Alert(subject, "\n".join(lines), told), self._settings.monitoring)
+        first, *more = [one.text for one in watched.broken]
+        window = f"{observed.window.start:%Y-%m-%d %H:%M} to {observed.window.end:%Y-%m-%d %H:%M} UTC"
+        seen = f"{window}: {observed.rows:,} predictions, {observed.labelled:,} labels"
+        where = f"More is in {PAGE_FILE} of run {watched.run}"
+        told = {"model": observed.model, "version": observed.version, "run": watched.run}
+        told |= {"rules": [one.content for one in watched.broken]}
+        subject = f"{observed.model} version {observed.version}: {first}"
+        return send(Alert(subject, "\n".join([*more, seen, where]), told), self._settings.monitoring)
 
 
 def _before(

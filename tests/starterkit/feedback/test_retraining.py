@@ -102,6 +102,7 @@ def test_a_changed_world_is_seen_told_and_learnt(after_a_run: Settings) -> None:
         server.server_close()
     assert {one.rule.figure for one in watched.broken} == {"rmse", "drifted_columns"}
     assert [one["model"] for one in heard] == ["local.diabetes"]
+    assert watched.run in heard[0]["text"]
     assert [one.partition(" did")[0] for one in watched.untold] == ["the mail server"]
     with pytest.raises(RuleBroken):
         watched.require_kept()
