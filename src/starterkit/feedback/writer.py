@@ -85,7 +85,10 @@ class Writer:
         self._is_busy = self._is_called = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._database = _Database(log, self._schemas)
-        self._thread = threading.Thread(target=self._write_groups, name="prediction-log", daemon=True)
+        work = {"prediction-log": self._write_groups}
+        if log.is_sqlite:
+            work["prediction-log-file"] = self._keep_file
+        self._threads = [threading.Thread(target=one, name=name, daemon=True) for name, one in work.items()]
         self._told, self._seen = 0.0, 0
         self._has_written, self._ends = False, threading.Event()
 
@@ -143,9 +146,8 @@ class Writer:
     def _here(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._thread.start()
-            if self._log.is_sqlite:
-                threading.Thread(target=self._keep_file, name="prediction-log-file", daemon=True).start()
+            for thread in self._threads:
+                thread.start()
         return self._loop
 
     def _hand_over(self) -> None:
@@ -189,8 +191,9 @@ class Writer:
         if self._loop is not None:
             self._hand_over_refused()
             self._groups.put(None)
-            self._thread.join(_SECONDS_TO_END)
             self._ends.set()
+            for thread in self._threads:
+                thread.join(_SECONDS_TO_END)
 
     # --- On the thread.
 
