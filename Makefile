@@ -112,7 +112,7 @@ test-slow: env-test ## tests that take long: they train again, kill what they st
 # <template>
 test-spark: spark-env ## a standalone cluster of Spark, with its driver and an executor killed; needs Java 17
 	@$(ALONE) build/envs/spark/bin/python -m pytest tests/starterkit/serving/batch/spark_cluster.py -o python_files='spark_*.py' \
-	  -n 0 -rs $(ARGS)
+	  -o pythonpath=bench -n 0 -rs $(ARGS)
 
 bench-spark: spark-env ## files on a cluster's cores, beside MLflow's function for Spark; ROWS=1000000
 	build/envs/spark/bin/python bench/spark.py $(if $(ROWS),--rows $(ROWS)) $(ARGS)

@@ -3,9 +3,10 @@
     make bench-spark                three rounds of two sizes; writes docs/benchmarks/spark.md
     make bench-spark ROWS=100000    one size; writes nothing
 
+The cluster is one master and two workers on loopback, started for this; --master names another, such as local[*].
 All read the same files and write Parquet; both ways on Spark share a session, which is warm. The champion is read where
-`starterkit predict` finds it. What starting Spark costs is said apart, and what one machine needs without it.
-Processors are counted too, over Java and its Pythons: they tell the same where others use the machine.
+`starterkit predict` finds it. What a session's start costs is said apart, and what one machine needs without it.
+Processors are counted too, over all Javas and Pythons started here: they tell the same where others use the machine.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import numpy as np
 import psutil
 from batch import write_rows
 from pyarrow import dataset, parquet
+from standalone import standalone
 
 from starterkit.cli.champion import fetched_champion
 from starterkit.serving.batch import BatchScorer
@@ -70,11 +72,20 @@ def _processors() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--master", default="local[*]")
+    parser.add_argument("--master")
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with TemporaryDirectory(prefix="starterkit-bench-") as scratch:
+        if given.master:
+            compare(given.master, Path(scratch), given.rows, given.rounds)
+        else:
+            with standalone(Path(scratch)) as master:
+                compare(master, Path(scratch), given.rows, given.rounds)
+
+
+def compare(master: str, folder: Path, sizes: list[int], rounds: int) -> None:
     settings = load_settings()
     store = local_store(settings.tracking, settings.root)
     mlflow.set_tracking_uri(f"sqlite:///{store.database}" if store else settings.tracking.uri)
@@ -82,15 +93,15 @@ def main() -> None:
 
     began = time.perf_counter()
     quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-    spark = SparkSession.builder.master(given.master).config(map=quiet).getOrCreate()
+    spark = SparkSession.builder.master(master).config(map=quiet).getOrCreate()
     spark.range(2).mapInArrow(lambda batches: batches, "id long").collect()
     start = time.perf_counter() - began
     cores = spark.sparkContext.defaultParallelism
-    print(f"Spark {spark.version} at {given.master}, {cores} cores, started in {start:.1f} s", flush=True)
-    with fetched_champion() as model, TemporaryDirectory(prefix="starterkit-bench-") as scratch:
-        predictor, folder = Predictor(model.folder), Path(scratch)
+    print(f"Spark {spark.version} at {master}, {cores} cores, started in {start:.1f} s", flush=True)
+    with fetched_champion() as model:
+        predictor = Predictor(model.folder)
         answer = mlflow.pyfunc.spark_udf(spark, f"models:/{model.model}@champion", env_manager="local")
-        by_spark = SparkScorer(model.folder, master=given.master)
+        by_spark = SparkScorer(model.folder, master=master)
         inputs = functions.struct(*predictor.contract.names)
         source = folder / "in"
 
@@ -104,7 +115,7 @@ def main() -> None:
             ALONE: lambda: BatchScorer(predictor).score(source, folder / "one"),
         }
         lines, medians = [], []
-        for warm, rows in [(True, 10_000), *((False, rows) for rows in given.rows)]:
+        for warm, rows in [(True, 10_000), *((False, rows) for rows in sizes)]:
             rmtree(source, ignore_errors=True)
             source.mkdir()
             write_rows(predictor.contract, folder / "all.parquet", rows)
@@ -112,7 +123,7 @@ def main() -> None:
             for number in range(FILES):
                 parquet.write_table(table.slice(number * size, size), source / f"{number}.parquet")
             ways = [Way(name, run, [], []) for name, run in runs.items()]
-            for _ in range(1 if warm else given.rounds):
+            for _ in range(1 if warm else rounds):
                 for name in ("kit", "one", "mlflow"):
                     rmtree(folder / name, ignore_errors=True)
                 for way in ways:
@@ -139,8 +150,9 @@ def main() -> None:
     spark.stop()
     crossings = _crossings(medians, start, cores)
     print(crossings)
-    if given.rows == SIZES:
-        PAGE.write_text(_page(given.master, cores, start, lines, crossings, kit.equals(one), apart), "utf-8")
+    if sizes == SIZES:
+        about = f"A session starts in {start:.1f} s. Medians of one run, rounds: {rounds}"
+        PAGE.write_text(_page(master, cores, about, lines, crossings, kit.equals(one), apart), "utf-8")
 
 
 def _crossings(medians: list[tuple[int, dict[str, float]]], start: float, cores: int) -> str:
@@ -157,12 +169,13 @@ def _crossings(medians: list[tuple[int, dict[str, float]]], start: float, cores:
     return "\n".join(["| the cluster's cores | rows |", "|---|---|", *told])
 
 
-def _page(master: str, cores: int, start: float, lines: list[str], crossings: str, equal: bool, apart: float) -> str:
+def _page(master: str, cores: int, about: str, lines: list[str], crossings: str, equal: bool, apart: float) -> str:
+    where = f"at `{master}`" if "127.0.0.1" not in master else "in a cluster of one master and two workers on loopback,"
     return f"""# How fast Spark scores files
 
 A folder of {FILES} Parquet files, rows drawn over what the champion allows, read and written by each way in turn
-on {platform.machine()}, Spark {version("pyspark")} at `{master}` with {cores} cores, warm, started in {start:.1f} s.
-Medians of one run; ratios are those of a round. Written by `make bench-spark`.
+on {platform.machine()}, Spark {version("pyspark")} {where} with {cores} cores, warm.
+{about}; ratios are those of a round. Written by `make bench-spark`.
 Where others use the machine meanwhile, the processors' time tells more than the clock.
 
 | rows | way | s | rows/s | CPU µs a row | times the kit's time on Spark | times its CPU |

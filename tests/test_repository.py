@@ -66,6 +66,13 @@ def test_every_direct_dependency_is_locked_and_both_locks_agree():
     assert pinned("requirements.txt").items() <= pinned("requirements-test.txt").items()
 
 
+def test_no_page_calls_the_pip_that_the_environment_does_not_have():
+    """uv makes `.venv` without one: another pip would install elsewhere."""
+    told = {page.name: page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")}
+    assert [name for name, text in told.items() if re.search(r"(?m)^ +pip install", text)] == []
+    assert "    uv pip install" in told["networks.md"]
+
+
 def test_the_data_is_the_original_and_as_its_readme_says():
     frame = pd.read_csv(ROOT / "data" / "diabetes.csv")
     original = load_diabetes(scaled=False, as_frame=True).frame

@@ -204,7 +204,7 @@ def _library(name: str, package: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         what = f"the estimator needs {name}: there is no module '{error.name}'"
-        raise ProblemError(what, f"Install it: {package}") from error
+        raise ProblemError(what, f"Install {package}, as docs/networks.md says") from error
 
 
 def _require_device(device: str, has_gpu: bool) -> None:
@@ -284,7 +284,7 @@ class _Torch(_Network):
             return network(torch.from_numpy(rows)).numpy()
 
 
-_TORCH = "`pip install torch onnxscript`, from PyTorch's own index of CPU builds where there is no GPU"
+_TORCH = "torch and onnxscript"
 
 
 class TorchRegressor(_Regression, _Torch):
@@ -297,7 +297,7 @@ class TorchClassifier(_Classification, _Torch):
 
 # --- Keras on TensorFlow.
 
-_KERAS = "`pip install keras tensorflow-cpu tf2onnx`"
+_KERAS = "keras, tensorflow-cpu and tf2onnx"
 
 
 class _Keras(_Network):

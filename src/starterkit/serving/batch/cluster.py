@@ -43,7 +43,7 @@ def require_spark() -> None:
         import pyspark
         from pyspark.sql.pandas import utils
     except ModuleNotFoundError:
-        hint = 'Install it: pip install "pyspark>=4", or leave out --engine spark'
+        hint = "Install pyspark 4, as docs/spark.md says, or leave out --engine spark"
         raise UserError("Spark's Python package is not installed", hint) from None
     found = str(pyspark.__version__)
     if int(found.split(".")[0]) < _OLDEST_SPARK:

@@ -4,17 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyspark
 import pytest
 from pyarrow import csv, parquet
 from pyspark.sql import SparkSession, functions
+from standalone import standalone, until
 
 from starterkit.errors import UserError
 from starterkit.serving.batch import BatchScorer, spark
@@ -39,32 +38,9 @@ def master(tmp_path_factory):
         require_spark()
     except UserError as error:
         pytest.skip(f"not run: {error}")
-    os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
-    folder = tmp_path_factory.mktemp("spark")
-    script = Path(pyspark.__file__).parent / "bin" / "spark-class"
-    started = []
-
-    def start(name, *arguments):
-        log = folder / f"{len(started)}.log"
-        command = [script, f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1", "--port", "0", *arguments]
-        with log.open("wb") as file:
-            started.append(subprocess.Popen(command, stdout=file, stderr=file))
-        return log
-
-    def said(log, words):
-        return until(lambda: [line for line in log.read_text().splitlines() if words in line])[0]
-
-    try:
-        address = said(start("master.Master", "--webui-port", "0"), "Starting Spark master at").split(" at ")[1]
-        more = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder), address)
-        for log in [start("worker.Worker", *more) for _ in range(2)]:
-            said(log, "Successfully registered with master")
+    with standalone(tmp_path_factory.mktemp("spark")) as address:
         yield address
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +65,6 @@ def drawn(contract, count):
         values = random.uniform(column.minimum or 0, column.maximum or 1, count).round(4)
         columns[column.name] = values.round().astype(int) if column.type == "integer" else values
     return columns
-
-
-def until(happens, seconds=300):
-    for _ in range(seconds * 10):
-        if found := happens():
-            return found
-        time.sleep(0.1)
-    raise TimeoutError
 
 
 def test_a_driver_and_an_executor_are_killed(master, request, first_run, tmp_path, monkeypatch):
@@ -148,6 +116,16 @@ def test_the_version_answers_as_a_function_of_spark_too(session, first_run, tmp_
     rows = session.read.parquet(str(tmp_path / "in.parquet"))
     said = rows.select(answer(functions.struct(*columns)).alias("answer")).toPandas()["answer"]
     assert said.tolist() == model.predict(columns).values.tolist()
+
+
+def test_without_java_or_pyspark_a_line_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(UserError, match=r"^Spark needs Java, and there is none\. Install Java 17 or newer"):
+        require_spark()
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with pytest.raises(UserError, match=r"is not installed\. Install pyspark 4, as docs/spark\.md says"):
+        require_spark()
 
 
 @pytest.mark.parametrize("package", ["Pandas", "PyArrow"])

@@ -114,6 +114,13 @@ def test_a_network_of_so_many_rows_is_refused():
         to_graph(fitted, columns, "y")
 
 
+def test_without_its_library_a_line_says_what_to_install(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    monkeypatch.setitem(sys.modules, NEEDED[0], None)
+    with pytest.raises(ProblemError, match=rf"Install {NEEDED[0]}\b.* and .+, as docs/networks\.md says"):
+        Regressor(epochs=1).fit(rows, rows[:, 0])
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
