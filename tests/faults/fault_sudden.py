@@ -1,13 +1,12 @@
 """What happens in the middle of a run: Ctrl-C, `kill`, `kill -9`, a disk that fills up, a second run."""
 
 import re
-import shutil
 import signal
 from itertools import product
 from pathlib import Path
 
 import pytest
-from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
+from scratch import Outcome, Scratch, State, copied, fill, interrupt, kill, terminate
 
 from conftest import Tell
 
@@ -50,9 +49,7 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
     following = fresh.run("run")
     state = fresh.state()
     dead, unfinished = left.runs.get("RUNNING", 0), not left.aliases and left.versions > 0
-    named = [
-        words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
-    ]
+    named = [one for one in ("killed half-way", "never judged", "did not become champion") if one in doctor.stdout]
     next_run = "works" if not following.code else following.line
     tell(f"{way} {moment}", outcome.code, said, left, next_run, "; ".join(named) or "finds nothing")
     if outcome.code == 0 and after == STEPS[-1]:  # the last step is shorter than the way of a signal
@@ -118,17 +115,6 @@ def test_disk_of_scratch_files_small(scratch, small_disk, tell):
     assert following.code == 0
 
 
-def fill(filler: Path) -> None:
-    """To the last byte."""
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 10, 1):
-            try:
-                while file.write(b"x" * size) == size:
-                    pass
-            except OSError:
-                continue
-
-
 def meet_full_disk(done: str, fresh: Scratch, outcome: Outcome, filler: Path, tell: Tell) -> None:
     left = fresh.state()
     doctor = fresh.run("doctor")
@@ -166,40 +152,3 @@ def test_two_runs_at_once(which, request, tell):
     assert state.versions == had + 2
     assert "RUNNING" not in state.runs
     assert following.code == 0
-
-
-def test_run_that_works_is_not_taken_for_dead(scratch, tell):
-    """A second run, and doctor, while the first one is in the middle of its work."""
-    process = scratch.start("train")
-    for line in process.stderr:
-        if "connect to MLflow" in line:
-            break
-    while "RUNNING" not in scratch.state().runs:
-        assert process.poll() is None
-    process.send_signal(19)  # SIGSTOP: it lives, and does nothing
-    try:
-        doctor, second = scratch.run("doctor"), scratch.run("run")
-        state = scratch.state()
-    finally:
-        process.send_signal(18)
-    process.communicate()
-    tell("a run beside one that is stopped by SIGSTOP", second.code, second.line, state, "the same", "1 at work now")
-    assert "1 at work now" in doctor.stdout
-    assert second.code == 0, second.stderr
-    assert state.runs["RUNNING"] == 1
-    assert process.returncode == 0
-    assert scratch.state().runs["FINISHED"] == 3
-
-
-def test_disk_full_while_the_environment_is_made(small_disk, tell):
-    root = small_disk(30)
-    for name in ("requirements.txt", "requirements-test.txt", "requirements-uv.txt", "pyproject.toml", "README.md"):
-        shutil.copy(REPOSITORY / name, root)
-    shutil.copytree(REPOSITORY / "tools", root / "tools")
-    scratch = Scratch(root / "here")
-    scratch.root = root
-    outcome = scratch.run(command=["python3", "tools/environment.py", ".venv"])
-    tell("disk full while the environment is made", outcome.code, outcome.line, "no environment", "", "")
-    assert outcome.code == 1
-    assert re.search(r"is full, \d+ MB are free.*free that much", outcome.line), outcome.stderr
-    assert "Traceback" not in outcome.stderr
