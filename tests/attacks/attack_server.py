@@ -53,6 +53,18 @@ def start(root: Path, serve: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
+def test_the_end_costs_no_request(start, load, row):
+    """32 clients ask again and again on connections that they keep; once it has ended, no connection is had at all."""
+    api = start()
+    with load(api, row, clients=32) as asking:
+        time.sleep(2)
+        assert api.end() == 0
+        time.sleep(0.5)
+    assert asking.harmed[0] == 0
+    assert asking.lost
+    assert [one for one in asking.lost if "refused" not in one] == []
+
+
 def test_held_connections_keep_nobody_out_and_fill_no_log(start, row):
     """More than there may be, and more than the process has descriptors for."""
     api = start(KIT_SERVING__MAX_CONNECTIONS="64", KIT_SERVING__SECONDS_TO_ASK="60")

@@ -110,6 +110,7 @@ def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, se
     asked = Request(f"{api.address}/predict", b'{"records": %b}' % body, {"content-type": "application/json"})
     with urlopen(asked, timeout=30) as answered:
         said = json.load(answered)
+    assert api.end() == 0
     assert said["predictions"] == pytest.approx(then[:1], rel=1e-12)
     assert "local.diabetes" in json.dumps(said)
 

@@ -148,3 +148,14 @@ def test_a_project_of_the_oldest_version_takes_todays(repository, turn, timed, t
     assert "The database first. What" in project.read("tools/stack.py")
     with timed("make test after the update"):
         project.make("test")
+
+
+def test_a_project_from_before_the_move_passes_its_own_tests_with_todays_kit(before_the_move, turn, timed, request):
+    """Its own tests are of then. What the update makes of its files, template_whole.py looks at."""
+    if not request.config.getoption("--whole"):
+        pytest.skip("not run: ARGS=--whole asks for it")
+    project = turn.take(before_the_move)
+    project.make("update")
+    with timed("make test of a project from before the move"):
+        project.make("test")
+    assert "Gate  local.diabetes version 1: passed" in project.make("run")
