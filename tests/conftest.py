@@ -1,19 +1,25 @@
 """What holds for all tests. It is read by the process that hands them out, too: nothing here takes long to import."""
 
 import gc
+import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from ctypes import CDLL
+from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -129,3 +135,189 @@ def postgres() -> Iterator[Postgres]:
         server = Postgres(Path(folder))
         yield server
         server.stop()
+
+
+JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", JOBS: "false"}
+
+
+class Program:
+    """A module that is run in a session of its own: what it prints, and nothing that steers the kit or MLflow."""
+
+    def __init__(self, folder: Path, port: int, log: Path, *words: str, **environ: str) -> None:
+        self.folder, self.port, self.address = folder, port, f"http://127.0.0.1:{port}"
+        self._words, self._printed = words, log
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
+        self._environ = clean | QUIET | environ
+        self.start()
+
+    def start(self) -> None:
+        with self._printed.open("a") as out:
+            how = {"cwd": self.folder, "env": self._environ, "stdout": out, "stderr": out, "start_new_session": True}
+            self.process = subprocess.Popen([sys.executable, "-m", *self._words], **how)
+
+    @property
+    def said(self) -> str:
+        return self._printed.read_text()
+
+    def wait(self, reached: Callable[[], Any], seconds: float = 120) -> float:
+        """Until something is so. For how long it took."""
+        began = time.monotonic()
+        while not reached():
+            assert time.monotonic() - began < seconds, self.said
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def get(self, path: str) -> str:
+        with urlopen(f"{self.address}{path}", timeout=20) as answer:
+            return answer.read().decode()
+
+    def signal(self, number: int) -> None:
+        """To the whole session."""
+        with suppress(ProcessLookupError):  # it ended before
+            os.killpg(self.process.pid, number)
+        if number == signal.SIGKILL:
+            self.process.wait()
+
+
+class Api(Program):
+    """`serve`."""
+
+    def __init__(self, root: Path, port: int, *words: str, **environ: str) -> None:
+        given = {"KIT_SERVING__PORT": str(port)} | environ
+        super().__init__(root, port, root.parent / f"api-{port}.log", "starterkit", "serve", *words, **given)
+
+    @property
+    def workers(self) -> list[Any]:
+        """Python starts one process more, which keeps track of what they share."""
+        import psutil
+
+        found = []
+        for one in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile, or is a zombie
+                found += [one] * ("spawn_main" in " ".join(one.cmdline()))
+        return found
+
+    def wait_for(self, words: str = "Answering on ", times: int = 1) -> str:
+        self.wait(lambda: self.said.count(words) >= times or self.process.poll() is not None)
+        assert self.said.count(words) >= times, self.said
+        return self.said
+
+    def ready(self) -> dict[str, Any]:
+        """What it says of itself, or nothing."""
+        try:
+            return json.loads(self.get("/health/ready"))
+        except OSError:
+            assert self.process.poll() is None, self.said
+            return {}
+
+    def version(self) -> str | None:
+        return self.ready().get("model", {}).get("version")
+
+    def metric(self, name: str) -> float:
+        lines = self.get("/metrics").splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"starterkit_{name}"))
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(120)
+
+
+@pytest.fixture
+def serve(free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., Api]]:
+    """Starts an API in a folder. All are killed after the test."""
+    with ExitStack() as started:
+
+        def start(root: Path, *words: str, **environ: str) -> Api:
+            api = Api(root, free_tcp_port_factory(), *words, **environ)
+            started.callback(api.signal, signal.SIGKILL)
+            return api
+
+        yield start
+
+
+class Load:
+    """Clients that ask an API one after the other while the block goes on, each over a connection that it keeps."""
+
+    def __init__(self, api: Api, body: str = "", clients: int = 4) -> None:
+        self._api, self._body = api, body or json.dumps({"records": [json.loads(api.get("/model"))["example"]]})
+        self.answers: list[tuple[int, Any]] = []
+        self.lost: list[str] = []
+        self._ends = threading.Event()
+        self._clients = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for one in self._clients:
+            one.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for one in self._clients:
+            one.join(20)
+
+    def _ask(self) -> None:
+        connection = HTTPConnection("127.0.0.1", self._api.port, timeout=20)
+        while not self._ends.is_set():
+            try:
+                connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                self.answers.append((answer.status, answer.headers))
+            except (OSError, HTTPException) as error:
+                self.lost.append(repr(error))
+                connection.close()
+            time.sleep(0.01)
+
+    def told(self, header: str, status: int = 200) -> list[str]:
+        """What answers with that status said in a header."""
+        return [headers[header] for code, headers in self.answers if code == status]
+
+    def __str__(self) -> str:
+        return f"{len(self.told('date'))} answered, {len(self.answers)} in all, {len(self.lost)} lost"
+
+    @property
+    def harmed(self) -> tuple[int, int]:
+        """How many answers were no prediction, and how many requests got none."""
+        return len(self.answers) - len(self.told("date")), len(self.lost)
+
+
+@pytest.fixture(scope="session")
+def load() -> type[Load]:
+    return Load
+
+
+class MlflowServer(Program):
+    """On loopback, with a database and artifacts in its folder. It can be ended and started again."""
+
+    def __init__(self, folder: Path, port: int, *words: str, **environ: str) -> None:
+        given = words or ("--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "artifacts")
+        command = ("mlflow", "server", "--port", str(port), "--workers", "1", *given)
+        super().__init__(folder, port, folder / "server.log", *command, **environ)
+
+    def start(self) -> None:
+        super().start()
+        self.wait(self._answers)
+
+    def _answers(self) -> bool:
+        with suppress(OSError):
+            return bool(self.get("/version"))
+        return False
+
+    def ask(self, path: str, **content: Any) -> dict[str, Any]:
+        place, kind = f"{self.address}/api/2.0/mlflow/{path}", {"Content-Type": "application/json"}
+        with urlopen(Request(place, json.dumps(content).encode() if content else None, kind), timeout=20) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., MlflowServer]]:
+    """Starts a server in a folder. All are ended at last."""
+    with ExitStack() as started:
+
+        def start(folder: Path, *words: str, **environ: str) -> MlflowServer:
+            server = MlflowServer(folder, free_tcp_port_factory(), *words, **environ)
+            started.callback(server.signal, signal.SIGKILL)
+            return server
+
+        yield start

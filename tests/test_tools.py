@@ -27,9 +27,8 @@ def tool(name: str) -> Any:
     return load
 
 
-environment, lock, mutants, measure, image, wheel = map(
-    tool, ("environment", "lock", "mutants", "measure", "image", "wheel")
-)
+NAMES = ("environment", "lock", "mutants", "measure", "image", "wheel")
+environment, lock, mutants, measure, image, wheel = map(tool, NAMES)
 
 
 @pytest.fixture
@@ -105,9 +104,7 @@ def test_a_failed_install_leaves_what_was_there_and_is_begun_afresh(environment,
     assert make(with_tests=True) == ["venv", *TEST]
 
 
-def test_what_cannot_be_built_is_not_taken_for_installed_and_no_other_folder_is_touched(
-    environment, make, project, monkeypatch
-):
+def test_what_cannot_be_built_is_not_installed_and_no_other_folder_is_touched(environment, make, project, monkeypatch):
     def no_build(*words):
         if "install" in words:
             raise environment.CannotMake("it cannot be built")

@@ -5,14 +5,12 @@ The attacks follow each other, as they would on one server, and each is settled 
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
 
 import mlflow
 import pytest
@@ -23,19 +21,14 @@ from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
 REPOSITORY = Path(__file__).parents[2]
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "ORT_DISABLE_TELEMETRY": "1",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
 MODEL = "staging.diabetes"
 FILES = ("model.onnx", "contract.json", "parity.npz")
 
 
 class Staging:
-    def __init__(self, root: Path, port: int) -> None:
-        self.root, self.port, self.address = root, port, f"http://127.0.0.1:{port}"
+    def __init__(self, root: Path, address: str) -> None:
+        self.root, self.address = root, address
         self.client = mlflow.MlflowClient(self.address, self.address)
 
     def kit(self, *words: str, **environ: str) -> tuple[int, str]:
@@ -43,48 +36,30 @@ class Staging:
         told |= {"KIT_SERVING__API_KEY": "a-key-of-good-length", "COLUMNS": "300"}
         done = subprocess.run(
             [sys.executable, "-m", "starterkit", *words], cwd=self.root, capture_output=True, text=True, check=False,
-            env=CLEAN | told | {"KIT_EXPORT__PARITY_ROWS": "500"} | environ, timeout=300,
+            env=CLEAN | told | environ, timeout=300,
         )  # fmt: skip
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     def files(self, number: str) -> Path:
         model = self.client.get_model_version(MODEL, number).source.removeprefix("models:/")
-        (folder,) = (self.root / "kept").rglob(f"{model}/artifacts")
+        (folder,) = (self.root / "artifacts").rglob(f"{model}/artifacts")
         return folder
 
     def evidence(self) -> Path:
         place = self.client.get_model_version(MODEL, "1").tags["evidence_place"]
-        (file,) = (self.root / "kept").rglob(f"{place}/evidence.json")
+        (file,) = (self.root / "artifacts").rglob(f"{place}/evidence.json")
         return file
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory: pytest.TempPathFactory, free_tcp_port_factory: Callable[[], int]) -> Iterator[Staging]:
+def staging(tmp_path_factory: Any, copied: Callable[..., Path], mlflow_server: Callable[..., Any]) -> Staging:
     """Version 1 is champion; version 2 is one tree, which the gate refused."""
-    root = tmp_path_factory.mktemp("staging")
-    for name in ("config", "data"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    shutil.copy(REPOSITORY / "requirements.txt", root)
-    made = Staging(root, free_tcp_port_factory())
-    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(made.port), "--workers", "1"]
-    command += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "kept"]
-    call = [sys.executable, "-m", *command]
-    with (root / "server.log").open("wb") as log:
-        server = subprocess.Popen(call, cwd=root, env=CLEAN, stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(240):
-            try:
-                urlopen(f"{made.address}/version", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        assert made.kit("run")[0] == 0
-        code, said = made.kit("run", KIT_TRAINING__PARAMS='{"n_estimators": 1, "learning_rate": 0.03}')
-        assert (code, "the gate refused staging.diabetes version 2" in said) == (1, True)
-        yield made
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    root = copied(tmp_path_factory.mktemp("staging") / "copy")
+    made = Staging(root, mlflow_server(root).address)
+    assert made.kit("run")[0] == 0
+    code, said = made.kit("run", KIT_TRAINING__PARAMS='{"n_estimators": 1, "learning_rate": 0.03}')
+    assert (code, "the gate refused staging.diabetes version 2" in said) == (1, True)
+    return made
 
 
 def test_variables_make_no_gate_looser(staging):

@@ -1,7 +1,6 @@
 """Docker, or a line that says why not; and what was measured, at the end."""
 
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 from compose import REPOSITORY
-from engine import Container, Docker
+from engine import Docker
 
 FIGURES = pytest.StashKey[dict[str, str]]()
 
@@ -57,9 +56,7 @@ Until = Callable[..., float]
 def until() -> Until:
     """Wait for something that comes about by itself; the seconds it took. The limit is for what never comes."""
 
-    def wait(
-        happened: Callable[[], bool], what: str, seconds: float = 120, container: Container | None = None
-    ) -> float:
+    def wait(happened: Callable[[], bool], what: str, seconds: float = 120, container: Any = None) -> float:
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             if happened():
@@ -70,13 +67,3 @@ def until() -> Until:
         pytest.fail(f"not {what} within {seconds} s; the container says:\n{container.said() if container else '-'}")
 
     return wait
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return free.getsockname()[1]
-
-    return find

@@ -69,9 +69,8 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
     home = Path(pwd.getpwnam(user).pw_dir)
     # pytest's own folders are the caller's alone, and every session of it makes them so again.
     tools = tmp_path_factory.mktemp("cli") if os.geteuid() else home / "cli"
-    installed = subprocess.run(
-        ["npm", "install", "--silent", "--prefix", str(tools), CLI], capture_output=True, text=True
-    )
+    install = ["npm", "install", "--silent", "--prefix", str(tools), CLI]
+    installed = subprocess.run(install, capture_output=True, text=True)
     if installed.returncode:
         pytest.fail(f"not run: npm cannot install {CLI}: {installed.stderr.strip()[-300:]}", pytrace=False)
     root = home / f"my {docker.token}"
@@ -99,10 +98,8 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
 
 def copy_tree(root: Path) -> None:
     """What git would have, also of what is not committed yet, as a repository of its own."""
-    git = ["git", "-c", "safe.directory=*", "-C", str(REPOSITORY)]
-    listed = subprocess.run(
-        [*git, "ls-files", "-co", "--exclude-standard", "-z"], check=True, capture_output=True, text=True
-    )
+    listing = ["git", "-c", "safe.directory=*", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(listing, check=True, capture_output=True, text=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (REPOSITORY / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)

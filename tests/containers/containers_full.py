@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from compose import UP_SECONDS, Stack, doctor, kit
@@ -16,11 +17,11 @@ volumes:
 
 
 @pytest.fixture(scope="module")
-def small(docker: Docker, free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def small(docker: Docker, free_tcp_port_factory: Callable[[], int], tmp_path_factory: Any) -> Iterator[Stack]:
     override = tmp_path_factory.mktemp("small") / "small.yml"
     override.write_text(SMALL)
     files = {"COMPOSE_FILE": f"docker-compose.yml:{override}"}
-    made = Stack(docker, docker.name("small"), free_port(), free_port(), files)
+    made = Stack(docker, docker.name("small"), free_tcp_port_factory(), free_tcp_port_factory(), files)
     try:
         made("build", "postgres", "mlflow", seconds=UP_SECONDS)
         for service in ("postgres", "mlflow"):

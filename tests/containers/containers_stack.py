@@ -25,8 +25,8 @@ for file in pathlib.Path('/artifacts').rglob('*'):
 
 
 @pytest.fixture(scope="module")
-def stack(docker: Docker, free_port: Callable[[], int]) -> Iterator[Stack]:
-    made = Stack(docker, docker.name("stack"), free_port(), free_port())
+def stack(docker: Docker, free_tcp_port_factory: Callable[[], int]) -> Iterator[Stack]:
+    made = Stack(docker, docker.name("stack"), free_tcp_port_factory(), free_tcp_port_factory())
     try:
         made.up()
         yield made
@@ -271,9 +271,8 @@ def test_server_that_dies_in_the_middle_of_a_run_is_one_line(stack, repository, 
 def test_step_runs_as_a_project_in_the_repositorys_own_image(stack, docker, champion, tmp_path):
     image = "mlflow-starter-kit"  # the name that docker/project/MLproject gives
     had = docker.ask("image", "inspect", image).returncode == 0
-    docker(
-        "build", "--tag", image, "--file", str(REPOSITORY / "docker" / "train.Dockerfile"), str(REPOSITORY), seconds=900
-    )
+    dockerfile = str(REPOSITORY / "docker" / "train.Dockerfile")
+    docker("build", "--tag", image, "--file", dockerfile, str(REPOSITORY), seconds=900)
     before = int(stack.query("SELECT count(*) FROM runs WHERE status = 'FINISHED'"))
     named = {"KIT_STAGE": "dev", "KIT_TRACKING__URI": "http://mlflow:5000", "MLFLOW_TRACKING_URI": stack.address}
     words = ["run", str(REPOSITORY / "docker" / "project"), "-e", "train", "-A", f"network={stack.name}_default"]

@@ -1,5 +1,7 @@
 """Conditions that stand until somebody mends them. Add a row by adding a function to `FAULTS`.
 
+What a data file can be besides, the data's own tests look at: all of it comes to a person by the same way.
+
 Each row: the condition is made, `run` meets it, `doctor` is asked, the condition is mended, `run` works.
 """
 
@@ -52,18 +54,6 @@ def environ(**variables: str) -> Inflict:
 
 def rows(change: Callable[[list[str]], list[str]]) -> Inflict:
     return once(lambda scratch: scratch.edit(lambda text: "\n".join(change(text.splitlines())) + "\n"))
-
-
-def table(change: Callable[[str], str]) -> Inflict:
-    return once(lambda scratch: scratch.edit(change))
-
-
-def encoded(encoding: str, place: str = "") -> Inflict:
-    return once(lambda s: s.data.write_bytes(s.data.read_text().replace("P003", f"P003{place}").encode(encoding)))
-
-
-def constant_target(lines: list[str]) -> list[str]:
-    return [lines[0], *(line.rpartition(",")[0] + ",100" for line in lines[1:])]
 
 
 @contextmanager
@@ -163,21 +153,8 @@ FAULTS = (
     Fault("project's code imports what is not there", once(lambda s: s.project(lambda text: "import lightgbmm\n" + text)),
           2, r"no module 'lightgbmm'.*make add PKG=lightgbmm", r"no module 'lightgbmm'"),
     Fault("missing data file", once(lambda s: s.data.unlink()), 2, "does not exist.*Put it there", "does not exist"),
-    Fault("empty data file", once(lambda s: s.data.write_text("")), 2, "is empty.*Put data there", "is empty"),
-    Fault("data file with a header alone", rows(lambda lines: lines[:1]), 2, "has no rows.*Put data", "has no rows"),
-    Fault("data file without a header", rows(lambda lines: lines[1:]), 2, "none of the schema's columns", "Begin the file"),
-    Fault("semicolons between the columns", table(lambda text: text.replace(",", ";")), 0, "score"),
-    Fault("tabs between the columns", table(lambda text: text.replace(",", "\t")), 0, "score"),
-    Fault("byte-order mark", encoded("utf-8-sig"), 0, "score"),
-    Fault("UTF-16", encoded("utf-16"), 0, "score"),
-    Fault("Latin-1", encoded("latin-1", "ü"), 0, "score"),
-    Fault("columns in capitals", rows(lambda lines: [lines[0].upper(), *lines[1:]]), 2, "did you mean 'patient_id'", "did you mean"),
+    Fault("semicolons between the columns", once(lambda s: s.edit(lambda text: text.replace(",", ";"))), 0, "score"),
     Fault("missing column", rows(lambda lines: [line.rpartition(",")[0] for line in lines]), 2, "first, progression is missing", "progression is missing"),
-    Fault("extra column", rows(lambda lines: [f"{line},x" for line in lines]), 2, "first, x is not in the schema", "x is not in"),
-    Fault("row with more fields than the header", rows(lambda lines: [*lines, lines[-1] + ",1"]), 2, "cannot be read: Expected 12 fields in line 444", "cannot be read"),
-    Fault("duplicate ids", rows(lambda lines: [*lines, lines[1]]), 2, "first, patient_id is not unique", "patient_id is not unique"),
-    Fault("all-constant target", rows(constant_target), 2, "has one value in all .* rows.*Give rows", "has one value"),
-    Fault("fewer rows than the split needs", rows(lambda lines: lines[:3]), 2, "side has none of the 2 rows.*Give more rows", "side has none"),
     Fault("store is no database", spoiled(lambda _: b"garbage " * 9000), 1, "mlflow.db is not a database.*move it away", "not a database"),
     Fault("store cut off", spoiled(lambda whole: whole[: len(whole) // 3]), 1, "mlflow.db is damaged.*Bring a copy", "damaged"),
     Fault("store with garbage in the middle", spoiled(lambda whole: whole[:4096] + os.urandom(300_000) + whole[304_096:]),

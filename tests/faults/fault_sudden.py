@@ -7,10 +7,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from scratch import REPOSITORY, Outcome, Scratch, State, copied, interrupt, kill, terminate
+from scratch import Outcome, Scratch, State, copied, fill, interrupt, kill, terminate
 
 from conftest import Tell
 
+REPOSITORY = Path(__file__).parents[2]
 STEPS = ("", "load libraries", "read data", "connect to MLflow", "train", "export to ONNX", "register", "ask the gate")
 """The line after which something happens; the first is before any."""
 LONG = '{"n_estimators": 20000}'
@@ -50,9 +51,7 @@ def meet_interruption(way: str, after: str, fresh: Scratch, tell: Tell, inside: 
     following = fresh.run("run")
     state = fresh.state()
     dead, unfinished = left.runs.get("RUNNING", 0), not left.aliases and left.versions > 0
-    named = [
-        words for words in ("killed half-way", "never judged", "did not become champion") if words in doctor.stdout
-    ]
+    named = [one for one in ("killed half-way", "never judged", "did not become champion") if one in doctor.stdout]
     next_run = "works" if not following.code else following.line
     tell(f"{way} {moment}", outcome.code, said, left, next_run, "; ".join(named) or "finds nothing")
     if outcome.code == 0 and after == STEPS[-1]:  # the last step is shorter than the way of a signal
@@ -116,17 +115,6 @@ def test_disk_of_scratch_files_small(scratch, small_disk, tell):
     assert re.search(r"is full: .* MB are free, a run needs 20. Free space", outcome.line)
     assert "scratch files" in told
     assert following.code == 0
-
-
-def fill(filler: Path) -> None:
-    """To the last byte."""
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 10, 1):
-            try:
-                while file.write(b"x" * size) == size:
-                    pass
-            except OSError:
-                continue
 
 
 def meet_full_disk(done: str, fresh: Scratch, outcome: Outcome, filler: Path, tell: Tell) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from operator import methodcaller
@@ -45,9 +45,8 @@ class Outcome:
     @property
     def untidy(self) -> str:
         """What no person should be shown: a traceback, a log line, more than one error."""
-        noise = re.search(
-            r"Traceback|Warning\b|WARNING|Exception ignored|\[SQL|sqlalche\.me|will be retried", self.stderr
-        )
+        signs = r"Traceback|Warning\b|WARNING|Exception ignored|\[SQL|sqlalche\.me|will be retried"
+        noise = re.search(signs, self.stderr)
         twice = "more than one error" if len(re.findall("^error:", self.stderr, re.MULTILINE)) > 1 else ""
         return noise[0] if noise else twice
 
@@ -86,9 +85,8 @@ class Scratch:
         if self.user is not None:
             environ["HOME"] = str(self.temporary)
             words = [*other_user(self.user), *words]
-        return subprocess.Popen(
-            words, cwd=self.root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(words, cwd=self.root, env=environ, text=True, **pipes)
 
     def run(self, *arguments: str, command: list[str] | None = None) -> Outcome:
         process = self.start(*arguments, command=command)
@@ -100,9 +98,7 @@ class Scratch:
             stderr += f"\nhung for {SECONDS} s"
         return Outcome(process.returncode, stdout, stderr)
 
-    def interrupted(
-        self, after: str, act: Callable[[subprocess.Popen[str]], None], run_is_open: bool = False, pause: float = 0
-    ) -> Outcome:
+    def interrupted(self, after: str, act: Callable[..., None], run_is_open: bool = False, pause: float = 0) -> Outcome:
         """`run`, in which something happens as soon as a step's line appears; without a name, while it starts.
 
         With `run_is_open` it happens when the next step has opened its run in MLflow, and `pause` seconds later.
@@ -225,6 +221,15 @@ def other_user(user: int) -> list[str]:
     tried = subprocess.run([*plain, sys.executable, "-c", "import mlflow"], capture_output=True, cwd="/")
     capabilities = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     return plain if tried.returncode == 0 else [*plain, *capabilities]
+
+
+def fill(filler: Path) -> None:
+    """The disk, to the last byte."""
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 10, 1):
+            with suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
 
 
 SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)

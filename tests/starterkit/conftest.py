@@ -6,17 +6,16 @@ And sample problems with real data: each is a table on disk, a schema, and the w
 import os
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -161,57 +160,23 @@ def port(free_tcp_port: int) -> int:
     return free_tcp_port
 
 
-class MlflowServer:
-    """An MLflow server on loopback with a store and artifacts of its own. It can be ended and started again."""
+@pytest.fixture
+def new_server(empty_store: Path, mlflow_server: Callable[..., Any]) -> Iterator[Callable[[Path], Any]]:
+    """Starts an MLflow server in a folder. All are ended after the test."""
+    with ExitStack() as started:
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port, self.address = folder, port, f"http://127.0.0.1:{port}"
-        self.process: subprocess.Popen[bytes] | None = None
+        def start(folder: Path) -> Any:
+            folder.mkdir(exist_ok=True)
+            shutil.copy(empty_store, folder / "server.db")
+            server = mlflow_server(folder)
+            started.callback(server.signal, signal.SIGKILL)
+            return server
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / "server.log").open("ab") as log:
-            how = {"stdout": log, "stderr": log, "env": clean, "cwd": self.folder, "start_new_session": True}
-            self.process = subprocess.Popen(command, **how)
-        for _ in range(120):
-            try:
-                urlopen(f"{self.address}/version", timeout=1).close()
-            except OSError:
-                time.sleep(0.5)
-            else:
-                return
-        pytest.fail("the MLflow server did not answer within a minute")
-
-    def end(self) -> None:
-        """The server and its workers, which are a process group of their own."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
+        yield start
 
 
 @pytest.fixture
-def new_server(empty_store: Path, free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[[Path], MlflowServer]]:
-    """Starts a server in a folder. All are ended after the test."""
-    made: list[MlflowServer] = []
-
-    def start(folder: Path) -> MlflowServer:
-        folder.mkdir(exist_ok=True)
-        shutil.copy(empty_store, folder / "server.db")
-        made.append(MlflowServer(folder, free_tcp_port_factory()))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.end()
-
-
-@pytest.fixture
-def server(tmp_path: Path, new_server: Callable[[Path], MlflowServer]) -> MlflowServer:
+def server(tmp_path: Path, new_server: Callable[[Path], Any]) -> Any:
     return new_server(tmp_path)
 
 

@@ -79,9 +79,7 @@ RENAMING = [(Path, "replace", number) for number in range(3)] + [(Path, "unlink"
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, OSError])
 @pytest.mark.parametrize(("owner", "name", "number"), [*((os, "fsync", number) for number in range(3)), *RENAMING])
-def test_files_change_together_and_a_stop_amid_it_gives_back_what_was_there(
-    three, monkeypatch, owner, name, number, stop, after
-):
+def test_files_change_together_and_a_stop_gives_back_all(three, monkeypatch, owner, name, number, stop, after):
     before = contents(three)
     with monkeypatch.context() as patch:
         stop_at(patch, name, number, stop(), after=after, owner=owner)

@@ -7,8 +7,6 @@ gives them, and hardly anything else of the kit is used here: that its rooms are
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
@@ -19,8 +17,6 @@ from urllib.request import Request, urlopen
 
 import pandas as pd
 import pytest
-
-from starterkit.machine import running
 
 pytestmark = pytest.mark.usefixtures("hurried")
 REPOSITORY = Path(__file__).parents[2]
@@ -100,7 +96,7 @@ def holds(now: Any, then: Any) -> bool:
     return now.keys() >= then.keys() and all(holds(now[name], one) for name, one in then.items())
 
 
-def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, port):
+def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, serve):
     exported = unpacked("exported")
     exported.kit("predict", "data/diabetes.csv", "now.csv", "--folder", "exported")
     then = answers(exported / "answers.csv")
@@ -109,14 +105,12 @@ def test_an_exported_folder_gives_the_answers_of_then_and_is_served(unpacked, po
     shutil.copytree(REPOSITORY / "config", exported / "config")
     names = [one["name"] for one in exported.read("exported/contract.json")["columns"]]
     body = pd.read_csv(exported / "data" / "diabetes.csv")[names].head(1).to_json(orient="records").encode()
-    command = [sys.executable, "-m", "starterkit", "serve", "--folder", "exported", "--port", str(port)]
-    with running(command, cwd=exported.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as served:
-        assert served.stdout is not None
-        assert any(b"Answering on " in line for line in served.stdout)
-        address = f"http://127.0.0.1:{port}/predict"
-        asked = Request(address, b'{"records": %b}' % body, {"content-type": "application/json"})
-        with urlopen(asked, timeout=30) as answered:
-            said = json.load(answered)
+    api = serve(exported.root, "--folder", "exported")
+    api.wait_for()
+    asked = Request(f"{api.address}/predict", b'{"records": %b}' % body, {"content-type": "application/json"})
+    with urlopen(asked, timeout=30) as answered:
+        said = json.load(answered)
+    assert api.end() == 0
     assert said["predictions"] == pytest.approx(then[:1], rel=1e-12)
     assert "local.diabetes" in json.dumps(said)
 

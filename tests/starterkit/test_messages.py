@@ -42,9 +42,8 @@ def load(source: Source) -> pd.DataFrame:
     return frame.astype({"age": "int64"}) if "strict" in frame else frame
 
 
-PROBLEM = Problem(
-    name="people", title="People", task="regression", schema=People, load=load, estimator=lambda: Ridge(), metric="rmse"
-)
+GIVEN = {"name": "people", "title": "People", "task": "regression", "metric": "rmse"}
+PROBLEM = Problem(**GIVEN, schema=People, load=load, estimator=lambda: Ridge())
 # Signs that parsers and formatters stumble over, and a core that no formatter changes: that one is looked for.
 SIGNS = st.text(st.sampled_from(" ,;\"'\t-+.e%{}[]\\ßé→0"), max_size=4)
 CORES = st.text(st.sampled_from("QXZJ23456789"), min_size=8, max_size=8)

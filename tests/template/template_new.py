@@ -85,9 +85,8 @@ def test_a_checkout_with_other_line_endings_makes_the_same_project(template, mad
     windows.write("src/starterkit/gate.py", windows.read("src/starterkit/gate.py").replace("line 3\r", "line three\r"))
     assert windows.new("churn", tmp_path / "second").code == 0
     second = Folder(tmp_path / "second")
-    differs = [
-        path for path in first.files if len({one.git("rev-parse", f"HEAD:{path}") for one in (first, second)}) > 1
-    ]
+    both = (first, second)
+    differs = [path for path in first.files if len({one.git("rev-parse", f"HEAD:{path}") for one in both}) > 1]
     assert differs == [".gitattributes", ".starterkit.json", "src/starterkit/gate.py"]
     assert second.git("ls-files", "-s", "tools/run.sh").startswith("100755")
 

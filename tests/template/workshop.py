@@ -63,9 +63,8 @@ class Folder:
         return self.call("make", *words, "PYTHON=python3", **environ)
 
     def call(self, *command: str, **environ: str) -> str:
-        done = subprocess.run(
-            command, cwd=self.root, env=ENVIRON | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=self.root, env=ENVIRON | environ, text=True, **both)
         assert done.returncode == 0, done.stdout
         return done.stdout
 

@@ -96,8 +96,3 @@ def micros(time: datetime) -> int:
 def first_id(time: int) -> bytes:
     """The smallest id of a request at this moment, in µs."""
     return max(0, time // 1000).to_bytes(6, "big") + bytes(ID_BYTES - 6)
-
-
-def id_text(request: bytes, row: int) -> str:
-    """A prediction's id as clients know it: of the request, and its row in it."""
-    return f"{request.hex()}-{row}"

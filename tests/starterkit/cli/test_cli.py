@@ -20,8 +20,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from starterkit.settings import Stage, load_settings
-from starterkit.tracking.connection import connect
+from starterkit.settings import load_settings
 from starterkit.tracking.registry import ModelRegistry
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -40,7 +39,7 @@ def test_refused_version_exits_with_1_and_says_by_how_much(run, trained):
         assert words in done.stdout
     refused = "limit rmse, limit r2, champion, slices"
     assert f"error: the gate refused local.diabetes version 2 ({refused})" in done.stderr
-    registry = ModelRegistry(connect(load_settings(trained, {}).tracking, trained), Stage.LOCAL, "diabetes")
+    registry = ModelRegistry.of(load_settings(trained, {}), "diabetes")
     assert (registry.version(2).tags["gate"], registry.champion().number) == ("refused", 1)
 
 
@@ -63,10 +62,7 @@ def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run, unchang
     run(unchanged, "gate", "--report", str(page), "--evidence", str(evidence), code=0)
     assert "The gate lets it pass" in page.read_text("utf-8")
     assert json.loads(evidence.read_text("utf-8"))["passed"]
-    for place, said in (
-        ("no/folder.html", r"folder no does not exist\.\n +Make it"),
-        (".", r"\. is a folder\.\n +Name"),
-    ):
+    for place, said in (("no/x.html", r"folder no does not exist\.\n +Make it"), (".", r"\. is a folder\.\n +Name")):
         assert re.match(f"error: {said}", run(unchanged, "gate", "--report", place, code=2).stderr)
 
 

@@ -105,10 +105,15 @@ def test_what_is_next_for_a_version_that_may_pass():
     assert "--version" not in told(first, "prod")  # there it would be staging's version 2
 
 
-def test_the_next_commands_name_the_stage_where_it_is_not_local(first_run, capsys):
+def test_the_next_commands_name_the_stage_where_it_is_not_local_and_rows_in_a_graph_are_told(first_run, capsys):
+    root, summary = first_run
+    contract = replace(summary.exported.contract, keeps_rows=("KNeighborsRegressor",))
     for stage, command in ((Stage.LOCAL, "\n  make ui "), (Stage.DEV, "\n  KIT_STAGE=dev make ui ")):
-        show_summary(first_run[1], load_settings(first_run[0], {}).model_copy(update={"stage": stage}))
-        assert command in capsys.readouterr().out
+        show_summary(summary, load_settings(root, {}).model_copy(update={"stage": stage}))
+        said = capsys.readouterr().out
+        assert (command in said, "Careful" in said) == (True, False)
+    show_summary(replace(summary, exported=replace(summary.exported, contract=contract)), load_settings(root, {}))
+    assert "Careful  the model carries training rows (KNeighborsRegressor)" in capsys.readouterr().out
 
 
 @pytest.fixture

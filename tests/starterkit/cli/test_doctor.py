@@ -17,7 +17,7 @@ import pytest
 from starterkit.cli.doctor import Doctor
 from starterkit.cli.environment import Finding
 from starterkit.machine import PROCESS, this_process
-from starterkit.settings import Stage, load_settings
+from starterkit.settings import load_settings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
@@ -37,10 +37,6 @@ def examine(root: Path) -> dict[str, Finding]:
     return {finding.item: finding for finding in sorted(findings, key=lambda one: order.index(one.state))}
 
 
-def registry_of(root: Path) -> ModelRegistry:
-    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
-
-
 def execute(statement: str) -> Callable[[Path], None]:
     def change(root: Path) -> None:
         with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
@@ -50,9 +46,9 @@ def execute(statement: str) -> Callable[[Path], None]:
 
 
 def register_again(root: Path, **tags: str) -> None:
-    registry = registry_of(root)
+    registry = ModelRegistry.of(load_settings(root, {}), "diabetes")
     first = registry.version(1)
-    tracked = connect(load_settings(root, {}).tracking, root).client.get_run(first.run).data.tags
+    tracked = registry.connection.client.get_run(first.run).data.tags
     second = registry.register(first.run, tracked["exported_model_id"], dict(first.tags) | {"gate": ""}, "again")
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
         database.execute("DELETE FROM model_version_tags WHERE version = 2 AND key = 'gate'")
@@ -68,28 +64,21 @@ def leave_a_run_open(process: str) -> Callable[[Path], None]:
     return change
 
 
-def lose_data(root: Path) -> None:
-    (root / "data/diabetes.csv").unlink()
-
-
-def lose_files(root: Path) -> None:
-    shutil.rmtree(root / "mlartifacts" / "models")
-
-
 DEAD = " ".join([*this_process().split(" ")[:2], "4194304", "1"])
 DANGLING = execute("UPDATE registered_model_aliases SET version = 7")
 UNJUDGED = execute("DELETE FROM model_version_tags WHERE key = 'gate'")
+WITHOUT_FILES: Callable[[Path], None] = lambda root: shutil.rmtree(root / "mlartifacts" / "models")  # noqa: E731
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
-            [DANGLING, leave_a_run_open(DEAD), lose_data],
+            [DANGLING, leave_a_run_open(DEAD), lambda root: (root / "data/diabetes.csv").unlink()],
             ["champion failing .*7, which is gone", "runs warning .*was killed half-way", "data failing .*not exist"],
         ),
         (
-            [partial(register_again, gate="passed"), lose_files, leave_a_run_open("elsewhere x 1 2")],
+            [partial(register_again, gate="passed"), WITHOUT_FILES, leave_a_run_open("elsewhere x 1 2")],
             [
                 "champion failing .*files of .* are gone",
                 "versions warning .*2 passed the gate and",
@@ -135,10 +124,6 @@ def examine_with_stack(root: Path, uri: str) -> list[Finding]:
     return Doctor(root, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": uri}).examine()
 
 
-def has_compose() -> bool:
-    return not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
-
-
 @pytest.mark.parametrize(
     ("variable", "value", "needs_compose", "said"),
     [
@@ -152,8 +137,10 @@ def test_what_the_stack_lacks_is_named(repository, port, monkeypatch, variable, 
         pytest.skip("not run: Docker is not installed")
     closed = f"127.0.0.1:{port}"
     monkeypatch.setenv(variable, value.format(root=repository, closed=closed))
-    if needs_compose is not None and has_compose() != needs_compose:
-        pytest.skip("not run: Compose is installed for everybody here, or for nobody")
+    if needs_compose is not None:
+        lacks = bool(subprocess.run(["docker", "compose", "version"], capture_output=True).returncode)
+        if lacks == needs_compose:
+            pytest.skip("not run: Compose is installed for everybody here, or for nobody")
     (found,) = [one for one in examine_with_stack(repository, f"http://{closed}") if one.item == "stack"]
     assert found.state == "failing"
     assert said in found.text

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -39,90 +38,25 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 KIT = (sys.executable, "-m", "starterkit")
 
 
-class Api:
-    """A command that serves, what it printed, and the processes that answer."""
+def wait_for_workers(api: Any, count: int, without: int = 0) -> list[int]:
+    """So many, and not the one that ended. Their process ids."""
+    api.wait(lambda: len(api.workers) == count and without not in [one.pid for one in api.workers])
+    return [one.pid for one in api.workers]
 
-    def __init__(self, root: Path, port: int, *words: str, **environ: str) -> None:
-        self.port, self.printed = port, root.parent / "printed.txt"
-        given = os.environ | {"PYTHONPATH": str(root / "src"), "KIT_SERVING__PORT": str(port)} | environ
-        with self.printed.open("w") as out:
-            how: Any = {"cwd": root, "env": given, "stdout": out, "stderr": out, "start_new_session": True}
-            self.process = subprocess.Popen([*KIT, "serve", *words], **how)
 
-    @property
-    def said(self) -> str:
-        return self.printed.read_text()
+def require_end(api: Any, code: int) -> None:
+    """It ended so, without a traceback, and no process of its session is left."""
 
-    @property
-    def answering(self) -> list[int]:
-        """Python starts one process more, which keeps track of what they share."""
-        found = []
-        for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):  # it ended meanwhile, or is a zombie
-                found += [child.pid] * any("spawn_main" in word for word in child.cmdline())
-        return found
-
-    def wait_for(self, words: str, times: int = 1) -> str:
-        wait_until(lambda: self.said.count(words) >= times, lambda: self.said)
-        return self.said
-
-    def wait_for_workers(self, count: int, without: int = 0) -> None:
-        wait_until(lambda: len(self.answering) == count and without not in self.answering, lambda: self.said)
-
-    def version(self) -> str:
-        """The one that answers, as soon as one does."""
-        found: list[str] = []
-
-        def ask() -> bool:
-            try:
-                with urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
-                    found.append(json.load(answer)["model"]["version"])
-            except OSError:
-                assert self.process.poll() is None, self.said
-            return bool(found)
-
-        wait_until(ask, lambda: self.said)
-        return found[0]
-
-    def require_end(self, code: int) -> None:
-        """It ended so, without a traceback, and no process of its session is left."""
-        assert self.process.wait(SECONDS) == code, self.said
-        wait_until(lambda: not self._session_is_there(), lambda: "a process is left", seconds=10)
-        assert "Traceback" not in self.said
-
-    def _session_is_there(self) -> bool:
+    def is_there() -> bool:
         try:
-            os.killpg(self.process.pid, 0)
+            os.killpg(api.process.pid, 0)
         except ProcessLookupError:
             return False
         return True
 
-    def kill(self) -> None:
-        if self._session_is_there():
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def wait_until(reached: Callable[[], bool], why: Callable[[], str], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, why()
-        time.sleep(0.1)
-
-
-Serve = Callable[..., Api]
-
-
-@pytest.fixture
-def serve(trained: Path, port: int) -> Iterator[Serve]:
-    with ExitStack() as started:
-
-        def start(*words: str, **environ: str) -> Api:
-            api = Api(trained, port, *words, **environ)
-            started.callback(api.kill)
-            return api
-
-        yield start
+    assert api.process.wait(SECONDS) == code, api.said
+    api.wait(lambda: not is_there(), seconds=10)
+    assert "Traceback" not in api.said
 
 
 async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -140,7 +74,8 @@ def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
         answering = protocol.Server(slow, protocol.Patience(10, 8), lifespan="off", log_config=None)
         thread = threading.Thread(target=answering.run, args=([listening],), daemon=True)
         thread.start()
-        wait_until(lambda: answering.started, lambda: "it did not start")
+        while not answering.started and thread.is_alive():
+            time.sleep(0.01)
         client = HTTPConnection(*listening.getsockname())
         client.request("POST", "/", "{}")
         time.sleep(0.1)
@@ -163,16 +98,16 @@ def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained,
     assert f"error: 127.0.0.1 port {port} cannot be had: Address already in use." in done.stderr
 
 
-def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, trained, tmp_path, port, serve):
+def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, trained, tmp_path, serve):
     assert run(trained, "api-key", "no name").returncode == 2
     made = run(trained, "api-key", "ada")
     keys, key, trace = tmp_path / "keys", made.stderr.split()[-1], "4bf92f3577b34da6a3ce929d0e0e4736"
     keys.write_text(made.stdout)
     assert key not in made.stdout
     asked = {"REQUIRE_API_KEY": "true", "API_KEYS_FILE": str(keys), "LOG_FORMAT": "json", "LOG_REQUESTS": "true"}
-    api = serve(**{f"KIT_SERVING__{name}": value for name, value in asked.items()})
-    api.wait_for("Answering on ")
-    client = HTTPConnection("127.0.0.1", port)
+    api = serve(trained, **{f"KIT_SERVING__{name}": value for name, value in asked.items()})
+    api.wait_for()
+    client = HTTPConnection("127.0.0.1", api.port)
     told = []
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "content-type": "application/json"}
     for sent in (key, key[:-1]):
@@ -181,7 +116,7 @@ def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, t
         told.append(client.getresponse())
         told[-1].read()
     assert [answer.status for answer in told] == [422, 401]
-    wait_until(lambda: api.said.count("\n{") == 2, lambda: api.said)
+    api.wait_for("\n{", times=2)
     lines = [json.loads(line) for line in api.said.splitlines() if line.startswith("{")]
     told = [(line["method"], line["path"], line["status"]) for line in lines]
     assert told == [("POST", "/predict", 422), ("POST", "/predict", 401)]
@@ -191,28 +126,28 @@ def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, t
 
 
 @pytest.mark.slow
-def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serve, port):
+def test_being_ended_is_a_good_end_also_where_a_client_never_sends_its_body(serve, trained):
     host, shown = ("::1", "[::1]") if socket.has_ipv6 else ("127.0.0.1", "127.0.0.1")
-    api = serve(KIT_SERVING__HOST=host)
-    api.wait_for(f"Answering on http://{shown}:{port}, ")  # an address that can be opened, for IPv6 too
-    with socket.create_connection((host, port)) as client:
+    api = serve(trained, KIT_SERVING__HOST=host)
+    api.wait_for(f"Answering on http://{shown}:{api.port}, ")  # an address that can be opened, for IPv6 too
+    with socket.create_connection((host, api.port)) as client:
         client.sendall(HEAD)
         time.sleep(0.5)
         api.process.send_signal(signal.SIGTERM)
-        api.require_end(0)
+        require_end(api, 0)
     assert "Stopped" not in api.said
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_what_the_log_has_not_written_yet_is_written_at_the_end(serve, trained, port, workers):
+def test_what_the_log_has_not_written_yet_is_written_at_the_end(serve, trained, workers):
     """Refused requests are counted and written later, and SQLite carries its own log into the file."""
-    api = serve(KIT_SERVING__WORKERS=str(workers), KIT_FEEDBACK__DATABASE="sqlite:///ended.db")
-    api.version()
-    api.wait_for_workers(workers if workers > 1 else 0)
+    api = serve(trained, KIT_SERVING__WORKERS=str(workers), KIT_FEEDBACK__DATABASE="sqlite:///ended.db")
+    api.wait(api.version)
+    wait_for_workers(api, workers if workers > 1 else 0)
     with suppress(HTTPError):
-        urlopen(Request(f"http://127.0.0.1:{port}/predict", b"{}", {"Content-Type": "application/json"}), timeout=20)
+        urlopen(Request(f"{api.address}/predict", b"{}", {"Content-Type": "application/json"}), timeout=20)
     api.process.send_signal(signal.SIGTERM)
-    api.require_end(0)
+    require_end(api, 0)
     assert [file.name for file in trained.rglob("ended.db*")] == ["ended.db"]
     with closing(sqlite3.connect(next(trained.rglob("ended.db")))) as log:
         assert log.execute("SELECT sum(count) FROM refusal").fetchone() == (1,)
@@ -222,51 +157,50 @@ def test_what_the_log_has_not_written_yet_is_written_at_the_end(serve, trained, 
 def test_workers_outlive_the_folder_and_a_worker_that_cannot_be_started_again(run, trained, tmp_path, serve):
     model = tmp_path / "model"
     run(trained, "fetch", str(model), code=0)
-    api = serve("--folder", str(model), KIT_SERVING__WORKERS="2", TMPDIR=str(tmp_path))
+    api = serve(trained, "--folder", str(model), KIT_SERVING__WORKERS="2", TMPDIR=str(tmp_path))
+    first, second = wait_for_workers(api, 2)
+    api.wait(api.version)
     version = api.version()
-    api.wait_for_workers(2)
     shutil.rmtree(model)  # as `fetch` does when it writes a newer one
-    first, second = api.answering
     os.kill(first, signal.SIGKILL)
-    api.wait_for_workers(2, without=first)
+    wait_for_workers(api, 2, without=first)
     time.sleep(6)  # a process that starts opens the model within this time
-    (third,) = {*api.answering} - {second}
+    (third,) = {*wait_for_workers(api, 2)} - {second}
     os.kill(second, signal.SIGKILL)
-    api.wait_for_workers(2, without=second)
+    (fourth,) = {*wait_for_workers(api, 2, without=second)} - {third}
+    api.wait(api.version)
     assert api.version() == version  # from the one that was started without the folder
 
     shutil.rmtree(next(tmp_path.glob("starterkit-model-*")))
-    (fourth,) = {*api.answering} - {third}
     os.kill(fourth, signal.SIGKILL)
     time.sleep(6)
     assert api.process.poll() is None
     assert api.version() == version
-    api.process.terminate()
-    assert api.process.wait(SECONDS) == 0
+    assert api.end() == 0
 
 
 @pytest.mark.slow
-def test_who_comes_while_workers_end_is_refused_at_once(serve, port):
-    api = serve(KIT_SERVING__WORKERS="2")
-    api.version()
-    api.wait_for_workers(2)
+def test_who_comes_while_workers_end_is_refused_at_once(serve, trained):
+    api = serve(trained, KIT_SERVING__WORKERS="2")
+    api.wait(api.version)
+    wait_for_workers(api, 2)
     with ExitStack() as opened:
         for _ in range(4):  # requests that hold the end up
-            opened.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(HEAD)
+            opened.enter_context(socket.create_connection(("127.0.0.1", api.port))).sendall(HEAD)
         time.sleep(0.5)
         api.process.send_signal(signal.SIGTERM)
         time.sleep(2)
         assert api.process.poll() is None
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
-    api.require_end(0)
+            socket.create_connection(("127.0.0.1", api.port), timeout=5)
+    require_end(api, 0)
 
 
 @pytest.mark.slow
-def test_it_starts_again_when_code_or_settings_change(run, trained, port, serve):
+def test_it_starts_again_when_code_or_settings_change(run, trained, serve):
     shutil.copytree(REPOSITORY / "src" / "example_project", trained / "src" / "example_project")
-    api = serve("--reload")
-    api.wait_for(f"Answering on http://127.0.0.1:{port}, ")
+    api = serve(trained, "--reload", PYTHONPATH=str(trained / "src"))
+    api.wait_for(f"Answering on {api.address}, ")
     (trained / "src" / "example_project" / "problem.py").open("a").write("\n# saved\n")
     api.wait_for("src/example_project/problem.py changed: starting again")
     local = trained / "config" / "local.yaml"
@@ -276,21 +210,21 @@ def test_it_starts_again_when_code_or_settings_change(run, trained, port, serve)
     assert "config/local.yaml changed: starting again" in said
     assert "serving.max_rowz is not a setting (did you mean serving.max_rows?)" in said
     local.write_text(f"{text}\nserving:\n  max_rows: 5\n")
-    done = run(trained, "traffic", "--count", "5", "--rate", "50", KIT_SERVING__PORT=str(port), code=0)
+    done = run(trained, "traffic", "--count", "5", "--rate", "50", KIT_SERVING__PORT=str(api.port), code=0)
     assert done.stdout.startswith("5 answered, 0 refused; median ")
     os.killpg(api.process.pid, signal.SIGINT)  # as a terminal does
-    api.require_end(0)
+    require_end(api, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("child", "number", "code"), [(False, signal.SIGTERM, 143), (False, signal.SIGKILL, -9), (True, signal.SIGKILL, 1)]
 )
-def test_nothing_is_left_when_it_or_the_process_that_answers_is_ended(serve, child, number, code):
-    api = serve("--reload")
-    api.wait_for("Answering on")
-    os.kill(api.answering[0] if child else api.process.pid, number)
-    api.require_end(code)
+def test_nothing_is_left_when_it_or_the_process_that_answers_is_ended(serve, trained, child, number, code):
+    api = serve(trained, "--reload")
+    api.wait_for()
+    os.kill(api.workers[0].pid if child else api.process.pid, number)
+    require_end(api, code)
     assert ("error: the process that answers was ended by signal 9." in api.said) == child
 
 
@@ -302,17 +236,12 @@ def test_nothing_is_left_when_it_or_the_process_that_answers_is_ended(serve, chi
         ({"KIT_TRACKING__URI": "sqlite:///other.db"}, 1, "has no champion"),
         ({"KIT_SERVING__HOST": "192.0.2.1"}, 2, "192.0.2.1 port"),
         ({"KIT_STAGE": "produktion"}, 2, "KIT_STAGE"),
-        ({}, 2, "error: 127.0.0.1 port {port} cannot be had: Address already in use."),
     ],
 )
-def test_a_first_start_that_is_refused_ends_it(serve, port, environ, code, said):
-    api = serve("--reload", **environ)
-    with ExitStack() as rivals:
-        if not environ:  # the port is bound, and the model is not open yet
-            wait_until(lambda: bool(api.answering), lambda: api.said)
-            rivals.enter_context(socket.create_server(("127.0.0.1", port)))
-        api.require_end(code)
-    assert said.format(port=port) in api.said
+def test_a_first_start_that_is_refused_ends_it(serve, trained, environ, code, said):
+    api = serve(trained, "--reload", **environ)
+    require_end(api, code)
+    assert said in api.said
     assert api.said.count("error:") == 1
     assert "Answering" not in api.said
 
@@ -343,11 +272,12 @@ def test_its_end_is_told_only_where_nobody_asked_for_it(repository, port, died):
     assert ("error: MLflow's UI ended by itself." in told) == died
     assert "Stopped" not in told
 
-    def has_ended() -> bool:  # its worker, too
-        with socket.socket() as asking:
-            return bool(asking.connect_ex(("127.0.0.1", port)))
-
-    wait_until(has_ended, lambda: f"somebody still answers on port {port}", seconds=10)
+    until = time.monotonic() + 10
+    with suppress(ConnectionRefusedError):  # its worker has ended, too
+        while time.monotonic() < until:
+            socket.create_connection(("127.0.0.1", port)).close()
+            time.sleep(0.1)
+        pytest.fail(f"somebody still answers on port {port}")
 
 
 def loadtest(root: Path, *words: str, code: int = 1, **environ: str) -> "subprocess.CompletedProcess[str]":

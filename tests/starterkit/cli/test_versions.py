@@ -31,23 +31,23 @@ from starterkit.serving.http import create_app
 from starterkit.serving.predictor import ServedModel
 from starterkit.serving.shadow import Heard
 from starterkit.serving.validation import read_records
-from starterkit.settings import ServingSettings, Settings, Stage, load_settings
-from starterkit.tracking.connection import connect
+from starterkit.settings import ServingSettings, load_settings
 from starterkit.tracking.registry import ModelRegistry, Version
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def registry_of(root: Path) -> ModelRegistry:
-    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
+    return ModelRegistry.of(load_settings(root, {}), "diabetes")
 
 
-def rollback_alone(root: Path) -> "subprocess.CompletedProcess[str]":
-    """With settings that no estimator takes, and without the project's code and what that needs."""
-    code = "import sys; sys.modules |= dict.fromkeys(['example_project', 'pandas', 'sklearn', 'pandera']);"
-    code += "sys.argv[1:] = ['rollback', '--reason', 'slow']; from starterkit.cli import main; main()"
-    environ = os.environ | {"KIT_TRAINING__PARAMS": '{"depth": 3}'}
-    return subprocess.run([sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True)
+# With settings that no estimator takes, and without the project's code and what that needs.
+ROLLBACK = """
+import sys
+sys.modules |= dict.fromkeys(["example_project", "pandas", "sklearn", "pandera"])
+sys.argv[1:] = ["rollback", "--reason", "slow"]
+from starterkit.cli import main; main()
+"""
 
 
 def test_history_is_told_newest_first_and_one_that_somebody_changed_is_an_error(run, trained):
@@ -78,7 +78,8 @@ def test_rollback_and_prune(run, trained):
     for _ in range(2):
         registry.register(first.run, first.source.removeprefix("models:/"), told, "again")
     run(trained, "promote", "--version", "2", code=0)
-    done = rollback_alone(trained)
+    environ = os.environ | {"KIT_TRAINING__PARAMS": '{"depth": 3}'}
+    done = subprocess.run([sys.executable, "-c", ROLLBACK], cwd=trained, env=environ, capture_output=True, text=True)
     assert "Champion: local.diabetes version 1 (was local.diabetes version 2)." in done.stdout, done.stderr
     page = registry.connection.client.get_registered_model("local.diabetes").description
     assert "Serves now: [version 1]" in page
@@ -157,8 +158,7 @@ def test_staging_to_prod_on_one_server(run, repository, server):
 
     done = run(repository, "promote", "--to", "prod", **there, **STAGING, code=2)
     assert "Name the approver with --approver" in done.stderr
-    prod = ModelRegistry(connect(settings_of(repository, **there, **PROD).tracking, repository), Stage.PROD, "diabetes")
-    staging = ModelRegistry(prod.connection, Stage.STAGING, "diabetes")
+    prod, staging = (ModelRegistry.of(load_settings(repository, there | one), "diabetes") for one in (PROD, STAGING))
     assert prod.versions() == []  # nothing was copied
 
     for _ in range(2):  # the second time uses the copy again
@@ -174,10 +174,6 @@ def test_staging_to_prod_on_one_server(run, repository, server):
     assert told["entries"][0]["approver"] == {"name": "Ada", "how": "claimed"}
     assert "Name the approver" in run(repository, "rollback", "--reason", "x", **there, **PROD, code=2).stderr
     assert json.loads(run(repository, "gate", "--json", **there, **PROD).stdout)["passed"]
-
-
-def settings_of(root: Path, **environ: str) -> Settings:
-    return load_settings(root, {name: value for name, value in environ.items() if name.startswith("KIT_")})
 
 
 class _Asking(BaseHTTPRequestHandler):
@@ -232,7 +228,7 @@ def test_who_approves(repository, monkeypatch, handler, environ, named, approver
             prod = repository / "config" / "prod.yaml"
             prod.write_text(f"{prod.read_text()}\npromotion: {{approvers: {LISTED['KIT_PROMOTION__APPROVERS']}}}\n")
             environ = {}
-        settings = settings_of(repository, KIT_STAGE="prod", KIT_TRACKING__URI=address, **environ)
+        settings = load_settings(repository, PROD | {"KIT_TRACKING__URI": address} | environ)
         if approver.endswith(")"):
             assert str(approval_by(settings, named).approver) == approver
         else:
@@ -325,9 +321,7 @@ def test_lineage_is_one_screen_and_marks_what_is_other_here(run, trained, monkey
     assert "mlartifacts/models/" in said.replace(" ", "")
 
 
-def test_lineage_for_scripts_is_json_and_complete_and_outside_of_git_reproduce_refuses_and_leaves_nothing(
-    run, trained, monkeypatch
-):
+def test_lineage_is_json_for_scripts_and_outside_of_git_reproduce_refuses_and_leaves_nothing(run, trained, monkeypatch):
     found = json.loads(run(trained, "lineage", "1", "--json").stdout)
     assert (found["version"], found["alias"], found["gate"]) == (1, "champion", "passed")
     assert found["lineage"].keys() == Lineage.__dataclass_fields__.keys()

@@ -23,7 +23,6 @@ from starterkit.release.gate import Decision, Gate
 from starterkit.release.judgement import EvidenceRecord, make_record
 from starterkit.release.pages import gate_page
 from starterkit.settings import GateSettings, Stage, load_settings
-from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry, Version
 from starterkit.tracking.runs import Tracker
 from starterkit.verdict import Comparison
@@ -39,7 +38,7 @@ def made(first_run: tuple[Path, Summary]) -> tuple[Any, EvidenceRecord]:
     """What the gate was told of the first version against itself, with one more value planted that is no number."""
     root, _ = first_run
     settings = load_settings(root, {})
-    registry = ModelRegistry(connect(settings.tracking, root), settings.stage, problem.name)
+    registry = ModelRegistry.of(settings, problem.name)
     dataset = DatasetReader(problem, settings.data, root, settings.stage).read()
     tracker = Tracker(registry.connection, f"{settings.stage}.{problem.name}")
     version = registry.version(1)
@@ -105,8 +104,8 @@ def test_page_shows_the_decision_and_fetches_nothing(made):
 def test_promotion_keeps_the_evidence_with_the_version_and_judging_alone_nothing(first_run, tmp_path):
     root, summary = first_run
     settings = load_settings(root, {})
-    connection = connect(settings.tracking, root)
-    version = ModelRegistry(connection, settings.stage, "diabetes").version(1)
+    registry = ModelRegistry.of(settings, "diabetes")
+    connection, version = registry.connection, registry.version(1)
     record = summary.promotion.record
     assert version.tags["evidence"] == record.digest
     client = MlflowClient(connection.uri, connection.uri)
@@ -136,15 +135,11 @@ def luminance(colour: str) -> float:
     return sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read(scheme):
     light, dark = STYLE.read_text("utf-8").split(DARK)
     named = colours(light) if scheme == "light" else colours(dark)
     assert len(named) == 8
     for text, ground in product(("ink", "quiet", "good", "bad", "unsure"), ("paper", "shade")):
-        assert contrast(named[text], named[ground]) >= 4.5, (text, ground)
+        darker, lighter = sorted(luminance(named[one]) + 0.05 for one in (text, ground))
+        assert lighter / darker >= 4.5, (text, ground)

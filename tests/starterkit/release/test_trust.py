@@ -15,7 +15,7 @@ from starterkit.release.alias import ChampionAlias
 from starterkit.release.history import Entry, Ledger
 from starterkit.release.promoter import require_committed_rules, require_rules
 from starterkit.release.trust import history_doubts, require_trust
-from starterkit.settings import Settings, Stage, rules_of
+from starterkit.settings import Stage, rules_of
 from starterkit.tracking.registry import CONTRACT
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -172,11 +172,6 @@ def test_a_broken_history_stops_promotions_until_somebody_settles_it(pipeline):
     assert ledger.find_break().text == "what entry 7 had settled was changed since"
 
 
-def judged_by(settings: Settings, **gate: object) -> bytes:
-    said = settings.gate.model_dump(mode="json") | gate
-    return json.dumps({"settings": said, "parity": {"allowed": 1e-5}, "problem": {"task": "regression"}}).encode()
-
-
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
@@ -193,7 +188,8 @@ def judged_by(settings: Settings, **gate: object) -> bytes:
 def test_what_was_judged_under_looser_limits_goes_nowhere(after_a_run, gate, said):
     strict = after_a_run.gate.model_copy(update={"undecided": "refuse"})
     committed = rules_of(strict, after_a_run.export)
-    evidence = judged_by(after_a_run.model_copy(update={"gate": strict}), **gate)
+    said_of = {"settings": strict.model_dump(mode="json") | gate, "parity": {"allowed": 1e-5}}
+    evidence = json.dumps(said_of | {"problem": {"task": "regression"}}).encode()
     if not said:
         require_rules(evidence, committed, "staging.diabetes version 7")
         return

@@ -204,11 +204,9 @@ def test_an_answer_is_the_estimators_for_that_row_alone(scored, data):
 
 @pytest.mark.parametrize("texts", [True, False])
 def test_many_rows_are_answered_as_few_are_in_their_own_order(scored, iris, tmp_path, texts):
-    predictor = (
-        scored[0]
-        if texts
-        else Predictor(iris.export(HistGradientBoostingClassifier(max_iter=5), tmp_path / "it")[0].folder)
-    )
+    predictor = scored[0]
+    if not texts:
+        predictor = Predictor(iris.export(HistGradientBoostingClassifier(max_iter=5), tmp_path / "it")[0].folder)
     random, rows = np.random.default_rng(0), 5_000
     table = {
         one.name: random.choice(np.array([*one.categories, ""], object), rows)

@@ -12,14 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starterkit.contract import Column, Contract, Lineage, Parity, Prediction
-from starterkit.serving.validation import (
-    Bounds,
-    InvalidRecords,
-    Values,
-    check_columns,
-    faults_of_answers,
-    read_records,
-)
+from starterkit.serving.validation import Bounds, InvalidRecords, Values, check_columns, faults_of_answers, read_records
 
 
 def column(name: str, **said: Any) -> Column:
@@ -179,9 +172,8 @@ def test_a_matrix_is_judged_as_its_columns_are(rows, nullable):
     for row, (at, value) in product((0, rows - 1), [(0, -2), (0, 10), (0, np.nan), (1, np.inf), (1, 0.5), (1, np.nan)]):
         table = sound.copy()
         table[row, at] = value
-        columns = {
-            name: Values(one, np.isnan(one), one < -np.inf) for name, one in zip(known.names, table.T, strict=True)
-        }
+        named = zip(known.names, table.T, strict=True)
+        columns = {name: Values(one, np.isnan(one), one < -np.inf) for name, one in named}
         assert bounds.hold(table) == (not check_columns(known, columns).faults), (row, at, value)
 
 

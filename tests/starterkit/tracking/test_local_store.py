@@ -109,12 +109,8 @@ def test_store_that_is_not_whole_is_not_there(fresh_repository, monkeypatch):
     assert [file.name for file in fresh_repository.glob("mlflow*")] == ["mlflow.db"]
 
 
-def registry_of(root: Path) -> ModelRegistry:
-    return ModelRegistry(connect(load_settings(root, {}).tracking, root), Stage.LOCAL, "diabetes")
-
-
 def champion_opens(root: Path) -> bool:
-    registry = registry_of(root)
+    registry = ModelRegistry.of(load_settings(root, {}), "diabetes")
     champion = registry.champion()
     return champion is not None and bool(registry.open(champion).contract.names)
 
@@ -157,7 +153,7 @@ def at_hand(root: Path) -> tuple[int, Path] | None:
 
 def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
     assert at_hand(copy) is None  # its addresses are those of the first folder until MLflow is asked
-    registry = registry_of(copy)
+    registry = ModelRegistry.of(load_settings(copy, {}), "diabetes")
     for _ in range(2):
         champion, found = registry.champion(), at_hand(copy)
         assert found[0] == champion.number

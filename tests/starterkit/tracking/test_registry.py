@@ -4,34 +4,22 @@ import socket
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from starterkit.errors import ContractError, TrackingError
-from starterkit.pipeline import Summary
 from starterkit.settings import Stage, TrackingSettings, load_settings
-from starterkit.tracking.connection import Connection, connect, explained
+from starterkit.tracking.connection import connect, explained
 from starterkit.tracking.queries import check_round_trip, fetch_file, look_up, runs_page
 from starterkit.tracking.registry import ModelRegistry, UnknownVersion
 
 
-@pytest.fixture
-def registry(connection: Connection) -> ModelRegistry:
-    return ModelRegistry(connection, Stage.DEV, "trial")
-
-
-@pytest.fixture
-def model_id(connection: Connection) -> str:
-    """A logged model without files."""
-    experiment = connection.client.create_experiment("dev.trial", connection.artifacts)
-    made = connection.client.create_logged_model(experiment, "empty")
-    return connection.client.finalize_logged_model(made.model_id, "READY").model_id
-
-
-def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_named(registry, model_id):
+def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_named(connection):
+    registry, client = ModelRegistry(connection, Stage.DEV, "trial"), connection.client
+    made = client.create_logged_model(client.create_experiment("dev.trial", connection.artifacts), "without files")
+    model_id = client.finalize_logged_model(made.model_id, "READY").model_id
     with pytest.raises(UnknownVersion, match="has no champion"):
         registry.find("champion")
     with pytest.raises(TrackingError, match=r"'dev\.trial' has no version"):
@@ -54,14 +42,9 @@ def test_version_is_found_by_number_or_alias_and_one_whose_files_are_gone_is_nam
     assert "\n" not in str(raised.value)
 
 
-@pytest.fixture(scope="module")
-def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, str]:
+def test_run_says_who_when_and_how_good_has_a_page_and_what_the_store_does_not_have_is_none(first_run, tmp_path):
     root, summary = first_run
-    return connect(load_settings(root, {}).tracking, root), summary.exported.run
-
-
-def test_run_says_who_when_and_how_good_has_a_page_and_what_the_store_does_not_have_is_none(opened, tmp_path):
-    connection, run = opened
+    connection, run = connect(load_settings(root, {}).tracking, root), summary.exported.run
     record = look_up(connection, run)
     assert record.user
     assert timedelta() < datetime.now(UTC) - record.started < timedelta(hours=1)

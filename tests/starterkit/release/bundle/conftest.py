@@ -33,8 +33,7 @@ class Staged:
     settings: Settings
 
     def registry(self) -> ModelRegistry:
-        connection = connect(self.settings.tracking, self.settings.root)
-        return ModelRegistry(connection, self.settings.stage, problem.name)
+        return ModelRegistry.of(self.settings, problem.name)
 
 
 @pytest.fixture
@@ -48,9 +47,7 @@ def other_key() -> SigningKey:
 
 
 @pytest.fixture(scope="session")
-def staged(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copied: Callable[..., Path], hurry: Any
-) -> Staged:
+def staged(tmp_path_factory: Any, empty_store: Path, copied: Callable[..., Path], hurry: Any) -> Staged:
     """Stage staging takes no local store by itself, and all but the server is the same here."""
     root = copied(tmp_path_factory.mktemp("staged") / "staging", empty_store)
     settings = load_settings(root, {}).model_copy(update={"stage": Stage.STAGING})

@@ -1,9 +1,6 @@
 """A bundle becomes a version of prod's model in another store: the very files, once, whole or not at all."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +51,6 @@ def require_whole(registry: ModelRegistry, bundle, key, tmp_path: Path) -> None:
         assert files(tmp_path / "back") == files(found.model)
 
 
-def as_columns(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {str(name): frame[name].to_numpy(dtype=float) for name in frame}
-
-
 def test_files_tags_metrics_and_rows_arrive(bring, prod, bundle, key, tmp_path):
     arrival = bring()
     version = arrival.version
@@ -86,7 +79,7 @@ def test_the_answers_are_those_of_staging(answers, bring, prod):
     loaded = mlflow.pyfunc.load_model(f"models:/prod.diabetes/{version.number}")
     types = {"long": "int64", "double": "float64"}
     frame = pd.DataFrame(columns).astype({one.name: types[one.type.name] for one in loaded.metadata.signature.inputs})
-    ours = prod.open(version).predict(as_columns(frame)).values
+    ours = prod.open(version).predict({name: frame[name].to_numpy(dtype=float) for name in frame}).values
     assert np.allclose(loaded.predict(frame).to_numpy()[:, 0], ours, rtol=1e-12)  # its session has other threads
 
 
@@ -186,9 +179,7 @@ with opened(Path(bundle), "diabetes", [key]) as found:
      ("finalize_logged_model", "before", 0), ("create_model_version", "before", 0),
      ("create_model_version", "after", 1)],
 )  # fmt: skip
-def test_killed_at_any_step_the_next_call_makes_it_whole(
-    bring, prod, prod_root, bundle, key, killed, tmp_path, step, when, versions
-):
+def test_after_a_kill_the_next_is_whole(bring, prod, prod_root, bundle, key, killed, tmp_path, step, when, versions):
     killed(KILLED, prod_root, bundle, key.public, step, when)
     assert runs(prod) == ["RUNNING"]
     assert [prod.open(version).contract.problem for version in prod.versions()] == ["diabetes"] * versions
@@ -196,48 +187,35 @@ def test_killed_at_any_step_the_next_call_makes_it_whole(
     require_whole(prod, bundle, key, tmp_path)
 
 
-class Repository:
-    """One repository, used with a server for each stage."""
-
-    def __init__(self, root: Path, addresses: dict[str, str]) -> None:
-        self.root = root
-        self._addresses = addresses
-
-    def kit(self, stage: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        given = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KIT_"))}
-        given |= {"KIT_STAGE": stage, "KIT_TRACKING__URI": self._addresses[stage], "MLFLOW_DISABLE_TELEMETRY": "true"}
-        given |= {"KIT_SERVING__API_KEY": "a-key-of-good-length"}
-        command = [sys.executable, "-m", "starterkit", *words]
-        done = subprocess.run(command, cwd=self.root, env=given, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def said(self, stage: str, *words: str) -> Any:
-        return json.loads(self.kit(stage, *words, "--json").stdout)
-
-
 @pytest.mark.slow
-def test_a_version_goes_from_one_server_to_the_other(repository, tmp_path, new_server):
-    here = Repository(repository, {stage: new_server(tmp_path / stage).address for stage in ("staging", "prod")})
-    assert here.said("staging", "run")["champion"] == 1
-    made = here.said("staging", "keys")
-    written = here.said("staging", "bundle", "to prod.zip")
+def test_a_version_goes_from_one_server_to_the_other(run, repository, tmp_path, new_server):
+    addresses = {stage: new_server(tmp_path / stage).address for stage in ("staging", "prod")}
+
+    def kit(stage: str, *words: str, code: int = 0) -> Any:
+        given = {"KIT_STAGE": stage, "KIT_TRACKING__URI": addresses[stage]}
+        return run(repository, *words, code=code, KIT_SERVING__API_KEY="a-key-of-good-length", **given)
+
+    def said(stage: str, *words: str) -> Any:
+        return json.loads(kit(stage, *words, "--json").stdout)
+
+    assert said("staging", "run")["champion"] == 1
+    made = said("staging", "keys")
+    written = said("staging", "bundle", "to prod.zip")
     assert (written["model"], written["version"], written["key"]) == ("staging.diabetes", 1, made["key"])
 
     to_prod = ("promote", "--to", "prod", "--from", "to prod.zip")
-    untrusted = here.kit("prod", *to_prod, "--approver", "Ada", code=1).stderr
+    untrusted = kit("prod", *to_prod, "--approver", "Ada", code=1).stderr
     assert ("promotion.trusted_keys is empty" in untrusted, "Ada" in untrusted) == (True, False)
     config = repository / "config" / "prod.yaml"
     config.write_text(config.read_text() + f"\npromotion:\n  trusted_keys: [{made['public']}]\n")
-    assert "--approver" in here.kit("prod", *to_prod, code=2).stderr
+    assert "--approver" in kit("prod", *to_prod, code=2).stderr
     for _ in range(2):
-        moved = here.said("prod", *to_prod, "--approver", "Ada")
+        moved = said("prod", *to_prod, "--approver", "Ada")
         assert (moved["model"], moved["version"], moved["passed"]) == ("prod.diabetes", 1, True)
-    acts = here.said("prod", "history")["entries"]
+    acts = said("prod", "history")["entries"]
     assert {(entry["act"], entry["version"], entry["approver"]["name"]) for entry in acts} == {("promote", 1, "Ada")}
 
     for stage in ("staging", "prod"):
-        here.kit(stage, "fetch", stage)
+        kit(stage, "fetch", stage)
     for name in ("model.onnx", "contract.json", "parity.npz"):
         assert (repository / "prod" / name).read_bytes() == (repository / "staging" / name).read_bytes()

@@ -148,10 +148,7 @@ def test_an_odd_zip_is_refused(bundle, key, tmp_path, changed):
         (edit("manifest.json", model="staging.churn"), r"this project's model is staging\.diabetes"),
         (edit("manifest.json", model="prod.diabetes"), r"this project's model is staging\.diabetes"),
         (edit("manifest.json", commit="f" * 40), "tell of different trainings"),
-        (
-            edit("manifest.json", files={"model/x": {"size": bundles.MOST_BYTES + 1, "sha256": ""}}),
-            "more than 1000 files or",
-        ),
+        (edit("manifest.json", files={"model/x": {"size": bundles.MOST_BYTES + 1, "sha256": ""}}), "more than 1000"),
         (edit("manifest.json", files={"model/x": {"size": -1, "sha256": ""}}), "no size"),
         (edit("record.json", version={}), "is no record"),
         (lambda files: files.pop("run/rows.npz"), r"lacks run/rows\.npz, without which"),
@@ -235,9 +232,8 @@ def test_no_single_byte_and_no_end_can_be_changed_unseen(bundle, key, tmp_path):
 
 
 def test_nothing_leads_out_of_its_folder_or_is_written_beyond_its_size(tmp_path):
-    assert all(
-        map(bundles.is_safe, ("model/MLmodel", "model/a/b.json", "run/gate/staging.x-1/gate.html", "record.json"))
-    )
+    inside = "model/MLmodel model/a/b.json run/gate/staging.x-1/gate.html record.json"
+    assert all(map(bundles.is_safe, inside.split()))
     leading_out = "model model/ model//x model/. model/.. model/../x ./model/x model/x. model/c:x model/x\0 other/x"
     assert not any(map(bundles.is_safe, ("", *leading_out.split())))
     # A disk is not to be filled by what is refused afterwards.
@@ -258,9 +254,7 @@ def pem(key, password: bytes | None = None) -> str:
 
 def test_a_key_is_read_in_both_forms_and_signs_as_rfc_8032_has_it():
     written = pem(ed25519.Ed25519PrivateKey.from_private_bytes(b64decode(SEED)))
-    assert (
-        bundles.SigningKey(written).public == bundles.SigningKey(SEED).public == bundles.SigningKey(f" {SEED}\n").public
-    )
+    assert len({bundles.SigningKey(one).public for one in (written, SEED, f" {SEED}\n")}) == 1
     seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
     key = bundles.SigningKey(b64encode(seed).decode())
     assert b64decode(key.public).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"

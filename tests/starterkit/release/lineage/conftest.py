@@ -16,7 +16,6 @@ from starterkit.pipeline import Pipeline
 from starterkit.problem import Problem
 from starterkit.release.reproducer import Reproducer, Reproduction
 from starterkit.settings import load_settings
-from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
 REPOSITORY = Path(__file__).parents[4]
@@ -52,8 +51,7 @@ class Project:
             return pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run).number
 
     def registry(self, **environ: str) -> ModelRegistry:
-        settings = load_settings(self.root, environ)
-        return ModelRegistry(connect(settings.tracking, self.root), settings.stage, "diabetes")
+        return ModelRegistry.of(load_settings(self.root, environ), "diabetes")
 
     def reproduce(self, number: int, **environ: str) -> Reproduction:
         registry, settings = self.registry(**environ), load_settings(self.root, environ)

@@ -132,9 +132,7 @@ def test_column_that_is_sensitive_today_is_not_read_by_the_code_of_then(travelle
 def test_hidden_parameter_cannot_be_given_again(copy, scratch):
     copy.git("reset", "-q", "--hard", "HEAD~1")
 
-    def estimator(
-        *, api_token="hunter2", n_estimators=20, learning_rate=0.03, max_depth=2, subsample=0.5, random_state=0
-    ):
+    def estimator(*, api_token="hunter2", n_estimators=20, learning_rate=0, max_depth=2, subsample=0, random_state=0):
         return GradientBoostingRegressor(n_estimators=n_estimators, random_state=random_state)
 
     number = copy.train(replace(problem, estimator=estimator))
@@ -234,11 +232,6 @@ def project(new_project: Callable[[], Any]) -> Any:
     return new_project()
 
 
-@pytest.fixture
-def at_head(project: Any, scratch: Path) -> Checkout:
-    return Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
-
-
 def test_checkout_is_the_commit_and_not_the_tree(project, scratch):
     head = project.git("rev-parse", "HEAD")
     (project.root / "new.py").write_text("1\n")
@@ -293,7 +286,8 @@ def test_environment_is_made_where_the_commits_lock_is_not_held(project, scratch
     project.git("reset", "-q", "--hard", "HEAD~1")
 
 
-def test_data_come_from_the_commit_or_from_here(project, at_head, tmp_path):
+def test_data_come_from_the_commit_or_from_here(project, scratch, tmp_path):
+    at_head = Checkout(load_settings(project.root, {}), project.git("rev-parse", "HEAD"), scratch)
     assert at_head.bring_data("data/diabetes.csv") == "the commit"
     assert at_head.bring_data("postgresql://user@host/name") == "the database as it is now"
     assert at_head.bring_data("elsewhere/none.csv").startswith("nowhere")

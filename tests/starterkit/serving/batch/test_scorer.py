@@ -79,9 +79,7 @@ def spoilt(rows, row, name, value):
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("made", ["csv", "parquet"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_row_stops_it_and_leaves_nothing_or_is_put_aside_with_its_reasons(
-    visits_predictor, visits_rows, files, kind, made
-):
+def test_a_bad_row_stops_it_or_is_put_aside_with_its_reasons(visits_predictor, visits_rows, files, kind, made):
     broken = spoilt(spoilt(visits_rows, 399, "city", "Ulm"), 33, "children", 7777)
     source = files.write(spoilt(broken, 33, "insured", None), f"in.{kind}")
     with pytest.raises(DataError, match=rf"in\.{kind}, row 33 \(the first is 0\), column 'insured': has no") as refusal:
@@ -132,9 +130,7 @@ class Unsure:
         return Prediction(np.where(np.asarray(columns["children"]) == 8, math.nan, values))
 
 
-def test_an_answer_that_is_not_finite_is_a_bad_row_and_an_output_without_a_row_is_refused(
-    visits_predictor, visits_rows, files
-):
+def test_an_answer_that_is_not_finite_is_a_bad_row_and_no_row_at_all_is_refused(visits_predictor, visits_rows, files):
     unsure: Any = Unsure(visits_predictor)
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     aside = files.folder / "out.bad.csv"

@@ -187,9 +187,8 @@ GAPS = Written(missing=("NA", r"\N", "—"))
 
 
 def a_column(kind: ColumnType, written: Written, *categories: Scalar) -> Column:
-    return Column(
-        name="x", role="feature", type=kind, unit="", sensitivity="plain", written=written, categories=categories
-    )
+    plain = {"name": "x", "role": "feature", "unit": "", "sensitivity": "plain"}
+    return Column(**plain, type=kind, written=written, categories=categories)
 
 
 @pytest.mark.parametrize(

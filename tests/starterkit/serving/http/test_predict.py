@@ -170,10 +170,7 @@ BODIES = [
     (b"[" * 200_000, DEEP),
     (b"9" * 4400, DEEP),
     (b'{"records": [{"area": 7654321, "area": 1}]}', "the key 'area' stands twice in one object"),
-    (
-        b'{"records": [{"area": 100, "rooms": 3, "income": 1, "area": 100}]}',
-        "the key 'area' stands twice in one object",
-    ),
+    (b'{"records": [{"area": 9, "rooms": 3, "income": 1, "area": 9}]}', "the key 'area' stands twice in one object"),
     (b'{"records": [7654321], "records": []}', "the key 'records' stands twice in one object"),
     (b'[{"area": 7654321}]', "the body is not an object"),
     (b"null", "the body is not an object"),
@@ -307,9 +304,8 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sa
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
 NAMES = st.sampled_from(["area", "rooms", "income", "city", "pressure", "windy"])
 HOUSE = st.fixed_dictionaries({"area": SCALARS, "rooms": SCALARS, "income": SCALARS})
-PLAUSIBLE_HOUSE = st.fixed_dictionaries(
-    {"area": st.floats(10, 500), "rooms": st.integers(1, 20), "income": st.none() | st.floats()}
-)
+INCOMES = st.none() | st.floats()
+PLAUSIBLE_HOUSE = st.fixed_dictionaries({"area": st.floats(10, 500), "rooms": st.integers(1, 20), "income": INCOMES})
 DAY = st.fixed_dictionaries({"city": SCALARS, "pressure": st.floats(890, 1110), "windy": st.booleans()})
 RECORD = HOUSE | PLAUSIBLE_HOUSE | DAY | st.dictionaries(NAMES | TEXT, SCALARS) | ANYTHING
 DOCUMENT = ANYTHING | st.fixed_dictionaries({"records": st.lists(RECORD, max_size=4)}) | st.dictionaries(TEXT, ANYTHING)

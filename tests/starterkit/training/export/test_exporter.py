@@ -164,10 +164,8 @@ KINDS = {"whole": "integer", "flag": "boolean", "number": "float", "gaps": "inte
 
 
 def columns_of(*names: str) -> list[Column]:
-    return [
-        Column(name=name, role="feature", type=KINDS[name], unit="", sensitivity="plain", nullable=name == "gaps")
-        for name in names
-    ]
+    plain = {"role": "feature", "unit": "", "sensitivity": "plain"}
+    return [Column(name=name, type=KINDS[name], nullable=name == "gaps", **plain) for name in names]
 
 
 def table(*names: str) -> pd.DataFrame:
