@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from rendering import RECORD, Git, Refused, is_in, render, run, take
@@ -27,7 +26,10 @@ def update(*words: str) -> int:
         print(f"Nothing new: this is the template's {was['version']} ({was['commit']}) already")
         return 0
     print(f"From the template's {was['version']} ({was['commit']}) to {now['version']} ({now['commit']})")
-    print(*news(git, was["tree"], now["tree"]), sep="\n")
+    changes = ("diff-tree", "-p", "-U0", was["tree"], now["tree"], "--", "CHANGELOG.md")
+    news = re.findall(r"(?m)^(?:@@ .* @@ ?(.*)|\+(?!\+\+ )(.*))$", git("-c", "diff.default.xfuncname=^#.*", *changes))
+    once = {head or place: f"\n{head}\n" if head else line for place, (head, line) in enumerate(news)}  # headings
+    print(*once.values(), sep="\n")
     base, theirs = trees(git, was, now)
     if dry:
         print(git("diff-tree", "-p", "-M", base, theirs))
@@ -36,16 +38,6 @@ def update(*words: str) -> int:
     ended = subprocess.run(merge, env=git.environ | {f"GITHEAD_{theirs}": "the template's"}).returncode
     print("Conflicts: mend, git add." if ended else "Merged.", "Then: make test, git commit. Undo: git reset --hard")
     return ended
-
-
-def news(git: Git, old: str, new: str) -> Iterator[str]:
-    """The changelog's new lines, below their headings, which may have been there before."""
-    changes = git("-c", "diff.default.xfuncname=^#.*", "diff-tree", "-p", "-U0", old, new, "--", "CHANGELOG.md")
-    told = ""
-    for heading, line in re.findall(r"(?m)^(?:@@ .* @@ ?(.*)|\+(?!\+\+ )(.*))$", changes):
-        if not heading or heading != told:
-            yield f"\n{heading}\n" if heading else line
-        told = heading or told
 
 
 def trees(git: Git, was: dict, now: dict) -> list[str]:
