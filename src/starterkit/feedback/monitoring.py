@@ -26,7 +26,7 @@ class Monitor:
         self._watched = watched
 
     def observe(
-        self, window: Window, batches: "Iterable[Any]", refused: Mapping[str, int] | None = None
+        self, window: Window, batches: "Iterable[Any]", refused: Mapping[tuple[str, str], int] | None = None
     ) -> Observation:
         """Summarise a window.
 
@@ -36,14 +36,15 @@ class Monitor:
             Predictions with their labels, as `PredictionLog.iterate` gives them: columns by name, a version a batch.
             Those of other versions are counted alone.
         refused
-            How many requests were refused, by reason.
+            What was refused, as `PredictionLog.refused` counts it.
         """
         counted = Tally(self._watched, window)
         for batch in batches:
             counted.add(batch)
-        return self._summed(counted, window, dict(refused or {}))
+        return self._summed(counted, window, refused or {})
 
-    def _summed(self, counted: Tally, window: Window, refused: dict[str, int]) -> Observation:
+    def _summed(self, counted: Tally, window: Window, refused: Mapping[tuple[str, str], int]) -> Observation:
+        reasons = {f"{why} ({column})" if column else why: count for (why, column), count in refused.items() if why}
         watched, reference = self._watched, self._watched.reference
         compared = [
             one for one in (*reference.columns, reference.answers) if one.counts and one.name in counted.columns
@@ -61,7 +62,8 @@ class Monitor:
             rows=counted.rows,
             requests=counted.requests,
             others=dict(counted.others),
-            refused=refused,
+            refused_requests=refused.get(("", ""), sum(reasons.values())),  # a log of before counted reasons alone
+            refused=reasons,
             latency=counted.latencies,
             labelled=counted.labels.seen,
             drifts=drifts,

@@ -65,6 +65,7 @@ class Observation:
     rows: int
     requests: int
     others: Mapping[str, int]
+    refused_requests: int
     refused: Mapping[str, int]
     latency: Mapping[str, float]
     labelled: int
@@ -77,12 +78,11 @@ class Observation:
     @property
     def figures(self) -> dict[str, float]:
         """Everything that a rule may name and MLflow keeps. A figure that is not known is not there."""
-        refused = sum(self.refused.values())
         found: dict[str, float | None] = {
             "rows": self.rows,
             "requests": self.requests,
-            "refused": refused,
-            "refused_share": refused / max(1, refused + self.requests),
+            "refused": self.refused_requests,
+            "refused_share": self.refused_requests / max(1, self.refused_requests + self.requests),
             "labelled": self.labelled,
             "labelled_share": self.labelled / self.rows if self.rows else None,
             **{f"latency_{name}_ms": seconds * 1000 for name, seconds in self.latency.items()},

@@ -164,7 +164,9 @@ class PredictionLog:
             requests = max(1, _ROWS_AT_ONCE * len(found) // max(1, sum(one.rows for one in found)))
 
     def refused(self, start: datetime, end: datetime, version: str | None = None) -> dict[tuple[str, str], int]:
-        """How many times requests were refused, by reason and column (empty where it is none's).
+        """How often requests were refused for a reason, by it and its column (empty where it is none's).
+
+        Without a reason stands how many requests were refused: one of them may have many.
 
         Raises
         ------

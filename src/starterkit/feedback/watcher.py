@@ -47,7 +47,7 @@ class PredictionReader(Protocol):
         ...
 
     def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
-        """How many requests were refused, by reason and column."""
+        """How often each reason was met, by its column; without a reason, how many requests were refused."""
         ...
 
     def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
@@ -120,7 +120,7 @@ class Watcher:
             note.text = str(version)
         with step(self._progress, "read the predictions") as note:
             batches = self._reader.iterate(window.start, window.end)
-            observed = monitor.observe(window, batches, self._refused(window))
+            observed = monitor.observe(window, batches, self._reader.refused(window.start, window.end))
             note.text = f"{observed.rows:,} rows, {observed.labelled:,} labels"
         with step(self._progress, "keep what was seen") as note:
             kept = self._keep(observed)
@@ -136,10 +136,6 @@ class Watcher:
         deciding = problem.deciding_metric.name
         metrics = tuple(problem.all_metrics)
         return Monitor(Watched(version.model, str(version.number), contract, reference, metrics, deciding))
-
-    def _refused(self, window: Window) -> dict[str, int]:
-        found = self._reader.refused(window.start, window.end)
-        return {f"{reason} ({column})" if column else reason: count for (reason, column), count in found.items()}
 
     def _keep(self, observed: Observation) -> Watch:
         earlier = self._tracker.figures(_WINDOWS)

@@ -137,9 +137,10 @@ class Writer:
             self._here().call_soon(self._hand_over)
 
     def refuse(self, schema: int, reasons: Mapping[tuple[str, str], int]) -> None:
-        """Count a request that was refused, by reason and column. It is written with others, about once a second."""
+        """Count a request that was refused, and its reasons by column. It is written about once a second."""
         if not self._refused:
             self._here().call_later(_SECONDS_OF_REFUSALS, self._hand_over_refused)
+        self._refused[schema, "", ""] += 1  # itself: it may have many reasons
         for (reason, column), count in reasons.items():
             self._refused[schema, reason, column] += count
 

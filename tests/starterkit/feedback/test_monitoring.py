@@ -125,10 +125,12 @@ def test_what_a_window_shows(monitor: Monitor) -> None:
     inputs["rooms"][:700] = np.nan
     inputs["bmi"][0] = 99.0
     older = batches({**draw(50, np.random.default_rng(15))}, version="2")
-    observed = monitor.observe(WINDOW, [*older, *batches(inputs, labels=0.5)], {"out of range": 20})
+    refused = {("", ""): 20, ("range", "bmi"): 18, ("missing", "rooms"): 9}
+    observed = monitor.observe(WINDOW, [*older, *batches(inputs, labels=0.5)], refused)
     figures = observed.figures
     assert (observed.rows, observed.requests, dict(observed.others)) == (2000, 2000, {"2": 50})
     assert figures["refused_share"] == pytest.approx(20 / 2020)
+    assert observed.refused == {"range (bmi)": 18, "missing (rooms)": 9}
     assert figures["latency_p50_ms"] == pytest.approx(2, rel=0.15)
     assert drifted(observed) == {"rooms"}
     assert figures["missing.rooms"] == pytest.approx(0.38, abs=0.03)
