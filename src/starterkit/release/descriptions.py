@@ -246,18 +246,23 @@ def _columns(subject: Subject) -> str:
 
 
 def _loading(address: str, model: str) -> str:
-    """As MLflow takes it: neither a whole number where a column is a float, nor pandas' own texts, unless converted."""
+    """As MLflow takes it: no whole number where a column is a float, nor pandas' own texts, unless converted.
+
+    A missing text that is not made empty becomes the word nan or None on the way to the graph.
+    """
     lines = (
         "import mlflow",
         f'mlflow.set_tracking_uri("{address}")',
         f'model = mlflow.pyfunc.load_model("{model}")',
         "schema = model.metadata.get_input_schema()",
         "types = dict(zip(schema.input_names(), schema.pandas_types()))",
-        "model.predict(rows[list(types)].astype(types))  # rows as pandas.read_csv gives them",
+        'empty = {name: "" for name, kind in types.items() if kind is object}  # a missing text is an empty one',
+        "model.predict(rows[list(types)].astype(types).fillna(empty))  # rows as pandas.read_csv gives them",
     )
     over_http = (
         "Over HTTP without the kit: `PANDAS_FUTURE_INFER_STRING=0 mlflow models serve --env-manager local "
-        f"-m {model}`; without the variable, JSON with texts gets a 400."
+        f"-m {model}`; without the variable, JSON with texts gets a 400. "
+        'A missing text is `""` there: null would be a word.'
     )
     beyond = "A number beyond the range in which the model is proven stops the call; `starterkit predict` names it."
     return _paragraphs(_heading("How to load it"), "\n".join(("```", *lines, "```")), over_http, beyond)

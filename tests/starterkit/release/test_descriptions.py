@@ -1,16 +1,27 @@
 """What MLflow's pages say, for plain data."""
 
+import io
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
+import onnx
+import pandas as pd
 import pytest
+from mlflow.models import infer_signature
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from example_project import problem
 from starterkit.contract import Lineage
+from starterkit.data.dataset import as_columns
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release.descriptions import Place, Subject, Trained, experiment_text, model_text, run_text, version_text
+from starterkit.serving.predictor import Predictor
 from starterkit.settings import Limit, load_settings
 from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.queries import runs_page
@@ -185,3 +196,19 @@ def test_pages_follow_a_version_through_the_gate(after_a_run):
     pipeline.promote(pipeline.read(), version.number)
     assert "The gate: passed all" in told(version)
     assert "Serves now: [version 2]" in serves()
+
+
+def test_the_pages_call_answers_a_missing_text_as_the_kit_does(visits, tmp_path):
+    encoder = make_column_transformer((OneHotEncoder(), ["city", "ward"]))
+    exported, dataset = visits.export(make_pipeline(encoder, Ridge()), tmp_path / "exported")
+    row = pd.DataFrame([exported.contract.example]).astype({"smoker": float, "children": float})
+    signature = infer_signature(row, pd.DataFrame({"cost": [0.0]}))
+    mlflow.onnx.save_model(onnx.load(exported.folder / "model.onnx"), tmp_path / "model", signature=signature)
+    lines = run_text(SUBJECT, PLACE, TRAINED).split("```")[1].replace("models:/m-1", str(tmp_path / "model"))
+    lines = lines.replace(f'mlflow.set_tracking_uri("{PLACE.address}")', "")  # which other tests would inherit
+    rows = dataset.training.features.query("ward.isna()")
+    expected = Predictor(exported.folder).predict(as_columns(rows)).values
+    for some in (rows, rows.head(1), pd.read_csv(io.StringIO(rows.head(1).to_csv(index=False)))):
+        given = {"rows": some}
+        exec(lines.replace("model.predict(", "answers = model.predict("), given)
+        assert given["answers"]["cost"].to_numpy() == pytest.approx(expected[: len(some)])
