@@ -247,7 +247,7 @@ def _within(content: Mapping[str, Any]) -> Iterator[Chart]:
     if any(one is not None for one in waited):
         titles = [f"{when}: {amount(one)} ms" for when, one in zip(words, waited, strict=True)]
         least, most = (pick(one for one in waited if one is not None) for pick in (min, max))
-        told = f"95% were answered within {amount(least)} to {amount(most)} ms"
+        told = f"95% were answered within {amount(least)}{'' if least == most else f' to {amount(most)}'} ms"
         yield Chart("Latency", line(waited, titles), told, ends)
 
 

@@ -95,7 +95,8 @@ class Watch:
         """
         if self.broken:
             words = "; ".join(one.text for one in self.broken)
-            raise RuleBroken(f"{self.observation.model} version {self.observation.version}: {words}", "See its page")
+            hint = f"See {PAGE_FILE} of run {self.run} in `starterkit ui`, or keep it with --page"
+            raise RuleBroken(f"{self.observation.model} version {self.observation.version}: {words}", hint)
 
 
 class Watcher:
