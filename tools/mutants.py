@@ -24,6 +24,16 @@ ROOT = Path(__file__).parents[1]
 SCRATCH = ROOT / ".cache" / "mutants"
 COPIED = ("src", "tests", "config", "data", "MLproject", "python_env.yaml", "requirements.txt")
 KILLED = (1, 3)  # pytest's exit codes: a test failed, or could not be run
+PLUGINS = [
+    argument
+    for plugin in (
+        "no:cacheprovider",
+        "no:unraisableexception",  # it collects garbage five times: of a mutant's second more than the half
+        # Not plugins, but what a first test imports: so the process that forks does it once.
+        "onnxruntime", "pandera.backends.pandas.register", "pandera.strategies.pandas_strategies", "pyarrow.parquet",
+    )
+    for argument in ("-p", plugin)
+]  # fmt: skip
 BYTECODE = shutil.ignore_patterns("__pycache__")
 
 
@@ -100,7 +110,8 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
         "source_paths": [f"src/starterkit/{room.folder}"],
         "only_mutate": [f"src/starterkit/{room.folder}/{module}.py" for module in modules or room.modules],
         "also_copy": COPIED,
-        "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-k", room.picked],
+        # Plain: a failed comparison of long lists would be explained for longer than a mutant may take.
+        "pytest_add_cli_args": ["-n0", "--assert=plain", *PLUGINS, "-k", room.picked],
         "pytest_add_cli_args_test_selection": [f"tests/starterkit/{room.folder}"],
         # Threads of ONNX Runtime and OpenMP do not outlive a fork: the process that forks runs no test.
         "process_isolation": "forkserver",
