@@ -24,6 +24,7 @@ NAMES = ("a", "b", "c")
 COLUMNS = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in NAMES]
 XGBOOST = {"n_estimators": 3, "max_depth": 3, "n_jobs": 1}
 LIGHTGBM = {"n_estimators": 3, "n_jobs": 1, "verbose": -1}
+FOREST = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 SMALL = {"n_estimators": 3, "max_depth": 3, "random_state": 0}
 _WANTS_ANOTHER = ("reg:quantileerror",)  # the quantile
 XGBOOST_LOSSES = [name for name in _XGBOOST_LINKS if name.startswith(("reg:", "count:")) and name not in _WANTS_ANOTHER]
@@ -32,7 +33,8 @@ REGRESSORS = [
     XGBRegressor(base_score=0.25, **XGBOOST),
     XGBRFRegressor(**XGBOOST),
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
-    LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    LGBMRegressor(**FOREST, **LIGHTGBM),
+    LGBMRegressor(linear_tree=True, **LIGHTGBM),
     *(
         ensemble.HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
         for loss in ("squared_error", "absolute_error", "quantile", "gamma", "poisson")
@@ -52,7 +54,8 @@ CLASSIFIERS = [
     XGBRFClassifier(**XGBOOST),
     LGBMClassifier(**LIGHTGBM),
     LGBMClassifier(sigmoid=2.5, **LIGHTGBM),
-    LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    LGBMClassifier(**FOREST, **LIGHTGBM),
+    LGBMClassifier(linear_tree=True, **LIGHTGBM),
     ensemble.HistGradientBoostingClassifier(max_iter=3),
     ensemble.GradientBoostingClassifier(learning_rate=0.3, **SMALL),
     ensemble.GradientBoostingClassifier(init="zero", **SMALL),
@@ -112,6 +115,10 @@ def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
         (ensemble.GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTree"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
         (LGBMRegressor(objective=lambda y, f: (f - y, f * 0 + 1), **LIGHTGBM), "objective='custom'.*Use regression"),
+        *(
+            (LGBMRegressor(linear_tree=True, **given, **LIGHTGBM), "linear_tree with this boosting.*Leave it out")
+            for given in ({"objective": "binary", "sigmoid": 2.5}, FOREST)
+        ),
     ],
 )
 def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
@@ -143,6 +150,13 @@ def test_a_number_near_zero_is_zero_to_lightgbm():
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
     asked = np.tile([[0.0], [1e-36], [-1e-36], [2e-35], [-2e-35], [5e-324]], 3)
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
+
+
+def test_a_leaf_that_holds_a_line_answers_its_value_where_a_number_is_missing(rows):
+    asked = np.where(np.random.default_rng(1).random(rows.shape) < 0.1, np.nan, rows)
+    for seen in (rows, asked):
+        model = LGBMRegressor(linear_tree=True, **LIGHTGBM).fit(seen, target_of(rows))
+        assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked), rel=1e-12)
 
 
 def test_trees_that_were_fitted_with_names_are_taken_and_other_classes_of_that_name_are_not(rows):
