@@ -175,7 +175,7 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
 
 def _on_the_way(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) -> NDArray[np.int64]:
     """A split that each of n rows comes to in a tree drawn for it, rather a deep one; −1 where there is none."""
-    every, values = np.arange(len(rows)), rows.astype(np.float32) if trees.single else rows
+    every, values = np.arange(len(rows)), rows.astype(np.float32).astype(np.float64) if trees.single else rows
     at, chosen = random.choice(trees.roots, len(rows)), np.full(len(rows), -1)
     sorts = np.isin(np.arange(len(trees.feature)), list(trees.members))
     while (inner := trees.feature[at] >= 0).any():
