@@ -23,6 +23,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.multiclass import OutputCodeClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -263,27 +264,39 @@ def test_each_class_has_an_output_of_its_own(classes):
     deciding = LinearSVC().fit(rows.to_numpy(), labels)
     decided = Session(to_graph(deciding, columns, "y").graph)
     assert decided.outputs == ("y", *(f"y{DECISION}{label}" for label in classes[len(classes) == 2 :]))
+    coded = OutputCodeClassifier(LogisticRegression(), random_state=0).fit(rows.to_numpy(), labels)
+    assert Session(to_graph(coded, columns, "y").graph).outputs == ("y",)
     values = np.column_stack(decided.run({"features": rows.to_numpy(float)})[1:])
     assert values == pytest.approx(deciding.decision_function(rows.to_numpy()).reshape(40, -1))
 
 
-def test_whole_numbers_and_categories_beside_texts_are_guarded_too():
-    names, numbers = ("whole", "number", "gaps", "text"), ["whole", "number", "gaps"]
-    said = {"whole": {"proven": (0.0, 50.0)}, "number": {"proven": (0.0, 50.0)}, "gaps": {"categories": (*range(5),)}}
-    columns = [replace(one, **said.get(one.name, {})) for one in columns_of(*names)]
+@pytest.mark.parametrize("last", ["text", "flag"])
+def test_whole_numbers_and_categories_are_guarded_beside_what_has_no_range(last):
+    names, numbers = ("whole", "number", "gaps", last), ["whole", "number", "gaps"]
     rows = table(*names)
-    first = make_column_transformer((OneHotEncoder(), ["text"]), ("passthrough", numbers))
+    said = {
+        "whole": {"proven": (0.0, 50.0)},
+        "number": {"categories": (*rows["number"],)},
+        "gaps": {"categories": (0, 4)},
+    }
+    columns = [replace(one, **said.get(one.name, {})) for one in columns_of(*names)]
+    first = make_column_transformer((OneHotEncoder(), [last]), ("passthrough", numbers))
     model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
     options = SessionOptions()
     options.log_severity_level = 4
     session = InferenceSession(guarded(to_graph(model, columns, "y").graph, columns), options)
     given = {name: rows[name].to_numpy() for name in names}
-    given |= {"gaps": given["gaps"].astype(float), "text": given["text"].astype(object)}
-    assert session.run(None, given)[0].ravel() == pytest.approx(model.predict(rows))
+    given |= {"gaps": given["gaps"].astype(float)} | ({"text": given[last].astype(object)} if last == "text" else {})
+
+    def answer(values: dict[str, Any]) -> Any:
+        whole = {"features": np.column_stack([*values.values()]).astype(float)} if last == "flag" else values
+        return session.run(None, whole)[0].ravel()
+
+    assert answer(given) == pytest.approx(model.predict(rows))
     for name in numbers:
         for beyond in (-1, 60):
             with pytest.raises(Exception, match="A number lies beyond the range"):
-                session.run(None, given | {name: np.full_like(given[name], beyond)})
+                answer(given | {name: np.where(given["whole"] == 0, beyond, given[name])})
 
 
 @pytest.mark.parametrize(
