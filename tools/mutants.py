@@ -1,8 +1,8 @@
 """Breaks one line at a time of a room of the kit and lists the breaks that no test notices. See docs/mutants.md.
 
     python tools/mutants.py ROOM            gate, export or settings
-    python tools/mutants.py ROOM rest       what survived the last run, timed out or was not reached, with today's tests
     python tools/mutants.py ROOM MODULE     one module of it alone, such as families/trees
+    python tools/mutants.py ROOM [MODULE] rest    what survived, timed out, was not reached, or has changed since
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
 """
@@ -72,20 +72,22 @@ class CannotMutate(Exception):
     """There is nothing to report; the message is one line."""
 
 
-def main(name: str = "", part: str = "") -> None:
+def main(name: str = "", *parts: str) -> None:
     if name not in ROOMS:
         raise CannotMutate(f"name a room with ROOM=…: {', '.join(ROOMS)}")
-    alone = part not in ("", "rest")
-    if alone and not (ROOT / "src" / "starterkit" / ROOMS[name].folder / f"{part}.py").is_file():
-        raise CannotMutate(f"{name} has no module {part}: leave ARGS=… out, or say rest or a module")
-    scratch = SCRATCH / (f"{name}-{part.replace('/', '-')}" if alone else name)
-    if part != "rest":
-        copy_project(scratch, name, (part,) if alone else ())
+    modules = [part for part in parts if part != "rest"]
+    for module in modules:
+        if not (ROOT / "src" / "starterkit" / ROOMS[name].folder / f"{module}.py").is_file():
+            raise CannotMutate(f"{name} has no module {module}: leave ARGS=… out, or say a module or rest")
+    scratch = SCRATCH / "-".join([name, *modules]).replace("/", "-")
+    if "rest" not in parts:
+        copy_project(scratch, name, modules)
     elif (scratch / "mutants").is_dir():
-        shutil.copytree(ROOT / "tests", scratch / "tests", dirs_exist_ok=True, ignore=BYTECODE)
+        for folder in ("src", "tests"):
+            shutil.copytree(ROOT / folder, scratch / folder, dirs_exist_ok=True, ignore=BYTECODE)
         forget_all_but_the_killed(scratch)
     else:
-        raise CannotMutate(f"no earlier run has a rest: make mutants ROOM={name}")
+        raise CannotMutate(f"no earlier run has this rest: make mutants ROOM={name}")
     try_mutants(scratch)
     report(scratch, name)
 
