@@ -36,7 +36,7 @@ from starterkit.serving.predictor import Predictor
 from starterkit.settings import TrainingSettings
 from starterkit.training import Trainer, export, rows_kept
 from starterkit.training.agreement import Asked, Measure, beside, ties
-from starterkit.training.export.conversion import guarded, refusal, to_graph
+from starterkit.training.export.conversion import OPSET, guarded, layout_of, refusal, to_graph
 
 FILES = ["contract.json", "model.onnx", "parity.npz"]
 
@@ -229,8 +229,16 @@ def test_a_matrix_may_be_read_by_name():
     columns, rows = columns_of("whole", "number"), table("whole", "number")
     first = make_column_transformer(("passthrough", ["number"]), ("passthrough", ["whole"]))
     model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
-    answered = Session(to_graph(model, columns, "y").graph).run({"features": rows.to_numpy(float)})
+    made = onnx.load_from_string(to_graph(model, columns, "y").graph)
+    assert (layout_of(columns), made.ir_version, {one.domain for one in made.opset_import}) == ("matrix", 10, {*OPSET})
+    answered = Session(made.SerializeToString()).run({"features": rows.to_numpy(float)})
     assert answered[0].ravel() == pytest.approx(model.predict(rows))
+    for target, said in (
+        ("features", "the name of the input. Rename 'features'"),
+        ("whole", "column 'whole' has the name"),
+    ):
+        with pytest.raises(ExportError, match=rf"^ColumnTransformer → Ridge cannot .*{said}"):
+            to_graph(model, columns, target)
 
 
 def test_columns_have_their_own_type_unless_a_value_may_be_missing():
@@ -243,6 +251,9 @@ def test_columns_have_their_own_type_unless_a_value_may_be_missing():
     assert shapes(graph.input) == [(name, kind, ["n"]) for name, kind in expected.items()]
     casts = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in names]
     assert casts == ["whole", "flag"]
+    alone = make_pipeline(make_column_transformer((OneHotEncoder(), ["text"])), Ridge()).fit(rows, np.arange(40))
+    used = onnx.load_from_string(to_graph(alone, columns, "y").graph).graph
+    assert (layout_of(columns), [node for node in used.node if "whole" in node.input]) == ("columns", [])
     given = {name: rows[name].to_numpy() for name in names}
     given |= {name: given[name].astype(kind) for name, kind in (("flag", bool), ("gaps", float), ("text", object))}
     answered = Session(to_graph(model, columns, "y").graph).run(given)
