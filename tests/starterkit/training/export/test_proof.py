@@ -230,11 +230,12 @@ def test_where_categories_are_sorted_any_that_a_split_knows_is_met():
     assert planted.splits == 3
 
 
-def test_a_row_comes_to_a_split_as_the_library_rounds_it():
+@pytest.mark.parametrize(("single", "met"), [(True, 2), (False, 1)])
+def test_a_row_comes_to_a_split_as_the_library_rounds_it(single, met):
     """Rounded to float32, 0.3 is a little more, and goes right to the second split."""
-    trees = replace(stumps([0.3, 5.0], [0, 1], single=True), roots=np.array([0]))
+    trees = replace(stumps([0.3, 5.0], [0, 1], single), roots=np.array([0]))
     trees.right[0] = 3
-    assert plant(np.full((300, 2), 0.3), trees, np.random.default_rng(0)).splits == 2
+    assert plant(np.full((300, 2), 0.3), trees, np.random.default_rng(0)).splits == met
 
 
 @pytest.mark.parametrize(
