@@ -29,7 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 
-from starterkit.contract import Column, Contract, Prediction
+from starterkit.contract import Column, Contract, Dialect, Prediction
 from starterkit.errors import ExportError, ProblemError
 from starterkit.serving.graph import DECISION, Session
 from starterkit.serving.predictor import Predictor
@@ -84,6 +84,8 @@ def test_what_stands_behind_a_label_is_in_the_sample(iris, tmp_path, last, behin
     contract, every = exported.contract, pd.concat([dataset.holdout.features, dataset.training.features])
     spread = 1.0 if behind == "probabilities" else model.estimator.decision_function(every).std()
     assert contract.parity.scale == pytest.approx(spread)
+    assert contract.classes == ("setosa", "versicolor", "virginica")
+    assert contract.scores == export._scores(model) != {}
     assert (contract.probabilities, contract.decision_values) == (behind == "probabilities", behind != "probabilities")
     with np.load(exported.folder / "parity.npz") as sample:
         assert sample[behind].shape == (64, 3)
@@ -96,7 +98,9 @@ def test_made_up_rows_are_drawn_by_person_and_the_written_graph_is_the_proven_on
         monkeypatch.setattr(export, name, lambda *all, called=noted: (given.append(all[-1]), called(*all))[1])
     model, dataset = diabetes.fit(Ridge())
     people = np.arange(len(dataset.training.features)) // 2
-    diabetes.write(model, replace(dataset, training=replace(dataset.training, groups=people)), tmp_path / "exported")
+    semicolons, grouped = Dialect(delimiter=";"), replace(dataset.training, groups=people)
+    dataset = replace(dataset, training=grouped, dialect=semicolons)
+    assert diabetes.write(model, dataset, tmp_path / "exported").contract.dialect == semicolons
     assert [one is people for one in given] == [True, True]
     model, _ = diabetes.fit(Ridge(100.0))
     other = to_graph(model.estimator, model.problem.features, model.problem.target.name).graph
