@@ -8,6 +8,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
 from sklearn import ensemble
+from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -88,7 +89,7 @@ def told(estimator: Any) -> str:
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=told)
 def test_a_regressor_answers_by_its_objective(estimator, rows):
-    model = estimator.fit(rows, target_of(rows))
+    model = clone(estimator).fit(rows, target_of(rows))
     (found,) = answers(model, rows)
     assert found.shape[0] == len(rows)
     assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
@@ -101,7 +102,7 @@ ADABOOST = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL)
     ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), (ADABOOST, 2)], ids=told
 )
 def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
-    model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
+    model = clone(estimator).fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
