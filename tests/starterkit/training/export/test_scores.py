@@ -8,7 +8,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
 from sklearn import ensemble
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -36,6 +36,7 @@ REGRESSORS = [
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
     LGBMRegressor(**FOREST, **LIGHTGBM),
     LGBMRegressor(linear_tree=True, **LIGHTGBM),
+    LGBMRegressor(reg_sqrt=True, **LIGHTGBM),
     *(
         ensemble.HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
         for loss in ("squared_error", "absolute_error", "quantile", "gamma", "poisson")
@@ -95,11 +96,14 @@ def test_a_regressor_answers_by_its_objective(estimator, rows):
     assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
 
 
-ADABOOST = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL)
+OTHERS = [
+    (ensemble.GradientBoostingClassifier(loss="exponential", **SMALL), 2),
+    (LGBMClassifier(objective="multiclassova", **LIGHTGBM), 3),
+]
 
 
 @pytest.mark.parametrize(
-    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), (ADABOOST, 2)], ids=told
+    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), *OTHERS], ids=told
 )
 def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
     model = clone(estimator).fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
@@ -116,6 +120,7 @@ def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
         (ensemble.GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTree"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
         (LGBMRegressor(objective=lambda y, f: (f - y, f * 0 + 1), **LIGHTGBM), "objective='custom'.*Use regression"),
+        (LGBMClassifier(objective="regression", **LIGHTGBM), "a regression's, which .* Leave objective out"),
         *(
             (LGBMRegressor(linear_tree=True, **given, **LIGHTGBM), "linear_tree with this boosting.*Leave it out")
             for given in ({"objective": "binary", "sigmoid": 2.5}, FOREST)
@@ -124,7 +129,7 @@ def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
 )
 def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
     if not hasattr(model, "tree_"):
-        model.fit(rows, target_of(rows))
+        model.fit(rows, target_of(rows) > 0.5 if is_classifier(model) else target_of(rows))
     with pytest.raises(ExportError, match=said):
         to_graph(model, COLUMNS, "y")
 
