@@ -33,6 +33,8 @@ REGRESSORS = [
     *(XGBRegressor(objective=name, **XGBOOST) for name in XGBOOST_LOSSES),
     XGBRegressor(base_score=0.25, **XGBOOST),
     XGBRFRegressor(**XGBOOST),
+    XGBRegressor(booster="dart", rate_drop=0.9, **XGBOOST),
+    XGBRegressor(booster="gblinear", n_estimators=3, n_jobs=1),
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
     LGBMRegressor(**FOREST, **LIGHTGBM),
     LGBMRegressor(linear_tree=True, **LIGHTGBM),
@@ -54,6 +56,7 @@ REGRESSORS = [
 CLASSIFIERS = [
     XGBClassifier(**XGBOOST),
     XGBRFClassifier(**XGBOOST),
+    XGBClassifier(booster="gblinear", n_estimators=3, n_jobs=1),
     LGBMClassifier(**LIGHTGBM),
     LGBMClassifier(sigmoid=2.5, **LIGHTGBM),
     LGBMClassifier(**FOREST, **LIGHTGBM),
@@ -93,7 +96,7 @@ def test_a_regressor_answers_by_its_objective(estimator, rows):
     model = clone(estimator).fit(rows, target_of(rows))
     (found,) = answers(model, rows)
     assert found.shape[0] == len(rows)
-    assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
+    assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6, abs=1e-7)
 
 
 OTHERS = [
