@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import InferenceSession
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -68,9 +68,8 @@ def test_three_files_are_written_that_say_what_the_model_takes_and_nothing_of_a_
 
 def test_the_deciding_figure_comes_first_beside_that_of_a_naive_model():
     found, naive = {"a": 1.0, "b": 2.0, "c": np.nan, "d": 4.0}, {"a": 3.0, "b": np.inf}
-    problem = SimpleNamespace(deciding_metric=SimpleNamespace(name="b"))
-    evaluation, baseline = SimpleNamespace(scores=found), SimpleNamespace(scores=naive)
-    model: Any = SimpleNamespace(problem=problem, evaluation=evaluation, baseline=baseline)
+    problem, scored = SimpleNamespace(deciding_metric=SimpleNamespace(name="b")), SimpleNamespace(scores=found)
+    model: Any = SimpleNamespace(problem=problem, evaluation=scored, baseline=SimpleNamespace(scores=naive))
     assert [*export._scores(model).items()] == [("b", (2.0, None)), ("a", (1.0, 3.0)), ("d", (4.0, None))]
 
 
@@ -98,8 +97,8 @@ def test_made_up_rows_are_drawn_by_person_and_the_written_graph_is_the_proven_on
         monkeypatch.setattr(export, name, lambda *all, called=noted: (given.append(all[-1]), called(*all))[1])
     model, dataset = diabetes.fit(Ridge())
     people = np.arange(len(dataset.training.features)) // 2
-    semicolons, grouped = Dialect(delimiter=";"), replace(dataset.training, groups=people)
-    dataset = replace(dataset, training=grouped, dialect=semicolons)
+    semicolons = Dialect(delimiter=";")
+    dataset = replace(dataset, training=replace(dataset.training, groups=people), dialect=semicolons)
     assert diabetes.write(model, dataset, tmp_path / "exported").contract.dialect == semicolons
     assert [one is people for one in given] == [True, True]
     model, _ = diabetes.fit(Ridge(100.0))
@@ -297,9 +296,7 @@ def test_whole_numbers_and_categories_are_guarded_beside_what_has_no_range(last)
     columns = [replace(one, **said.get(one.name, {})) for one in columns_of(*names)]
     first = make_column_transformer((OneHotEncoder(), [last]), ("passthrough", numbers))
     model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
-    options = SessionOptions()
-    options.log_severity_level = 4
-    session = InferenceSession(guarded(to_graph(model, columns, "y").graph, columns), options)
+    session = InferenceSession(guarded(to_graph(model, columns, "y").graph, columns))
     given = {name: rows[name].to_numpy() for name in names}
     given |= {"gaps": given["gaps"].astype(float)} | ({"text": given[last].astype(object)} if last == "text" else {})
 
