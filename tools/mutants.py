@@ -1,8 +1,8 @@
 """Breaks one line at a time of a room of the kit and lists the breaks that no test notices. See docs/mutants.md.
 
     python tools/mutants.py ROOM            gate, export or settings
-    python tools/mutants.py ROOM rest       what survived the last run, timed out or was not reached, with today's tests
     python tools/mutants.py ROOM MODULE     one module of it alone, such as families/trees
+    python tools/mutants.py ROOM [MODULE] rest    what survived, timed out, was not reached, or has changed since
 
 mutmut makes the mutants. It works on a copy of the project in .cache, so that no mutant can ever stand in src.
 """
@@ -24,6 +24,16 @@ ROOT = Path(__file__).parents[1]
 SCRATCH = ROOT / ".cache" / "mutants"
 COPIED = ("src", "tests", "config", "data", "MLproject", "python_env.yaml", "requirements.txt")
 KILLED = (1, 3)  # pytest's exit codes: a test failed, or could not be run
+PLUGINS = [
+    argument
+    for plugin in (
+        "no:cacheprovider",
+        "no:unraisableexception",  # it collects garbage five times: of a mutant's second more than the half
+        # Not plugins, but what a first test imports: so the process that forks does it once.
+        "onnxruntime", "pandera.backends.pandas.register", "pandera.strategies.pandas_strategies", "pyarrow.parquet",
+    )
+    for argument in ("-p", plugin)
+]  # fmt: skip
 BYTECODE = shutil.ignore_patterns("__pycache__")
 
 
@@ -62,20 +72,22 @@ class CannotMutate(Exception):
     """There is nothing to report; the message is one line."""
 
 
-def main(name: str = "", part: str = "") -> None:
+def main(name: str = "", *parts: str) -> None:
     if name not in ROOMS:
         raise CannotMutate(f"name a room with ROOM=…: {', '.join(ROOMS)}")
-    alone = part not in ("", "rest")
-    if alone and not (ROOT / "src" / "starterkit" / ROOMS[name].folder / f"{part}.py").is_file():
-        raise CannotMutate(f"{name} has no module {part}: leave ARGS=… out, or say rest or a module")
-    scratch = SCRATCH / (f"{name}-{part.replace('/', '-')}" if alone else name)
-    if part != "rest":
-        copy_project(scratch, name, (part,) if alone else ())
+    modules = [part for part in parts if part != "rest"]
+    for module in modules:
+        if not (ROOT / "src" / "starterkit" / ROOMS[name].folder / f"{module}.py").is_file():
+            raise CannotMutate(f"{name} has no module {module}: leave ARGS=… out, or say a module or rest")
+    scratch = SCRATCH / "-".join([name, *modules]).replace("/", "-")
+    if "rest" not in parts:
+        copy_project(scratch, name, modules)
     elif (scratch / "mutants").is_dir():
-        shutil.copytree(ROOT / "tests", scratch / "tests", dirs_exist_ok=True, ignore=BYTECODE)
+        for folder in ("src", "tests"):
+            shutil.copytree(ROOT / folder, scratch / folder, dirs_exist_ok=True, ignore=BYTECODE)
         forget_all_but_the_killed(scratch)
     else:
-        raise CannotMutate(f"no earlier run has a rest: make mutants ROOM={name}")
+        raise CannotMutate(f"no earlier run has this rest: make mutants ROOM={name}")
     try_mutants(scratch)
     report(scratch, name)
 
@@ -100,7 +112,8 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
         "source_paths": [f"src/starterkit/{room.folder}"],
         "only_mutate": [f"src/starterkit/{room.folder}/{module}.py" for module in modules or room.modules],
         "also_copy": COPIED,
-        "pytest_add_cli_args": ["-n0", "-p", "no:cacheprovider", "-k", room.picked],
+        # Plain: a failed comparison of long lists would be explained for longer than a mutant may take.
+        "pytest_add_cli_args": ["-n0", "--assert=plain", *PLUGINS, "-k", room.picked],
         "pytest_add_cli_args_test_selection": [f"tests/starterkit/{room.folder}"],
         # Threads of ONNX Runtime and OpenMP do not outlive a fork: the process that forks runs no test.
         "process_isolation": "forkserver",
@@ -112,6 +125,9 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
 
 def forget_all_but_the_killed(scratch: Path) -> None:
     """Let mutmut take what no test noticed, reached or ended for mutants that were not tried yet."""
+    (scratch / "mutants" / "mutmut-stats.json").unlink(
+        missing_ok=True
+    )  # which test reaches what is of the tests of then
     for path in (scratch / "mutants").rglob("*.meta"):
         found = json.loads(path.read_text("utf-8"))
         codes = found["exit_code_by_key"]

@@ -134,7 +134,7 @@ def _outputs(
         nodes.add("Identity", answer.values, gives=names[0])
         return [helper.make_tensor_value_info(names[0], TensorProto.DOUBLE, [None, 1])]
     labels = labels_of(classes)
-    nodes.add("Gather", nodes.constant(labels), answer.place, gives=names[0], axis=0)
+    nodes.add("Gather", nodes.constant(labels), answer.place, gives=names[0])
     kind = TensorProto.STRING if labels.dtype.kind == "U" else TensorProto.INT64
     outputs = [helper.make_tensor_value_info(names[0], kind, [None])]
     decides = names[-1].startswith(f"{names[0]}{DECISION}")

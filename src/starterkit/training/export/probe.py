@@ -53,9 +53,7 @@ class Reach:
 
     def within(self, answers: Answers) -> tuple[Column, ...]:
         """The columns with their ranges, which narrow where the estimator has no number: a logarithm, a power."""
-        taken = dict.fromkeys((column.name for column in self._columns if _is_open(column)), 0)
-        if not taken:
-            return self._at(taken)
+        taken = dict.fromkeys((column.name for column in self._columns), 0)
         while not answers(draw_rows(found := self._at(taken), self._seen, _ROWS, _SEED)):
             wider = [name for name, step in taken.items() if step + 1 < len(self._steps)]
             if not wider:
@@ -71,7 +69,7 @@ class Reach:
         return draw_rows(still, self._seen, _ROWS, _SEED)
 
     def _at(self, taken: Mapping[str, int]) -> tuple[Column, ...]:
-        return tuple(self._reaching(column, taken.get(column.name, 0)) for column in self._columns)
+        return tuple(self._reaching(column, taken[column.name]) for column in self._columns)
 
     def _reaching(self, column: Column, step: int) -> Column:
         if column.type not in ("float", "integer") or column.categories:
@@ -92,11 +90,6 @@ class Reach:
                 high if column.maximum is None else float(column.maximum),
             ),
         )
-
-
-def _is_open(column: Column) -> bool:
-    numeric = column.type in ("float", "integer") and not column.categories
-    return numeric and (column.minimum is None or column.maximum is None)
 
 
 def _outward(number: float, sign: int) -> float:
@@ -169,7 +162,7 @@ def plant(rows: NDArray[np.float64], trees: Trees, random: np.random.Generator) 
     if trees.single:
         with np.errstate(over="ignore"):  # CatBoost's threshold for missing ones is the lowest float32
             near += [np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
-    values = np.array(near, dtype=np.float64)[random.integers(len(near), size=len(split)), np.arange(len(split))]
+    values = np.array(near)[random.integers(len(near), size=len(split)), np.arange(len(split))]
     column = trees.feature[split]
     for one in {int(trees.feature[node]) for node in trees.members}:
         known = np.unique(np.concatenate([some for node, some in trees.members.items() if trees.feature[node] == one]))

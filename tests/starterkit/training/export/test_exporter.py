@@ -3,12 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from onnxruntime import InferenceSession
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -21,19 +23,20 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.multiclass import OutputCodeClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 
-from starterkit.contract import Column, Contract, Prediction
+from starterkit.contract import Column, Contract, Dialect, Prediction
 from starterkit.errors import ExportError, ProblemError
-from starterkit.serving.graph import Session
+from starterkit.serving.graph import DECISION, Session
 from starterkit.serving.predictor import Predictor
 from starterkit.settings import TrainingSettings
-from starterkit.training import Trainer, rows_kept
+from starterkit.training import Trainer, export, rows_kept
 from starterkit.training.agreement import Asked, Measure, beside, ties
-from starterkit.training.export.conversion import to_graph
+from starterkit.training.export.conversion import OPSET, guarded, layout_of, refusal, to_graph
 
 FILES = ["contract.json", "model.onnx", "parity.npz"]
 
@@ -47,6 +50,7 @@ def test_three_files_are_written_that_say_what_the_model_takes_and_nothing_of_a_
     assert listing(exported.folder) == FILES
     assert listing(tmp_path / "models") == ["exported"]
     contract = exported.contract
+    assert (contract.problem, contract.title, contract.task) == ("sample", "A sample", "regression")
     assert contract.names == tuple(dataset.training.features)
     assert (contract.columns[0].sensitivity, contract.target.unit) == ("sensitive", "points")
     assert (contract.parity.rows, contract.lineage.run) == (500 + len(dataset), "0123")
@@ -60,6 +64,48 @@ def test_three_files_are_written_that_say_what_the_model_takes_and_nothing_of_a_
     assert not patients & {tuple(row) for row in rows}
     assert tuple(exported.contract.example[name] for name in names) not in patients
     assert b"P001" not in b"".join((exported.folder / name).read_bytes() for name in FILES)
+
+
+def test_the_deciding_figure_comes_first_beside_that_of_a_naive_model():
+    found, naive = {"a": 1.0, "b": 2.0, "c": np.nan, "d": 4.0}, {"a": 3.0, "b": np.inf}
+    problem, scored = SimpleNamespace(deciding_metric=SimpleNamespace(name="b")), SimpleNamespace(scores=found)
+    model: Any = SimpleNamespace(problem=problem, evaluation=scored, baseline=SimpleNamespace(scores=naive))
+    assert [*export._scores(model).items()] == [("b", (2.0, None)), ("a", (1.0, 3.0)), ("d", (4.0, None))]
+
+
+@pytest.mark.parametrize(
+    ("last", "behind"), [(LogisticRegression(), "probabilities"), (LinearSVC(), "decision_values")]
+)
+def test_what_stands_behind_a_label_is_in_the_sample(iris, tmp_path, last, behind):
+    by_labels = type(iris)(iris.root, iris.source, iris.schema, iris.task, "accuracy")
+    model, dataset = by_labels.fit(make_pipeline(StandardScaler(), last))
+    exported = by_labels.write(model, dataset, tmp_path / "exported")
+    contract, every = exported.contract, pd.concat([dataset.holdout.features, dataset.training.features])
+    spread = 1.0 if behind == "probabilities" else model.estimator.decision_function(every).std()
+    assert contract.parity.scale == pytest.approx(spread)
+    assert contract.classes == ("setosa", "versicolor", "virginica")
+    assert contract.scores == export._scores(model) != {}
+    assert (contract.probabilities, contract.decision_values) == (behind == "probabilities", behind != "probabilities")
+    with np.load(exported.folder / "parity.npz") as sample:
+        assert sample[behind].shape == (64, 3)
+
+
+def test_made_up_rows_are_drawn_by_person_and_the_written_graph_is_the_proven_one(diabetes, tmp_path, monkeypatch):
+    given: list[Any] = []
+    for name in ("draw_rows", "typical_row"):
+        noted = getattr(export, name)
+        monkeypatch.setattr(export, name, lambda *all, called=noted: (given.append(all[-1]), called(*all))[1])
+    model, dataset = diabetes.fit(Ridge())
+    people = np.arange(len(dataset.training.features)) // 2
+    semicolons = Dialect(delimiter=";")
+    dataset = replace(dataset, training=replace(dataset.training, groups=people), dialect=semicolons)
+    assert diabetes.write(model, dataset, tmp_path / "exported").contract.dialect == semicolons
+    assert [one is people for one in given] == [True, True]
+    model, _ = diabetes.fit(Ridge(100.0))
+    other = to_graph(model.estimator, model.problem.features, model.problem.target.name).graph
+    monkeypatch.setattr(export, "guarded", lambda graph, columns: other)
+    with pytest.raises(ExportError, match="does not answer as the estimator does"):
+        diabetes.export(Ridge(), tmp_path / "exported")
 
 
 FIVE = KNeighborsRegressor(5)
@@ -147,7 +193,7 @@ def test_what_is_no_export_is_never_overwritten_and_an_empty_folder_will_do(diab
     thesis = place / "thesis.txt"
     thesis.write_text("mine")
     for taken in (place, thesis):
-        with pytest.raises(ExportError, match="holds something else than an exported model"):
+        with pytest.raises(ExportError, match=r"holds something else than an exported model\. Name a new"):
             diabetes.export(Ridge(), taken)
         assert thesis.read_text() == "mine"
     folder = tmp_path / "exported"
@@ -156,7 +202,7 @@ def test_what_is_no_export_is_never_overwritten_and_an_empty_folder_will_do(diab
     diabetes.export(Ridge(), Path())
     assert listing(folder) == FILES
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="cannot be written"):
+    with pytest.raises(ExportError, match=r"cannot be written.*Free space or"):
         diabetes.export(Ridge(), tmp_path / "file" / "exported")
 
 
@@ -186,8 +232,16 @@ def test_a_matrix_may_be_read_by_name():
     columns, rows = columns_of("whole", "number"), table("whole", "number")
     first = make_column_transformer(("passthrough", ["number"]), ("passthrough", ["whole"]))
     model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
-    answered = Session(to_graph(model, columns, "y").graph).run({"features": rows.to_numpy(float)})
+    made = onnx.load_from_string(to_graph(model, columns, "y").graph)
+    assert (layout_of(columns), made.ir_version, {one.domain for one in made.opset_import}) == ("matrix", 10, {*OPSET})
+    answered = Session(made.SerializeToString()).run({"features": rows.to_numpy(float)})
     assert answered[0].ravel() == pytest.approx(model.predict(rows))
+    for target, said in (
+        ("features", "the name of the input. Rename 'features'"),
+        ("whole", "column 'whole' has the name"),
+    ):
+        with pytest.raises(ExportError, match=rf"^ColumnTransformer → Ridge cannot .*{said}"):
+            to_graph(model, columns, target)
 
 
 def test_columns_have_their_own_type_unless_a_value_may_be_missing():
@@ -200,6 +254,9 @@ def test_columns_have_their_own_type_unless_a_value_may_be_missing():
     assert shapes(graph.input) == [(name, kind, ["n"]) for name, kind in expected.items()]
     casts = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in names]
     assert casts == ["whole", "flag"]
+    alone = make_pipeline(make_column_transformer((OneHotEncoder(), ["text"])), Ridge()).fit(rows, np.arange(40))
+    used = onnx.load_from_string(to_graph(alone, columns, "y").graph).graph
+    assert (layout_of(columns), [node for node in used.node if "whole" in node.input]) == ("columns", [])
     given = {name: rows[name].to_numpy() for name in names}
     given |= {name: given[name].astype(kind) for name, kind in (("flag", bool), ("gaps", float), ("text", object))}
     answered = Session(to_graph(model, columns, "y").graph).run(given)
@@ -218,6 +275,61 @@ def test_each_class_has_an_output_of_its_own(classes):
     labelled, *chances = Session(to_graph(model, columns, "y").graph).run({"features": rows.to_numpy(float)})
     assert labelled.tolist() == model.predict(rows.to_numpy()).tolist()
     assert np.column_stack(chances) == pytest.approx(model.predict_proba(rows.to_numpy()))
+    deciding = LinearSVC().fit(rows.to_numpy(), labels)
+    decided = Session(to_graph(deciding, columns, "y").graph)
+    assert decided.outputs == ("y", *(f"y{DECISION}{label}" for label in classes[len(classes) == 2 :]))
+    coded = OutputCodeClassifier(LogisticRegression(), random_state=0).fit(rows.to_numpy(), labels)
+    assert Session(to_graph(coded, columns, "y").graph).outputs == ("y",)
+    values = np.column_stack(decided.run({"features": rows.to_numpy(float)})[1:])
+    assert values == pytest.approx(deciding.decision_function(rows.to_numpy()).reshape(40, -1))
+
+
+@pytest.mark.parametrize("last", ["text", "flag"])
+def test_whole_numbers_and_categories_are_guarded_beside_what_has_no_range(last):
+    names, numbers = ("whole", "number", "gaps", last), ["whole", "number", "gaps"]
+    rows = table(*names)
+    said = {
+        "whole": {"proven": (0.0, 50.0)},
+        "number": {"categories": (*rows["number"],)},
+        "gaps": {"categories": (0, 4)},
+    }
+    columns = [replace(one, **said.get(one.name, {})) for one in columns_of(*names)]
+    first = make_column_transformer((OneHotEncoder(), [last]), ("passthrough", numbers))
+    model = make_pipeline(first, Ridge()).fit(rows, np.arange(40))
+    session = InferenceSession(guarded(to_graph(model, columns, "y").graph, columns))
+    given = {name: rows[name].to_numpy() for name in names}
+    given |= {"gaps": given["gaps"].astype(float)} | ({"text": given[last].astype(object)} if last == "text" else {})
+
+    def answer(values: dict[str, Any]) -> Any:
+        whole = {"features": np.column_stack([*values.values()]).astype(float)} if last == "flag" else values
+        return session.run(None, whole)[0].ravel()
+
+    assert answer(given) == pytest.approx(model.predict(rows))
+    for name in numbers:
+        for beyond in (-1, 60):
+            with pytest.raises(Exception, match="A number lies beyond the range"):
+                answer(given | {name: np.where(given["whole"] == 0, beyond, given[name])})
+
+
+@pytest.mark.parametrize(
+    ("reason", "blamed", "what", "hint"),
+    [
+        ("it cannot; do a; do b", {}, "StandardScaler → Ridge {}: it cannot", "Do a; do b"),
+        ("it ends. ", {}, "StandardScaler → Ridge {}: it ends", ""),
+        ("far; 2 labels changed", {}, "StandardScaler → Ridge {}: far; 2 labels changed", ""),
+        ("ONNXRuntime fails", {}, "StandardScaler → Ridge {}: its graph cannot be run", "Leave out the step that was "),
+        ("no", {"part": "A", "steps": ["b", "c"]}, "A (step 'b' → 'c' of StandardScaler → Ridge) {}: no", ""),
+        ("no", {"part": "A"}, "A (in StandardScaler → Ridge) {}: no", ""),
+        ("no", {"part": "StandardScaler → Ridge", "steps": ["b"]}, "StandardScaler → Ridge {}: no", ""),
+    ],
+    ids=["hint", "stop", "labels", "runtime", "step", "part", "all of it"],
+)  # fmt: skip
+def test_a_refusal_names_the_part_the_reason_and_what_does_instead(reason, blamed, what, hint):
+    told = refusal(make_pipeline(StandardScaler(), Ridge()), reason, **blamed)
+    assert told.what == what.format("cannot be exported to ONNX")
+    assert told.hint.startswith(hint or "Use another estimator; docs/parity.md")
+    assert told.hint.endswith("; docs/parity.md lists what holds")
+    assert refusal(Ridge(), reason).what.startswith("Ridge cannot be exported to ONNX: ")
 
 
 EXACT = Measure(allowed=1e-6, scale=1.0, alone=0, unstable=0.0)
@@ -252,8 +364,13 @@ def test_an_estimator_that_is_no_function_of_its_row_is_refused(diabetes, tmp_pa
     predict = Ridge.predict
     with monkeypatch.context() as wavering:
         wavering.setattr(Ridge, "predict", lambda self, rows: predict(self, rows) + (len(rows) == 1))
-        with pytest.raises(ExportError, match=r"answers 5 of 5 rows otherwise .* one by one \(1% allowed\)"):
-            diabetes.export(Ridge(), tmp_path / "exported")
+        said = r"answers 5 of 5 rows otherwise .* one by one \(1% allowed\)\. A sum .* Round in front .*\(np\.round"
+        for estimator, names in (
+            (Ridge(), "Ridge"),
+            (make_pipeline(StandardScaler(), Ridge()), "StandardScaler → Ridge"),
+        ):
+            with pytest.raises(ExportError, match=rf"^{names} is no function of its row, .*{said}"):
+                diabetes.export(estimator, tmp_path / "exported")
     smooth, _ = diabetes.export(make_pipeline(StandardScaler(), PCA(6), Ridge()), tmp_path / "exported")
     assert (smooth.contract.parity.alone, smooth.contract.parity.unstable) == (5, 0)
 

@@ -19,6 +19,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBRegressor
 
 from starterkit.contract import Column, Parity
 from starterkit.data.synthetic import draw_rows
@@ -53,6 +54,10 @@ def test_a_regression_is_measured_by_the_targets_deviation_and_a_classification_
     assert (parity.rows, parity.allowed, parity.scale) == (320, 2e-6, 1.0)
 
 
+NAMED = XGBRegressor(n_estimators=3, max_depth=2, n_jobs=1)
+"""It refuses rows without the names that it was fitted with."""
+
+
 def test_trees_are_probed_with_as_many_rows_again(diabetes, monkeypatch, recwarn):
     """Each ensemble with rows of its own, which are the same each time; every split counts, the first column's too."""
     planted: list[Any] = []
@@ -64,7 +69,7 @@ def test_trees_are_probed_with_as_many_rows_again(diabetes, monkeypatch, recwarn
     monkeypatch.setattr("starterkit.training.export.plant", kept)
     tree = DecisionTreeRegressor(random_state=0)
     both = VotingRegressor([(f"tree {depth}", DecisionTreeRegressor(max_depth=depth)) for depth in (2, 3)])
-    for estimator, probed in ((tree, 300), (make_pipeline(make_pipeline(tree)), 300), (both, 600)):
+    for estimator, probed in ((tree, 300), (make_pipeline(make_pipeline(tree)), 300), (both, 600), (NAMED, 300)):
         parity, dataset = prove(diabetes, estimator)
         assert (parity.rows, parity.probed, parity.flipped_leaves) == (320, probed, 0)
     np.testing.assert_array_equal(planted[0].rows, planted[1].rows)
@@ -88,13 +93,15 @@ def test_a_graph_that_does_not_run_is_refused_by_the_estimators_name(diabetes, s
     assert "its graph cannot be run" in str(raised.value)
 
 
-def test_planted_rows_are_also_compared_by_their_answers(diabetes, monkeypatch):
+def test_planted_rows_are_also_compared_by_their_answers(diabetes, breast_cancer, monkeypatch):
     """Where the trees are the last step, and only there: else the estimator's answer is not theirs."""
     seen: list[int] = []
+    kinds: set[tuple[bool, bool]] = set()
     compare = Asked.of_drawn
 
     def counted(self: Asked, answered: Any, measure: Any) -> Parity:
         seen.append(len(answered.values))
+        kinds.add((self.answers.probabilities is None, answered.probabilities is None))
         return compare(self, answered, measure)
 
     monkeypatch.setattr(Asked, "of_drawn", counted)
@@ -103,6 +110,10 @@ def test_planted_rows_are_also_compared_by_their_answers(diabetes, monkeypatch):
     seen.clear()
     prove(diabetes, VotingRegressor([("tree", DecisionTreeRegressor()), ("ridge", Ridge())]))
     assert seen == [300]
+    assert kinds == {(True, True)}
+    kinds.clear()
+    prove(breast_cancer, DecisionTreeClassifier())
+    assert kinds == {(False, False)}  # as shares of the classes, at thresholds too
 
 
 def test_a_wrong_sum_is_refused_with_its_size(breast_cancer, monkeypatch):
@@ -121,6 +132,19 @@ def test_a_wrong_sum_is_refused_with_its_size(breast_cancer, monkeypatch):
     assert _difference(parity) == f"{told}; 2 labels changed"
     moved = f"{told} and 2,000 at thresholds, 3 of these in another leaf; 2 labels changed"
     assert _difference(replace(parity, probed=2000, flipped_leaves=3)) == moved
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_what_answers_in_float32_may_differ_at_near_ties_and_a_refusal_names_the_rounding(iris, single):
+    model, dataset = iris.fit(make_pipeline(StandardScaler(), LogisticRegression()))
+    columns, features, target = model.problem.features, dataset.training.features, dataset.training.target
+    other = make_pipeline(StandardScaler(), LogisticRegression(C=0.001)).fit(features, target)
+    right, wrong = (replace(to_graph(one, columns, "y"), single=single) for one in (model.estimator, other))
+    parity = ParityProof(SETTINGS, model, right, target).over(features, features)
+    assert parity.near_tie == (4e-6 if single else 0.0)
+    told = r", \d+ labels changed\. A network answers in float32" if single else r"; \d+ labels changed\. Use another"
+    with pytest.raises(ExportError, match=rf"^StandardScaler → LogisticRegression cannot .*{told}"):
+        ParityProof(SETTINGS, model, wrong, target).over(features, features)
 
 
 def test_neither_side_is_asked_more_rows_at_once_than_memory_holds(diabetes, monkeypatch):
@@ -197,6 +221,23 @@ def test_a_threshold_is_met_in_its_column_beside_its_rounding_and_only_where_it_
     assert (planted.rows.tolist(), planted.splits) == (rows.tolist(), 0)
 
 
+def test_where_categories_are_sorted_any_that_a_split_knows_is_met():
+    trees = stumps([-np.inf, 0.25, -np.inf], [0, 1, 0])
+    trees = replace(trees, members={0: np.array([3, 5]), 6: np.array([5, 8])})
+    planted = plant(np.zeros((3000, 2)), trees, np.random.default_rng(0))
+    assert set(planted.rows[:, 0]) == {0, 3, 5, 8}
+    assert set(planted.rows[:, 1]) == {0, 0.25, np.nextafter(0.25, 1), np.nextafter(0.25, 0)}
+    assert planted.splits == 3
+
+
+@pytest.mark.parametrize(("single", "met"), [(True, 2), (False, 1)])
+def test_a_row_comes_to_a_split_as_the_library_rounds_it(single, met):
+    """Rounded to float32, 0.3 is a little more, and goes right to the second split."""
+    trees = replace(stumps([0.3, 5.0], [0, 1], single), roots=np.array([0]))
+    trees.right[0] = 3
+    assert plant(np.full((300, 2), 0.3), trees, np.random.default_rng(0)).splits == met
+
+
 @pytest.mark.parametrize(
     ("at_once", "heights"),
     [(4_000_000, [10]), (12, [4, 4, 2]), (15, [5, 5]), (2, [1] * 10)],  # leaves of three trees a row
@@ -230,6 +271,7 @@ def test_a_row_with_a_missing_value_goes_the_way_that_the_trees_say():
 
 
 SEEN = pd.DataFrame({"x": [1.0, 3.0, 11.0], "t": [-5.0, 5.0, 15.0], "n": [7, 7, 7]})
+MORE = SEEN.assign(z=[0.0, 4.0, 10.0], u=0.5)
 
 
 def column(name: str, **said: Any) -> Column:
@@ -246,13 +288,21 @@ def column(name: str, **said: Any) -> Column:
         ({"x": {"categories": (1.0, 3.0, 11.0)}}, lambda rows: True, {"x": None}),
         ({}, lambda rows: (rows["x"] > -1).all(), {"x": (1, 120), "t": (-210, 220)}),  # a logarithm of x + 1
         ({}, lambda rows: (rows["x"] < 100).all(), {"x": (1, 21), "t": (-210, 220)}),  # a power of x
+        ({}, lambda rows: (rows["z"] >= 0).all(), {"x": (-99, 120), "z": (0, 110), "u": (-9.5, 11)}),  # its root
+        ({}, lambda rows: (rows["t"] > -50).all(), {"t": (-25, 35), "z": (-100, 110)}),
+        ({"x": {"minimum": 0}}, lambda rows: (rows["x"] < 100).all(), {"x": (0, 21), "t": (-210, 220)}),
         ({}, lambda rows: False, {"x": (1, 11), "t": (-5, 15), "n": (7, 7)}),
     ],
 )
 def test_the_range_is_a_multiple_of_what_was_seen_where_the_estimator_has_answers(said, answers, proven):
-    columns = [column(name, **said.get(name, {})) for name in SEEN]
-    found = {one.name: one.proven for one in Reach(columns, SEEN, 10).within(answers)}
+    columns = [column(name, **said.get(name, {})) for name in MORE]
+    found = {one.name: one.proven for one in Reach(columns, MORE, 10).within(answers)}
     assert {name: found[name] for name in proven} == proven
+
+
+def test_a_range_ends_where_whole_numbers_are_no_longer_apart_and_before_infinity():
+    columns = Reach([column("x"), column("n")], SEEN, 1e308).within(lambda rows: True)
+    assert [one.proven for one in columns] == [(-1e300, 1e300), (-(2**53), 2**53)]
 
 
 def test_drawn_rows_go_to_the_ends_one_column_at_a_time_and_all_at_once():
@@ -295,8 +345,9 @@ def test_the_graph_itself_refuses_what_lies_beyond_unless_it_is_opened(sample, r
     session = InferenceSession((exported.folder / "model.onnx").read_bytes(), options)
     rows = {name: values[:3].copy() for name, values in dataset.holdout.columns.items()}
     wide = next(one for one in exported.contract.columns if one.proven and one.type == "float")
-    assert session.run(None, predictor._graph.feed(rows))
-    rows[wide.name][1] = np.nextafter(wide.proven[1], np.inf) if wide.proven else 0
+    answered = session.run(None, predictor._graph.feed(rows))
+    assert {one.shape for one in answered} == {(3,) if given.task == "classification" else (3, 1)}
+    rows[wide.name][0] = np.nextafter(wide.proven[1], np.inf) if wide.proven else 0
     with pytest.raises(Exception, match="A number lies beyond the range in which this model is proven"):
         session.run(None, predictor._graph.feed(rows))
     assert len(predictor.predict(rows).values) == 3

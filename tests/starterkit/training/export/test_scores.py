@@ -8,6 +8,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from numpy.typing import NDArray
 from sklearn import ensemble
+from sklearn.base import clone, is_classifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -24,6 +25,7 @@ NAMES = ("a", "b", "c")
 COLUMNS = [Column(name=name, role="feature", type="float", unit="", sensitivity="plain") for name in NAMES]
 XGBOOST = {"n_estimators": 3, "max_depth": 3, "n_jobs": 1}
 LIGHTGBM = {"n_estimators": 3, "n_jobs": 1, "verbose": -1}
+FOREST = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 SMALL = {"n_estimators": 3, "max_depth": 3, "random_state": 0}
 _WANTS_ANOTHER = ("reg:quantileerror",)  # the quantile
 XGBOOST_LOSSES = [name for name in _XGBOOST_LINKS if name.startswith(("reg:", "count:")) and name not in _WANTS_ANOTHER]
@@ -31,8 +33,12 @@ REGRESSORS = [
     *(XGBRegressor(objective=name, **XGBOOST) for name in XGBOOST_LOSSES),
     XGBRegressor(base_score=0.25, **XGBOOST),
     XGBRFRegressor(**XGBOOST),
+    XGBRegressor(booster="dart", rate_drop=0.9, **XGBOOST),
+    XGBRegressor(booster="gblinear", n_estimators=3, n_jobs=1),
     *(LGBMRegressor(objective=name, **LIGHTGBM) for name in list(_LIGHTGBM_LINKS)[:-2]),
-    LGBMRegressor(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    LGBMRegressor(**FOREST, **LIGHTGBM),
+    LGBMRegressor(linear_tree=True, **LIGHTGBM),
+    LGBMRegressor(reg_sqrt=True, **LIGHTGBM),
     *(
         ensemble.HistGradientBoostingRegressor(loss=loss, quantile=0.3, max_iter=3)
         for loss in ("squared_error", "absolute_error", "quantile", "gamma", "poisson")
@@ -50,9 +56,11 @@ REGRESSORS = [
 CLASSIFIERS = [
     XGBClassifier(**XGBOOST),
     XGBRFClassifier(**XGBOOST),
+    XGBClassifier(booster="gblinear", n_estimators=3, n_jobs=1),
     LGBMClassifier(**LIGHTGBM),
     LGBMClassifier(sigmoid=2.5, **LIGHTGBM),
-    LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5, **LIGHTGBM),
+    LGBMClassifier(**FOREST, **LIGHTGBM),
+    LGBMClassifier(linear_tree=True, **LIGHTGBM),
     ensemble.HistGradientBoostingClassifier(max_iter=3),
     ensemble.GradientBoostingClassifier(learning_rate=0.3, **SMALL),
     ensemble.GradientBoostingClassifier(init="zero", **SMALL),
@@ -85,20 +93,23 @@ def told(estimator: Any) -> str:
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=told)
 def test_a_regressor_answers_by_its_objective(estimator, rows):
-    model = estimator.fit(rows, target_of(rows))
+    model = clone(estimator).fit(rows, target_of(rows))
     (found,) = answers(model, rows)
     assert found.shape[0] == len(rows)
-    assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6)
+    assert found.ravel() == pytest.approx(model.predict(rows), rel=2e-6, abs=1e-7)
 
 
-ADABOOST = ensemble.GradientBoostingClassifier(loss="exponential", **SMALL)
+OTHERS = [
+    (ensemble.GradientBoostingClassifier(loss="exponential", **SMALL), 2),
+    (LGBMClassifier(objective="multiclassova", **LIGHTGBM), 3),
+]
 
 
 @pytest.mark.parametrize(
-    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), (ADABOOST, 2)], ids=told
+    ("estimator", "classes"), [*((one, classes) for one in CLASSIFIERS for classes in (2, 3)), *OTHERS], ids=told
 )
 def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
-    model = estimator.fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
+    model = clone(estimator).fit(rows, np.digitize(target_of(rows), [0.3, 0.6][: classes - 1]))
     labels, *probabilities = answers(model, rows)
     assert labels.tolist() == model.predict(rows).tolist()
     assert np.column_stack(probabilities) == pytest.approx(model.predict_proba(rows), abs=1e-6)
@@ -112,11 +123,16 @@ def test_a_classifier_answers_by_its_objective(estimator, classes, rows):
         (ensemble.GradientBoostingRegressor(init=DecisionTreeRegressor(), **SMALL), "starts from a DecisionTree"),
         (LGBMRegressor(zero_as_missing=True, **LIGHTGBM), r"zero_as_missing.*Leave it out"),
         (LGBMRegressor(objective=lambda y, f: (f - y, f * 0 + 1), **LIGHTGBM), "objective='custom'.*Use regression"),
+        (LGBMClassifier(objective="regression", **LIGHTGBM), "a regression's, which .* Leave objective out"),
+        *(
+            (LGBMRegressor(linear_tree=True, **given, **LIGHTGBM), "linear_tree with this boosting.*Leave it out")
+            for given in ({"objective": "binary", "sigmoid": 2.5}, FOREST)
+        ),
     ],
 )
 def test_what_the_graph_cannot_follow_is_refused_by_name(model, said, rows):
     if not hasattr(model, "tree_"):
-        model.fit(rows, target_of(rows))
+        model.fit(rows, target_of(rows) > 0.5 if is_classifier(model) else target_of(rows))
     with pytest.raises(ExportError, match=said):
         to_graph(model, COLUMNS, "y")
 
@@ -143,6 +159,13 @@ def test_a_number_near_zero_is_zero_to_lightgbm():
     model = LGBMRegressor(min_child_samples=5, **LIGHTGBM).fit(rows, np.repeat([0.0, 5.0, 9.0], 30))
     asked = np.tile([[0.0], [1e-36], [-1e-36], [2e-35], [-2e-35], [5e-324]], 3)
     assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked))
+
+
+def test_a_leaf_that_holds_a_line_answers_its_value_where_a_number_is_missing(rows):
+    asked = np.where(np.random.default_rng(1).random(rows.shape) < 0.1, np.nan, rows)
+    for seen in (rows, asked):
+        model = LGBMRegressor(linear_tree=True, **LIGHTGBM).fit(seen, target_of(rows))
+        assert answers(model, asked)[0].ravel() == pytest.approx(model.predict(asked), rel=1e-12)
 
 
 def test_trees_that_were_fitted_with_names_are_taken_and_other_classes_of_that_name_are_not(rows):

@@ -227,7 +227,8 @@ class XGBoost(TreeFamily):
         weights = np.array(learner["gradient_booster"]["model"]["weights"], dtype=np.float64)
         weights = weights.reshape(nodes.width + 1, -1)
         known = nodes.add("Where", nodes.add("IsNaN", matrix), nodes.number(0.0), matrix)
-        score = nodes.linear(known, weights[:-1], weights[-1] + scoring.base)
+        # To every class it adds the first one's base score.
+        score = nodes.linear(known, weights[:-1], weights[-1] + scoring.base[0])
         return classify(nodes, scoring, score) if hasattr(estimator, "classes_") else regress(nodes, scoring, score)
 
     def prepared(self, estimator: Any, trees: Trees, nodes: Nodes) -> str:

@@ -33,7 +33,7 @@ class Encoding(Family):
             nodes.columns(), estimator.categories_, _tables(estimator), strict=True
         ):
             number = _number_of_text(nodes, column, categories) if is_text else _number_of(nodes, column, categories)
-            blocks.append(nodes.add("Gather", nodes.constant(table), nodes.flat(number), axis=0))
+            blocks.append(nodes.add("Gather", nodes.constant(table), nodes.flat(number)))
             width += table.shape[1]
         return [Block(nodes.join(blocks), width)]
 
@@ -58,10 +58,10 @@ def _tables(estimator: Any) -> Iterator[NDArray[np.float64]]:
 
 def _target_tables(estimator: TargetEncoder) -> Iterator[NDArray[np.float64]]:
     """One figure a category, or one for each class; a category that was never seen has the target's mean."""
-    means = np.atleast_1d(np.asarray(estimator.target_mean_, dtype=np.float64))
+    means = np.atleast_1d(estimator.target_mean_)
     figures = iter(estimator.encodings_)
     for _ in estimator.categories_:
-        seen = np.column_stack([np.asarray(next(figures), dtype=np.float64) for _ in means])
+        seen = np.column_stack([next(figures) for _ in means])
         yield np.vstack([seen, means])
 
 
@@ -88,8 +88,8 @@ def _number_of_text(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
 
 
 def _number_of(nodes: Nodes, column: str, categories: NDArray[Any]) -> str:
-    missing = np.array([bool(pd.isna(category)) for category in categories])
-    values = np.array([np.nan if gone else float(one) for one, gone in zip(categories, missing, strict=True)])
+    values = np.asarray(categories, dtype=np.float64)
+    missing = np.isnan(values)
     found = nodes.double(nodes.add("Equal", column, nodes.row(values)))
     if missing.any():
         gaps = nodes.double(nodes.add("IsNaN", column))
@@ -135,7 +135,7 @@ class Words(Family):
             raise CannotExport("its words have too many letters that are not Latin; use lowercase=False")
         text = nodes.flat(nodes.blocks[0].name)
         if estimator.lowercase:
-            text = nodes.add("StringNormalizer", text, case_change_action="LOWER", is_case_sensitive=1, locale="C")
+            text = nodes.add("StringNormalizer", text, case_change_action="LOWER", locale="C")
         tokens = nodes.add("Tokenizer", text, domain=OWN_DOMAIN, mark=0, mincharnum=1, pad_value="", tokenexp=pattern)
         counts = nodes.double(nodes.add("TfIdfVectorizer", tokens, **_pool(places, estimator.ngram_range)))
         if estimator.binary:
@@ -161,8 +161,8 @@ class Words(Family):
     def _weighed(self, estimator: Any, nodes: Nodes, counts: str) -> str:
         if estimator.sublinear_tf:
             there = nodes.add("Greater", counts, nodes.number(0.0))
-            logarithm = nodes.add("Log", nodes.add("Max", counts, nodes.number(1.0)))
-            counts = nodes.add("Where", there, nodes.add("Add", logarithm, nodes.number(1.0)), counts)
+            logarithm = nodes.add("Add", nodes.add("Log", counts), nodes.number(1.0))
+            counts = nodes.add("Where", there, logarithm, counts)
         if estimator.use_idf:
             counts = nodes.add("Mul", counts, nodes.row(estimator.idf_))
         if estimator.norm is None:

@@ -227,8 +227,6 @@ def classify(nodes: Nodes, scoring: Scoring, score: str) -> Answer:
     probability = nodes.add("Softmax", score, axis=1) if share == "Softmax" else score
     if share == "Sigmoid":
         probability = nodes.sigmoid(score)
-    if scoring.link == "logistic" and not binary:
-        probability = nodes.shares(probability)
     if binary:
         probability = nodes.both(probability)
     if binary and scoring.link == "logistic":
