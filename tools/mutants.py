@@ -125,9 +125,8 @@ def configuration(name: str, modules: Sequence[str] = ()) -> str:
 
 def forget_all_but_the_killed(scratch: Path) -> None:
     """Let mutmut take what no test noticed, reached or ended for mutants that were not tried yet."""
-    (scratch / "mutants" / "mutmut-stats.json").unlink(
-        missing_ok=True
-    )  # which test reaches what is of the tests of then
+    reached = scratch / "mutants" / "mutmut-stats.json"  # which test reaches what: of the tests of then
+    reached.unlink(missing_ok=True)
     for path in (scratch / "mutants").rglob("*.meta"):
         found = json.loads(path.read_text("utf-8"))
         codes = found["exit_code_by_key"]
