@@ -262,7 +262,7 @@ def _loading(address: str, model: str) -> str:
     over_http = (
         "Over HTTP without the kit: `PANDAS_FUTURE_INFER_STRING=0 mlflow models serve --env-manager local "
         f"-m {model}`; without the variable, JSON with texts gets a 400. "
-        'A missing text is `""` there: null would be a word.'
+        'A missing text is `""` there: null, or an empty field of a CSV, would be a word.'
     )
     beyond = "A number beyond the range in which the model is proven stops the call; `starterkit predict` names it."
     return _paragraphs(_heading("How to load it"), "\n".join(("```", *lines, "```")), over_http, beyond)
