@@ -1,6 +1,5 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
-import gzip
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from starterkit.contract import AS_DECLARED, Column, Dialect, Written
 from starterkit.data.checking import as_text, convert, typed
 from starterkit.errors import DataError, first_line
 from starterkit.problem import Problem, Source
-from starterkit.serving.dialect import UTF8, find_dialect, is_compressed, unread
+from starterkit.serving.dialect import UTF8, find_dialect, is_compressed, opened, unread
 from starterkit.serving.parsing import (
     NOT_AS_DECLARED,
     as_array,
@@ -46,7 +45,7 @@ def require_utf8(path: Path) -> None:
     DataError
         The file is damaged, or in several encodings.
     """
-    with unread(path.name), gzip.open(path) if is_compressed(path) else path.open("rb") as file:
+    with unread(path.name), opened(path) as file:
         line, rest = 1, b""
         while block := file.read(_BLOCK):
             block = rest + block

@@ -10,8 +10,9 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from starterkit.contract import COMMAS, Dialect
 from starterkit.errors import DataError
@@ -57,7 +58,7 @@ def find_dialect(path: Path, likely: Dialect = COMMAS, names: Sequence[str] = ()
     DataError
         It is empty, of another kind, damaged, or in an encoding that cannot be told.
     """
-    with unread(path.name), _opened(path) as file:
+    with unread(path.name), opened(path) as file:
         head = file.read(_HEAD)
         _require_text(path, head)
         encoding = encoding or _encoding(path, head, file, likely.encoding)
@@ -82,16 +83,9 @@ def unread(name: str) -> Iterator[None]:
         raise DataError(f"{name} cannot be read: {error.strerror}", "Repair or replace it") from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
-        raw.seek(0)
-        if not packed:
-            yield raw
-            return
-        with gzip.open(raw) as file:
-            yield file  # pyrefly: ignore[invalid-yield]
+def opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    """A file's content, decompressed."""
+    return gzip.open(path) if is_compressed(path) else path.open("rb")
 
 
 def _require_text(path: Path, head: bytes) -> None:
@@ -104,7 +98,7 @@ def _require_text(path: Path, head: bytes) -> None:
         raise DataError(f"{path.name} is UTF-32 text", "Save it as UTF-8")
 
 
-def _encoding(path: Path, head: bytes, file: BinaryIO, likely: str) -> str:
+def _encoding(path: Path, head: bytes, file: BufferedIOBase, likely: str) -> str:
     """By its mark or zero bytes, else by the first block that is not ASCII."""
     if head.startswith(MARK):
         return UTF8
@@ -180,9 +174,7 @@ class Utf8File:
 
     def __init__(self, path: Path, dialect: Dialect) -> None:
         self._size = max(path.stat().st_size, 1)
-        self._raw = path.open("rb")
-        packed = self._raw.read(2) == _GZIP
-        self._raw.seek(0)
+        packed, self._raw = is_compressed(path), path.open("rb")
         self._file = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
         self._decoder = None if dialect.encoding == UTF8 else codecs.getincrementaldecoder(dialect.encoding)()
         self._is_plain = not packed and self._decoder is None

@@ -149,7 +149,7 @@ class Follower:
         try:
             named = self._champions.named()
         except Exception as error:  # the registry may be down for hours: what answers does so without it
-            self._miss(_words(error))
+            self._miss(words_of(error))
             return
         if named is None or named == (self._served.version, self._served.mark):
             self._refused, self._missed, self._silent = None, None, False
@@ -165,10 +165,10 @@ class Follower:
                 self._swap(opened)
         except (TrackingError, OSError) as error:
             self._put_off(named)
-            self._miss(_words(error))
+            self._miss(words_of(error))
         except Exception as error:
-            self._tell("refused", f"version {named.version}: {_words(error)}")
-            self._log.warning("version %s does not answer: %s", named.version, _words(error))
+            self._tell("refused", f"version {named.version}: {words_of(error)}")
+            self._log.warning("version %s does not answer: %s", named.version, words_of(error))
             if isinstance(error, Refused):  # its gate may pass it yet, and the alias stays where it is
                 self._put_off(named)
             else:
@@ -206,5 +206,6 @@ def require_alike(before: ServedModel | Known, after: ServedModel) -> None:
             raise ContractError(f"it has other {what} than the version that answers", "Start the API again to serve it")
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """What may be told of an error: another's message may repeat a value."""
     return error.what if isinstance(error, KitError) else type(error).__name__

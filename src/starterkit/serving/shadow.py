@@ -16,8 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import NamedTuple, Protocol
 
 from starterkit.contract import Contract, Prediction
-from starterkit.errors import KitError
-from starterkit.serving.follower import Bell, Champions, Follower, Known, Named
+from starterkit.serving.follower import Bell, Champions, Follower, Known, Named, words_of
 from starterkit.serving.graph import Table, rows_of
 from starterkit.serving.predictor import ServedModel
 
@@ -269,7 +268,7 @@ class Scorer:
                 prediction = challenger.answer(table).prediction
                 self._heard.append(Heard(request, table, prediction, time.perf_counter() - began))
             except Exception as error:  # whatever it is, it is the challenger's alone
-                self._failure = _words(error)
+                self._failure = words_of(error)
                 self._counts["failed"] += 1
 
     def _keep(self) -> None:
@@ -283,13 +282,9 @@ class Scorer:
             self._writing.submit(recorder.write, heard).result()
             self._counts["scored"] += len(heard)
         except Exception as error:  # the log is down: who answers says so
-            self._failure = _words(error)
+            self._failure = words_of(error)
             self._counts["failed"] += len(heard)
         words = "" if self._has_failed else self._failure  # once: the count says how often
         self._has_failed = self._has_failed or bool(words)
         counts, self._counts, self._failure = self._counts, Counter(), ""
         self._say(Told(challenger.version, words, counts))
-
-
-def _words(error: Exception) -> str:
-    return error.what if isinstance(error, KitError) else type(error).__name__

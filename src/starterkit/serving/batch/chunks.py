@@ -5,6 +5,7 @@ import io
 import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -318,7 +319,8 @@ class ArrowSource:
         if pa.types.is_null(array.type):
             array = pa.nulls(len(array), pa.string())
         if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
-            array = _texts_in(array)
+            with suppress(pa.ArrowInvalid):  # bytes that are no texts stay what they are
+                array = pc.cast(array, pa.string())
         kind, written = array.type, as_found(column, header)
         is_number = any(check(kind) for check in _NUMBERS)
         as_words = column.type == "string" or (column.type == "boolean" and (written.flags or is_number))
@@ -380,14 +382,6 @@ def _pieces(batches: Iterator[pa.RecordBatch], content: mmap.mmap) -> Iterator[p
 def rows_a_chunk(size: int, rows: int) -> int:
     """The same for the same file, however far an earlier run came."""
     return max(FEWEST_ROWS, min(CHUNK_ROWS, CHUNK_BYTES * rows // max(size, 1)))
-
-
-def _texts_in(array: pa.Array) -> pa.Array:
-    """Bytes as the texts that they are, or as they were."""
-    try:
-        return pc.cast(array, pa.string())
-    except pa.ArrowInvalid:
-        return array
 
 
 def _plain(field: pa.Field) -> pa.Field:

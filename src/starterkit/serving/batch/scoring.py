@@ -117,20 +117,13 @@ def quoted(texts: pa.Array, dialect: Dialect) -> pa.Array:
 
 
 def finish(stream: Path, destination: Path, kind: Kind) -> None:
-    """Make a file of its kind from what was appended."""
-    if kind == "csv":
+    """Make a file of its kind from what was appended: Parquet and Arrow files by writing the rows once more."""
+    if kind in ("csv", "arrow stream"):
+        if kind == "arrow stream":
+            with stream.open("ab") as file:
+                file.write(_END_OF_STREAM)
         stream.rename(destination)
         return
-    if kind == "arrow stream":
-        with stream.open("ab") as file:
-            file.write(_END_OF_STREAM)
-        stream.rename(destination)
-        return
-    _convert(stream, destination, kind)
-
-
-def _convert(stream: Path, destination: Path, kind: Kind) -> None:
-    """Write the stream's rows once more, a row group at a time."""
     with pa.OSFile(str(stream)) as file:
         reader = ipc.open_stream(file)
         if kind == "parquet":

@@ -24,8 +24,11 @@ Headers = Mapping[bytes, bytes]
 
 PROBLEM_TYPE = "application/problem+json"
 
-KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
+_KEPT = ("allow", "retry-after", "www-authenticate", "accept-encoding")
 """A refusal's headers that are said in the words of other protocols, too."""
+
+SHOWN = 100
+"""So many characters of a name that a client sent are repeated."""
 
 IN_REQUEST = "in request "
 """How the note of a fault begins that says in which request it came."""
@@ -77,6 +80,11 @@ class NotRecorded(NoRoom):
 
 def unprocessable(what: str, hint: str) -> InvalidRequest:
     return InvalidRequest(HTTPStatus.UNPROCESSABLE_ENTITY, what, hint)
+
+
+def bad(what: str, hint: str) -> InvalidRequest:
+    """As the other protocols have it, which know no 422."""
+    return InvalidRequest(HTTPStatus.BAD_REQUEST, what, hint)
 
 
 def answer(
@@ -158,6 +166,30 @@ def refusal(error: Exception) -> Response | None:
         case HTTPException():
             return problem(error.status_code, headers=error.headers)
     return None
+
+
+def retold(told: Response, error: Exception | None) -> tuple[HTTPStatus, str, dict[str, str]]:
+    """A refusal for another protocol to say: its status, words and headers."""
+    status = HTTPStatus(told.status_code)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        status = HTTPStatus.BAD_REQUEST
+    words = str(error) if isinstance(error, UserError) else status.phrase
+    return status, words, {name: told.headers[name] for name in _KEPT if name in told.headers}
+
+
+OF_BODIES = {"413": "The body is too long", "415": "The body is compressed, or not said to be JSON"}
+_OF_ALL = {
+    "405": "This address does not take this method",
+    "408": "The request did not arrive whole in time",
+    "500": "The server failed; its log says why",
+    "503": "There is no room for this request now; `Retry-After` says when to come again",
+}
+
+
+def refusals(content: Mapping[str, Any], is_guarded: bool, more: Mapping[str, str]) -> dict[str, Any]:
+    """What the OpenAPI document says may come at an address: at any, and `more`. All have this content."""
+    key = {"401": "The key is missing, or another one"} if is_guarded else {}
+    return {status: {"description": said, "content": content} for status, said in {**_OF_ALL, **key, **more}.items()}
 
 
 async def _refused(request: Request, error: Exception) -> Response:

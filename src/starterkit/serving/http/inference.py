@@ -4,7 +4,6 @@ See docs/protocols.md for what of it is spoken.
 """
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,21 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, Answer, Headers, InvalidRequest, answer, bug, refusal
-from starterkit.serving.http.records import Asked, RecordReader, decode_document
-from starterkit.serving.http.tensors import (
-    DATATYPES,
-    SHAPE,
+from starterkit.serving.http.answers import (
+    OF_BODIES,
     SHOWN,
-    Tensor,
-    as_values,
+    Answer,
+    Headers,
+    InvalidRequest,
+    answer,
     bad,
-    contents,
-    without_values,
-    write,
+    bug,
+    refusal,
+    refusals,
+    require_json,
+    retold,
 )
+from starterkit.serving.http.records import Asked, RecordReader, decode_document
+from starterkit.serving.http.tensors import DATATYPES, SHAPE, Tensor, as_values, contents, without_values, write
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import Bounds, Fault, InvalidRecords, check_columns, fault_of_value, hint_of
 from starterkit.settings import ServingSettings
@@ -95,10 +96,9 @@ class Inference:
     def accept(self, headers: Headers) -> None:
         """JSON, tensors behind it, or a body without a type, as tritonclient sends it; but none of those that a browser
         sends anywhere."""
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind != b"application/json" and _LENGTH not in headers and (kind or b"origin" in headers):
-            what, hint = "the body is not said to be JSON", "Send the header Content-Type: application/json"
-            raise InvalidRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, what, hint)
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip()
+        if _LENGTH not in headers and (kind or b"origin" in headers):
+            require_json(kind)
 
     def read(self, body: bytearray, headers: Headers) -> Asked:
         head, behind = _split(body, headers.get(_LENGTH))
@@ -151,7 +151,8 @@ class Inference:
         names, is_matrix = contract.names, contract.layout == "matrix" and len(contract.names) > 1
         if len({one.name for one in tensors}) < len(tensors):
             raise bad("an input stands twice", "Send each once")
-        self._refuse_many(tensors)
+        if most := [one.shape[0] for one in tensors if one.shape and one.shape[0] > self._max_rows]:
+            raise bad(f"there are {most[0]:.9g} rows", f"Send at most {self._max_rows} in a request")
         if is_matrix and len(tensors) == 1 and len(tensors[0].shape) == 2:
             columns, table = self._of_matrix(tensors[0], behind[0])
         else:
@@ -174,10 +175,6 @@ class Inference:
         if checked.faults:
             raise InvalidRecords(checked.faults)
         return checked.columns
-
-    def _refuse_many(self, tensors: Sequence[Tensor]) -> None:
-        if most := [one.shape[0] for one in tensors if one.shape and one.shape[0] > self._max_rows]:
-            raise bad(f"there are {most[0]:.9g} rows", f"Send at most {self._max_rows} in a request")
 
     def _column(self, tensor: Tensor, content: memoryview | None) -> NDArray[Any]:
         """One column, sent as [n] or [n, 1]."""
@@ -233,11 +230,8 @@ class Inference:
 
 def say(told: Response, error: Exception | None = None) -> Response:
     """A refusal in the protocol's form."""
-    status = HTTPStatus(told.status_code)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        status = HTTPStatus.BAD_REQUEST
-    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-    return answer({"error": str(error) if isinstance(error, UserError) else status.phrase}, status, headers=kept)
+    status, words, headers = retold(told, error)
+    return answer({"error": words}, status, headers=headers)
 
 
 def server_routes() -> "APIRouter":
@@ -302,17 +296,11 @@ def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
     words = {
         "400": "The body is not what the model takes; `error` says where and why",
         "404": "The model has another name",
-        "405": "This address does not take this method",
-        "408": "The request did not arrive whole in time",
-        "413": "The body is too long",
-        "415": "The body is compressed, or not said to be JSON",
-        "500": "The server failed; its log says why",
-        "503": "There is no room for this request now; `Retry-After` says when to come again",
-    } | ({"401": "The key is missing, or another one"} if is_guarded else {})
+        **OF_BODIES,
+    }
     told = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-    refused = {"content": {"application/json": {"schema": told}}}
     answered = {"content": {"application/json": {"schema": {"type": "object"}}}}
-    operation: dict[str, Any] = {
+    return {
         "tags": ["model"],
         "summary": "Predictions by the Open Inference Protocol",
         "operationId": "infer",
@@ -326,7 +314,6 @@ def describe(model: str | None, is_guarded: bool) -> dict[str, Any]:
         },
         "responses": {
             "200": {"description": "An output for each of the graph's", **answered},
-            **{status: {"description": said, **refused} for status, said in words.items()},
+            **refusals({"application/json": {"schema": told}}, is_guarded, words),
         },
     }
-    return operation | ({"security": [{"APIKeyHeader": []}]} if is_guarded else {})

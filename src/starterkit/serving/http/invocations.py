@@ -16,9 +16,20 @@ import numpy as np
 from starlette.responses import Response
 
 from starterkit.contract import Beyond, Contract
-from starterkit.errors import UserError
 from starterkit.serving.graph import Table
-from starterkit.serving.http.answers import KEPT, Answer, Headers, InvalidRequest, answer, bug, refusal
+from starterkit.serving.http.answers import (
+    OF_BODIES,
+    SHOWN,
+    Answer,
+    Headers,
+    InvalidRequest,
+    answer,
+    bad,
+    bug,
+    refusal,
+    refusals,
+    retold,
+)
 from starterkit.serving.http.records import Asked, QuickReader, RecordReader, Sent, asked_type, decode_document
 from starterkit.serving.predictor import Answered, ServedModel
 from starterkit.serving.validation import InvalidRecords
@@ -29,7 +40,6 @@ ADDRESS = "/invocations"
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs", "input_data")
 """MLflow's, and Azure ML's."""
 _BESIDE = ("params", "parameters")
-_SHOWN = 100
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(\w{1,20})"').match
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*").fullmatch
 _MISSING = frozenset(["", "#N/A", "N/A", "NA", "n/a", "NULL", "null", "NaN", "nan", "-NaN", "-nan", "None", "<NA>"])
@@ -41,10 +51,6 @@ _CODES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "TEMPORARILY_UNAVAILABLE",
     HTTPStatus.INTERNAL_SERVER_ERROR: "INTERNAL_ERROR",
 }
-
-
-def _bad(what: str, hint: str) -> InvalidRequest:
-    return InvalidRequest(HTTPStatus.BAD_REQUEST, what, hint)
 
 
 class Invocations:
@@ -68,9 +74,6 @@ class Invocations:
         return Asked(self._reader.read_csv(body)) if is_csv else self._reader.read(body)
 
     def tell(self, asked: Asked, answered: Answered) -> Answer:
-        return Answer(self._encode(self._content(answered)))
-
-    def _content(self, answered: Answered) -> dict[str, Any]:
         """A row's answers under the names of the graph's outputs, as pyfunc makes a table of them."""
         columns = answered.prediction.columns
         if columns[0].dtype == np.bool_:
@@ -83,7 +86,7 @@ class Invocations:
         }
         if answered.beyond:
             content["beyond"] = [fault.content for fault in answered.beyond]
-        return content
+        return Answer(self._encode(content))
 
     def refuse(self, error: Exception) -> Response | None:
         told = refusal(error)
@@ -95,33 +98,25 @@ class Invocations:
 
 def _say(told: Response, error: Exception | None = None) -> Response:
     """A refusal in MLflow's form."""
-    status = HTTPStatus(told.status_code)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        status = HTTPStatus.BAD_REQUEST  # MLflow knows no 422
-    words = str(error) if isinstance(error, UserError) else status.phrase
+    status, words, headers = retold(told, error)
     content: dict[str, Any] = {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": words}
     if isinstance(error, InvalidRecords):
         content["errors"] = [fault.content for fault in error.faults]
-    kept = {name: told.headers[name] for name in KEPT if name in told.headers}
-    return answer(content, status, headers=kept)
+    return answer(content, status, headers=headers)
 
 
 def describe(example: Mapping[str, Any] | None, is_guarded: bool) -> dict[str, Any]:
     """The operation in the OpenAPI document; None for those who may not read of the model."""
     row = {} if example is None else dict(example)
     told = {"type": "object", "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}}}
-    refused = {"content": {"application/json": {"schema": told | {"required": ["error_code", "message"]}}}}
+    refused = {"application/json": {"schema": told | {"required": ["error_code", "message"]}}}
     words = {
+        **OF_BODIES,
         "400": "The body is not what the model takes; `message` says where and why",
-        "405": "This address does not take this method",
-        "408": "The request did not arrive whole in time",
-        "413": "The body is too long",
         "415": "The body is compressed, or neither JSON nor CSV",
-        "500": "The server failed; its log says why",
-        "503": "There is no room for this request now; `Retry-After` says when to come again",
-    } | ({"401": "The key is missing, or another one"} if is_guarded else {})
+    }
     answered = {"type": "object", "properties": {"predictions": {"type": "array", "items": {"type": "object"}}}}
-    operation: dict[str, Any] = {
+    return {
         "tags": ["model"],
         "summary": "Predictions by MLflow's scoring protocol",
         "operationId": "invocations",
@@ -137,10 +132,9 @@ def describe(example: Mapping[str, Any] | None, is_guarded: bool) -> dict[str, A
                 "description": "The graph's outputs for each row",
                 "content": {"application/json": {"schema": answered}},
             },
-            **{status: {"description": said, **refused} for status, said in words.items()},
+            **refusals(refused, is_guarded, words),
         },
     }
-    return operation | ({"security": [{"APIKeyHeader": []}]} if is_guarded else {})
 
 
 class InvocationReader(RecordReader):
@@ -161,20 +155,20 @@ class InvocationReader(RecordReader):
     def records(self, body: bytes | bytearray) -> tuple[Sequence[object], Sequence[str]]:
         document = decode_document(body)
         if not isinstance(document, dict):
-            raise _bad("the body is not an object", f"Send one with exactly one of {', '.join(_FORMS)}")
+            raise bad("the body is not an object", f"Send one with exactly one of {', '.join(_FORMS)}")
         if len(document.keys() & set(_FORMS)) != 1:
-            raise _bad("the body has none or several of the known keys", f"Send exactly one of {', '.join(_FORMS)}")
+            raise bad("the body has none or several of the known keys", f"Send exactly one of {', '.join(_FORMS)}")
         if extra := [name for name in document if name not in (*_FORMS, *_BESIDE)]:
-            raise _bad(f"the body has the unknown key '{extra[0][:_SHOWN]}'", "Leave it out")
+            raise bad(f"the body has the unknown key '{extra[0][:SHOWN]}'", "Leave it out")
         if beside := [name for name in _BESIDE if document.get(name)]:
-            raise _bad("the model takes no params", f"Leave '{beside[0]}' out")
+            raise bad("the model takes no params", f"Leave '{beside[0]}' out")
         ((form, given),) = ((name, value) for name, value in document.items() if name in _FORMS)
         if form == "dataframe_split" or (form == "input_data" and isinstance(given, dict)):
             return self._named(*_of_split(given)), ()
         if isinstance(given, dict) and form in ("inputs", "instances"):
             return self._named(*_of_columns(given)), ()
         if not isinstance(given, list) or not given:
-            raise _bad(f"'{form}' is not a list of rows", "Send at least one row, each an object of column and value")
+            raise bad(f"'{form}' is not a list of rows", "Send at least one row, each an object of column and value")
         return self._few(given), ()
 
     def read_csv(self, body: bytes | bytearray) -> Table:
@@ -191,11 +185,9 @@ class InvocationReader(RecordReader):
             text = io.StringIO(body.decode("utf-8-sig"), newline="")
             lines = [line for line in csv.reader(text, strict=True) if line]
         except (UnicodeDecodeError, csv.Error):
-            raise _bad(
-                "the body is not CSV in UTF-8", "Send a line with the columns' names, and a line a row"
-            ) from None
+            raise bad("the body is not CSV in UTF-8", "Send a line with the columns' names, and a line a row") from None
         if not lines:
-            raise _bad("the body is empty", "Send a line with the columns' names, and a line a row")
+            raise bad("the body is empty", "Send a line with the columns' names, and a line a row")
         return self.table(self._named(*_of_lines(lines, self._contract)))
 
     def table(self, records: Sequence[object]) -> Table:
@@ -206,17 +198,17 @@ class InvocationReader(RecordReader):
     def _named(self, names: Sequence[object], rows: Sequence[object]) -> Sequence[object]:
         """Rows of values as records."""
         if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-            raise _bad("the columns are not named, or a name stands twice", "Name each column once")
+            raise bad("the columns are not named, or a name stands twice", "Name each column once")
         if not rows and {*names} != {*self._contract.names}:
-            raise _bad("the columns are not those of the model", f"Send {', '.join(self._contract.names)}")
+            raise bad("the columns are not those of the model", f"Send {', '.join(self._contract.names)}")
         for place, row in enumerate(self._few(rows)):
             if not isinstance(row, list) or len(row) != len(names):
-                raise _bad(f"row {place} does not have a value for each column", f"Give {len(names)} values in each")
+                raise bad(f"row {place} does not have a value for each column", f"Give {len(names)} values in each")
         return [dict(zip(names, row, strict=True)) for row in rows if isinstance(row, list)]
 
     def _few(self, records: Sequence[object]) -> Sequence[object]:
         if len(records) > self._max_rows:
-            raise _bad(f"the body has {len(records)} rows", f"Send at most {self._max_rows} in a request")
+            raise bad(f"the body has {len(records)} rows", f"Send at most {self._max_rows} in a request")
         return records
 
 
@@ -249,9 +241,9 @@ _TUPLE: Any = tuple  # of types that are known when the model is
 def _of_split(given: object) -> tuple[Sequence[str], Sequence[object]]:
     shape = 'Send {"columns": [names], "data": [[values of a row], …]}'
     if not isinstance(given, dict) or not isinstance(given.get("data"), list) or "columns" not in given:
-        raise _bad("'dataframe_split' does not have columns and data", shape)
+        raise bad("'dataframe_split' does not have columns and data", shape)
     if given.keys() - {"columns", "data", "index"} or not isinstance(given["columns"], list):
-        raise _bad("'dataframe_split' has something else than columns, data and index", shape)
+        raise bad("'dataframe_split' has something else than columns, data and index", shape)
     return given["columns"], given["data"]
 
 
@@ -259,7 +251,7 @@ def _of_columns(given: Mapping[str, object]) -> tuple[Sequence[str], Sequence[ob
     """An object of columns: each a list, or a single value."""
     columns = [value if isinstance(value, list) else [value] for value in given.values()]
     if len({len(values) for values in columns}) != 1:
-        raise _bad("the columns are not of one length", "Give each column a value for each row")
+        raise bad("the columns are not of one length", "Give each column a value for each row")
     return [*given], [[*row] for row in zip(*columns, strict=True)]
 
 

@@ -6,7 +6,6 @@ from copy import deepcopy
 from dataclasses import asdict
 from datetime import UTC, datetime
 from html import escape
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -19,7 +18,7 @@ from starlette.responses import Response
 from starterkit.contract import Column, Contract
 from starterkit.errors import KitError
 from starterkit.serving.http import invocations
-from starterkit.serving.http.answers import PROBLEM_TYPE, PROBLEMS, answer, identity
+from starterkit.serving.http.answers import OF_BODIES, PROBLEM_TYPE, PROBLEMS, answer, identity, refusals
 from starterkit.serving.http.gateway import Health
 from starterkit.serving.http.keys import HEADER, Keys
 from starterkit.serving.http.prometheus import ADDRESS as METRICS
@@ -87,66 +86,42 @@ def describe(
         offered = _request(contract, settings.max_rows)
     components = document.setdefault("components", {})
     components["schemas"] = schemas
-    document["paths"][ADDRESS] = {"post": _predict(offered, is_guarded)}
-    for path, methods in document["paths"].items():
+    paths = document["paths"]
+    paths[ADDRESS] = {"post": _predict(offered)}
+    for path, methods in paths.items():
         guarded = is_guarded and not path.startswith(("/health", "/ping", "/version"))
         for method, operation in methods.items():
-            operation["responses"] |= _refusals(guarded) | (_refusals_of_bodies() if method == "post" else {})
+            more = _OF_ROWS if method == "post" else {}
+            operation["responses"] |= refusals({PROBLEM_TYPE: {"schema": _reference("Problem")}}, guarded, more)
     example = None if predictor is None else predictor.contract.example
-    document["paths"][invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
+    paths[invocations.ADDRESS] = {"post": invocations.describe(example, is_guarded)}
     # <inference>
     from starterkit.serving.http import inference
 
-    document["paths"]["/v2/models/{model}/infer"] = {
-        "post": inference.describe(None if served is None else served.name, is_guarded)
-    }
+    name = None if served is None else served.name
+    paths["/v2/models/{model}/infer"] = {"post": inference.describe(name, is_guarded)}
     # </inference>
+    for methods in paths.values() if is_guarded else ():
+        if "post" in methods:
+            methods["post"]["security"] = [{"APIKeyHeader": []}]
     return document
 
 
-def _predict(offered: Mapping[str, Any], is_guarded: bool) -> dict[str, Any]:
-    answered = {"description": "A prediction for each record", "content": _json(_reference("Prediction"))}
-    predict: dict[str, Any] = {
+_OF_ROWS = OF_BODIES | {
+    "400": "The body did not arrive whole",
+    "422": "A row is not what is taken here; `errors` says which, why, and what is",
+}
+
+
+def _predict(offered: Mapping[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": _reference("Prediction")}}
+    return {
         "tags": ["model"],
         "summary": "Predictions for a few records",
         "operationId": "predict",
         "requestBody": {"required": True, "content": {"application/json": offered}},
-        "responses": {"200": answered},
+        "responses": {"200": {"description": "A prediction for each record", "content": content}},
     }
-    if is_guarded:
-        predict["security"] = [{"APIKeyHeader": []}]
-    return predict
-
-
-def _refusals(is_guarded: bool) -> dict[str, Any]:
-    """What may come at any address."""
-    words = {
-        HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method",
-        HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive whole in time",
-        HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed; its log says why",
-        HTTPStatus.SERVICE_UNAVAILABLE: "There is no room for this request now; `Retry-After` says when to come again",
-    }
-    if is_guarded:
-        words[HTTPStatus.UNAUTHORIZED] = "The key is missing, or another one"
-    return {str(int(status)): _refused(said) for status, said in words.items()}
-
-
-def _refusals_of_bodies() -> dict[str, Any]:
-    words = {
-        HTTPStatus.BAD_REQUEST: "The body did not arrive whole",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is compressed, or not said to be JSON",
-        HTTPStatus.UNPROCESSABLE_ENTITY: "A row is not what is taken here; `errors` says which, why, and what is",
-    }
-    return {str(int(status)): _refused(said) for status, said in words.items()}
-
-
-def _refused(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {PROBLEM_TYPE: {"schema": _reference("Problem")}}}
-
-
-def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
 
 
 def _record(contract: Contract, refuses: bool, settings: ServingSettings) -> dict[str, Any]:

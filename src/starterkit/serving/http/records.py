@@ -20,6 +20,7 @@ from msgspec.structs import astuple
 from starterkit.contract import Beyond, Column, Contract
 from starterkit.serving.graph import Table
 from starterkit.serving.http.answers import (
+    SHOWN,
     Answer,
     Headers,
     InvalidRequest,
@@ -35,7 +36,6 @@ from starterkit.settings import ServingSettings
 
 ADDRESS = "/predict"
 
-_SHOWN = 100
 _LONG = 1_000_000
 _BLOCK = 32_768
 _SHAPE = 'Send {"records": [{"column": value, …}, …]}'
@@ -145,7 +145,7 @@ class RecordReader:
         if "records" not in document:
             raise unprocessable("the body has no 'records'", _SHAPE)
         if extra := [name for name in document if name not in ("records", "keys")]:
-            what = f"the body has the unknown key '{extra[0][:_SHOWN]}'"
+            what = f"the body has the unknown key '{extra[0][:SHOWN]}'"
             raise unprocessable(what, "Leave it out; 'records' is all, with 'keys' beside them if you like")
         records = document["records"]
         if not isinstance(records, list):
@@ -388,5 +388,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise unprocessable(f"the key '{twice[:_SHOWN]}' stands twice in one object", "Send it once")
+        raise unprocessable(f"the key '{twice[:SHOWN]}' stands twice in one object", "Send it once")
     return unique

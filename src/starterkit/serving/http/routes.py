@@ -71,15 +71,11 @@ def page_routes(served: ServedModel, keys: Keys) -> APIRouter:
 
 def policy(page: bytes) -> str:
     """A policy by which a browser runs the page's own script, and asks this server alone."""
-    allowed = {
-        kind: " ".join(f"'sha256-{b64encode(hashlib.sha256(text).digest()).decode()}'" for text in texts)
-        for kind, texts in ((kind, re.findall(b"(?s)<%b>(.*?)</%b>" % (tag, tag), page)) for kind, tag in _OWN)
-    }
-    own = "; ".join(f"{kind} {hashes}" for kind, hashes in allowed.items())
-    return f"default-src 'none'; connect-src 'self'; img-src data:; {own}; {_ELSEWHERE}"
-
-
-_OWN = (("script-src", b"script"), ("style-src", b"style"))
+    own = ""
+    for kind, tag in (("script-src", b"script"), ("style-src", b"style")):
+        digests = [hashlib.sha256(text).digest() for text in re.findall(b"(?s)<%b>(.*?)</%b>" % (tag, tag), page)]
+        own += f"; {kind} " + " ".join(f"'sha256-{b64encode(one).decode()}'" for one in digests)
+    return f"default-src 'none'; connect-src 'self'; img-src data:{own}; {_ELSEWHERE}"
 
 
 class Pages:
@@ -150,7 +146,8 @@ def feedback_routes(log: Log, model: str, keys: Keys, limit: int) -> APIRouter:
     @router.post(FEEDBACK, summary="What turned out to be true", openapi_extra=_described())
     async def feedback(request: Request) -> Response:
         caller = keys.require(dict(request.headers.raw))
-        items = _items(await _body(request, limit))
+        require_json(request.headers.get("content-type", "").encode())
+        items = _items(await _whole(request, limit, "the body", "Send fewer labels in a request"))
         try:
             return answer(await run_in_threadpool(log.label, model, items, caller))
         except UserError:
@@ -160,11 +157,6 @@ def feedback_routes(log: Log, model: str, keys: Keys, limit: int) -> APIRouter:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, words, None, {"Retry-After": SECONDS_TO_COME_AGAIN})
 
     return router
-
-
-async def _body(request: Request, limit: int) -> bytearray:
-    require_json(request.headers.get("content-type", "").encode())
-    return await _whole(request, limit, "the body", "Send fewer labels in a request")
 
 
 def _items(body: bytearray) -> Sequence[object]:

@@ -5,18 +5,16 @@ See docs/protocols.md for what of the protocol is spoken.
 
 import math
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from starterkit.serving.http.answers import InvalidRequest
-from starterkit.serving.validation import Fault, InvalidRecords, Values
+from starterkit.serving.http.answers import SHOWN, bad
+from starterkit.serving.validation import Fault, InvalidRecords, Values, is_unicode
 
 SHAPE = 'Send {"inputs": [{"name": column, "shape": [rows], "datatype": "FP64", "data": [values]}, …]}'
-SHOWN = 100
 SIZE = "binary_data_size"
 
 _NUMBERS = msgspec.json.Decoder(list[float | None])
@@ -98,7 +96,10 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True):
         try:
             return np.array([text.decode() for text in texts], object)
         except UnicodeDecodeError:
-            self._refuse([row for row, text in enumerate(texts) if not _is_utf8(text)], "is not UTF-8", "Encode it so")
+            decoded = [text.decode("utf-8", "surrogateescape") for text in texts]
+            self._refuse(
+                [row for row, text in enumerate(decoded) if not is_unicode(text)], "is not UTF-8", "Encode it so"
+            )
             raise
 
     def _refuse(self, rows: Sequence[int] | NDArray[np.intp], problem: str, hint: str) -> None:
@@ -106,22 +107,10 @@ class Tensor(msgspec.Struct, forbid_unknown_fields=True):
             raise InvalidRecords([Fault(int(row), self.shown, problem, hint) for row in rows])
 
 
-def bad(what: str, hint: str) -> InvalidRequest:
-    return InvalidRequest(HTTPStatus.BAD_REQUEST, what, hint)
-
-
 def without_values(error: msgspec.DecodeError) -> str:
     """msgspec names places and types; a value that it does not know it would repeat."""
     words = str(error)
     return "" if "Invalid value" in words or "Invalid enum" in words else words[:SHOWN]
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def contents(tensors: Sequence[Tensor], behind: memoryview) -> list[memoryview | None]:

@@ -13,7 +13,7 @@ import pytest
 
 from starterkit.errors import DataError
 from starterkit.progress import Event
-from starterkit.serving.batch import BatchScorer
+from starterkit.serving.batch import BatchScorer, Outcome
 from starterkit.serving.batch.plan import PartialFolder, plan_files
 from starterkit.serving.predictor import Predictor
 
@@ -39,13 +39,13 @@ def interrupt(predictor: Predictor, rows: int, source: Path, destination: Path, 
         BatchScorer(predictor, until(rows)).score(source, destination, **how)
 
 
-class Seen(list[Event]):
-    def __call__(self, event: Event) -> None:
-        self.append(event)
-
-    @property
-    def text(self) -> str:
-        return " | ".join(f"{event.step} {event.note}" for event in self if event.state != "went on")
+def go_on(
+    predictor: Predictor, source: Path, destination: Path, threads: int | None = None, **how: Any
+) -> tuple[Outcome, str]:
+    """What comes of the same call again, and the steps that it told."""
+    seen: list[Event] = []
+    outcome = BatchScorer(predictor, seen.append, threads).score(source, destination, **how)
+    return outcome, " | ".join(f"{event.step} {event.note}" for event in seen if event.state != "went on")
 
 
 ENDED_AT = {"csv": (10, 90, 399), "parquet": (90, 399), "arrow": (200,), "arrows": (90,), "folder": (90, 150, 230)}
@@ -63,10 +63,9 @@ def test_what_is_gone_on_with_is_the_same_to_the_byte(visits_predictor, visits_r
     BatchScorer(visits_predictor).score(source, whole, bad_rows="aside")
     interrupt(visits_predictor, rows, source, ended, bad_rows="aside")
     assert not ended.exists()
-    seen = Seen()
-    outcome = BatchScorer(visits_predictor, seen, threads=1).score(source, ended, bad_rows="aside")
+    outcome, told = go_on(visits_predictor, source, ended, threads=1, bad_rows="aside")
     assert (outcome.rows, outcome.bad) == (400, 8)
-    assert ("of them by an earlier run" in seen.text) == (rows > 50), seen.text
+    assert ("of them by an earlier run" in told) == (rows > 50), told
     for made in (whole, files.folder / "whole.bad.csv", *(whole.iterdir() if kind == "folder" else ())):
         assert made.is_dir() or made.read_bytes() == Path(str(made).replace("whole", "ended")).read_bytes()
     assert files.names == sorted([source.name, whole.name, ended.name, "ended.bad.csv", "whole.bad.csv"])
@@ -95,9 +94,8 @@ def test_the_last_moments_can_be_done_again(visits_predictor, visits_rows, files
         patch.setattr(PartialFolder, "remove" if moment == "while it is published" else "keep", interrupt)
         with pytest.raises(Interrupted):
             BatchScorer(visits_predictor).score(source, destination)
-    seen = Seen()
-    outcome = BatchScorer(visits_predictor, seen).score(source, destination)
-    assert "anew" not in seen.text
+    outcome, told = go_on(visits_predictor, source, destination)
+    assert "anew" not in told
     assert outcome.rows == 400
     assert destination.read_bytes() == (files.folder / f"whole.{kind}").read_bytes()
     assert files.names == sorted([source.name, destination.name, f"whole.{kind}"])
@@ -110,10 +108,9 @@ def test_other_work_is_begun_anew(visits_predictor, visits_rows, files, other_mo
     if changed == "source":
         files.write(visits_rows.slice(0, 399), "in.csv")
     predictor = Predictor(other_model) if changed == "model" else visits_predictor
-    seen = Seen()
-    BatchScorer(predictor, seen).score(source, destination)
-    assert (f"score, anew: the {changed} changed" in seen.text) == (changed != "nothing")
-    assert ("earlier run" in seen.text) == (changed == "nothing")
+    _, told = go_on(predictor, source, destination)
+    assert (f"score, anew: the {changed} changed" in told) == (changed != "nothing")
+    assert ("earlier run" in told) == (changed == "nothing")
     BatchScorer(predictor).score(source, files.folder / "expected.csv")
     assert destination.read_bytes() == (files.folder / "expected.csv").read_bytes()
 
@@ -123,9 +120,8 @@ def test_a_run_that_stopped_at_a_bad_row_goes_on_when_it_may_be_put_aside(visits
     source, destination = files.write(spoilt, "in.csv"), files.folder / "out.csv"
     with pytest.raises(DataError, match="row 300"):
         BatchScorer(visits_predictor).score(source, destination)
-    seen = Seen()
-    assert BatchScorer(visits_predictor, seen).score(source, destination, bad_rows="aside").bad == 1
-    assert "of them by an earlier run" in seen.text
+    outcome, told = go_on(visits_predictor, source, destination, bad_rows="aside")
+    assert (outcome.bad, "of them by an earlier run" in told) == (1, True)
     interrupt(visits_predictor, 390, source, destination, bad_rows="aside", overwrite=True)
     with pytest.raises(DataError, match="row 300"):  # it may not go on behind the row that was put aside
         BatchScorer(visits_predictor).score(source, destination, overwrite=True)
@@ -150,9 +146,8 @@ def test_rows_lost_with_the_machine_are_written_again_and_a_source_may_not_chang
     source, destination = files.write(visits_rows, "in.csv"), files.folder / "out.csv"
     interrupt(visits_predictor, 200, source, destination)
     os.truncate(files.folder / ".out.csv.partial" / "rows", 100)
-    seen = Seen()
-    assert BatchScorer(visits_predictor, seen).score(source, destination).rows == 400
-    assert "anew: what an earlier run left is incomplete" in seen.text
+    outcome, told = go_on(visits_predictor, source, destination)
+    assert (outcome.rows, "anew: what an earlier run left is incomplete" in told) == (400, True)
     assert len(files.read("out.csv")) == 400
     with pytest.raises(DataError, match=r"in\.csv changed while it was read"):
         BatchScorer(visits_predictor, lambda _: os.utime(source, ns=(1, 1))).score(source, files.folder / "no.csv")
@@ -195,9 +190,7 @@ def test_kill_and_a_full_disk_cost_only_the_last_part(other_model, visits_rows, 
     if how == "full":
         assert "out.csv cannot be written: File too large. Free space" in done.stdout
         assert done.stdout.count("\n") == 1
-    seen = Seen()
-    BatchScorer(Predictor(other_model), seen).score(source, destination)
-    assert "of them by an earlier run" in seen.text
+    assert "of them by an earlier run" in go_on(Predictor(other_model), source, destination)[1]
     BatchScorer(Predictor(other_model)).score(source, files.folder / "whole.csv")
     assert destination.read_bytes() == (files.folder / "whole.csv").read_bytes()
     assert files.names == ["in.csv", "out.csv", "whole.csv"]
