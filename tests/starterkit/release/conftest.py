@@ -29,12 +29,25 @@ def forget_places() -> None:
     utils._artifact_repos_cache.clear()
 
 
+BEGIN = """
+import os, signal, sys
+from pathlib import Path
+from example_project import problem
+from starterkit.pipeline import Pipeline
+from starterkit.settings import load_settings
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+"""
+
+
 @pytest.fixture(scope="session")
 def killed():
-    """Carries out code in a process of its own, which ends itself by SIGKILL."""
+    """Carries out code in a process of its own, which ends itself by SIGKILL when it calls `die`."""
 
     def carry_out(code, *words):
-        command = [sys.executable, "-c", code, *map(str, words)]
+        command = [sys.executable, "-c", BEGIN + code, *map(str, words)]
         done = subprocess.run(command, capture_output=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, done.stderr
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from example_project import problem
 from starterkit.errors import ProblemError
-from starterkit.pipeline import Pipeline, Summary
+from starterkit.pipeline import Pipeline
 from starterkit.problem import Metric
 from starterkit.release.judgement import EVIDENCE_FILE
 from starterkit.settings import Limit
@@ -34,29 +33,24 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Metric, "resamples", lambda *_: 100)
 
 
-def shown(pipeline: Pipeline, summary: Summary, folder: Path) -> tuple[dict[str, Any], str]:
-    """The kept evidence, and its page."""
-    run, connection = summary.promotion.version.run, pipeline.registry.connection
-    place = pipeline.registry.version(summary.promotion.version.number).tags["evidence_place"]
-    files = (fetch_file(connection, run, f"{place}/{name}", folder) for name in (EVIDENCE_FILE, "gate.html"))
-    evidence, page = (file.read_text() for file in files)
-    return json.loads(evidence), page
-
-
 @pytest.mark.slow
 def test_it_decides_up_to_a_champion(settings, tmp_path):
     pipeline = Pipeline(replace(problem, metric=SCORER, metrics=(OWN,)), settings)
     summary = pipeline.run()
     assert summary.promotion.decision.passed
-    evidence, page = shown(pipeline, summary, tmp_path)
+    run, connection = summary.promotion.version.run, pipeline.registry.connection
+    place = pipeline.registry.version(summary.promotion.version.number).tags["evidence_place"]
+    files = (fetch_file(connection, run, f"{place}/{name}", tmp_path) for name in (EVIDENCE_FILE, "gate.html"))
+    text, page = (file.read_text() for file in files)
+    evidence = json.loads(text)
     assert evidence["metric"] == {"name": SCORER, "greater_is_better": True}
     assert set(evidence["scores"]["naive guess"]) == {"rmse", "mae", "r2", "cost", SCORER}
     assert f"<td>{SCORER} (decides)</td>" in page
-    run = look_up(pipeline.registry.connection, summary.promotion.version.run)
-    assert (run.tags["metric"], run.tags["greater_is_better"]) == (SCORER, "True")
-    assert run.metrics[SCORER] == pytest.approx(evidence["scores"]["version"][SCORER])
-    assert run.metrics[f"baseline_{SCORER}"] == pytest.approx(evidence["scores"]["naive guess"][SCORER])
-    assert f"**{SCORER}** (decides;" in run.tags["mlflow.note.content"]
+    record = look_up(connection, run)
+    assert (record.tags["metric"], record.tags["greater_is_better"]) == (SCORER, "True")
+    assert record.metrics[SCORER] == pytest.approx(evidence["scores"]["version"][SCORER])
+    assert record.metrics[f"baseline_{SCORER}"] == pytest.approx(evidence["scores"]["naive guess"][SCORER])
+    assert f"**{SCORER}** (decides;" in record.tags["mlflow.note.content"]
     again = pipeline.judge(pipeline.read(), 1)  # beside a champion, itself, judged by the same metric
     reasons = {one.check: one.reason for one in (*summary.promotion.decision.verdicts, *again.decision.verdicts)}
     assert [reasons[check].split()[0] for check in ("baseline", "champion")] == [SCORER, SCORER]

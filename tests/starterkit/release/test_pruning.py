@@ -94,19 +94,14 @@ def test_old_versions_go_with_files_that_nobody_else_has(pipeline):
 
 
 KILLED = """
-import os, signal, sys
-from pathlib import Path
-from example_project import problem
-from starterkit.pipeline import Pipeline
 from starterkit.release.prune import Pruner
 from starterkit.tracking import registry as files
 from starterkit.tracking.registry import ModelRegistry
-from starterkit.settings import load_settings
 
 if sys.argv[2] == "before the version":
-    ModelRegistry.delete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    ModelRegistry.delete = die
 else:
-    files._remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    files._remove = die
 pipeline = Pipeline(problem, load_settings(Path(sys.argv[1]), {}))
 Pruner(pipeline.settings, pipeline.registry, 0, 0).prune()
 """

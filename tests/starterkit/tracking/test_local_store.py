@@ -14,9 +14,8 @@ import pytest
 
 from starterkit.errors import TrackingError
 from starterkit.machine import holder_of
-from starterkit.pipeline import Summary
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
-from starterkit.settings import Stage, load_settings
+from starterkit.settings import Settings, Stage, load_settings
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.registry import ModelRegistry, champion_at_hand
 from starterkit.tracking.store import LocalStore
@@ -124,8 +123,8 @@ def addresses(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def copy(first_run: tuple[Path, Summary], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(first_run[0], tmp_path / "copy"))
+def copy(after_a_run: Settings) -> Path:
+    return after_a_run.root
 
 
 @pytest.fixture
@@ -137,13 +136,20 @@ def moved(copy: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with its artifacts", "alone"])
-def test_copied_store_has_models_of_its_own_or_those_it_had(first_run, tmp_path, alone):
+def test_copied_store_has_models_of_its_own_or_those_it_had_in_a_folder_of_any_name(first_run, tmp_path, alone):
+    names = ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"]
     left_out = shutil.ignore_patterns("mlartifacts") if alone else None
-    copy = Path(shutil.copytree(first_run[0], tmp_path / "copy", ignore=left_out))
-    (copy / "mlartifacts").mkdir(exist_ok=True)
+    copy = Path(shutil.copytree(first_run[0], tmp_path.joinpath("parts", *names), ignore=left_out))
+    artifacts = copy / "mlartifacts"
+    artifacts.mkdir(exist_ok=True)
     assert champion_opens(copy)
-    assert {"copy" in address for address in addresses(copy)} == {not alone}
-    assert not any("copy" in address for address in addresses(first_run[0]))
+    assert {address.startswith(artifacts.as_uri()) for address in addresses(copy)} == {not alone}
+    assert not any("Project" in address for address in addresses(first_run[0]))
+    fresh = LocalStore(copy / "other" / "new.db", artifacts)
+    fresh.make()
+    assert fresh.exists
+    for place, name in zip(reversed(copy.parents[:4]), names, strict=True):
+        assert os.listdir(place) == [name]  # noqa: PTH208  # and nothing beside it
 
 
 def at_hand(root: Path) -> tuple[int, Path] | None:
@@ -199,14 +205,3 @@ def test_artifacts_that_are_nowhere_are_named_with_both_places(moved):
     for place in (moved, moved.with_name("earlier näme")):
         assert str(place / "mlartifacts") in raised.value.what
     assert "Bring the folder mlartifacts back" in raised.value.hint
-
-
-def test_a_store_stays_in_a_folder_of_any_name(first_run, tmp_path):
-    names = ["My%20Project", "what?now", "100%25 #a?b=c&d ü", "%2e%2e"]
-    root = Path(shutil.copytree(first_run[0], tmp_path.joinpath("parts", *names)))
-    assert champion_opens(root)
-    fresh = LocalStore(root / "other" / "new.db", root / "mlartifacts")
-    fresh.make()
-    assert fresh.exists
-    for place, name in zip(reversed(root.parents[:4]), names, strict=True):
-        assert os.listdir(place) == [name]  # noqa: PTH208  # and nothing beside it

@@ -5,7 +5,6 @@ import json
 import shutil
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -26,16 +25,6 @@ OTHER_KEY = SigningKey(b64encode(bytes(32)).decode())
 EVIDENCE = b'{"passed": true}\n'
 
 
-@dataclass(frozen=True)
-class Staged:
-    """A repository of stage staging in which version 1 is champion. Read only: copy it to change it."""
-
-    settings: Settings
-
-    def registry(self) -> ModelRegistry:
-        return ModelRegistry.of(self.settings, problem.name)
-
-
 @pytest.fixture
 def key() -> SigningKey:
     return KEY
@@ -47,12 +36,15 @@ def other_key() -> SigningKey:
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory: Any, empty_store: Path, copied: Callable[..., Path], hurry: Any) -> Staged:
-    """Stage staging takes no local store by itself, and all but the server is the same here."""
+def staged(tmp_path_factory: Any, empty_store: Path, copied: Callable[..., Path], hurry: Any) -> Settings:
+    """A repository of stage staging in which version 1 is champion. Read only: copy it to change it.
+
+    The stage takes no local store by itself, and all but the server is the same here.
+    """
     root = copied(tmp_path_factory.mktemp("staged") / "staging", empty_store)
     settings = load_settings(root, {}).model_copy(update={"stage": Stage.STAGING})
-    pipeline, staged = Pipeline(problem, settings), Staged(settings)
-    dataset, registry = pipeline.read(), staged.registry()
+    pipeline = Pipeline(problem, settings)
+    dataset, registry = pipeline.read(), pipeline.registry
     with hurry():
         version = pipeline.register(pipeline.export(pipeline.train(dataset), dataset).run)
     registry.set_champion(version)
@@ -60,30 +52,35 @@ def staged(tmp_path_factory: Any, empty_store: Path, copied: Callable[..., Path]
     registry.connection.client.log_text(version.run, EVIDENCE.decode(), f"{place}/evidence.json")
     registry.connection.client.log_text(version.run, "{}", "gate/staging.diabetes-1/asked again/evidence.json")
     registry.tag(version, {"gate": "passed", "evidence": hashlib.sha256(EVIDENCE).hexdigest(), "evidence_place": place})
-    return staged
+    return settings
+
+
+@pytest.fixture
+def staging(staged: Settings) -> ModelRegistry:
+    """Connected for each test: MLflow goes to the store that was named last."""
+    return ModelRegistry.of(staged, problem.name)
 
 
 @pytest.fixture(scope="session")
-def bundle(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(staged: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Staging's champion, signed with `key`. Read only."""
-    registry = staged.registry()
+    registry = ModelRegistry.of(staged, problem.name)
     return write_bundle(registry, registry.version(1), KEY, tmp_path_factory.mktemp("bundle") / "staging.zip").file
 
 
-@pytest.fixture(scope="session")
-def answers(staged: Staged) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+@pytest.fixture
+def answers(staging: ModelRegistry) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
     """Some inputs, and what staging's version answers."""
-    registry = staged.registry()
-    predictor = registry.open(registry.version(1))
+    predictor = staging.open(staging.version(1))
     columns = {column.name: np.linspace(*(column.proven or (1, 2)), 40) for column in predictor.contract.columns}
     return columns, predictor.predict(columns).values
 
 
 @pytest.fixture
-def staging_copy(staged: Staged, tmp_path: Path) -> tuple[ModelRegistry, Version]:
+def staging_copy(staged: Settings, tmp_path: Path) -> tuple[ModelRegistry, Version]:
     """A copy of the repository to change."""
-    root = Path(shutil.copytree(staged.settings.root, tmp_path / "staging"))
-    registry = Staged(staged.settings.model_copy(update={"root": root})).registry()
+    root = Path(shutil.copytree(staged.root, tmp_path / "staging"))
+    registry = ModelRegistry.of(staged.model_copy(update={"root": root}), problem.name)
     return registry, registry.version(1)
 
 

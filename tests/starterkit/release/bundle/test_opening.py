@@ -315,11 +315,10 @@ def test_what_is_no_signature_is_one_line(key, text):
     assert "\x1b" not in str(raised.value)
 
 
-def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staged, key, tmp_path):
-    registry = staged.registry()
-    again = bundles.write_bundle(registry, registry.version(1), key, tmp_path / "again.zip")
+def test_a_bundle_is_the_registered_version_and_the_same_each_time(bundle, staging, key, tmp_path):
+    again = bundles.write_bundle(staging, staging.version(1), key, tmp_path / "again.zip")
     assert again.file.read_bytes() == bundle.read_bytes()
-    fetch_model(registry.connection, "models:/staging.diabetes/1", tmp_path / "model")
+    fetch_model(staging.connection, "models:/staging.diabetes/1", tmp_path / "model")
     registered = {f"model/{file.name}": file.read_bytes() for file in (tmp_path / "model").iterdir()}
     with ZipFile(bundle) as found:
         assert {name: found.read(name) for name in found.namelist() if name.startswith("model/")} == registered
@@ -334,7 +333,7 @@ def test_no_person_no_secret_and_no_row_is_inside(bundle, staged):
     with np.load(io.BytesIO(contents["run/rows.npz"])) as arrays:
         assert {array.dtype for array in arrays.values()} <= {np.dtype(np.uint64), np.dtype(np.uint8)}
     everything = b"\n".join(contents.values())
-    lines = (staged.settings.root / "data" / "diabetes.csv").read_bytes().split()[1:]
+    lines = (staged.root / "data" / "diabetes.csv").read_bytes().split()[1:]
     parts = [part for line in lines for part in line.split(b",", 1)]
     assert [part for part in parts if len(part) > 3 and part in everything] == []
     assert [own for own in (b"mlflow.user", b"mlflow.source", b'"process"') if own in everything] == []
@@ -382,16 +381,16 @@ def test_a_version_whose_files_do_not_answer_is_not_bundled(staging_copy, key, t
         bundles.write_bundle(registry, version, key, tmp_path / "x.zip")
 
 
-def test_something_else_is_not_written_over(staged, key, tmp_path):
+def test_something_else_is_not_written_over(staging, key, tmp_path):
     (tmp_path / "file").write_bytes(b"a year's work")
-    registry, elsewhere = staged.registry(), "is there, and is no bundle"
+    elsewhere = "is there, and is no bundle"
     for place, said in (("file", elsewhere), ("", elsewhere), ("nowhere/x.zip", "there is no folder")):
         with pytest.raises(UserError, match=said):
-            bundles.write_bundle(registry, registry.version(1), key, tmp_path / place)
+            bundles.write_bundle(staging, staging.version(1), key, tmp_path / place)
     assert (tmp_path / "file").read_bytes() == b"a year's work"
 
 
-def test_an_earlier_bundle_stays_whole_until_the_new_one_is(bundle, staged, key, tmp_path, monkeypatch):
+def test_an_earlier_bundle_stays_whole_until_the_new_one_is(bundle, staging, key, tmp_path, monkeypatch):
     file = tmp_path / "x.zip"
     shutil.copy(bundle, file)
 
@@ -399,8 +398,7 @@ def test_an_earlier_bundle_stays_whole_until_the_new_one_is(bundle, staged, key,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(bundles.shutil, "copyfileobj", full)
-    registry = staged.registry()
     with pytest.raises(OSError, match="No space left"):
-        bundles.write_bundle(registry, registry.version(1), key, file)
+        bundles.write_bundle(staging, staging.version(1), key, file)
     assert [one.name for one in tmp_path.iterdir()] == ["x.zip"]
     assert file.read_bytes() == bundle.read_bytes()
