@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,12 +116,7 @@ def hurry() -> Callable[[], AbstractContextManager[None]]:
     return hurrying
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
+Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
 
@@ -147,7 +142,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
                 ended = int(exited.code or 0)
             finally:
                 resource.setrlimit(resource.RLIMIT_DATA, limits)
-        done = Done(ended, *capsys.readouterr())
+        done = Done(arguments, ended, *capsys.readouterr())
         assert "Traceback" not in done.stderr, done.stderr
         assert code in (None, ended), done
         return done

@@ -203,8 +203,6 @@ root, name = Path(sys.argv[1]), sys.argv[2]
 (root / f"ready-{name}").touch()
 while not (root / "go").exists():
     pass
-"""
-SECRET_AND_COUNT = """
 print(keep_secret(root / "secrets" / "KEY", name))
 for _ in range(20):
     with locked(root / "lock", 60):
@@ -212,20 +210,14 @@ for _ in range(20):
 """
 
 
-def race(root: Path, code: str) -> list[str]:
-    """What four processes that do the same in the same moment print."""
-    command = [sys.executable, "-c", RACE + code, str(root)]
-    racers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
-    while len(list(root.glob("ready-*"))) < len(racers):
-        assert all(racer.poll() is None for racer in racers)
-    (root / "go").touch()
-    return [racer.communicate(timeout=60)[0] for racer in racers]
-
-
 def test_of_several_processes_all_get_one_secret_and_one_at_a_time_is_in_a_locked_block(tmp_path):
     (tmp_path / "count").write_text("0")
-    printed = race(tmp_path, SECRET_AND_COUNT)
-    assert set(printed) == {(tmp_path / "secrets" / "KEY").read_text()}
+    command = [sys.executable, "-c", RACE, str(tmp_path)]
+    racers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
+    while len(list(tmp_path.glob("ready-*"))) < len(racers):
+        assert all(racer.poll() is None for racer in racers)
+    (tmp_path / "go").touch()
+    assert {racer.communicate(timeout=60)[0] for racer in racers} == {(tmp_path / "secrets" / "KEY").read_text()}
     assert [file.name for file in (tmp_path / "secrets").iterdir()] == ["KEY"]
     assert (tmp_path / "count").read_text() == "80"
     assert not (tmp_path / "lock").exists()

@@ -19,10 +19,7 @@ from starterkit.settings import ServingSettings
 GIGABYTE, SYS, PERIOD = 1024**3, "sys/fs/cgroup", ("period", "100000\n")
 
 
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
-
-
-@needs_affinity
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not run: only Linux knows it")
 def test_this_machine_has_cores_and_memory_and_affinity_counts():
     machine = this_machine()
     assert 0 < machine.cores <= len(os.sched_getaffinity(0))
