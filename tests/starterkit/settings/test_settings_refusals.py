@@ -138,6 +138,9 @@ def test_what_two_layers_say_together_is_refused(repository):
     repository.write("config/base.yaml", "data: {source: a.csv}\nserving: {port: 1}\n")
     repository.write("config/dev.yaml", "tracking: {uri: 'http://host'}\nserving: 8000\n")
     assert refusal(repository, KIT_STAGE="dev").startswith("config/dev.yaml: serving should hold keys and values")
+    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
+    message = refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")  # a list comes from its own place
+    assert "config/dev.yaml: serving.providers.0" in message
     repository.write("config/base.yaml", f"data: {{source: a.csv}}\nserving: {{api_key: {SECRET}}}")
     message = refusal(repository, KIT_SERVING__API_KEY="another-long-secret")  # overrides it, too late
     assert "config/base.yaml: serving.api_key may not be set in YAML" in message
@@ -215,11 +218,6 @@ def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     for part in ["serving.port", "stage", "service", "data.source", "KIT_SERVING__MAX_ROWS", "KIT_FOO"]:
         assert len([line for line in lines if f": {part} " in line or line.startswith(f"- {part}:")]) == 1
     assert len(lines) == 6
-
-
-def test_a_list_comes_from_its_own_place_whatever_else_its_section_says(repository):
-    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
-    assert "- config/dev.yaml: serving.providers.0" in refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")
 
 
 def test_a_public_key_is_taken(repository):

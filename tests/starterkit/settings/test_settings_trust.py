@@ -10,16 +10,8 @@ from starterkit.settings.floors import is_placeholder_host, is_this_machine, loo
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += [
-    "CHANGEME",
-    "   ",
-    "xxxxxxxx",
-    "secret-secret-secret",
-    "my password 123",
-    "12345678",
-    "TODO",
-    "admin 2024",
-]
+PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += ["admin 2024"]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)

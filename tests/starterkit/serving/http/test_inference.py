@@ -67,12 +67,9 @@ REFUSED = [
 
 
 def test_what_is_refused_says_where(houses_client):
-    for inputs, said in REFUSED:
-        body = json.dumps({"inputs": inputs})  # which says NaN, too
-        told = houses_client.post(INFER, content=body, headers={"content-type": "application/json"})
-        assert (told.status_code, [*told.json()], told.json()["error"][: len(said)]) == (400, ["error"], said)
-    for inputs, said in MISPACKED:
-        body, headers = binary(inputs)
+    kind = {"content-type": "application/json"}
+    sent = [(json.dumps({"inputs": inputs}), kind, said) for inputs, said in REFUSED]  # which says NaN, too
+    for body, headers, said in [*sent, *((*binary(inputs), said) for inputs, said in MISPACKED)]:
         told = houses_client.post(INFER, content=body, headers=headers)
         assert (told.status_code, [*told.json()], told.json()["error"][: len(said)]) == (400, ["error"], said)
 
