@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Stage
+from starterkit.settings import Stage, weakening
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -247,11 +247,14 @@ def test_local_allows_it_dev_warns_of_it_and_the_later_stages_refuse_it(reposito
         assert "change" not in said.lower()
 
 
-def test_prod_alone_wants_the_api_key_and_in_so_many_words(repository):
-    off = {"KIT_SERVING__REQUIRE_API_KEY": "false"}
+def test_prod_alone_wants_the_api_key_and_in_so_many_words_and_staging_says_that_there_is_none(repository):
+    off, said = {"KIT_SERVING__REQUIRE_API_KEY": "false"}, "serving.require_api_key is false"
     for stage in ("local", "dev", "test", "staging"):
-        assert not repository.read(KIT_STAGE=stage, **off).settings.serving.require_api_key
-    said = "serving.require_api_key is false"
+        read = repository.read(KIT_STAGE=stage, **off)
+        assert not read.settings.serving.require_api_key
+        warned = [f"KIT_SERVING__REQUIRE_API_KEY: {said}, which staging does not allow" in one for one in read.warnings]
+        assert warned == ([True] if stage == "staging" else [])
+    assert "serving.require_api_key" in weakening(read)
     assert f"KIT_SERVING__REQUIRE_API_KEY: {said}" in refusal(repository, KIT_STAGE="prod", **off)
     repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
     assert f"default: {said}" in refusal(repository, KIT_STAGE="prod")

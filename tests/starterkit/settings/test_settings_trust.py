@@ -169,14 +169,6 @@ def test_a_core_check_that_a_variable_switches_off_is_said_once(repository):
     assert str(caught.value).count("gate.checks.leak is false") == 1
 
 
-def test_staging_says_that_its_api_asks_for_no_key(repository):
-    layers = repository.read(KIT_STAGE="staging", KIT_SERVING__REQUIRE_API_KEY="false")
-    (warning,) = layers.warnings
-    assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
-    assert "serving.require_api_key" in weakening(layers)
-    assert repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false").warnings == ()
-
-
 REFUSED, OF_PROD = "refused", "refused in prod"
 IDS, RESOURCE = "who somebody is on MLflow's server: that checks it", "what the API gets; each has bounds of its own"
 LOAD, TRAINING = "what a load test asks; no gate knows it", "another model, which the gate judges"
