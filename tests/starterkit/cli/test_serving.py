@@ -1,6 +1,5 @@
 """`serve` in processes of its own: one, several behind one port, one that starts again; and `ui`."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -9,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
@@ -24,7 +22,6 @@ import pytest
 from starterkit.cli import server
 from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
 from starterkit.errors import ContractError, ProblemError
-from starterkit.serving.http import protocol
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import load_settings
 from starterkit.tracking.connection import connect
@@ -57,32 +54,6 @@ def require_end(api: Any, code: int) -> None:
     assert api.process.wait(SECONDS) == code, api.said
     api.wait(lambda: not is_there(), seconds=10)
     assert "Traceback" not in api.said
-
-
-async def slow(scope: Any, receive: Any, send: Any) -> None:
-    """A model that computes for half a second."""
-    await receive()
-    await asyncio.sleep(0.5)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
-    monkeypatch.setattr(protocol, "_SECONDS_TO_SEND", 0.2)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        answering = protocol.Server(slow, protocol.Patience(10, 8), lifespan="off", log_config=None)
-        thread = threading.Thread(target=answering.run, args=([listening],), daemon=True)
-        thread.start()
-        while not answering.started and thread.is_alive():
-            time.sleep(0.01)
-        client = HTTPConnection(*listening.getsockname())
-        client.request("POST", "/", "{}")
-        time.sleep(0.1)
-        answering.should_exit = True
-        assert client.getresponse().status == 200
-        thread.join(10)
-        assert not thread.is_alive()
 
 
 def test_a_port_that_is_lost_while_the_model_is_opened_is_one_line(run, trained, port, monkeypatch):

@@ -21,7 +21,7 @@ from example_project import problem
 from starterkit.data import DatasetReader
 from starterkit.data.dataset import held_out
 from starterkit.data.prepare import sampled
-from starterkit.errors import DataError, Refused, UserError
+from starterkit.errors import Refused, UserError
 from starterkit.problem import Holdout, Problem, feature, group, identifier, target, time
 from starterkit.settings import DataSettings, PrivacySettings, Stage
 
@@ -87,13 +87,6 @@ def test_pseudonyms_under_two_keys_do_not_link_by_place(house):
     assert one.patient_id.str.fullmatch("[0-9a-f]{32}").all()
     assert one.patient_id.is_unique
     assert made.proof.overlap == {"patient_id": 0}
-
-
-def test_a_weaker_policy_is_taken_by_who_asks_for_no_more(house):
-    house.prepare(identifiers="pseudonymise")
-    assert house.read(KIT_PRIVACY__IDENTIFIERS="pseudonymise").policy == {"patient_id": "pseudonymise", **TREATED}
-    with pytest.raises(DataError, match="weaker policy: 'patient_id' is pseudonymise, not drop"):
-        house.read()
 
 
 def test_mock_rows_are_nobodys(house):

@@ -92,7 +92,10 @@ def test_another_estimators_or_problems_graph_is_refused(request, folder, tmp_pa
         Predictor(folder)
 
 
-def test_a_graph_that_is_none_and_a_file_without_a_digest_are_refused(folder, tmp_path):
+def test_a_graph_that_is_none_columns_in_another_order_and_a_file_without_a_digest_are_refused(folder, tmp_path):
+    rewrite(folder, columns=Contract.from_json((folder / "contract.json").read_text()).columns[::-1])
+    with pytest.raises(ContractError, match="no longer gives its sample's answers"):
+        Predictor(folder)
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     plant(folder, tmp_path, "model.onnx")
     with pytest.raises(ContractError, match="onnxruntime cannot load the graph"):
@@ -111,13 +114,6 @@ def test_a_sample_of_another_kind_or_damaged_is_refused(folder, tmp_path):
         plant(folder, tmp_path, "parity.npz")
         with pytest.raises(ContractError, match=r"parity\.npz is no parity sample"):
             Predictor(folder)
-
-
-def test_columns_in_another_order_are_refused_by_their_answers(folder):
-    columns = Contract.from_json((folder / "contract.json").read_text()).columns
-    rewrite(folder, columns=columns[::-1])
-    with pytest.raises(ContractError, match="no longer gives its sample's answers"):
-        Predictor(folder)
 
 
 def test_it_answers_from_anywhere_and_without_its_folder(diabetes, folder, tmp_path, monkeypatch):
@@ -256,12 +252,6 @@ def test_a_real_session_with_the_provider_or_without(original):
         assert Predictor(original).providers == ("cpu",)
 
 
-def classes(expected: list[list[float]], answered: list[list[float]], labels: str, others: str) -> Parity:
-    first = Prediction(np.array(list(labels)), np.array(expected))
-    second = Prediction(np.array(list(others)), np.array(answered))
-    return compare(first, second, allowed=1e-6, scale=1.0)
-
-
 @pytest.mark.parametrize(
     ("expected", "answered", "largest", "proven"),
     [
@@ -285,33 +275,27 @@ def test_numbers_are_compared_relatively(expected, answered, largest, proven):
     assert (found.proven, found.rows) == (proven, len(expected))
 
 
-@pytest.mark.parametrize(
-    ("answered", "labels", "flipped", "proven"),
-    [
-        ([[0.9, 0.1], [0.2, 0.8]], "ab", 0, True),
-        ([[0.9 + 5e-7, 0.1 - 5e-7], [0.2, 0.8]], "ab", 0, True),
-        ([[0.9 + 5e-6, 0.1 - 5e-6], [0.2, 0.8]], "ab", 0, False),
-        ([[0.9, 0.1], [0.2, 0.8]], "bb", 1, False),
-        ([[0.1, 0.9], [0.2, 0.8]], "bb", 1, False),
-        ([[0.9, 0.1], [np.nan, np.nan]], "ab", 0, False),
-        ([[0.9, 0.1, 0], [0.2, 0.8, 0]], "ab", 0, False),
-    ],
-)
-def test_probabilities_are_compared_absolutely(answered, labels, flipped, proven):
-    found = classes([[0.9, 0.1], [0.2, 0.8]], answered, "ab", labels)
-    assert (found.flipped_labels, found.proven) == (flipped, proven)
+SURE = [[0.9, 0.1], [0.2, 0.8]]
 
 
 @pytest.mark.parametrize(
-    ("expected", "answered", "counts"),
+    ("expected", "answered", "labels", "counts"),
     [
-        ([0.5, 0.5], [0.5, 0.5], (True, 1, 0)),
-        ([0.5 + 1e-7, 0.5 - 1e-7], [0.5 - 1e-7, 0.5 + 1e-7], (False, 0, 1)),
-        ([0.6, 0.4], [0.6, 0.4], (False, 0, 1)),
+        (SURE, SURE, "ab", (True, 0, 0)),
+        (SURE, [[0.9 + 5e-7, 0.1 - 5e-7], [0.2, 0.8]], "ab", (True, 0, 0)),
+        (SURE, [[0.9 + 5e-6, 0.1 - 5e-6], [0.2, 0.8]], "ab", (False, 0, 0)),
+        (SURE, SURE, "bb", (False, 0, 1)),
+        (SURE, [[0.1, 0.9], [0.2, 0.8]], "bb", (False, 0, 1)),
+        (SURE, [[0.9, 0.1], [np.nan, np.nan]], "ab", (False, 0, 0)),
+        (SURE, [[0.9, 0.1, 0], [0.2, 0.8, 0]], "ab", (False, 0, 0)),
+        ([[0.5, 0.5]], [[0.5, 0.5]], "b", (True, 1, 0)),  # a label may flip where two classes are equal
+        ([[0.5 + 1e-7, 0.5 - 1e-7]], [[0.5 - 1e-7, 0.5 + 1e-7]], "b", (False, 0, 1)),
+        ([[0.6, 0.4]], [[0.6, 0.4]], "b", (False, 0, 1)),
     ],
 )
-def test_a_label_may_flip_where_two_classes_are_equal(expected, answered, counts):
-    found = classes([expected], [answered], "a", "b")
+def test_probabilities_are_compared_absolutely(expected, answered, labels, counts):
+    first = Prediction(np.array(list("ab"[: len(expected)])), np.array(expected))
+    found = compare(first, Prediction(np.array(list(labels)), np.array(answered)), allowed=1e-6, scale=1.0)
     assert (found.proven, found.ties, found.flipped_labels) == counts
 
 

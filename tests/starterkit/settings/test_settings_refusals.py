@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Stage
+from starterkit.settings import Stage, weakening
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -138,6 +138,9 @@ def test_what_two_layers_say_together_is_refused(repository):
     repository.write("config/base.yaml", "data: {source: a.csv}\nserving: {port: 1}\n")
     repository.write("config/dev.yaml", "tracking: {uri: 'http://host'}\nserving: 8000\n")
     assert refusal(repository, KIT_STAGE="dev").startswith("config/dev.yaml: serving should hold keys and values")
+    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
+    message = refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")  # a list comes from its own place
+    assert "config/dev.yaml: serving.providers.0" in message
     repository.write("config/base.yaml", f"data: {{source: a.csv}}\nserving: {{api_key: {SECRET}}}")
     message = refusal(repository, KIT_SERVING__API_KEY="another-long-secret")  # overrides it, too late
     assert "config/base.yaml: serving.api_key may not be set in YAML" in message
@@ -217,11 +220,6 @@ def test_all_problems_are_listed_at_once_in_a_line_each(repository):
     assert len(lines) == 6
 
 
-def test_a_list_comes_from_its_own_place_whatever_else_its_section_says(repository):
-    repository.write("config/dev.yaml", "serving: {providers: [tpu]}\ntracking: {uri: 'http://mlflow:5000'}")
-    assert "- config/dev.yaml: serving.providers.0" in refusal(repository, KIT_STAGE="dev", KIT_SERVING__PORT="1")
-
-
 def test_a_public_key_is_taken(repository):
     key = b64encode(bytes(32)).decode()
     assert repository.read(KIT_PROMOTION__TRUSTED_KEYS=f'["{key}"]').settings.promotion.trusted_keys == (key,)
@@ -249,11 +247,14 @@ def test_local_allows_it_dev_warns_of_it_and_the_later_stages_refuse_it(reposito
         assert "change" not in said.lower()
 
 
-def test_prod_alone_wants_the_api_key_and_in_so_many_words(repository):
-    off = {"KIT_SERVING__REQUIRE_API_KEY": "false"}
+def test_prod_alone_wants_the_api_key_and_in_so_many_words_and_staging_says_that_there_is_none(repository):
+    off, said = {"KIT_SERVING__REQUIRE_API_KEY": "false"}, "serving.require_api_key is false"
     for stage in ("local", "dev", "test", "staging"):
-        assert not repository.read(KIT_STAGE=stage, **off).settings.serving.require_api_key
-    said = "serving.require_api_key is false"
+        read = repository.read(KIT_STAGE=stage, **off)
+        assert not read.settings.serving.require_api_key
+        warned = [f"KIT_SERVING__REQUIRE_API_KEY: {said}, which staging does not allow" in one for one in read.warnings]
+        assert warned == ([True] if stage == "staging" else [])
+    assert "serving.require_api_key" in weakening(read)
     assert f"KIT_SERVING__REQUIRE_API_KEY: {said}" in refusal(repository, KIT_STAGE="prod", **off)
     repository.write("config/prod.yaml", "tracking: {uri: 'http://host'}")
     assert f"default: {said}" in refusal(repository, KIT_STAGE="prod")

@@ -10,16 +10,8 @@ from starterkit.settings.floors import is_placeholder_host, is_this_machine, loo
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]
-PLACEHOLDERS += [
-    "CHANGEME",
-    "   ",
-    "xxxxxxxx",
-    "secret-secret-secret",
-    "my password 123",
-    "12345678",
-    "TODO",
-    "admin 2024",
-]
+PLACEHOLDERS += ["CHANGEME", "   ", "xxxxxxxx", "secret-secret-secret", "my password 123", "12345678", "TODO"]
+PLACEHOLDERS += ["admin 2024"]
 
 
 @pytest.mark.parametrize("secret", PLACEHOLDERS)
@@ -175,14 +167,6 @@ def test_a_core_check_that_a_variable_switches_off_is_said_once(repository):
     with pytest.raises(SettingsError) as caught:
         repository.read(KIT_STAGE="staging", KIT_GATE__CHECKS='{"leak": false}')
     assert str(caught.value).count("gate.checks.leak is false") == 1
-
-
-def test_staging_says_that_its_api_asks_for_no_key(repository):
-    layers = repository.read(KIT_STAGE="staging", KIT_SERVING__REQUIRE_API_KEY="false")
-    (warning,) = layers.warnings
-    assert "KIT_SERVING__REQUIRE_API_KEY: serving.require_api_key is false, which staging does not allow" in warning
-    assert "serving.require_api_key" in weakening(layers)
-    assert repository.read(KIT_STAGE="test", KIT_SERVING__REQUIRE_API_KEY="false").warnings == ()
 
 
 REFUSED, OF_PROD = "refused", "refused in prod"

@@ -82,19 +82,20 @@ def test_a_row_number_is_the_id_where_most_rows_say_the_same_and_rows_alike_shar
         assert ('frame.drop(columns=["id", "patient_id"]).duplicated()' in problem_source(more)) == share
 
 
-IDS: dict[str, tuple[str, Any, str]] = {
-    "a code": ("key", [f"AB{place:04}" for place in PLACE], "in the form of a code"),
-    "called so": ("CustomerID", RANDOM.permutation(ROWS), "called an id"),
-    "a number of something": ("Kunden-Nr.", RANDOM.permutation(10**4)[:ROWS], "called a number"),
-    "row names": ("rownames", [f"car {place}" for place in PLACE], "the rows' names"),
+IDS: dict[str, tuple[str, Any, str, str]] = {
+    "a code": ("key", [f"AB{place:04}" for place in PLACE], "identifier", "in the form of a code"),
+    "called so": ("CustomerID", RANDOM.permutation(ROWS), "identifier", "called an id"),
+    "a number of something": ("Kunden-Nr.", RANDOM.permutation(10**4)[:ROWS], "identifier", "called a number"),
+    "row names": ("rownames", [f"car {place}" for place in PLACE], "identifier", "the rows' names"),
+    "repeated in some rows": ("ID", np.r_[PLACE[:100], PLACE[:20]], "group", "100 values in 120 rows"),
 }
 
 
 @pytest.mark.parametrize("case", IDS)
 def test_the_id_is_named_with_the_reason(case):
-    header, values, why = IDS[case]
+    header, values, role, why = IDS[case]
     one = field(values, header)
-    assert one.role == "identifier"
+    assert (one.role, one.type) == (role, "str")
     assert why in one.review
 
 
@@ -114,12 +115,6 @@ NO_IDS: dict[str, Any] = {
 def test_a_text_without_repeats_is_no_id_because_it_has_none(case):
     plan = plan_of(h=NO_IDS[case])
     assert "identifier" not in {one.role for one in plan.fields}
-
-
-def test_an_id_that_repeats_for_some_rows_is_a_group():
-    one = field(np.r_[PLACE[:100], PLACE[:20]], "ID")
-    assert (one.role, one.type) == ("group", "str")
-    assert "100 values in 120 rows" in one.review
 
 
 MONTHS = pd.date_range("2010-01-01", periods=ROWS, freq="MS")

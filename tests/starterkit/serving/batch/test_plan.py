@@ -123,9 +123,9 @@ def test_overwriting_replaces_what_it_would_have_written_and_nothing_else(visits
 
 def test_a_column_that_the_other_kind_cannot_hold_and_a_damaged_journal_are_named(visits_predictor, visits_rows, files):
     month = pa.MonthDayNano((1, 2, 3))
-    for value, made, said in ((b"\xff", "csv", "CSV"), (month, "csv", "CSV"), (month, "parquet", "Parquet")):
+    for value, made in (([1], "csv"), (b"\xff", "csv"), (month, "csv"), (month, "parquet")):
         table = visits_rows.append_column("more", pa.repeat(pa.scalar(value), len(visits_rows)))
-        with pytest.raises(DataError, match=f"that {said} cannot hold"):
+        with pytest.raises(DataError, match=f"(?i)that {made} cannot hold"):
             BatchScorer(visits_predictor).score(files.write(table, "in.arrow"), files.folder / f"out.{made}")
         assert files.names == ["in.arrow"]
     source = files.write(visits_rows, "in.csv")

@@ -179,8 +179,6 @@ def test_dictionaries_decimals_and_other_types_of_a_file_are_read(visits_predict
     source = files.write(rows.set_column(1, "city", pa.array(range(3))), "in.parquet")
     with pytest.raises(DataError, match=r"row 0 \(the first is 0\), column 'city': is not one of the known values"):
         BatchScorer(visits_predictor).score(source, files.folder / "no.arrow")
-    with pytest.raises(DataError, match=r"has columns that CSV cannot hold, such as lists\. Write Parquet"):
-        BatchScorer(visits_predictor).score(files.folder / "in.arrow", files.folder / "out.csv")
 
 
 CELLS = st.sampled_from(["", *"103", "3.0", " 9 ", "+2", "1e1", "10", "1_0", "nan", "inf", "TRUE", "False", "yes"])

@@ -67,8 +67,9 @@ REFUSED = [
 
 
 def test_what_is_refused_says_where(houses_client):
-    sent = [(json.dumps({"inputs": inputs}), {}, said) for inputs, said in REFUSED]  # which says NaN, too
-    for body, headers, said in sent + [(*binary(inputs), said) for inputs, said in MISPACKED]:
+    kind = {"content-type": "application/json"}
+    sent = [(json.dumps({"inputs": inputs}), kind, said) for inputs, said in REFUSED]  # which says NaN, too
+    for body, headers, said in [*sent, *((*binary(inputs), said) for inputs, said in MISPACKED)]:
         told = houses_client.post(INFER, content=body, headers=headers)
         assert (told.status_code, [*told.json()], told.json()["error"][: len(said)]) == (400, ["error"], said)
 

@@ -17,7 +17,7 @@ import pytest
 
 from starterkit.errors import SettingsError
 from starterkit.machine import limit_memory, this_machine
-from starterkit.serving.http import JsonLines
+from starterkit.serving.http import JsonLines, protocol
 from starterkit.serving.http.protocol import Patience, Server
 
 
@@ -36,6 +36,7 @@ def running(app: Any, seconds: float = 10, most: int = 64) -> Iterator[tuple[str
         finally:
             server.should_exit = True
             thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,16 @@ def test_a_connection_that_comes_to_no_request_is_ended(houses, begun, more):
                 break
         assert 0.2 < time.monotonic() - began < 20
     assert told.startswith(b"HTTP/1.1 408 ") == (b"x-model-version: " in told) == bool(begun)
+
+
+def test_an_answer_that_is_computed_is_waited_for(monkeypatch):
+    monkeypatch.setattr(protocol, "_SECONDS_TO_SEND", 0.2)
+    with running(for_a_second) as address:
+        asked = socket.create_connection(address, timeout=5)
+        asked.sendall(ASK)
+        time.sleep(0.1)
+    with asked:
+        assert asked.recv(12) == b"HTTP/1.1 200"
 
 
 def test_who_waits_makes_room_and_who_is_answered_does_not(monkeypatch):

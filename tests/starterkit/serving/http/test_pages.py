@@ -100,11 +100,13 @@ def guarded(houses):
 def test_without_the_key_there_is_no_answer(guarded):
     for sent in (None, "", KEY[:-1], KEY + "x", "schlussel-of-sixteen", "ü", "\xff"):
         headers = {} if sent is None else {"X-API-Key": sent.encode()}
-        for method, address in (("POST", "/predict"), ("GET", "/model")):
+        for method, address in (("POST", "/predict"), ("GET", "/model"), ("GET", "/metrics")):
             answer = guarded.request(method, address, headers=headers, content=b"broken")
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "APIKey")
             assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["errors"][0]["kind"] == "key"
             assert KEY not in answer.text
+    assert 'reason="key"' in guarded.get("/metrics", headers={"Authorization": f"Bearer {KEY}".encode()}).text
 
 
 def test_with_the_key_there_is_an_answer_and_without_it_nothing_of_the_model(houses, guarded, days):

@@ -88,14 +88,6 @@ def test_processes_are_added_up_and_one_that_is_replaced_forgets_nothing(houses,
     assert found['starterkit_model_processes{model="local.houses",version="3"}'] == 2
 
 
-def test_metrics_are_the_key_holders(houses):
-    client = TestClient(houses.app(require_api_key=True, api_key="k" * 16))
-    for key, status in (("", 401), ("k" * 16, 200), ("x" * 16, 401)):
-        assert client.get("/metrics", headers={"authorization": f"Bearer {key}"} if key else {}).status_code == status
-    assert client.post("/predict").json()["errors"][0]["kind"] == "key"
-    assert 'reason="key"' in client.get("/metrics", headers={"x-api-key": "k" * 16}).text
-
-
 def test_each_answer_names_its_request_and_version(houses_client):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     for address in ("/predict", "/health/live", "/nothing"):
