@@ -161,7 +161,7 @@ def test_stopping_is_a_good_end(docker, baked, until, figures):
     docker("stop", container.id)  # kills after 10 s, which is no good end
     figures["docker stop"] = f"{time.monotonic() - began:.2f} s"
     assert container.state["ExitCode"] == 0
-    foreseen = ("  open the model", "  open the prediction log", "  take resources", "Answering")
+    foreseen = ("  open the model", "  open the log", "  take resources", "Answering")
     assert [line for line in container.said().splitlines() if not line.startswith(foreseen)] == []
 
 

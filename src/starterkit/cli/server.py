@@ -120,7 +120,7 @@ def _answer(settings: Settings, shared: _Shared, where: Where | None = None, *, 
     if settings.feedback.log:
         from starterkit.feedback.writer import Writer  # loads SQLAlchemy
 
-        with step(progress, "open the prediction log") as note:
+        with step(progress, "open the log") as note:
             note.text = (writer := Writer.open(settings, metrics.lose, partial(typer.echo, err=True))).name
     follows, bell = shared.folder is None and serving.follow_seconds > 0, Bell(shared.bell)
     app = create_app(served, serving, metrics, bell.ring if follows else None, writer)

@@ -44,6 +44,10 @@ class RuleResult:
         return self.streak >= self.rule.windows
 
     @property
+    def state(self) -> str:
+        return "broken" if self.is_broken else "unknown" if self.figure is None else "kept"
+
+    @property
     def text(self) -> str:
         """In words: ``rmse above 65: 71.2, in 2 of 3 windows one after the other``."""
         told = "not known" if self.figure is None else f"{self.figure:.4g}"
@@ -63,6 +67,7 @@ class RuleResult:
             "streak": self.streak,
             "then": self.rule.then,
             "broken": self.is_broken,
+            "state": self.state,
             "text": self.text,
         }
 

@@ -194,7 +194,10 @@ class Labels:
                 lines = csv.DictReader(file, strict=True)
                 names = set(lines.fieldnames or ())
                 if "label" not in names or len(names & {"id", "key"}) == 0:
-                    raise DataError(f"{path} has not the columns label and id, or key", "Name them in its first line")
+                    raise DataError(
+                        f"{path} has not the columns label and id, or key",
+                        "Name them in its first line, parted by commas",
+                    )
                 rows = [{name: line[name] for name in ("id", "key", "label") if line.get(name)} for line in lines]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} cannot be read as CSV: {type(error).__name__}", "Save it as UTF-8") from None

@@ -165,5 +165,6 @@ def test_rules_count_windows_and_doubt_in_favour() -> None:
     for now, before, broken in ((bad, [bad], True), (bad, [unsure], False), (bad, [], False), ({}, [bad], False)):
         assert judge_rules([rule], now, before)[0].is_broken == broken
     assert judge_rules([RuleSettings(figure="rows", below=10)], {"rows": 0.0}, [])[0].is_broken
+    assert judge_rules([RuleSettings(figure="rmse", above=10)], {}, [])[0].state == "unknown"
     with pytest.raises(SettingsError, match=r"rsme.*did you mean rmse"):
         require_known([RuleSettings(figure="rsme", above=1)], ["rmse"], ["bmi"])

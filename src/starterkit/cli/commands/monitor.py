@@ -12,7 +12,6 @@ import typer
 
 from starterkit.cli.commands import (
     Json,
-    VersionNumber,
     app,
     end_if_refused,
     open_pipeline,
@@ -42,7 +41,7 @@ _Until = Annotated[
 def monitor(
     minutes: _Minutes = None,
     until: _Until = None,
-    version: VersionNumber = None,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="The champion if not given.")] = None,
     page: Annotated[Path | None, typer.Option("--page", help="Keep the page here, too.")] = None,
     act: Annotated[bool, typer.Option("--act/--no-act", help="Retrain where a broken rule asks for it.")] = True,
     every: Annotated[
@@ -211,12 +210,12 @@ def _show(watched: "Watch") -> None:
     )
     for note in observed.notes:
         out.print(f"  {note}", markup=False)
-    rows = [(Text("broken", "red") if one.is_broken else Text("kept", "green"), one.text) for one in watched.rules]
-    out.print(table(rows))
+    colours = {"broken": "red", "kept": "green", "unknown": "yellow"}
+    out.print(table([(Text(one.state, colours[one.state]), one.text) for one in watched.rules]))
     if moved := [one for one in observed.drifts if one.drifted]:
         words = [(one.column, f"{one.distance:.2f}", f"{one.chance:.2g}", f"{one.psi:+.2f}") for one in moved]
         out.print(table(words, header=("drifted", "distance", "p", "PSI"), right=(1, 2, 3)))
-    out.print(f"run {watched.run}", markup=False)
+    out.print(f"run {watched.run}, whose monitoring.html is the page", markup=False)
 
 
 # --- The log of predictions.

@@ -165,7 +165,7 @@ def _items(body: bytearray) -> Sequence[object]:
         return [document]
     items = document.get("labels") if isinstance(document, dict) and len(document) == 1 else None
     if not isinstance(items, list) or not items:
-        raise unprocessable("the body has no list of labels", _SHAPE)
+        raise unprocessable("the body has no list of labels, or an empty one", _SHAPE)
     if len(items) > _MOST:
         raise unprocessable(f"there are {len(items)} labels", f"Send at most {_MOST} in a request")
     return items
