@@ -202,6 +202,7 @@ def _show(watched: "Watch") -> None:
     from rich.text import Text
 
     from starterkit.cli.console import console, table
+    from starterkit.feedback.watcher import PAGE_FILE
 
     observed = watched.observation
     out = console()
@@ -215,7 +216,7 @@ def _show(watched: "Watch") -> None:
     if moved := [one for one in observed.drifts if one.drifted]:
         words = [(one.column, f"{one.distance:.2f}", f"{one.chance:.2g}", f"{one.psi:+.2f}") for one in moved]
         out.print(table(words, header=("drifted", "distance", "p", "PSI"), right=(1, 2, 3)))
-    out.print(f"run {watched.run}, whose monitoring.html is the page", markup=False)
+    out.print(f"run {watched.run}, whose {PAGE_FILE} is the page", markup=False)
 
 
 # --- The log of predictions.
