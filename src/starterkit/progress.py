@@ -69,9 +69,9 @@ def step(progress: Progress, name: str) -> Generator[Note, None, None]:
 
 # --- Ctrl-C and `kill` end a command, and are remembered.
 #
-# Python prints and forgets an interruption that comes inside a callback of its own, such as those of an import. So the
-# next step asks again, and it is not printed. One that comes while an extension module is made waits until it is made:
-# ONNX Runtime would turn it into an error of its import.
+# Python prints and forgets an interruption that comes inside a callback of its own, such as those of an import. So it
+# is not printed, and asks again soon; one that a library caught is met at the next step. One that comes while an
+# extension module is made waits until it is made: ONNX Runtime would turn it into an error of its import.
 
 INTERRUPTED = 130
 ENDED = 143
@@ -105,7 +105,9 @@ def stop_if_asked() -> None:
 
 
 def _forget(unraisable: "sys.UnraisableHookArgs") -> None:
-    if not _asked or not isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit):
+    if _asked and isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit):
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
         sys.__unraisablehook__(unraisable)
 
 

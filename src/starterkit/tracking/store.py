@@ -25,7 +25,7 @@ from starterkit.machine import holder_of, owner_of
 # SQLAlchemy leaves a session that is interrupted half-way in a state of its own, sometimes with the database locked,
 # and then not even the run can be marked as failed.
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)  # the last is the first two, asking again
 _inside: list[bool] = []
 
 
