@@ -6,20 +6,20 @@ texts stand beside it. What the stage may not see raw is hidden before it is in 
 """
 
 import hashlib
-import hmac
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from starterkit.contract import Column, ColumnType, Contract, Prediction, Scalar, Task
-from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
+from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage, StageKey, identifiers_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,6 @@ _BANDS = 12
 ERASED = -math.inf
 """What stands in all numbers of a row that was erased. No prediction is infinite."""
 _ID_BITS = 63
-_DIGITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +105,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        said = json.loads(text)
-        fields = [_field_from(one) for one in said.pop("inputs")]
-        target, classes, behind = _field_from(said.pop("target")), tuple(said.pop("classes")), said.pop("behind")
-        return cls(**said, inputs=tuple(fields), target=target, classes=classes, behind=tuple(behind))
+        return TypeAdapter(cls).validate_json(text)
 
     @cached_property  # asked for each request
     def id(self) -> int:
@@ -246,10 +242,6 @@ def _field(column: Column, hidden: bool) -> Field:
     )
 
 
-def _field_from(said: dict[str, Any]) -> Field:
-    return replace(Field(**said), categories=tuple(said["categories"]))
-
-
 def _is_hidden(column: Column, stage: Stage, privacy: PrivacySettings) -> bool:
     """Whether the stage's floor, or its settings beyond it, show the column otherwise than as it is."""
     least = FLOORS[stage].sensitive if column.sensitivity == "sensitive" else "raw"
@@ -259,12 +251,9 @@ def _is_hidden(column: Column, stage: Stage, privacy: PrivacySettings) -> bool:
 
 def key_treatment(stage: Stage, privacy: PrivacySettings) -> Callable[[str], str] | None:
     """How the stage keeps a record's key: as it is, under the pseudonym that its data has, or not at all: None."""
-    treatment = privacy.identifiers or FLOORS[stage].identifiers
-    if privacy.sensitive == "mock" or (stage is Stage.TEST and privacy.identifiers is None):
-        treatment = "drop"  # as for its data: `data.policy`
+    treatment = identifiers_in(stage, privacy)
     if treatment == "raw":
         return str
     if treatment != "pseudonymise" or privacy.key is None:
         return None
-    secret = hmac.digest(privacy.key.get_secret_value().encode(), f"starterkit/{stage}".encode(), "sha256")
-    return lambda key: hmac.digest(secret, f"pseudonym\x00{key}".encode(), "sha256").hex()[:_DIGITS]
+    return StageKey(privacy.key.get_secret_value(), stage).pseudonym

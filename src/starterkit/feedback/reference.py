@@ -8,10 +8,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from starterkit.contract import LEAST_PEOPLE, Column, Contract, Prediction, Scalar
 from starterkit.errors import ContractError
@@ -24,8 +25,6 @@ _MOST_BINS = 50
 _MOST_CATEGORIES = 50
 _DIGITS = 3
 _PARTS = 3
-
-Kind = Literal["numbers", "categories", "nothing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,6 @@ class ColumnReference:
     high: float | None = None
     parts: tuple[float, ...] = ()
     is_slice: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        return "categories" if self.categories else "numbers" if self.counts else "nothing"
 
     def part_names(self) -> list[str]:
         """What the parts are called that are looked at by themselves, in the order of their codes."""
@@ -130,16 +125,9 @@ class Reference:
             said: dict[str, Any] = json.loads(content)
             if said["format"] != FORMAT:
                 raise ContractError(f"{REFERENCE_FILE} of {owner} has format {said['format']}, not {FORMAT}", hint)
-            columns = tuple(map(_read, said.pop("columns")))
-            answers, hidden = _read(said.pop("answers")), tuple(said.pop("hidden"))
-            return cls(columns=columns, answers=answers, hidden=hidden, **said)
+            return TypeAdapter(cls).validate_python(said)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ContractError(f"{REFERENCE_FILE} of {owner} cannot be read", hint) from error
-
-
-def _read(said: dict[str, Any]) -> ColumnReference:
-    lists: dict[str, Any] = {name: tuple(said[name]) for name in ("counts", "edges", "categories", "parts")}
-    return ColumnReference(**{**said, **lists})
 
 
 def _answer(contract: Contract) -> Column:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from starterkit.feedback.blocks import ERASED, Schema
 from starterkit.feedback.observation import PARTS_OF_TIME, Window
 from starterkit.feedback.predictions import PredictionLog
 from starterkit.feedback.report import Chart, Tile, amount, histogram, line, moments, render, share, span_of
-from starterkit.feedback.tables import first_id, labels, predictions, shadows
+from starterkit.feedback.tables import first_id, labels, newest_labels, predictions, shadows
 
 Numbers = NDArray[np.float64]
 
@@ -91,13 +91,11 @@ def compare_shadow(log: PredictionLog, window: Window) -> list[Compared]:
         shadows.c.latency,
     ).join(shadows, shadows.c.id == predictions.c.id)
     within = predictions.c.id >= low, predictions.c.id < high
-    told = select(labels.c.id, labels.c.row, labels.c.value).order_by(labels.c.number)
-    told = told.where(labels.c.id >= low, labels.c.id < high)
     counted = select(predictions.c.schema, func.count().label("requests")).where(*within).group_by(predictions.c.schema)
     with log.connection() as connection:
         newest = both.where(*within).order_by(predictions.c.id.desc()).limit(_MOST_REQUESTS)
         found = connection.execute(newest).all()
-        known = {(one.id, one.row): one.value for one in connection.execute(told)}
+        known = newest_labels(connection, and_(labels.c.id >= low, labels.c.id < high))
         answered = {one.schema: one.requests for one in connection.execute(counted)}
         pairs = dict.fromkeys((one.champion, one.shadow) for one in found)
         schema = {number: log.schema_of(connection, number) for pair in pairs for number in pair}

@@ -134,9 +134,8 @@ class Watcher:
         problem, contract = self._problem, self._registry.open(version).contract
         columns = [*contract.names, PREDICTION]
         require_known(self._settings.monitoring.rules, [metric.name for metric in problem.all_metrics], columns)
-        deciding = problem.deciding_metric.name
-        metrics = tuple(problem.all_metrics)
-        return Monitor(Watched(version.model, str(version.number), contract, reference, metrics, deciding))
+        known = problem.all_metrics, problem.deciding_metric
+        return Monitor(Watched(version.model, str(version.number), contract, reference, *known))
 
     def _keep(self, observed: Observation) -> Watch:
         earlier = self._tracker.figures(_WINDOWS)

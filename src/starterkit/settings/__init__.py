@@ -51,6 +51,8 @@ from starterkit.settings.privacy import (
     MonitoringSettings,
     PrivacySettings,
     RuleSettings,
+    StageKey,
+    identifiers_in,
 )
 from starterkit.settings.sections import (
     DataSettings,
@@ -87,10 +89,12 @@ __all__ = [
     "ServingSettings",
     "Settings",
     "Stage",
+    "StageKey",
     "TrackingSettings",
     "TrainingSettings",
     "below_floor",
     "files_of",
+    "identifiers_in",
     "in_words",
     "is_placeholder",
     "load_settings",
