@@ -266,7 +266,8 @@ def read_yaml(root: Path, name: str, text: str | None = None) -> Layer:
         problem = getattr(error, "problem", None) or "holds something that YAML does not allow"
         raise SettingsError(f"{name}{where}: {problem}", "Correct the YAML there") from None
     if not isinstance(values, dict | None):
-        raise SettingsError(f"{name}: should hold keys and values at its top", "Write it like config/base.yaml")
+        like = "Begin it with `data:`" if name == "config/base.yaml" else "Write it like config/base.yaml"
+        raise SettingsError(f"{name}: should hold keys and values at its top", like)
     problems = [problem for key, value in leaves(values or {}) for problem in _not_in_yaml(name, key, value)]
     return Layer(lambda _: name, values or {}, tuple(problems))
 
