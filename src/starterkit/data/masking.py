@@ -49,11 +49,6 @@ def make_key(stage: Stage, given: SecretStr | None, root: Path) -> StageKey:
     return StageKey(secret, stage)
 
 
-def throwaway_key(stage: Stage) -> StageKey:
-    """A key that nobody keeps, for who only looks."""
-    return StageKey(secrets.token_hex(32), stage)
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()

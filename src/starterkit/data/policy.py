@@ -42,11 +42,6 @@ def sees_raw(stage: Stage) -> bool:
     return set(FLOORS[stage]) == {"raw"}
 
 
-def masks_on_the_fly(stage: Stage, columns: Iterable[Column]) -> bool:
-    """Whether a stage may be given raw rows to mask; `test` wants proof that it was done before."""
-    return stage is not Stage.TEST or not any(column.sensitivity == "sensitive" for column in columns)
-
-
 # --- Generalising: a number becomes the middle of its band, what has no bands becomes one and the same value.
 
 _BANDS = 12

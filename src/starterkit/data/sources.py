@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,11 +74,8 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
         return SqlQuery(settings.source, settings.query or "", password, root, problem.columns)
     path = root / settings.source
     try:
-        mode = path.stat().st_mode
-        there = S_ISREG(mode) or S_ISDIR(mode)
-    except (FileNotFoundError, NotADirectoryError):
-        there = False
-    except PermissionError:
+        there = path.is_file() or path.is_dir()
+    except PermissionError:  # of a folder above it
         there = True
     if not there:
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")

@@ -154,12 +154,10 @@ def wasserstein(reference: ColumnReference, found: Counts) -> float:
     Source: Vallender, "Calculation of the Wasserstein distance between probability distributions on the line" (1974).
     """
     known, edges = np.array(reference.counts), np.array(reference.edges)
-    if len(edges) < 2 or not reference.deviation:
-        # One value, or two, and no width to measure by: the largest gap between the shares.
-        return float(np.abs(np.cumsum(known) / known.sum() - np.cumsum(found) / found.sum()).max())
     gaps = np.abs(np.cumsum(known) / known.sum() - np.cumsum(found) / found.sum())[:-1]
-    widths = np.diff(edges)
-    return float((widths * (gaps[1:] + gaps[:-1]) / 2).sum() / reference.deviation)
+    if len(edges) < 2 or not reference.deviation:  # one value, or two, and no width to measure by
+        return float(gaps.max(initial=0.0))
+    return float((np.diff(edges) * (gaps[1:] + gaps[:-1]) / 2).sum() / reference.deviation)
 
 
 def jensen_shannon(known: Counts, found: Counts) -> float:

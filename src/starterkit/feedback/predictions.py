@@ -135,7 +135,7 @@ class PredictionLog:
 
     # --- Reading it.
 
-    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> "Iterator[pa.RecordBatch]":
+    def iterate(self, start: datetime, end: datetime) -> "Iterator[pa.RecordBatch]":
         """Predictions from `start` to before `end` in the order of time, at most some 65,000 rows at once.
 
         A batch is of one version and has the columns ``id`` (of the request, and 4 bytes of the row), ``time``,
@@ -162,12 +162,11 @@ class PredictionLog:
                 told = newest_labels(connection, labels.c.id.between(*ends))
                 known = {number: self.schema_of(connection, number) for number in {one.schema for one in found}}
             for number, schema in known.items():
-                if version is None or schema.version == version:
-                    yield from _batch(schema, [one for one in found if one.schema == number], keys, told)
+                yield from _batch(schema, [one for one in found if one.schema == number], keys, told)
             after, is_first = found[-1].id, False
             requests = max(1, _ROWS_AT_ONCE * len(found) // max(1, sum(one.rows for one in found)))
 
-    def refused(self, start: datetime, end: datetime, version: str | None = None) -> dict[tuple[str, str], int]:
+    def refused(self, start: datetime, end: datetime) -> dict[tuple[str, str], int]:
         """How often requests were refused for a reason, by it and its column (empty where it is none's).
 
         Without a reason stands how many requests were refused: one of them may have many.
@@ -179,8 +178,6 @@ class PredictionLog:
         total = func.sum(refusals.c.count)
         asked = select(refusals.c.reason, refusals.c.column, total).group_by(refusals.c.reason, refusals.c.column)
         asked = asked.where(refusals.c.time >= micros(start), refusals.c.time < micros(end))
-        if version is not None:
-            asked = asked.join(schemas, schemas.c.id == refusals.c.schema).where(schemas.c.version == version)
         with self.connection() as connection:
             return {(reason, column): int(count) for reason, column, count in connection.execute(asked)}
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from starterkit.contract import LEAST_PEOPLE, Column, Contract, Prediction, Scalar
+from starterkit.data.dataset import people_among
 from starterkit.errors import ContractError
 from starterkit.release.bundle import REFERENCE_FILE
 
@@ -201,14 +202,10 @@ def _edges(numbers: NDArray[np.float64], people: NDArray[Any] | None) -> NDArray
     last = -np.inf
     for edge in wanted.tolist():
         rest = numbers > edge
-        if _size(people, (numbers > last) & ~rest) >= LEAST_PEOPLE and _size(people, rest) >= LEAST_PEOPLE:
+        if all(people_among(rows, people) >= LEAST_PEOPLE for rows in ((numbers > last) & ~rest, rest)):
             kept.append(edge)
             last = edge
     return np.array(kept)
-
-
-def _size(people: NDArray[Any] | None, rows: NDArray[np.bool_]) -> int:
-    return int(rows.sum()) if people is None else len(np.unique(people[rows]))
 
 
 def _categories(

@@ -155,9 +155,7 @@ class Writer:
         self._is_called = False
         if self._is_busy or not self._waiting:
             return
-        count = min(_MOST_AT_ONCE, len(self._waiting))
-        if sum(len(one.record.block) for one in self._waiting[:count]) > _MOST_BYTES:
-            count = _fitting(self._waiting)
+        count = _fitting(self._waiting[:_MOST_AT_ONCE])
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._is_busy = True
         self._groups.put(_Group(group))
@@ -226,6 +224,7 @@ class Writer:
 
 
 def _fitting(waiting: Sequence[_Waiting]) -> int:
+    """How many of the first make a group: one, or as many as are not too many bytes."""
     total = 0
     for count, one in enumerate(waiting):
         total += len(one.record.block)

@@ -142,18 +142,11 @@ def _beyond(ours: Any, theirs: Any, more_is_looser: bool) -> bool:
 
 
 def _flat(gate: Mapping[str, Any], export: Mapping[str, Any]) -> Rules:
-    rules = {f"gate.{name}": gate[name] for name in (*_names("gate"), *_ANSWER_NAMES) if name in gate}
-    rules |= {f"export.{name}": export[name] for name in _names("export") if name in export}
+    said = {f"gate.{name}": rule for name, rule in gate.items()} | {f"export.{n}": rule for n, rule in export.items()}
+    rules = {key: said[key] for key in (*_BOUNDS, *_ANSWERS) if key in said}
     for metric, limit in (gate.get("limits") or {}).items():
         rules |= {f"{_LIMITS}{metric}.{end}": limit[end] for end in ("min", "max") if limit.get(end) is not None}
     return rules | {f"{_CHECKS}{name}": False for name, asked in (gate.get("checks") or {}).items() if not asked}
-
-
-_ANSWER_NAMES = tuple(key.partition(".")[2] for key in _ANSWERS)
-
-
-def _names(section: str) -> list[str]:
-    return [name for above, _, name in (key.partition(".") for key in _BOUNDS) if above == section]
 
 
 # --- Texts that stand for a value that nobody has given yet: ``<your key>``, ``changeme``, ``xxxxxxxx``, blanks.

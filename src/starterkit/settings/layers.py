@@ -194,13 +194,8 @@ _USER_AND_PASSWORD = re.compile(r"(://[^:/@\s]*:)(.+)(@)")
 _PARAMETER = re.compile(r"([?&;](?:password|passwd|pwd|token)=)([^&;]+)", re.IGNORECASE)
 
 
-def has_password(text: str) -> bool:
-    """Tell whether an address carries a password: `://user:password@host` or `?password=…`."""
-    return bool(_USER_AND_PASSWORD.search(text) or _PARAMETER.search(text))
-
-
 def passwords_in(text: str) -> list[str]:
-    """The passwords in an address."""
+    """The passwords in an address: `://user:password@host`, `?password=…`."""
     return [found[2] for pattern in (_USER_AND_PASSWORD, _PARAMETER) for found in pattern.finditer(text)]
 
 
@@ -281,7 +276,7 @@ def _not_in_yaml(name: str, key: Key, value: object) -> Iterator[SettingsError]:
         hint = f"Remove it and set {variable}" if variable in variables() else "Remove it"
         hint += f", or write it to the file secrets/{variable}" if is_secret(setting) else ""
         yield SettingsError(f"{name}: {dotted} may not be set in YAML", hint)
-    elif isinstance(value, str) and has_password(value):
+    elif isinstance(value, str) and passwords_in(value):
         what = f"{name}: {dotted} holds a password, and secrets never come from YAML"
         yield SettingsError(what, "Take the password out and give it as an environment variable")
 
