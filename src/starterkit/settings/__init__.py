@@ -17,20 +17,7 @@ from pydantic_core import ErrorDetails
 
 from starterkit.errors import SettingsError
 from starterkit.settings import layers
-from starterkit.settings.floors import (
-    GATEKEEPERS,
-    Rules,
-    below_floor,
-    check_floors,
-    files_of,
-    in_words,
-    is_placeholder,
-    looser,
-    rules_in,
-    rules_of,
-    rules_of_files,
-    rules_said,
-)
+from starterkit.settings.floors import GATEKEEPERS, Rules, check_floors, in_words, looser, rules_of, rules_said
 from starterkit.settings.layers import (
     Key,
     Settings,
@@ -85,25 +72,16 @@ __all__ = [
     "PrivacySettings",
     "PromotionSettings",
     "RuleSettings",
-    "Rules",
     "ServingSettings",
     "Settings",
     "Stage",
     "StageKey",
     "TrackingSettings",
     "TrainingSettings",
-    "below_floor",
-    "files_of",
     "identifiers_in",
-    "in_words",
-    "is_placeholder",
     "load_settings",
-    "looser",
     "mask",
     "read_layers",
-    "rules_in",
-    "rules_of",
-    "rules_of_files",
     "schema_text",
     "settings_schema",
     "show",
