@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from starterkit.contract import Scalar
 from starterkit.errors import DataError
@@ -87,29 +87,17 @@ class Labels:
         self, connection: Connection, given: "Sequence[_Given]", faults: list[Fault]
     ) -> Iterator[tuple[int, _Which, float]]:
         """The place of each label, the predictions that it is for, and its number."""
-        by_key = self._of_keys(connection, [one.key for one in given if one.key is not None])
-        wanted = {one.id for one in given if one.id is not None} | {
-            which[0] for all_ in by_key.values() for which in all_
-        }
-        known = {
-            row.id: row
-            for row in connection.execute(
-                select(predictions.c.id, predictions.c.schema, predictions.c.rows, predictions.c.block).where(
-                    predictions.c.id.in_(wanted)
-                )
-            )
-        }
-        for one in given:
-            if one.key is not None:
-                which = by_key.get(one.key, [])
-                if not which:
-                    faults.append(
-                        _fault(one.place, "has a key of no prediction that is here", self._about_keys(), "unknown")
-                    )
-            else:
-                assert one.id is not None
-                which = [(one.id, one.row)]
-            for request, row in which:
+        by_key = self._of_keys(connection, [one.key for one in given if one.which is None])
+        asked = [(one, by_key.get(one.key, []) if one.which is None else [one.which]) for one in given]
+        wanted = {request for _, found in asked for request, _ in found}
+        columns = predictions.c.id, predictions.c.schema, predictions.c.rows, predictions.c.block
+        rows = connection.execute(select(*columns).where(predictions.c.id.in_(wanted)))
+        known = {row.id: row for row in rows}
+        for one, found in asked:
+            if not found:
+                what = "has a key of no prediction that is here"
+                faults.append(_fault(one.place, what, self._about_keys(), "unknown"))
+            for request, row in found:
                 value = self._value(connection, one, known.get(request), request, row, faults)
                 if value is not None:
                     yield one.place, (request, row), value
@@ -151,9 +139,7 @@ class Labels:
         return None
 
     def _missing(self, connection: Connection, place: int, request: bytes) -> Fault:
-        until = connection.execute(
-            select(events.c.until).where(events.c.kind == "pruned").order_by(events.c.until.desc()).limit(1)
-        ).scalar()
+        until = connection.execute(select(func.max(events.c.until)).where(events.c.kind == "pruned")).scalar()
         if until is not None and request < first_id(until):
             hint = f"Leave it out: nothing is kept from before {_day(until)}"
             return _fault(place, "is for a time whose predictions were pruned", hint, "pruned")
@@ -184,11 +170,9 @@ class Labels:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 lines = csv.DictReader(file, strict=True)
                 names = set(lines.fieldnames or ())
-                if "label" not in names or len(names & {"id", "key"}) == 0:
-                    raise DataError(
-                        f"{path} has not the columns label and id, or key",
-                        "Name them in its first line, parted by commas",
-                    )
+                if "label" not in names or not names & {"id", "key"}:
+                    what = f"{path} has not the columns label and id, or key"
+                    raise DataError(what, "Name them in its first line, parted by commas")
                 rows = [{name: line[name] for name in ("id", "key", "label") if line.get(name)} for line in lines]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} cannot be read as CSV: {type(error).__name__}", "Save it as UTF-8") from None
@@ -196,11 +180,12 @@ class Labels:
 
 
 class _Given(NamedTuple):
+    """A label of a prediction, or of a record's key."""
+
     place: int
     label: Scalar
-    key: str | None
-    id: bytes | None
-    row: int
+    which: _Which | None = None
+    key: str = ""
 
 
 def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
@@ -210,12 +195,12 @@ def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
         return None
     label, key = item["label"], item.get("key")
     if isinstance(key, str) and key and key.isprintable():  # as `/predict` takes them
-        return _Given(place, label, key, None, 0)
+        return _Given(place, label, key=key)
     found = _ID(item["id"]) if isinstance(item.get("id"), str) else None
     if found is None:
         faults.append(_fault(place, "has an id that is none", _HINT))
         return None
-    return _Given(place, label, None, bytes.fromhex(found[1]), int(found[2] or 0))
+    return _Given(place, label, (bytes.fromhex(found[1]), int(found[2] or 0)))
 
 
 def number_of(schema: Schema, label: object) -> float | None:

@@ -64,7 +64,7 @@ class PredictionLog:
     Raises
     ------
     LogUnavailable
-        It cannot be reached, or was written by a newer version of the kit.
+        It cannot be reached, or not be written: of each method that asks the database.
     UserError
         The driver of its database is not installed, or the address is none.
     """
@@ -95,12 +95,7 @@ class PredictionLog:
 
     @contextmanager
     def connection(self) -> Generator[Connection, None, None]:
-        """A transaction over tables that are there.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """A transaction over tables that are there."""
         try:
             self.prepare()
             with self.engine.begin() as connection:
@@ -113,7 +108,8 @@ class PredictionLog:
 
         Raises
         ------
-        LogUnavailable
+        NewerLog
+            A newer version of the kit wrote it.
         """
         with self._lock:
             if self._ready and not again:
@@ -142,10 +138,6 @@ class PredictionLog:
         ``version``, ``stage``, ``key``, ``latency`` (seconds), ``caller``; each input under its contract's name,
         ``prediction`` and the numbers behind it (``probability.yes``); and ``label``: null where none has come, the
         newest where one was corrected. An input that is called as one of the others is ``input.…``.
-
-        Raises
-        ------
-        LogUnavailable
         """
         after, until = first_id(micros(start)), first_id(micros(end))
         requests, is_first = _FIRST_REQUESTS, True
@@ -170,10 +162,6 @@ class PredictionLog:
         """How often requests were refused for a reason, by it and its column (empty where it is none's).
 
         Without a reason stands how many requests were refused: one of them may have many.
-
-        Raises
-        ------
-        LogUnavailable
         """
         total = func.sum(refusals.c.count)
         asked = select(refusals.c.reason, refusals.c.column, total).group_by(refusals.c.reason, refusals.c.column)
@@ -184,24 +172,14 @@ class PredictionLog:
     # --- What the monitor saw last, for who asks the API.
 
     def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
-        """In place of the window of this model before.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """In place of the window of this model before."""
         kind, said = f"watched {model}", json.dumps(content)
         with self.connection() as connection:
             connection.execute(delete(events).where(events.c.kind == kind))
             connection.execute(insert(events).values(time=now(), kind=kind, until=micros(end), content=said))
 
     def last_window(self, model: str) -> Mapping[str, Any] | None:
-        """What was kept, with its ``end`` in seconds since 1970.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """What was kept, with its ``end`` in seconds since 1970."""
         newest = select(events.c.content, events.c.until).where(events.c.kind == f"watched {model}")
         with self.connection() as connection:
             found = connection.execute(newest.order_by(events.c.number.desc()).limit(1)).first()

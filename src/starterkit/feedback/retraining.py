@@ -5,7 +5,7 @@ is gone; the frozen holdout guards. See docs/decisions/0031-monitoring.md.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -231,15 +231,12 @@ class Retrainer:
     def _alone(self) -> Iterator[None]:
         name = f"{self._registry.model}.retraining"
         lock = PromotionLock(self._registry.connection, name, _LOCK_MINUTES, "starterkit retrain")
-        taken = False
-        try:
-            with lock.held():
-                taken = True
-                yield
-        except Locked as error:
-            if taken:  # somebody promotes, which is not ours to rename
-                raise
-            raise Locked("another retraining is under way", "Wait for it to end") from error
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.held())
+            except Locked as error:
+                raise Locked("another retraining is under way", "Wait for it to end") from error
+            yield
 
     def _keep(self, opened: datetime, why: str, outcome: str, figures: dict[str, float]) -> None:
         with self._records.start(f"retraining {opened:%Y-%m-%d %H:%M:%S}") as run:
