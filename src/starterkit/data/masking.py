@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from starterkit.contract import Column, Treatment
+from starterkit.contract import Treatment
 from starterkit.data.policy import Policy, emptied, generalised
 from starterkit.data.synthetic import mock_rows
 from starterkit.errors import DataError
@@ -94,7 +94,9 @@ def mask_rows(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "p
         group = next((column.name for column in policy.columns if column.role == "group"), None)
         made = mock_rows(drawn, frame, seed, frame[group].to_numpy() if group else None)
         frame = _with(frame, {column.name: made[column.name] for column in drawn})
-    return _with(frame, {column.name: _masked(policy, column, frame[column.name]) for column in model})
+    ways = {"generalise": generalised, "drop": emptied}
+    treated = [(ways[how], column) for column in model if (how := policy.treatments[column.name]) in ways]
+    return _with(frame, {column.name: way(column, frame[column.name]) for way, column in treated})
 
 
 def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFrame":
@@ -103,13 +105,6 @@ def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFra
     for name, values in columns.items():
         frame[name] = values
     return frame
-
-
-def _masked(policy: Policy, column: Column, values: "pd.Series") -> "pd.Series":
-    treatment = policy.treatments[column.name]
-    if treatment == "generalise":
-        return generalised(column, values)
-    return emptied(column, values) if treatment == "drop" else values
 
 
 # --- `Proof`: what lies beside a prepared data file and says how it was masked, sealed against later hands.

@@ -123,14 +123,9 @@ class Schema:
         return _codes(self.classes) if self.classes and isinstance(self.classes[0], str) else {}
 
     def decode(self, numbers: bytes, texts: "Sequence[Sequence[Any]] | None" = None) -> "dict[str, pa.Array]":
-        """A column for each input, ``prediction`` and the numbers behind it, over the rows of any number of blocks.
+        """A column for each input, ``prediction`` and the numbers behind it, over the rows of blocks put together.
 
-        Parameters
-        ----------
-        numbers
-            Blocks, one after the other.
-        texts
-            For each column of free text in its order, its values.
+        `texts` has for each column of free text, in its order, the values.
         """
         import pyarrow as pa
 

@@ -133,17 +133,12 @@ def homogeneity(known: Counts, found: Counts) -> float:
     if not (m and n):
         return 1.0
     rare = both * min(m, n) / (m + n) < _EXPECTED
-    tables = [np.append(side[~rare], side[rare].sum()) for side in (known, found)]
-    both = tables[0] + tables[1]
-    kept = both > 0
-    cells = int(kept.sum())
-    if cells < 2:
+    cells = np.array([np.append(side[~rare], side[rare].sum()) for side in (known, found)])
+    cells = cells[:, cells.sum(axis=0) > 0]
+    if cells.shape[1] < 2:
         return 1.0
-    figure = sum(
-        float((((side[kept] - both[kept] * total / (m + n)) ** 2) / (both[kept] * total / (m + n))).sum())
-        for side, total in zip(tables, (m, n), strict=True)
-    )
-    return float(chdtrc(cells - 1, figure))
+    expected = np.outer((m, n), cells.sum(axis=0) / (m + n))
+    return float(chdtrc(cells.shape[1] - 1, ((cells - expected) ** 2 / expected).sum()))
 
 
 def wasserstein(reference: ColumnReference, found: Counts) -> float:
@@ -167,11 +162,12 @@ def jensen_shannon(known: Counts, found: Counts) -> float:
     -----
     Source: Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
     """
+    from scipy.special import rel_entr
+
     p, q = known / known.sum(), found / found.sum()
     middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [np.where(one > 0, one * np.log2(one / middle), 0.0).sum() for one in (p, q)]
-    return float(np.sqrt(max(0.0, sum(parts) / 2)))
+    bits = (rel_entr(p, middle) + rel_entr(q, middle)).sum() / np.log(2)
+    return float(np.sqrt(max(0.0, bits / 2)))
 
 
 def population_stability(reference: ColumnReference, found: Counts) -> tuple[float, float]:

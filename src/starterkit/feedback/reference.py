@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
@@ -150,7 +151,7 @@ def column_reference(
     column: Column, values: NDArray[Any], people: NDArray[Any] | None, *, is_slice: bool = False
 ) -> ColumnReference:
     """The counts of n values."""
-    gone = absent(values)
+    gone = pd.isna(values)
     known, persons = values[~gone], None if people is None else people[~gone]
     told = {"name": column.name, "unit": column.unit, "missing": int(gone.sum())}
     if column.type == "datetime" or not len(known):  # time always moves on
@@ -176,15 +177,6 @@ def column_reference(
         parts=tuple(float(cut) for cut in cuts),
         is_slice=is_slice,
     )
-
-
-def absent(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of n values are missing."""
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    if values.dtype == object:
-        return np.array([one is None or one != one for one in values.tolist()], np.bool_)
-    return np.zeros(len(values), np.bool_)
 
 
 def rounded(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:

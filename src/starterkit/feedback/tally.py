@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Prediction
@@ -159,7 +160,7 @@ class LabelledRows:
         return len(self.labels) > 0 and (not metric.probabilities or self.answers.probabilities is not None)
 
     def of(self, chosen: NDArray[np.bool_]) -> "LabelledRows":
-        people = _numbered(self.people[chosen])
+        people = pd.factorize(self.people[chosen])[0]
         answers = self.answers.of_rows(chosen)
         return LabelledRows(self.labels[chosen], answers, self.when[chosen], self.parts[chosen], people)
 
@@ -213,13 +214,8 @@ class Labelled:
         self._thin()
         _, labels, answers, probabilities, when, parts, people = self._parts[0]
         answered = Prediction(answers, probabilities if probabilities.shape[1] else None)
-        return LabelledRows(labels, answered, when, parts, _numbered(people))
-
-
-def _numbered(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """For each value a number from 0, in the order in which they are met: a hash is another one in each process."""
-    _, first, place = np.unique(values, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[place]
+        # Numbered from 0 in the order in which they are met: a hash is another one in each process.
+        return LabelledRows(labels, answered, when, parts, pd.factorize(people)[0])
 
 
 # --- A batch as the log gives it.

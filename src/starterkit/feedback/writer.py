@@ -42,7 +42,6 @@ _SECONDS_BETWEEN_CHECKPOINTS = 1.0
 """Of SQLite's file. Left to the commits, each some thousandth one takes the time of a disk, and who asked waits."""
 _SECONDS_OF_A_JUMP = 1
 """By less a clock is set right as a matter of course."""
-_REFUSAL = ("time", "schema", "reason", "column", "count")
 
 
 class Record(NamedTuple):
@@ -243,15 +242,7 @@ class Recorder:
     def add(
         self, request: bytes, block: Block, seconds: float, caller: str, done: Done, keys: Sequence[str] = ()
     ) -> None:
-        """Keep the answer to a request.
-
-        Parameters
-        ----------
-        request
-            Its id, in hex.
-        seconds
-            How long the answer took.
-        """
+        """Keep the answer to a request, which has its id in hex and took so many seconds."""
         made = bytes.fromhex(request.decode())
         at = int.from_bytes(made[:6], "big") * 1000
         record = Record(made, at, self._schema, block.rows, block.numbers, block.texts, int(seconds * 1e6), caller)
@@ -359,7 +350,7 @@ class _Database:
             execute(self._statement(len(group.waiting)), values)
         if is_several:
             self._insert_many(record_keys, keys)
-            self._insert_many(refusals, group.refused, _REFUSAL)
+            self._insert_many(refusals, group.refused)
             execute("COMMIT")
 
     def _statement(self, count: int) -> str:
@@ -371,9 +362,9 @@ class _Database:
             self._statements[count] = _insert(predictions.name, names, rows)
         return self._statements[count]
 
-    def _insert_many(self, table: Table, rows: Sequence[tuple[Any, ...]], names: Sequence[str] = ()) -> None:
+    def _insert_many(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            names = names or [column.name for column in table.columns]
+            names = [column.name for column in table.columns if column.name != "number"]  # which the database gives
             marks = ", ".join([self._mark] * len(names))
             self._connection.cursor().executemany(_insert(table.name, names, f"({marks})"), rows)
 

@@ -68,14 +68,7 @@ def files_of(stage: Stage) -> tuple[str, str]:
 
 
 def rules_of_files(root: Path, stage: Stage, texts: Mapping[str, str] | None = None) -> Rules:
-    """The rules that a stage's files say, whatever the environment does.
-
-    Parameters
-    ----------
-    root
-        The repository's root.
-    texts
-        What the files say in another commit, by their names.
+    """The rules that a stage's files say, whatever the environment does; or what `texts` say, in another commit.
 
     Raises
     ------
@@ -219,14 +212,7 @@ def check_floors(
     Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
     The API key cannot be turned off in `prod`, nor in `staging` without a word; nor can a core check of the gate in
     both, whose rules the environment can only make stricter than `committed`. What hides less of people's data than
-    the stage has to is refused everywhere.
-
-    Returns
-    -------
-    refusals
-        What stops the stage.
-    warnings
-        What a developer should know.
+    the stage has to is refused everywhere. What comes back stops the stage, and is what a developer should know.
     """
     stage = settings.stage
 

@@ -150,12 +150,7 @@ class Layer:
 def merge(layers: Iterable[Layer]) -> tuple[dict[str, object], dict[Key, str]]:
     """Merge layers, lowest first: mappings key by key, anything else as a whole.
 
-    Returns
-    -------
-    values
-        The merged values.
-    origins
-        The last file or variable that said something about each key, for mappings too.
+    Beside the values comes for each key, of mappings too, the last file or variable that said something about it.
     """
     values: dict[str, object] = {}
     origins: dict[Key, str] = {}
@@ -235,16 +230,9 @@ _StrictLoader.add_implicit_resolver(
 
 
 def read_yaml(root: Path, name: str, text: str | None = None) -> Layer:
-    """Read a YAML file as a layer. An empty file says nothing and is fine.
+    """Read a YAML file as a layer, or what it says in another commit. An empty file says nothing and is fine.
 
-    Parameters
-    ----------
-    root
-        The repository's root.
-    name
-        The file, relative to the root. Messages show this and never the root.
-    text
-        What the file says in another commit, instead of what it says here.
+    Messages show its `name`, and never the root.
     """
     try:
         text = (root / name).read_text(encoding="utf-8") if text is None else text
