@@ -53,12 +53,7 @@ class Drift:
 def drift_of(references: Sequence[ColumnReference], counts: Sequence[Counts], missing: Sequence[int]) -> list[Drift]:
     """Every column beside its reference; chances are Holm's, over all of them.
 
-    Parameters
-    ----------
-    references, counts
-        The columns, and for each the window's rows by its bins or categories.
-    missing
-        How many rows of the window have no value, by column.
+    Of each column come the window's rows by its bins or categories, and how many rows have no value.
 
     Notes
     -----

@@ -53,11 +53,8 @@ class Labels:
     def add(self, items: Sequence[object], caller: str = "") -> Told:
         """All of these labels, or none.
 
-        Parameters
-        ----------
-        items
-            Each an object of ``label``, and ``id`` (a prediction's) or ``key`` (a record's, for each of its
-            predictions).
+        Each is an object of ``label``, and ``id`` (a prediction's) or ``key`` (a record's, for each of its
+        predictions).
 
         Raises
         ------

@@ -28,16 +28,7 @@ class Monitor:
     def observe(
         self, window: Window, batches: "Iterable[Any]", refused: Mapping[tuple[str, str], int] | None = None
     ) -> Observation:
-        """Summarise a window.
-
-        Parameters
-        ----------
-        batches
-            Predictions with their labels, as `PredictionLog.iterate` gives them. Those of other versions are counted
-            alone.
-        refused
-            What was refused, as `PredictionLog.refused` counts it.
-        """
+        """Summarise a window, as `PredictionLog.iterate` and `.refused` give it; other versions are counted alone."""
         counted = Tally(self._watched, window)
         for batch in batches:
             counted.add(batch)

@@ -57,18 +57,10 @@ def monitoring_page(
     earlier: Sequence[Mapping[str, Any]] = (),
     acted: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page.
+    """The page of an `Observation`, given as JSON has it, with what each rule came to.
 
-    Parameters
-    ----------
-    content
-        An `Observation` as JSON has it.
-    rules
-        What each rule came to.
-    earlier
-        The windows before, the newest first: ``end`` and ``figures`` of each.
-    acted
-        What a retraining came to, where one was opened: ``title``, ``state`` and ``lines``.
+    `earlier` are the windows before, the newest first: ``end`` and ``figures`` of each. `acted` is what a retraining
+    came to, where one was opened: ``title``, ``state`` and ``lines``.
     """
     drifts = sorted(content["drifts"], key=lambda one: (not one["drifted"], one["chance"], -one["distance"]))
     broken = [one for one in rules if one["broken"]]

@@ -149,15 +149,9 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
 class Layers:
     """The settings, and where each of their values came from.
 
-    Parameters
-    ----------
-    origins
-        For each dotted key its file or variable: `config/base.yaml`, `KIT_SERVING__PORT`,
-        `secrets/KIT_SERVING__API_KEY`, or `default`.
-    warnings
-        What the stage lets pass, but should be mended.
-    committed
-        The rules of the gate that the files alone say.
+    `origins` has for each dotted key its file or variable: `config/base.yaml`, `KIT_SERVING__PORT`,
+    `secrets/KIT_SERVING__API_KEY`, or `default`. `warnings` are of what the stage lets pass, but should be mended,
+    `committed` are the rules of the gate that the files alone say.
     """
 
     settings: Settings

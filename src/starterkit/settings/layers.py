@@ -132,18 +132,12 @@ def schema_text() -> str:
 class Layer:
     """The say of one file, of one folder of secret files, or of the environment.
 
-    Parameters
-    ----------
-    origin
-        Names where a key was said: `config/dev.yaml`, `secrets/KIT_SERVING__API_KEY`, `KIT_SERVING__PORT`.
-    values
-        What it says, as nested mappings. Not in the representation, because it can hold a secret.
-    problems
-        What it says and may not, whatever another layer makes of it.
+    `origin` names where a key was said: `config/dev.yaml`, `secrets/KIT_SERVING__API_KEY`, `KIT_SERVING__PORT`.
+    `problems` is what it says and may not, whatever another layer makes of it.
     """
 
     origin: Callable[[Key], str]
-    values: Mapping[str, object] = field(repr=False)
+    values: Mapping[str, object] = field(repr=False)  # it can hold a secret
     problems: tuple[SettingsError, ...] = ()
 
 
