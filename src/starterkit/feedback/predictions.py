@@ -139,11 +139,10 @@ class PredictionLog:
         ``prediction`` and the numbers behind it (``probability.yes``); and ``label``: null where none has come, the
         newest where one was corrected. An input that is called as one of the others is ``input.…``.
         """
-        after, until = first_id(micros(start)), first_id(micros(end))
-        requests, is_first = _FIRST_REQUESTS, True
+        within = select(predictions).where(predictions.c.id < first_id(micros(end))).order_by(predictions.c.id)
+        left, requests = predictions.c.id >= first_id(micros(start)), _FIRST_REQUESTS
         while True:
-            page = select(predictions).where(predictions.c.id < until).order_by(predictions.c.id).limit(requests)
-            page = page.where(predictions.c.id >= after if is_first else predictions.c.id > after)
+            page = within.where(left).limit(requests)
             with self.connection() as connection:
                 found = connection.execute(page).all()
                 if not found:
@@ -155,7 +154,7 @@ class PredictionLog:
                 known = {number: self.schema_of(connection, number) for number in {one.schema for one in found}}
             for number, schema in known.items():
                 yield from _batch(schema, [one for one in found if one.schema == number], keys, told)
-            after, is_first = found[-1].id, False
+            left = predictions.c.id > found[-1].id
             requests = max(1, _ROWS_AT_ONCE * len(found) // max(1, sum(one.rows for one in found)))
 
     def refused(self, start: datetime, end: datetime) -> dict[tuple[str, str], int]:
