@@ -9,14 +9,13 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from starterkit.contract import Column, ColumnType, Contract, Prediction, Scalar, Task
 from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage, StageKey, identifiers_in
@@ -105,7 +104,10 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        return TypeAdapter(cls).validate_json(text)
+        said = json.loads(text)
+        fields = [_field_from(one) for one in said.pop("inputs")]
+        target, classes, behind = _field_from(said.pop("target")), tuple(said.pop("classes")), said.pop("behind")
+        return cls(**said, inputs=tuple(fields), target=target, classes=classes, behind=tuple(behind))
 
     @cached_property  # asked for each request
     def id(self) -> int:
@@ -235,6 +237,10 @@ def _field(column: Column, hidden: bool) -> Field:
         maximum=column.maximum,
         hidden=hidden,
     )
+
+
+def _field_from(said: dict[str, Any]) -> Field:
+    return replace(Field(**said), categories=tuple(said["categories"]))
 
 
 def _is_hidden(column: Column, stage: Stage, privacy: PrivacySettings) -> bool:

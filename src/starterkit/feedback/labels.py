@@ -138,7 +138,7 @@ class Labels:
     def _missing(self, connection: Connection, place: int, request: bytes) -> Fault:
         until = connection.execute(select(func.max(events.c.until)).where(events.c.kind == "pruned")).scalar()
         if until is not None and request < first_id(until):
-            hint = f"Leave it out: nothing is kept from before {_day(until)}"
+            hint = f"Leave it out: nothing is kept from before {datetime.fromtimestamp(until / 1e6, UTC):%Y-%m-%d}"
             return _fault(place, "is for a time whose predictions were pruned", hint, "pruned")
         return _fault(place, "has an id of no prediction that is here", _HINT, "unknown")
 
@@ -241,10 +241,6 @@ def _is_erased(schema: Schema, block: bytes, row: int) -> bool:
 
 def _fault(place: int, problem: str, mend: str, kind: Kind = "type") -> Fault:
     return Fault(place, None, problem, mend, kind)
-
-
-def _day(time: int) -> str:
-    return datetime.fromtimestamp(time / 1e6, UTC).date().isoformat()
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -92,6 +92,7 @@ class Retrainer:
     def __init__(self, steps: Steps, reader: PredictionReader) -> None:
         self._problem, self._settings, self._registry = steps.problem, steps.settings, steps.registry
         self._steps, self._reader = steps, reader
+        self._policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
         self._records = Tracker(self._registry.connection, f"{self._registry.model}.retraining")
 
     def retrain(self, window: Window, why: str) -> Retrained:
@@ -193,9 +194,8 @@ class Retrainer:
 
     def joined(self, frozen: Dataset, frame: "pd.DataFrame") -> Dataset:
         """The stage's training side and the labelled rows of that side; the holdout is the labelled rows' own."""
-        policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
         try:
-            recent = masked(self._problem, frame, policy, None).split(self._problem, _SOURCE)
+            recent = masked(self._problem, frame, self._policy, None).split(self._problem, _SOURCE)
         except DataError as error:
             raise Refused(f"the labelled feedback cannot be parted: {error.what}", error.hint) from error
         side = self._problem.side_column.name
@@ -212,11 +212,9 @@ class Retrainer:
     # --- One at a time, and not too often.
 
     def _require_raw(self) -> None:
-        policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
-        if self._settings.stage is Stage.PROD or not policy.is_raw:
-            what = (
-                f"stage {self._settings.stage} keeps columns of its predictions in bands: nothing is trained on these"
-            )
+        stage = self._settings.stage
+        if stage is Stage.PROD or not self._policy.is_raw:
+            what = f"stage {stage} keeps columns of its predictions in bands: nothing is trained on these"
             raise Refused(what, "Retrain in a stage that sees the rows as they are")
 
     def _require_cool(self) -> None:
