@@ -204,7 +204,7 @@ def keys_among(problem: Problem, hashes: Mapping[str, Hashes], policy: Policy, f
 
 # --- Parts of the holdout that are looked at by themselves.
 
-_PARTS = ("low", "middle", "high")
+PARTS = ("low", "middle", "high")
 
 
 def slices_of(problem: Problem, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
@@ -252,7 +252,7 @@ def _parts(column: Column, training: pd.Series, holdout: pd.Series) -> Iterator[
         # The cuts are not shown: each could be one person's value.
         cuts = np.quantile(training.dropna(), [1 / 3, 2 / 3])
         part = np.searchsorted(cuts, holdout.to_numpy(dtype=np.float64), side="left")
-        for place, word in enumerate(_PARTS):
+        for place, word in enumerate(PARTS):
             yield f"{column.name} {word}", (part == place) & holdout.notna().to_numpy()
     yield f"{column.name} missing", holdout.isna().to_numpy()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from starterkit.contract import LEAST_PEOPLE, Column, Contract, Prediction, Scalar
-from starterkit.data.dataset import people_among
+from starterkit.data.dataset import PARTS, people_among
 from starterkit.errors import ContractError
 from starterkit.release.bundle import REFERENCE_FILE
 
@@ -26,7 +26,6 @@ PREDICTION = "prediction"
 _MOST_BINS = 50
 _MOST_CATEGORIES = 50
 _DIGITS = 3
-_PARTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class ColumnReference:
         """What the parts are called that are looked at by themselves, in the order of their codes."""
         if self.categories:
             return [f"{self.name}={value}" for value in self.categories]
-        return [f"{self.name} {word}" for word in ("low", "middle", "high")]
+        return [f"{self.name} {word}" for word in PARTS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,7 @@ def column_reference(
     edges = _edges(numbers, persons)
     counts = np.bincount(np.searchsorted(edges, numbers), minlength=len(edges) + 1)
     low, high = column.proven or (column.minimum, column.maximum)
-    cuts = rounded(np.quantile(numbers, np.arange(1, _PARTS) / _PARTS), float(np.ptp(numbers))) if is_slice else ()
+    cuts = rounded(np.quantile(numbers, [1 / 3, 2 / 3]), float(np.ptp(numbers))) if is_slice else ()
     return ColumnReference(
         **told,
         rows=len(numbers),

@@ -181,19 +181,20 @@ _RUNS = frozenset(
 
 def is_placeholder_host(address: str) -> bool:
     """Whether an address names nobody's server: ``http://<host>``, ``https://mlflow.example.com``."""
-    try:
-        host = urlsplit(address).hostname or ""
-    except ValueError:
-        return True
+    host = _host(address)
     return bool(_BRACKETED.search(address) or host in _OF_A_HOST or host.endswith(_DOCUMENTATION) or not host)
 
 
 def is_this_machine(address: str) -> bool:
     """Whether an address names the machine that asks."""
+    return _host(address) in ("localhost", "127.0.0.1", "::1")
+
+
+def _host(address: str) -> str:
     try:
-        return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+        return urlsplit(address).hostname or ""
     except ValueError:
-        return False
+        return ""
 
 
 # --- What a stage refuses, whatever YAML and environment say.
