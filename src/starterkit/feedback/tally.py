@@ -182,18 +182,10 @@ class Labelled:
         chosen = drawn < self._limit
         return rows[chosen], drawn[chosen]
 
-    def add(
-        self,
-        drawn: NDArray[np.float64],
-        labels: NDArray[Any],
-        answers: NDArray[Any],
-        probabilities: NDArray[np.float64],
-        when: NDArray[np.integer],
-        parts: NDArray[np.integer],
-        people: NDArray[Any],
-    ) -> None:
-        self._parts.append((drawn, labels, answers, probabilities, when, parts, people))
-        self._held += len(labels)
+    def add(self, drawn: NDArray[np.float64], *columns: NDArray[Any]) -> None:
+        """Rows with their random numbers: labels, answers, probabilities, parts of time and of columns, people."""
+        self._parts.append((drawn, *columns))
+        self._held += len(drawn)
         if self._held > 4 * _MOST_LABELLED:
             self._thin()
 
