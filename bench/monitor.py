@@ -63,7 +63,7 @@ def monitor_of(random: np.random.Generator) -> Any:
     reference = Reference.of(
         contract, rows(REFERENCE, random), Prediction(random.normal(0, 1, REFERENCE)), {"rmse": 1.0}, slices=("town",)
     )
-    return Monitor(Watched("made-up", "1", contract, reference, (METRICS["rmse"],), "rmse"))
+    return Monitor(Watched("made-up", "1", contract, reference, (METRICS["rmse"],), METRICS["rmse"]))
 
 
 def window() -> Any:

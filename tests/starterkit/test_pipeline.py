@@ -147,7 +147,7 @@ def test_wrong_settings_are_refused_and_failed_training_leaves_a_failed_run_and_
         with pytest.raises(kind, match=said):
             Pipeline(problem, wrong).run()
     assert connection.client.get_experiment_by_name("local.diabetes") is None
-    with pytest.raises(ProblemError, match="subsample"):
+    with pytest.raises(ProblemError, match=r"subsample.*KIT_TRAINING__PARAMS"):
         Pipeline(problem, changed(settings, subsample=7.0)).run()
     experiment = connection.client.get_experiment_by_name("local.diabetes")
     runs = connection.client.search_runs([experiment.experiment_id])

@@ -12,6 +12,7 @@ from starterkit.cli import environment
 from starterkit.cli.environment import Examination, Finding, warning, well
 from starterkit.data import DatasetReader
 from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
+from starterkit.pipeline import Pipeline
 from starterkit.problem import find_problem
 from starterkit.progress import Progress, silent, step
 from starterkit.release.alias import lock_of, move_of, recover, unfinished, who_is_here
@@ -83,6 +84,7 @@ def _is_there(layers: Layers) -> bool:
 def _problem(layers: Layers) -> Iterator[Finding]:
     found = find_problem()
     found.build(found.parameters(layers.settings.training.params, layers.settings.training.seed))
+    Pipeline(found, layers.settings).check("gate")
     yield well("problem", f"{found.title}: {len(found.features)} features, {found.task}")
 
 

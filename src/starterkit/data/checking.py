@@ -234,29 +234,19 @@ def _schema_failures(problem: Problem, checked: Mapping[str, _Checked]) -> list[
     for column in problem.columns:
         values, sound, _, out_of_range = checked[column.name]
         failures += out_of_range
-        own = _own_checks(column, declared := schema.columns[column.name])
+        declared = schema.columns[column.name]
+        # Types are known to fit by now, and a nullable whole number is a float; bounds and categories are asked of
+        # every value, here and where the model answers.
+        own = [one for one in declared.checks or () if column.type == "datetime" or one.name not in _IN_CONTRACT]
         if own or declared.unique:  # asking pandera of nothing costs more than all the rest
             rows = pd.DataFrame({column.name: typed(column, values[sound])})
-            failures += _failures_of(_rest_of(column, declared, own), rows)
+            rest = {column.name: {"dtype": None, "coerce": False, "checks": own}}
+            failures += _failures_of(pa.DataFrameSchema({column.name: declared}).update_columns(rest), rows)
     if not (schema.checks or schema.unique):
         return failures
     sound = np.logical_and.reduce([one.sound for one in checked.values()])
     whole = {column.name: typed(column, checked[column.name].values[sound]) for column in problem.columns}
     return failures + _failures_of(pa.DataFrameSchema(checks=schema.checks, unique=schema.unique), pd.DataFrame(whole))
-
-
-def _own_checks(column: Column, declared: pa.Column) -> list[Any]:
-    return [check for check in declared.checks or () if column.type == "datetime" or check.name not in _IN_CONTRACT]
-
-
-def _rest_of(column: Column, declared: pa.Column, own: list[Any]) -> pa.DataFrameSchema:
-    """What pandera is asked: a column's uniqueness and the project's own checks.
-
-    The types are known to fit by now, and a nullable whole number is a float; bounds and categories are asked of every
-    value, here and where the model answers.
-    """
-    schema = pa.DataFrameSchema({column.name: declared})
-    return schema.update_columns({column.name: {"dtype": None, "coerce": False, "checks": own}})
 
 
 def _failures_of(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> list[Failure]:

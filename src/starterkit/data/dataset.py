@@ -204,7 +204,7 @@ def keys_among(problem: Problem, hashes: Mapping[str, Hashes], policy: Policy, f
 
 # --- Parts of the holdout that are looked at by themselves.
 
-_PARTS = ("low", "middle", "high")
+PARTS = ("low", "middle", "high")
 
 
 def slices_of(problem: Problem, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
@@ -223,19 +223,22 @@ def slices_of(problem: Problem, dataset: Dataset) -> dict[str, NDArray[np.bool_]
     return parts
 
 
+def people_among(rows: NDArray[np.bool_], people: NDArray[Any] | None) -> int:
+    """How many people some of n rows are of; each row is somebody's own where `people` is None."""
+    return int(rows.sum()) if people is None else len(np.unique(people[rows]))
+
+
 def _told_by_many(
     name: str, parts: Mapping[str, NDArray[np.bool_]], people: Hashes | None
 ) -> dict[str, NDArray[np.bool_]]:
-    def size(rows: NDArray[np.bool_]) -> int:
-        return int(rows.sum()) if people is None else len(np.unique(people[rows]))
-
     told = {part: rows for part, rows in parts.items() if rows.any()}
-    rare = [part for part in told if size(told[part]) < LEAST_PEOPLE]
+    sizes = {part: people_among(rows, people) for part, rows in told.items()}
+    rare = [part for part in told if sizes[part] < LEAST_PEOPLE]
     if not rare:
         return told
-    others = sorted((part for part in told if part not in rare), key=lambda part: size(told[part]))
+    others = sorted((part for part in told if part not in rare), key=sizes.__getitem__)
     joined = np.any([told[part] for part in rare], axis=0)
-    while others and size(joined) < LEAST_PEOPLE:
+    while others and people_among(joined, people) < LEAST_PEOPLE:
         joined |= told[others.pop(0)]
     kept = {part: rows for part, rows in told.items() if part in others}
     return kept | {f"{name} rare": joined} if kept else {}
@@ -249,7 +252,7 @@ def _parts(column: Column, training: pd.Series, holdout: pd.Series) -> Iterator[
         # The cuts are not shown: each could be one person's value.
         cuts = np.quantile(training.dropna(), [1 / 3, 2 / 3])
         part = np.searchsorted(cuts, holdout.to_numpy(dtype=np.float64), side="left")
-        for place, word in enumerate(_PARTS):
+        for place, word in enumerate(PARTS):
             yield f"{column.name} {word}", (part == place) & holdout.notna().to_numpy()
     yield f"{column.name} missing", holdout.isna().to_numpy()
 

@@ -13,37 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from starterkit.contract import Column, Treatment
+from starterkit.contract import Treatment
 from starterkit.data.policy import Policy, emptied, generalised
 from starterkit.data.synthetic import mock_rows
 from starterkit.errors import DataError
 from starterkit.files import keep_secret
-from starterkit.settings import STRENGTH, Stage
+from starterkit.settings import STRENGTH, Stage, StageKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# --- `StageKey`: the secret from which a stage's pseudonyms come, and the file in which it is kept.
+# --- The secret from which a stage's pseudonyms come, and the file in which it is kept.
 
 KEY_NAME = "KIT_PRIVACY__KEY"
 KEY_FILE = f"secrets/{KEY_NAME}"
-
-
-class StageKey:
-    """A stage's own key, derived from the secret: whoever has another stage's pseudonyms cannot link them."""
-
-    def __init__(self, secret: str, stage: Stage) -> None:
-        self._key = hmac.digest(secret.encode(), f"starterkit/{stage}".encode(), "sha256")
-        self.fingerprint = self.digest("fingerprint", "").hex()[:16]
-        """Names the key without giving it away."""
-
-    def digest(self, purpose: str, text: str) -> bytes:
-        """HMAC-SHA256 of a text; for each purpose another."""
-        return hmac.digest(self._key, f"{purpose}\x00{text}".encode(), "sha256")
-
-    def signature(self, content: bytes) -> str:
-        """HMAC-SHA256 of a file's content, in hex."""
-        return hmac.digest(self._key, b"signature\x00" + content, "sha256").hex()
 
 
 def find_key(stage: Stage, given: SecretStr | None, root: Path) -> StageKey | None:
@@ -66,11 +49,6 @@ def make_key(stage: Stage, given: SecretStr | None, root: Path) -> StageKey:
     return StageKey(secret, stage)
 
 
-def throwaway_key(stage: Stage) -> StageKey:
-    """A key that nobody keeps, for who only looks."""
-    return StageKey(secrets.token_hex(32), stage)
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
@@ -82,12 +60,10 @@ def _read(path: Path) -> str:
 
 # --- Names for records that say nothing about them to who lacks the key.
 
-_DIGITS = 32
-
 
 def pseudonyms(values: "pd.Series", key: StageKey) -> "pd.Series":
-    """HMAC-SHA256 of each of n values, cut to 128 bits: the same for the same value, in this stage only."""
-    return values.map(lambda value: key.digest("pseudonym", str(value)).hex()[:_DIGITS]).astype("str")
+    """The pseudonym of each of n values."""
+    return values.map(lambda value: key.pseudonym(str(value))).astype("str")
 
 
 def row_keys(values: "pd.Series", key: StageKey, purpose: str = "row") -> NDArray[np.uint64]:
@@ -118,7 +94,9 @@ def mask_rows(policy: Policy, frame: "pd.DataFrame", key: StageKey | None) -> "p
         group = next((column.name for column in policy.columns if column.role == "group"), None)
         made = mock_rows(drawn, frame, seed, frame[group].to_numpy() if group else None)
         frame = _with(frame, {column.name: made[column.name] for column in drawn})
-    return _with(frame, {column.name: _masked(policy, column, frame[column.name]) for column in model})
+    ways = {"generalise": generalised, "drop": emptied}
+    treated = [(ways[how], column) for column in model if (how := policy.treatments[column.name]) in ways]
+    return _with(frame, {column.name: way(column, frame[column.name]) for way, column in treated})
 
 
 def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFrame":
@@ -127,13 +105,6 @@ def _with(frame: "pd.DataFrame", columns: "dict[str, pd.Series]") -> "pd.DataFra
     for name, values in columns.items():
         frame[name] = values
     return frame
-
-
-def _masked(policy: Policy, column: Column, values: "pd.Series") -> "pd.Series":
-    treatment = policy.treatments[column.name]
-    if treatment == "generalise":
-        return generalised(column, values)
-    return emptied(column, values) if treatment == "drop" else values
 
 
 # --- `Proof`: what lies beside a prepared data file and says how it was masked, sealed against later hands.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from starterkit.contract import Column, Scalar, Treatment
 from starterkit.errors import DataError, Refused, SettingsError, meant
-from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
+from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage, identifiers_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # --- Which stages see rows as they are.
 
 ELSEWHERE = "Work in stage local with data that everyone may see"
-_ON_THE_FLY = frozenset(Stage) - {Stage.TEST}
 
 
 def require_visible(stage: Stage, columns: Iterable[Column]) -> None:
@@ -41,11 +40,6 @@ def require_visible(stage: Stage, columns: Iterable[Column]) -> None:
 def sees_raw(stage: Stage) -> bool:
     """Whether the stage's floor lets it see all columns."""
     return set(FLOORS[stage]) == {"raw"}
-
-
-def masks_on_the_fly(stage: Stage, columns: Iterable[Column]) -> bool:
-    """Whether a stage may be given raw rows to mask; `test` wants proof that it was done before."""
-    return stage in _ON_THE_FLY or not any(column.sensitivity == "sensitive" for column in columns)
 
 
 # --- Generalising: a number becomes the middle of its band, what has no bands becomes one and the same value.
@@ -122,18 +116,11 @@ class Policy:
         SettingsError
             The settings hide less than the floor, name a column that isn't there, or ask for what a column cannot be.
         """
-        columns, settings, floor = tuple(columns), settings or PrivacySettings(), FLOORS[stage]
+        columns, settings = tuple(columns), settings or PrivacySettings()
         _refuse_unknown(settings.columns, columns)
-        sensitive: Treatment = settings.sensitive or floor.sensitive
-        identifiers: Treatment = settings.identifiers or floor.identifiers
-        if sensitive == "mock":
-            identifiers = "drop"  # made-up rows are nobody's
-        elif stage is Stage.TEST and settings.identifiers is None:
-            identifiers = "drop"  # pseudonyms only for who asks for them
-        treatments: dict[str, Treatment] = {}
-        for column in columns:
-            usual = _usual(column, identifiers, sensitive)
-            treatments[column.name] = settings.columns.get(column.name, usual)
+        sensitive: Treatment = settings.sensitive or FLOORS[stage].sensitive
+        usual = {one.name: _usual(one, identifiers_in(stage, settings), sensitive) for one in columns}
+        treatments: dict[str, Treatment] = {**usual, **settings.columns}
         made = cls(stage, columns, treatments)
         for column in columns:
             made._refuse(column)

@@ -172,27 +172,19 @@ class Prepared:
         return f"{who} alone with their {names}, and could be known by them: {hint}"
 
 
+@dataclass(frozen=True)
 class Preparer:
     """Prepares data for `stage`, whose privacy settings are `privacy`, under the settings of the current stage.
 
     `quality` says what a model of the raw rows and one of the masked rows are worth, as `compare_quality` does.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        stage: Stage,
-        privacy: PrivacySettings,
-        quality: Callable[[Table, Table], dict[str, Any]],
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._stage = stage
-        self._privacy = privacy
-        self._quality = quality
-        self._progress = progress
+    problem: Problem
+    settings: Settings
+    stage: Stage
+    privacy: PrivacySettings
+    quality: Callable[[Table, Table], dict[str, Any]]
+    progress: Progress = silent
 
     def prepare(self, path: Path, fraction: float = 1.0) -> Prepared:
         """Read, sample, mask, measure, and write the file with its proof and its report.
@@ -204,22 +196,22 @@ class Preparer:
         DataError
             The source cannot be read, or cannot be masked as the stage wants it.
         """
-        problem, settings = self._problem, self._settings
-        policy = Policy.of(self._stage, problem.columns, self._privacy)
+        problem, settings = self.problem, self.settings
+        policy = Policy.of(self.stage, problem.columns, self.privacy)
         self._refuse(path, fraction, policy)
-        with step(self._progress, "read data") as note:
+        with step(self.progress, "read data") as note:
             source = read_raw(problem, settings.data, settings.root)
             raw = source[sampled(problem, source, fraction)].reset_index(drop=True)
             note.text = f"{len(source)} rows" + (f", {len(raw)} of them sampled" if fraction < 1 else "")
-        with step(self._progress, "treat") as note:
+        with step(self.progress, "treat") as note:
             key = self._key(policy)
             after = masked(problem, raw, policy, key)
             before = masked(problem, raw, Policy.of(Stage.LOCAL, problem.columns), None)
             table = self._table(raw, after, policy, key)
-            note.text = f"for stage {self._stage}" + (f", key {key.fingerprint}" if key else "")
-        with step(self._progress, "measure") as note:
+            note.text = f"for stage {self.stage}" + (f", key {key.fingerprint}" if key else "")
+        with step(self.progress, "measure") as note:
             measured = measure(problem, raw, after.frame, policy)
-            measured["quality"] = quality = self._quality(before, after)
+            measured["quality"] = quality = self.quality(before, after)
             note.text = f"{problem.deciding_metric.name} " + (
                 f"{quality['treated']:.4g}, raw {quality['raw']:.4g}" if "treated" in quality else "not measured"
             )
@@ -228,7 +220,7 @@ class Preparer:
         content = buffer.getvalue()
         proof = Proof(
             file_digest=hashlib.sha256(content).hexdigest(),
-            stage=str(self._stage),
+            stage=str(self.stage),
             problem=problem.name,
             policy=dict(policy.treatments),
             schema_digest=schema_digest(problem),
@@ -251,26 +243,26 @@ class Preparer:
 
     def _refuse(self, path: Path, fraction: float, policy: Policy) -> None:
         """What can be known before anything is read."""
-        stage, source = self._settings.stage, self._settings.data.source
+        stage, source = self.settings.stage, self.settings.data.source
         if not sees_raw(stage):
             what = f"stage {stage} may not see the source raw, so it prepares no data"
             raise UserError(what, "Give the command with KIT_STAGE=local, or in a stage that sees production's data")
         if path.suffix != ".parquet":
             raise UserError(f"'{path.name}' is no Parquet file", "Let --to end with .parquet")
-        if "://" not in source and path.resolve() == (self._settings.root / source).resolve():
+        if "://" not in source and path.resolve() == (self.settings.root / source).resolve():
             raise UserError(f"'{path.name}' is the source itself", "Name another file with --to")
-        if find_prepared(self._settings.data, self._settings.root):
+        if find_prepared(self.settings.data, self.settings.root):
             hint = "Let data.source name what that was made from, as in KIT_DATA__SOURCE=data/rows.csv"
             raise UserError(f"the source '{source}' was prepared itself", hint)
         if not 0 < fraction <= 1:
             raise UserError(f"a fraction of {fraction:g} is none", "Give --fraction a number above 0, up to 1")
-        taken = [c.name for c in self._problem.columns if c.name == SPLIT or c.name.startswith(ROW_KEY)]
+        taken = [c.name for c in self.problem.columns if c.name == SPLIT or c.name.startswith(ROW_KEY)]
         if taken:
             raise UserError(f"the schema has a column '{taken[0]}', which is the kit's own name", "Rename the column")
         policy.require_possible()
 
     def _key(self, policy: Policy) -> StageKey | None:
-        place = self._stage, self._privacy.key, self._settings.root
+        place = self.stage, self.privacy.key, self.settings.root
         return find_key(*place) if policy.is_raw else make_key(*place)
 
     def _table(self, raw: pd.DataFrame, after: Table, policy: Policy, key: StageKey | None) -> pd.DataFrame:
@@ -279,14 +271,14 @@ class Preparer:
         In an order that the key gives: from the source's, rows under two keys would be known by their places.
         """
         shown: dict[str, Any] = {}
-        for column in self._problem.columns:
+        for column in self.problem.columns:
             treatment = policy.treatments[column.name]
             if treatment == "pseudonymise" and key:
                 shown[column.name] = pseudonyms(raw[column.name], key)
             elif treatment != "drop" or column.role == "feature":
                 shown[column.name] = after.frame[column.name]
         shown[SPLIT] = pd.Series(after.held_out).map({True: "holdout", False: "training"})
-        hashes = hashes_of(self._problem, raw, policy, key)
+        hashes = hashes_of(self.problem, raw, policy, key)
         table = pd.DataFrame(shown | {f"{ROW_KEY}{name}": made for name, made in hashes.items()})
         if key is None:
             return table

@@ -1,11 +1,11 @@
 """CSV, Parquet and SQL read alike: a table whose text columns are still text."""
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,26 +45,17 @@ def require_utf8(path: Path) -> None:
     DataError
         The file is damaged, or in several encodings.
     """
+    line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
     with unread(path.name), opened(path) as file:
-        line, rest = 1, b""
-        while block := file.read(_BLOCK):
-            block = rest + block
-            try:
-                block.decode("utf-8")
-                rest = b""
-            except UnicodeDecodeError as error:
-                cut_short = error.end == len(block) and error.reason == "unexpected end of data"
-                if not cut_short:
-                    _refuse(path, line + block.count(b"\n", 0, error.start))
-                rest = block[error.start :]
-            line += block.count(b"\n", 0, len(block) - len(rest))
-        if rest:
-            _refuse(path, line)
-
-
-def _refuse(path: Path, line: int) -> None:
-    what = f"{path.name} is UTF-8 text but for a damaged place in line {line}"
-    raise DataError(what, "Repair it, or save it as UTF-8 throughout")
+        try:
+            while block := file.read(_BLOCK):
+                decoder.decode(block)
+                line += block.count(b"\n")
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            line += error.object.count(b"\n", 0, error.start)
+            what = f"{path.name} is UTF-8 text but for a damaged place in line {line}"
+            raise DataError(what, "Repair it, or save it as UTF-8 throughout") from None
 
 
 # --- Where the stage's data is.
@@ -83,11 +74,8 @@ def open_source(settings: DataSettings, root: Path, problem: Problem) -> Source:
         return SqlQuery(settings.source, settings.query or "", password, root, problem.columns)
     path = root / settings.source
     try:
-        mode = path.stat().st_mode
-        there = S_ISREG(mode) or S_ISDIR(mode)
-    except (FileNotFoundError, NotADirectoryError):
-        there = False
-    except PermissionError:
+        there = path.is_file() or path.is_dir()
+    except PermissionError:  # of a folder above it
         there = True
     if not there:
         raise DataError(f"data file '{settings.source}' does not exist", "Put it there or change data.source in config")
@@ -116,7 +104,7 @@ def is_text_file(path: Path) -> bool:
     if name.endswith(".parquet"):
         return False
     hint = "Use .csv, .tsv, .csv.gz, .parquet, a folder of Parquet files or a database address"
-    raise DataError(f"data.source '{path.name}' is of no known kind", hint)
+    raise DataError(f"'{path.name}' is a data file of no known kind", hint)
 
 
 # --- The rows that a source gives: what the schema declares of a file's columns is undone.

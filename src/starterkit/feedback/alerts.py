@@ -2,7 +2,7 @@
 
 import json
 import smtplib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import localtime
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from starterkit.errors import KitError, SettingsError, first_line, meant
+from starterkit.errors import KitError, SettingsError, meant
 from starterkit.settings import MonitoringSettings, RuleSettings
 
 _SECONDS = 15
@@ -51,12 +51,9 @@ class RuleResult:
     def text(self) -> str:
         """In words: ``rmse above 65: 71.2, in 2 of 3 windows one after the other``."""
         told = "not known" if self.figure is None else f"{self.figure:.4g}"
-        return f"{self.rule.words}: {told}" + (f", in {self._windows} one after the other" if self.streak > 1 else "")
-
-    @property
-    def _windows(self) -> str:
         asked = f" of {self.rule.windows}" if self.streak < self.rule.windows else ""
-        return f"{self.streak}{asked} windows"
+        windows = f", in {self.streak}{asked} windows one after the other" if self.streak > 1 else ""
+        return f"{self.rule.words}: {told}{windows}"
 
     @property
     def content(self) -> dict[str, Any]:
@@ -125,17 +122,14 @@ class Alert:
 def send(alert: Alert, settings: MonitoringSettings) -> list[str]:
     """Tell everybody whom the settings name; in words, whom it did not reach. Nobody's address or key is in that."""
     failed: list[str] = []
-    ways: list[tuple[str, Callable[[Alert, MonitoringSettings], None]]] = []
-    if settings.webhook is not None:
-        ways.append(("the webhook", _post))
-    if settings.email_to:
-        ways.append(("the mail server", _mail))
-    for name, way in ways:
+    ways = (("the webhook", _post, settings.webhook), ("the mail server", _mail, settings.email_to))
+    for name, way, address in ways:
         try:
-            way(alert, settings)
+            if address:
+                way(alert, settings)
         except (URLError, OSError, smtplib.SMTPException, ValueError) as error:
             status = getattr(error, "code", None) or getattr(error, "smtp_code", None)
-            failed.append(f"{name} did not take the alert: {status or first_line(type(error).__name__)}")
+            failed.append(f"{name} did not take the alert: {status or type(error).__name__}")
     return failed
 
 

@@ -6,7 +6,6 @@ texts stand beside it. What the stage may not see raw is hidden before it is in 
 """
 
 import hashlib
-import hmac
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starterkit.contract import Column, ColumnType, Contract, Prediction, Scalar, Task
-from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage
+from starterkit.settings import FLOORS, STRENGTH, PrivacySettings, Stage, StageKey, identifiers_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +29,6 @@ _BANDS = 12
 ERASED = -math.inf
 """What stands in all numbers of a row that was erased. No prediction is infinite."""
 _ID_BITS = 63
-_DIGITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +125,9 @@ class Schema:
         return _codes(self.classes) if self.classes and isinstance(self.classes[0], str) else {}
 
     def decode(self, numbers: bytes, texts: "Sequence[Sequence[Any]] | None" = None) -> "dict[str, pa.Array]":
-        """A column for each input, ``prediction`` and the numbers behind it, over the rows of any number of blocks.
+        """A column for each input, ``prediction`` and the numbers behind it, over the rows of blocks put together.
 
-        Parameters
-        ----------
-        numbers
-            Blocks, one after the other.
-        texts
-            For each column of free text in its order, its values.
+        `texts` has for each column of free text, in its order, the values.
         """
         import pyarrow as pa
 
@@ -259,12 +252,9 @@ def _is_hidden(column: Column, stage: Stage, privacy: PrivacySettings) -> bool:
 
 def key_treatment(stage: Stage, privacy: PrivacySettings) -> Callable[[str], str] | None:
     """How the stage keeps a record's key: as it is, under the pseudonym that its data has, or not at all: None."""
-    treatment = privacy.identifiers or FLOORS[stage].identifiers
-    if privacy.sensitive == "mock" or (stage is Stage.TEST and privacy.identifiers is None):
-        treatment = "drop"  # as for its data: `data.policy`
+    treatment = identifiers_in(stage, privacy)
     if treatment == "raw":
         return str
     if treatment != "pseudonymise" or privacy.key is None:
         return None
-    secret = hmac.digest(privacy.key.get_secret_value().encode(), f"starterkit/{stage}".encode(), "sha256")
-    return lambda key: hmac.digest(secret, f"pseudonym\x00{key}".encode(), "sha256").hex()[:_DIGITS]
+    return StageKey(privacy.key.get_secret_value(), stage).pseudonym

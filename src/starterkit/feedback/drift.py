@@ -53,12 +53,7 @@ class Drift:
 def drift_of(references: Sequence[ColumnReference], counts: Sequence[Counts], missing: Sequence[int]) -> list[Drift]:
     """Every column beside its reference; chances are Holm's, over all of them.
 
-    Parameters
-    ----------
-    references, counts
-        The columns, and for each the window's rows by its bins or categories.
-    missing
-        How many rows of the window have no value, by column.
+    Of each column come the window's rows by its bins or categories, and how many rows have no value.
 
     Notes
     -----
@@ -133,17 +128,12 @@ def homogeneity(known: Counts, found: Counts) -> float:
     if not (m and n):
         return 1.0
     rare = both * min(m, n) / (m + n) < _EXPECTED
-    tables = [np.append(side[~rare], side[rare].sum()) for side in (known, found)]
-    both = tables[0] + tables[1]
-    kept = both > 0
-    cells = int(kept.sum())
-    if cells < 2:
+    cells = np.array([np.append(side[~rare], side[rare].sum()) for side in (known, found)])
+    cells = cells[:, cells.sum(axis=0) > 0]
+    if cells.shape[1] < 2:
         return 1.0
-    figure = sum(
-        float((((side[kept] - both[kept] * total / (m + n)) ** 2) / (both[kept] * total / (m + n))).sum())
-        for side, total in zip(tables, (m, n), strict=True)
-    )
-    return float(chdtrc(cells - 1, figure))
+    expected = np.outer((m, n), cells.sum(axis=0) / (m + n))
+    return float(chdtrc(cells.shape[1] - 1, ((cells - expected) ** 2 / expected).sum()))
 
 
 def wasserstein(reference: ColumnReference, found: Counts) -> float:
@@ -154,12 +144,10 @@ def wasserstein(reference: ColumnReference, found: Counts) -> float:
     Source: Vallender, "Calculation of the Wasserstein distance between probability distributions on the line" (1974).
     """
     known, edges = np.array(reference.counts), np.array(reference.edges)
-    if len(edges) < 2 or not reference.deviation:
-        # One value, or two, and no width to measure by: the largest gap between the shares.
-        return float(np.abs(np.cumsum(known) / known.sum() - np.cumsum(found) / found.sum()).max())
     gaps = np.abs(np.cumsum(known) / known.sum() - np.cumsum(found) / found.sum())[:-1]
-    widths = np.diff(edges)
-    return float((widths * (gaps[1:] + gaps[:-1]) / 2).sum() / reference.deviation)
+    if len(edges) < 2 or not reference.deviation:  # one value, or two, and no width to measure by
+        return float(gaps.max(initial=0.0))
+    return float((np.diff(edges) * (gaps[1:] + gaps[:-1]) / 2).sum() / reference.deviation)
 
 
 def jensen_shannon(known: Counts, found: Counts) -> float:
@@ -169,11 +157,12 @@ def jensen_shannon(known: Counts, found: Counts) -> float:
     -----
     Source: Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
     """
+    from scipy.special import rel_entr
+
     p, q = known / known.sum(), found / found.sum()
     middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [np.where(one > 0, one * np.log2(one / middle), 0.0).sum() for one in (p, q)]
-    return float(np.sqrt(max(0.0, sum(parts) / 2)))
+    bits = (rel_entr(p, middle) + rel_entr(q, middle)).sum() / np.log(2)
+    return float(np.sqrt(max(0.0, bits / 2)))
 
 
 def population_stability(reference: ColumnReference, found: Counts) -> tuple[float, float]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from starterkit.contract import Scalar
 from starterkit.errors import DataError
 from starterkit.feedback.blocks import ERASED, Field, Schema
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.tables import events, first_id, labels, now, predictions, record_keys
+from starterkit.feedback.tables import events, first_id, labels, newest_labels, now, predictions, record_keys
 from starterkit.serving.validation import Fault, InvalidRecords, Kind
 
 _ID = re.compile(r"([0-9a-f]{32})(?:-(\d{1,7}))?").fullmatch
@@ -35,21 +35,13 @@ class Told(NamedTuple):
     corrected: int = 0
     unchanged: int = 0
 
-    def __add__(self, other: object) -> "Told":
-        assert isinstance(other, Told)
-        return Told(*(a + b for a, b in zip(self, other, strict=True)))
-
 
 class InvalidLabels(InvalidRecords):
     """Labels that are none, or of no prediction that is here; nothing was kept of what came with them."""
 
 
-class _Found(NamedTuple):
-    """A prediction that a label is for."""
-
-    id: bytes
-    row: int
-    value: float
+_Which = tuple[bytes, int]
+"""A prediction: its request's id, and its row."""
 
 
 class Labels:
@@ -61,11 +53,8 @@ class Labels:
     def add(self, items: Sequence[object], caller: str = "") -> Told:
         """All of these labels, or none.
 
-        Parameters
-        ----------
-        items
-            Each an object of ``label``, and ``id`` (a prediction's) or ``key`` (a record's, for each of its
-            predictions).
+        Each is an object of ``label``, and ``id`` (a prediction's) or ``key`` (a record's, for each of its
+        predictions).
 
         Raises
         ------
@@ -76,60 +65,45 @@ class Labels:
         """
         faults: list[Fault] = []
         given = [one for one in (_read(place, item, faults) for place, item in enumerate(items)) if one is not None]
-        told = Told()
         with self._log.connection() as connection:
-            found: dict[tuple[bytes, int], tuple[int, float]] = {}
-            for some in _chunks(given, _AT_ONCE):
-                for place, one in self._find(connection, some, faults):
-                    before = found.setdefault((one.id, one.row), (place, one.value))
-                    if before[1] != one.value:
-                        what = f"contradicts item {before[0]}, which labels the same prediction"
+            found: dict[_Which, float] = {}
+            places: dict[_Which, int] = {}
+            for some in _chunks(given):
+                for place, which, value in self._find(connection, some, faults):
+                    first = places.setdefault(which, place)
+                    if found.setdefault(which, value) != value:
+                        what = f"contradicts item {first}, which labels the same prediction"
                         faults.append(_fault(place, what, "Send one label for a prediction"))
                 if len(faults) >= _FAULTS_TOLD:
                     break
             if faults:
                 raise InvalidLabels(faults[:_FAULTS_TOLD])
-            rows = [_Found(*which, value) for which, (_, value) in found.items()]
-            for several in _chunks(rows, _AT_ONCE):
-                told += self._keep(connection, several, caller)
-        return told
+            return self._keep(connection, found, caller)
 
     def _find(
         self, connection: Connection, given: "Sequence[_Given]", faults: list[Fault]
-    ) -> Iterator[tuple[int, _Found]]:
-        """The predictions that labels are for, with the place of each label."""
-        by_key = self._of_keys(connection, [one.key for one in given if one.key is not None])
-        wanted = {one.id for one in given if one.id is not None} | {
-            which[0] for all_ in by_key.values() for which in all_
-        }
-        known = {
-            row.id: row
-            for row in connection.execute(
-                select(predictions.c.id, predictions.c.schema, predictions.c.rows, predictions.c.block).where(
-                    predictions.c.id.in_(wanted)
-                )
-            )
-        }
-        for one in given:
-            if one.key is not None:
-                which = by_key.get(one.key, [])
-                if not which:
-                    faults.append(
-                        _fault(one.place, "has a key of no prediction that is here", self._about_keys(), "unknown")
-                    )
-            else:
-                assert one.id is not None
-                which = [(one.id, one.row)]
-            for request, row in which:
+    ) -> Iterator[tuple[int, _Which, float]]:
+        """The place of each label, the predictions that it is for, and its number."""
+        by_key = self._of_keys(connection, [one.key for one in given if one.which is None])
+        asked = [(one, by_key.get(one.key, []) if one.which is None else [one.which]) for one in given]
+        wanted = {request for _, found in asked for request, _ in found}
+        columns = predictions.c.id, predictions.c.schema, predictions.c.rows, predictions.c.block
+        rows = connection.execute(select(*columns).where(predictions.c.id.in_(wanted)))
+        known = {row.id: row for row in rows}
+        for one, found in asked:
+            if not found:
+                what = "has a key of no prediction that is here"
+                faults.append(_fault(one.place, what, self._about_keys(), "unknown"))
+            for request, row in found:
                 value = self._value(connection, one, known.get(request), request, row, faults)
                 if value is not None:
-                    yield one.place, _Found(request, row, value)
+                    yield one.place, (request, row), value
 
-    def _of_keys(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, list[tuple[bytes, int]]]:
+    def _of_keys(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, list[_Which]]:
         if not keys or self._log.key is None:
             return {}
         shown = {self._log.key(one): one for one in keys}
-        found: dict[str, list[tuple[bytes, int]]] = {}
+        found: dict[str, list[_Which]] = {}
         for row in connection.execute(select(record_keys).where(record_keys.c.key.in_(shown))):
             found.setdefault(shown[row.key], []).append((row.id, row.row))
         return found
@@ -162,23 +136,23 @@ class Labels:
         return None
 
     def _missing(self, connection: Connection, place: int, request: bytes) -> Fault:
-        until = connection.execute(
-            select(events.c.until).where(events.c.kind == "pruned").order_by(events.c.until.desc()).limit(1)
-        ).scalar()
+        until = connection.execute(select(func.max(events.c.until)).where(events.c.kind == "pruned")).scalar()
         if until is not None and request < first_id(until):
-            hint = f"Leave it out: nothing is kept from before {_day(until)}"
+            hint = f"Leave it out: nothing is kept from before {datetime.fromtimestamp(until / 1e6, UTC):%Y-%m-%d}"
             return _fault(place, "is for a time whose predictions were pruned", hint, "pruned")
         return _fault(place, "has an id of no prediction that is here", _HINT, "unknown")
 
-    def _keep(self, connection: Connection, rows: Sequence[_Found], caller: str) -> Told:
-        told = select(labels.c.id, labels.c.row, labels.c.value).where(labels.c.id.in_({one.id for one in rows}))
-        before = {(one.id, one.row): one.value for one in connection.execute(told.order_by(labels.c.number))}
-        new = [one for one in rows if before.get((one.id, one.row)) != one.value]
+    def _keep(self, connection: Connection, found: Mapping[_Which, float], caller: str) -> Told:
+        before: dict[_Which, float] = {}
+        for some in _chunks([*found]):
+            before |= newest_labels(connection, labels.c.id.in_({request for request, _ in some}))
+        new = {which: value for which, value in found.items() if before.get(which) != value}
         if new:
-            at = now()
-            connection.execute(insert(labels), [{**one._asdict(), "time": at, "caller": caller} for one in new])
-        added = sum((one.id, one.row) not in before for one in new)
-        return Told(added, len(new) - added, len(rows) - len(new))
+            said = {"time": now(), "caller": caller}
+            rows = [{"id": request, "row": row, "value": value, **said} for (request, row), value in new.items()]
+            connection.execute(insert(labels), rows)
+        added = len(new.keys() - before.keys())
+        return Told(added, len(new) - added, len(found) - len(new))
 
     def import_csv(self, path: Path) -> Told:
         """Labels from a file with the columns ``label``, and ``id`` or ``key``; whole, or nothing of it.
@@ -193,11 +167,9 @@ class Labels:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 lines = csv.DictReader(file, strict=True)
                 names = set(lines.fieldnames or ())
-                if "label" not in names or len(names & {"id", "key"}) == 0:
-                    raise DataError(
-                        f"{path} has not the columns label and id, or key",
-                        "Name them in its first line, parted by commas",
-                    )
+                if "label" not in names or not names & {"id", "key"}:
+                    what = f"{path} has not the columns label and id, or key"
+                    raise DataError(what, "Name them in its first line, parted by commas")
                 rows = [{name: line[name] for name in ("id", "key", "label") if line.get(name)} for line in lines]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} cannot be read as CSV: {type(error).__name__}", "Save it as UTF-8") from None
@@ -205,11 +177,12 @@ class Labels:
 
 
 class _Given(NamedTuple):
+    """A label of a prediction, or of a record's key."""
+
     place: int
     label: Scalar
-    key: str | None
-    id: bytes | None
-    row: int
+    which: _Which | None = None
+    key: str = ""
 
 
 def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
@@ -219,12 +192,12 @@ def _read(place: int, item: object, faults: list[Fault]) -> _Given | None:
         return None
     label, key = item["label"], item.get("key")
     if isinstance(key, str) and key and key.isprintable():  # as `/predict` takes them
-        return _Given(place, label, key, None, 0)
+        return _Given(place, label, key=key)
     found = _ID(item["id"]) if isinstance(item.get("id"), str) else None
     if found is None:
         faults.append(_fault(place, "has an id that is none", _HINT))
         return None
-    return _Given(place, label, None, bytes.fromhex(found[1]), int(found[2] or 0))
+    return _Given(place, label, (bytes.fromhex(found[1]), int(found[2] or 0)))
 
 
 def number_of(schema: Schema, label: object) -> float | None:
@@ -270,10 +243,6 @@ def _fault(place: int, problem: str, mend: str, kind: Kind = "type") -> Fault:
     return Fault(place, None, problem, mend, kind)
 
 
-def _day(time: int) -> str:
-    return datetime.fromtimestamp(time / 1e6, UTC).date().isoformat()
-
-
-def _chunks(items: Sequence[Any], count: int) -> Iterator[Sequence[Any]]:
-    for at in range(0, len(items), count):
-        yield items[at : at + count]
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(items), _AT_ONCE):
+        yield items[at : at + _AT_ONCE]

@@ -12,7 +12,7 @@ from starterkit.contract import LEAST_PEOPLE
 from starterkit.feedback.drift import drift_of
 from starterkit.feedback.observation import PARTS_OF_TIME, Observation, Quality, Window
 from starterkit.feedback.reference import ColumnReference
-from starterkit.feedback.tally import ColumnTally, Labelled, LabelledRows, Tally, Watched, latency_quantile
+from starterkit.feedback.tally import ColumnTally, LabelledRows, Tally, Watched, latency_quantile
 from starterkit.metrics import Metric
 from starterkit.release.gate.comparison import paired_shortfall
 
@@ -28,22 +28,11 @@ class Monitor:
     def observe(
         self, window: Window, batches: "Iterable[Any]", refused: Mapping[tuple[str, str], int] | None = None
     ) -> Observation:
-        """Summarise a window.
-
-        Parameters
-        ----------
-        batches
-            Predictions with their labels, as `PredictionLog.iterate` gives them: columns by name, a version a batch.
-            Those of other versions are counted alone.
-        refused
-            What was refused, as `PredictionLog.refused` counts it.
-        """
+        """Summarise a window, as `PredictionLog.iterate` and `.refused` give it; other versions are counted alone."""
         counted = Tally(self._watched, window)
         for batch in batches:
             counted.add(batch)
-        return self._summed(counted, window, refused or {})
-
-    def _summed(self, counted: Tally, window: Window, refused: Mapping[tuple[str, str], int]) -> Observation:
+        refused, kept = refused or {}, counted.labels.drawn()
         reasons = {f"{why} ({column})" if column else why: count for (why, column), count in refused.items() if why}
         watched, reference = self._watched, self._watched.reference
         compared = [
@@ -67,9 +56,13 @@ class Monitor:
             latency=counted.latencies,
             labelled=counted.labels.seen,
             drifts=drifts,
-            qualities=self._qualities(counted.labels),
+            qualities=self._qualities(kept),
             columns={one.name: _beside(one, tally) for one, tally in zip(compared, tallies, strict=True)},
-            series=self._series(counted),
+            series={
+                "rows": counted.volume.tolist(),
+                "latency_p95_ms": [latency_quantile(one, 0.95, 1000) for one in counted.waits],
+                "quality": self._quality_over_time(kept),
+            },
             notes=self._notes(counted),
         )
 
@@ -90,16 +83,10 @@ class Monitor:
 
     # --- Live quality, over the labelled rows that were kept.
 
-    def _qualities(self, kept: Labelled) -> list[Quality]:
-        found: list[Quality] = []
-        rows = kept.drawn()
-        if not len(rows.labels):
-            return found
-        for metric in self._watched.metrics:
-            if not metric.probabilities or rows.answers.probabilities is not None:
-                found.append(self._quality(metric, rows, ""))
-        deciding = next((one for one in self._watched.metrics if one.name == self._watched.deciding), None)
-        if deciding is None or not (found and any(one.metric == deciding.name for one in found)):
+    def _qualities(self, rows: LabelledRows) -> list[Quality]:
+        found = [self._quality(metric, rows, "") for metric in self._watched.metrics if rows.suit(metric)]
+        deciding = self._watched.deciding
+        if not rows.suit(deciding):
             return found
         for place, column in enumerate(one for one in self._watched.reference.columns if one.is_slice):
             for code, name in enumerate(column.part_names()):
@@ -118,7 +105,7 @@ class Monitor:
         kind = high if metric.greater_is_better else low
         return Quality(
             metric=metric.name,
-            decides=metric.name == self._watched.deciding,
+            decides=metric == self._watched.deciding,
             part=part,
             rows=len(rows.labels),
             figure=figure,
@@ -129,24 +116,18 @@ class Monitor:
             worse_low=metric.shortfall(kind, before) / scale if before is not None and scale else None,
         )
 
-    def _series(self, counted: Tally) -> dict[str, list[float | None]]:
-        """Over the window's parts: rows, the 95th percentile of latency, and the deciding metric where labels are."""
-        rows = counted.labels.drawn()
-        deciding = next((one for one in self._watched.metrics if one.name == self._watched.deciding), None)
+    def _quality_over_time(self, rows: LabelledRows) -> list[float | None]:
+        """The deciding metric in those of the window's parts that have labels."""
+        deciding = self._watched.deciding
         quality: list[float | None] = [None] * PARTS_OF_TIME
-        if deciding is not None and (not deciding.probabilities or rows.answers.probabilities is not None):
-            for part in range(PARTS_OF_TIME):
-                chosen = rows.when == part
-                if (size := int(chosen.sum())) >= LEAST_PEOPLE:
-                    some = rows.of(chosen)
-                    weighted = deciding.weighted(some.labels, some.answers, self._watched.contract.classes)
-                    figure = float(weighted(np.ones((1, size)))[0])
-                    quality[part] = figure if np.isfinite(figure) else None
-        return {
-            "rows": counted.volume.tolist(),
-            "latency_p95_ms": [latency_quantile(one, 0.95, 1000) for one in counted.waits],
-            "quality": quality,
-        }
+        for part in range(PARTS_OF_TIME if rows.suit(deciding) else 0):
+            chosen = rows.when == part
+            if (size := int(chosen.sum())) >= LEAST_PEOPLE:
+                some = rows.of(chosen)
+                weighted = deciding.weighted(some.labels, some.answers, self._watched.contract.classes)
+                figure = float(weighted(np.ones((1, size)))[0])
+                quality[part] = figure if np.isfinite(figure) else None
+        return quality
 
 
 def _beside(reference: ColumnReference, tally: ColumnTally) -> dict[str, Any]:

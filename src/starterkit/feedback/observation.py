@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from starterkit.feedback.drift import Drift
+from starterkit.feedback.tables import micros
 
 PARTS_OF_TIME = 24
 """Into so many parts a window is cut for what changes within it."""
@@ -29,7 +30,7 @@ class Window:
     @property
     def micros(self) -> tuple[int, int]:
         """In µs since 1970."""
-        return int(self.start.timestamp() * 1e6), int(self.end.timestamp() * 1e6)
+        return micros(self.start), micros(self.end)
 
 
 @dataclass(frozen=True, kw_only=True)

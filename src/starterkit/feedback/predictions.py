@@ -10,10 +10,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, insert, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
@@ -26,6 +26,7 @@ from starterkit.feedback.tables import (
     first_id,
     labels,
     micros,
+    newest_labels,
     now,
     predictions,
     record_keys,
@@ -63,7 +64,7 @@ class PredictionLog:
     Raises
     ------
     LogUnavailable
-        It cannot be reached, or was written by a newer version of the kit.
+        It cannot be reached, or not be written: of each method that asks the database.
     UserError
         The driver of its database is not installed, or the address is none.
     """
@@ -94,12 +95,7 @@ class PredictionLog:
 
     @contextmanager
     def connection(self) -> Generator[Connection, None, None]:
-        """A transaction over tables that are there.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """A transaction over tables that are there."""
         try:
             self.prepare()
             with self.engine.begin() as connection:
@@ -112,7 +108,8 @@ class PredictionLog:
 
         Raises
         ------
-        LogUnavailable
+        NewerLog
+            A newer version of the kit wrote it.
         """
         with self._lock:
             if self._ready and not again:
@@ -134,82 +131,60 @@ class PredictionLog:
 
     # --- Reading it.
 
-    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> "Iterator[pa.RecordBatch]":
+    def iterate(self, start: datetime, end: datetime) -> "Iterator[pa.RecordBatch]":
         """Predictions from `start` to before `end` in the order of time, at most some 65,000 rows at once.
 
         A batch is of one version and has the columns ``id`` (of the request, and 4 bytes of the row), ``time``,
         ``version``, ``stage``, ``key``, ``latency`` (seconds), ``caller``; each input under its contract's name,
         ``prediction`` and the numbers behind it (``probability.yes``); and ``label``: null where none has come, the
         newest where one was corrected. An input that is called as one of the others is ``input.…``.
-
-        Raises
-        ------
-        LogUnavailable
         """
-        after, until = first_id(micros(start)), first_id(micros(end))
-        requests, is_first = _FIRST_REQUESTS, True
+        within = select(predictions).where(predictions.c.id < first_id(micros(end))).order_by(predictions.c.id)
+        left, requests = predictions.c.id >= first_id(micros(start)), _FIRST_REQUESTS
         while True:
-            page = select(predictions).where(predictions.c.id < until).order_by(predictions.c.id).limit(requests)
-            page = page.where(predictions.c.id >= after if is_first else predictions.c.id > after)
+            page = within.where(left).limit(requests)
             with self.connection() as connection:
                 found = connection.execute(page).all()
                 if not found:
                     return
-                beside = _beside(connection, found[0].id, found[-1].id)
-                known = {number: self._schema(connection, number) for number in {one.schema for one in found}}
+                ends = found[0].id, found[-1].id
+                named = connection.execute(select(record_keys).where(record_keys.c.id.between(*ends)))
+                keys = {(one.id, one.row): one.key for one in named}
+                told = newest_labels(connection, labels.c.id.between(*ends))
+                known = {number: self.schema_of(connection, number) for number in {one.schema for one in found}}
             for number, schema in known.items():
-                if version is None or schema.version == version:
-                    yield from _batch(schema, [one for one in found if one.schema == number], beside)
-            after, is_first = found[-1].id, False
+                yield from _batch(schema, [one for one in found if one.schema == number], keys, told)
+            left = predictions.c.id > found[-1].id
             requests = max(1, _ROWS_AT_ONCE * len(found) // max(1, sum(one.rows for one in found)))
 
-    def refused(self, start: datetime, end: datetime, version: str | None = None) -> dict[tuple[str, str], int]:
+    def refused(self, start: datetime, end: datetime) -> dict[tuple[str, str], int]:
         """How often requests were refused for a reason, by it and its column (empty where it is none's).
 
         Without a reason stands how many requests were refused: one of them may have many.
-
-        Raises
-        ------
-        LogUnavailable
         """
         total = func.sum(refusals.c.count)
         asked = select(refusals.c.reason, refusals.c.column, total).group_by(refusals.c.reason, refusals.c.column)
         asked = asked.where(refusals.c.time >= micros(start), refusals.c.time < micros(end))
-        if version is not None:
-            asked = asked.join(schemas, schemas.c.id == refusals.c.schema).where(schemas.c.version == version)
         with self.connection() as connection:
             return {(reason, column): int(count) for reason, column, count in connection.execute(asked)}
 
     # --- What the monitor saw last, for who asks the API.
 
     def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
-        """In place of the window of this model before.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """In place of the window of this model before."""
         kind, said = f"watched {model}", json.dumps(content)
         with self.connection() as connection:
             connection.execute(delete(events).where(events.c.kind == kind))
             connection.execute(insert(events).values(time=now(), kind=kind, until=micros(end), content=said))
 
     def last_window(self, model: str) -> Mapping[str, Any] | None:
-        """What was kept, with its ``end`` in seconds since 1970.
-
-        Raises
-        ------
-        LogUnavailable
-        """
+        """What was kept, with its ``end`` in seconds since 1970."""
         newest = select(events.c.content, events.c.until).where(events.c.kind == f"watched {model}")
         with self.connection() as connection:
             found = connection.execute(newest.order_by(events.c.number.desc()).limit(1)).first()
         return None if found is None else {**json.loads(found.content), "end": found.until / 1e6}
 
     def schema_of(self, connection: Connection, number: int) -> Schema:
-        return self._schema(connection, number)
-
-    def _schema(self, connection: Connection, number: int) -> Schema:
         if number not in self._schemas:
             content = connection.execute(select(schemas.c.content).where(schemas.c.id == number)).scalar()
             if content is None:  # restored from a backup that is older than the version
@@ -219,29 +194,17 @@ class PredictionLog:
         return self._schemas[number]
 
 
-class _Beside(NamedTuple):
-    """What other tables say of a page's requests, by id and row."""
-
-    keys: Mapping[tuple[bytes, int], str]
-    labels: Mapping[tuple[bytes, int], float]
-
-
-def _beside(connection: Connection, first: bytes, last: bytes) -> _Beside:
-    keys = select(record_keys).where(and_(record_keys.c.id >= first, record_keys.c.id <= last))
-    told = select(labels.c.id, labels.c.row, labels.c.value).order_by(labels.c.number)
-    told = told.where(and_(labels.c.id >= first, labels.c.id <= last))
-    return _Beside(
-        {(one.id, one.row): one.key for one in connection.execute(keys)},
-        {(one.id, one.row): one.value for one in connection.execute(told)},  # a later one takes the place
-    )
-
-
 OWN = ("id", "time", "version", "stage", "key", "latency", "caller", "prediction", "label")
 """Columns that are the log's own."""
 
 
-def _batch(schema: Schema, found: list[Any], beside: _Beside) -> "Iterator[pa.RecordBatch]":
-    """The rows of some requests of one schema; none where all were erased."""
+def _batch(
+    schema: Schema,
+    found: list[Any],
+    keys: Mapping[tuple[bytes, int], str],
+    told: Mapping[tuple[bytes, int], float],
+) -> "Iterator[pa.RecordBatch]":
+    """The rows of some requests of one schema, with keys and labels by id and row; none where all were erased."""
     import pyarrow as pa
 
     counts = np.array([one.rows for one in found])
@@ -262,7 +225,9 @@ def _batch(schema: Schema, found: list[Any], beside: _Beside) -> "Iterator[pa.Re
         "time": pa.array(np.array([one.time for one in found])[owner], pa.timestamp("us", "UTC")),
         "version": _same(schema.version, total),
         "stage": _same(schema.stage, total),
-        "key": _sparse(found, counts, beside.keys, pa.string()),
+        "key": pa.array([keys.get((one.id, row)) for one in found for row in range(one.rows)], pa.string())
+        if keys
+        else pa.nulls(total, pa.string()),
         "latency": pa.array(np.array([one.latency for one in found])[owner] / 1e6),
         "caller": callers.take(pa.array(owner)),
     }
@@ -271,9 +236,9 @@ def _batch(schema: Schema, found: list[Any], beside: _Beside) -> "Iterator[pa.Re
     for place, (name, values) in enumerate(answered.items()):
         columns[clear.get(name, name) if place < inputs else name] = values
     given = np.full(total, np.nan)
-    if beside.labels:
+    if told:
         offsets = dict(zip((one.id for one in found), np.cumsum(counts) - counts, strict=True))
-        for (request, at), value in beside.labels.items():
+        for (request, at), value in told.items():
             if request in offsets:
                 given[offsets[request] + at] = value
     columns["label"] = schema.answers(given)
@@ -291,14 +256,6 @@ def _same(text: str, count: int) -> "pa.Array":
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text]))
 
 
-def _sparse(found: list[Any], counts: Any, given: Mapping[tuple[bytes, int], Any], kind: Any) -> "pa.Array":
-    import pyarrow as pa
-
-    if not given:
-        return pa.nulls(int(counts.sum()), kind)
-    return pa.array([given.get((one.id, row)) for one in found for row in range(one.rows)], kind)
-
-
 # --- The engine of each database.
 
 
@@ -311,7 +268,18 @@ def _engine(settings: Settings, folder: Path) -> Engine:
             url = url.set(drivername="sqlite", database=str(settings.root / str(url.database)))
             given = {"timeout": _SECONDS_FOR_OTHERS, "check_same_thread": False}
             engine = create_engine(url, connect_args=given, poolclass=NullPool)  # the file may be another one by then
-            event.listen(engine, "connect", _Pragmas("FULL" if feedback.durability == "machine" else "NORMAL"))
+            synchronous = "FULL" if feedback.durability == "machine" else "NORMAL"
+
+            @event.listens_for(engine, "connect")
+            def _(connection: Any, _: Any) -> None:
+                for said in (
+                    "journal_mode=WAL",
+                    f"synchronous={synchronous}",
+                    "secure_delete=ON",  # what is deleted is overwritten
+                    f"wal_autocheckpoint={_PAGES_IN_WAL}",
+                ):
+                    connection.execute(f"PRAGMA {said}")
+
             return engine
         password = feedback.password.get_secret_value() if feedback.password else None  # None changes nothing
         url = url.set(drivername="postgresql+psycopg", password=password)
@@ -322,22 +290,6 @@ def _engine(settings: Settings, folder: Path) -> Engine:
     except (ArgumentError, NoSuchModuleError):
         hint = "Write sqlite:///file or postgresql://user@host/name"
         raise UserError("feedback.database is no address of a database", hint) from None
-
-
-class _Pragmas:
-    """How a connection to SQLite writes. What is deleted is overwritten."""
-
-    def __init__(self, synchronous: str) -> None:
-        self._words = (
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            "secure_delete=ON",
-            f"wal_autocheckpoint={_PAGES_IN_WAL}",
-        )
-
-    def __call__(self, connection: Any, _: Any) -> None:
-        for word in self._words:
-            connection.execute(f"PRAGMA {word}")
 
 
 def unavailable(name: str, error: Exception) -> LogUnavailable:
@@ -373,9 +325,8 @@ class ShadowRecorder:
         with self._log.connection() as connection:
             if not self._is_known:
                 one = self._schema
-                row = {"id": one.id, "model": one.model, "version": one.version, "stage": one.stage}
-                content = row | {"content": one.to_json()}
-                connection.execute(self._insert(schemas).values(content).on_conflict_do_nothing())
+                said = {"model": one.model, "version": one.version, "stage": one.stage, "content": one.to_json()}
+                connection.execute(self._insert(schemas).values(id=one.id, **said).on_conflict_do_nothing())
             connection.execute(self._insert(shadows).on_conflict_do_nothing(), [*rows.values()])
         asked = select(predictions.c.id, predictions.c.block).where(predictions.c.id.in_(rows))
         with self._log.connection() as connection:  # later: an erasure from now on finds what stands there

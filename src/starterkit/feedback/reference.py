@@ -8,12 +8,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from starterkit.contract import LEAST_PEOPLE, Column, Contract, Prediction, Scalar
+from starterkit.data.dataset import PARTS, people_among
 from starterkit.errors import ContractError
 from starterkit.release.bundle import REFERENCE_FILE
 
@@ -23,9 +26,6 @@ PREDICTION = "prediction"
 _MOST_BINS = 50
 _MOST_CATEGORIES = 50
 _DIGITS = 3
-_PARTS = 3
-
-Kind = Literal["numbers", "categories", "nothing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +49,11 @@ class ColumnReference:
     parts: tuple[float, ...] = ()
     is_slice: bool = False
 
-    @property
-    def kind(self) -> Kind:
-        return "categories" if self.categories else "numbers" if self.counts else "nothing"
-
     def part_names(self) -> list[str]:
         """What the parts are called that are looked at by themselves, in the order of their codes."""
         if self.categories:
             return [f"{self.name}={value}" for value in self.categories]
-        return [f"{self.name} {word}" for word in ("low", "middle", "high")]
+        return [f"{self.name} {word}" for word in PARTS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,16 +126,9 @@ class Reference:
             said: dict[str, Any] = json.loads(content)
             if said["format"] != FORMAT:
                 raise ContractError(f"{REFERENCE_FILE} of {owner} has format {said['format']}, not {FORMAT}", hint)
-            columns = tuple(map(_read, said.pop("columns")))
-            answers, hidden = _read(said.pop("answers")), tuple(said.pop("hidden"))
-            return cls(columns=columns, answers=answers, hidden=hidden, **said)
+            return TypeAdapter(cls).validate_python(said)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ContractError(f"{REFERENCE_FILE} of {owner} cannot be read", hint) from error
-
-
-def _read(said: dict[str, Any]) -> ColumnReference:
-    lists: dict[str, Any] = {name: tuple(said[name]) for name in ("counts", "edges", "categories", "parts")}
-    return ColumnReference(**{**said, **lists})
 
 
 def _answer(contract: Contract) -> Column:
@@ -161,7 +150,7 @@ def column_reference(
     column: Column, values: NDArray[Any], people: NDArray[Any] | None, *, is_slice: bool = False
 ) -> ColumnReference:
     """The counts of n values."""
-    gone = absent(values)
+    gone = pd.isna(values)
     known, persons = values[~gone], None if people is None else people[~gone]
     told = {"name": column.name, "unit": column.unit, "missing": int(gone.sum())}
     if column.type == "datetime" or not len(known):  # time always moves on
@@ -175,7 +164,7 @@ def column_reference(
     edges = _edges(numbers, persons)
     counts = np.bincount(np.searchsorted(edges, numbers), minlength=len(edges) + 1)
     low, high = column.proven or (column.minimum, column.maximum)
-    cuts = rounded(np.quantile(numbers, np.arange(1, _PARTS) / _PARTS), float(np.ptp(numbers))) if is_slice else ()
+    cuts = rounded(np.quantile(numbers, [1 / 3, 2 / 3]), float(np.ptp(numbers))) if is_slice else ()
     return ColumnReference(
         **told,
         rows=len(numbers),
@@ -187,15 +176,6 @@ def column_reference(
         parts=tuple(float(cut) for cut in cuts),
         is_slice=is_slice,
     )
-
-
-def absent(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of n values are missing."""
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    if values.dtype == object:
-        return np.array([one is None or one != one for one in values.tolist()], np.bool_)
-    return np.zeros(len(values), np.bool_)
 
 
 def rounded(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -213,14 +193,10 @@ def _edges(numbers: NDArray[np.float64], people: NDArray[Any] | None) -> NDArray
     last = -np.inf
     for edge in wanted.tolist():
         rest = numbers > edge
-        if _size(people, (numbers > last) & ~rest) >= LEAST_PEOPLE and _size(people, rest) >= LEAST_PEOPLE:
+        if all(people_among(rows, people) >= LEAST_PEOPLE for rows in ((numbers > last) & ~rest, rest)):
             kept.append(edge)
             last = edge
     return np.array(kept)
-
-
-def _size(people: NDArray[Any] | None, rows: NDArray[np.bool_]) -> int:
-    return int(rows.sum()) if people is None else len(np.unique(people[rows]))
 
 
 def _categories(

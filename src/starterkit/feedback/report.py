@@ -57,18 +57,10 @@ def monitoring_page(
     earlier: Sequence[Mapping[str, Any]] = (),
     acted: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page.
+    """The page of an `Observation`, given as JSON has it, with what each rule came to.
 
-    Parameters
-    ----------
-    content
-        An `Observation` as JSON has it.
-    rules
-        What each rule came to.
-    earlier
-        The windows before, the newest first: ``end`` and ``figures`` of each.
-    acted
-        What a retraining came to, where one was opened: ``title``, ``state`` and ``lines``.
+    `earlier` are the windows before, the newest first: ``end`` and ``figures`` of each. `acted` is what a retraining
+    came to, where one was opened: ``title``, ``state`` and ``lines``.
     """
     drifts = sorted(content["drifts"], key=lambda one: (not one["drifted"], one["chance"], -one["distance"]))
     broken = [one for one in rules if one["broken"]]
@@ -122,6 +114,17 @@ def span_of(content: Mapping[str, Any]) -> str:
     return f"{start:%-d %B, %H:%M} to {end:%-d %B %Y, %H:%M} UTC"
 
 
+def deciding_of(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The deciding metric over all labelled rows; None without labels."""
+    return next((one for one in content["qualities"] if one["decides"] and not one["part"]), None)
+
+
+def parts_of_time(content: Mapping[str, Any], count: int) -> list[str]:
+    """When each of so many equal parts of the window begins, and when it ends."""
+    start, end = (datetime.fromisoformat(content[name]) for name in ("start", "end"))
+    return moments([start + (end - start) * place / count for place in range(count + 1)], end - start)
+
+
 # --- The figures at the top.
 
 
@@ -130,8 +133,7 @@ def _tiles(content: Mapping[str, Any]) -> Iterator[Tile]:
     requests = figures["requests"]
     one = "one row each" if requests == content["rows"] else f"in {amount(requests)} requests"
     yield Tile("predictions", amount(content["rows"]), one if content["rows"] else "none")
-    deciding = next((one for one in content["qualities"] if one["decides"] and not one["part"]), None)
-    if deciding:
+    if deciding := deciding_of(content):
         interval = f"{amount(deciding['low'])} to {amount(deciding['high'])}"
         before = "" if deciding["before"] is None else f"; {amount(deciding['before'])} when trained"
         surely = deciding["worse_low"] is not None and deciding["worse_low"] > 0
@@ -228,16 +230,15 @@ def _within(content: Mapping[str, Any]) -> Iterator[Chart]:
     series = content["series"]
     start, end = (datetime.fromisoformat(content[name]) for name in ("start", "end"))
     parts = len(series["rows"])
-    begins = [start + (end - start) * place / parts for place in range(parts)]
-    words = moments(begins, end - start)
-    ends = words[0], moments([end], end - start)[0]
+    *words, last = parts_of_time(content, parts)
+    ends = words[0], last
     yield Chart(
         "Predictions",
         bars(series["rows"], [f"{when}: {amount(one)}" for when, one in zip(words, series["rows"], strict=True)]),
         f"at most {amount(max(series['rows']))} in {_lasting((end - start) / parts)}",
         ends,
     )
-    deciding = next((one for one in content["qualities"] if one["decides"] and not one["part"]), None)
+    deciding = deciding_of(content)
     if deciding and sum(one is not None for one in series["quality"]) > 1:
         titles = [f"{when}: {amount(one)}" for when, one in zip(words, series["quality"], strict=True)]
         before = deciding["before"]
@@ -259,7 +260,7 @@ def _over(content: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> I
     times = [datetime.fromisoformat(one["end"]) for one in windows]
     words = moments(times, times[-1] - times[0])
     ends = words[0], words[-1]
-    deciding = next((one for one in content["qualities"] if one["decides"] and not one["part"]), None)
+    deciding = deciding_of(content)
     figures = [one["figures"] for one in windows]
     names = [*([deciding["metric"]] if deciding else []), "drifted_columns"]
     for name in names:

@@ -6,6 +6,7 @@ A file is whole before its rows leave the log: whoever is stopped in between doe
 
 import hashlib
 import json
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,27 +109,17 @@ class Retention:
         import pyarrow.parquet as pq
 
         self._archive.mkdir(parents=True, exist_ok=True)
-        shapes: dict[Any, Any] = {}
+        writers: dict[Any, Any] = {}
         written, before = list[Path](), self._complete(day, end)
-        try:
+        with ExitStack() as files:
             for batch in self._log.iterate(start, end):
-                if batch.schema not in shapes:
-                    number = before + len(shapes)
+                if batch.schema not in writers:
+                    number = before + len(writers)
                     written.append(self._archive / f"{day.isoformat()}{f'.{number}' if number else ''}.parquet")
-                    whole = whole_file(written[-1])
-                    shapes[batch.schema] = (
-                        whole,
-                        pq.ParquetWriter(whole.__enter__(), batch.schema, compression="zstd"),
-                    )
-                shapes[batch.schema][1].write_batch(batch)
-        except BaseException as error:
-            for whole, writer in shapes.values():
-                writer.close()
-                whole.__exit__(type(error), error, error.__traceback__)
-            raise
-        for whole, writer in shapes.values():
-            writer.close()
-            whole.__exit__(None, None, None)
+                    file = files.enter_context(whole_file(written[-1]))
+                    writer = pq.ParquetWriter(file, batch.schema, compression="zstd")
+                    writers[batch.schema] = files.enter_context(writer)
+                writers[batch.schema].write_batch(batch)
         return written
 
     def _complete(self, day: date, end: datetime) -> int:

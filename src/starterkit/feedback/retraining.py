@@ -5,7 +5,7 @@ is gone; the frozen holdout guards. See docs/decisions/0031-monitoring.md.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,29 +40,12 @@ class Steps(Project, Protocol):
     """The pipeline's, of which a retraining is one more way through."""
 
     @property
-    def promoter(self) -> Promoter:
-        """Who asks the gate and moves the alias."""
-        ...
-
-    def check(self, *needs: Any) -> None:
-        """Whether the stage trains at all."""
-        ...
-
-    def read(self) -> Dataset:
-        """The stage's own data."""
-        ...
-
-    def train(self, dataset: Dataset) -> Any:
-        """Fit, and leave a run."""
-        ...
-
-    def export(self, trained: Any, dataset: Dataset) -> Any:
-        """Export, and prove it."""
-        ...
-
-    def register(self, run: str | None = None) -> Version:
-        """Make a version."""
-        ...
+    def promoter(self) -> Promoter: ...
+    def check(self, *needs: Any) -> None: ...
+    def read(self) -> Dataset: ...
+    def train(self, dataset: Dataset) -> Any: ...
+    def export(self, trained: Any, dataset: Dataset) -> Any: ...
+    def register(self, run: str | None = None) -> Version: ...
 
 
 @dataclass(frozen=True)
@@ -109,6 +92,7 @@ class Retrainer:
     def __init__(self, steps: Steps, reader: PredictionReader) -> None:
         self._problem, self._settings, self._registry = steps.problem, steps.settings, steps.registry
         self._steps, self._reader = steps, reader
+        self._policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
         self._records = Tracker(self._registry.connection, f"{self._registry.model}.retraining")
 
     def retrain(self, window: Window, why: str) -> Retrained:
@@ -210,9 +194,8 @@ class Retrainer:
 
     def joined(self, frozen: Dataset, frame: "pd.DataFrame") -> Dataset:
         """The stage's training side and the labelled rows of that side; the holdout is the labelled rows' own."""
-        policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
         try:
-            recent = masked(self._problem, frame, policy, None).split(self._problem, _SOURCE)
+            recent = masked(self._problem, frame, self._policy, None).split(self._problem, _SOURCE)
         except DataError as error:
             raise Refused(f"the labelled feedback cannot be parted: {error.what}", error.hint) from error
         side = self._problem.side_column.name
@@ -229,11 +212,9 @@ class Retrainer:
     # --- One at a time, and not too often.
 
     def _require_raw(self) -> None:
-        policy = Policy.of(self._settings.stage, self._problem.columns, self._settings.privacy)
-        if self._settings.stage is Stage.PROD or not policy.is_raw:
-            what = (
-                f"stage {self._settings.stage} keeps columns of its predictions in bands: nothing is trained on these"
-            )
+        stage = self._settings.stage
+        if stage is Stage.PROD or not self._policy.is_raw:
+            what = f"stage {stage} keeps columns of its predictions in bands: nothing is trained on these"
             raise Refused(what, "Retrain in a stage that sees the rows as they are")
 
     def _require_cool(self) -> None:
@@ -248,15 +229,12 @@ class Retrainer:
     def _alone(self) -> Iterator[None]:
         name = f"{self._registry.model}.retraining"
         lock = PromotionLock(self._registry.connection, name, _LOCK_MINUTES, "starterkit retrain")
-        taken = False
-        try:
-            with lock.held():
-                taken = True
-                yield
-        except Locked as error:
-            if taken:  # somebody promotes, which is not ours to rename
-                raise
-            raise Locked("another retraining is under way", "Wait for it to end") from error
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.held())
+            except Locked as error:
+                raise Locked("another retraining is under way", "Wait for it to end") from error
+            yield
 
     def _keep(self, opened: datetime, why: str, outcome: str, figures: dict[str, float]) -> None:
         with self._records.start(f"retraining {opened:%Y-%m-%d %H:%M:%S}") as run:

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from starterkit.feedback.blocks import ERASED, Schema
 from starterkit.feedback.observation import PARTS_OF_TIME, Window
 from starterkit.feedback.predictions import PredictionLog
-from starterkit.feedback.report import Chart, Tile, amount, histogram, line, moments, render, share, span_of
-from starterkit.feedback.tables import first_id, labels, predictions, shadows
+from starterkit.feedback.report import Chart, Tile, amount, histogram, line, parts_of_time, render, share, span_of
+from starterkit.feedback.tables import first_id, labels, newest_labels, predictions, shadows
 
 Numbers = NDArray[np.float64]
 
@@ -91,13 +90,11 @@ def compare_shadow(log: PredictionLog, window: Window) -> list[Compared]:
         shadows.c.latency,
     ).join(shadows, shadows.c.id == predictions.c.id)
     within = predictions.c.id >= low, predictions.c.id < high
-    told = select(labels.c.id, labels.c.row, labels.c.value).order_by(labels.c.number)
-    told = told.where(labels.c.id >= low, labels.c.id < high)
     counted = select(predictions.c.schema, func.count().label("requests")).where(*within).group_by(predictions.c.schema)
     with log.connection() as connection:
         newest = both.where(*within).order_by(predictions.c.id.desc()).limit(_MOST_REQUESTS)
         found = connection.execute(newest).all()
-        known = {(one.id, one.row): one.value for one in connection.execute(told)}
+        known = newest_labels(connection, and_(labels.c.id >= low, labels.c.id < high))
         answered = {one.schema: one.requests for one in connection.execute(counted)}
         pairs = dict.fromkeys((one.champion, one.shadow) for one in found)
         schema = {number: log.schema_of(connection, number) for pair in pairs for number in pair}
@@ -211,18 +208,16 @@ def _waited(micros: list[int]) -> tuple[float, float]:
 def shadow_page(compared: Compared, promotion: str, removal: str) -> str:
     """The page of one pair, as `report.monitoring_page` makes the window's; with the commands that end the shadow."""
     one, (state, words) = compared, compared.verdict
-    start, end = (datetime.fromisoformat(at) for at in (one.start, one.end))
-    times = [start + (end - start) * part / PARTS_OF_TIME for part in range(PARTS_OF_TIME + 1)]
-    names = moments(times, end - start)
+    content = one.content | {"promotion": promotion, "removal": removal}
+    *names, last = parts_of_time(content, PARTS_OF_TIME)
     known = [part for part in one.parts if part is not None]
     form, far = (share, "of rows with another answer") if one.is_class else (amount, "apart on average")
     svg, ends = histogram(one.answers)
     charts = [Chart("Answers", svg, "the shadow's as bars, the champion's as a line", ends)]
     if len(known) > 1:
-        titles = [f"{when}: {form(part)}" for when, part in zip(names, one.parts, strict=False)]
+        titles = [f"{when}: {form(part)}" for when, part in zip(names, one.parts, strict=True)]
         told = f"{form(min(known))} to {form(max(known))} {far}"
-        charts.append(Chart("Difference", line(one.parts, titles), told, (names[0], names[-1])))
-    content = one.content | {"promotion": promotion, "removal": removal}
+        charts.append(Chart("Difference", line(one.parts, titles), told, (names[0], last)))
     return render("shadow.html", content=content, span=span_of(content), words=words, state=state,
                   tiles=list(_tiles(one)), charts=charts)  # fmt: skip
 

@@ -5,7 +5,20 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    select,
+)
 
 ID_BYTES = 16
 
@@ -81,6 +94,12 @@ events = Table(
     Column("until", BigInteger, nullable=False),
     Column("content", String, nullable=False),
 )
+
+
+def newest_labels(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[bytes, int], float]:
+    """The last label of each prediction, by its request's id and its row."""
+    told = select(labels.c.id, labels.c.row, labels.c.value).where(which).order_by(labels.c.number)
+    return {(one.id, one.row): one.value for one in connection.execute(told)}  # a later one takes the place
 
 
 def now() -> int:

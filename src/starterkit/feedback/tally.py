@@ -1,11 +1,11 @@
 """`Tally`: counts a window's batches one after the other and lets each go, so that memory does not grow with them."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from starterkit.contract import Contract, Prediction
@@ -13,6 +13,9 @@ from starterkit.feedback.drift import Counts
 from starterkit.feedback.observation import PARTS_OF_TIME, Window
 from starterkit.feedback.reference import PREDICTION, ColumnReference, Reference, plain_value
 from starterkit.metrics import Metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MOST_LABELLED = 10_000
 """So many labelled rows, drawn evenly, are kept for the figures of quality and their intervals."""
@@ -33,7 +36,7 @@ class Watched:
     contract: Contract
     reference: Reference
     metrics: tuple[Metric, ...]
-    deciding: str
+    deciding: Metric
 
 
 @dataclass
@@ -70,13 +73,13 @@ class Tally:
         found = {name: latency_quantile(total, share) for name, share in asked}
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: "pa.RecordBatch") -> None:
         table = _Table(batch)
         if not table.rows:
             return
-        if (version := table.version) is not None and version != self._version:
+        if (version := table.version) != self._version:
             self.others[version] += table.rows
-            if missing := sorted(self._asked - table.names):
+            if missing := sorted(self._asked - table.names.keys()):
                 self.otherwise.setdefault(version, missing)
             return
         self.rows += table.rows
@@ -111,14 +114,12 @@ class Tally:
         tally.missing += missing
 
     def _keep_labelled(self, table: "_Table", parts: NDArray[np.integer]) -> None:
-        if "label" not in table.names or not (labelled := table.known("label")).any():
-            return
-        rows, drawn = self.labels.draw(np.flatnonzero(labelled))
+        rows, drawn = self.labels.draw(np.flatnonzero(table.known("label")))
         if not len(rows):
             return
         labels, answers = (table.plain(name, rows, bool(self._classes)) for name in ("label", PREDICTION))
-        names = [name for name in table.ordered if name.startswith("probability.")]
-        probabilities = np.column_stack([table.numbers(name)[rows] for name in names]) if names else None
+        shares = (table.numbers(name)[rows] for name in table.names if name.startswith("probability."))
+        probabilities = np.column_stack([np.empty((len(rows), 0)), *shares])
         codes = np.full((len(rows), len(self._slices)), _NO_PART)
         for place, one in enumerate(self._slices):
             if one.name in table.names:
@@ -154,8 +155,12 @@ class LabelledRows:
     parts: NDArray[np.integer]
     people: NDArray[np.integer]
 
+    def suit(self, metric: Metric) -> bool:
+        """Whether the metric can judge them."""
+        return len(self.labels) > 0 and (not metric.probabilities or self.answers.probabilities is not None)
+
     def of(self, chosen: NDArray[np.bool_]) -> "LabelledRows":
-        people = _numbered(self.people[chosen])
+        people = pd.factorize(self.people[chosen])[0]
         answers = self.answers.of_rows(chosen)
         return LabelledRows(self.labels[chosen], answers, self.when[chosen], self.parts[chosen], people)
 
@@ -169,7 +174,6 @@ class Labelled:
         self._parts: list[tuple[NDArray[Any], ...]] = []
         self._held = self.seen = 0
         self._limit = 1.0
-        self._has_probabilities = False
 
     def draw(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
         """Which of some labelled rows may be kept, with their random numbers."""
@@ -178,20 +182,10 @@ class Labelled:
         chosen = drawn < self._limit
         return rows[chosen], drawn[chosen]
 
-    def add(
-        self,
-        drawn: NDArray[np.float64],
-        labels: NDArray[Any],
-        answers: NDArray[Any],
-        probabilities: NDArray[np.float64] | None,
-        when: NDArray[np.integer],
-        parts: NDArray[np.integer],
-        people: NDArray[Any],
-    ) -> None:
-        self._has_probabilities |= probabilities is not None
-        behind = np.empty((len(labels), 0)) if probabilities is None else probabilities
-        self._parts.append((drawn, labels, answers, behind, when, parts, people))
-        self._held += len(labels)
+    def add(self, drawn: NDArray[np.float64], *columns: NDArray[Any]) -> None:
+        """Rows with their random numbers: labels, answers, probabilities, parts of time and of columns, people."""
+        self._parts.append((drawn, *columns))
+        self._held += len(drawn)
         if self._held > 4 * _MOST_LABELLED:
             self._thin()
 
@@ -210,75 +204,46 @@ class Labelled:
                 np.empty(0), Prediction(np.empty(0)), nothing, np.empty((0, self._slices), np.int64), nothing
             )
         self._thin()
-        _, labels, answers, behind, when, parts, people = self._parts[0]
-        probabilities = behind if self._has_probabilities else None
-        return LabelledRows(labels, Prediction(answers, probabilities), when, parts, _numbered(people))
+        _, labels, answers, probabilities, when, parts, people = self._parts[0]
+        answered = Prediction(answers, probabilities if probabilities.shape[1] else None)
+        # Numbered from 0 in the order in which they are met: a hash is another one in each process.
+        return LabelledRows(labels, answered, when, parts, pd.factorize(people)[0])
 
 
-def _numbered(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """For each value a number from 0, in the order in which they are met: a hash is another one in each process."""
-    _, first, place = np.unique(values, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[place]
-
-
-# --- A batch, whatever has made it: pyarrow's, or arrays by name.
+# --- A batch as the log gives it.
 
 
 class _Table:
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
-        self._is_arrow = not isinstance(batch, Mapping)
-        self.ordered: list[str] = batch.schema.names if self._is_arrow else list(batch)
-        self.names = set(self.ordered)
-        self.rows = batch.num_rows if self._is_arrow else len(next(iter(batch.values()), ()))
+    def __init__(self, batch: "pa.RecordBatch") -> None:
+        self._column, self.rows = batch.column, batch.num_rows
+        self.names = dict.fromkeys(batch.schema.names)
         self._numbers: dict[str, NDArray[np.float64]] = {}
-
-    def _column(self, name: str) -> Any:
-        import pyarrow as pa
-
-        if self._is_arrow:
-            return self._batch.column(name)
-        column = self._batch[name]
-        return column if isinstance(column, pa.Array) else pa.array(column, from_pandas=True)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """n numbers; NaN is a missing one."""
         if name not in self._numbers:
             import pyarrow as pa
 
-            raw = None if self._is_arrow else self._batch[name]
-            if isinstance(raw, np.ndarray) and raw.dtype.kind in "fiub":
-                made = raw.astype(np.float64, copy=False)
+            column = self._column(name)
+            if pa.types.is_dictionary(column.type) or pa.types.is_null(column.type):
+                made = np.full(self.rows, np.nan)
             else:
-                column = self._column(name)
-                if pa.types.is_dictionary(column.type) or pa.types.is_null(column.type):
-                    made = np.full(self.rows, np.nan)
-                else:
-                    made = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+                made = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
             self._numbers[name] = made
         return self._numbers[name]
 
     @property
     def micros(self) -> NDArray[np.int64]:
-        import pyarrow as pa
-
-        column = self._column("time")
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-        return column.to_numpy(zero_copy_only=False)
+        return self._column("time").cast("int64").to_numpy()
 
     @property
-    def version(self) -> str | None:
-        return str(self._column("version")[0].as_py()) if "version" in self.names else None
+    def version(self) -> str:
+        return self._column("version")[0].as_py()
 
     @property
     def first_rows(self) -> NDArray[np.bool_]:
         """Which rows are the first of their request: an id ends in its row's number."""
-        import pyarrow as pa
-
-        column = self._column("id") if "id" in self.names else None
-        if column is None or not pa.types.is_fixed_size_binary(column.type):
-            return np.ones(self.rows, np.bool_)
+        column = self._column("id")
         width = column.type.byte_width
         held = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: self.rows * width]
         return np.logical_not(held.reshape(self.rows, width)[:, -_ROW_BYTES:].any(axis=1))
@@ -315,6 +280,5 @@ class _Table:
 
     def people(self, rows: NDArray[np.integer]) -> NDArray[Any]:
         """Whose each of some rows is: its record key's, or its own."""
-        keys = self._column("key").take(rows).to_pylist() if "key" in self.names else [None] * len(rows)
-        ids = self._column("id").take(rows).to_pylist() if "id" in self.names else [None] * len(rows)
+        keys, ids = (self._column(name).take(rows).to_pylist() for name in ("key", "id"))
         return np.array([hash(key if key is not None else one) for key, one in zip(keys, ids, strict=True)], np.int64)

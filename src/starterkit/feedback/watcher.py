@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,18 +41,11 @@ class Project(Protocol):
 
 
 class PredictionReader(Protocol):
-    """What is asked of the prediction log."""
+    """What is asked of the prediction log, `PredictionLog`."""
 
-    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> Iterable[Any]:
-        """Batches of predictions with their labels."""
-        ...
-
-    def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
-        """How often each reason was met, by its column; without a reason, how many requests were refused."""
-        ...
-
-    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:
-        """For who asks what was seen last."""
+    def iterate(self, start: datetime, end: datetime) -> Iterable[Any]: ...
+    def refused(self, start: datetime, end: datetime) -> Mapping[tuple[str, str], int]: ...
+    def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,9 @@ class Watch:
 
     observation: Observation
     rules: Sequence[RuleResult]
-    page: str
+    earlier: Sequence[Mapping[str, Any]]
     run: str
-    untold: Sequence[str]
-    earlier: Sequence[Mapping[str, Any]] = ()
+    untold: Sequence[str] = ()
     acted: Mapping[str, Any] | None = None
 
     @property
@@ -76,15 +69,18 @@ class Watch:
 
     @property
     def content(self) -> dict[str, Any]:
-        rules = [one.content for one in self.rules]
-        acted = dict(self.acted) if self.acted else None
         return {
             "run": self.run,
-            "rules": rules,
-            "acted": acted,
+            "rules": [one.content for one in self.rules],
+            "acted": dict(self.acted) if self.acted else None,
             "untold": list(self.untold),
             **self.observation.content,
         }
+
+    @cached_property
+    def page(self) -> str:
+        content = json.loads(json.dumps(self.observation.content, default=str))
+        return monitoring_page(content, [one.content for one in self.rules], self.earlier, self.acted)
 
     def require_kept(self) -> None:
         """
@@ -134,17 +130,15 @@ class Watcher:
         problem, contract = self._problem, self._registry.open(version).contract
         columns = [*contract.names, PREDICTION]
         require_known(self._settings.monitoring.rules, [metric.name for metric in problem.all_metrics], columns)
-        deciding = problem.deciding_metric.name
-        metrics = tuple(problem.all_metrics)
-        return Monitor(Watched(version.model, str(version.number), contract, reference, metrics, deciding))
+        known = problem.all_metrics, problem.deciding_metric
+        return Monitor(Watched(version.model, str(version.number), contract, reference, *known))
 
     def _keep(self, observed: Observation) -> Watch:
         earlier = self._tracker.figures(_WINDOWS)
         rules = judge_rules(self._settings.monitoring.rules, observed.figures, [*_before(observed, earlier)])
         windows = [{"end": tags[_END], "figures": _plain(figures)} for figures, tags in earlier if _END in tags]
-        watched = _with_page(Watch(observed, rules, "", "", (), windows))
         with self._tracker.start(f"window until {observed.window.end:%Y-%m-%d %H:%M:%S}") as run:
-            watched = replace(watched, run=run.id)
+            watched = Watch(observed, rules, windows, run.id)
             watched = replace(watched, untold=self._tell(watched))
             self._log(run, watched)
         told = {"version": observed.version, "figures": dict(observed.figures), "broken": len(watched.broken)}
@@ -153,7 +147,7 @@ class Watcher:
 
     def add(self, watched: Watch, acted: Mapping[str, Any]) -> Watch:
         """Say in page and run what was done: ``title``, ``state`` and ``lines``."""
-        watched = _with_page(replace(watched, acted=acted))
+        watched = replace(watched, acted=acted)
         with self._tracker.resume(watched.run) as run:
             run.tag({"acted": str(acted["title"])})
             self._log_files(run, watched)
@@ -208,12 +202,6 @@ def _before(
         if ended <= start + min(length, ended - began) / 10:
             start = began
             yield _plain(figures)
-
-
-def _with_page(watched: Watch) -> Watch:
-    content = json.loads(json.dumps(watched.observation.content, default=str))
-    rules = [one.content for one in watched.rules]
-    return replace(watched, page=monitoring_page(content, rules, watched.earlier, watched.acted))
 
 
 def write_page(page: str, file: Path) -> None:

@@ -42,7 +42,6 @@ _SECONDS_BETWEEN_CHECKPOINTS = 1.0
 """Of SQLite's file. Left to the commits, each some thousandth one takes the time of a disk, and who asked waits."""
 _SECONDS_OF_A_JUMP = 1
 """By less a clock is set right as a matter of course."""
-_REFUSAL = ("time", "schema", "reason", "column", "count")
 
 
 class Record(NamedTuple):
@@ -155,9 +154,7 @@ class Writer:
         self._is_called = False
         if self._is_busy or not self._waiting:
             return
-        count = min(_MOST_AT_ONCE, len(self._waiting))
-        if sum(len(one.record.block) for one in self._waiting[:count]) > _MOST_BYTES:
-            count = _fitting(self._waiting)
+        count = _fitting(self._waiting[:_MOST_AT_ONCE])
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._is_busy = True
         self._groups.put(_Group(group))
@@ -226,6 +223,7 @@ class Writer:
 
 
 def _fitting(waiting: Sequence[_Waiting]) -> int:
+    """How many of the first make a group: one, or as many as are not too many bytes."""
     total = 0
     for count, one in enumerate(waiting):
         total += len(one.record.block)
@@ -244,15 +242,7 @@ class Recorder:
     def add(
         self, request: bytes, block: Block, seconds: float, caller: str, done: Done, keys: Sequence[str] = ()
     ) -> None:
-        """Keep the answer to a request.
-
-        Parameters
-        ----------
-        request
-            Its id, in hex.
-        seconds
-            How long the answer took.
-        """
+        """Keep the answer to a request, which has its id in hex and took so many seconds."""
         made = bytes.fromhex(request.decode())
         at = int.from_bytes(made[:6], "big") * 1000
         record = Record(made, at, self._schema, block.rows, block.numbers, block.texts, int(seconds * 1e6), caller)
@@ -360,7 +350,7 @@ class _Database:
             execute(self._statement(len(group.waiting)), values)
         if is_several:
             self._insert_many(record_keys, keys)
-            self._insert_many(refusals, group.refused, _REFUSAL)
+            self._insert_many(refusals, group.refused)
             execute("COMMIT")
 
     def _statement(self, count: int) -> str:
@@ -372,9 +362,9 @@ class _Database:
             self._statements[count] = _insert(predictions.name, names, rows)
         return self._statements[count]
 
-    def _insert_many(self, table: Table, rows: Sequence[tuple[Any, ...]], names: Sequence[str] = ()) -> None:
+    def _insert_many(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            names = names or [column.name for column in table.columns]
+            names = [column.name for column in table.columns if column.name != "number"]  # which the database gives
             marks = ", ".join([self._mark] * len(names))
             self._connection.cursor().executemany(_insert(table.name, names, f"({marks})"), rows)
 

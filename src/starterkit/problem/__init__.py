@@ -325,9 +325,7 @@ def _load(entry: EntryPoint) -> object:
         own = package == entry.module.partition(".")[0]
         hint = "Mend the import" if own else f"Mend the import, or install the package: `make add PKG={package}`"
         raise ProblemError(what, hint) from error
-    except SyntaxError as error:  # its message holds the place already
-        what = f"{entry.value} cannot be imported: {type(error).__name__}: {error.msg} ({place_of(error)})"
-        raise ProblemError(what, "Mend the project's code") from error
     except Exception as error:  # the project's own code may fail in any way while it is imported
-        what = f"{entry.value} cannot be imported: {type(error).__name__}: {error} ({place_of(error)})"
+        said = error.msg if isinstance(error, SyntaxError) else error  # which holds the place already
+        what = f"{entry.value} cannot be imported: {type(error).__name__}: {said} ({place_of(error)})"
         raise ProblemError(what, "Mend the project's code") from error

@@ -52,7 +52,8 @@ def build_estimator(estimator: Factory, task: Task, parameters: Mapping[str, Any
         raise ProblemError(f"training.params.{first['loc'][0]} {what}", hint) from None
     except Exception as error:  # the project's own code may fail in any way
         what = f"the project's estimator cannot be built: {type(error).__name__}: {error} ({place_of(error)})"
-        raise ProblemError(what, "Mend the project's code, or the parameter in config") from error
+        hint = "Mend the project's code, or the parameter in config or KIT_TRAINING__PARAMS"
+        raise ProblemError(what, hint) from error
     _refuse_the_wrong_kind(task, built)
     return built
 

@@ -18,7 +18,8 @@ from starterkit.progress import Progress, silent, step
 from starterkit.release.descriptions import Describer, Subject
 from starterkit.release.history import Act, Entry, Ledger, Person, Result, champions, way_here
 from starterkit.release.trust import version_doubts
-from starterkit.settings import Settings, Stage, is_placeholder
+from starterkit.settings import Settings, Stage
+from starterkit.settings.floors import is_placeholder
 from starterkit.tracking.connection import authenticated_user, takes_password
 from starterkit.tracking.lock import PromotionLock
 from starterkit.tracking.queries import look_up

@@ -17,11 +17,10 @@ from starterkit.release.importer import Opened, bring_in, require_prod
 from starterkit.release.judgement import Judge, Promotion, keep_evidence
 from starterkit.release.provenance import git
 from starterkit.release.trust import evidence_doubts, read_evidence, require_whole, version_doubts
-from starterkit.settings import (
+from starterkit.settings import Settings, Stage
+from starterkit.settings.floors import (
     GATEKEEPERS,
     Rules,
-    Settings,
-    Stage,
     below_floor,
     files_of,
     in_words,

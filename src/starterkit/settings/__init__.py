@@ -17,20 +17,7 @@ from pydantic_core import ErrorDetails
 
 from starterkit.errors import SettingsError
 from starterkit.settings import layers
-from starterkit.settings.floors import (
-    GATEKEEPERS,
-    Rules,
-    below_floor,
-    check_floors,
-    files_of,
-    in_words,
-    is_placeholder,
-    looser,
-    rules_in,
-    rules_of,
-    rules_of_files,
-    rules_said,
-)
+from starterkit.settings.floors import GATEKEEPERS, Rules, check_floors, in_words, looser, rules_of, rules_said
 from starterkit.settings.layers import (
     Key,
     Settings,
@@ -51,6 +38,8 @@ from starterkit.settings.privacy import (
     MonitoringSettings,
     PrivacySettings,
     RuleSettings,
+    StageKey,
+    identifiers_in,
 )
 from starterkit.settings.sections import (
     DataSettings,
@@ -83,23 +72,16 @@ __all__ = [
     "PrivacySettings",
     "PromotionSettings",
     "RuleSettings",
-    "Rules",
     "ServingSettings",
     "Settings",
     "Stage",
+    "StageKey",
     "TrackingSettings",
     "TrainingSettings",
-    "below_floor",
-    "files_of",
-    "in_words",
-    "is_placeholder",
+    "identifiers_in",
     "load_settings",
-    "looser",
     "mask",
     "read_layers",
-    "rules_in",
-    "rules_of",
-    "rules_of_files",
     "schema_text",
     "settings_schema",
     "show",
@@ -167,15 +149,9 @@ def _what_is_allowed(detail: ErrorDetails, description: str | None) -> str:
 class Layers:
     """The settings, and where each of their values came from.
 
-    Parameters
-    ----------
-    origins
-        For each dotted key its file or variable: `config/base.yaml`, `KIT_SERVING__PORT`,
-        `secrets/KIT_SERVING__API_KEY`, or `default`.
-    warnings
-        What the stage lets pass, but should be mended.
-    committed
-        The rules of the gate that the files alone say.
+    `origins` has for each dotted key its file or variable: `config/base.yaml`, `KIT_SERVING__PORT`,
+    `secrets/KIT_SERVING__API_KEY`, or `default`. `warnings` are of what the stage lets pass, but should be mended,
+    `committed` are the rules of the gate that the files alone say.
     """
 
     settings: Settings

@@ -68,14 +68,7 @@ def files_of(stage: Stage) -> tuple[str, str]:
 
 
 def rules_of_files(root: Path, stage: Stage, texts: Mapping[str, str] | None = None) -> Rules:
-    """The rules that a stage's files say, whatever the environment does.
-
-    Parameters
-    ----------
-    root
-        The repository's root.
-    texts
-        What the files say in another commit, by their names.
+    """The rules that a stage's files say, whatever the environment does; or what `texts` say, in another commit.
 
     Raises
     ------
@@ -142,18 +135,11 @@ def _beyond(ours: Any, theirs: Any, more_is_looser: bool) -> bool:
 
 
 def _flat(gate: Mapping[str, Any], export: Mapping[str, Any]) -> Rules:
-    rules = {f"gate.{name}": gate[name] for name in (*_names("gate"), *_ANSWER_NAMES) if name in gate}
-    rules |= {f"export.{name}": export[name] for name in _names("export") if name in export}
+    said = {f"gate.{name}": rule for name, rule in gate.items()} | {f"export.{n}": rule for n, rule in export.items()}
+    rules = {key: said[key] for key in (*_BOUNDS, *_ANSWERS) if key in said}
     for metric, limit in (gate.get("limits") or {}).items():
         rules |= {f"{_LIMITS}{metric}.{end}": limit[end] for end in ("min", "max") if limit.get(end) is not None}
     return rules | {f"{_CHECKS}{name}": False for name, asked in (gate.get("checks") or {}).items() if not asked}
-
-
-_ANSWER_NAMES = tuple(key.partition(".")[2] for key in _ANSWERS)
-
-
-def _names(section: str) -> list[str]:
-    return [name for above, _, name in (key.partition(".") for key in _BOUNDS) if above == section]
 
 
 # --- Texts that stand for a value that nobody has given yet: ``<your key>``, ``changeme``, ``xxxxxxxx``, blanks.
@@ -195,19 +181,20 @@ _RUNS = frozenset(
 
 def is_placeholder_host(address: str) -> bool:
     """Whether an address names nobody's server: ``http://<host>``, ``https://mlflow.example.com``."""
-    try:
-        host = urlsplit(address).hostname or ""
-    except ValueError:
-        return True
+    host = _host(address)
     return bool(_BRACKETED.search(address) or host in _OF_A_HOST or host.endswith(_DOCUMENTATION) or not host)
 
 
 def is_this_machine(address: str) -> bool:
     """Whether an address names the machine that asks."""
+    return _host(address) in ("localhost", "127.0.0.1", "::1")
+
+
+def _host(address: str) -> str:
     try:
-        return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+        return urlsplit(address).hostname or ""
     except ValueError:
-        return False
+        return ""
 
 
 # --- What a stage refuses, whatever YAML and environment say.
@@ -226,14 +213,7 @@ def check_floors(
     Debug, placeholder secrets and local stores are allowed in `local`, warned of in `dev`, and refused elsewhere.
     The API key cannot be turned off in `prod`, nor in `staging` without a word; nor can a core check of the gate in
     both, whose rules the environment can only make stricter than `committed`. What hides less of people's data than
-    the stage has to is refused everywhere.
-
-    Returns
-    -------
-    refusals
-        What stops the stage.
-    warnings
-        What a developer should know.
+    the stage has to is refused everywhere. What comes back stops the stage, and is what a developer should know.
     """
     stage = settings.stage
 

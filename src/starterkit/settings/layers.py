@@ -132,30 +132,19 @@ def schema_text() -> str:
 class Layer:
     """The say of one file, of one folder of secret files, or of the environment.
 
-    Parameters
-    ----------
-    origin
-        Names where a key was said: `config/dev.yaml`, `secrets/KIT_SERVING__API_KEY`, `KIT_SERVING__PORT`.
-    values
-        What it says, as nested mappings. Not in the representation, because it can hold a secret.
-    problems
-        What it says and may not, whatever another layer makes of it.
+    `origin` names where a key was said: `config/dev.yaml`, `secrets/KIT_SERVING__API_KEY`, `KIT_SERVING__PORT`.
+    `problems` is what it says and may not, whatever another layer makes of it.
     """
 
     origin: Callable[[Key], str]
-    values: Mapping[str, object] = field(repr=False)
+    values: Mapping[str, object] = field(repr=False)  # it can hold a secret
     problems: tuple[SettingsError, ...] = ()
 
 
 def merge(layers: Iterable[Layer]) -> tuple[dict[str, object], dict[Key, str]]:
     """Merge layers, lowest first: mappings key by key, anything else as a whole.
 
-    Returns
-    -------
-    values
-        The merged values.
-    origins
-        The last file or variable that said something about each key, for mappings too.
+    Beside the values comes for each key, of mappings too, the last file or variable that said something about it.
     """
     values: dict[str, object] = {}
     origins: dict[Key, str] = {}
@@ -194,13 +183,8 @@ _USER_AND_PASSWORD = re.compile(r"(://[^:/@\s]*:)(.+)(@)")
 _PARAMETER = re.compile(r"([?&;](?:password|passwd|pwd|token)=)([^&;]+)", re.IGNORECASE)
 
 
-def has_password(text: str) -> bool:
-    """Tell whether an address carries a password: `://user:password@host` or `?password=…`."""
-    return bool(_USER_AND_PASSWORD.search(text) or _PARAMETER.search(text))
-
-
 def passwords_in(text: str) -> list[str]:
-    """The passwords in an address."""
+    """The passwords in an address: `://user:password@host`, `?password=…`."""
     return [found[2] for pattern in (_USER_AND_PASSWORD, _PARAMETER) for found in pattern.finditer(text)]
 
 
@@ -240,16 +224,9 @@ _StrictLoader.add_implicit_resolver(
 
 
 def read_yaml(root: Path, name: str, text: str | None = None) -> Layer:
-    """Read a YAML file as a layer. An empty file says nothing and is fine.
+    """Read a YAML file as a layer, or what it says in another commit. An empty file says nothing and is fine.
 
-    Parameters
-    ----------
-    root
-        The repository's root.
-    name
-        The file, relative to the root. Messages show this and never the root.
-    text
-        What the file says in another commit, instead of what it says here.
+    Messages show its `name`, and never the root.
     """
     try:
         text = (root / name).read_text(encoding="utf-8") if text is None else text
@@ -266,7 +243,8 @@ def read_yaml(root: Path, name: str, text: str | None = None) -> Layer:
         problem = getattr(error, "problem", None) or "holds something that YAML does not allow"
         raise SettingsError(f"{name}{where}: {problem}", "Correct the YAML there") from None
     if not isinstance(values, dict | None):
-        raise SettingsError(f"{name}: should hold keys and values at its top", "Write it like config/base.yaml")
+        like = "Begin it with `data:`" if name == "config/base.yaml" else "Write it like config/base.yaml"
+        raise SettingsError(f"{name}: should hold keys and values at its top", like)
     problems = [problem for key, value in leaves(values or {}) for problem in _not_in_yaml(name, key, value)]
     return Layer(lambda _: name, values or {}, tuple(problems))
 
@@ -280,7 +258,7 @@ def _not_in_yaml(name: str, key: Key, value: object) -> Iterator[SettingsError]:
         hint = f"Remove it and set {variable}" if variable in variables() else "Remove it"
         hint += f", or write it to the file secrets/{variable}" if is_secret(setting) else ""
         yield SettingsError(f"{name}: {dotted} may not be set in YAML", hint)
-    elif isinstance(value, str) and has_password(value):
+    elif isinstance(value, str) and passwords_in(value):
         what = f"{name}: {dotted} holds a password, and secrets never come from YAML"
         yield SettingsError(what, "Take the password out and give it as an environment variable")
 

@@ -1,5 +1,6 @@
 """What a stage's settings say about people's data: hidden, never below a floor; kept with their answers; watched."""
 
+import hmac
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Self
 
@@ -128,6 +129,37 @@ class MonitoringSettings(Section):
         description="How much worse than the champion a retrained version may be on the frozen holdout, as a share of "
         "the champion's loss; beside that it has to beat a naive guess there",
     )
+
+
+def identifiers_in(stage: Stage, privacy: PrivacySettings) -> Treatment:
+    """What a stage does to identifiers, unless its settings say otherwise of a column."""
+    if privacy.sensitive == "mock" or (stage is Stage.TEST and privacy.identifiers is None):
+        return "drop"  # made-up rows are nobody's; and in test, pseudonyms are only for who asks for them
+    return privacy.identifiers or FLOORS[stage].identifiers
+
+
+class StageKey:
+    """A stage's own key, derived from the secret: whoever has another stage's pseudonyms cannot link them."""
+
+    def __init__(self, secret: str, stage: Stage) -> None:
+        self._key = hmac.digest(secret.encode(), f"starterkit/{stage}".encode(), "sha256")
+        self.fingerprint = self.digest("fingerprint", "").hex()[:16]
+        """Names the key without giving it away."""
+
+    def digest(self, purpose: str, text: str) -> bytes:
+        """HMAC-SHA256 of a text; for each purpose another."""
+        return hmac.digest(self._key, f"{purpose}\x00{text}".encode(), "sha256")
+
+    def pseudonym(self, text: str) -> str:
+        """128 bits, in hex: the same for the same text, in this stage only."""
+        return self.digest("pseudonym", text).hex()[:_DIGITS]
+
+    def signature(self, content: bytes) -> str:
+        """HMAC-SHA256 of a file's content, in hex."""
+        return hmac.digest(self._key, b"signature\x00" + content, "sha256").hex()
+
+
+_DIGITS = 32
 
 
 def weaker(stage: Stage, privacy: PrivacySettings) -> Iterator[tuple[tuple[str, ...], str, str]]:

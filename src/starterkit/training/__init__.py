@@ -84,7 +84,8 @@ def refusals(what: str, *, is_whole: bool = False) -> Iterator[None]:
     try:
         yield
     except InvalidParameterError as error:
-        raise ProblemError(f"the estimator refuses a parameter: {error}", "Change training.params in config") from error
+        hint = "Change training.params in config, or KIT_TRAINING__PARAMS where it is set"
+        raise ProblemError(f"the estimator refuses a parameter: {error}", hint) from error
     except (ValueError, TypeError) as error:
         if is_whole and ("NaN" in str(error) or "infinity" in str(error)):
             told = "a step of the estimator makes NaN or infinity of rows that have none"

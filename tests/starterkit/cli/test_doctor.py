@@ -64,6 +64,11 @@ def leave_a_run_open(process: str) -> Callable[[Path], None]:
     return change
 
 
+def misspell_a_limit(root: Path) -> None:
+    settings = root / "config" / "base.yaml"
+    settings.write_text(settings.read_text().replace("rmse:", "rmsee:"))
+
+
 DEAD = " ".join([*this_process().split(" ")[:2], "4194304", "1"])
 DANGLING = execute("UPDATE registered_model_aliases SET version = 7")
 UNJUDGED = execute("DELETE FROM model_version_tags WHERE key = 'gate'")
@@ -92,6 +97,7 @@ WITHOUT_FILES: Callable[[Path], None] = lambda root: shutil.rmtree(root / "mlart
         ([register_again], ["versions warning .*version 2 was registered and never judged"]),
         ([UNJUDGED], ["versions well .*1 registered"]),
         ([lambda root: (root / "mlflow.db").unlink()], ["MLflow well .*no mlflow.db yet"]),
+        ([misspell_a_limit], ["problem failing .*gate.limits.rmsee is no metric"]),
         ([lambda root: (root / "config/local.yaml").write_text("x: [")], ["settings failing .*local.yaml, line 1"]),
     ],
 )

@@ -92,7 +92,7 @@ def monitor() -> Monitor:
     again = Reference.from_json(reference.to_json().encode(), "version 3")
     assert again == reference
     metrics = tuple(METRICS[name] for name in ("rmse", "r2"))
-    return Monitor(Watched("local.flats", "3", CONTRACT, again, metrics, "rmse"))
+    return Monitor(Watched("local.flats", "3", CONTRACT, again, metrics, METRICS["rmse"]))
 
 
 def drifted(observed: Observation) -> set[str]:
@@ -165,7 +165,7 @@ def test_what_a_stage_may_not_see_is_not_compared(monitor: Monitor) -> None:
     assert made.hidden == ("town",)
     assert [one.name for one in made.columns if not one.counts] == ["town"]
     assert "Oslo" not in made.to_json()
-    watched = Watched("dev.flats", "3", CONTRACT, made, (METRICS["rmse"],), "rmse")
+    watched = Watched("dev.flats", "3", CONTRACT, made, (METRICS["rmse"],), METRICS["rmse"])
     observed = Monitor(watched).observe(WINDOW, batches(draw(500, np.random.default_rng(4), "town")))
     assert "town" not in {one.column for one in observed.drifts}
     assert any("town in bands" in note for note in observed.notes)

@@ -35,10 +35,10 @@ class Kept:
     def __init__(self, *batches: pa.RecordBatch) -> None:
         self._batches = batches
 
-    def iterate(self, start: datetime, end: datetime, version: str | None = None) -> Iterator[pa.RecordBatch]:
+    def iterate(self, start: datetime, end: datetime) -> Iterator[pa.RecordBatch]:
         yield from self._batches
 
-    def refused(self, start: datetime, end: datetime, version: str | None = None) -> Mapping[tuple[str, str], int]:
+    def refused(self, start: datetime, end: datetime) -> Mapping[tuple[str, str], int]:
         return {("out of range", "bmi"): 3}
 
     def keep_window(self, model: str, content: Mapping[str, Any], end: datetime) -> None:

@@ -15,7 +15,8 @@ from starterkit.release.alias import ChampionAlias
 from starterkit.release.history import Entry, Ledger
 from starterkit.release.promoter import require_committed_rules, require_rules
 from starterkit.release.trust import history_doubts, require_trust
-from starterkit.settings import Stage, rules_of
+from starterkit.settings import Stage
+from starterkit.settings.floors import rules_of
 from starterkit.tracking.registry import CONTRACT
 
 pytestmark = pytest.mark.usefixtures("hurried")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from starterkit.errors import SettingsError
 from starterkit.settings import Stage, find_root, layers, load_settings, read_layers, schema_text, settings_schema, show
-from starterkit.settings.layers import Layer, fields, has_password, is_secret, leaves, mask, merge, model_at
+from starterkit.settings.layers import Layer, fields, is_secret, leaves, mask, merge, model_at, passwords_in
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_every_value_is_shown_with_its_origin_and_a_secret_is_only_said_to_be_se
     ],
 )
 def test_a_password_in_an_address_is_found_and_masked(address, masked):
-    assert has_password(address) == (masked != address)
+    assert bool(passwords_in(address)) == (masked != address)
     assert mask(address) == masked
 
 

@@ -163,6 +163,7 @@ def test_an_unknown_stage_is_refused_with_the_five_names(repository, name):
         ("config/local.yaml", None, "config/local.yaml is missing"),
         ("config/local.yaml", Path.mkdir, "config/local.yaml cannot be read: Is a directory. Make it a file"),
         ("config/base.yaml", "", "config/local.yaml: data.source is missing. Add it there, or to config/base.yaml"),
+        ("config/base.yaml", "- data", "at its top. Begin it with `data:`"),
         ("config/local.yaml", "", "config/local.yaml: tracking.uri is missing"),
         ("secrets/KIT_SERVING__API_KEY", b"\xff", "secrets/KIT_SERVING__API_KEY cannot be read. Make it a UTF-8 file"),
         ("secrets/KIT_SERVING__API_KEY", Path.mkdir, "secrets/KIT_SERVING__API_KEY cannot be read"),

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from starterkit.errors import SettingsError
-from starterkit.settings import Stage, rules_in, rules_of, rules_of_files, weakening
-from starterkit.settings.floors import is_placeholder_host, is_this_machine, looser
+from starterkit.settings import Stage, weakening
+from starterkit.settings.floors import is_placeholder_host, is_this_machine, looser, rules_in, rules_of, rules_of_files
 from starterkit.settings.layers import variables
 
 PLACEHOLDERS = ["change-me", "xx-Change_Me-xx", "a-Placeholder-it-is", "<the key>", "${KEY}", "your-api-key", "secret"]

@@ -1,14 +1,10 @@
 """The tables as they became what they are, step by step: Alembic's folder, run from here and not by its command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from starterkit.errors import KitError
-
-if TYPE_CHECKING:
-    from alembic.migration import MigrationContext
 
 _TABLE = "prediction_log_version"
 _LOCK = 5_318_008_471
@@ -32,6 +28,7 @@ def upgrade(engine: Engine) -> None:
         if _current(connection) == newest:  # as it is at nearly each start, which then has no Alembic to import
             return
         from alembic.config import Config
+        from alembic.migration import MigrationContext
         from alembic.operations import Operations
         from alembic.script import ScriptDirectory
 
@@ -45,7 +42,7 @@ def upgrade(engine: Engine) -> None:
         if at is not None and at not in {one.revision for one in scripts.walk_revisions()}:
             what = f"the prediction log is of revision {at}, which a newer version of the kit made"
             raise NewerLog(what, "Use that version, or name another database in feedback.database")
-        context = _context(connection)
+        context = MigrationContext.configure(connection, opts={"version_table": _TABLE})
         with Operations.context(context):
             for one in reversed([*scripts.iterate_revisions("head", at or "base")]):
                 one.module.upgrade()
@@ -53,12 +50,6 @@ def upgrade(engine: Engine) -> None:
                 connection.execute(text(f"DELETE FROM {_TABLE}"))  # noqa: S608  # a fixed name
                 connection.execute(context._version.insert().values(version_num=one.revision))
         connection.commit()
-
-
-def _context(connection: Connection) -> "MigrationContext":
-    from alembic.migration import MigrationContext
-
-    return MigrationContext.configure(connection, opts={"version_table": _TABLE})
 
 
 def _current(connection: Connection) -> str | None:
