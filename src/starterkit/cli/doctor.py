@@ -103,14 +103,15 @@ def _versions(layers: Layers) -> Iterator[Finding]:
     found = registry.versions() if registry else []
     aliases = registry.aliases() if registry else {}
     now = aliases.get(CHAMPION, 0)
+    judged = max([now, *(version.number for version in found if "gate" in version.tags)])
     former = champions(Ledger(registry).entries()) if registry else ()
     for version in found:
         if version.number in (*former, *aliases.values()):  # one that was rolled back from is newer than the champion
             continue
         hint = f"`starterkit promote --version {version.number}` asks the gate"
-        if version.number > now and "gate" not in version.tags:
+        if version.number > judged:  # below it a newer one was asked about instead
             yield warning("versions", f"{version} was registered and never judged", hint)
-        elif version.number > now and version.tags["gate"] == "passed":
+        elif version.number > now and version.tags.get("gate") == "passed":
             yield warning("versions", f"{version} passed the gate and did not become champion", hint)
     yield well("versions", f"{len(found)} registered" if found else _nothing(layers, _MAKES_ONE))
 
