@@ -195,9 +195,10 @@ def _settle(layers: Layers) -> str:
     who = who_is_here(layers.settings)
     lock = lock_of(registry, layers.settings, who)
     with lock.held():
-        outcome = recover(registry, Ledger(registry), who)
+        intent = unfinished(Ledger(registry))
+        told = recover(registry, intent, who) if intent else "nothing was half done"
     lock.clear()
-    return f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"
+    return told
 
 
 # --- One examination after the other.

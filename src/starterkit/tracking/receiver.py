@@ -35,21 +35,17 @@ class Receiver(Tracker):
 
         The block makes a version of them. If it fails, run and model go again, unless there is a version by then.
         """
-        client, name = self._connection.client, self._connection.name
-        with explained(name):
-            experiment = self._experiment_id()
-            tags = {**sent.tags, PROCESS: this_process()}
-            run = client.create_run(experiment, run_name=sent.name, tags=tags).info.run_id
+        client, experiment = self._connection.client, self._experiment_id()
+        tags = {**sent.tags, PROCESS: this_process()}
+        run = client.create_run(experiment, run_name=sent.name, tags=tags).info.run_id
         try:
-            with explained(name):
-                model_id = self._fill(experiment, run, sent, model)
+            model_id = self._fill(experiment, run, sent, model)
             yield run, model_id
         except BaseException:
-            with suppress(TrackingError), explained(name):
+            with suppress(TrackingError), explained(self._connection.name):
                 self._discard(run)
             raise
-        with explained(name):
-            client.set_terminated(run)
+        client.set_terminated(run)
 
     def clear(self, tag: str, value: str) -> None:
         """Remove what was half received under a tag. A run that has a version is whole, and counts as finished.
@@ -59,14 +55,12 @@ class Receiver(Tracker):
         Refused
             A process of this machine receives it right now.
         """
-        client, name = self._connection.client, self._connection.name
-        with explained(name):
-            found = client.search_runs([self._experiment_id()], f"tags.{tag} = '{value}' and status != 'FINISHED'")
+        half = f"tags.{tag} = '{value}' and status != 'FINISHED'"
+        found = self._connection.client.search_runs([self._experiment_id()], half)
         for run in found:
             if state_of(run.data.tags) == "alive":
                 raise Refused("another process brings this in right now", "Wait until it is done")
-            with explained(name):
-                self._discard(run.info.run_id)
+            self._discard(run.info.run_id)
 
     def _fill(self, experiment: str, run: str, sent: SentRun, model: Path) -> str:
         from mlflow.entities import LoggedModelOutput, Metric
