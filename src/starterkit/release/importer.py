@@ -215,14 +215,6 @@ def _digest_of_evidence(found: Opened) -> str:
 # --- Bringing a bundle in: its very files, as a version of prod's model on this process's server.
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """A version that came with a bundle; `new` unless an earlier call has brought it."""
-
-    version: Version
-    new: bool
-
-
 def require_prod(settings: Settings) -> None:
     """A bundle goes to prod alone.
 
@@ -236,7 +228,7 @@ def require_prod(settings: Settings) -> None:
         raise UserError(what, "Set KIT_STAGE=prod: code moves up to staging, and the model from there")
 
 
-def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent) -> Arrival:
+def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent) -> Version:
     """Make a version of a bundle that is `opened`, nobody's champion yet. The same bundle makes one version.
 
     Killed half-way, it leaves no version; the next call removes what was left and begins anew.
@@ -249,20 +241,21 @@ def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent
     with step(progress, "bring it in") as note:
         receiver = Receiver(registry.connection, registry.model)
         receiver.clear(BUNDLE, found.digest)
-        arrival = _earlier(registry, found) or _bring(registry, receiver, found)
-        note.text = str(arrival.version) if arrival.new else f"{arrival.version}, which was here already"
-    return arrival
+        earlier = _earlier(registry, found)
+        version = earlier or _bring(registry, receiver, found)
+        note.text = f"{version}, which was here already" if earlier else str(version)
+    return version
 
 
-def _earlier(registry: ModelRegistry, found: Opened) -> Arrival | None:
+def _earlier(registry: ModelRegistry, found: Opened) -> Version | None:
     for version in registry.versions():
         if version.tags.get(BUNDLE) == found.digest:
             _require_same(registry, address_of(version), str(version), found)
-            return Arrival(version, new=False)
+            return version
     return None
 
 
-def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Arrival:
+def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Version:
     record, source = found.record, str(found.manifest)
     mark = {BUNDLE: found.digest, COPIED_FROM: source, "signed_by": found.key}
     sent = SentRun(
@@ -274,8 +267,7 @@ def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Arriva
     told = tags_in_prod(record.version, source) | mark
     with receiver.receive(sent, found.model) as (run, model_id):
         _require_same(registry, f"models:/{model_id}", "the server", found)  # before it is a version
-        version = registry.register(run, model_id, told, f"A copy of {source}")
-    return Arrival(version, new=True)
+        return registry.register(run, model_id, told, f"A copy of {source}")
 
 
 def _require_same(registry: ModelRegistry, address: str, owner: str, found: Opened) -> None:

@@ -103,7 +103,7 @@ class Promoter:
         self._require_limits(bundle.evidence, str(bundle.manifest))
 
         def brought() -> int:
-            return bring_in(self._registry, bundle, self._progress).version.number
+            return bring_in(self._registry, bundle, self._progress).number
 
         return self._promote(dataset, brought, **how)
 
