@@ -150,7 +150,7 @@ def _registry(layers: Layers) -> ModelRegistry | None:
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
 
 _HINT = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
-_SETTLE = "; `starterkit history --settle REASON` goes on with it"
+_SETTLE = "`starterkit history` shows what is left; `starterkit history --settle REASON` goes on with it"
 _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
 
 
@@ -170,12 +170,7 @@ def _promotion(layers: Layers) -> Iterator[Finding]:
     if intent and (lock is None or lock.over):
         yield warning(item, f"{move_of(intent)} was killed half-way", _HINT)
     if broken := ledger.find_break():
-        yield Finding(
-            item,
-            "failing",
-            f"the history is broken: {broken.text}",
-            f"`starterkit history` shows what is left{_SETTLE}",
-        )
+        yield Finding(item, "failing", f"the history is broken: {broken}", _SETTLE)
         return
     count = len(ledger.kept())
     yield well(item, f"the history's {count} entries are whole" if count else "no history yet")

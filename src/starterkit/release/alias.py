@@ -249,11 +249,11 @@ class ChampionAlias:
         approval = approval_by(self._settings, approver)
         with alone(self._registry, self._settings, approval.who, self._progress) as lock:
             broken, champion = self._ledger.find_break(), self._registry.champion()
-            if broken is None:
+            if not broken:
                 raise UserError(f"the history of {self._registry.model} is whole", "Leave --settle out")
             lock.require()
             number = champion.number if champion else 0
-            why = f"{reason}. Before: {broken.text}"
+            why = f"{reason}. Before: {broken}"
             entry = Entry(act="settle", phase="outcome", result="done", version=number, who=approval.who, reason=why)
             return self._ledger.append(replace(entry, approver=approval.approver))
 

@@ -143,7 +143,7 @@ def require_whole(ledger: Ledger, model: str) -> None:
     """
     if broken := ledger.find_break():
         hint = "`starterkit history` shows what is left; `starterkit history --settle REASON` goes on from there"
-        raise Refused(f"the history of {model} is broken: {broken.text}", hint)
+        raise Refused(f"the history of {model} is broken: {broken}", hint)
 
 
 # --- The evidence, held against the digests that history and tags have of it.
