@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from starterkit.contract import LEAST_PEOPLE
 from starterkit.data.dataset import Dataset
@@ -77,14 +77,14 @@ def make_record(
         "problem": {"name": contract.problem, "title": contract.title, "task": contract.task},
         "target": {"name": contract.target.name, "unit": contract.target.unit},
         "metric": {"name": evidence.metric.name, "greater_is_better": evidence.metric.greater_is_better},
-        "lineage": asdict(contract.lineage),
+        "lineage": contract.lineage,
         "columns": [{"name": one.name, "type": one.type, "sensitivity": one.sensitivity} for one in contract.columns],
         "holdout": {"rows": len(evidence.actual), "groups": groups},
-        "policy": dict(evidence.policy),
+        "policy": evidence.policy,
         "scores": {
-            "version": dict(evidence.challenger.scores),
-            "champion": dict(evidence.champion.scores) if evidence.champion else None,
-            "naive guess": dict(evidence.baseline.scores),
+            "version": evidence.challenger.scores,
+            "champion": evidence.champion.scores if evidence.champion else None,
+            "naive guess": evidence.baseline.scores,
         },
         "comparison": _comparison(evidence, decision, settings, ""),
         "slices": {
@@ -92,21 +92,21 @@ def make_record(
             for name, rows in evidence.slices.items()
         },
         "fit": _fit(evidence),
-        "parity": asdict(contract.parity),
-        "beside": asdict(evidence.beside) if evidence.beside else None,
-        "overlap": asdict(evidence.overlap) if evidence.overlap else None,
-        "leaks": dict(evidence.leaks),
-        "giveaways": dict(evidence.giveaways),
+        "parity": contract.parity,
+        "beside": evidence.beside,
+        "overlap": evidence.overlap,
+        "leaks": evidence.leaks,
+        "giveaways": evidence.giveaways,
         "reach": {"version": evidence.reach, "champion": evidence.champion_reach},
         "explanation": evidence.explanation,
-        "strong": list(evidence.strong),
-        "cost": asdict(evidence.cost) if evidence.cost else None,
-        "champion_cost": asdict(evidence.champion_cost) if evidence.champion_cost else None,
-        "reactions": [asdict(reaction) for reaction in evidence.reactions],
+        "strong": evidence.strong,
+        "cost": evidence.cost,
+        "champion_cost": evidence.champion_cost,
+        "reactions": evidence.reactions,
     }
     if evidence.frozen:
-        content["retraining"] = asdict(evidence.frozen)
-    return EvidenceRecord(_plain(content))
+        content["retraining"] = evidence.frozen
+    return EvidenceRecord(to_jsonable_python(content, inf_nan_mode="null", fallback=np.generic.item))
 
 
 def _comparison(evidence: Evidence, decision: Decision, settings: GateSettings, name: str) -> dict[str, Any]:
@@ -141,17 +141,6 @@ def _fit(evidence: Evidence) -> dict[str, Any]:
 def _confusion(evidence: Evidence) -> list[list[int]]:
     classes, actual, answers = evidence.contract.classes, evidence.actual, evidence.challenger.prediction.values
     return [[int(((actual == true) & (answers == told)).sum()) for told in classes] for true in classes]
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # --- The record, kept with the version.
