@@ -63,7 +63,7 @@ def make_record(
     """The record of a decision; `judged` says when it was made."""
     contract = evidence.contract
     groups = None if evidence.groups is None else len(np.unique(evidence.groups))
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "kit": version_of("mlflow-starter-kit"),
         "judged": judged.isoformat(timespec="seconds"),

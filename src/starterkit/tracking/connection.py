@@ -85,16 +85,16 @@ def explained(name: str) -> Generator[None, None, None]:
 
 
 class _Explained:
-    """MLflow's client, each call of which is `explained`."""
+    """What MLflow offers to be called, each call of which is `explained`."""
 
-    def __init__(self, client: "MlflowClient", name: str) -> None:
-        self._client = client
+    def __init__(self, offered: object, name: str) -> None:
+        self._offered = offered
         self._name = name
 
     def __getattr__(self, call: str) -> Callable[..., Any]:
         def ask(*given: object, **named: object) -> Any:
             with explained(self._name):
-                return getattr(self._client, call)(*given, **named)
+                return getattr(self._offered, call)(*given, **named)
 
         return ask
 
@@ -222,6 +222,13 @@ class Connection:
 
         with explained(self.name):
             return cast("MlflowClient", _Explained(mlflow.MlflowClient(self.uri, self.uri), self.name))
+
+    @cached_property
+    def fluent(self) -> Any:
+        """MLflow's functions about the run that is open, the same way."""
+        import mlflow
+
+        return _Explained(mlflow, self.name)
 
     def answers(self) -> bool:
         """Whether it is worth asking. MLflow's client asks a server that hangs for over a minute, each time."""

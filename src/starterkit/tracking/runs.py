@@ -110,26 +110,20 @@ class Tracker:
     @contextmanager
     def start(self, name: str) -> Generator["Run", None, None]:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
-        import mlflow
-
         with self._ended():
             experiment, tags = self._experiment_id(), {PROCESS: this_process()}
-            with explained(self._connection.name):
-                run = mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags).info.run_id
-            yield Run(self._connection, run)
+            run = self._connection.fluent.start_run(experiment_id=experiment, run_name=name, tags=tags)
+            yield Run(self._connection, run.info.run_id)
 
     @contextmanager
     def resume(self, run_id: str) -> Generator["Run", None, None]:
         """An earlier run, to add to it."""
-        import mlflow
-
         client = self._connection.client
         with self._ended(status_of_failure="FINISHED"):  # what it held before is still whole
             # Before the run is open again: who is killed in between leaves it as it was.
             client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
             client.set_tag(run_id, PROCESS, this_process())
-            with explained(self._connection.name):
-                mlflow.start_run(run_id=run_id)
+            self._connection.fluent.start_run(run_id=run_id)
             yield Run(self._connection, run_id)
 
     @contextmanager
@@ -139,16 +133,13 @@ class Tracker:
         The opening and the ending are inside, too. MLflow counts a run that is open when Python ends as finished, and
         knows nothing of one whose opening or ending was interrupted.
         """
-        import mlflow
-
         try:
             yield
-            with explained(self._connection.name):
-                mlflow.end_run()
+            self._connection.fluent.end_run()
         except BaseException:
             if self._connection.answers():
-                with suppress(TrackingError), explained(self._connection.name):
-                    mlflow.end_run(status_of_failure)
+                with suppress(TrackingError):
+                    self._connection.fluent.end_run(status_of_failure)
                 with suppress(TrackingError), explained(self._connection.name):
                     self._end_own_runs(status_of_failure)
             raise
@@ -237,16 +228,10 @@ class Run:
         self.id = run_id
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_params(dict(parameters))
+        self._connection.fluent.log_params(dict(parameters))
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.set_tags(dict(tags))
+        self._connection.fluent.set_tags(dict(tags))
 
     def log_file(self, file: Path) -> None:
         """Keep a file with the run, under its own name."""
@@ -254,19 +239,13 @@ class Run:
 
     def log_rows(self, frame: "pd.DataFrame", *, name: str, context: str, source: str, digest: str, target: str) -> Any:
         """Record rows as an input of the run: their source, digest and columns, not the rows themselves."""
-        import mlflow
-
         dataset = _dataset(frame, name=name, source=source, digest=digest, target=target)
-        with explained(self._connection.name):
-            mlflow.log_input(dataset, context=context)
+        self._connection.fluent.log_input(dataset, context=context)
         return dataset
 
     def log_scores(self, scores: Mapping[str, float], *, model_id: str | None = None, dataset: Any = None) -> None:
         """Record figures, tied to the model and the rows that they are about."""
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
+        self._connection.fluent.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
 
     def log_series(self, name: str, points: Iterable[tuple[datetime, float]]) -> None:
         """Record how a figure went over time."""
