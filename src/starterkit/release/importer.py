@@ -31,7 +31,7 @@ from starterkit.release.history import COPIED_FROM, tags_in_prod
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_model
-from starterkit.tracking.receiver import Receiver, SentRun
+from starterkit.tracking.receiver import Receiver
 from starterkit.tracking.registry import BUNDLE, CONTRACT, ModelRegistry, Version, address_of
 
 # --- Opening a bundle: nothing of it is believed before its signature, its digests and its contract agree.
@@ -258,14 +258,9 @@ def _earlier(registry: ModelRegistry, found: Opened) -> Version | None:
 def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Version:
     record, source = found.record, str(found.manifest)
     mark = {BUNDLE: found.digest, COPIED_FROM: source, "signed_by": found.key}
-    sent = SentRun(
-        name=f"from staging version {found.manifest.version}",
-        tags=dict(record.run) | mark,
-        metrics=record.metrics,
-        files=found.run,
-    )
+    name, tags = f"from staging version {found.manifest.version}", dict(record.run) | mark
     told = tags_in_prod(record.version, source) | mark
-    with receiver.receive(sent, found.model) as (run, model_id):
+    with receiver.receive(name, tags, record.metrics, found.run, found.model) as (run, model_id):
         _require_same(registry, f"models:/{model_id}", "the server", found)  # before it is a version
         return registry.register(run, model_id, told, f"A copy of {source}")
 
