@@ -60,15 +60,12 @@ def runs_page(connection: Connection, experiment: str) -> str:
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
     """A file or a folder that a run kept, copied to `into`; None where this store does not have it."""
-    import mlflow.artifacts
-
     if look_up(connection, run_id) is None:
         return None
     folder = name.rpartition("/")[0]
     if name not in (kept.path for kept in connection.client.list_artifacts(run_id, folder or None)):
         return None
-    with explained(connection.name):
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))
+    return Path(connection.client.download_artifacts(run_id, name, str(into)))
 
 
 def read_file(connection: Connection, run_id: str, name: str) -> bytes | None:
@@ -132,16 +129,14 @@ def check_round_trip(connection: Connection) -> str:
     TrackingError
         The store does not answer, cannot be written, or its server is of another MLflow than the client.
     """
-    import mlflow.artifacts
-
     client = connection.client
-    with explained(connection.name), scratch_folder() as scratch:
+    with scratch_folder() as scratch:
         known = client.get_experiment_by_name(_EXPERIMENT)
         experiment = known.experiment_id if known else client.create_experiment(_EXPERIMENT, connection.artifacts)
         run = client.create_run(experiment).info
         try:
             client.log_text(run.run_id, "well", "proof.txt")
-            back = mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/proof.txt", dst_path=str(scratch))
+            back = client.download_artifacts(run.run_id, "proof.txt", str(scratch))
             if Path(back).read_text() != "well":
                 raise TrackingError("MLflow gives another artifact back than was written", "Check its artifact store")
         finally:
