@@ -141,14 +141,8 @@ class Head(NamedTuple):
 def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> str:
     """In words, where the entries are not those that were written, or not all of them; empty where they are whole.
 
-    What somebody settled counts as it was then: the chain begins anew with the entry that says so.
-
-    Parameters
-    ----------
-    kept
-        The entries' texts by the number under which each is kept.
-    heads
-        What versions say about the end of the chain, which shows a tail that was cut off.
+    What somebody settled counts as it was then: the chain begins anew with the entry that says so. `kept` are the
+    entries' texts by the number under which each is kept; what versions say in `heads` shows a tail that was cut off.
     """
     digests: dict[int, str] = {}
     first, previous = _settled(kept)

@@ -24,16 +24,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Leaving:
-    """A version that may go, and its files.
+    """A version that may go, and its files, which stay where another version shares them.
 
-    Attributes
-    ----------
-    files
-        The id of MLflow's logged model; empty where MLflow does not say.
-    size
-        Their bytes; None where the server does not tell.
-    shared_with
-        Other versions that have the same files, which therefore stay.
+    `files` is the id of MLflow's logged model, empty where MLflow does not say; `size` their bytes, None likewise.
     """
 
     version: Version

@@ -201,14 +201,8 @@ _LOCK_SECONDS = 20
 class Connection:
     """A tracking server or a local store that answered.
 
-    Attributes
-    ----------
-    uri
-        The address, with a local file's path made absolute.
-    name
-        The address as the settings give it, fit for messages.
-    artifacts
-        Where a local store keeps its artifacts; None for a server, which decides itself.
+    `uri` is its address, with a local file's path made absolute, `name` the one that the settings give, fit for
+    messages. `artifacts` is where a local store keeps its artifacts; None for a server, which decides itself.
     """
 
     uri: str
