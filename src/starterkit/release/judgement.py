@@ -195,24 +195,16 @@ class Promotion(Judgement):
         return self.version if self.decision.passed and not self.shadow else self.earlier
 
 
+@dataclass(frozen=True)
 class Judge:
     """A stage's gate, told what the stage's data shows of its versions."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        gate: Gate,
-        registry: ModelRegistry,
-        tracker: Tracker,
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._gate = gate
-        self._registry = registry
-        self._tracker = tracker
-        self._progress = progress
+    problem: Problem
+    settings: Settings
+    gate: Gate
+    registry: ModelRegistry
+    tracker: Tracker
+    progress: Progress = silent
 
     def judge(
         self,
@@ -226,22 +218,22 @@ class Judge:
 
         `explanation` says why figures are true that are too good, or odd; `frozen` what guards a retraining.
         """
-        asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
-        with step(self._progress, "ask the gate") as note:
-            version, champion = self._registry.version(number), self._registry.champion()
+        asked = self.gate.asks_estimator and self.settings.stage is not Stage.PROD
+        with step(self.progress, "ask the gate") as note:
+            version, champion = self.registry.version(number), self.registry.champion()
             evidence = collect_evidence(
-                self._problem,
+                self.problem,
                 dataset,
-                self._registry,
-                self._tracker,
+                self.registry,
+                self.tracker,
                 version,
                 champion,
                 against_estimator=asked or against_estimator,
                 explanation=explanation,
                 frozen=frozen,
             )
-            decision = self._gate.decide(evidence)
+            decision = self.gate.decide(evidence)
             note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"
-        stage, gate = self._settings.stage, self._settings.gate
+        stage, gate = self.settings.stage, self.settings.gate
         record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
         return Judgement(version, decision, champion, record, evidence.contract_digest)
