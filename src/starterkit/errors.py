@@ -54,7 +54,9 @@ class ContractError(KitError):
 
 
 class TrackingError(KitError):
-    """The MLflow server or store cannot be reached, or lacks what was asked for."""
+    """The MLflow server or store cannot be reached, or lacks what was asked for. `code` is MLflow's own word for it."""
+
+    code = ""
 
 
 class Refused(KitError):

@@ -252,3 +252,7 @@ class Check(ABC):
     @abstractmethod
     def judge(self, evidence: Evidence) -> Verdict:
         """Answer for this evidence."""
+
+    def says(self, passed: bool, reason: str, **more: Any) -> Verdict:
+        """A verdict in this check's name; `more` is what else a `Verdict` holds."""
+        return Verdict(check=self.name, passed=passed, reason=reason, **more)

@@ -87,6 +87,13 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, copie
     return root, Pipeline(problem, load_settings(root, {})).run()
 
 
+@pytest.fixture(scope="module")
+def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
+    """Connected to it, for each module anew: MLflow goes to the store that was named last."""
+    root, summary = first_run
+    return connect(load_settings(root, {}).tracking, root), summary
+
+
 @pytest.fixture
 def after_a_run(first_run: tuple[Path, Summary], tmp_path: Path) -> Settings:
     return load_settings(Path(shutil.copytree(first_run[0], tmp_path / "after a rün")), {})

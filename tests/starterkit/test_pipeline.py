@@ -21,7 +21,6 @@ from starterkit.pipeline import Pipeline, Summary
 from starterkit.problem import Holdout, feature, identifier, target
 from starterkit.progress import Event
 from starterkit.settings import Settings, Stage, load_settings
-from starterkit.tracking.connection import Connection, connect
 from starterkit.tracking.registry import Version
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -30,12 +29,6 @@ pytestmark = pytest.mark.usefixtures("hurried")
 def changed(settings: Settings, **params: float) -> Settings:
     training = settings.training.model_copy(update={"params": {**settings.training.params, **params}})
     return settings.model_copy(update={"training": training})
-
-
-@pytest.fixture(scope="module")
-def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
-    root, summary = first_run
-    return connect(load_settings(root, {}).tracking, root), summary
 
 
 @pytest.fixture(scope="module")

@@ -105,14 +105,15 @@ def _versions(layers: Layers) -> Iterator[Finding]:
     found = registry.versions() if registry else []
     aliases = registry.aliases() if registry else {}
     now = aliases.get(CHAMPION, 0)
+    judged = max([now, *(version.number for version in found if "gate" in version.tags)])
     former = champions(Ledger(registry).entries()) if registry else ()
     for version in found:
         if version.number in (*former, *aliases.values()):  # one that was rolled back from is newer than the champion
             continue
         hint = f"`starterkit promote --version {version.number}` asks the gate"
-        if version.number > now and "gate" not in version.tags:
+        if version.number > judged:  # below it a newer one was asked about instead
             yield warning("versions", f"{version} was registered and never judged", hint)
-        elif version.number > now and version.tags["gate"] == "passed":
+        elif version.number > now and version.tags.get("gate") == "passed":
             yield warning("versions", f"{version} passed the gate and did not become champion", hint)
     yield well("versions", f"{len(found)} registered" if found else _nothing(layers, _MAKES_ONE))
 
@@ -151,7 +152,7 @@ def _registry(layers: Layers) -> ModelRegistry | None:
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
 
 _HINT = "`starterkit doctor --mend` settles it, and so does the next `starterkit promote`"
-_SETTLE = "; `starterkit history --settle REASON` goes on with it"
+_SETTLE = "`starterkit history` shows what is left; `starterkit history --settle REASON` goes on with it"
 _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `starterkit promote`"
 
 
@@ -171,12 +172,7 @@ def _promotion(layers: Layers) -> Iterator[Finding]:
     if intent and (lock is None or lock.over):
         yield warning(item, f"{move_of(intent)} was killed half-way", _HINT)
     if broken := ledger.find_break():
-        yield Finding(
-            item,
-            "failing",
-            f"the history is broken: {broken.text}",
-            f"`starterkit history` shows what is left{_SETTLE}",
-        )
+        yield Finding(item, "failing", f"the history is broken: {broken}", _SETTLE)
         return
     count = len(ledger.kept())
     yield well(item, f"the history's {count} entries are whole" if count else "no history yet")
@@ -196,9 +192,10 @@ def _settle(layers: Layers) -> str:
     who = who_is_here(layers.settings)
     lock = lock_of(registry, layers.settings, who)
     with lock.held():
-        outcome = recover(registry, Ledger(registry), who)
+        intent = unfinished(Ledger(registry))
+        told = recover(registry, intent, who) if intent else "nothing was half done"
     lock.clear()
-    return f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else "nothing was half done"
+    return told
 
 
 # --- One examination after the other.

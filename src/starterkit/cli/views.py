@@ -19,7 +19,7 @@ from starterkit.cli.console import ProgressView, console, table
 from starterkit.errors import KitError, Refused
 from starterkit.machine import running
 from starterkit.progress import step
-from starterkit.release.history import Break, Entry
+from starterkit.release.history import Entry
 from starterkit.release.provenance import Origin, first_files
 from starterkit.release.prune import Kept, Leaving, Pruned
 from starterkit.release.reproducer import Reproduction
@@ -51,16 +51,14 @@ def show_history(model: str, entries: Sequence[Entry]) -> None:
     out.print(table(rows, header=header, right=(0, 4, 5)))
 
 
-def history_as_json(
-    model: str, entries: Sequence[Entry], broken: Break | None, doubts: Sequence[Doubt] = ()
-) -> dict[str, Any]:
+def history_as_json(model: str, entries: Sequence[Entry], broken: str, doubts: Sequence[Doubt] = ()) -> dict[str, Any]:
     """The whole history for a script, the newest first. What an earlier kit did not write is not there."""
     later = ("contract", "signature", "limits")
     told = [
         {key: value for key, value in asdict(entry).items() if value or key not in later} | {"digest": entry.digest}
         for entry in reversed(entries)
     ]
-    said = {"model": model, "whole": broken is None, "broken": broken.text if broken else None, "entries": told}
+    said = {"model": model, "whole": not broken, "broken": broken or None, "entries": told}
     failing = [f"{doubt.what}. {doubt.hint}" for doubt in doubts if not doubt.before]
     return said | ({"doubts": failing} if failing else {})
 

@@ -142,12 +142,10 @@ def alone(
     """
     lock = lock_of(registry, settings, who)
     with lock.held(patience):
-        ledger = Ledger(registry)
-        if unfinished(ledger):
+        if intent := unfinished(Ledger(registry)):
             with step(progress, "settle") as note:
                 lock.require()
-                outcome = recover(registry, ledger, who)
-                note.text = f"{move_of(outcome)} was killed half-way; it is {outcome.result} now" if outcome else ""
+                note.text = recover(registry, intent, who)
         yield lock
 
 
@@ -165,15 +163,12 @@ def move_of(entry: Entry) -> str:
     return f"{_OF[entry.act]} version {entry.version}"
 
 
-def recover(registry: ModelRegistry, ledger: Ledger, who: Person) -> Entry | None:
-    """Write the outcome that is missing, after a look at what is there; None where none is. Only under the lock.
+def recover(registry: ModelRegistry, intent: Entry, who: Person) -> str:
+    """Write the outcome that an intent lacks, after a look at what is there, and say it in words. Only under the lock.
 
     The alias is moved by one call, so it points at the old version or at the new one, and stays there. A pruning is
     done to its end.
     """
-    intent = unfinished(ledger)
-    if intent is None:
-        return None
     result: Result = "finished"
     if intent.act == "prune":
         delete_with_files(registry, intent.version, intent.files)
@@ -183,7 +178,8 @@ def recover(registry: ModelRegistry, ledger: Ledger, who: Person) -> Entry | Non
         result = "finished" if at == intent.version else "undone"
         stands = f"; version {at} is champion" if at else "; there is no champion"
     reason = f"it was killed half-way{stands}"
-    return ledger.append(replace(intent, phase="outcome", result=result, reason=reason, who=who))
+    Ledger(registry).append(replace(intent, phase="outcome", result=result, reason=reason, who=who))
+    return f"{move_of(intent)} was killed half-way; it is {result} now"
 
 
 # --- The alias itself.
@@ -254,11 +250,11 @@ class ChampionAlias:
         approval = approval_by(self._settings, approver)
         with alone(self._registry, self._settings, approval.who, self._progress) as lock:
             broken, champion = self._ledger.find_break(), self._registry.champion()
-            if broken is None:
+            if not broken:
                 raise UserError(f"the history of {self._registry.model} is whole", "Leave --settle out")
             lock.require()
             number = champion.number if champion else 0
-            why = f"{reason}. Before: {broken.text}"
+            why = f"{reason}. Before: {broken}"
             entry = Entry(act="settle", phase="outcome", result="done", version=number, who=approval.who, reason=why)
             return self._ledger.append(replace(entry, approver=approval.approver))
 

@@ -193,12 +193,7 @@ _NO_KEY = SettingsError(
 
 
 class SigningKey:
-    """The secret half.
-
-    Parameters
-    ----------
-    secret
-        A PEM without a password, or the base64 of the key's 32 bytes.
+    """The secret half: a PEM without a password, or the base64 of the key's 32 bytes.
 
     Raises
     ------

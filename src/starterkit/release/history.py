@@ -138,53 +138,40 @@ class Head(NamedTuple):
     digest: str
 
 
-class Break(NamedTuple):
-    """Where the chain breaks."""
+def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> str:
+    """In words, where the entries are not those that were written, or not all of them; empty where they are whole.
 
-    number: int
-    text: str
-
-
-def find_break(kept: Mapping[int, str], heads: Iterable[Head] = ()) -> Break | None:
-    """The first place at which the entries are not those that were written, or not all of them.
-
-    What somebody settled counts as it was then: the chain begins anew with the entry that says so.
-
-    Parameters
-    ----------
-    kept
-        The entries' texts by the number under which each is kept.
-    heads
-        What versions say about the end of the chain, which shows a tail that was cut off.
+    What somebody settled counts as it was then: the chain begins anew with the entry that says so. `kept` are the
+    entries' texts by the number under which each is kept; what versions say in `heads` shows a tail that was cut off.
     """
     digests: dict[int, str] = {}
     first, previous = _settled(kept)
     for number in range(first, max(kept, default=0) + 1):
         if number not in kept:
-            return Break(number, f"entry {number} is missing")
+            return f"entry {number} is missing"
         try:
             entry = Entry.from_json(kept[number])
         except Unreadable as error:
-            return Break(number, f"entry {number} {error}")
+            return f"entry {number} {error}"
         if entry.number != number:
-            return Break(number, f"entry {number} is out of order: it was written as entry {entry.number}")
+            return f"entry {number} is out of order: it was written as entry {entry.number}"
         if entry.previous != previous:
             return _other_before(number, first)
         digests[number] = previous = entry.digest
     for head in sorted((one for one in heads if one.number >= first), key=lambda one: one.number):
         if head.number not in digests:
-            return Break(head.number, f"entry {head.number} is missing: version {head.version} knew one")
+            return f"entry {head.number} is missing: version {head.version} knew one"
         if digests[head.number] != head.digest:
-            return Break(head.number, f"entry {head.number} was replaced: version {head.version} knew another one")
-    return None
+            return f"entry {head.number} was replaced: version {head.version} knew another one"
+    return ""
 
 
-def _other_before(number: int, first: int) -> Break:
+def _other_before(number: int, first: int) -> str:
     if number == 1:
-        return Break(1, "entry 1 is not the first that was written")
+        return "entry 1 is not the first that was written"
     if number == first:
-        return Break(number, f"what entry {number} had settled was changed since")
-    return Break(number - 1, f"entry {number - 1} was replaced: entry {number} was written after another one")
+        return f"what entry {number} had settled was changed since"
+    return f"entry {number - 1} was replaced: entry {number} was written after another one"
 
 
 def _settled(kept: Mapping[int, str]) -> tuple[int, str]:
@@ -246,8 +233,8 @@ class Ledger:
                 continue
         return found
 
-    def find_break(self) -> Break | None:
-        """The first place at which somebody changed the history."""
+    def find_break(self) -> str:
+        """Where somebody first changed the history; empty where nobody did."""
         return find_break(self.kept(), self._heads())
 
     def append(self, entry: Entry) -> Entry:

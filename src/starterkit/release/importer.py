@@ -31,7 +31,7 @@ from starterkit.release.history import COPIED_FROM, tags_in_prod
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, Predictor
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.queries import fetch_model
-from starterkit.tracking.receiver import Receiver, SentRun
+from starterkit.tracking.receiver import Receiver
 from starterkit.tracking.registry import BUNDLE, CONTRACT, ModelRegistry, Version, address_of
 
 # --- Opening a bundle: nothing of it is believed before its signature, its digests and its contract agree.
@@ -215,14 +215,6 @@ def _digest_of_evidence(found: Opened) -> str:
 # --- Bringing a bundle in: its very files, as a version of prod's model on this process's server.
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """A version that came with a bundle; `new` unless an earlier call has brought it."""
-
-    version: Version
-    new: bool
-
-
 def require_prod(settings: Settings) -> None:
     """A bundle goes to prod alone.
 
@@ -236,7 +228,7 @@ def require_prod(settings: Settings) -> None:
         raise UserError(what, "Set KIT_STAGE=prod: code moves up to staging, and the model from there")
 
 
-def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent) -> Arrival:
+def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent) -> Version:
     """Make a version of a bundle that is `opened`, nobody's champion yet. The same bundle makes one version.
 
     Killed half-way, it leaves no version; the next call removes what was left and begins anew.
@@ -249,33 +241,28 @@ def bring_in(registry: ModelRegistry, found: Opened, progress: Progress = silent
     with step(progress, "bring it in") as note:
         receiver = Receiver(registry.connection, registry.model)
         receiver.clear(BUNDLE, found.digest)
-        arrival = _earlier(registry, found) or _bring(registry, receiver, found)
-        note.text = str(arrival.version) if arrival.new else f"{arrival.version}, which was here already"
-    return arrival
+        earlier = _earlier(registry, found)
+        version = earlier or _bring(registry, receiver, found)
+        note.text = f"{version}, which was here already" if earlier else str(version)
+    return version
 
 
-def _earlier(registry: ModelRegistry, found: Opened) -> Arrival | None:
+def _earlier(registry: ModelRegistry, found: Opened) -> Version | None:
     for version in registry.versions():
         if version.tags.get(BUNDLE) == found.digest:
             _require_same(registry, address_of(version), str(version), found)
-            return Arrival(version, new=False)
+            return version
     return None
 
 
-def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Arrival:
+def _bring(registry: ModelRegistry, receiver: Receiver, found: Opened) -> Version:
     record, source = found.record, str(found.manifest)
     mark = {BUNDLE: found.digest, COPIED_FROM: source, "signed_by": found.key}
-    sent = SentRun(
-        name=f"from staging version {found.manifest.version}",
-        tags=dict(record.run) | mark,
-        metrics=record.metrics,
-        files=found.run,
-    )
+    name, tags = f"from staging version {found.manifest.version}", dict(record.run) | mark
     told = tags_in_prod(record.version, source) | mark
-    with receiver.receive(sent, found.model) as (run, model_id):
+    with receiver.receive(name, tags, record.metrics, found.run, found.model) as (run, model_id):
         _require_same(registry, f"models:/{model_id}", "the server", found)  # before it is a version
-        version = registry.register(run, model_id, told, f"A copy of {source}")
-    return Arrival(version, new=True)
+        return registry.register(run, model_id, told, f"A copy of {source}")
 
 
 def _require_same(registry: ModelRegistry, address: str, owner: str, found: Opened) -> None:

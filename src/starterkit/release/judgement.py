@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from starterkit.contract import LEAST_PEOPLE
 from starterkit.data.dataset import Dataset
@@ -63,7 +63,7 @@ def make_record(
     """The record of a decision; `judged` says when it was made."""
     contract = evidence.contract
     groups = None if evidence.groups is None else len(np.unique(evidence.groups))
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "kit": version_of("mlflow-starter-kit"),
         "judged": judged.isoformat(timespec="seconds"),
@@ -77,14 +77,14 @@ def make_record(
         "problem": {"name": contract.problem, "title": contract.title, "task": contract.task},
         "target": {"name": contract.target.name, "unit": contract.target.unit},
         "metric": {"name": evidence.metric.name, "greater_is_better": evidence.metric.greater_is_better},
-        "lineage": asdict(contract.lineage),
+        "lineage": contract.lineage,
         "columns": [{"name": one.name, "type": one.type, "sensitivity": one.sensitivity} for one in contract.columns],
         "holdout": {"rows": len(evidence.actual), "groups": groups},
-        "policy": dict(evidence.policy),
+        "policy": evidence.policy,
         "scores": {
-            "version": dict(evidence.challenger.scores),
-            "champion": dict(evidence.champion.scores) if evidence.champion else None,
-            "naive guess": dict(evidence.baseline.scores),
+            "version": evidence.challenger.scores,
+            "champion": evidence.champion.scores if evidence.champion else None,
+            "naive guess": evidence.baseline.scores,
         },
         "comparison": _comparison(evidence, decision, settings, ""),
         "slices": {
@@ -92,21 +92,21 @@ def make_record(
             for name, rows in evidence.slices.items()
         },
         "fit": _fit(evidence),
-        "parity": asdict(contract.parity),
-        "beside": asdict(evidence.beside) if evidence.beside else None,
-        "overlap": asdict(evidence.overlap) if evidence.overlap else None,
-        "leaks": dict(evidence.leaks),
-        "giveaways": dict(evidence.giveaways),
+        "parity": contract.parity,
+        "beside": evidence.beside,
+        "overlap": evidence.overlap,
+        "leaks": evidence.leaks,
+        "giveaways": evidence.giveaways,
         "reach": {"version": evidence.reach, "champion": evidence.champion_reach},
         "explanation": evidence.explanation,
-        "strong": list(evidence.strong),
-        "cost": asdict(evidence.cost) if evidence.cost else None,
-        "champion_cost": asdict(evidence.champion_cost) if evidence.champion_cost else None,
-        "reactions": [asdict(reaction) for reaction in evidence.reactions],
+        "strong": evidence.strong,
+        "cost": evidence.cost,
+        "champion_cost": evidence.champion_cost,
+        "reactions": evidence.reactions,
     }
     if evidence.frozen:
-        content["retraining"] = asdict(evidence.frozen)
-    return EvidenceRecord(_plain(content))
+        content["retraining"] = evidence.frozen
+    return EvidenceRecord(to_jsonable_python(content, inf_nan_mode="null", fallback=np.generic.item))
 
 
 def _comparison(evidence: Evidence, decision: Decision, settings: GateSettings, name: str) -> dict[str, Any]:
@@ -141,17 +141,6 @@ def _fit(evidence: Evidence) -> dict[str, Any]:
 def _confusion(evidence: Evidence) -> list[list[int]]:
     classes, actual, answers = evidence.contract.classes, evidence.actual, evidence.challenger.prediction.values
     return [[int(((actual == true) & (answers == told)).sum()) for told in classes] for true in classes]
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # --- The record, kept with the version.
@@ -206,24 +195,16 @@ class Promotion(Judgement):
         return self.version if self.decision.passed and not self.shadow else self.earlier
 
 
+@dataclass(frozen=True)
 class Judge:
     """A stage's gate, told what the stage's data shows of its versions."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: Settings,
-        gate: Gate,
-        registry: ModelRegistry,
-        tracker: Tracker,
-        progress: Progress = silent,
-    ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._gate = gate
-        self._registry = registry
-        self._tracker = tracker
-        self._progress = progress
+    problem: Problem
+    settings: Settings
+    gate: Gate
+    registry: ModelRegistry
+    tracker: Tracker
+    progress: Progress = silent
 
     def judge(
         self,
@@ -237,22 +218,22 @@ class Judge:
 
         `explanation` says why figures are true that are too good, or odd; `frozen` what guards a retraining.
         """
-        asked = self._gate.asks_estimator and self._settings.stage is not Stage.PROD
-        with step(self._progress, "ask the gate") as note:
-            version, champion = self._registry.version(number), self._registry.champion()
+        asked = self.gate.asks_estimator and self.settings.stage is not Stage.PROD
+        with step(self.progress, "ask the gate") as note:
+            version, champion = self.registry.version(number), self.registry.champion()
             evidence = collect_evidence(
-                self._problem,
+                self.problem,
                 dataset,
-                self._registry,
-                self._tracker,
+                self.registry,
+                self.tracker,
                 version,
                 champion,
                 against_estimator=asked or against_estimator,
                 explanation=explanation,
                 frozen=frozen,
             )
-            decision = self._gate.decide(evidence)
+            decision = self.gate.decide(evidence)
             note.text = f"{sum(one.passed for one in decision.asked)} of {len(decision.asked)} checks passed"
-        stage, gate = self._settings.stage, self._settings.gate
+        stage, gate = self.settings.stage, self.settings.gate
         record = make_record(stage, version, champion, evidence, decision, gate, datetime.now(UTC))
         return Judgement(version, decision, champion, record, evidence.contract_digest)

@@ -294,8 +294,6 @@ def _why(checks: list[Mapping[str, Any]]) -> str:
 
 
 def _figures(record: Mapping[str, Any]) -> Iterator[Picture]:
-    import numpy as np
-
     comparison = record["comparison"]
     if comparison.get("low") is not None:
         words = (

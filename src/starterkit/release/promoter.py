@@ -102,7 +102,7 @@ class Promoter:
         self._require_limits(bundle.evidence, str(bundle.manifest))
 
         def brought() -> int:
-            return bring_in(self._registry, bundle, self._progress).version.number
+            return bring_in(self._registry, bundle, self._progress).number
 
         return self._promote(dataset, brought, **how)
 
@@ -149,10 +149,7 @@ class Promoter:
     def _require_stagings_limits(self, number: int | None) -> None:
         """What staging's version was judged by is in its evidence, which is the one that staging's history names."""
         staging = ModelRegistry(self._registry.connection, Stage.STAGING, self._problem.name)
-        version = staging.champion() if number is None else staging.version(number)
-        if version is None or version.tags.get("gate") != "passed" or not version.tags.get("evidence"):
-            return  # `copy_version` says what is wrong
-        ledger = Ledger(staging)
+        version, ledger = _gated(staging, number), Ledger(staging)
         require_whole(ledger, staging.model)
         entries = ledger.entries()
         for doubt in (*version_doubts(staging, entries, version), *evidence_doubts(staging, entries, version)):

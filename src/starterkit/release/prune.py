@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from starterkit.progress import Progress, silent, step
-from starterkit.release.alias import alone, who_is_here
+from starterkit.release.alias import Approval, ChampionAlias, alone, who_is_here
 from starterkit.release.history import Entry, Ledger, champions, served_until
 from starterkit.settings import Settings
 from starterkit.tracking.registry import ModelRegistry, Version, delete_with_files, files_of, others_with, size_of
@@ -24,16 +24,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Leaving:
-    """A version that may go, and its files.
+    """A version that may go, and its files, which stay where another version shares them.
 
-    Attributes
-    ----------
-    files
-        The id of MLflow's logged model; empty where MLflow does not say.
-    size
-        Their bytes; None where the server does not tell.
-    shared_with
-        Other versions that have the same files, which therefore stay.
+    `files` is the id of MLflow's logged model, empty where MLflow does not say; `size` their bytes, None likewise.
     """
 
     version: Version
@@ -118,26 +111,17 @@ class Pruner:
             Somebody else promotes.
         """
         who, ledger, done = who_is_here(self._settings), Ledger(self._registry), []
+        alias = ChampionAlias(self._registry, self._settings)
         with alone(self._registry, self._settings, who, self._progress) as lock:
             for one in self.leaving():
                 with step(self._progress, "prune") as note:
                     lock.require()
-                    version = one.version
-                    entry = Entry(
-                        act="prune",
-                        phase="intent",
-                        version=version.number,
-                        who=who,
-                        reason="the rule lets it go",
-                        evidence=version.tags.get("evidence", ""),
-                        commit=version.tags.get("commit", ""),
-                        files=one.files,
-                    )
-                    ledger.append(entry)
-                    gone = delete_with_files(self._registry, version.number, one.files)
+                    entry = alias.entry("prune", one.version, None, Approval(who), "the rule lets it go")
+                    ledger.append(replace(entry, phase="intent"))
+                    gone = delete_with_files(self._registry, one.version.number, one.files)
                     reason = "with its files" if gone else "its files stay"
-                    ledger.append(replace(entry, phase="outcome", result="done", reason=reason))
-                    note.text = f"{version}, {reason}"
+                    ledger.append(replace(entry, result="done", reason=reason))
+                    note.text = f"{one.version}, {reason}"
                 done.append(Pruned(one, gone))
         return done
 

@@ -251,16 +251,14 @@ class Reproduction:
         return tuple(cause for cause in self.causes if cause.same is False)
 
 
+@dataclass(frozen=True)
 class Reproducer:
     """Trains versions of one registered model again. `columns` are the data's as the project declares them today."""
 
-    def __init__(
-        self, registry: ModelRegistry, settings: Settings, columns: Iterable[Column], progress: Progress = silent
-    ) -> None:
-        self._registry = registry
-        self._settings = settings
-        self._columns = columns
-        self._progress = progress
+    registry: ModelRegistry
+    settings: Settings
+    columns: Iterable[Column]
+    progress: Progress = silent
 
     def reproduce(self, version: Version, keep: bool = False) -> Reproduction:
         """Train again in a scratch folder, which is removed afterwards unless it is to be kept.
@@ -275,19 +273,19 @@ class Reproducer:
             The commit's environment cannot be made, or its code does not run.
         """
         with scratch_folder("reproduce", keep) as folder:
-            with step(self._progress, "open the version") as note:
+            with step(self.progress, "open the version") as note:
                 first = folder / "first"
                 first.mkdir()
-                registered = self._registry.fetch(version, first / "registered")
+                registered = self.registry.fetch(version, first / "registered")
                 contract = Contract.from_json((registered / CONTRACT_FILE).read_bytes())
                 lineage = contract.lineage
-                fetch_file(self._registry.connection, lineage.run, ROWS_FILE, first)
+                fetch_file(self.registry.connection, lineage.run, ROWS_FILE, first)
                 note.text = f"{version}, from run {lineage.run[:12]}"
             self._require_origin(version, contract)
-            with step(self._progress, "check out") as note:
-                checkout = Checkout(self._settings, lineage.commit, folder)
+            with step(self.progress, "check out") as note:
+                checkout = Checkout(self.settings, lineage.commit, folder)
                 note.text = f"commit {lineage.commit[:12]}" + (f" in {folder}" if keep else "")
-            with step(self._progress, "environment") as note:
+            with step(self.progress, "environment") as note:
                 environment = note.text = checkout.make_environment()
             data = checkout.bring_data(lineage.data_source)
             facts = self._train(checkout, first, lineage)
@@ -313,7 +311,7 @@ class Reproducer:
             )
 
     def _require_origin(self, version: Version, contract: Contract) -> None:
-        settings, lineage = self._settings, contract.lineage
+        settings, lineage = self.settings, contract.lineage
         if settings.stage is Stage.PROD or lineage.stage != settings.stage:
             what = f"{version} was trained in stage {lineage.stage}, and stage {settings.stage} cannot do that again"
             raise UserError(what, f"Set KIT_STAGE={lineage.stage}, and name the version by its number there")
@@ -325,10 +323,10 @@ class Reproducer:
             raise Refused(what, "Rename the parameter if it is no secret, and train a new version")
         # The commit's code asks its own schema, which may have called a column plain that is sensitive today.
         masked = {column.name for column in (*contract.columns, contract.target) if column.sensitivity == "sensitive"}
-        require_visible(settings.stage, [column for column in self._columns if column.name not in masked])
+        require_visible(settings.stage, [column for column in self.columns if column.name not in masked])
 
     def _train(self, checkout: Checkout, folder: Path, lineage: Lineage, name: str = "train again") -> dict[str, Any]:
-        with step(self._progress, name) as note:
+        with step(self.progress, name) as note:
             (folder / "parameters.json").write_text(json.dumps(dict(lineage.parameters)), "utf-8")
             code, found = checkout.train(folder, lineage.data_source), folder / "facts.json"
             if not found.exists():

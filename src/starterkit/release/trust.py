@@ -6,14 +6,13 @@ See docs/decisions/0025-trust.md. It loads nothing that the serving image does n
 import hashlib
 from collections.abc import Iterable, Sequence
 from hmac import compare_digest
-from pathlib import Path
 from typing import NamedTuple
 
 from starterkit.errors import ContractError, Refused
 from starterkit.files import scratch_folder
 from starterkit.release.history import COPIED_FROM, Entry, Ledger, champions, serving
 from starterkit.settings import GATEKEEPERS, Stage
-from starterkit.tracking.queries import fetch_file
+from starterkit.tracking.queries import read_file
 from starterkit.tracking.registry import BUNDLE, CHAMPION, CONTRACT, SIGNATURE, ModelRegistry, Version
 
 _EVIDENCE_FILE = "evidence.json"
@@ -144,7 +143,7 @@ def require_whole(ledger: Ledger, model: str) -> None:
     """
     if broken := ledger.find_break():
         hint = "`starterkit history` shows what is left; `starterkit history --settle REASON` goes on from there"
-        raise Refused(f"the history of {model} is broken: {broken.text}", hint)
+        raise Refused(f"the history of {model} is broken: {broken}", hint)
 
 
 # --- The evidence, held against the digests that history and tags have of it.
@@ -153,9 +152,7 @@ def require_whole(ledger: Ledger, model: str) -> None:
 def read_evidence(registry: ModelRegistry, version: Version) -> bytes | None:
     """The `evidence.json` on which a version's gate decided; None where it is gone."""
     place = version.tags.get("evidence_place", "")
-    with scratch_folder() as folder:
-        found = fetch_file(registry.connection, version.run, f"{place}/{_EVIDENCE_FILE}", folder) if place else None
-        return Path(found).read_bytes() if found else None
+    return read_file(registry.connection, version.run, f"{place}/{_EVIDENCE_FILE}") if place else None
 
 
 def evidence_doubts(registry: ModelRegistry, entries: Iterable[Entry], version: Version) -> list[Doubt]:

@@ -7,14 +7,15 @@ import re
 import sqlite3
 import warnings
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -78,20 +79,34 @@ def explained(name: str) -> Generator[None, None, None]:
     except _failures(name) as error:
         reason = _TIMED_OUT.sub(r"no answer within \1 seconds", _RETRIED.sub(r"\1", _reason(error)))
         reason = mask(reason)[:300]
-        raise TrackingError(f"MLflow at {name} failed: {reason}", _hint(name, reason, error)) from error
+        failure = TrackingError(f"MLflow at {name} failed: {reason}", _hint(name, reason, error))
+        failure.code = getattr(error, "error_code", "")
+        raise failure from error
 
 
-def ask_for(name: str, call: Callable[..., Any], *given: object, absent: Sequence[str] = (ABSENT,)) -> Any:
-    """What MLflow answers to a call; None where it does not have what was asked for."""
-    from mlflow.exceptions import MlflowException
+class _Explained:
+    """What MLflow offers to be called, each call of which is `explained`."""
 
-    with explained(name):
-        try:
-            return call(*given)
-        except MlflowException as error:
-            if error.error_code in absent:
-                return None
+    def __init__(self, offered: object, name: str) -> None:
+        self._offered = offered
+        self._name = name
+
+    def __getattr__(self, call: str) -> Callable[..., Any]:
+        def ask(*given: object, **named: object) -> Any:
+            with explained(self._name):
+                return getattr(self._offered, call)(*given, **named)
+
+        return ask
+
+
+def ask_for(call: Callable[..., Any], *given: object, refusals: Collection[str] = (ABSENT,)) -> Any:
+    """What MLflow's client answers to a call; None where it refuses so: it does not have what was asked for."""
+    try:
+        return call(*given)
+    except TrackingError as error:
+        if error.code not in refusals:
             raise
+        return None
 
 
 def _reason(error: Exception) -> str:
@@ -186,22 +201,28 @@ _LOCK_SECONDS = 20
 class Connection:
     """A tracking server or a local store that answered.
 
-    Attributes
-    ----------
-    uri
-        The address, with a local file's path made absolute.
-    name
-        The address as the settings give it, fit for messages.
-    artifacts
-        Where a local store keeps its artifacts; None for a server, which decides itself.
-    client
-        MLflow's client for that address.
+    `uri` is its address, with a local file's path made absolute, `name` the one that the settings give, fit for
+    messages. `artifacts` is where a local store keeps its artifacts; None for a server, which decides itself.
     """
 
     uri: str
     name: str
     artifacts: str | None
-    client: "MlflowClient"
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client for that address. What it raises is a `TrackingError`."""
+        import mlflow
+
+        with explained(self.name):
+            return cast("MlflowClient", _Explained(mlflow.MlflowClient(self.uri, self.uri), self.name))
+
+    @cached_property
+    def fluent(self) -> Any:
+        """MLflow's functions about the run that is open, the same way."""
+        import mlflow
+
+        return _Explained(mlflow, self.name)
 
     def answers(self) -> bool:
         """Whether it is worth asking. MLflow's client asks a server that hangs for over a minute, each time."""
@@ -249,9 +270,9 @@ def connect(settings: TrackingSettings, root: Path) -> Connection:
             store.make()
         elif store and (earlier := store.left_behind()):
             store.follow(earlier)
-        client = mlflow.MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
-    return Connection(uri, name, store.artifacts.as_uri() if store else None, client)
+    connection = Connection(uri, name, store.artifacts.as_uri() if store else None)
+    connection.client.search_experiments(max_results=1)
+    return connection
 
 
 def local_store(settings: TrackingSettings, root: Path) -> LocalStore | None:

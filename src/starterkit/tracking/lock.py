@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from starterkit.errors import TrackingError
 from starterkit.machine import PROCESS, state_of, this_process
-from starterkit.tracking.connection import Connection, explained
+from starterkit.tracking.connection import Connection
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -57,7 +57,6 @@ class PromotionLock:
     """The lock of one registered model. `minutes` later the next one may take it; others are told of `who`."""
 
     def __init__(self, connection: Connection, model: str, minutes: float, who: str) -> None:
-        self._connection = connection
         self._client = connection.client
         self._model = model
         self._name = f"{model}.lock"
@@ -96,8 +95,7 @@ class PromotionLock:
 
     def look(self) -> Lock | None:
         """Who has the lock; None where nobody has it."""
-        with explained(self._connection.name):
-            found = self._client.search_registered_models(f"name = '{self._name}'")
+        found = self._client.search_registered_models(f"name = '{self._name}'")
         return self._read(found[0]) if found else None
 
     def release(self) -> None:
@@ -115,8 +113,7 @@ class PromotionLock:
         ended = f"{self._name}.ended.{lock.token}"
         if not self._first(self._client.rename_registered_model, self._name, ended):
             return False
-        with explained(self._connection.name):
-            renamed = self._client.search_registered_models(f"name = '{ended}'")
+        renamed = self._client.search_registered_models(f"name = '{ended}'")
         if renamed and self._read(renamed[0]).token != lock.token:
             self._first(self._client.rename_registered_model, ended, self._name)
             return False
@@ -129,8 +126,7 @@ class PromotionLock:
             self._clear()
 
     def _clear(self) -> None:
-        with explained(self._connection.name):
-            left = [model.name for model in self._client.search_registered_models(f"name LIKE '{self._name}.ended.%'")]
+        left = [model.name for model in self._client.search_registered_models(f"name LIKE '{self._name}.ended.%'")]
         for name in left:
             self._first(self._client.delete_registered_model, name)
 
@@ -173,15 +169,12 @@ class PromotionLock:
 
     def _first(self, call: Callable[..., object], *given: object) -> bool:
         """Ask MLflow for something that one of several gets; False where somebody else was quicker."""
-        from mlflow.exceptions import MlflowException
-
-        with explained(self._connection.name):
-            try:
-                call(*given)
-            except MlflowException as error:
-                if error.error_code not in _OTHERS:
-                    raise
-                return False
+        try:
+            call(*given)
+        except TrackingError as error:
+            if error.code not in _OTHERS:
+                raise
+            return False
         return True
 
     def _read(self, model: "RegisteredModel") -> Lock:

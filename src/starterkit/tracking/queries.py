@@ -34,7 +34,7 @@ class RunRecord:
 
 def look_up(connection: Connection, run_id: str) -> RunRecord | None:
     """A run by its id; None where this store does not have it: a version may have come from another server."""
-    run = ask_for(connection.name, connection.client.get_run, run_id)
+    run = ask_for(connection.client.get_run, run_id)
     if run is None:
         return None
     info, has_pages = run.info, connection.artifacts is None
@@ -51,8 +51,7 @@ def look_up(connection: Connection, run_id: str) -> RunRecord | None:
 
 def runs_page(connection: Connection, experiment: str) -> str:
     """Where MLflow's UI shows an experiment's runs, or all experiments if it is none, without the server's address."""
-    with explained(connection.name):
-        known = connection.client.get_experiment_by_name(experiment)
+    known = connection.client.get_experiment_by_name(experiment)
     if known is None:
         return f"#/experiments?{MODE}"
     view = f"&viewStateShareKey={VIEW}" if VIEW_TAG in known.tags else ""  # without it MLflow complains
@@ -61,15 +60,19 @@ def runs_page(connection: Connection, experiment: str) -> str:
 
 def fetch_file(connection: Connection, run_id: str, name: str, into: Path) -> Path | None:
     """A file or a folder that a run kept, copied to `into`; None where this store does not have it."""
-    import mlflow.artifacts
-
     if look_up(connection, run_id) is None:
         return None
-    with explained(connection.name):
-        folder = name.rpartition("/")[0]
-        if name not in (kept.path for kept in connection.client.list_artifacts(run_id, folder or None)):
-            return None
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(into)))
+    folder = name.rpartition("/")[0]
+    if name not in (kept.path for kept in connection.client.list_artifacts(run_id, folder or None)):
+        return None
+    return Path(connection.client.download_artifacts(run_id, name, str(into)))
+
+
+def read_file(connection: Connection, run_id: str, name: str) -> bytes | None:
+    """A file that a run kept; None where this store does not have it."""
+    with scratch_folder() as scratch:
+        kept = fetch_file(connection, run_id, name, scratch)
+        return kept.read_bytes() if kept else None
 
 
 def keep_files(connection: Connection, run_id: str, folder: Path, place: str) -> None:
@@ -82,8 +85,7 @@ def keep_files(connection: Connection, run_id: str, folder: Path, place: str) ->
     """
     if look_up(connection, run_id) is None:
         raise TrackingError(f"MLflow at {connection.name} does not have run {run_id}", "Register the version again")
-    with explained(connection.name):
-        connection.client.log_artifacts(run_id, str(folder), place)
+    connection.client.log_artifacts(run_id, str(folder), place)
 
 
 def fetch_model(connection: Connection, address: str, into: Path) -> None:
@@ -105,15 +107,13 @@ _NOTE = "mlflow.note.content"
 def describe_experiment(connection: Connection, experiment: str, text: str, metrics: Sequence[str]) -> None:
     """An experiment's words, and the metrics that its table of runs shows: MLflow shows none by itself."""
     columns = ["attributes.`Models`", *(f"metrics.`{name}`" for name in metrics)]
-    with explained(connection.name):
-        connection.client.set_experiment_tag(experiment, _NOTE, text)
-        connection.client.set_experiment_tag(experiment, VIEW_TAG, json.dumps({"selectedColumns": columns}))
+    connection.client.set_experiment_tag(experiment, _NOTE, text)
+    connection.client.set_experiment_tag(experiment, VIEW_TAG, json.dumps({"selectedColumns": columns}))
 
 
 def describe_run(connection: Connection, run_id: str, text: str) -> None:
     """A run's words, whether it is open or not."""
-    with explained(connection.name):
-        connection.client.set_tag(run_id, _NOTE, text)
+    connection.client.set_tag(run_id, _NOTE, text)
 
 
 # --- Proof that a client can really use the store: what is written comes back.
@@ -129,16 +129,14 @@ def check_round_trip(connection: Connection) -> str:
     TrackingError
         The store does not answer, cannot be written, or its server is of another MLflow than the client.
     """
-    import mlflow.artifacts
-
     client = connection.client
-    with explained(connection.name), scratch_folder() as scratch:
+    with scratch_folder() as scratch:
         known = client.get_experiment_by_name(_EXPERIMENT)
         experiment = known.experiment_id if known else client.create_experiment(_EXPERIMENT, connection.artifacts)
         run = client.create_run(experiment).info
         try:
             client.log_text(run.run_id, "well", "proof.txt")
-            back = mlflow.artifacts.download_artifacts(f"runs:/{run.run_id}/proof.txt", dst_path=str(scratch))
+            back = client.download_artifacts(run.run_id, "proof.txt", str(scratch))
             if Path(back).read_text() != "well":
                 raise TrackingError("MLflow gives another artifact back than was written", "Check its artifact store")
         finally:

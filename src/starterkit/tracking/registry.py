@@ -153,17 +153,10 @@ class ModelRegistry:
     def _make(
         self, source: str, run: str, tags: Mapping[str, str], description: str, model_id: str | None = None
     ) -> Version:
-        from mlflow.exceptions import MlflowException
-
-        with explained(self.connection.name):
-            try:
-                self._client.create_registered_model(self.model)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            made = self._client.create_model_version(
-                self.model, source=source, run_id=run, model_id=model_id, tags=dict(tags), description=description
-            )
+        ask_for(self._client.create_registered_model, self.model, refusals=["RESOURCE_ALREADY_EXISTS"])
+        made = self._client.create_model_version(
+            self.model, source=source, run_id=run, model_id=model_id, tags=dict(tags), description=description
+        )
         return self.version(int(made.version))
 
     def version(self, number: int | None = None) -> Version:
@@ -202,8 +195,7 @@ class ModelRegistry:
 
     def versions(self) -> list[Version]:
         """All versions, the newest first."""
-        with explained(self.connection.name):
-            found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
+        found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
         return [_version(one) for one in found]
 
     def aliases(self) -> Mapping[str, int]:
@@ -213,27 +205,23 @@ class ModelRegistry:
     def champion(self) -> Version | None:
         """The version that serves, or None where there is none yet."""
         absent = ABSENT, "INVALID_PARAMETER_VALUE"
-        ask = self._client.get_model_version_by_alias
-        one = ask_for(self.connection.name, ask, self.model, CHAMPION, absent=absent)
+        one = ask_for(self._client.get_model_version_by_alias, self.model, CHAMPION, refusals=absent)
         return _version(one) if one else None
 
     def set_champion(self, version: Version) -> None:
         """Let the alias point at this version."""
-        with explained(self.connection.name):
-            self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+        self._client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
 
     def set_challenger(self, version: Version | None) -> None:
         """Let the alias of the shadow point at this version, or at none."""
-        with explained(self.connection.name):
-            if version is None:
-                self._client.delete_registered_model_alias(self.model, CHALLENGER)
-            else:
-                self._client.set_registered_model_alias(self.model, CHALLENGER, str(version.number))
+        if version is None:
+            self._client.delete_registered_model_alias(self.model, CHALLENGER)
+        else:
+            self._client.set_registered_model_alias(self.model, CHALLENGER, str(version.number))
 
     def delete(self, version: Version) -> None:
         """Take a version out of the registry. Its files and its run stay, and its number is not given again."""
-        with explained(self.connection.name):
-            self._client.delete_model_version(self.model, str(version.number))
+        self._client.delete_model_version(self.model, str(version.number))
 
     def tags(self) -> Mapping[str, str]:
         """The registered model's own tags; none where there is no such model yet."""
@@ -241,33 +229,27 @@ class ModelRegistry:
 
     def _registered(self) -> "list[RegisteredModel]":
         """The registered model alone, or nothing."""
-        with explained(self.connection.name):
-            return list(self._client.search_registered_models(f"name = '{self.model}'"))
+        return list(self._client.search_registered_models(f"name = '{self.model}'"))
 
     def tag_model(self, tags: Mapping[str, str]) -> None:
-        with explained(self.connection.name):
-            for key, value in tags.items():
-                self._client.set_registered_model_tag(self.model, key, value)
+        for key, value in tags.items():
+            self._client.set_registered_model_tag(self.model, key, value)
 
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
-        with explained(self.connection.name):
-            for key, value in tags.items():
-                self._client.set_model_version_tag(self.model, str(version.number), key, value)
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self.model, str(version.number), key, value)
 
     def describe(self, text: str, tags: Mapping[str, str]) -> None:
         """What the registered model's page says."""
-        with explained(self.connection.name):
-            self._client.update_registered_model(self.model, text)
+        self._client.update_registered_model(self.model, text)
         self.tag_model(tags)
 
     def describe_version(self, version: Version, text: str) -> None:
-        with explained(self.connection.name):
-            self._client.update_model_version(self.model, str(version.number), text)
+        self._client.update_model_version(self.model, str(version.number), text)
 
     def location(self, version: Version) -> str:
         """Where the files of a version's exported folder are."""
-        with explained(self.connection.name):
-            return self._client.get_model_version_download_uri(self.model, str(version.number))
+        return self._client.get_model_version_download_uri(self.model, str(version.number))
 
     def open(self, version: Version, compute: Compute | None = None) -> Predictor:
         """A version, ready to answer."""
@@ -311,12 +293,11 @@ def others_with(connection: Connection, files: str) -> list[str]:
     logged = _logged(connection, files)
     if logged is None:
         return []
-    with explained(connection.name):
-        client, sharing = connection.client, []
-        for one in client.search_model_versions(f"run_id = '{logged[1]}'"):
-            location = client.get_model_version_download_uri(one.name, one.version)
-            if files in _LOGGED_MODEL.findall(location):
-                sharing.append(f"{one.name} version {one.version}")
+    client, sharing = connection.client, []
+    for one in client.search_model_versions(f"run_id = '{logged[1]}'"):
+        location = client.get_model_version_download_uri(one.name, one.version)
+        if files in _LOGGED_MODEL.findall(location):
+            sharing.append(f"{one.name} version {one.version}")
     return sharing
 
 
@@ -356,8 +337,7 @@ def _remove(connection: Connection, files: str) -> bool:
         repository.delete_artifacts()
     except (MlflowException, NotImplementedError, OSError):
         return False
-    with explained(connection.name):
-        connection.client.delete_logged_model(files)
+    connection.client.delete_logged_model(files)
     return True
 
 
@@ -378,5 +358,5 @@ def _repository(connection: Connection, files: str) -> "ArtifactRepository | Non
 
 def _logged(connection: Connection, files: str) -> tuple[str, str] | None:
     """Where a logged model's files are, and its run; None where it is deleted."""
-    model = ask_for(connection.name, connection.client.get_logged_model, files) if files else None
+    model = ask_for(connection.client.get_logged_model, files) if files else None
     return (model.artifact_location, model.source_run_id or "") if model else None

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starterkit.errors import TrackingError
-from starterkit.files import scratch_folder
 from starterkit.machine import PROCESS, State, state_of, this_process
 from starterkit.tracking.connection import Connection, explained
-from starterkit.tracking.queries import fetch_file
+from starterkit.tracking.queries import read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,27 +110,20 @@ class Tracker:
     @contextmanager
     def start(self, name: str) -> Generator["Run", None, None]:
         """A new run, finished at the end of the block and marked as failed if the block fails."""
-        import mlflow
-
         with self._ended():
-            with explained(self._connection.name):
-                experiment = self._experiment_id()
-                tags = {PROCESS: this_process()}
-                run = mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags).info.run_id
-            yield Run(self._connection, run)
+            experiment, tags = self._experiment_id(), {PROCESS: this_process()}
+            run = self._connection.fluent.start_run(experiment_id=experiment, run_name=name, tags=tags)
+            yield Run(self._connection, run.info.run_id)
 
     @contextmanager
     def resume(self, run_id: str) -> Generator["Run", None, None]:
         """An earlier run, to add to it."""
-        import mlflow
-
         client = self._connection.client
         with self._ended(status_of_failure="FINISHED"):  # what it held before is still whole
-            with explained(self._connection.name):
-                # Before the run is open again: who is killed in between leaves it as it was.
-                client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
-                client.set_tag(run_id, PROCESS, this_process())
-                mlflow.start_run(run_id=run_id)
+            # Before the run is open again: who is killed in between leaves it as it was.
+            client.set_tag(run_id, _STATUS_BEFORE, "FINISHED")
+            client.set_tag(run_id, PROCESS, this_process())
+            self._connection.fluent.start_run(run_id=run_id)
             yield Run(self._connection, run_id)
 
     @contextmanager
@@ -141,60 +133,46 @@ class Tracker:
         The opening and the ending are inside, too. MLflow counts a run that is open when Python ends as finished, and
         knows nothing of one whose opening or ending was interrupted.
         """
-        import mlflow
-
         try:
             yield
-            with explained(self._connection.name):
-                mlflow.end_run()
+            self._connection.fluent.end_run()
         except BaseException:
             if self._connection.answers():
-                with suppress(TrackingError), explained(self._connection.name):
-                    mlflow.end_run(status_of_failure)
+                with suppress(TrackingError):
+                    self._connection.fluent.end_run(status_of_failure)
                 with suppress(TrackingError), explained(self._connection.name):
                     self._end_own_runs(status_of_failure)
             raise
 
     def _end_own_runs(self, status: str) -> None:
         own = this_process()
-        for run in self._running():
+        for run in self._newest("RUNNING"):
             if run.data.tags.get(PROCESS) == own:
                 self._connection.client.set_terminated(run.info.run_id, status)
 
     def open_runs(self) -> list[OpenRun]:
         """The runs that say of themselves that they work."""
-        with explained(self._connection.name):
-            found = [(run.info, run.data.tags) for run in self._running()]
+        found = [(run.info, run.data.tags) for run in self._newest("RUNNING")]
         return [
             OpenRun(info.run_id, info.run_name, state_of(tags), tags.get(_STATUS_BEFORE, "KILLED"))
             for info, tags in found
         ]
 
-    def _running(self) -> "list[MlflowRun]":
-        client = self._connection.client
-        found = self._found()
-        return list(client.search_runs([found], "status = 'RUNNING'")) if found else []
+    def _newest(self, status: str, most: int = 1000) -> "list[MlflowRun]":
+        found, ask = self._found(), self._connection.client.search_runs
+        order = ["start_time DESC"]
+        return list(ask([found], f"status = '{status}'", order_by=order, max_results=most)) if found else []
 
     def end_dead_runs(self) -> list[OpenRun]:
         """Mark the runs whose process was killed. One that was opened again is what it was before, and whole."""
         dead = [run for run in self.open_runs() if run.state == "dead"]
-        with explained(self._connection.name):
-            for run in dead:
-                self._connection.client.set_terminated(run.id, run.status_before)
+        for run in dead:
+            self._connection.client.set_terminated(run.id, run.status_before)
         return dead
 
     def figures(self, most: int) -> list[tuple[Mapping[str, float], Mapping[str, str]]]:
         """The figures and tags of the newest finished runs, the newest first."""
-        with explained(self._connection.name):
-            found = self._found()
-            runs = (
-                self._connection.client.search_runs(
-                    [found], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=most
-                )
-                if found
-                else []
-            )
-        return [(run.data.metrics, run.data.tags) for run in runs]
+        return [(run.data.metrics, run.data.tags) for run in self._newest("FINISHED", most)]
 
     def latest(self) -> str:
         """The id of the newest finished run.
@@ -204,18 +182,14 @@ class Tracker:
         TrackingError
             There is none.
         """
-        with explained(self._connection.name):
-            runs = self._connection.client.search_runs(
-                [self._experiment_id()], "status = 'FINISHED'", order_by=["start_time DESC"], max_results=1
-            )
+        runs = self._newest("FINISHED", 1)
         if not runs:
             raise TrackingError(f"experiment '{self._experiment}' has no finished run", "Train first")
         return runs[0].info.run_id
 
     def tags(self, run_id: str) -> Mapping[str, str]:
         """The tags of a run."""
-        with explained(self._connection.name):
-            return self._connection.client.get_run(run_id).data.tags
+        return self._connection.client.get_run(run_id).data.tags
 
     def load_estimator(self, run_id: str) -> Any:
         """The fitted estimator that a run logged.
@@ -232,9 +206,7 @@ class Tracker:
 
     def read_file(self, run_id: str, name: str) -> bytes | None:
         """A file that a run logged with `Run.log_file`; None where it logged none of that name."""
-        with scratch_folder() as scratch:
-            kept = fetch_file(self._connection, run_id, name, scratch)
-            return kept.read_bytes() if kept else None
+        return read_file(self._connection, run_id, name)
 
     def _experiment_id(self) -> str:
         client = self._connection.client
@@ -256,53 +228,34 @@ class Run:
         self.id = run_id
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_params(dict(parameters))
+        self._connection.fluent.log_params(dict(parameters))
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.set_tags(dict(tags))
+        self._connection.fluent.set_tags(dict(tags))
 
     def log_file(self, file: Path) -> None:
         """Keep a file with the run, under its own name."""
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_artifact(str(file))
+        self._connection.client.log_artifact(self.id, str(file))
 
     def log_rows(self, frame: "pd.DataFrame", *, name: str, context: str, source: str, digest: str, target: str) -> Any:
         """Record rows as an input of the run: their source, digest and columns, not the rows themselves."""
-        import mlflow
-
         dataset = _dataset(frame, name=name, source=source, digest=digest, target=target)
-        with explained(self._connection.name):
-            mlflow.log_input(dataset, context=context)
+        self._connection.fluent.log_input(dataset, context=context)
         return dataset
 
     def log_scores(self, scores: Mapping[str, float], *, model_id: str | None = None, dataset: Any = None) -> None:
         """Record figures, tied to the model and the rows that they are about."""
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
+        self._connection.fluent.log_metrics(dict(scores), model_id=model_id, dataset=dataset)
 
     def log_series(self, name: str, points: Iterable[tuple[datetime, float]]) -> None:
         """Record how a figure went over time."""
         from mlflow.entities import Metric
 
         made = [Metric(name, value, int(when.timestamp() * 1000), step) for step, (when, value) in enumerate(points)]
-        with explained(self._connection.name):
-            self._connection.client.log_batch(self.id, metrics=made)
+        self._connection.client.log_batch(self.id, metrics=made)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        import mlflow
-
-        with explained(self._connection.name):
-            mlflow.log_figure(figure, f"figures/{name}.png")
+        self._connection.client.log_figure(self.id, figure, f"figures/{name}.png")
 
     def log_estimator(self, estimator: Any, example: Example) -> str:
         """Log a fitted scikit-learn estimator without pickling it; the id of MLflow's logged model comes back."""
@@ -320,7 +273,7 @@ class Run:
                 input_example=example.inputs.head(1),
                 pip_requirements=_pinned("mlflow", "numpy", "pandas", "scikit-learn", "skops", *libraries(types)),
             )
-            mlflow.set_tags({"estimator_model_id": model.model_id})
+        self.tag({"estimator_model_id": model.model_id})
         return str(model.model_id)
 
     def log_exported(self, folder: Path, graph: Path, example: Example) -> str:
@@ -338,10 +291,10 @@ class Run:
                 onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,
             )
-            for file in folder.iterdir():
-                if file != graph:
-                    self._connection.client.log_model_artifact(model.model_id, str(file))
-            mlflow.set_tags({"exported_model_id": model.model_id})
+        for file in folder.iterdir():
+            if file != graph:
+                self._connection.client.log_model_artifact(model.model_id, str(file))
+        self.tag({"exported_model_id": model.model_id})
         return str(model.model_id)
 
 

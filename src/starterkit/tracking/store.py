@@ -90,13 +90,7 @@ class Aliased(NamedTuple):
 
 @dataclass(frozen=True)
 class LocalStore:
-    """A store without a server.
-
-    Attributes
-    ----------
-    database, artifacts
-        The SQLite file and the folder for artifacts.
-    """
+    """A store without a server: a SQLite file, and a folder for artifacts."""
 
     database: Path
     artifacts: Path
@@ -109,12 +103,7 @@ class LocalStore:
     def require_sound(self, wait: float, thorough: bool = False) -> None:
         """See that the store can be read and written, and change nothing. MLflow would try for minutes.
 
-        Parameters
-        ----------
-        wait
-            How many seconds another process may hold the database.
-        thorough
-            Look at every page.
+        Another process may hold the database for `wait` seconds. A `thorough` look is one at every page.
 
         Raises
         ------

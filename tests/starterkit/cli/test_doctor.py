@@ -95,6 +95,7 @@ WITHOUT_FILES: Callable[[Path], None] = lambda root: shutil.rmtree(root / "mlart
             ["versions well .*2 registered", "runs well .*1 at work now"],
         ),
         ([register_again], ["versions warning .*version 2 was registered and never judged"]),
+        ([register_again, partial(register_again, gate="refused")], ["versions well .*3 registered"]),
         ([UNJUDGED], ["versions well .*1 registered"]),
         ([lambda root: (root / "mlflow.db").unlink()], ["MLflow well .*no mlflow.db yet"]),
         ([misspell_a_limit], ["problem failing .*gate.limits.rmsee is no metric"]),

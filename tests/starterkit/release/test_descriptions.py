@@ -4,7 +4,6 @@ import io
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import mlflow
 import onnx
@@ -22,8 +21,8 @@ from starterkit.data.dataset import as_columns
 from starterkit.pipeline import Pipeline, Summary
 from starterkit.release.descriptions import Place, Subject, Trained, experiment_text, model_text, run_text, version_text
 from starterkit.serving.predictor import Predictor
-from starterkit.settings import Limit, load_settings
-from starterkit.tracking.connection import Connection, connect
+from starterkit.settings import Limit
+from starterkit.tracking.connection import Connection
 from starterkit.tracking.queries import runs_page
 from starterkit.tracking.registry import Version
 from starterkit.verdict import Verdict
@@ -121,12 +120,6 @@ def test_a_projects_words_are_no_markup(title):
 
 
 NOTE = "mlflow.note.content"
-
-
-@pytest.fixture(scope="module")
-def opened(first_run: tuple[Path, Summary]) -> tuple[Connection, Summary]:
-    root, summary = first_run
-    return connect(load_settings(root, {}).tracking, root), summary
 
 
 @pytest.fixture(scope="module")

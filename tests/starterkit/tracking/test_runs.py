@@ -250,7 +250,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_after_a_failure_a_server_that_hangs_is_not_asked_to_mark_the_run(asked):
     address = asked[0]
-    tracker = Tracker(Connection(address, address, None, MlflowClient(address, address)), "trial")
+    tracker = Tracker(Connection(address, address, None), "trial")
     with pytest.raises(TrackingError) as raised, tracker.start("first"):
         pass
     assert raised.value.what == f"MLflow at {address} failed: no answer within 1 seconds"

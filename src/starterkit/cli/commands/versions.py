@@ -110,7 +110,7 @@ def history(
     if broken:
         hint = "Find out who changed MLflow's tags; docs/promotion.md says what can be told and what cannot. Then"
         raise Refused(
-            f"the history of {registry.model} is broken: {broken.text}",
+            f"the history of {registry.model} is broken: {broken}",
             f"{hint} `starterkit history --settle REASON` goes on with what is left",
         )
     if failing := [doubt for doubt in doubts if not doubt.before]:

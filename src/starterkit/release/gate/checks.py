@@ -10,13 +10,7 @@ from starterkit.verdict import Check, Cost, Evidence, Verdict
 
 
 class ParityProven(Check):
-    """The exported graph answers as the estimator does, and was held to no looser tolerance than this stage's.
-
-    Parameters
-    ----------
-    tolerance
-        The largest difference that this stage allows; None for whatever the export was held to.
-    """
+    """The exported graph answers as the estimator does, held to no looser tolerance than the stage's, if it has one."""
 
     name = "parity"
 
@@ -28,9 +22,7 @@ class ParityProven(Check):
         if self._tolerance is not None and not parity.allowed <= self._tolerance:
             reason = f"its graph was held to {parity.allowed:g}, and this stage allows {self._tolerance:g}"
             hint = "Export it again here, or look at export.tolerance and export.probability_tolerance"
-            return Verdict(
-                check=self.name, passed=False, reason=reason, hint=hint, figure=parity.allowed, limit=self._tolerance
-            )
+            return self.says(False, reason, hint=hint, figure=parity.allowed, limit=self._tolerance)
         reason = f"{parity.measure} {parity.largest:.2g} over {parity.rows:,} rows, {parity.allowed:g} allowed"
         if parity.flipped_labels:
             reason += f"; {parity.flipped_labels:,} labels changed"
@@ -38,9 +30,7 @@ class ParityProven(Check):
             reason += f"; {parity.flipped_leaves or 'no'} row{'s' * (parity.flipped_leaves != 1)} in another leaf"
         if parity.unstable:
             reason += f"; {parity.on_instability}"
-        return Verdict(
-            check=self.name, passed=parity.proven, reason=reason, figure=parity.largest, limit=parity.allowed
-        )
+        return self.says(parity.proven, reason, figure=parity.largest, limit=parity.allowed)
 
 
 class AgainstEstimator(Check):
@@ -52,16 +42,16 @@ class AgainstEstimator(Check):
         found = evidence.beside
         if found is None and not evidence.beside_fault:
             reason = "not asked in this stage; `starterkit gate --against-estimator` asks it"
-            return Verdict(check=self.name, passed=True, off=True, reason=reason)
+            return self.says(True, reason, off=True)
         if found is None:
             hint = "Train it again with the project as it is now"
-            return Verdict(check=self.name, passed=False, reason=evidence.beside_fault, hint=hint)
+            return self.says(False, evidence.beside_fault, hint=hint)
         reason = f"{found.measure} {found.largest:.2g} over {found.rows:,} rows of the data, {found.allowed:g} allowed"
         if found.flipped_labels:
             reason += f"; {found.flipped_labels:,} labels differ"
         if found.unstable:
             reason += f"; {found.on_instability}"
-        return Verdict(check=self.name, passed=found.proven, reason=reason, figure=found.largest, limit=found.allowed)
+        return self.says(found.proven, reason, figure=found.largest, limit=found.allowed)
 
 
 class HoldoutUnseen(Check):
@@ -80,7 +70,7 @@ class HoldoutUnseen(Check):
         if overlap is None or overlap.trained_on is None:
             reason = "its run does not say which rows it was trained on: train again with this version of the kit"
             reason += ", and with the masking key that is here"
-            return Verdict(check=self.name, passed=False, reason=reason)
+            return self.says(False, reason)
         seen = overlap.trained_on
         reason = f"trained on {seen or 'none'} of the {rows:,} holdout rows"
         if overlap.alike:
@@ -92,9 +82,7 @@ class HoldoutUnseen(Check):
             hint = "Remove the copies, or give them one group(); where rows are alike by chance, Problem(coarse=True)"
         if evidence.timed:
             reason += "; the rows have a time() and were drawn at random, so that a drift does not show here"
-        return Verdict(
-            check=self.name, passed=seen == 0 and not repeated, reason=reason, hint=hint, figure=seen, limit=0
-        )
+        return self.says(seen == 0 and not repeated, reason, hint=hint, figure=seen, limit=0)
 
 
 class PolicyKept(Check):
@@ -108,31 +96,25 @@ class PolicyKept(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         lineage, origin = evidence.contract.lineage, evidence.origin
         if origin is None:
-            return Verdict(check=self.name, passed=False, reason="nobody said which stage this is")
+            return self.says(False, "nobody said which stage this is")
         if lineage.stage != origin:
             reason = f"it was trained in stage {lineage.stage}, and only versions of stage {origin} may come here"
-            return Verdict(check=self.name, passed=False, reason=reason, hint=f"Train it in stage {origin}")
+            return self.says(False, reason, hint=f"Train it in stage {origin}")
         names = dict.fromkeys([*evidence.policy, *lineage.policy])
         pairs = {name: (lineage.policy.get(name, "raw"), evidence.policy.get(name, "raw")) for name in names}
         others = [f"'{name}' {TREATED[was]}, now {TREATED[now]}" for name, (was, now) in pairs.items() if was != now]
         if others:
             reason = f"the stage shows other data now: {', '.join(others)}"
-            return Verdict(check=self.name, passed=False, reason=reason, hint="Train it again under today's policy")
+            return self.says(False, reason, hint="Train it again under today's policy")
         masked = ", ".join(f"'{name}' {TREATED[treatment]}" for name, treatment in lineage.policy.items())
-        return Verdict(
-            check=self.name, passed=True, reason=f"trained in stage {origin}, {masked or 'every column raw'}"
-        )
+        return self.says(True, f"trained in stage {origin}, {masked or 'every column raw'}")
 
 
 class NoFeatureAlone(Check):
     """No feature predicts the target by itself: one that does is mostly the target in disguise.
 
     Nor do a few whose sum or product it is, a column's gaps, or a category's mean target that the holdout went into.
-
-    Parameters
-    ----------
-    limit
-        The largest share of the naive guess's loss that one feature may remove alone.
+    `limit` is the largest share of the naive guess's loss that one feature may remove alone.
     """
 
     name = "leak"
@@ -145,9 +127,9 @@ class NoFeatureAlone(Check):
         if evidence.giveaways:
             words = "; ".join(f"{names} {manner}" for names, manner in evidence.giveaways.items())
             hint = "Leave them out, or name them in Problem(strong=…) where they are known before the target is"
-            return Verdict(check=self.name, passed=False, reason=words, hint=hint)
+            return self.says(False, words, hint=hint)
         if not asked:
-            return Verdict(check=self.name, passed=True, reason="the problem declares every feature as strong")
+            return self.says(True, "the problem declares every feature as strong")
         leaking = {name: share for name, share in asked.items() if not share <= self._limit}
         strongest = max(asked, key=lambda name: asked[name])
         reason = f"'{strongest}' alone removes {asked[strongest]:.0%} of the naive guess's loss"
@@ -156,7 +138,7 @@ class NoFeatureAlone(Check):
             reason = (
                 f"alone {names} removes nearly all of the naive guess's loss. Drop it, or name it in Problem(strong=…)"
             )
-        return Verdict(check=self.name, passed=not leaking, reason=reason, figure=asked[strongest], limit=self._limit)
+        return self.says(not leaking, reason, figure=asked[strongest], limit=self._limit)
 
 
 class StaysRobust(Check):
@@ -167,15 +149,11 @@ class StaysRobust(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         reactions = evidence.reactions
         if not reactions:
-            return Verdict(check=self.name, passed=True, reason="the problem declares none")
+            return self.says(True, "the problem declares none")
         failing = [one for one in reactions if not one.figure <= one.limit]
         shown = failing or reactions
-        return Verdict(
-            check=self.name,
-            passed=not failing,
-            reason="; ".join(one.words for one in shown),
-            figure=shown[0].figure,
-            limit=shown[0].limit,
+        return self.says(
+            not failing, "; ".join(one.words for one in shown), figure=shown[0].figure, limit=shown[0].limit
         )
 
 
@@ -192,12 +170,12 @@ class SignatureKept(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         before = evidence.champion_contract
         if before is None:
-            return Verdict(check=self.name, passed=True, reason=_FIRST)
+            return self.says(True, _FIRST)
         broken = list(_broken(evidence.contract, before))
         reason = "; ".join(broken) if broken else "the champion's requests stay valid, the answers of the same kind"
         if broken:
             reason += ". A model with another signature gets another name"
-        return Verdict(check=self.name, passed=not broken, reason=reason)
+        return self.says(not broken, reason)
 
 
 def _broken(contract: Contract, before: Contract) -> Iterator[str]:
@@ -240,14 +218,9 @@ def _narrowed(column: Column, before: Column) -> Iterator[str]:
 
 
 class CostWithin(Check):
-    """A cost is no more than a few times the champion's, measured side by side.
+    """A cost is no more than `ratio` times the champion's, measured side by side.
 
-    Parameters
-    ----------
-    ratio
-        How many times the champion's it may be.
-    floor
-        What it may be in any case, in `unit`: below it nobody is refused for a factor of microseconds.
+    It may be `floor`, in `unit`, in any case: below that nobody is refused for a factor of microseconds.
     """
 
     unit: str
@@ -259,7 +232,7 @@ class CostWithin(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         ours, theirs = evidence.cost, evidence.champion_cost
         if ours is None or theirs is None:
-            return Verdict(check=self.name, passed=True, reason="no champion to measure against")
+            return self.says(True, "no champion to measure against")
         pairs = list(zip(self.figures(ours), self.figures(theirs), strict=True))
         judged = [(mine, max(self._floor, self._ratio * yours)) for (_, mine), (_, yours) in pairs]
         figure, limit = max(judged, key=lambda one: one[0] / one[1])
@@ -267,7 +240,7 @@ class CostWithin(Check):
             f"{of}{mine:.3g} {self.unit}, the champion {yours:.3g} {self.unit}" for (of, mine), (_, yours) in pairs
         )
         passed = all(mine <= limit for mine, limit in judged)
-        return Verdict(check=self.name, passed=passed, reason=reason, figure=figure, limit=limit)
+        return self.says(passed, reason, figure=figure, limit=limit)
 
     @abstractmethod
     def figures(self, cost: Cost) -> list[tuple[str, float]]:
@@ -302,13 +275,12 @@ class GuardedByFrozen(Check):
         metric, frozen = evidence.metric, evidence.frozen
         assert frozen is not None
         words = f"{metric.name} {frozen.figure:.4g} over the {frozen.rows:,} rows of the frozen holdout"
-        told = {"check": self.name, "figure": frozen.figure}
         if not metric.shortfall(frozen.figure, frozen.naive) < 0:
             reason = f"{words} is not better than a naive guess's {frozen.naive:.4g}"
-            return Verdict(passed=False, reason=reason, limit=frozen.naive, **told)
+            return self.says(False, reason, figure=frozen.figure, limit=frozen.naive)
         if frozen.serving is None:
-            return Verdict(passed=True, reason=words, **told)
+            return self.says(True, words, figure=frozen.figure)
         margin = frozen.allowed * metric.loss(frozen.serving)
         short = metric.shortfall(frozen.figure, frozen.serving)
         reason = f"{words}, the champion's is {frozen.serving:.4g} and {margin:.4g} worse is allowed"
-        return Verdict(passed=bool(short <= margin), reason=reason, limit=margin, **told)
+        return self.says(bool(short <= margin), reason, figure=frozen.figure, limit=margin)

@@ -40,16 +40,13 @@ class AbsoluteLimit(Check):
                 within.append(f"{word} {bound:g} allowed")
                 if passed:
                     passed, limit = holds(bound), bound
-        return Verdict(check=self.name, passed=passed, reason=", ".join(within), figure=figure, limit=limit)
+        return self.says(passed, ", ".join(within), figure=figure, limit=limit)
 
 
 class BetterThanBaseline(Check):
     """The model knows more than a guess that does not look at the row, and not by chance.
 
-    Parameters
-    ----------
-    rule, undecided
-        As for `NotWorseThanChampion`; the whole interval has to say better, so that no margin counts.
+    The whole interval has to say better, so that no margin counts.
     """
 
     name = "baseline"
@@ -65,7 +62,7 @@ class BetterThanBaseline(Check):
         word = "better than" if better else "not better than"
         reason = f"{metric.name} {figure:.4g} is {word} the naive guess's {naive:.4g}"
         if not better:
-            return Verdict(check=self.name, passed=False, reason=reason, figure=figure, limit=naive)
+            return self.says(False, reason, figure=figure, limit=naive)
         found = compare_with(evidence, evidence.baseline, evidence.contract.classes, self._rule)
         sure = found.outcome == "not worse"
         passed = sure or (found.outcome != "worse" and self._undecided == "pass")
@@ -74,26 +71,11 @@ class BetterThanBaseline(Check):
                 f" on {_units(evidence, found)}: {_in_words(found)}"
                 f"{_hint(evidence, found, self._rule, passed, 'Hold out more')}"
             )
-        return Verdict(
-            check=self.name,
-            passed=passed,
-            reason=reason,
-            figure=figure,
-            limit=naive,
-            undecided=found.outcome != "worse" and not sure,
-        )
+        return self.says(passed, reason, figure=figure, limit=naive, undecided=found.outcome != "worse" and not sure)
 
 
 class NotWorseThanChampion(Check):
-    """On the same holdout rows the challenger is not worse than what serves now, as far as the rows can tell.
-
-    Parameters
-    ----------
-    rule
-        What counts as not worse.
-    undecided
-        What becomes of the version when there are not enough rows to tell.
-    """
+    """On the same holdout rows the challenger is not worse than what serves now, as far as the rows can tell."""
 
     name = "champion"
 
@@ -104,9 +86,9 @@ class NotWorseThanChampion(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         fault = evidence.champion_fault
         if fault is not None:
-            return Verdict(check=self.name, passed=False, reason=fault.what, hint=fault.hint)
+            return self.says(False, fault.what, hint=fault.hint)
         if evidence.champion is None:
-            return Verdict(check=self.name, passed=True, reason="no champion yet: this is the first")
+            return self.says(True, "no champion yet: this is the first")
         found = compare_with_champion(evidence, self._rule)
         undecided = found.outcome == "not enough rows"
         passed = self._undecided == "pass" if undecided else found.outcome == "not worse"
@@ -116,14 +98,8 @@ class NotWorseThanChampion(Check):
             reason += f". The champion was trained on {evidence.champion_overlap.trained_on} of them, which flatters it"
         if undecided:
             reason += _hint(evidence, found, self._rule, passed)
-        return Verdict(
-            check=self.name,
-            passed=passed,
-            reason=reason,
-            figure=found.high,
-            limit=found.margin,
-            undecided=undecided,
-            comparisons={"": found},
+        return self.says(
+            passed, reason, figure=found.high, limit=found.margin, undecided=undecided, comparisons={"": found}
         )
 
 
@@ -133,11 +109,6 @@ class NoSliceWorse(Check):
     The rule is the one for the whole holdout, so that a part that is worse beyond its interval refuses, however few
     its rows. Looking at k parts gives k chances to be wrong, so that each gets one k-th of the error rate
     (Bonferroni): the chance of refusing a version that is as good everywhere stays the same.
-
-    Parameters
-    ----------
-    rule, undecided
-        As for `NotWorseThanChampion`; `undecided` speaks of parts with too few rows to tell.
     """
 
     name = "slices"
@@ -148,9 +119,9 @@ class NoSliceWorse(Check):
 
     def judge(self, evidence: Evidence) -> Verdict:
         if not evidence.slices:
-            return Verdict(check=self.name, passed=True, reason="the problem names no slices")
+            return self.says(True, "the problem names no slices")
         if evidence.champion is None:
-            return Verdict(check=self.name, passed=True, reason="no champion to compare with")
+            return self.says(True, "no champion to compare with")
         rule = replace(self._rule, error_rate=self._rule.error_rate / len(evidence.slices))
         found = {name: compare_with_champion(evidence, rule, rows) for name, rows in evidence.slices.items()}
         worse = {name: one for name, one in found.items() if one.outcome == "worse"}
@@ -165,10 +136,9 @@ class NoSliceWorse(Check):
             few = [_slice_in_words(evidence, name, one) for name, one in unsure.items() if name not in without]
             reason += f"; too few rows to be sure of {'; '.join(few)}" if few else ""
             reason += f"; {_NO_FIGURE}: {', '.join(without)}" if without else ""
-        return Verdict(
-            check=self.name,
-            passed=not worse and (not unsure or self._undecided == "pass"),
-            reason=reason,
+        return self.says(
+            not worse and (not unsure or self._undecided == "pass"),
+            reason,
             figure=worst.high,
             limit=worst.margin,
             undecided=bool(unsure) and not worse,
@@ -237,16 +207,9 @@ def _hint(
 class Believable(Check):
     """The version as a whole is not better than knowledge gets: what is may know the target.
 
-    It is refused where it removes nearly all of the naive guess's loss and its champion does not, and undecided where
-    it removes more than half of its champion's, or where one feature says more by itself than that champion does. A
-    first version is undecided where one feature by itself says nearly all.
-
-    Parameters
-    ----------
-    limit
-        The largest share of the naive guess's loss that it may remove.
-    undecided
-        What becomes of a version whose gain nobody explains.
+    It is refused where it removes more than `limit` of the naive guess's loss and its champion does not, and undecided
+    where it removes more than half of its champion's, or where one feature says more by itself than that champion does.
+    A first version is undecided where one feature by itself says nearly all.
     """
 
     name = "gain"
@@ -262,13 +225,13 @@ class Believable(Check):
         naive, ours = (_plain_loss(evidence, one) for one in (evidence.baseline, evidence.challenger))
         theirs = _plain_loss(evidence, evidence.champion) if evidence.champion else naive
         if not (naive > 0 and theirs > 0):
-            return Verdict(check=self.name, passed=True, reason="nothing is left to gain")
+            return self.says(True, "nothing is left to gain")
         share, served = 1 - ours / naive, 1 - theirs / naive
         reason = f"it removes {share:.1%} of the naive guess's loss"
         whole = evidence.challenger.prediction.probabilities is not None or not evidence.contract.classes
         if whole and share > self._limit >= served and not evidence.strong:
             reason += ". Which column is recorded after the target, or made of it?"
-            return Verdict(check=self.name, passed=False, reason=reason, hint=_SAY, figure=share, limit=self._limit)
+            return self.says(False, reason, hint=_SAY, figure=share, limit=self._limit)
         alone = {name: one for name, one in evidence.leaks.items() if name not in evidence.strong}
         best = max(alone, key=lambda name: alone[name], default="")
         figure, most, by_one = share, self._limit, bool(best) and alone[best] > self._most_by_one
@@ -279,10 +242,9 @@ class Believable(Check):
         if by_one:
             reason += f", '{best}' alone {alone[best]:.0%} of the naive guess's"
         unsure = by_one or (evidence.champion is not None and figure > most)
-        return Verdict(
-            check=self.name,
-            passed=not unsure or self._undecided == "pass",
-            reason=reason,
+        return self.says(
+            not unsure or self._undecided == "pass",
+            reason,
             hint=_SAY if unsure else "",
             figure=figure,
             limit=most,
@@ -317,11 +279,6 @@ class Calibrated(Check):
     The figure is the slope of the outcome's log odds over the answered ones: 1 is right, and a half is a model that is
     twice as sure as it may be. It is refused where the whole interval says so.
 
-    Parameters
-    ----------
-    undecided
-        What becomes of a version whose interval does not tell.
-
     Notes
     -----
     Source: Cox, "Two further applications of a model for binary regression", Biometrika 45 (1958); the interval is by
@@ -338,7 +295,7 @@ class Calibrated(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         prediction = evidence.challenger.prediction
         if prediction.probabilities is None or not evidence.contract.classes:
-            return Verdict(check=self.name, passed=True, reason="the answers are no probabilities")
+            return self.says(True, "the answers are no probabilities")
         slope, low, high = calibration_slope(evidence, prediction, evidence.contract.classes)
         reason = f"slope {slope:.2f}, {low:.2f} to {high:.2f} (1 is right, below {self._least:g} is overconfident)"
         champion = evidence.champion
@@ -346,13 +303,12 @@ class Calibrated(Check):
             before = calibration_slope(evidence, champion.prediction, _classes_of_champion(evidence))[0]
             reason += f"; the champion's is {before:.2f}"
             if slope >= self._as_before * before and before < self._least:
-                return Verdict(check=self.name, passed=True, reason=reason, figure=slope, limit=self._least)
+                return self.says(True, reason, figure=slope, limit=self._least)
         surely = has_contrast(bool(evidence.contract.classes), evidence.actual) and high < self._least
         unsure = not surely and not slope >= self._least
-        return Verdict(
-            check=self.name,
-            passed=not surely and (not unsure or self._undecided == "pass"),
-            reason=reason,
+        return self.says(
+            not surely and (not unsure or self._undecided == "pass"),
+            reason,
             hint="Put CalibratedClassifierCV around the estimator, or say with --reason why it may be" * surely,
             figure=slope,
             limit=self._least,
@@ -369,12 +325,12 @@ class StaysInReach(Check):
     def judge(self, evidence: Evidence) -> Verdict:
         reach, before = evidence.reach, evidence.champion_reach
         if reach is None:
-            return Verdict(check=self.name, passed=True, reason="classes have no range")
+            return self.says(True, "classes have no range")
         limit = max(self._farthest, 2 * before if before is not None and np.isfinite(before) else 0)
         reason = f"rows half a range beyond the data's get answers up to {reach:.2g} target widths beyond the target's"
         passed = reach <= limit
         hint = "" if passed else "Give the schema bounds, or another estimator, or say with --reason why it may be"
-        return Verdict(check=self.name, passed=passed, reason=reason, hint=hint, figure=reach, limit=limit)
+        return self.says(passed, reason, hint=hint, figure=reach, limit=limit)
 
 
 EXPLAINABLE = (Believable.name, Calibrated.name, StaysInReach.name)

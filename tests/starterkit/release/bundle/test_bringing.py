@@ -12,14 +12,14 @@ import pytest
 
 from starterkit.errors import Refused, TrackingError
 from starterkit.machine import PROCESS, this_process
-from starterkit.release.importer import Arrival, bring_in, opened
+from starterkit.release.importer import bring_in, opened
 from starterkit.tracking.queries import fetch_model
-from starterkit.tracking.registry import ModelRegistry
+from starterkit.tracking.registry import ModelRegistry, Version
 
 
 @pytest.fixture
 def bring(prod, bundle, key):
-    def call() -> Arrival:
+    def call() -> Version:
         with opened(bundle, "diabetes", [key.public]) as found:
             return bring_in(prod, found)
 
@@ -52,9 +52,8 @@ def require_whole(registry: ModelRegistry, bundle, key, tmp_path: Path) -> None:
 
 
 def test_files_tags_metrics_and_rows_arrive(bring, prod, bundle, key, tmp_path):
-    arrival = bring()
-    version = arrival.version
-    assert (arrival.new, str(version), prod.champion()) == (True, "prod.diabetes version 1", None)
+    version = bring()
+    assert (str(version), prod.champion()) == ("prod.diabetes version 1", None)
     require_whole(prod, bundle, key, tmp_path)
     told = {"stage": "staging", "copied_from": "staging.diabetes version 1", "signed_by": key.id}
     assert version.tags.items() >= told.items()
@@ -74,7 +73,7 @@ def test_files_tags_metrics_and_rows_arrive(bring, prod, bundle, key, tmp_path):
 
 def test_the_answers_are_those_of_staging(answers, bring, prod):
     columns, then = answers
-    version = bring().version
+    version = bring()
     assert np.array_equal(prod.open(version).predict(columns).values, then)
     loaded = mlflow.pyfunc.load_model(f"models:/prod.diabetes/{version.number}")
     types = {"long": "int64", "double": "float64"}
@@ -84,16 +83,16 @@ def test_the_answers_are_those_of_staging(answers, bring, prod):
 
 
 def test_the_same_bundle_makes_one_version(bring, prod, bundle, changed, key, other_key, tmp_path):
-    first, second = bring(), bring()
-    assert (first.new, second.new, first.version) == (True, False, second.version)
+    first = bring()
+    assert bring() == first
     signed_again = changed(lambda files: files.update({"manifest.sig": other_key.sign(files["manifest.json"])}))
     with opened(signed_again, "diabetes", [other_key.public]) as found:
-        assert bring_in(prod, found).version == first.version
+        assert bring_in(prod, found) == first
     require_whole(prod, bundle, key, tmp_path)
 
 
 def test_a_version_whose_files_were_changed_since_is_told(bring, prod_root):
-    version = bring().version
+    version = bring()
     (model,) = prod_root.rglob("model.onnx")
     model.write_bytes(model.read_bytes() + b" ")
     with pytest.raises(Refused, match=f"{version} has another model.onnx than the bundle"):
@@ -117,7 +116,7 @@ def test_what_fails_leaves_nothing(bring, prod, bundle, key, tmp_path, monkeypat
             bring()
     if not unanswered:
         assert (prod.versions(), runs(prod), models(prod)) == ([], [], [])
-    assert bring().new is not unanswered
+    bring()
     require_whole(prod, bundle, key, tmp_path)
 
 
@@ -181,7 +180,7 @@ def test_after_a_kill_the_next_is_whole(bring, prod, prod_root, bundle, key, kil
     killed(KILLED, prod_root, bundle, key.public, step, when)
     assert runs(prod) == ["RUNNING"]
     assert [prod.open(version).contract.problem for version in prod.versions()] == ["diabetes"] * versions
-    assert bring().new is not bool(versions)
+    bring()
     require_whole(prod, bundle, key, tmp_path)
 
 
