@@ -175,7 +175,8 @@ def _open_champion(
         got = served.predictor.providers
         missing = [name for name in settings.serving.providers if name not in got]
         fallback = f", for {', '.join(missing)} is not there" if missing else ""
-        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{_instead(missed)}"
+        version = f"version {served.version}" if served.version.isdigit() else served.version  # or its folder
+        note.text = f"{served.name} {version} on {', '.join(got)}{fallback}{_instead(missed)}"
     return served, missed
 
 

@@ -93,6 +93,7 @@ def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, t
     assert told == [("POST", "/predict", 422), ("POST", "/predict", 401)]
     assert {(line["request"], line["model"], line["level"]) for line in lines} == {(trace, "1", "info")}
     assert all(0 < line["ms"] < 10_000 for line in lines)
+    assert "local.diabetes version 1 on cpu" in api.said
     assert ("7654321" in api.said, key[:-1] in api.said) == (False, False)
 
 

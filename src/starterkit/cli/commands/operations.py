@@ -212,7 +212,7 @@ def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
     typer.echo(f"{_rows(outcome.rows - outcome.bad)} to {outcome.destination}")
     if outcome.ignored:
         more = f" and {len(outcome.ignored) - _MOST_NAMED} more" if len(outcome.ignored) > _MOST_NAMED else ""
-        typer.echo(f"ignored: {', '.join(outcome.ignored[:_MOST_NAMED])}{more}")
+        typer.echo(f"copied, and not read by the model: {', '.join(outcome.ignored[:_MOST_NAMED])}{more}")
     if outcome.bad_rows is not None:
         typer.echo(f"{_rows(outcome.bad, 'bad ')} left out; {outcome.bad_rows} says why")
 

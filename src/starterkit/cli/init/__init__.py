@@ -252,10 +252,10 @@ class ProblemStarter:
         others = project.named_anew(name, source)
         files = [project.problem, project.tests, project.settings, *others, *project.old_tests]
         unsaved = project.unsaved(files)
-        if not force:
-            project.refuse(unsaved)
         with step(self._progress, "look at the columns") as note:
             frame = read_table(given)
+            if not force:
+                project.refuse(unsaved)
             plan = plan_for(frame, given.name, target, name, task, note)
             dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
             note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"

@@ -179,6 +179,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} has one column", "Give the target and at least one column to predict it from")
     if sum(_HEADER.fullmatch(str(header)) is not None for header in frame.columns) > len(frame.columns) / 2:
         raise DataError(f"{path.name} has numbers where its header should be", "Begin the file with a header line")
+    if frame.empty:
+        raise DataError(f"{path.name} has no rows", "Give some below its header line")
     return frame
 
 

@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Write:
 BAD: dict[str, tuple[pd.DataFrame | bytes | None, str]] = {
     "no target": (table().drop(columns="y").assign(yy=1.5), "has no column 'y'. Did you mean 'yy'"),
     "no such column": (table().rename(columns={"y": "z"}), "has no column 'y'. Name one of 'a', 'b', 'z'"),
-    "no rows": (table(0), "is missing in every row"),
+    "no rows": (table(0), "has no rows"),
     "one row": (table(1), "is known in one row, and at least 30"),
     "a constant target": (table().assign(y=3.5), "has one value in every row"),
     "one class": (table().assign(y="only"), "has one value in every row"),
@@ -59,6 +59,7 @@ BAD: dict[str, tuple[pd.DataFrame | bytes | None, str]] = {
     "nowhere.csv": (None, "there is no file"),
     "empty.csv": (b"", "is empty"),
     "table.xlsx": (b"PK\x03\x04", "is of no known kind"),
+    "binary.csv": (b"\xff\xfe\x00\x01\x02\x03\x80", "is not text in utf-16 throughout"),
     "zipped.csv": (b"PK\x03\x04 and more", "a ZIP or Excel file and not CSV"),
     "broken.parquet": (b"PAR1", "cannot be read"),
     "ragged.csv": (b"a,y\n1,2,3\n", "more fields than its header"),
@@ -137,6 +138,8 @@ def test_what_nobody_committed_is_overwritten_by_force_alone(write, project, sta
     mine = project / "src/example_project/problem.py"
     mine.write_text("# my own work\n")
     before = contents(project)
+    with pytest.raises(UserError, match="there is no file"):
+        starter.start(project / "none.csv", "y")
     with pytest.raises(UserError, match=r"src/example_project/problem\.py is not committed"):
         starter.start(write(table()), "y")
     assert contents(project) == before
