@@ -70,11 +70,35 @@ def open_fetched(settings: "Settings", found: Fetched | Path) -> "ServedModel":
     return ServedModel(found.model, found.version, Predictor(found.folder, compute, serving.beyond), found.mark)
 
 
+def model_name(settings: "Settings") -> str:
+    """What the problem's registered model is called in the settings' stage."""
+    return f"{settings.stage}.{name_of_problem()}"
+
+
+def version_named(settings: "Settings", alias: str) -> "Named | None":
+    """Which version the alias points at now, asked without MLflow's library; None where there is none.
+
+    Raises
+    ------
+    TrackingError
+        The registry does not answer.
+    """
+    from starterkit.serving.follower import Named
+    from starterkit.tracking.connection import ask_alias, local_store
+
+    if store := local_store(settings.tracking, settings.root):
+        at_hand = store.aliased(model_name(settings), alias)
+        return Named(str(at_hand.number), at_hand.run) if at_hand else None
+    found = ask_alias(settings.tracking, model_name(settings), alias)
+    return Named(*found) if found else None
+
+
 # --- A copy that the API keeps. See docs/decisions/0028-live.md.
 
 _SECONDS_TO_FETCH = 600.0
 _SECONDS_TO_FETCH_WITH_A_COPY = 20.0
 _SECONDS_TO_SETTLE = 5.0
+_LOG = logging.getLogger("uvicorn.error")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -84,7 +108,7 @@ def place_of_copy(settings: "Settings") -> Path | None:
 
     if local_store(settings.tracking, settings.root):
         return None
-    place = settings.root / settings.serving.copy_folder / f"{settings.stage}.{name_of_problem()}"
+    place = settings.root / settings.serving.copy_folder / model_name(settings)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
@@ -113,23 +137,10 @@ class Kept:
         self._copy, self._lock = folder / "model", folder / "lock"
 
     def named(self) -> "Named | None":
-        """Which version is the champion now, asked without MLflow's library; None where there is none.
-
-        Raises
-        ------
-        TrackingError
-            The registry does not answer.
-        """
-        from starterkit.serving.follower import Named
-        from starterkit.tracking.connection import ask_alias, local_store
+        """Which version is the champion now."""
         from starterkit.tracking.registry import CHAMPION
 
-        settings = self._settings
-        if local_store(settings.tracking, settings.root):
-            at_hand = _at_hand()
-            return Named(at_hand.version, at_hand.mark) if at_hand else None
-        found = ask_alias(settings.tracking, f"{settings.stage}.{name_of_problem()}", CHAMPION)
-        return Named(*found) if found else None
+        return version_named(self._settings, CHAMPION)
 
     @contextmanager
     def opened(
@@ -194,7 +205,7 @@ class Kept:
         try:
             return self._read()
         except ContractError as error:
-            _log().warning("the copy of the champion is not used: %s", error.what)
+            _LOG.warning("the copy of the champion is not used: %s", error.what)
             return None
 
     def _read(self, wanted: "Named | None" = None) -> "ServedModel | None":
@@ -220,8 +231,7 @@ class Kept:
         from starterkit.settings import mask
 
         settings, key = self._settings, self._settings.promotion.version_key
-        model = f"{settings.stage}.{name_of_problem()}"
-        note = {"model": model, "version": fetched.version, "mark": fetched.mark}
+        note = {"model": model_name(settings), "version": fetched.version, "mark": fetched.mark}
         note |= {"tracking": mask(settings.tracking.uri), "contract": digest}
         if key:
             signed = json.dumps(["copy", *note.values()]).encode()
@@ -232,11 +242,7 @@ class Kept:
         try:
             _copy(fetched.folder, self._copy, self._written(fetched, digest))
         except OSError as error:  # a full disk stops no answer
-            _log().warning("no copy of version %s is kept: %s", fetched.version, error.strerror)
-
-
-def _log() -> logging.Logger:
-    return logging.getLogger("uvicorn.error")
+            _LOG.warning("no copy of version %s is kept: %s", fetched.version, error.strerror)
 
 
 # --- A copy for elsewhere.
@@ -323,8 +329,9 @@ def _at_hand() -> Fetched | None:
 
     settings = load_settings()
     store, name = local_store(settings.tracking, settings.root), stated_name()
-    found = champion_at_hand(store, settings.stage, name) if store and name else None
-    return Fetched(found[1], f"{settings.stage}.{name}", str(found[0]), str(found[1])) if found else None
+    model = f"{settings.stage}.{name}"
+    found = champion_at_hand(store, model) if store and name else None
+    return Fetched(found.folder, model, str(found.number), found.run) if found else None
 
 
 _RAISED = {kind.__name__: kind for kind in (ContractError, ProblemError, Refused, SettingsError, UserError)}

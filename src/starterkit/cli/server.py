@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from starterkit.cli.challenger import begin_shadow
-from starterkit.cli.champion import Kept, copy_folder, find_champion, place_of_copy
+from starterkit.cli.champion import Kept, copy_folder, find_champion, model_name, place_of_copy
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import ContractError, KitError, Refused, TrackingError, first_line
 from starterkit.files import scratch_folder
@@ -33,7 +33,6 @@ from starterkit.machine import (
     open_files,
     require_port,
     running,
-    stated_name,
     this_machine,
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
@@ -370,7 +369,7 @@ def open_ui(settings: Settings, port: int) -> None:
 def _page(settings: Settings, connection: "Connection") -> str:
     from starterkit.tracking.queries import runs_page
 
-    return runs_page(connection, f"{settings.stage}.{stated_name()}")
+    return runs_page(connection, model_name(settings))
 
 
 def _mlflow(connection: "Connection", port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:

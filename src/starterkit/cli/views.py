@@ -349,13 +349,13 @@ def keep_load(
 ) -> str:
     """Log the test as a run of the experiment `<stage>.<name>.load`; the run's id comes back."""
     with step(view, "keep the figures") as note:
-        from starterkit.cli.champion import name_of_problem
+        from starterkit.cli.champion import model_name
         from starterkit.release.pages import latency_figure
         from starterkit.tracking.connection import connect
         from starterkit.tracking.runs import Tracker
 
         connection = connect(settings.tracking, settings.root)
-        tracker = Tracker(connection, f"{settings.stage}.{name_of_problem()}.load")
+        tracker = Tracker(connection, f"{model_name(settings)}.load")
         with tracker.start(f"load {datetime.now():%Y-%m-%d %H:%M:%S}") as run:
             resources = {name: getattr(settings.serving, name) for name in _RESOURCES}
             run.log_parameters({**resources, "connections": settings.loadtest.connections, "api": url or "started"})
