@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,6 @@ from starterkit.errors import SettingsError, TrackingError
 from starterkit.machine import owner_of, require_port
 from starterkit.settings import Layers, mask
 from starterkit.tracking.connection import START, ask_version
-
-# --- `Finding`: what is known of one thing. An examination gives one or several.
 
 
 @dataclass(frozen=True)
@@ -33,25 +31,6 @@ class Finding:
     def content(self) -> dict[str, str]:
         """For a script. Its keys are a format: `hint` is ``mend`` there."""
         return {"item": self.item, "state": self.state, "text": self.text, "mend": self.hint}
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A look at one thing, which fails with a `KitError`.
-
-    Attributes
-    ----------
-    item
-        What is looked at.
-    look
-        Gives the findings; the last one may be an error.
-    needs
-        The items that must not fail for this to say anything of its own.
-    """
-
-    item: str
-    look: Callable[[Layers], Iterator[Finding]]
-    needs: tuple[str, ...] = ()
 
 
 def well(item: str, text: str) -> Finding:

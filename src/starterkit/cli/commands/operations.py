@@ -336,11 +336,10 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.cli.doctor import Doctor
-    examiner = Doctor(progress=view)
+        from starterkit.cli import doctor as examiner
     if mend:
-        examiner.mend()
-    findings = examiner.examine()
+        examiner.mend(progress=view)
+    findings = examiner.examine(progress=view)
     if as_json:
         print_json([finding.content for finding in findings])
     else:
