@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,38 +41,30 @@ class Fetched(NamedTuple):
         return f"{self.model} version {self.version}"
 
 
-def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedModel":
-    """Open the exported folder, or fetch and open what the alias points at.
+def open_folder(settings: "Settings", folder: Path) -> "ServedModel":
+    """An exported folder's model, as the version that it was kept of, or by the folder's name.
 
     Raises
     ------
     ContractError
         The folder is incomplete or altered.
-    TrackingError
-        The registry cannot be reached, or has no champion.
     """
-    if folder is not None:
-        note = _note(folder)
-        found = Fetched(folder, note["model"], note["version"]) if note else None
-        return open_fetched(settings, found or folder)
-    with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return open_fetched(settings, fetched)
+    if note := _note(folder):
+        return open_fetched(settings, Fetched(folder, note["model"], note["version"]))
+    served = open_fetched(settings, Fetched(folder, "", f"folder {folder.name}"))
+    return replace(served, name=served.contract.problem)
 
 
-def open_fetched(settings: "Settings", found: Fetched | Path) -> "ServedModel":
+def open_fetched(settings: "Settings", found: Fetched) -> "ServedModel":
     from starterkit.serving.graph import Compute
     from starterkit.serving.predictor import Predictor, ServedModel
 
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
-    if isinstance(found, Path):
-        predictor = Predictor(found, compute, serving.beyond)
-        return ServedModel(predictor.contract.problem, f"folder {found.name}", predictor)
     return ServedModel(found.model, found.version, Predictor(found.folder, compute, serving.beyond), found.mark)
 
 
 def model_name(settings: "Settings") -> str:
-    """What the problem's registered model is called in the settings' stage."""
     return f"{settings.stage}.{name_of_problem()}"
 
 
@@ -137,7 +130,6 @@ class Kept:
         self._copy, self._lock = folder / "model", folder / "lock"
 
     def named(self) -> "Named | None":
-        """Which version is the champion now."""
         from starterkit.tracking.registry import CHAMPION
 
         return version_named(self._settings, CHAMPION)
@@ -151,7 +143,7 @@ class Kept:
         Raises
         ------
         ContractError, Refused, TrackingError
-            What `find_champion` raises.
+            What `open_folder` and `fetched_champion` raise.
         """
         with ExitStack() as alone:
             try:
@@ -256,7 +248,7 @@ def keep_champion(to: Path) -> Fetched:
     UserError
         There is something else in `to`.
     ContractError, TrackingError
-        What `find_champion` raises.
+        What `open_folder` and `fetched_champion` raise.
     """
     from starterkit.serving.predictor import Predictor
 
@@ -311,8 +303,10 @@ def fetched_champion(seconds: float | None = None) -> Generator[Fetched, None, N
 
     Raises
     ------
-    TrackingError, UserError
-        What `find_champion` and the settings raise.
+    TrackingError
+        The registry cannot be reached, or has no champion.
+    ContractError, Refused
+        Its files are not what its gate judged; staging and prod ask what that said.
     """
     if at_hand := _at_hand():
         yield at_hand

@@ -137,7 +137,6 @@ _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `start
 
 
 def _promotion(layers: Layers) -> Iterator[Finding]:
-    """The lock and the history, as they stand."""
     registry = _registry(layers)
     ledger, item = Ledger(registry), "promotion"
     lock = lock_of(registry, layers.settings, who_is_here(layers.settings)).look()

@@ -20,8 +20,6 @@ from starterkit.tracking.connection import START, ask_version
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one thing."""
-
     item: str
     state: Literal["well", "warning", "failing"]
     text: str

@@ -87,7 +87,6 @@ def show_pruning(kept: Sequence[Kept], leaving: Sequence[Leaving], pruned: Seque
 def pruning_as_json(
     kept: Sequence[Kept], leaving: Sequence[Leaving], pruned: Sequence[Pruned] | None
 ) -> dict[str, Any]:
-    """The same for a script."""
     return {
         "stays": {one.version.number: one.why for one in kept if one.why},
         "goes": [
@@ -178,7 +177,6 @@ def _quality(origin: Origin) -> Iterator[Line]:
 
 
 def origin_as_json(origin: Origin) -> dict[str, Any]:
-    """The same for a script."""
     version, run = origin.version, origin.run
     return {
         "model": version.model,
@@ -211,7 +209,6 @@ def show_reproduction(done: Reproduction) -> None:
 
 
 def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
-    """The same for a script."""
     return {
         "model": done.version.model,
         "version": done.version.number,

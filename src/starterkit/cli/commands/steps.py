@@ -101,7 +101,11 @@ def train(as_json: Json = False) -> None:
     trained = pipeline.train(pipeline.read())
     model, run_id = trained.model, trained.lineage.run
     scores = {"holdout": dict(model.evaluation.scores), "naive": dict(model.baseline.scores)}
-    print_json({"run": run_id, **scores}) if as_json else show_scores(model, run_id)
+    if as_json:
+        print_json({"run": run_id, **scores})
+        return
+    show_scores(model)
+    typer.echo(f"\nRun {run_id}. `starterkit export` converts it.")
 
 
 @app.command()

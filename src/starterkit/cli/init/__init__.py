@@ -153,24 +153,11 @@ class Project:
         tracked = git(self.root, "ls-files", "--error-unmatch", "--", str(path)) is not None
         return tracked and git(self.root, "status", "--porcelain", "--", str(path)) == ""
 
-    def refuse(self, unsaved: Sequence[Path]) -> None:
-        """
-        Raises
-        ------
-        UserError
-            There is a file that would be overwritten and is in no commit.
-        """
-        if unsaved:
-            said, are = ", ".join(map(self.shown, unsaved)), "is" if len(unsaved) == 1 else "are"
-            what = f"{said} {are} not committed and would be overwritten"
-            raise UserError(what, "Commit first, or add --force, which keeps the earlier files as <name>.before")
-
 
 # --- What somebody should look at in the written problem, in words.
 
 
 def _review(project: Project, plan: Plan, tried: Trial, source: str) -> list[str]:
-    """A line for each thing."""
     lines = []
     if not tried.learnt:
         lines.append("the columns tell no more than a naive guess, so the gate will refuse: find better ones")
@@ -242,8 +229,10 @@ def start_problem(
     unsaved = project.unsaved(files)
     with step(progress, "look at the columns") as note:
         frame = read_table(given)
-        if not force:
-            project.refuse(unsaved)
+        if unsaved and not force:
+            said, are = ", ".join(map(project.shown, unsaved)), "is" if len(unsaved) == 1 else "are"
+            what = f"{said} {are} not committed and would be overwritten"
+            raise UserError(what, "Commit first, or add --force, which keeps the earlier files as <name>.before")
         plan = plan_for(frame, given.name, target, name, task, note)
         dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
         note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"

@@ -93,8 +93,6 @@ class Plan:
         Rows that are no records: totals, a header that is repeated.
     notes
         What somebody should look at, and is no column's.
-    choice
-        The estimator.
     many
         The texts with so many values that each becomes the mean target of its rows.
     """

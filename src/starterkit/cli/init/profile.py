@@ -89,11 +89,9 @@ class ColumnProfile:
 
     @cached_property
     def is_unique(self) -> bool:
-        """Complete, and without repeats."""
         return not self.missing and self.distinct == len(self.values)
 
     def at(self, rows: pd.Series) -> "ColumnProfile":
-        """Some of its rows."""
         return self if rows.all() else replace(self, values=self.values[rows].reset_index(drop=True), whole=self)
 
 
