@@ -177,9 +177,8 @@ def _said(root: Path, service: str, state: str) -> tuple[str, str]:
         return f"the service {service} is {state}: {told['what']}", told["mend"]
     bad = [line.strip() for line in _log(root, service) if _BAD.search(line)]
     reason = f": {mask(bad[-1])[:200]}" if bad else ""
-    if "No space" in reason:
-        return f"the service {service} is {state}{reason}", _FREE
-    return f"the service {service} is {state}{reason}", f"`docker compose logs {service}`; {_START}"
+    hint = _FREE if "No space" in reason else f"`docker compose logs {service}`; {_START}"
+    return f"the service {service} is {state}{reason}", hint
 
 
 def _told(root: Path, service: str) -> "re.Match[str] | None":

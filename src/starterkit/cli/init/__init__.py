@@ -43,17 +43,7 @@ from starterkit.settings import GateSettings
 
 @dataclass(frozen=True)
 class Project:
-    """A project, as this command finds and changes it.
-
-    Attributes
-    ----------
-    root
-        The repository's root.
-    entry
-        What names its problem: ``diabetes = "example_project:problem"``.
-    home
-        The package's folder.
-    """
+    """A project, as this command finds and changes it: `entry` names its problem, `home` is the package's folder."""
 
     root: Path
     entry: EntryPoint
@@ -220,8 +210,7 @@ def start_problem(
     Undecided
         There are things that a person has to decide first.
     """
-    stem = given.stem if given.suffix.lower() != ".gz" else Path(given.stem).stem
-    name = _checked(name) if name else _named(stem)
+    name = _named(name, given)
     data = project.data_file(given, name)
     source = project.shown(data) + "/" * given.is_dir()
     others = project.named_anew(name, source)
@@ -302,12 +291,10 @@ def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
             raise Undecided(given.name, [what])
 
 
-def _checked(name: str) -> str:
-    if _named(name) != name:
-        hint = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{_named(name)}'"
+def _named(name: str, file: Path) -> str:
+    stem = file.stem if file.suffix.lower() != ".gz" else Path(file.stem).stem
+    made = problem_name(name or stem)[:_LONGEST_NAME].strip("-")
+    if name and made != name:
+        hint = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{made}'"
         raise UserError(f"the name '{name}' will not do", hint)
-    return name
-
-
-def _named(text: str) -> str:
-    return problem_name(text)[:_LONGEST_NAME].strip("-")
+    return made

@@ -7,9 +7,6 @@ from typing import Literal
 from starterkit.contract import AS_DECLARED, Scalar, Task, Written
 from starterkit.errors import KitError
 
-# --- What the written problem will say: a role for each column, or the reason why it is left out.
-
-
 BY_NAME = "taken for sensitive by its name"
 """The review of a column of which there is no more to say."""
 
