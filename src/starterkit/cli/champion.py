@@ -308,14 +308,6 @@ def fetched_champion(seconds: float | None = None) -> Generator[Fetched, None, N
     ContractError, Refused
         Its files are not what its gate judged; staging and prod ask what that said.
     """
-    if at_hand := _at_hand():
-        yield at_hand
-        return
-    with scratch_folder() as scratch:
-        yield fetched_by_another(scratch, seconds)
-
-
-def _at_hand() -> Fetched | None:
     from starterkit.machine import stated_name
     from starterkit.settings import load_settings
     from starterkit.tracking.connection import local_store
@@ -324,8 +316,11 @@ def _at_hand() -> Fetched | None:
     settings = load_settings()
     store, name = local_store(settings.tracking, settings.root), stated_name()
     model = f"{settings.stage}.{name}"
-    found = champion_at_hand(store, model) if store and name else None
-    return Fetched(found.folder, model, str(found.number), found.run) if found else None
+    if store and name and (at_hand := champion_at_hand(store, model)):
+        yield Fetched(at_hand.folder, model, str(at_hand.number), at_hand.run)
+        return
+    with scratch_folder() as scratch:
+        yield fetched_by_another(scratch, seconds)
 
 
 _RAISED = {kind.__name__: kind for kind in (ContractError, ProblemError, Refused, SettingsError, UserError)}

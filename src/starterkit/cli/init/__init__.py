@@ -262,11 +262,7 @@ def _tried(plan: Plan, given: Path, seconds: float, progress: Progress) -> tuple
         plan, dataset = _without_leaks(plan, given, note)
     plan = replace(plan, many=texts_of_many_values(plan, dataset))
     with step(progress, "compare estimators") as note:
-        times = None
-        if plan.cutoff:
-            with imported(plan) as problem:
-                times = times_of(problem, given)
-        selection = select(plan, dataset, times, seconds, note)
+        selection = select(plan, dataset, times_of(plan, given), seconds, note)
         plan = replace(plan, choice=selection.choice)
         note.text = selection.choice.name
     with step(progress, "try the problem"), imported(plan) as problem:
