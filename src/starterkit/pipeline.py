@@ -142,10 +142,9 @@ class ExportedRun:
 class Summary:
     """All that one run of the pipeline came to, with no row of its data.
 
-    `held_out` rows were left out of the training; `samples` are the first answers of a new champion for some of them.
+    `samples` are a new champion's first answers for some of the rows that were held out.
     """
 
-    held_out: int
     trained: TrainedRun
     exported: ExportedRun
     promotion: Promotion
@@ -310,7 +309,7 @@ class Pipeline:
         # By its number: somebody else may have registered a newer one.
         promotion = self.promoter.promote(dataset, version.number, explanation=explanation, patience=_PATIENCE_SECONDS)
         samples = self._score(version, dataset) if promotion.decision.passed else ()
-        return Summary(len(dataset.holdout), trained, exported, promotion, samples)
+        return Summary(trained, exported, promotion, samples)
 
     def _score(self, version: Version, dataset: Dataset) -> Sequence[Scalar]:
         """A few of the version's answers, got as the API gets them."""

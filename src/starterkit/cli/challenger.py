@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from starterkit.cli.champion import fetched_by_another, name_of_problem, open_fetched
+from starterkit.cli.champion import fetched_by_another, open_fetched, version_named
 from starterkit.contract import Contract
 from starterkit.files import scratch_folder
 from starterkit.serving.follower import Named
@@ -69,24 +69,10 @@ class Challengers:
         self._settings = settings
 
     def named(self) -> Named | None:
-        """
-        Raises
-        ------
-        TrackingError
-            The registry does not answer.
-        """
-        from starterkit.tracking.connection import ask_alias, local_store
         from starterkit.tracking.registry import CHALLENGER
 
-        settings = self._settings
-        if isinstance(settings.serving.shadow, int):
-            return Named(str(settings.serving.shadow), "")
-        model = f"{settings.stage}.{name_of_problem()}"
-        if store := local_store(settings.tracking, settings.root):
-            at_hand = store.aliased(model, CHALLENGER)
-            return Named(str(at_hand.number), at_hand.run) if at_hand else None
-        found = ask_alias(settings.tracking, model, CHALLENGER)
-        return Named(*found) if found else None
+        number = self._settings.serving.shadow
+        return Named(str(number), "") if isinstance(number, int) else version_named(self._settings, CHALLENGER)
 
     @contextmanager
     def opened(self, wanted: Named) -> Generator[ServedModel, None, None]:

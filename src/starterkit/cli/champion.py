@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,34 +41,49 @@ class Fetched(NamedTuple):
         return f"{self.model} version {self.version}"
 
 
-def find_champion(settings: "Settings", folder: Path | None = None) -> "ServedModel":
-    """Open the exported folder, or fetch and open what the alias points at.
+def open_folder(settings: "Settings", folder: Path) -> "ServedModel":
+    """An exported folder's model, as the version that it was kept of, or by the folder's name.
 
     Raises
     ------
     ContractError
         The folder is incomplete or altered.
-    TrackingError
-        The registry cannot be reached, or has no champion.
     """
-    if folder is not None:
-        note = _note(folder)
-        found = Fetched(folder, note["model"], note["version"]) if note else None
-        return open_fetched(settings, found or folder)
-    with fetched_champion() as fetched:  # a predictor keeps nothing open
-        return open_fetched(settings, fetched)
+    if note := _note(folder):
+        return open_fetched(settings, Fetched(folder, note["model"], note["version"]))
+    served = open_fetched(settings, Fetched(folder, "", f"folder {folder.name}"))
+    return replace(served, name=served.contract.problem)
 
 
-def open_fetched(settings: "Settings", found: Fetched | Path) -> "ServedModel":
+def open_fetched(settings: "Settings", found: Fetched) -> "ServedModel":
     from starterkit.serving.graph import Compute
     from starterkit.serving.predictor import Predictor, ServedModel
 
     serving = settings.serving
     compute = Compute(serving.threads, serving.providers, serving.provider_fallback)
-    if isinstance(found, Path):
-        predictor = Predictor(found, compute, serving.beyond)
-        return ServedModel(predictor.contract.problem, f"folder {found.name}", predictor)
     return ServedModel(found.model, found.version, Predictor(found.folder, compute, serving.beyond), found.mark)
+
+
+def model_name(settings: "Settings") -> str:
+    return f"{settings.stage}.{name_of_problem()}"
+
+
+def version_named(settings: "Settings", alias: str) -> "Named | None":
+    """Which version the alias points at now, asked without MLflow's library; None where there is none.
+
+    Raises
+    ------
+    TrackingError
+        The registry does not answer.
+    """
+    from starterkit.serving.follower import Named
+    from starterkit.tracking.connection import ask_alias, local_store
+
+    if store := local_store(settings.tracking, settings.root):
+        at_hand = store.aliased(model_name(settings), alias)
+        return Named(str(at_hand.number), at_hand.run) if at_hand else None
+    found = ask_alias(settings.tracking, model_name(settings), alias)
+    return Named(*found) if found else None
 
 
 # --- A copy that the API keeps. See docs/decisions/0028-live.md.
@@ -75,6 +91,7 @@ def open_fetched(settings: "Settings", found: Fetched | Path) -> "ServedModel":
 _SECONDS_TO_FETCH = 600.0
 _SECONDS_TO_FETCH_WITH_A_COPY = 20.0
 _SECONDS_TO_SETTLE = 5.0
+_LOG = logging.getLogger("uvicorn.error")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -84,7 +101,7 @@ def place_of_copy(settings: "Settings") -> Path | None:
 
     if local_store(settings.tracking, settings.root):
         return None
-    place = settings.root / settings.serving.copy_folder / f"{settings.stage}.{name_of_problem()}"
+    place = settings.root / settings.serving.copy_folder / model_name(settings)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
@@ -113,23 +130,9 @@ class Kept:
         self._copy, self._lock = folder / "model", folder / "lock"
 
     def named(self) -> "Named | None":
-        """Which version is the champion now, asked without MLflow's library; None where there is none.
-
-        Raises
-        ------
-        TrackingError
-            The registry does not answer.
-        """
-        from starterkit.serving.follower import Named
-        from starterkit.tracking.connection import ask_alias, local_store
         from starterkit.tracking.registry import CHAMPION
 
-        settings = self._settings
-        if local_store(settings.tracking, settings.root):
-            at_hand = _at_hand()
-            return Named(at_hand.version, at_hand.mark) if at_hand else None
-        found = ask_alias(settings.tracking, f"{settings.stage}.{name_of_problem()}", CHAMPION)
-        return Named(*found) if found else None
+        return version_named(self._settings, CHAMPION)
 
     @contextmanager
     def opened(
@@ -140,7 +143,7 @@ class Kept:
         Raises
         ------
         ContractError, Refused, TrackingError
-            What `find_champion` raises.
+            What `open_folder` and `fetched_champion` raise.
         """
         with ExitStack() as alone:
             try:
@@ -194,7 +197,7 @@ class Kept:
         try:
             return self._read()
         except ContractError as error:
-            _log().warning("the copy of the champion is not used: %s", error.what)
+            _LOG.warning("the copy of the champion is not used: %s", error.what)
             return None
 
     def _read(self, wanted: "Named | None" = None) -> "ServedModel | None":
@@ -220,8 +223,7 @@ class Kept:
         from starterkit.settings import mask
 
         settings, key = self._settings, self._settings.promotion.version_key
-        model = f"{settings.stage}.{name_of_problem()}"
-        note = {"model": model, "version": fetched.version, "mark": fetched.mark}
+        note = {"model": model_name(settings), "version": fetched.version, "mark": fetched.mark}
         note |= {"tracking": mask(settings.tracking.uri), "contract": digest}
         if key:
             signed = json.dumps(["copy", *note.values()]).encode()
@@ -232,11 +234,7 @@ class Kept:
         try:
             _copy(fetched.folder, self._copy, self._written(fetched, digest))
         except OSError as error:  # a full disk stops no answer
-            _log().warning("no copy of version %s is kept: %s", fetched.version, error.strerror)
-
-
-def _log() -> logging.Logger:
-    return logging.getLogger("uvicorn.error")
+            _LOG.warning("no copy of version %s is kept: %s", fetched.version, error.strerror)
 
 
 # --- A copy for elsewhere.
@@ -250,7 +248,7 @@ def keep_champion(to: Path) -> Fetched:
     UserError
         There is something else in `to`.
     ContractError, TrackingError
-        What `find_champion` raises.
+        What `open_folder` and `fetched_champion` raise.
     """
     from starterkit.serving.predictor import Predictor
 
@@ -305,17 +303,11 @@ def fetched_champion(seconds: float | None = None) -> Generator[Fetched, None, N
 
     Raises
     ------
-    TrackingError, UserError
-        What `find_champion` and the settings raise.
+    TrackingError
+        The registry cannot be reached, or has no champion.
+    ContractError, Refused
+        Its files are not what its gate judged; staging and prod ask what that said.
     """
-    if at_hand := _at_hand():
-        yield at_hand
-        return
-    with scratch_folder() as scratch:
-        yield fetched_by_another(scratch, seconds)
-
-
-def _at_hand() -> Fetched | None:
     from starterkit.machine import stated_name
     from starterkit.settings import load_settings
     from starterkit.tracking.connection import local_store
@@ -323,8 +315,12 @@ def _at_hand() -> Fetched | None:
 
     settings = load_settings()
     store, name = local_store(settings.tracking, settings.root), stated_name()
-    found = champion_at_hand(store, settings.stage, name) if store and name else None
-    return Fetched(found[1], f"{settings.stage}.{name}", str(found[0]), str(found[1])) if found else None
+    model = f"{settings.stage}.{name}"
+    if store and name and (at_hand := champion_at_hand(store, model)):
+        yield Fetched(at_hand.folder, model, str(at_hand.number), at_hand.run)
+        return
+    with scratch_folder() as scratch:
+        yield fetched_by_another(scratch, seconds)
 
 
 _RAISED = {kind.__name__: kind for kind in (ContractError, ProblemError, Refused, SettingsError, UserError)}

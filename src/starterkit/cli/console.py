@@ -102,10 +102,8 @@ def tell_failures() -> Iterator[None]:
         except Exception:
             stop_if_asked()  # an interruption that an import or a library turned into an error of its own
             raise
-    except KitError as error:
-        _end_with(error)
-    except OSError as error:
-        foreseen = of_machine(error)
+    except (KitError, OSError) as error:
+        foreseen = error if isinstance(error, KitError) else of_machine(error)
         if foreseen is None:
             raise
         _end_with(foreseen)

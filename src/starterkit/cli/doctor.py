@@ -1,15 +1,16 @@
-"""`Doctor` asks one examination after the other. A failure never hides the next one.
+"""`examine` asks one examination after the other. A failure never hides the next one.
 
 What the store, the project and the registry hold is looked at here, what the machine and the stack give in
 `environment.py`.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from starterkit.cli import environment
-from starterkit.cli.environment import Examination, Finding, warning, well
+from starterkit.cli.environment import Finding, warning, well
 from starterkit.data import DatasetReader
 from starterkit.errors import ContractError, KitError, SettingsError, TrackingError, of_machine
 from starterkit.pipeline import Pipeline
@@ -49,9 +50,6 @@ def _mlflow(layers: Layers) -> Iterator[Finding]:
 
 def _runs(layers: Layers) -> Iterator[Finding]:
     """Runs that say that they work, and whose process does not."""
-    if not _is_there(layers):
-        yield well("runs", _nothing(layers))
-        return
     settings = layers.settings
     tracker = Tracker(connect(settings.tracking, settings.root), f"{settings.stage}.{find_problem().name}")
     working = 0
@@ -64,18 +62,6 @@ def _runs(layers: Layers) -> Iterator[Finding]:
             yield warning("runs", f"{named} says it works, on another machine or before the last start", hint)
         working += run.state == "alive"
     yield well("runs", f"{working} at work now")
-
-
-def _nothing(layers: Layers, more: str = "") -> str:
-    store = local_store(layers.settings.tracking, layers.settings.root)
-    moved = store is not None and store.exists and store.left_behind()
-    return "not looked at before the store follows" if moved else f"none yet{more}"
-
-
-def _is_there(layers: Layers) -> bool:
-    """Whether there is something to connect to, so that looking makes nothing and moves nothing."""
-    store = local_store(layers.settings.tracking, layers.settings.root)
-    return store is None or (store.exists and not store.left_behind())
 
 
 # --- What the project gives: a problem that can be built, and data that fits it.
@@ -96,17 +82,15 @@ def _data(layers: Layers) -> Iterator[Finding]:
 
 # --- What the registry holds: versions that were judged, and an alias that points at one that answers.
 
-_MAKES_ONE = "; `starterkit run` makes one"
+_NONE_YET = "none yet; `starterkit run` makes one"
 
 
 def _versions(layers: Layers) -> Iterator[Finding]:
     """Versions on which an interrupted command left its last step undone."""
     registry = _registry(layers)
-    found = registry.versions() if registry else []
-    aliases = registry.aliases() if registry else {}
-    now = aliases.get(CHAMPION, 0)
+    found, aliases = registry.versions(), registry.aliases()
+    now, former = aliases.get(CHAMPION, 0), champions(Ledger(registry).entries())
     judged = max([now, *(version.number for version in found if "gate" in version.tags)])
-    former = champions(Ledger(registry).entries()) if registry else ()
     for version in found:
         if version.number in (*former, *aliases.values()):  # one that was rolled back from is newer than the champion
             continue
@@ -115,19 +99,18 @@ def _versions(layers: Layers) -> Iterator[Finding]:
             yield warning("versions", f"{version} was registered and never judged", hint)
         elif version.number > now and version.tags.get("gate") == "passed":
             yield warning("versions", f"{version} passed the gate and did not become champion", hint)
-    yield well("versions", f"{len(found)} registered" if found else _nothing(layers, _MAKES_ONE))
+    yield well("versions", f"{len(found)} registered" if found else _NONE_YET)
 
 
 def _champion(layers: Layers) -> Iterator[Finding]:
     """The alias points at a version, and that version's files are there and answer."""
     registry = _registry(layers)
-    number = registry.aliases().get(CHAMPION) if registry else None
-    told = serving(Ledger(registry).entries()) if registry else None
-    if registry is not None and number is None and told is not None:
+    number, told = registry.aliases().get(CHAMPION), serving(Ledger(registry).entries())
+    if number is None and told is not None:
         what = f"version {told} was champion, and the alias '{CHAMPION}' or the version was deleted"
         raise TrackingError(what, "`starterkit rollback --reason …` lets an earlier champion serve")
-    if registry is None or number is None:
-        yield well("champion", _nothing(layers, _MAKES_ONE))
+    if number is None:
+        yield well("champion", _NONE_YET)
         return
     if number not in {version.number for version in registry.versions()}:
         hint = "`starterkit rollback --reason …` gives it to an earlier one, `promote --version …` to one that is there"
@@ -145,8 +128,8 @@ def _champion(layers: Layers) -> Iterator[Finding]:
     yield well("champion", f"{version} opens and gives its sample's answers")
 
 
-def _registry(layers: Layers) -> ModelRegistry | None:
-    return ModelRegistry.of(layers.settings, find_problem().name) if _is_there(layers) else None
+def _registry(layers: Layers) -> ModelRegistry:
+    return ModelRegistry.of(layers.settings, find_problem().name)
 
 
 # --- Promotions: nothing is half done, nobody left a lock, and the history is as it was written.
@@ -157,11 +140,7 @@ _UNLOCK = "`starterkit doctor --mend` takes it away, and so does the next `start
 
 
 def _promotion(layers: Layers) -> Iterator[Finding]:
-    """The lock and the history, as they stand."""
     registry = _registry(layers)
-    if registry is None:
-        yield well("promotion", _nothing(layers))
-        return
     ledger, item = Ledger(registry), "promotion"
     lock = lock_of(registry, layers.settings, who_is_here(layers.settings)).look()
     intent = unfinished(ledger)
@@ -178,97 +157,104 @@ def _promotion(layers: Layers) -> Iterator[Finding]:
     yield well(item, f"the history's {count} entries are whole" if count else "no history yet")
 
 
-def _settle(layers: Layers) -> str:
-    """Finish or undo what was killed half-way, take away what it left, and say in words what was done.
+def mend(root: Path | None = None, environ: Mapping[str, str] = os.environ, progress: Progress = silent) -> None:
+    """Finish or undo a promotion that was killed half-way, and take away what it left.
 
     Raises
     ------
-    Locked
-        Somebody promotes right now.
+    SettingsError, TrackingError
+        The settings fail, MLflow cannot be reached, or somebody promotes right now.
     """
-    registry = _registry(layers)
-    if registry is None:
-        return "nothing to mend"
-    who = who_is_here(layers.settings)
-    lock = lock_of(registry, layers.settings, who)
-    with lock.held():
-        intent = unfinished(Ledger(registry))
-        told = recover(registry, intent, who) if intent else "nothing was half done"
-    lock.clear()
-    return told
+    with step(progress, "mend") as note:
+        layers = read_layers(root, environ)
+        if _unseen(layers):
+            note.text = "nothing to mend"
+            return
+        registry, who = _registry(layers), who_is_here(layers.settings)
+        lock = lock_of(registry, layers.settings, who)
+        with lock.held():
+            intent = unfinished(Ledger(registry))
+            note.text = recover(registry, intent, who) if intent else "nothing was half done"
+        lock.clear()
 
 
 # --- One examination after the other.
 
+
+class _Examination(NamedTuple):
+    """A look at one thing. It may end with an error, and says nothing of its own where one that it `needs` fails.
+
+    `none_yet` is said where there is no store that could be looked at.
+    """
+
+    item: str
+    look: Callable[[Layers], Iterator[Finding]]
+    needs: tuple[str, ...] = ()
+    none_yet: str = ""
+
+
+_SERVER = ("problem", "stack", "MLflow")
 _EXAMINATIONS = (
-    Examination("disk", environment.disk),
-    Examination("problem", _problem),
-    Examination("data", _data, needs=("problem",)),
-    Examination("stack", environment.stack),
-    Examination("MLflow", _mlflow, needs=("stack",)),
-    Examination("runs", _runs, needs=("problem", "stack", "MLflow")),
-    Examination("versions", _versions, needs=("problem", "stack", "MLflow")),
-    Examination("champion", _champion, needs=("problem", "stack", "MLflow")),
-    Examination("promotion", _promotion, needs=("problem", "stack", "MLflow")),
-    Examination("API", environment.api),
+    _Examination("disk", environment.disk),
+    _Examination("problem", _problem),
+    _Examination("data", _data, needs=("problem",)),
+    _Examination("stack", environment.stack),
+    _Examination("MLflow", _mlflow, needs=("stack",)),
+    _Examination("runs", _runs, _SERVER, none_yet="none yet"),
+    _Examination("versions", _versions, _SERVER, none_yet=_NONE_YET),
+    _Examination("champion", _champion, _SERVER, none_yet=_NONE_YET),
+    _Examination("promotion", _promotion, _SERVER, none_yet="none yet"),
+    _Examination("API", environment.api),
 )
 
 
-class Doctor:
-    """Examines the installation and changes nothing of it, unless it is asked to `mend`.
+def examine(
+    root: Path | None = None, environ: Mapping[str, str] = os.environ, progress: Progress = silent
+) -> tuple[Finding, ...]:
+    """Everything that was found; nothing is changed. Nothing else can be examined where the settings fail.
 
     Without a `root`, the repository is looked for upwards from the working directory.
     """
-
-    def __init__(
-        self, root: Path | None = None, environ: Mapping[str, str] = os.environ, progress: Progress = silent
-    ) -> None:
-        self._root = root
-        self._environ = environ
-        self._progress = progress
-
-    def examine(self) -> tuple[Finding, ...]:
-        """Everything that was found. Nothing else can be examined where the settings fail."""
-        try:
-            layers = read_layers(self._root, self._environ)
-        except SettingsError as error:
-            return (Finding("settings", "failing", error.what, error.hint),)
-        findings = [well("settings", f"stage {layers.settings.stage}")]
-        findings += [warning("settings", text, "Mend it before the next stage") for text in layers.warnings]
-        failed: set[str] = set()
-        for examination in _EXAMINATIONS:
-            with step(self._progress, examination.item) as note:
-                found = list(_examine(examination, layers, failed))
-                states = {finding.state for finding in found}
-                note.text = next((state for state in ("failing", "warning", "well") if state in states), "not needed")
-            failed |= {finding.item for finding in found if finding.state == "failing"}
-            findings += found
-        return tuple(findings)
-
-    def mend(self) -> None:
-        """Settle a promotion that was killed half-way.
-
-        Raises
-        ------
-        SettingsError, TrackingError
-            The settings fail, MLflow cannot be reached, or somebody promotes right now.
-        """
-        with step(self._progress, "mend") as note:
-            note.text = _settle(read_layers(self._root, self._environ))
+    try:
+        layers = read_layers(root, environ)
+    except SettingsError as error:
+        return (Finding("settings", "failing", error.what, error.hint),)
+    findings = [well("settings", f"stage {layers.settings.stage}")]
+    findings += [warning("settings", text, "Mend it before the next stage") for text in layers.warnings]
+    failed: set[str] = set()
+    for examination in _EXAMINATIONS:
+        with step(progress, examination.item) as note:
+            found = list(_examine(examination, layers, failed))
+            states = {finding.state for finding in found}
+            note.text = next((state for state in ("failing", "warning", "well") if state in states), "not needed")
+        failed |= {finding.item for finding in found if finding.state == "failing"}
+        findings += found
+    return tuple(findings)
 
 
-def _examine(examination: Examination, layers: Layers, failed: set[str]) -> Iterator[Finding]:
+def _examine(examination: _Examination, layers: Layers, failed: set[str]) -> Iterator[Finding]:
     item = examination.item
     for needed in examination.needs:
         if needed in failed:
             yield warning(item, f"not looked at, for {needed} fails", f"Mend {needed} first")
             return
     try:
-        yield from examination.look(layers)
-    except KitError as error:
-        yield Finding(item, "failing", error.what, error.hint)
-    except OSError as error:
-        foreseen = of_machine(error)
+        if examination.none_yet and (unseen := _unseen(layers, examination.none_yet)):
+            yield well(item, unseen)
+        else:
+            yield from examination.look(layers)
+    except (KitError, OSError) as error:
+        foreseen = error if isinstance(error, KitError) else of_machine(error)
         if foreseen is None:
             raise
         yield Finding(item, "failing", foreseen.what, foreseen.hint)
+
+
+def _unseen(layers: Layers, none_yet: str = "none yet") -> str:
+    """Why there is nothing to connect to; empty where there is. Looking makes no store, and moves none."""
+    store = local_store(layers.settings.tracking, layers.settings.root)
+    if store is None:
+        return ""
+    if not store.exists:
+        return none_yet
+    return "not looked at before the store follows" if store.left_behind() else ""

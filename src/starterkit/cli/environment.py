@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,13 +17,9 @@ from starterkit.machine import owner_of, require_port
 from starterkit.settings import Layers, mask
 from starterkit.tracking.connection import START, ask_version
 
-# --- `Finding`: what is known of one thing. An examination gives one or several.
-
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one thing."""
-
     item: str
     state: Literal["well", "warning", "failing"]
     text: str
@@ -33,25 +29,6 @@ class Finding:
     def content(self) -> dict[str, str]:
         """For a script. Its keys are a format: `hint` is ``mend`` there."""
         return {"item": self.item, "state": self.state, "text": self.text, "mend": self.hint}
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A look at one thing, which fails with a `KitError`.
-
-    Attributes
-    ----------
-    item
-        What is looked at.
-    look
-        Gives the findings; the last one may be an error.
-    needs
-        The items that must not fail for this to say anything of its own.
-    """
-
-    item: str
-    look: Callable[[Layers], Iterator[Finding]]
-    needs: tuple[str, ...] = ()
 
 
 def well(item: str, text: str) -> Finding:
@@ -200,9 +177,8 @@ def _said(root: Path, service: str, state: str) -> tuple[str, str]:
         return f"the service {service} is {state}: {told['what']}", told["mend"]
     bad = [line.strip() for line in _log(root, service) if _BAD.search(line)]
     reason = f": {mask(bad[-1])[:200]}" if bad else ""
-    if "No space" in reason:
-        return f"the service {service} is {state}{reason}", _FREE
-    return f"the service {service} is {state}{reason}", f"`docker compose logs {service}`; {_START}"
+    hint = _FREE if "No space" in reason else f"`docker compose logs {service}`; {_START}"
+    return f"the service {service} is {state}{reason}", hint
 
 
 def _told(root: Path, service: str) -> "re.Match[str] | None":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from starterkit.cli.challenger import begin_shadow
-from starterkit.cli.champion import Kept, copy_folder, find_champion, place_of_copy
+from starterkit.cli.champion import Kept, copy_folder, model_name, open_folder, place_of_copy
 from starterkit.cli.console import ProgressView, tell_failures
 from starterkit.errors import ContractError, KitError, Refused, TrackingError, first_line
 from starterkit.files import scratch_folder
@@ -33,7 +33,6 @@ from starterkit.machine import (
     open_files,
     require_port,
     running,
-    stated_name,
     this_machine,
 )
 from starterkit.progress import ENDED, Progress, collect_usually, silent, step
@@ -167,7 +166,7 @@ def _open_champion(
     with step(progress, "open the model") as note:
         missed: Exception | None = None
         if shared.folder is not None:
-            served = find_champion(settings, shared.folder)
+            served = open_folder(settings, shared.folder)
         elif where and (copy := kept.last()):
             served = copy
         else:
@@ -175,7 +174,8 @@ def _open_champion(
         got = served.predictor.providers
         missing = [name for name in settings.serving.providers if name not in got]
         fallback = f", for {', '.join(missing)} is not there" if missing else ""
-        note.text = f"{served.name} {served.version} on {', '.join(got)}{fallback}{_instead(missed)}"
+        version = f"version {served.version}" if served.version.isdigit() else served.version  # or its folder
+        note.text = f"{served.name} {version} on {', '.join(got)}{fallback}{_instead(missed)}"
     return served, missed
 
 
@@ -350,13 +350,14 @@ _ANOTHER_PORT = 'name another one with --port (make ui ARGS="--port 5001")'
 def open_ui(settings: Settings, port: int) -> None:
     """Run MLflow's server over the local store until Ctrl-C, or print the address of the stage's server."""
     from starterkit.tracking.connection import connect
+    from starterkit.tracking.queries import runs_page
 
     connection = connect(settings.tracking, settings.root)
+    page = runs_page(connection, model_name(settings))
     if connection.artifacts is None:
-        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{_page(settings, connection)}")
+        typer.echo(f"The UI of stage {settings.stage} is at {connection.name}/{page}")
         return
     require_port(_HOST, port, _ANOTHER_PORT)
-    page = _page(settings, connection)
     with _mlflow(connection, port, show=settings.debug) as server:
         with step(ProgressView(), "start the UI"):
             _wait_for(f"http://{_HOST}:{port}", server)
@@ -364,12 +365,6 @@ def open_ui(settings: Settings, port: int) -> None:
             typer.echo(f"MLflow's UI: http://{_HOST}:{port}/{page} (Ctrl-C ends it)")
             server.wait()
             raise TrackingError("MLflow's UI ended by itself", _MORE)
-
-
-def _page(settings: Settings, connection: "Connection") -> str:
-    from starterkit.tracking.queries import runs_page
-
-    return runs_page(connection, f"{settings.stage}.{stated_name()}")
 
 
 def _mlflow(connection: "Connection", port: int, show: bool) -> AbstractContextManager["subprocess.Popen[bytes]"]:

@@ -61,7 +61,7 @@ def show_summary(summary: Summary, settings: Settings) -> None:
     """The whole run on one screen: figures, parity, verdict, version, answers, and what to do next."""
     out, contract = console(), summary.exported.contract
     parity = contract.parity
-    _show_scores(summary.trained.model, summary.held_out)
+    show_scores(summary.trained.model)
     out.print(f"\n[bold]Parity[/]  {parity.measure} {parity.largest:.2g} over {parity.rows:,} rows", end="")
     out.print(f" ({parity.allowed:g} allowed): the ONNX graph answers as the estimator does", end="")
     out.print(f", but {parity.on_instability}" if parity.unstable else "")
@@ -77,10 +77,14 @@ def show_summary(summary: Summary, settings: Settings) -> None:
         _show_next(summary, settings)
 
 
-def show_scores(model: TrainedModel, run: str) -> None:
-    """The figures of a training."""
-    _show_scores(model, len(model.evaluation.prediction.values))
-    console().print(f"\nRun {run}. `starterkit export` converts it.")
+def show_scores(model: TrainedModel) -> None:
+    out, rows = console(), len(model.evaluation.prediction.values)
+    out.print(f"\n[bold]Holdout[/]  {rows} rows that no model is trained on")
+    scores = [
+        (f"{name}{' (decides)' if name == model.problem.deciding_metric.name else ''}", _number(score), _number(naive))
+        for (name, score), naive in zip(model.evaluation.scores.items(), model.baseline.scores.values(), strict=True)
+    ]
+    out.print(table(scores, header=("metric", "model", "naive guess"), right=(1, 2)))
 
 
 def show_judgement(judged: Judgement) -> None:
@@ -102,7 +106,6 @@ def what_next(judged: Judgement, stage: str) -> str:
 
 
 def show_promotion(promotion: Promotion) -> None:
-    """Each check's verdict, and who is champion now."""
     show_judgement(promotion)
     out = console()
     before = f"was {promotion.earlier}" if promotion.earlier else "there was none"
@@ -132,7 +135,6 @@ def refusal(judged: Judgement) -> Refused:
 
 
 def judgement_as_json(judged: Judgement) -> dict[str, Any]:
-    """The decision for a script."""
     return {
         "model": judged.version.model,
         "version": judged.version.number,
@@ -143,7 +145,6 @@ def judgement_as_json(judged: Judgement) -> dict[str, Any]:
 
 
 def summary_as_json(summary: Summary) -> dict[str, Any]:
-    """The whole run for a script."""
     return {
         "run": summary.exported.run,
         "holdout": dict(summary.trained.model.evaluation.scores),
@@ -153,16 +154,6 @@ def summary_as_json(summary: Summary) -> dict[str, Any]:
         "champion": summary.promotion.champion.number if summary.promotion.champion else None,
         "samples": list(summary.samples),
     }
-
-
-def _show_scores(model: TrainedModel, rows: int) -> None:
-    out = console()
-    out.print(f"\n[bold]Holdout[/]  {rows} rows that no model is trained on")
-    scores = [
-        (f"{name}{' (decides)' if name == model.problem.deciding_metric.name else ''}", _number(score), _number(naive))
-        for (name, score), naive in zip(model.evaluation.scores.items(), model.baseline.scores.values(), strict=True)
-    ]
-    out.print(table(scores, header=("metric", "model", "naive guess"), right=(1, 2)))
 
 
 def _show_next(summary: Summary, settings: Settings) -> None:

@@ -85,7 +85,6 @@ def show_pruning(kept: Sequence[Kept], leaving: Sequence[Leaving], pruned: Seque
 def pruning_as_json(
     kept: Sequence[Kept], leaving: Sequence[Leaving], pruned: Sequence[Pruned] | None
 ) -> dict[str, Any]:
-    """The same for a script."""
     return {
         "stays": {one.version.number: one.why for one in kept if one.why},
         "goes": [
@@ -176,7 +175,6 @@ def _quality(origin: Origin) -> Iterator[Line]:
 
 
 def origin_as_json(origin: Origin) -> dict[str, Any]:
-    """The same for a script."""
     version, run = origin.version, origin.run
     return {
         "model": version.model,
@@ -209,7 +207,6 @@ def show_reproduction(done: Reproduction) -> None:
 
 
 def reproduction_as_json(done: Reproduction) -> dict[str, Any]:
-    """The same for a script."""
     return {
         "model": done.version.model,
         "version": done.version.number,
@@ -347,13 +344,13 @@ def keep_load(
 ) -> str:
     """Log the test as a run of the experiment `<stage>.<name>.load`; the run's id comes back."""
     with step(view, "keep the figures") as note:
-        from starterkit.cli.champion import name_of_problem
+        from starterkit.cli.champion import model_name
         from starterkit.release.pages import latency_figure
         from starterkit.tracking.connection import connect
         from starterkit.tracking.runs import Tracker
 
         connection = connect(settings.tracking, settings.root)
-        tracker = Tracker(connection, f"{settings.stage}.{name_of_problem()}.load")
+        tracker = Tracker(connection, f"{model_name(settings)}.load")
         with tracker.start(f"load {datetime.now():%Y-%m-%d %H:%M:%S}") as run:
             resources = {name: getattr(settings.serving, name) for name in _RESOURCES}
             run.log_parameters({**resources, "connections": settings.loadtest.connections, "api": url or "started"})

@@ -216,7 +216,10 @@ class CsvFile:
                 compression="gzip" if is_compressed(self.path) else None,
                 **options,
             )
-        except (OSError, ValueError, EOFError) as error:  # pandas' parser errors and decoding errors are ValueErrors
+        except UnicodeError as error:
+            what = f"{self.path.name} is not text in {dialect.encoding} throughout"
+            raise DataError(what, "Name a file of text, or save it as UTF-8") from error
+        except (OSError, ValueError, EOFError) as error:  # pandas' parser errors are ValueErrors
             words = first_line(error).removeprefix("Error tokenizing data. C error: ")
             raise DataError(f"{self.path.name} cannot be read: {words}", "Repair or replace it") from error
 

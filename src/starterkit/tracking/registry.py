@@ -17,7 +17,7 @@ from starterkit.serving.predictor import CONTRACT_FILE, Predictor, sha256
 from starterkit.settings import Settings, Stage
 from starterkit.tracking.connection import ABSENT, Connection, ask_for, connect, explained
 from starterkit.tracking.queries import fetch_model
-from starterkit.tracking.store import LocalStore
+from starterkit.tracking.store import Aliased, LocalStore
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -56,17 +56,16 @@ def address_of(version: Version) -> str:
     return f"models:/{version.model}/{version.number}"
 
 
-def champion_at_hand(store: LocalStore, stage: Stage, name: str) -> tuple[int, Path] | None:
-    """The number of a local store's champion and the folder of its files, read without loading MLflow.
+def champion_at_hand(store: LocalStore, model: str) -> Aliased | None:
+    """A local store's champion, read without loading MLflow.
 
     None where that is not plain, and where there is no champion: `ModelRegistry` says why.
     """
-    model = f"{stage}.{name}"
     found = store.aliased(model, CHAMPION)
     if found is None or not os.access(found.folder / CONTRACT_FILE, os.R_OK):
         return None
     version = Version(model, found.number, found.run, found.tags, datetime.fromtimestamp(0, UTC))
-    return None if _other_files(version, found.folder) else (found.number, found.folder)
+    return None if _other_files(version, found.folder) else found
 
 
 # --- A version's files are those that its gate judged. See docs/decisions/0025-trust.md.

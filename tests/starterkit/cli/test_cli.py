@@ -69,7 +69,8 @@ def test_gate_writes_its_page_and_its_evidence_where_it_is_asked_to(run, unchang
 NOBODY = {"KIT_TRACKING__URI": "http://127.0.0.1:9"}
 PREPARE = "data prepare --for test"
 PROD = {"KIT_STAGE": "prod", "KIT_SERVING__API_KEY": "a-key-of-sixteen-letters", **NOBODY}
-IGNORED = "ignored: patient_id, progression\n"
+COPIED = "copied, and not read by the model:"
+IGNORED = f"{COPIED} patient_id, progression\n"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_predict_keeps_training_code_mlflow_and_the_api_out_of_its_memory(visits
     table.to_parquet(trained / "in.parquet", index=False)
     ways = ("in.csv", "out.arrow"), ("in.parquet", "out.csv")
     done = memory_of([f"predict {one} {other} --folder {folder}" for one, other in ways], HEAVY, trained)
-    said = [f"400 rows to {other}\nignored: visit, cost\n" for _, other in ways]
+    said = [f"400 rows to {other}\n{COPIED} visit, cost\n" for _, other in ways]
     assert done.stdout == "".join([*said, "loaded set()\n"]), done.stderr
 
 

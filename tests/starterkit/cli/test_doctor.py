@@ -1,4 +1,4 @@
-"""`Doctor` finds each standing condition, names it with its hint, and changes nothing."""
+"""`doctor` finds each standing condition, names it with its hint, and changes nothing."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from socketserver import BaseRequestHandler, TCPServer
 
 import pytest
 
-from starterkit.cli.doctor import Doctor
+from starterkit.cli import doctor
 from starterkit.cli.environment import Finding
 from starterkit.machine import PROCESS, this_process
 from starterkit.settings import load_settings
@@ -30,7 +30,7 @@ def contents(root: Path) -> dict[Path, str]:
 def examine(root: Path) -> dict[str, Finding]:
     """What was found of each item, the worst of each; and nothing was changed."""
     before = contents(root)
-    findings = Doctor(root, {}).examine()
+    findings = doctor.examine(root, {})
     assert contents(root) == before
     assert all(finding.hint for finding in findings if finding.state != "well")
     order = ("well", "warning", "failing")
@@ -128,7 +128,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 def examine_with_stack(root: Path, uri: str) -> list[Finding]:
     shutil.copy(REPOSITORY / "docker-compose.yml", root)
-    return Doctor(root, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": uri}).examine()
+    return doctor.examine(root, {"KIT_STAGE": "dev", "KIT_TRACKING__URI": uri})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from starterkit.cli import server
-from starterkit.cli.champion import VERSION_FILE, find_champion, name_of_problem
+from starterkit.cli.champion import VERSION_FILE, name_of_problem, open_folder
 from starterkit.errors import ContractError, ProblemError
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
 from starterkit.settings import load_settings
@@ -93,6 +93,7 @@ def test_a_key_that_was_made_opens_it_and_its_log_is_json_without_a_value(run, t
     assert told == [("POST", "/predict", 422), ("POST", "/predict", 401)]
     assert {(line["request"], line["model"], line["level"]) for line in lines} == {(trace, "1", "info")}
     assert all(0 < line["ms"] < 10_000 for line in lines)
+    assert "local.diabetes version 1 on cpu" in api.said
     assert ("7654321" in api.said, key[:-1] in api.said) == (False, False)
 
 
@@ -298,14 +299,14 @@ def kept(run, trained: Path) -> Path:
 def test_a_kept_folder_serves_as_the_version_that_it_is(run, trained, kept):
     assert {file.name for file in kept.iterdir()} == {CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE, VERSION_FILE}
     assert [file.name for file in kept.parent.iterdir()] == ["model"]
-    served = find_champion(load_settings(trained, {}), kept)
+    served = open_folder(load_settings(trained, {}), kept)
     assert (served.name, served.version) == ("local.diabetes", "1")
     for note in ("{", "[]", '{"model": "local.diabetes"}', "\udcff"):
         (kept / VERSION_FILE).write_bytes(note.encode("utf-8", "surrogateescape"))
         with pytest.raises(ContractError, match="does not say which version it is"):
-            find_champion(load_settings(trained, {}), kept)
+            open_folder(load_settings(trained, {}), kept)
     (kept / VERSION_FILE).unlink()
-    served = find_champion(load_settings(trained, {}), kept)
+    served = open_folder(load_settings(trained, {}), kept)
     assert (served.name, served.version) == ("diabetes", "folder model")
 
 
@@ -313,7 +314,7 @@ def test_an_earlier_copy_is_replaced_and_nothing_else_is(run, trained, kept):
     (kept / GRAPH_FILE).write_bytes(b"an earlier one")
     done = run(trained, "fetch", "build/model", "--json")
     assert json.loads(done.stdout) == {"model": "local.diabetes", "version": "1", "folder": "build/model"}
-    assert find_champion(load_settings(trained, {}), kept).contract.problem == "diabetes"
+    assert open_folder(load_settings(trained, {}), kept).contract.problem == "diabetes"
 
     (kept / "thesis.txt").touch()
     said = " ".join(run(trained, "fetch", "build/model", code=2).stderr.split())
@@ -326,12 +327,11 @@ def test_serving_loads_nothing_heavy(trained, kept):
 import sys
 from pathlib import Path
 import starterkit.cli.commands
-from starterkit.cli.champion import find_champion
+from starterkit.cli.champion import Kept, open_folder
 from starterkit.serving.http import create_app
 from starterkit.settings import load_settings
 settings = load_settings()
-for folder in (None, Path("build/model")):
-    served = find_champion(settings, folder)
+for served in (Kept(settings, Path("build/kept")).first()[0], open_folder(settings, Path("build/model"))):
     create_app(served, settings.serving)
     print(served.name, served.version, sorted({set(HEAVY)!r} & sys.modules.keys()))
 """

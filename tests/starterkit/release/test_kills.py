@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from example_project import problem
-from starterkit.cli.doctor import Doctor
+from starterkit.cli import doctor
 from starterkit.pipeline import Pipeline
 from starterkit.release.history import Ledger, champions
 from starterkit.tracking.registry import CHAMPION
@@ -62,7 +62,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="wi
 
 
 def warnings(root: Path) -> str:
-    return "; ".join(one.text for one in Doctor(root, {}).examine() if one.item == "promotion" and one.state != "well")
+    return "; ".join(one.text for one in doctor.examine(root, {}) if one.item == "promotion" and one.state != "well")
 
 
 def models(pipeline: Pipeline) -> list[str]:
@@ -85,7 +85,7 @@ def test_killed_at_any_point(moved, killed, act, new, point):
     assert ("was killed half-way" in named) == bool(result), named
     assert ("a lock was left behind" in named) == (point != "giving the lock back"), named
 
-    Doctor(moved.root, {}).mend()
+    doctor.mend(moved.root, {})
     told = Ledger(pipeline.registry)
     assert told.find_break() == ""
     assert warnings(moved.root) == ""

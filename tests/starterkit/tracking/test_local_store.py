@@ -15,10 +15,10 @@ import pytest
 from starterkit.errors import TrackingError
 from starterkit.machine import holder_of
 from starterkit.serving.predictor import CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE
-from starterkit.settings import Settings, Stage, load_settings
+from starterkit.settings import Settings, load_settings
 from starterkit.tracking.connection import connect, local_store
 from starterkit.tracking.registry import ModelRegistry, champion_at_hand
-from starterkit.tracking.store import LocalStore
+from starterkit.tracking.store import Aliased, LocalStore
 
 
 @pytest.fixture
@@ -152,9 +152,9 @@ def test_copied_store_has_models_of_its_own_or_those_it_had_in_a_folder_of_any_n
         assert os.listdir(place) == [name]  # noqa: PTH208  # and nothing beside it
 
 
-def at_hand(root: Path) -> tuple[int, Path] | None:
+def at_hand(root: Path) -> Aliased | None:
     store = local_store(load_settings(root, {}).tracking, root)
-    return champion_at_hand(store, Stage.LOCAL, "diabetes")
+    return champion_at_hand(store, "local.diabetes")
 
 
 def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
@@ -162,10 +162,10 @@ def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
     registry = ModelRegistry.of(load_settings(copy, {}), "diabetes")
     for _ in range(2):
         champion, found = registry.champion(), at_hand(copy)
-        assert found[0] == champion.number
+        assert found.number == champion.number
         ours = registry.fetch(champion, Path(mkdtemp(dir=tmp_path)))
         for name in (CONTRACT_FILE, GRAPH_FILE, SAMPLE_FILE):  # MLflow leaves notes of its own beside them
-            assert (ours / name).read_bytes() == (found[1] / name).read_bytes()
+            assert (ours / name).read_bytes() == (found.folder / name).read_bytes()
         source = registry.connection.client.get_model_version(champion.model, str(champion.number)).source
         registry.set_champion(registry.register(champion.run, source.removeprefix("models:/"), {}, "the same again"))
 
@@ -183,7 +183,7 @@ def test_champion_at_hand_is_the_one_that_mlflow_finds(copy, tmp_path):
 )
 def test_what_is_not_plainly_at_hand_is_left_to_mlflow(copy, change):
     connect(load_settings(copy, {}).tracking, copy)
-    _, files = at_hand(copy)
+    files = at_hand(copy).folder
     if change:
         with closing(sqlite3.connect(copy / "mlflow.db")) as database, database:
             database.execute(change)

@@ -41,7 +41,7 @@ def open_pipeline(*needs: "Need", stage: str | None = None) -> "Pipeline":
     from starterkit.progress import step
     from starterkit.settings import read_layers
 
-    layers = read_layers(environ=environ_of(stage))
+    layers = read_layers(environ=os.environ if stage is None else os.environ | {"KIT_STAGE": stage})
     show_warnings(layers.warnings)
     view = ProgressView()
     with step(view, "load libraries") as note:
@@ -53,11 +53,6 @@ def open_pipeline(*needs: "Need", stage: str | None = None) -> "Pipeline":
     pipeline = Pipeline(problem, layers.settings, view)
     pipeline.check(*needs)
     return pipeline
-
-
-def environ_of(stage: str | None) -> Mapping[str, str]:
-    """The environment as if KIT_STAGE named this stage."""
-    return os.environ if stage is None else {**os.environ, "KIT_STAGE": stage}
 
 
 def open_registry() -> "tuple[ModelRegistry, Settings]":

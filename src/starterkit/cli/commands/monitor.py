@@ -24,7 +24,6 @@ from starterkit.errors import KitError, UserError
 if TYPE_CHECKING:
     from starterkit.feedback.observation import Window
     from starterkit.feedback.predictions import PredictionLog
-    from starterkit.feedback.retraining import Retrained
     from starterkit.feedback.watcher import PredictionReader, Watch
     from starterkit.pipeline import Pipeline
     from starterkit.settings import Settings
@@ -54,12 +53,13 @@ def monitor(
     if every is not None and until is not None:
         raise UserError("--every looks at now, and --until says when", "Give one of them")
     pipeline = open_pipeline()
-    reader = _reader(pipeline)
-    while True:
-        watched = _look(pipeline, reader, _window(pipeline, minutes, until), version, act)
-        if page is not None:
-            from starterkit.feedback.watcher import write_page
+    from starterkit.feedback.predictions import PredictionLog
+    from starterkit.feedback.watcher import write_page
 
+    reader = PredictionLog(pipeline.settings)
+    while True:
+        watched = _look(pipeline, reader, _window(pipeline.settings, minutes, until), version, act)
+        if page is not None:
             write_page(watched.page, page)
         print_json(watched.content) if as_json else _show(watched)
         if every is None:
@@ -77,7 +77,11 @@ def retrain(
 ) -> None:
     """Train on the labelled predictions of a window as well; the gate decides on rows that it never saw."""
     pipeline = open_pipeline("training", "gate")
-    done = _retrained(pipeline, _reader(pipeline), _window(pipeline, minutes, until), reason)
+    from starterkit.feedback.predictions import PredictionLog
+    from starterkit.feedback.retraining import Retrainer
+
+    window = _window(pipeline.settings, minutes, until)
+    done = Retrainer(pipeline, PredictionLog(pipeline.settings)).retrain(window, reason)
     told = done.content
     print_json(told) if as_json else typer.echo("\n".join([f"{told['title']}.", *told["lines"]]))
     end_if_refused(done.promotion)
@@ -93,7 +97,6 @@ def shadow(
 ) -> None:
     """Compare the challenger in the shadow with the champion, on the requests that both have scored."""
     require_folder(page)
-    from starterkit.feedback.observation import Window
     from starterkit.feedback.predictions import PredictionLog
     from starterkit.feedback.shadowing import PAGE_FILE, compare_shadow, shadow_page
     from starterkit.feedback.watcher import write_page
@@ -103,9 +106,7 @@ def shadow(
     if remove:
         _remove_challenger(settings)
         return
-    end = until.replace(tzinfo=UTC) if until is not None else None
-    window = Window.before(end, minutes or settings.monitoring.window_minutes)
-    found = compare_shadow(PredictionLog(settings), window)
+    found = compare_shadow(PredictionLog(settings), _window(settings, minutes, until))
     by_alias = settings.serving.shadow == "challenger"
     ends = {
         "promotion": _promotion(found[0].model, int(found[0].shadow)) if found else "",
@@ -162,6 +163,7 @@ def _look(
 ) -> "Watch":
     from starterkit.cli.console import show_error
     from starterkit.feedback.observation import Window
+    from starterkit.feedback.retraining import Retrainer
     from starterkit.feedback.watcher import Watcher
 
     watcher = Watcher(pipeline, reader)
@@ -172,30 +174,18 @@ def _look(
     start = window.end - (window.end - window.start) * max(one.streak for one in asking)
     why = "; ".join(one.text for one in asking)
     try:
-        acted = _retrained(pipeline, reader, Window(start, window.end), why).content
+        acted = Retrainer(pipeline, reader).retrain(Window(start, window.end), why).content
     except KitError as error:  # it was broken before, and is told as such; the next look tries again
         show_error(error)
         acted = {"title": "No retraining", "state": "unsure", "lines": [f"{error.what}. {error.hint}."]}
     return watcher.add(watched, acted)
 
 
-def _retrained(pipeline: "Pipeline", reader: "PredictionReader", window: "Window", why: str) -> "Retrained":
-    from starterkit.feedback.retraining import Retrainer
-
-    return Retrainer(pipeline, reader).retrain(window, why)
-
-
-def _reader(pipeline: "Pipeline") -> "PredictionReader":
-    from starterkit.feedback.predictions import PredictionLog
-
-    return PredictionLog(pipeline.settings)
-
-
-def _window(pipeline: "Pipeline", minutes: float | None, until: datetime | None) -> "Window":
+def _window(settings: "Settings", minutes: float | None, until: datetime | None) -> "Window":
     from starterkit.feedback.observation import Window
 
     end = until.replace(tzinfo=UTC) if until is not None else None
-    return Window.before(end, minutes or pipeline.settings.monitoring.window_minutes)
+    return Window.before(end, minutes or settings.monitoring.window_minutes)
 
 
 def _show(watched: "Watch") -> None:

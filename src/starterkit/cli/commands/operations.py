@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -154,7 +156,6 @@ def predict(
         raise UserError(f"--master {master} is Spark's", "Add --engine spark")
     # </spark>
     sys.meta_path.insert(0, _WithoutPandas())
-    from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
     from starterkit.progress import step
     from starterkit.serving.batch import BatchScorer
@@ -163,15 +164,8 @@ def predict(
 
     plan_files(source, destination, overwrite=overwrite)  # seen before the model is fetched
     view = ProgressView()
-    with step(view, "open the model") as note:
-        if folder is not None:
-            predictor, note.text = Predictor(folder, beyond=beyond or "refuse"), f"folder {folder.name}"
-        else:
-            from starterkit.settings import load_settings  # a folder needs none, and they take a tenth of a second
-
-            with fetched_champion() as fetched:
-                predictor = Predictor(fetched.folder, beyond=beyond or load_settings().serving.beyond)
-                note.text = fetched.title
+    with step(view, "open the model") as note, _exported(folder, beyond) as (exported, rule, note.text):
+        predictor = Predictor(exported, beyond=rule)
     outcome = BatchScorer(predictor, view).score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
     _show_outcome(outcome, as_json)
 
@@ -186,25 +180,32 @@ def _score_by_spark(
     bad_rows: BadRows,
     overwrite: bool,
 ) -> "Outcome":
-    from starterkit.cli.champion import fetched_champion
     from starterkit.cli.console import ProgressView
     from starterkit.serving.batch.cluster import require_spark
     from starterkit.serving.batch.plan import plan_files
     from starterkit.serving.batch.spark import SparkScorer
-    from starterkit.settings import load_settings
 
     plan_files(source, destination, overwrite=overwrite)
     require_spark()  # before the model is fetched
-    view = ProgressView()
-    if folder is not None:
-        scorer = SparkScorer(folder, beyond or "refuse", master, view)
-    else:
-        with fetched_champion() as fetched:
-            scorer = SparkScorer(fetched.folder, beyond or load_settings().serving.beyond, master, view)
+    with _exported(folder, beyond) as (exported, rule, _):
+        scorer = SparkScorer(exported, rule, master, ProgressView())
     return scorer.score(source, destination, bad_rows=bad_rows, overwrite=overwrite)
 
 
 # </spark>
+@contextmanager
+def _exported(folder: Path | None, beyond: Beyond | None) -> Iterator[tuple[Path, Beyond, str]]:
+    """The model's exported folder, what is done with rows beyond its proof, and what the model is called."""
+    if folder is not None:
+        yield folder, beyond or "refuse", f"folder {folder.name}"
+        return
+    from starterkit.cli.champion import fetched_champion
+    from starterkit.settings import load_settings  # a folder needs none, and they take a tenth of a second
+
+    with fetched_champion() as fetched:
+        yield fetched.folder, beyond or load_settings().serving.beyond, fetched.title
+
+
 def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         print_json(vars(outcome))
@@ -212,7 +213,7 @@ def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
     typer.echo(f"{_rows(outcome.rows - outcome.bad)} to {outcome.destination}")
     if outcome.ignored:
         more = f" and {len(outcome.ignored) - _MOST_NAMED} more" if len(outcome.ignored) > _MOST_NAMED else ""
-        typer.echo(f"ignored: {', '.join(outcome.ignored[:_MOST_NAMED])}{more}")
+        typer.echo(f"copied, and not read by the model: {', '.join(outcome.ignored[:_MOST_NAMED])}{more}")
     if outcome.bad_rows is not None:
         typer.echo(f"{_rows(outcome.bad, 'bad ')} left out; {outcome.bad_rows} says why")
 
@@ -336,11 +337,10 @@ def doctor(
     with step(view, "load libraries"):
         from rich.text import Text
 
-        from starterkit.cli.doctor import Doctor
-    examiner = Doctor(progress=view)
+        from starterkit.cli import doctor as examiner
     if mend:
-        examiner.mend()
-    findings = examiner.examine()
+        examiner.mend(progress=view)
+    findings = examiner.examine(progress=view)
     if as_json:
         print_json([finding.content for finding in findings])
     else:

@@ -48,10 +48,10 @@ def init_problem(
         raise UserError(what, "Give it with KIT_STAGE=local, and data that everyone here may see")
     view = ProgressView()
     with step(view, "load libraries"):
-        from starterkit.cli.init import ProblemStarter, Project
+        from starterkit.cli.init import Project, start_problem
         from starterkit.cli.init.draft import Undecided
     try:
-        started = ProblemStarter(Project.of(settings.root), view).start(data, target, name, task, force)
+        started = start_problem(Project.of(settings.root), data, target, name, task, force=force, progress=view)
     except Undecided as error:
         for decision in error.decisions:
             typer.echo(f"decide: {decision}", err=True)
@@ -101,7 +101,11 @@ def train(as_json: Json = False) -> None:
     trained = pipeline.train(pipeline.read())
     model, run_id = trained.model, trained.lineage.run
     scores = {"holdout": dict(model.evaluation.scores), "naive": dict(model.baseline.scores)}
-    print_json({"run": run_id, **scores}) if as_json else show_scores(model, run_id)
+    if as_json:
+        print_json({"run": run_id, **scores})
+        return
+    show_scores(model)
+    typer.echo(f"\nRun {run_id}. `starterkit export` converts it.")
 
 
 @app.command()

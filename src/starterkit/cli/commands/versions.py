@@ -222,12 +222,18 @@ def bundle(
     as_json: Json = False,
 ) -> None:
     """Write a version that its gate passed into one signed file, for prod on another server."""
-    key = _signing_key()
+    from starterkit.settings import load_settings
+
+    key = load_settings().promotion.signing_key
+    if key is None:
+        what = "promotion.signing_key is not set, and prod takes signed bundles alone"
+        raise UserError(what, "Run `starterkit keys`")
     registry, _ = open_registry()
     from starterkit.cli.console import ProgressView
     from starterkit.release.bundle import SigningKey, write_bundle
 
-    written = write_bundle(registry, registry.find(version), SigningKey(key), file, ProgressView())
+    signing = SigningKey(key.get_secret_value())
+    written = write_bundle(registry, registry.find(version), signing, file, ProgressView())
     if as_json:
         said = {"file": str(file), "digest": written.digest, "key": written.key}
         print_json(said | {"model": written.manifest.model, "version": written.manifest.version})
@@ -237,13 +243,3 @@ def bundle(
         typer.echo(f"Where prod's server is: `starterkit promote --to prod --from {file.name} --approver NAME`")
     else:
         typer.echo(f"Prod will not take it: it takes staging's versions alone, and this is {written.manifest.stage}'s.")
-
-
-def _signing_key() -> str:
-    from starterkit.settings import load_settings
-
-    key = load_settings().promotion.signing_key
-    if key is None:
-        what = "promotion.signing_key is not set, and prod takes signed bundles alone"
-        raise UserError(what, "Run `starterkit keys`")
-    return key.get_secret_value()

@@ -1,9 +1,8 @@
-"""`ProblemStarter`: looks at a file, drafts a problem, tries it, and only then writes the project's files."""
+"""`start_problem` looks at a file, drafts a problem, tries it, and only then writes the project's files."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from filecmp import cmp
 from functools import partial
@@ -35,7 +34,7 @@ from starterkit.data.sources import CsvFile, is_text_file
 from starterkit.errors import DataError, ProblemError, UserError
 from starterkit.files import write_together
 from starterkit.machine import project_entry
-from starterkit.progress import Note, Progress, step
+from starterkit.progress import Note, Progress, silent, step
 from starterkit.release.provenance import git
 from starterkit.settings import GateSettings
 
@@ -44,17 +43,7 @@ from starterkit.settings import GateSettings
 
 @dataclass(frozen=True)
 class Project:
-    """A project, as this command finds and changes it.
-
-    Attributes
-    ----------
-    root
-        The repository's root.
-    entry
-        What names its problem: ``diabetes = "example_project:problem"``.
-    home
-        The package's folder.
-    """
+    """A project, as this command finds and changes it: `entry` names its problem, `home` is the package's folder."""
 
     root: Path
     entry: EntryPoint
@@ -154,41 +143,11 @@ class Project:
         tracked = git(self.root, "ls-files", "--error-unmatch", "--", str(path)) is not None
         return tracked and git(self.root, "status", "--porcelain", "--", str(path)) == ""
 
-    def refuse(self, unsaved: Sequence[Path]) -> None:
-        """
-        Raises
-        ------
-        UserError
-            There is a file that would be overwritten and is in no commit.
-        """
-        if unsaved:
-            said, are = ", ".join(map(self.shown, unsaved)), "is" if len(unsaved) == 1 else "are"
-            what = f"{said} {are} not committed and would be overwritten"
-            raise UserError(what, "Commit first, or add --force, which keeps the earlier files as <name>.before")
-
-
-def replace_all(written: Mapping[Path, bytes | Path], removed: Sequence[Path], kept: Sequence[Path]) -> None:
-    """Write all files and remove others, or leave everything as it was: `write_together` says what that promises.
-
-    Parameters
-    ----------
-    written
-        By path, the content, or a file to copy.
-    removed
-        Files that go.
-    kept
-        Files whose earlier content stays beside them as ``<name>.before``.
-    """
-    write_together(
-        {**written, **{path.with_name(f"{path.name}.before"): path for path in kept if path.exists()}}, removed
-    )
-
 
 # --- What somebody should look at in the written problem, in words.
 
 
-def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: bool) -> list[str]:
-    """A line for each thing. `earlier` is the data that was used before, where it is still there."""
+def _review(project: Project, plan: Plan, tried: Trial, source: str) -> list[str]:
     lines = []
     if not tried.learnt:
         lines.append("the columns tell no more than a naive guess, so the gate will refuse: find better ones")
@@ -204,9 +163,10 @@ def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: boo
     lines += [f"{row.what} and no record: load() leaves it out" for row in plan.odd_rows]
     lines += [f"{one.name}: {one.review}" for one in plan.fields if one.review and one.review != BY_NAME]
     lines.append(f"bounds and units in the schema, and whether {source} may be committed to git")
-    if earlier:
+    earlier = project.source
+    if earlier != source and (project.root / earlier).is_file():
         lines.append(f"of the earlier problem, yours to delete: {earlier}, what data/README.md and README.md say of it")
-    if is_template:
+    if project.is_template:
         lines.append("this is the template, whose own tests need its example: begin in a project of it (README.md)")
     return lines
 
@@ -214,6 +174,9 @@ def review(plan: Plan, tried: Trial, source: str, earlier: str, is_template: boo
 # --- From the file to the project's files.
 
 _LONGEST_NAME = 40
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_MOST_FORMULAS = 3
+"""That a table may have for its target: the price with and without tax, say."""
 
 
 @dataclass(frozen=True)
@@ -227,78 +190,62 @@ class Started:
     review: tuple[str, ...]
 
 
-class ProblemStarter:
-    """Writes the user's problem from a file. Without `seconds` for a comparison of estimators it has a linear model."""
+def start_problem(
+    project: Project,
+    given: Path,
+    target: str,
+    name: str = "",
+    task: Task | None = None,
+    *,
+    force: bool = False,
+    seconds: float = SECONDS,
+    progress: Progress = silent,
+) -> Started:
+    """Write the user's problem from a file. Without `seconds` for a comparison of estimators it has a linear model.
 
-    def __init__(self, project: Project, progress: Progress, seconds: float = SECONDS) -> None:
-        self._project = project
-        self._progress = progress
-        self._seconds = seconds
-
-    def start(self, given: Path, target: str, name: str = "", task: Task | None = None, force: bool = False) -> Started:
-        """
-        Raises
-        ------
-        UserError
-            The file or the target is of no use, or a file that nobody committed would be overwritten.
-        Undecided
-            There are things that a person has to decide first.
-        """
-        project = self._project
-        stem = given.stem if given.suffix.lower() != ".gz" else Path(given.stem).stem
-        name = _checked(name) if name else _named(stem)
-        data = project.data_file(given, name)
-        source = project.shown(data) + "/" * given.is_dir()
-        others = project.named_anew(name, source)
-        files = [project.problem, project.tests, project.settings, *others, *project.old_tests]
-        unsaved = project.unsaved(files)
-        if not force:
-            project.refuse(unsaved)
-        with step(self._progress, "look at the columns") as note:
-            frame = read_table(given)
-            plan = plan_for(frame, given.name, target, name, task, note)
-            dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
-            note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"
-        if data.is_file() and not cmp(data, given, shallow=False) and not force:
-            raise UserError(f"{project.shown(data)} is there with other content", "Add --force, or another --name")
-        with _undecided_where_refused(given):
-            with step(self._progress, "look for leaks") as note:
-                plan, dataset = _without_leaks(plan, given, note)
-            plan = replace(plan, many=texts_of_many_values(plan, dataset))
-            with step(self._progress, "compare estimators") as note:
-                times = None
-                if plan.cutoff:
-                    with imported(plan) as problem:
-                        times = times_of(problem, given)
-                selection = select(plan, dataset, times, self._seconds, note)
-                plan = replace(plan, choice=selection.choice)
-                note.text = selection.choice.name
-            with step(self._progress, "try the problem"), imported(plan) as problem:
-                tried = try_out(problem, dataset)
-        written = {**self._written(plan, tried, source, dialect), **others}
-        if given.resolve() != data.resolve():
-            written[data] = given
-        lines = self._review(plan, tried, source)
-        changed = [*map(project.shown, written), *(f"{project.shown(path)} (removed)" for path in project.old_tests)]
-        replace_all(written, project.old_tests, unsaved)
-        return Started(plan, tried, selection.line, tuple(changed), tuple(lines))
-
-    def _written(self, plan: Plan, tried: Trial, source: str, dialect: Dialect) -> dict[Path, bytes | Path]:
-        project = self._project
-        tests = source_of_tests(plan, project.entry.module, source)
-        settings = with_problem(
-            project.settings.read_text("utf-8"), source, plan.choice.parameters, tried.limits, dialect
-        )
-        return {
-            project.problem: formatted(problem_source(plan), project.problem).encode(),
-            project.tests: formatted(tests, project.tests).encode(),
-            project.settings: settings.encode(),
-        }
-
-    def _review(self, plan: Plan, tried: Trial, source: str) -> list[str]:
-        earlier = self._project.source
-        still = earlier if earlier != source and (self._project.root / earlier).is_file() else ""
-        return review(plan, tried, source, still, self._project.is_template)
+    Raises
+    ------
+    UserError
+        The file or the target is of no use, or a file that nobody committed would be overwritten.
+    Undecided
+        There are things that a person has to decide first.
+    """
+    name = _named(name, given)
+    data = project.data_file(given, name)
+    source = project.shown(data) + "/" * given.is_dir()
+    others = project.named_anew(name, source)
+    files = [project.problem, project.tests, project.settings, *others, *project.old_tests]
+    unsaved = project.unsaved(files)
+    with step(progress, "look at the columns") as note:
+        frame = read_table(given)
+        if unsaved and not force:
+            said, are = ", ".join(map(project.shown, unsaved)), "is" if len(unsaved) == 1 else "are"
+            what = f"{said} {are} not committed and would be overwritten"
+            raise UserError(what, "Commit first, or add --force, which keeps the earlier files as <name>.before")
+        plan = plan_for(frame, given.name, target, name, task, note)
+        dialect = CsvFile(given).dialect if is_text_file(given) else COMMAS
+        note.text = f"{len(frame)} rows, {len(frame.columns)} columns{_in_words(dialect)}"
+    if data.is_file() and not cmp(data, given, shallow=False) and not force:
+        raise UserError(f"{project.shown(data)} is there with other content", "Add --force, or another --name")
+    try:
+        plan, estimator, tried = _tried(plan, given, seconds, progress)
+    except (DataError, ProblemError) as error:
+        raise Undecided(given.name, [f"{error.what}: {error.hint}"]) from error
+    tests = source_of_tests(plan, project.entry.module, source)
+    settings = project.settings.read_text("utf-8")
+    written: dict[Path, bytes | Path] = {
+        project.problem: formatted(problem_source(plan), project.problem).encode(),
+        project.tests: formatted(tests, project.tests).encode(),
+        project.settings: with_problem(settings, source, plan.choice.parameters, tried.limits, dialect).encode(),
+        **others,
+    }
+    if given.resolve() != data.resolve():
+        written[data] = given
+    lines = _review(project, plan, tried, source)
+    changed = [*map(project.shown, written), *(f"{project.shown(path)} (removed)" for path in project.old_tests)]
+    kept = {path.with_name(f"{path.name}.before"): path for path in unsaved}
+    write_together(written | kept, project.old_tests)
+    return Started(plan, tried, estimator, tuple(changed), tuple(lines))
 
 
 def _in_words(dialect: Dialect) -> str:
@@ -309,7 +256,17 @@ def _in_words(dialect: Dialect) -> str:
     return "".join(f", {word}" for word in said)
 
 
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+def _tried(plan: Plan, given: Path, seconds: float, progress: Progress) -> tuple[Plan, str, Trial]:
+    """The plan without leaks and with its estimator, a line on that, and the first fit."""
+    with step(progress, "look for leaks") as note:
+        plan, dataset = _without_leaks(plan, given, note)
+    plan = replace(plan, many=texts_of_many_values(plan, dataset))
+    with step(progress, "compare estimators") as note:
+        selection = select(plan, dataset, times_of(plan, given), seconds, note)
+        plan = replace(plan, choice=selection.choice)
+        note.text = selection.choice.name
+    with step(progress, "try the problem"), imported(plan) as problem:
+        return plan, selection.line, try_out(problem, dataset)
 
 
 def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
@@ -330,24 +287,10 @@ def _without_leaks(plan: Plan, given: Path, note: Note) -> tuple[Plan, Dataset]:
             raise Undecided(given.name, [what])
 
 
-_MOST_FORMULAS = 3
-"""That a table may have for its target: the price with and without tax, say."""
-
-
-@contextmanager
-def _undecided_where_refused(given: Path) -> Iterator[None]:
-    try:
-        yield
-    except (DataError, ProblemError) as error:
-        raise Undecided(given.name, [f"{error.what}: {error.hint}"]) from error
-
-
-def _checked(name: str) -> str:
-    if _named(name) != name:
-        hint = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{_named(name)}'"
+def _named(name: str, file: Path) -> str:
+    stem = file.stem if file.suffix.lower() != ".gz" else Path(file.stem).stem
+    made = problem_name(name or stem)[:_LONGEST_NAME].strip("-")
+    if name and made != name:
+        hint = f"Use up to {_LONGEST_NAME} small letters, digits and hyphens, as in '{made}'"
         raise UserError(f"the name '{name}' will not do", hint)
-    return name
-
-
-def _named(text: str) -> str:
-    return problem_name(text)[:_LONGEST_NAME].strip("-")
+    return made

@@ -12,7 +12,7 @@ import pandas as pd
 from starterkit.cli.init.draft import BY_NAME, Field, OddRow, Plan, Undecided, holdout_fraction
 from starterkit.cli.init.headers import column_names, names_somebody, sensitive_among, unit_of, word_set
 from starterkit.cli.init.notation import looks_like_number
-from starterkit.cli.init.placement import Placement, place_columns
+from starterkit.cli.init.placement import Placement
 from starterkit.cli.init.profile import ColumnProfile, bounds, doubt_of_numbers, profile
 from starterkit.contract import Scalar, Task
 from starterkit.data.sources import CsvFile, ParquetFile, is_text_file
@@ -32,19 +32,16 @@ def find_odd_rows(frame: pd.DataFrame) -> dict[int, OddRow]:
     texts = frame.select_dtypes(include=["str", "object"])
     if len(texts.columns) < 2:
         return {}
-    return {place: _again(texts, place) for place in _headers_again(texts)} | _totals(texts)
+    return _headers_again(texts) | _totals(texts)
 
 
-def _headers_again(texts: pd.DataFrame) -> list[int]:
-    same = np.zeros(len(texts), dtype=int)
-    for header in texts:
-        same += (texts[header] == header).to_numpy(dtype=bool, na_value=False)
-    return np.flatnonzero(same * 2 > len(texts.columns)).tolist()
-
-
-def _again(texts: pd.DataFrame, place: int) -> OddRow:
-    said = next(str(header) for header in texts if texts[header].iloc[place] == header)
-    return OddRow(name=said, text=said, what="the header again")
+def _headers_again(texts: pd.DataFrame) -> dict[int, OddRow]:
+    same = np.column_stack([(texts[header] == header).to_numpy(dtype=bool, na_value=False) for header in texts])
+    found = {}
+    for place in np.flatnonzero(same.mean(axis=1) > 0.5).tolist():
+        said = str(texts.columns[same[place].argmax()])
+        found[place] = OddRow(name=said, text=said, what="the header again")
+    return found
 
 
 def _totals(texts: pd.DataFrame) -> dict[int, OddRow]:
@@ -78,9 +75,8 @@ def task_of(target: ColumnProfile) -> Task:
     """Classes are texts, true or false, or a few whole numbers; anything else is a number to predict."""
     if not target.is_number:
         return "classification"
-    whole = bool((target.known % 1 == 0).all())
     few = target.distinct <= _MOST_WHOLE_CLASSES and len(target.known) >= FEWEST_ROWS_OF_A_CLASS * target.distinct
-    return "classification" if whole and few else "regression"
+    return "classification" if target.is_whole and few else "regression"
 
 
 def require_target(target: ColumnProfile, task: Task, where: str) -> None:
@@ -179,6 +175,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path.name} has one column", "Give the target and at least one column to predict it from")
     if sum(_HEADER.fullmatch(str(header)) is not None for header in frame.columns) > len(frame.columns) / 2:
         raise DataError(f"{path.name} has numbers where its header should be", "Begin the file with a header line")
+    if frame.empty:
+        raise DataError(f"{path.name} has no rows", "Give some below its header line")
     return frame
 
 
@@ -229,7 +227,7 @@ def plan_for(
     strange = frame.iloc[list(odd)]
     others = [_within(one, strange).at(rows) for one in columns.values()]
     goal = _within(goal, strange)
-    placed = place_columns(others, goal, names, target_field(goal, names[header], task, asked is not None))
+    placed = Placement(others, names).place(goal, target_field(goal, names[header], task, asked is not None))
     if decisions := _decisions(goal, task, placed):
         raise Undecided(where, decisions)
     fields = {other: placed.fields[other] for other in names if other in placed.fields}
@@ -243,8 +241,8 @@ def plan_for(
         coarse=placed.coarse,
         by_content=placed.by_content,
         copied=placed.copied,
-        cutoff=placed.series.cutoff if placed.series else "",
-        as_iso=placed.series.as_iso if placed.series else "",
+        cutoff=placed.cutoff,
+        as_iso=placed.as_iso,
         odd_rows=tuple(_named(row, place, fields) for place, row in odd.items()),
         notes=tuple(placed.notes),
         fraction=holdout_fraction(len(goal.values)),
@@ -298,7 +296,7 @@ def _decisions(target: ColumnProfile, task: Task, placed: Placement) -> list[str
         more = ", or add --task regression" if target.is_number else ""
         found.append(f"{what}: merge them, leave their rows out, or give more{more}")
     if not any(one.role == "feature" for one in placed.fields.values()):
-        derive = "; derive columns from the time, such as the month or the value before" if placed.series else ""
+        derive = "; derive columns from the time, such as the month or the value before" if placed.cutoff else ""
         found.append(f"no column is left to predict from: {_each(placed)}{derive}")
     return found
 

@@ -7,9 +7,6 @@ from typing import Literal
 from starterkit.contract import AS_DECLARED, Scalar, Task, Written
 from starterkit.errors import KitError
 
-# --- What the written problem will say: a role for each column, or the reason why it is left out.
-
-
 BY_NAME = "taken for sensitive by its name"
 """The review of a column of which there is no more to say."""
 
@@ -93,8 +90,6 @@ class Plan:
         Rows that are no records: totals, a header that is repeated.
     notes
         What somebody should look at, and is no column's.
-    choice
-        The estimator.
     many
         The texts with so many values that each becomes the mean target of its rows.
     """

@@ -11,7 +11,6 @@ import pandas as pd
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a text, for a list of them."""
     return frozenset(text.split())
 
 
@@ -83,7 +82,6 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def words_of(header: str) -> list[str]:
-    """Its words in small letters."""
     return plain(header).split("_")
 
 

@@ -220,7 +220,6 @@ def _affixes(found: Iterable[re.Match[str]]) -> tuple[str, ...] | None:
 
 
 def _is_zero(match: re.Match[str]) -> bool:
-    """Whether it is a bare zero."""
     return not match["before"] and not match["after"] and not match["digits"].strip("0.,")
 
 

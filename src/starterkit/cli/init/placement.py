@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
-from starterkit.cli.init.chronology import Panel, Series, find_panel, find_series
+from starterkit.cli.init.chronology import Panel, find_panel, find_series
 from starterkit.cli.init.draft import BY_NAME, Field
 from starterkit.cli.init.headers import (
     may_say_row,
@@ -31,29 +33,6 @@ _MOST_ALIKE = 0.6
 _MANY_ALIKE = 0.05
 """With more, the table has records twice under two ids, and the gate would refuse what has seen one of them."""
 _TYPES = {"integer": "int", "float": "float", "boolean": "bool", "text": "str"}
-
-
-@dataclass
-class Placement:
-    """Where the columns went.
-
-    Attributes
-    ----------
-    fields, left_out
-        By header; why the model does not get the column.
-    series
-        The order in time that decides the sides of the holdout.
-    coarse, by_content, copied, notes
-        As `Plan` has them.
-    """
-
-    fields: dict[str, Field] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    series: Series | None = None
-    coarse: bool = False
-    by_content: bool = False
-    copied: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 # --- Ids, groups and row numbers.
@@ -176,31 +155,46 @@ def _as_code(column: ColumnProfile) -> ColumnProfile:
 # --- The columns go to their places one after the other: who comes first takes what the next might want.
 
 
-def place_columns(
-    columns: Sequence[ColumnProfile], target: ColumnProfile, names: Mapping[str, str], goal: Field
-) -> Placement:
-    """A field for each column that is of use, and a reason for each that is not. The target is among the fields."""
-    return _Placing(columns, names, {one.header for one in columns if counts_rows(one)}).place(target, goal)
+@dataclass
+class Placement:
+    """Where the columns go.
 
-
-@dataclass(frozen=True)
-class _Placing:
-    """The columns, their names by header, and the headers of those that count the rows."""
+    Attributes
+    ----------
+    columns, names
+        All but the target, and what they are called in the schema, by header.
+    fields, left_out
+        By header; why the model does not get the column.
+    cutoff, as_iso, coarse, by_content, copied, notes
+        As `Plan` has them.
+    """
 
     columns: Sequence[ColumnProfile]
     names: Mapping[str, str]
-    counters: set[str]
-    placed: Placement = field(default_factory=Placement)
+    fields: dict[str, Field] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    cutoff: str = ""
+    as_iso: str = ""
+    coarse: bool = False
+    by_content: bool = False
+    copied: bool = False
+    notes: list[str] = field(default_factory=list)
 
-    def place(self, target: ColumnProfile, goal: Field) -> Placement:
+    @cached_property
+    def counters(self) -> set[str]:
+        """The headers of those that count the rows."""
+        return {one.header for one in self.columns if counts_rows(one)}
+
+    def place(self, target: ColumnProfile, goal: Field) -> Self:
+        """A field for each column that is of use, a reason for each that is not. The target is among the fields."""
         groups = [one for one in self.columns if _is_group(one)]
         panel = None if groups else find_panel([one for one in self.columns if one.header not in self.counters])
         self._add_group(groups, panel)
         self._add_series(target, panel, is_class=goal.bounds is None)
         self._add_identifier()
         self._decide_sides(self._add_features(target))
-        self.placed.fields[target.header] = goal
-        return self.placed
+        self.fields[target.header] = goal
+        return self
 
     def _add_group(self, groups: Sequence[ColumnProfile], panel: Panel | None) -> None:
         why = "rows with the same one are on the same side of the holdout"
@@ -217,23 +211,22 @@ class _Placing:
 
     def _add_series(self, target: ColumnProfile, panel: Panel | None, *, is_class: bool) -> None:
         """The time, where nothing else decides the sides."""
-        placed = self.placed
         series, note = find_series(self.columns, target, panel, is_class=is_class)
         if series is None:
-            placed.notes += [note] if note and not placed.fields else []
-        elif not placed.fields:
-            placed.series = series
+            self.notes += [note] if note and not self.fields else []
+        elif not self.fields:
+            self.cutoff, self.as_iso = series.cutoff, series.as_iso
             self._add_key(series.column, "time", series.review)
         elif panel is None:  # else the group's review says so
             how = "a group shares a side; for a forecast, declare time() and Holdout(cutoff=…) instead"
-            placed.notes += [f"the rows are also in time, by '{series.column.header}': {how}"]
+            self.notes += [f"the rows are also in time, by '{series.column.header}': {how}"]
 
     def _add_identifier(self) -> None:
         """The best of the columns that are complete, without repeats, and called an id or in the form of one."""
         found = []
         for place, column in enumerate(self.columns):
             is_counter = column.header in self.counters
-            why = "" if column.header in self.placed.fields else _why_id(column, is_counter)
+            why = "" if column.header in self.fields else _why_id(column, is_counter)
             if why:
                 found.append((_RANKS.index(why), is_counter, place, why))
         if found:
@@ -241,7 +234,7 @@ class _Placing:
             self._add_key(self.columns[place], "identifier", f"the id: complete, no repeats, {why}")
 
     def _add_key(self, column: ColumnProfile, role: str, review: str) -> None:
-        self.placed.fields[column.header] = Field(
+        self.fields[column.header] = Field(
             name=self.names[column.header],
             header=column.header,
             role=role,  # pyrefly: ignore[bad-argument-type]
@@ -252,11 +245,11 @@ class _Placing:
 
     def _add_features(self, target: ColumnProfile) -> list[ColumnProfile]:
         """The features, and why a column is none; the columns that are."""
-        placed, goal = self.placed, signature(target.values)
+        goal = signature(target.values)
         seen: dict[tuple[object, ...], ColumnProfile] = {}
-        identifier = next((one.header for one in placed.fields.values() if one.role == "identifier"), "")
+        identifier = next((one.header for one in self.fields.values() if one.role == "identifier"), "")
         for column in self.columns:
-            if column.header in placed.fields:
+            if column.header in self.fields:
                 continue
             reason = next(_reasons(column, column.header in self.counters, identifier), "")
             mark = signature(column.values) if not reason else ()
@@ -266,12 +259,12 @@ class _Placing:
                 reason = f"says the same as '{twin.header[:40]}'"
                 if column.sensitive and not twin.sensitive:
                     why = f"sensitive, as it says the same as '{column.header[:40]}', which is left out"
-                    placed.fields[twin.header] = replace(placed.fields[twin.header], sensitive=True, review=why)
+                    self.fields[twin.header] = replace(self.fields[twin.header], sensitive=True, review=why)
             if reason:
-                placed.left_out[column.header] = reason
+                self.left_out[column.header] = reason
                 continue
             seen[mark] = column
-            placed.fields[column.header] = self._feature(_as_code(column.whole or column))
+            self.fields[column.header] = self._feature(_as_code(column.whole or column))
         return list(seen.values())
 
     def _feature(self, column: ColumnProfile) -> Field:
@@ -301,27 +294,27 @@ class _Placing:
         A counter is a poor id, as a file that is written anew counts anew; it is one where rows are too much alike.
         Nor is an id one that gives the same record many times.
         """
-        placed, counters, alike = self.placed, self.counters, duplicates(kept)
-        placed.coarse = alike > _MOST_ALIKE
-        roles = {one.role: one for one in placed.fields.values()}
+        counters, alike = self.counters, duplicates(kept)
+        self.coarse = alike > _MOST_ALIKE
+        roles = {one.role: one for one in self.fields.values()}
         if "group" in roles:
-            placed.copied = not placed.coarse and alike > _MANY_ALIKE
+            self.copied = not self.coarse and alike > _MANY_ALIKE
         if "group" in roles or "time" in roles:
             return
         identifier = roles.get("identifier")
-        if identifier is None and placed.coarse and counters:
+        if identifier is None and self.coarse and counters:
             column = next(one for one in self.columns if one.header in counters)
-            placed.left_out.pop(column.header, None)
+            self.left_out.pop(column.header, None)
             why = "it counts the rows, and most of them say the same as another: give the table an id of its own"
             self._add_key(column, "identifier", f"the id: {why}")
         elif identifier is None:
-            placed.by_content = True
+            self.by_content = True
             number = ", and a row's number changes with the file" if counters else ""
-            shared = "; the same content is on one side" * (not placed.coarse)
-            placed.notes.append(f"the table has no id{number}: rows are told apart by their content{shared}")
-        elif not placed.coarse and alike > (0 if identifier.header in counters else _MANY_ALIKE):
-            placed.by_content = True
+            shared = "; the same content is on one side" * (not self.coarse)
+            self.notes.append(f"the table has no id{number}: rows are told apart by their content{shared}")
+        elif not self.coarse and alike > (0 if identifier.header in counters else _MANY_ALIKE):
+            self.by_content = True
             rows = round(alike * len(self.columns[0].values))
             counted = f"{rows} rows are alike" if rows != 1 else "one row is like another"
             counts = ", which counts the rows" * (identifier.header in counters)
-            placed.notes.append(f"{counted} but for '{identifier.header}'{counts}: they share a side")
+            self.notes.append(f"{counted} but for '{identifier.header}'{counts}: they share a side")

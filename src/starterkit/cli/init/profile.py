@@ -23,8 +23,6 @@ from starterkit.cli.init.notation import (
 )
 from starterkit.contract import AS_DECLARED, LEAST_PEOPLE, Scalar, Written
 
-# --- What a column holds.
-
 Kind = Literal["integer", "float", "boolean", "text", "date", "nothing"]
 
 _EXACT = 2**53
@@ -89,11 +87,9 @@ class ColumnProfile:
 
     @cached_property
     def is_unique(self) -> bool:
-        """Complete, and without repeats."""
         return not self.missing and self.distinct == len(self.values)
 
     def at(self, rows: pd.Series) -> "ColumnProfile":
-        """Some of its rows."""
         return self if rows.all() else replace(self, values=self.values[rows].reset_index(drop=True), whole=self)
 
 
@@ -118,9 +114,11 @@ def profile(header: str, values: pd.Series, none: Collection[str] = ()) -> Colum
         flags = {tick: True, "": False}
         return ColumnProfile(header, "boolean", (texts == filled[0]).astype("float64"), Written(flags=flags))
     known = [text for text in filled if not stands_for_none(text)]
+    if not known:
+        nothing = pd.Series(np.nan, index=texts.index)
+        return ColumnProfile(header, "nothing", nothing, Written(missing=_missing(distinct, ())))
     return (
-        _empty(header, texts, distinct, known)
-        or _numbers(header, texts, distinct, known)
+        _numbers(header, texts, distinct, known)
         or _dates(header, texts, distinct, known)
         or _booleans(header, texts, distinct, known)
         or _texts(header, texts, distinct, none)
@@ -136,13 +134,6 @@ def _tick(filled: Sequence[str], texts: pd.Series) -> str:
 def _missing(distinct: Sequence[str], values: Collection[str]) -> tuple[str, ...]:
     """What stands for a missing value; an empty field does so anyway, and blanks have to be said."""
     return tuple(sorted({text.strip() or text for text in distinct if text not in values and text}))
-
-
-def _empty(header: str, texts: pd.Series, distinct: Sequence[str], known: Sequence[str]) -> ColumnProfile | None:
-    if known:
-        return None
-    nothing = pd.Series(np.nan, index=texts.index)
-    return ColumnProfile(header, "nothing", nothing, Written(missing=_missing(distinct, ())))
 
 
 def _strangers(texts: pd.Series, known: Sequence[str], odd: Sequence[str]) -> tuple[str, ...] | None:

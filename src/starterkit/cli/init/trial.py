@@ -93,9 +93,12 @@ def _settings(data: Path) -> DataSettings:
     return DataSettings.model_construct(source=data.name)  # unchecked: its name may be one that no YAML could carry
 
 
-def times_of(problem: Problem, data: Path) -> pd.Series:
-    """When each row of the training side was, where the holdout is what comes later."""
-    frame = read_raw(problem, _settings(data), data.resolve().parent)
+def times_of(plan: Plan, data: Path) -> pd.Series | None:
+    """When each row of the training side was; None where the holdout is not what comes later."""
+    if not plan.cutoff:
+        return None
+    with imported(plan) as problem:
+        frame = read_raw(problem, _settings(data), data.resolve().parent)
     return frame.loc[~held_out(problem, frame), problem.side_column.name]
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -9,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from starterkit.cli.init import ProblemStarter, Project
+from starterkit.cli.init import Project, Started, start_problem
 from starterkit.machine import GROUP
-from starterkit.progress import silent
 
 ROOT = Path(__file__).parents[4]
 
@@ -89,5 +90,5 @@ def own(project: Path) -> Project:
 
 
 @pytest.fixture
-def starter(own: Project) -> ProblemStarter:
-    return ProblemStarter(own, silent, seconds=0)
+def start(own: Project) -> Callable[..., Started]:
+    return partial(start_problem, own, seconds=0)

@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Write:
 BAD: dict[str, tuple[pd.DataFrame | bytes | None, str]] = {
     "no target": (table().drop(columns="y").assign(yy=1.5), "has no column 'y'. Did you mean 'yy'"),
     "no such column": (table().rename(columns={"y": "z"}), "has no column 'y'. Name one of 'a', 'b', 'z'"),
-    "no rows": (table(0), "is missing in every row"),
+    "no rows": (table(0), "has no rows"),
     "one row": (table(1), "is known in one row, and at least 30"),
     "a constant target": (table().assign(y=3.5), "has one value in every row"),
     "one class": (table().assign(y="only"), "has one value in every row"),
@@ -60,6 +60,7 @@ BAD: dict[str, tuple[pd.DataFrame | bytes | None, str]] = {
     "empty.csv": (b"", "is empty"),
     "table.xlsx": (b"PK\x03\x04", "'table.xlsx' is a data file of no known kind"),
     "make": (b"a,y\n", "'make' is a data file of no known kind"),
+    "binary.csv": (b"\xff\xfe\x00\x01\x02\x03\x80", "is not text in utf-16 throughout"),
     "zipped.csv": (b"PK\x03\x04 and more", "a ZIP or Excel file and not CSV"),
     "broken.parquet": (b"PAR1", "cannot be read"),
     "ragged.csv": (b"a,y\n1,2,3\n", "more fields than its header"),
@@ -72,7 +73,7 @@ TO_DECIDE = {
 
 
 @pytest.mark.parametrize("case", [*BAD, *TO_DECIDE])
-def test_a_file_of_no_use_is_one_line_what_to_decide_is_listed_and_nothing_is_written(case, write, project, starter):
+def test_a_file_of_no_use_is_one_line_what_to_decide_is_listed_and_nothing_is_written(case, write, project, start):
     made, words = (BAD | TO_DECIDE)[case]
     before, path = contents(project), project.parent / case
     if isinstance(made, pd.DataFrame):
@@ -80,7 +81,7 @@ def test_a_file_of_no_use_is_one_line_what_to_decide_is_listed_and_nothing_is_wr
     elif made is not None:
         path.write_bytes(made)
     with pytest.raises(Undecided if case in TO_DECIDE else UserError) as refused:
-        starter.start(path, "y")
+        start(path, "y")
     if case in TO_DECIDE:
         assert ([words in one for one in refused.value.decisions], refused.value.exit_code) == ([True], 1)
     else:
@@ -89,9 +90,9 @@ def test_a_file_of_no_use_is_one_line_what_to_decide_is_listed_and_nothing_is_wr
     assert contents(project) == before
 
 
-def test_the_project_s_files_change_and_no_others(write, project, starter):
+def test_the_project_s_files_change_and_no_others(write, project, start):
     before = contents(project)
-    started = starter.start(write(table(), "My Table.csv"), "y")
+    started = start(write(table(), "My Table.csv"), "y")
     after = contents(project)
     assert {name for name in after if after[name] != before.get(name)} == {
         ".vscode/launch.json", "config/base.yaml", "config/test.yaml", "data/my-table.csv", "pyproject.toml",
@@ -114,19 +115,19 @@ def test_the_project_s_files_change_and_no_others(write, project, starter):
     assert "data/diabetes.csv" in left
     assert "template" not in "".join(started.review)
     (project / "tests/starterkit").mkdir()
-    again = starter.start(write(table(), "third.csv"), "y", force=True)
+    again = start(write(table(), "third.csv"), "y", force=True)
     assert b'"data/third.csv"' in contents(project)[".vscode/launch.json"]
     assert "data/my-table.csv" in "".join(again.review)
     assert "this is the template" in again.review[-1]  # whose own tests need the example
 
 
-def test_what_somebody_else_wrote_there_stays_and_ruff_s_width_is_the_project_s(write, project, starter):
+def test_what_somebody_else_wrote_there_stays_and_ruff_s_width_is_the_project_s(write, project, start):
     mine = "data:\n  source: postgresql://host/db\n  query: SELECT\n"
     (project / "config/test.yaml").write_text(mine)
     (project / ".vscode/launch.json").unlink()
     file = project / "pyproject.toml"
     file.write_text(file.read_text().replace("line-length = 120", "line-length = 70"))
-    starter.start(write(table()), "y", force=True)
+    start(write(table()), "y", force=True)
     assert (project / "config/test.yaml").read_text() == mine
     assert not (project / ".vscode/launch.json").exists()
     call = [sys.executable, "-m", "ruff", "format", "--diff", "src/example_project", "tests/example_project"]
@@ -134,18 +135,20 @@ def test_what_somebody_else_wrote_there_stays_and_ruff_s_width_is_the_project_s(
     assert done.returncode == 0, done.stdout
 
 
-def test_what_nobody_committed_is_overwritten_by_force_alone(write, project, starter):
+def test_what_nobody_committed_is_overwritten_by_force_alone(write, project, start):
     mine = project / "src/example_project/problem.py"
     mine.write_text("# my own work\n")
     before = contents(project)
+    with pytest.raises(UserError, match="there is no file"):
+        start(project / "none.csv", "y")
     with pytest.raises(UserError, match=r"src/example_project/problem\.py is not committed"):
-        starter.start(write(table()), "y")
+        start(write(table()), "y")
     assert contents(project) == before
     kept = (project / ".git").rename(project.parent / "elsewhere")
     with pytest.raises(UserError, match="are not committed"):  # without git nothing is
-        starter.start(write(table()), "y")
+        start(write(table()), "y")
     kept.rename(project / ".git")
-    starter.start(write(table()), "y", force=True)
+    start(write(table()), "y", force=True)
     assert (project / "src/example_project/problem.py.before").read_text() == "# my own work\n"
     assert not (project / "config/base.yaml.before").exists()  # git has it
     unsaved = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True).stdout
@@ -153,14 +156,14 @@ def test_what_nobody_committed_is_overwritten_by_force_alone(write, project, sta
     assert "class Mine" in mine.read_text()
 
 
-def test_data_that_is_there_already_stays(write, project, starter):
+def test_data_that_is_there_already_stays(write, project, start):
     (project / "data/mine.csv").write_text("other\n")
     with pytest.raises(UserError, match=r"data/mine\.csv is there with other content"):
-        starter.start(write(table()), "y")
-    assert starter.start(write(table()), "y", name="yours").plan.name == "yours"
+        start(write(table()), "y")
+    assert start(write(table()), "y", name="yours").plan.name == "yours"
     assert (project / "data/mine.csv").read_text() == "other\n"
     table().to_csv(project / "data" / "Übung 1.csv", index=False)
-    starter.start(project / "data" / "Übung 1.csv", "y", force=True)
+    start(project / "data" / "Übung 1.csv", "y", force=True)
     assert yaml.safe_load((project / "config/base.yaml").read_text())["data"]["source"] == "data/Übung 1.csv"
     assert sorted(path.name for path in (project / "data").glob("*.csv")) == [
         "diabetes.csv", "mine.csv", "yours.csv", "Übung 1.csv",
@@ -168,41 +171,41 @@ def test_data_that_is_there_already_stays(write, project, starter):
 
 
 @pytest.mark.parametrize("name", ["My Name", "a" * 41, "ü", "a--b", "../up"])
-def test_a_name_that_will_not_do(name, write, starter):
+def test_a_name_that_will_not_do(name, write, start):
     with pytest.raises(UserError, match="will not do"):
-        starter.start(write(table()), "y", name=name)
+        start(write(table()), "y", name=name)
 
 
-def test_a_leak_and_columns_that_make_the_target_together_are_left_out_or_named(write, starter):
+def test_a_leak_and_columns_that_make_the_target_together_are_left_out_or_named(write, start):
     frame = table(200).assign(y=lambda t: t["a"] - t["b"], c=lambda t: t["y"] + np.arange(200) % 7)
     frame["total"] = frame["y"] * 100 + np.random.default_rng(1).normal(0, 0.01, 200)
-    plan = starter.start(write(frame), "y").plan
+    plan = start(write(frame), "y").plan
     assert "target in disguise" in plan.left_out["total"]
     assert plan.left_out["a"] == "with b makes the target, by a formula"
     assert [one.name for one in plan.features] == ["c"]
     frame = table(200)[["y"]].assign(twice=lambda t: t["y"] * 2, cube=lambda t: t["y"] ** 3)
     with pytest.raises(Undecided) as caught:
-        starter.start(write(frame), "y", force=True)
+        start(write(frame), "y", force=True)
     assert "'y' away: twice alone removes" in caught.value.decisions[0]
     assert "; cube alone" in caught.value.decisions[0]
 
 
-def test_columns_that_tell_nothing_are_said_and_whole_numbers_are_classes_unless_the_user_says_so(write, starter):
+def test_columns_that_tell_nothing_are_said_and_whole_numbers_are_classes_unless_the_user_says_so(write, start):
     noise = table(200).assign(y=np.random.default_rng(9).normal(size=200))
-    assert "naive guess" in starter.start(write(noise), "y").review[0]
+    assert "naive guess" in start(write(noise), "y").review[0]
     counts = write(table(120).assign(y=lambda t: pd.qcut(t["y"], 3, labels=False)), "counts.csv")
-    assert starter.start(counts, "y", force=True).plan.target.categories == (0, 1, 2)
-    plan = starter.start(counts, "y", task="regression", force=True).plan
+    assert start(counts, "y", force=True).plan.target.categories == (0, 1, 2)
+    plan = start(counts, "y", task="regression", force=True).plan
     assert (plan.task, plan.target.categories) == ("regression", ())
 
 
 @pytest.mark.parametrize("said", ['"diabetes"', "default"])
-def test_the_entry_point_is_called_as_the_problem(said, write, project, starter):
+def test_the_entry_point_is_called_as_the_problem(said, write, project, start):
     file, line = project / "pyproject.toml", 'diabetes = "example_project:problem"'
     before = file.read_text()
     assert before.count(line) == 1
     file.write_text(before.replace(line, f'{said} = "example_project:problem"'))
-    starter.start(write(table()), "y", name="my-table", force=True)
+    start(write(table()), "y", name="my-table", force=True)
     assert file.read_text() == before.replace(line, 'my-table = "example_project:problem"')
 
 
