@@ -257,34 +257,29 @@ def options(server: Server, **environ: str) -> list[str]:
     return [*HARDENED, "--network", server.network, *(word for one in variables for word in ("--env", one))]
 
 
-@pytest.mark.parametrize(
-    ("environ", "code", "says"),
-    [
-        ({"KIT_STAGE": "test"}, 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
-        ({"KIT_TRACKING__URI": "http://nobody:5000"}, 1, "MLflow at http://nobody:5000 does not answer"),
-        ({"KIT_TRACKING__URI": "http://stranger:5000"}, 1, "Add this name with its port to the server's --allowed-"),
-        ({"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT: no setting has this name"),
-    ],
-    ids=["no champion", "unknown host", "another host name", "misspelt"],
-)
-def test_a_start_that_fails_says_why_in_one_line(docker, fetching, server, environ, code, says):
-    done = docker.ask("run", "--rm", "--label", docker.label, *options(server, **environ), fetching)
-    assert_one_line(done, code, says)
-
-
-PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")
+PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")  # without a stage it is prod
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("environ", "words", "code", "says"),
     [
-        ((), 2, "serving.require_api_key is true and serving.api_key is not set. Set KIT_SERVING__API_KEY"),
-        (("run",), 1, "this command needs the package 'pandas', which is not installed here"),
+        ({"KIT_STAGE": "test"}, (), 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
+        ({"KIT_TRACKING__URI": "http://nobody:5000"}, (), 1, "MLflow at http://nobody:5000 does not answer"),
+        (
+            {"KIT_TRACKING__URI": "http://stranger:5000"},
+            (),
+            1,
+            "Add this name with its port to the server's --allow",
+        ),
+        ({"KIT_SERVNG__PORT": "1"}, (), 2, "KIT_SERVNG__PORT: no setting has this name"),
+        (None, (), 2, "serving.require_api_key is true and serving.api_key is not set. Set KIT_SERVING__API_KEY"),
+        ({}, ("run",), 1, "this command needs the package 'pandas', which is not installed here"),
     ],
+    ids=["no champion", "unknown host", "another host name", "misspelt", "no key", "no training here"],
 )
-def test_what_it_cannot_do_is_one_line(docker, fetching, words, code, says):
-    environ = ("--env", "KIT_STAGE=local") if words else PROD  # without a stage it is prod
-    done = docker.ask("run", "--rm", "--label", docker.label, *environ, fetching, *words)
+def test_what_cannot_be_is_one_line(docker, fetching, server, environ, words, code, says):
+    given = PROD if environ is None else options(server, **environ)
+    done = docker.ask("run", "--rm", "--label", docker.label, *given, fetching, *words)
     assert_one_line(done, code, says)
 
 
