@@ -199,7 +199,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 def kit() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Gives a command of the kit in a process of its own, beside nothing that steers it."""
 
-    def call(root: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    def call(root: Path, *words: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
         environ = CLEAN | {"COLUMNS": "300"} | environ
         return subprocess.run([*KIT, *words], cwd=root, env=environ, capture_output=True, text=True, timeout=300)
 
