@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -135,15 +134,12 @@ def environment() -> Callable[..., Path]:
 class Postgres:
     """A server of its own on loopback, which is stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         beside = [str(one) for one in Path("/usr/lib/postgresql").glob("*/bin")]  # where Debian keeps it, on no path
         self._path = os.pathsep.join([os.environ.get("PATH", ""), *beside])
         if not shutil.which("initdb", path=self._path):
             pytest.skip("not run: PostgreSQL is not installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self._user, self._made = folder, {}, 0
+        self.folder, self.port, self._user, self._made = folder, port, {}, 0
         if os.geteuid() == 0:  # PostgreSQL does not run as root
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
@@ -181,10 +177,10 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(free_tcp_port_factory: Callable[[], int]) -> Iterator[Postgres]:
     """Skipped where PostgreSQL is not installed."""
     with TemporaryDirectory(prefix="kit-pg-", dir="/tmp") as folder:  # a socket's path is short
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), free_tcp_port_factory())
         yield server
         server.stop()
 
@@ -326,8 +322,9 @@ def serve(free_tcp_port_factory: Callable[[], int]) -> Iterator[Start]:
 class Load:
     """Clients that ask an API one after the other while the block goes on, each over a connection that it keeps."""
 
-    def __init__(self, api: Api, body: str = "", clients: int = 4) -> None:
+    def __init__(self, api: Any, body: str = "", clients: int = 4, **headers: str) -> None:
         self._api, self._body = api, body or json.dumps({"records": [json.loads(api.get("/model"))["example"]]})
+        self._headers = {"Content-Type": "application/json"} | headers
         self.answers: list[tuple[int, Any]] = []
         self.lost: list[str] = []
         self._ends = threading.Event()
@@ -344,10 +341,12 @@ class Load:
             one.join(20)
 
     def _ask(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self._api.port, timeout=20)
+        connection = None
         while not self._ends.is_set():
+            if connection is None or connection.sock is None:  # one that was ended may lead elsewhere the next time
+                connection = HTTPConnection("127.0.0.1", self._api.port, timeout=20)
             try:
-                connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
+                connection.request("POST", "/predict", self._body, self._headers)
                 answer = connection.getresponse()
                 answer.read()
                 self.answers.append((answer.status, answer.headers))

@@ -5,6 +5,7 @@ Nothing is asserted of seconds: conftest.py prints those that were measured.
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -12,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -361,45 +361,19 @@ class Pod:
         return time.monotonic() - began
 
 
-class Clients:
-    """Some that keep their connections, and some that make one for each request, with a Service that spreads them."""
+class Service:
+    """Spreads connections over pods."""
 
-    def __init__(self, pods: list[Pod], body: bytes) -> None:
-        self.addresses, self._body, self.going = [one.address for one in pods], body, True
-        self.answered, self.lost = 0, list[str]()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(8)]
-        for one in self._threads:
-            one.start()
+    def __init__(self, pods: list[Pod]) -> None:
+        self.addresses = [one.address for one in pods]
 
-    def _ask(self, number: int) -> None:
-        keeps, connection, count = number % 2 == 0, None, number
-        headers = {"X-API-Key": KEY, "content-type": "application/json"}
-        while self.going:
-            count += 1
-            if connection is None:
-                address = self.addresses[count % len(self.addresses)]
-                connection = HTTPConnection(address.removeprefix("http://"), timeout=30)
-            try:
-                connection.request("POST", "/predict", self._body, headers)
-                answer = connection.getresponse()
-                said, status, ends = answer.read(), answer.status, answer.will_close
-            except (OSError, HTTPException) as error:
-                said, status, ends = repr(error).encode(), 0, True
-            with self._lock:
-                self.answered += status == 200
-                self.lost += [] if status == 200 else [f"{status} {said[:200]!r}"]
-            if ends or not keeps:
-                connection.close()
-                connection = None
-
-    def stop(self) -> None:
-        self.going = False
-        for one in self._threads:
-            one.join(60)
+    @property
+    def port(self) -> int:
+        return int(random.choice(self.addresses).rpartition(":")[2])
 
 
-def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, promoted, scratch, until, figures):
+def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, promoted, scratch, until, figures, load):
+    """Some clients keep their connections, and some make one for each request."""
     secrets = {"KIT_SERVING__API_KEY": KEY, "KIT_FEEDBACK__PASSWORD": KEY}
     secrets["KIT_FEEDBACK__DATABASE"] = "postgresql://kit@database/predictions"
     database = docker.start(
@@ -416,18 +390,17 @@ def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, p
     for pod in pods:
         most = startup["periodSeconds"] * startup["failureThreshold"]
         until(lambda pod=pod: pod.passes("startupProbe"), "started", most, pod.container)
-    clients = Clients(pods, json.dumps({"records": patients(scratch)[:20]}).encode())
-    try:
+    service, asked = Service(pods), {"body": json.dumps({"records": patients(scratch)[:20]}), "X-API-Key": KEY}
+    with load(service, **asked) as keeping, load(service, **asked, Connection="close") as renewing:
         time.sleep(3)
         assert all(pod.passes(probe) for pod in pods for probe in ("livenessProbe", "readinessProbe"))
-        ended = threading.Timer(SPREAD_SECONDS, lambda: clients.addresses.remove(pods[0].address))
+        ended = threading.Timer(SPREAD_SECONDS, lambda: service.addresses.remove(pods[0].address))
         ended.start()
         seconds = pods[0].end()
         time.sleep(2)
-    finally:
-        clients.stop()
-    assert clients.lost == []
-    assert clients.answered > 100
+    answered = len(keeping.answers) + len(renewing.answers)
+    assert (keeping.harmed, renewing.harmed) == ((0, 0), (0, 0)), keeping.lost + renewing.lost
+    assert answered > 100
     assert pods[0].container.state["ExitCode"] == 0  # of itself: 137 would be the grace period's end
     assert not any(pod.container.state["OOMKilled"] for pod in pods)
     assert pods[1].passes("readinessProbe")
@@ -435,5 +408,5 @@ def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, p
     most = re.search(r"VmHWM:\s+(\d+)", pods[1].container.python("print(open('/proc/1/status').read())"))
     limit = pods[0].about["resources"]["limits"]["memory"]
     figures["the most memory of the other pod's process"] = f"{int(most[1]) / 1024:.0f} of {limit}"
-    figures["requests answered, none lost"] = f"{clients.answered}"
-    assert docker(*within, "select count(*) from prediction") == str(clients.answered)  # nor one kept twice
+    figures["requests answered, none lost"] = f"{answered}"
+    assert docker(*within, "select count(*) from prediction") == str(answered)  # nor one kept twice

@@ -123,6 +123,9 @@ def test_without_java_or_pyspark_a_line_says_what_to_install(monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(UserError, match=r"^Spark needs Java, and there is none\. Install Java 17 or newer"):
         require_spark()
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    with pytest.raises(UserError, match="needs Java, and there is none in JAVA_HOME=/nowhere"):
+        require_spark()
     monkeypatch.setitem(sys.modules, "pyspark", None)
     with pytest.raises(UserError, match=r"is not installed\. Install pyspark 4, as docs/spark\.md says"):
         require_spark()
