@@ -193,11 +193,13 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 @pytest.fixture(scope="session")
 def kit() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Gives a command of the kit in a process of its own, beside nothing that steers it."""
+    """Gives a command of the kit in a process of its own, beside nothing that steers it. It must end with `code`."""
 
-    def call(root: Path, *words: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    def call(root: Path, *words: str | Path, code: int | None = None, **environ: str) -> Any:
         environ = CLEAN | {"COLUMNS": "300"} | environ
-        return subprocess.run([*KIT, *words], cwd=root, env=environ, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*KIT, *words], cwd=root, env=environ, capture_output=True, text=True, timeout=300)
+        assert code in (None, done.returncode), done.stdout[-2000:] + done.stderr[-2000:]
+        return done
 
     return call
 

@@ -4,7 +4,6 @@ Nothing is asserted of seconds: conftest.py prints those that were measured.
 """
 
 import json
-import os
 import random
 import re
 import shutil
@@ -37,14 +36,9 @@ HARDENED += ("--publish=127.0.0.1::8000",)
 MAY_NOT_BE_THERE = "flask matplotlib onnx pandas pandera pip pyarrow scipy skl2onnx sklearn skops"
 
 
-def kit(root: Path, *arguments: str, command: tuple[str, ...] = ("-m", "starterkit"), **environ: str) -> str:
-    """What a command of the kit prints, in a copy of the repository."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    words = [sys.executable, *command, *arguments]
-    done = subprocess.run(words, cwd=root, env=clean | quiet | environ, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+def make_image(root: Path, name: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), name]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +52,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path
 
 
 @pytest.fixture(scope="module")
-def baked(docker: Docker, scratch: Path) -> str:
+def baked(docker: Docker, scratch: Path, kit: Callable[..., Any]) -> str:
     """The image that `make image` builds, from a champion of the stage local."""
-    kit(scratch, "run")
+    kit(scratch, "run", code=0)
     name = docker.name("baked")
-    said = kit(scratch, name, command=("tools/image.py",))
-    assert f"{name} holds local.diabetes version 1" in said
+    made = make_image(scratch, name)
+    assert f"{name} holds local.diabetes version 1" in made.stdout, made.stderr[-2000:]
     return name
 
 
@@ -177,9 +171,8 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str
 
 def test_without_a_champion_nothing_is_built(docker, tmp_path):
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), docker.name("none")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert_one_line(done, 1, "registered model 'local.diabetes' has no champion. Run `starterkit run` first.")
+    said = "registered model 'local.diabetes' has no champion. Run `starterkit run` first."
+    assert_one_line(make_image(tmp_path, docker.name("none")), 1, said)
     assert docker("images", "--quiet", docker.name("none")) == ""
 
 
@@ -288,11 +281,11 @@ def test_settings_can_be_shown(docker, fetching):
 
 
 @pytest.fixture(scope="module")
-def promoted(server: Server, scratch: Path) -> Path:
+def promoted(server: Server, scratch: Path, kit: Callable[..., Any]) -> Path:
     """The exported folder of the champion that the server has for staging."""
     environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": server.address, "KIT_SERVING__API_KEY": KEY}
-    kit(scratch, "run", **environ)
-    kit(scratch, "fetch", "fetched", **environ)
+    kit(scratch, "run", code=0, **environ)
+    kit(scratch, "fetch", "fetched", code=0, **environ)
     return scratch / "fetched"
 
 
