@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,10 +25,9 @@ def run(*words: str | Path, cwd: Path, seconds: float = 300, **more: str) -> str
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path], kit: Callable[..., str]) -> Path:
     """A copy of the repository with a champion, and its exported folder in build/model."""
     root = copied(tmp_path_factory.mktemp("platforms") / "copy")
-    kit = (sys.executable, "-m", "starterkit")
-    run(*kit, "run", cwd=root)
-    run(*kit, "fetch", "build/model", cwd=root)
+    kit(root, "run", code=0)
+    kit(root, "fetch", "build/model", code=0)
     return root
