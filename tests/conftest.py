@@ -185,10 +185,10 @@ def postgres(free_tcp_port_factory: Callable[[], int]) -> Iterator[Postgres]:
         server.stop()
 
 
-JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
 KIT = (sys.executable, "-m", "starterkit")
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", JOBS: "false"}
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))} | QUIET
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
+CLEAN |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
+CLEAN |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @pytest.fixture(scope="session")
