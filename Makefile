@@ -140,7 +140,7 @@ test-browser: env-test ## chromium before MLflow's pages and the API's /docs; pi
 	@rm -rf build/screenshots
 	@$(IN_ENV) pytest tests/browser -o python_files='browse_*.py' -o pythonpath=tests/browser -n 0 -rs $(ARGS)
 
-test-clients: env-test ## other people's clients and schemathesis before the API, each in an environment below build/clients
+test-clients: env-test ## other people's clients and schemathesis before the API, each in an environment of its own
 	@$(ALONE) $(IN_ENV) pytest tests/starterkit/serving/http -o python_files='client_*.py' \
 	  -o pythonpath=tests/starterkit/serving/http -n 0 -rs $(ARGS)
 

@@ -1,18 +1,18 @@
 """What holds for all tests. It is read by the process that hands them out, too: nothing here takes long to import."""
 
 import gc
+import hashlib
 import json
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from ctypes import CDLL
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
@@ -24,6 +24,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+UV = shutil.which("uv") or str(REPOSITORY / ".cache" / "uv" / "bin" / "uv")
+MADE_OF = ("pyproject.toml", "requirements.txt", "requirements-serve.txt", "conda.yaml")
 READ_BY_A_RUN = ("config", "data", "requirements.txt", "MLproject", "python_env.yaml")
 
 
@@ -54,11 +56,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"not run: {', '.join(WANTS_LIGHTGBM)}, for LightGBM does not load ({mend})")
 
 
-def copy_repository(destination: Path, store: Path | None = None) -> Path:
-    """What a run reads, copied to `destination`; `store` is an MLflow database to start with.
+def train_few(root: Path) -> None:
+    """A run is quick there: writing 200 trees and proving 100,000 rows would be most of it."""
+    base, few = root / "config" / "base.yaml", ("n_estimators: 20\n", "learning_rate: 0.2\n")
+    text = base.read_text().replace("n_estimators: 200\n", few[0]).replace("learning_rate: 0.03\n", few[1])
+    assert [text.count(line) for line in few] == [1, 1]
+    base.write_text(f"{text}\nexport:\n  parity_rows: 500\n")
 
-    A run is quick there: writing 200 trees and proving 100,000 rows would be most of it.
-    """
+
+def copy_repository(destination: Path, store: Path | None = None) -> Path:
+    """What a run reads, copied to `destination`; `store` is an MLflow database to start with."""
     destination.mkdir(parents=True)
     for name in READ_BY_A_RUN:
         source = REPOSITORY / name
@@ -66,10 +73,7 @@ def copy_repository(destination: Path, store: Path | None = None) -> Path:
             shutil.copytree(source, destination / name, ignore=shutil.ignore_patterns("dev", "test", "staging"))
         else:
             shutil.copy(source, destination)
-    base, few = destination / "config" / "base.yaml", ("n_estimators: 20\n", "learning_rate: 0.2\n")
-    text = base.read_text().replace("n_estimators: 200\n", few[0]).replace("learning_rate: 0.03\n", few[1])
-    assert [text.count(line) for line in few] == [1, 1]
-    base.write_text(f"{text}\nexport:\n  parity_rows: 500\n")
+    train_few(destination)
     if store is not None:
         shutil.copy(store, destination / "mlflow.db")
     return destination
@@ -80,18 +84,62 @@ def copied() -> Callable[..., Path]:
     return copy_repository
 
 
+def clone_repository(destination: Path, tests: str = "tests/") -> Path:
+    """What git would have, also of what is not committed yet, as a repository of its own with so much of the tests."""
+    git = ("git", "-c", "safe.directory=*", "-c", "user.name=test", "-c", "user.email=test@example.com")
+    listing = [*git, "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    for name in listed.split("\0"):
+        if (REPOSITORY / name).is_file() and (name.startswith(tests) or not name.startswith("tests/")):
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, destination / name)
+    train_few(destination)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
+        subprocess.run([*git, *words], cwd=destination, check=True)
+    return destination
+
+
+@pytest.fixture(scope="session")
+def cloned() -> Callable[..., Path]:
+    return clone_repository
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[..., Path]:
+    """Makes one of other people's packages, pinned, below build/envs: each step is what a call of uv installs.
+
+    The answer is its folder of commands. Where a package cannot be had, what needs it is skipped.
+    """
+
+    def make(name: str, *steps: str) -> Path:
+        place = REPOSITORY / "build" / "envs" / name
+        bin_, made = place / "bin", place / "made"
+        read = b"".join((REPOSITORY / file).read_bytes() for file in MADE_OF)
+        stamp = hashlib.sha256(read + "\n".join(steps).encode()).hexdigest()
+        if made.is_file() and made.read_text() == stamp:
+            return bin_
+        for command in (
+            [UV, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)],
+            *([UV, "pip", "install", "--quiet", "--python", str(bin_ / "python"), *step.split()] for step in steps),
+        ):
+            done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900)
+            if done.returncode:
+                pytest.skip(f"not run: {steps[-1]} cannot be had: {done.stderr.strip()[-300:]}")
+        made.write_text(stamp)
+        return bin_
+
+    return make
+
+
 class Postgres:
     """A server of its own on loopback, which is stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         beside = [str(one) for one in Path("/usr/lib/postgresql").glob("*/bin")]  # where Debian keeps it, on no path
         self._path = os.pathsep.join([os.environ.get("PATH", ""), *beside])
         if not shutil.which("initdb", path=self._path):
             pytest.skip("not run: PostgreSQL is not installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self._user, self._made = folder, {}, 0
+        self.folder, self.port, self._user, self._made = folder, port, {}, 0
         if os.geteuid() == 0:  # PostgreSQL does not run as root
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
@@ -129,32 +177,47 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(free_tcp_port_factory: Callable[[], int]) -> Iterator[Postgres]:
     """Skipped where PostgreSQL is not installed."""
     with TemporaryDirectory(prefix="kit-pg-", dir="/tmp") as folder:  # a socket's path is short
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), free_tcp_port_factory())
         yield server
         server.stop()
 
 
-JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", JOBS: "false"}
+KIT = (sys.executable, "-m", "starterkit")
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
+CLEAN |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
+CLEAN |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+@pytest.fixture(scope="session")
+def kit() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Gives a command of the kit in a process of its own, beside nothing that steers it. It must end with `code`."""
+
+    def call(root: Path, *words: str | Path, code: int | None = None, **environ: str) -> Any:
+        environ = CLEAN | {"COLUMNS": "300"} | environ
+        done = subprocess.run([*KIT, *words], cwd=root, env=environ, capture_output=True, text=True, timeout=300)
+        assert code in (None, done.returncode), done.stdout[-2000:] + done.stderr[-2000:]
+        return done
+
+    return call
 
 
 class Program:
-    """A module that is run in a session of its own: what it prints, and nothing that steers the kit or MLflow."""
+    """A command in a session of its own: what it prints, and nothing that steers the kit or MLflow."""
 
-    def __init__(self, folder: Path, port: int, log: Path, *words: str, **environ: str) -> None:
+    def __init__(self, folder: Path, port: int, log: Path, *command: str | Path, **environ: str) -> None:
         self.folder, self.port, self.address = folder, port, f"http://127.0.0.1:{port}"
-        self._words, self._printed = words, log
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
-        self._environ = clean | QUIET | environ
+        self._command = [str(word).replace("{port}", str(port)) for word in command]
+        self._printed = log
+        self._environ = CLEAN | environ
         self.start()
 
     def start(self) -> None:
         with self._printed.open("a") as out:
             how = {"cwd": self.folder, "env": self._environ, "stdout": out, "stderr": out, "start_new_session": True}
-            self.process = subprocess.Popen([sys.executable, "-m", *self._words], **how)
+            self.process = subprocess.Popen(self._command, **how)
 
     @property
     def said(self) -> str:
@@ -172,6 +235,11 @@ class Program:
         with urlopen(f"{self.address}{path}", timeout=20) as answer:
             return answer.read().decode()
 
+    def answers(self, path: str) -> bool:
+        with suppress(OSError):
+            return bool(self.get(path))
+        return False
+
     def signal(self, number: int) -> None:
         """To the whole session."""
         with suppress(ProcessLookupError):  # it ended before
@@ -180,12 +248,35 @@ class Program:
             self.process.wait()
 
 
+Start = Callable[..., Any]
+
+
+@contextmanager
+def starting(kind: Callable[..., Program], free_port: Callable[[], int]) -> Iterator[Start]:
+    """Starts programs of a kind, each in a folder and with a port of its own. All are killed in the end."""
+    with ExitStack() as started:
+
+        def start(folder: Path, *words: Any, **environ: str) -> Program:
+            program = kind(folder, free_port(), *words, **environ)
+            started.callback(program.signal, signal.SIGKILL)
+            return program
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def program(free_tcp_port_factory: Callable[[], int]) -> Iterator[Start]:
+    """Starts any command, in which {port} stands for its port."""
+    with starting(Program, free_tcp_port_factory) as start:
+        yield start
+
+
 class Api(Program):
     """`serve`."""
 
     def __init__(self, root: Path, port: int, *words: str, **environ: str) -> None:
         given = {"KIT_SERVING__PORT": str(port)} | environ
-        super().__init__(root, port, root.parent / f"api-{port}.log", "starterkit", "serve", *words, **given)
+        super().__init__(root, port, root.parent / f"api-{port}.log", *KIT, "serve", *words, **given)
 
     @property
     def workers(self) -> list[Any]:
@@ -224,23 +315,18 @@ class Api(Program):
 
 
 @pytest.fixture
-def serve(free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., Api]]:
-    """Starts an API in a folder. All are killed after the test."""
-    with ExitStack() as started:
-
-        def start(root: Path, *words: str, **environ: str) -> Api:
-            api = Api(root, free_tcp_port_factory(), *words, **environ)
-            started.callback(api.signal, signal.SIGKILL)
-            return api
-
+def serve(free_tcp_port_factory: Callable[[], int]) -> Iterator[Start]:
+    """Starts an API."""
+    with starting(Api, free_tcp_port_factory) as start:
         yield start
 
 
 class Load:
     """Clients that ask an API one after the other while the block goes on, each over a connection that it keeps."""
 
-    def __init__(self, api: Api, body: str = "", clients: int = 4) -> None:
+    def __init__(self, api: Any, body: str = "", clients: int = 4, **headers: str) -> None:
         self._api, self._body = api, body or json.dumps({"records": [json.loads(api.get("/model"))["example"]]})
+        self._headers = {"Content-Type": "application/json"} | headers
         self.answers: list[tuple[int, Any]] = []
         self.lost: list[str] = []
         self._ends = threading.Event()
@@ -257,10 +343,12 @@ class Load:
             one.join(20)
 
     def _ask(self) -> None:
-        connection = HTTPConnection("127.0.0.1", self._api.port, timeout=20)
+        connection = None
         while not self._ends.is_set():
+            if connection is None or connection.sock is None:  # one that was ended may lead elsewhere the next time
+                connection = HTTPConnection("127.0.0.1", self._api.port, timeout=20)
             try:
-                connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
+                connection.request("POST", "/predict", self._body, self._headers)
                 answer = connection.getresponse()
                 answer.read()
                 self.answers.append((answer.status, answer.headers))
@@ -292,17 +380,12 @@ class MlflowServer(Program):
 
     def __init__(self, folder: Path, port: int, *words: str, **environ: str) -> None:
         given = words or ("--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "artifacts")
-        command = ("mlflow", "server", "--port", str(port), "--workers", "1", *given)
+        command = (sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *given)
         super().__init__(folder, port, folder / "server.log", *command, **environ)
 
     def start(self) -> None:
         super().start()
-        self.wait(self._answers)
-
-    def _answers(self) -> bool:
-        with suppress(OSError):
-            return bool(self.get("/version"))
-        return False
+        self.wait(lambda: self.answers("/version"))
 
     def ask(self, path: str, **content: Any) -> dict[str, Any]:
         place, kind = f"{self.address}/api/2.0/mlflow/{path}", {"Content-Type": "application/json"}
@@ -311,13 +394,7 @@ class MlflowServer(Program):
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(free_tcp_port_factory: Callable[[], int]) -> Iterator[Callable[..., MlflowServer]]:
-    """Starts a server in a folder. All are ended at last."""
-    with ExitStack() as started:
-
-        def start(folder: Path, *words: str, **environ: str) -> MlflowServer:
-            server = MlflowServer(folder, free_tcp_port_factory(), *words, **environ)
-            started.callback(server.signal, signal.SIGKILL)
-            return server
-
+def mlflow_server(free_tcp_port_factory: Callable[[], int]) -> Iterator[Start]:
+    """Starts a server."""
+    with starting(MlflowServer, free_tcp_port_factory) as start:
         yield start

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,19 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 DOCKERFILES = [*(ROOT / "docker").glob("*.Dockerfile"), *(ROOT / ".devcontainer").glob("*Dockerfile")]
-LAUNCH = ROOT / ".vscode" / "launch.json"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+STAGES = ["local", "dev", "test", "staging", "prod"]
+SECRET = re.compile(r"(PASSWORD|TOKEN|KEY)$")
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "tools"))
+    patch.syspath_prepend(str(ROOT / "tests" / "f5"))
+    import promote_stage
+    from lock import normalise, read_pins
+    from workspace import Workspace, environments, read_json
 
 
 def distribution(requirement: str) -> str:
     return normalise(re.match(r"[\w.-]+", requirement)[0])
-
-
-def normalise(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 DIRECT = sorted(map(distribution, PROJECT["dependencies"]))
@@ -42,28 +45,19 @@ EXTRAS = sorted({distribution(one) for extra in TRIED for one in extra})
 DIRECT_TEST = [name for name in EXTRAS if name != PROJECT["name"]]
 
 
-def pinned(lock: str) -> dict[tuple[str, str], int]:
-    """Each pin's number of hashes. A distribution has several pins where they differ by Python version."""
-    entries = re.split(r"\n(?=\S)", (ROOT / lock).read_text("utf-8"))
-    found = {}
-    for entry in entries:
-        name, version = re.match(r"([\w.-]+)==([^\s;\\]+)", entry).groups()
-        found[normalise(name), version] = len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry))
-    return found
-
-
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_has_hashes_and_no_lock_names_an_address(lock):
-    pins = pinned(lock)
-    assert pins
-    assert [pin for pin, hashes in pins.items() if hashes == 0] == []
-    assert re.findall(r"\S*(?:://|--\w*index|--find-links)\S*", (ROOT / lock).read_text("utf-8")) == []
+    text = (ROOT / lock).read_text("utf-8")
+    for entry in re.split(r"\n(?=\S)", text):
+        assert re.match(r"[\w.-]+==[^\s;\\]+(.|\n)*--hash=sha256:[0-9a-f]{64}\b", entry), entry
+    assert re.findall(r"\S*(?:://|--\w*index|--find-links)\S*", text) == []
 
 
 def test_every_direct_dependency_is_locked_and_both_locks_agree():
-    assert set(DIRECT) <= {name for name, _ in pinned("requirements.txt")}
-    assert set(DIRECT + DIRECT_TEST) <= {name for name, _ in pinned("requirements-test.txt")}
-    assert pinned("requirements.txt").items() <= pinned("requirements-test.txt").items()
+    run, test = (read_pins(ROOT / f"{name}.txt") for name in ("requirements", "requirements-test"))
+    assert set(DIRECT) <= run.keys()
+    assert set(DIRECT + DIRECT_TEST) <= test.keys()
+    assert [name for name, versions in run.items() if not versions <= test.get(name, set())] == []
 
 
 def test_no_page_calls_the_pip_that_the_environment_does_not_have():
@@ -99,7 +93,7 @@ def test_compose_is_valid(name, tmp_path):
 
 def test_dev_container_fits_the_stack():
     """No schema of devcontainer.json is at hand without a network; `make test-containers` starts it for real."""
-    found = read_json_with_comments(ROOT / ".devcontainer" / "devcontainer.json")
+    found = read_json(ROOT / ".devcontainer" / "devcontainer.json")
     assert found.keys() <= {
         "name", "dockerComposeFile", "service", "workspaceFolder", "remoteUser", "updateRemoteUserUID",
         "shutdownAction", "postCreateCommand", "forwardPorts", "portsAttributes", "customizations",
@@ -115,7 +109,7 @@ def test_dev_container_fits_the_stack():
     assert {str(port) for port in found["forwardPorts"]} == found["portsAttributes"].keys()
     interpreter = editor["settings"]["python.defaultInterpreterPath"]
     assert interpreter == f"{workspace['environment']['VENV']}/bin/python"
-    recommended = read_json_with_comments(ROOT / ".vscode" / "extensions.json")["recommendations"]
+    recommended = read_json(ROOT / ".vscode" / "extensions.json")["recommendations"]
     assert {*editor["extensions"]} <= {*recommended}
 
 
@@ -144,17 +138,10 @@ def test_dockerfiles_are_sound_and_their_base_images_may_come_from_a_mirror(path
     assert [base for base in bases if base not in stages and not base.startswith("${REGISTRY}")] == []
 
 
-def read_json_with_comments(path: Path) -> dict:
-    """Read the strict part of what VS Code forgives: comments stand on lines of their own, no trailing comma."""
-    return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
-
-
 @pytest.fixture
-def workspace(monkeypatch: pytest.MonkeyPatch) -> Any:
+def workspace() -> Workspace:
     """The repository as VS Code opens it. `make test-f5` carries out what is only read here."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "f5"))
-    file = ROOT / "src" / "example_project" / "problem.py"
-    return import_module("workspace").Workspace(ROOT, {"PATH": os.defpath}, file)
+    return Workspace(ROOT, {"PATH": os.defpath}, ROOT / "src" / "example_project" / "problem.py")
 
 
 def test_f5_starts_the_pipeline_and_all_that_a_configuration_names_is_there(workspace):
@@ -176,31 +163,31 @@ def test_f5_starts_the_pipeline_and_all_that_a_configuration_names_is_there(work
 
 
 def test_the_editor_offers_all_stages_and_is_told_no_place_of_the_environment():
-    (asked,) = [one for one in read_json_with_comments(LAUNCH)["inputs"] if one["id"] == "stage"]
+    (asked,) = [one for one in read_json(ROOT / ".vscode" / "launch.json")["inputs"] if one["id"] == "stage"]
     assert asked["options"] == [*Stage]
     # The dev container's lies elsewhere, and a setting of the workspace would override the container's own.
     for name in ("launch.json", "tasks.json", "settings.json"):
         assert ".venv/bin" not in (ROOT / ".vscode" / name).read_text("utf-8")
-    assert "python.defaultInterpreterPath" not in read_json_with_comments(ROOT / ".vscode" / "settings.json")
+    assert "python.defaultInterpreterPath" not in read_json(ROOT / ".vscode" / "settings.json")
 
 
 def test_every_configuration_names_the_python_that_its_task_makes(workspace):
     """VS Code chooses its own before the task has run; nobody is offered to debug without the environment."""
-    launched = [one for one in read_json_with_comments(LAUNCH)["configurations"] if one["request"] == "launch"]
+    launched = [one for one in workspace.configurations.values() if one["request"] == "launch"]
     windows = {"python": r"${workspaceFolder}\.venv\Scripts\python.exe"}
     for one in launched:
         told = one["python"], one["windows"], one["preLaunchTask"]
         assert told == ("${workspaceFolder}/tools/python", windows, "environment"), one["name"]
     assert all(os.access(ROOT / name, os.X_OK) for name in ("tools/python", ".ci/run"))
-    assert read_json_with_comments(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
+    assert read_json(ROOT / ".vscode" / "settings.json")["debug.hideSlowPreLaunchWarning"]
     assert workspace.task("environment")["presentation"]["reveal"] == "always"
     # An editor takes the first that it finds by name, such as the `.uv` that an old clone still has: delete that.
-    found = import_module("workspace").environments(ROOT)
+    found = environments(ROOT)
     assert [folder.name for folder in found if folder != Path(sys.prefix)] == []
 
 
 def test_the_stage_files_are_wired_to_their_schema_and_notebooks_hold_no_output():
-    schemas = read_json_with_comments(ROOT / ".vscode" / "settings.json")["yaml.schemas"]
+    schemas = read_json(ROOT / ".vscode" / "settings.json")["yaml.schemas"]
     ((schema, files),) = schemas.items()
     assert (ROOT / schema).is_file()
     assert {path.stem for path in ROOT.glob(files)} == {"base", "local", "dev", "test", "staging", "prod"}
@@ -209,25 +196,12 @@ def test_the_stage_files_are_wired_to_their_schema_and_notebooks_hold_no_output(
         assert [cell["id"] for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
-ROOT = Path(__file__).parents[1]
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-STAGES = ["local", "dev", "test", "staging", "prod"]
-SCRIPT = ROOT / "tools" / "promote_stage.py"
-SECRET = re.compile(r"(PASSWORD|TOKEN|KEY)$")
-
-
 def read(path: Path) -> dict[Any, Any]:
     return yaml.safe_load(path.read_text("utf-8"))
 
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
     return [(f"{path.stem}.{name}", job) for path in WORKFLOWS for name, job in read(path)["jobs"].items()]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return import_module("promote_stage")
 
 
 def test_each_job_has_an_end_writes_no_more_than_it_must_and_gives_the_commands_of_the_readme():
@@ -259,12 +233,12 @@ def test_stages_follow_each_other_each_in_its_environment():
             assert text == f"${{{{ {kind}.{name} }}}}"
 
 
-def test_each_stage_has_its_commands(script, tmp_path):
+def test_each_stage_has_its_commands(tmp_path):
     bundle = tmp_path / "bundle.zip"
     bundle.touch()
 
     def of(stage, same_server=False, **environ):
-        return [str(command) for command in script.commands(stage, environ, bundle, "ann", same_server)]
+        return [str(command) for command in promote_stage.commands(stage, environ, bundle, "ann", same_server)]
 
     assert of("local") == ["KIT_STAGE=local starterkit run"]
     assert of("dev") == ["KIT_STAGE=dev starterkit run"]
@@ -277,11 +251,11 @@ def test_each_stage_has_its_commands(script, tmp_path):
     assert of("prod", same_server=True) == ["KIT_STAGE=prod starterkit promote --to prod --approver ann"]
 
 
-def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own(script):
+def test_what_is_empty_is_not_set_and_a_stage_keeps_its_own():
     environ = {"KIT_TRACKING__TOKEN": "", "KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": ""}
-    run = script.environment(script.Command("test", ("run",)), environ)
+    run = promote_stage.environment(promote_stage.Command("test", ("run",)), environ)
     assert run == {"KIT_TRACKING__URI": "https://a", "KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "test"}
-    prepare = script.environment(script.Command("local", ("data", "prepare", "--for", "test")), environ)
+    prepare = promote_stage.environment(promote_stage.Command("local", ("data", "prepare", "--for", "test")), environ)
     assert prepare == {"KIT_PRIVACY__KEY": "k", "HOME": "", "KIT_STAGE": "local"}
 
 
@@ -289,7 +263,9 @@ def test_what_cannot_go_on_is_one_line_and_a_command_that_fails_ends_the_stage(t
     clean = {name: text for name, text in os.environ.items() if name not in ("KIT_APPROVER", "GITHUB_ACTOR")}
 
     def call(*words: str) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([sys.executable, SCRIPT, *words], cwd=tmp_path, env=clean, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, promote_stage.__file__, *words], cwd=tmp_path, env=clean, capture_output=True, text=True
+        )
         assert done.returncode == 2
         return done
 

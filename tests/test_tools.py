@@ -7,10 +7,7 @@ import sys
 import tomllib
 import venv
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,21 +15,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def tool(name: str) -> Any:
-    @pytest.fixture
-    def load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-        monkeypatch.syspath_prepend(str(ROOT / "tools"))
-        return import_module(name)
-
-    return load
-
-
-NAMES = ("environment", "lock", "mutants", "measure", "image", "wheel")
-environment, lock, mutants, measure, image, wheel = map(tool, NAMES)
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "tools"))
+    import environment
+    import image
+    import lock
+    import measure
+    import mutants
+    import wheel
 
 
 @pytest.fixture
-def project(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project, in a folder with a space and an umlaut, whose uv only notes what it is asked for."""
     folder = tmp_path / "my prøject ü"
     folder.mkdir()
@@ -59,7 +53,7 @@ esac
 
 
 @pytest.fixture
-def make(environment: ModuleType, project: Path) -> Callable[..., list[str]]:
+def make(project: Path) -> Callable[..., list[str]]:
     def call(*, with_tests: bool = False) -> list[str]:
         Path("calls").write_text("")
         environment.make(Path(".venv"), with_tests=with_tests)
@@ -83,7 +77,7 @@ def test_the_environment_is_made_once_and_again_where_a_file_changed_or_the_proj
     assert make(with_tests=True) == ["venv", *TEST]
 
 
-def test_a_failed_install_leaves_what_was_there_and_is_begun_afresh(environment, make, project, monkeypatch):
+def test_a_failed_install_leaves_what_was_there_and_is_begun_afresh(make, project, monkeypatch):
     def cut_short(*_):
         raise KeyboardInterrupt
 
@@ -104,7 +98,7 @@ def test_a_failed_install_leaves_what_was_there_and_is_begun_afresh(environment,
     assert make(with_tests=True) == ["venv", *TEST]
 
 
-def test_what_cannot_be_built_is_not_installed_and_no_other_folder_is_touched(environment, make, project, monkeypatch):
+def test_what_cannot_be_built_is_not_installed_and_no_other_folder_is_touched(make, project, monkeypatch):
     def no_build(*words):
         if "install" in words:
             raise environment.CannotMake("it cannot be built")
@@ -129,7 +123,7 @@ def test_what_cannot_be_built_is_not_installed_and_no_other_folder_is_touched(en
         environment.make(Path("other"), with_tests=False)
 
 
-def test_all_locks_are_replaced_or_none(lock, project, tmp_path):
+def test_all_locks_are_replaced_or_none(project, tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     for name in lock.FILES[:-1]:  # the last one cannot be copied
@@ -157,7 +151,7 @@ def test_the_makefile_refuses_other_pythons_in_one_line(tmp_path, version):
     assert "Traceback" not in done.stderr
 
 
-def test_an_old_uv_is_passed_over(environment, project, monkeypatch):
+def test_an_old_uv_is_passed_over(project, monkeypatch):
     (project.parent / "bin" / "uv").write_text("#!/bin/sh\necho uv 0.8.24\n")
     (project / "requirements-uv.txt").touch()
     monkeypatch.setattr(environment, "fetch_uv", lambda: Path(".cache/uv").mkdir(parents=True))
@@ -165,7 +159,7 @@ def test_an_old_uv_is_passed_over(environment, project, monkeypatch):
     assert Path(".cache/uv").is_dir()
 
 
-def test_fetched_uv_leaves_no_environment(environment, project, monkeypatch):
+def test_fetched_uv_leaves_no_environment(project, monkeypatch):
     """An editor would take it for the project's."""
     asked: list[list[str]] = []
     monkeypatch.setattr(venv, "create", lambda folder, **_: Path(folder, "pyvenv.cfg").touch())
@@ -194,7 +188,7 @@ def test_the_editors_python_is_the_environments(tmp_path, place):
     assert done.stdout == f"{python}|-m|starterkit|a b|"
 
 
-def test_a_python_that_is_too_old_is_named_and_the_others_are_those_of_the_project(environment, monkeypatch):
+def test_a_python_that_is_too_old_is_named_and_the_others_are_those_of_the_project(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
     with pytest.raises(environment.CannotMake, match=r"Python 3\.9 found; .* PYTHON=python3\.12"):
         environment.check_python()
@@ -204,7 +198,7 @@ def test_a_python_that_is_too_old_is_named_and_the_others_are_those_of_the_proje
     assert project["project"]["requires-python"] == expected
 
 
-def test_moves_are_shown_pins_are_read_and_condas_file_is_in_step_with_the_lock(lock, tmp_path):
+def test_moves_are_shown_pins_are_read_and_condas_file_is_in_step_with_the_lock(tmp_path):
     old = {"gone": {"1"}, "same": {"1"}, "up": {"1.0"}}
     new = {"came": {"3"}, "same": {"1"}, "up": {"1.1", "2.0"}}
     assert lock.moves(old, new) == ["came (not there) -> 3", "gone 1 -> (gone)", "up 1.0 -> 1.1, 2.0"]
@@ -220,7 +214,7 @@ def test_moves_are_shown_pins_are_read_and_condas_file_is_in_step_with_the_lock(
     assert pins == lock.read_pins(ROOT / lock.LOCK).keys()
 
 
-def test_a_wheel_takes_what_git_tracks_and_nothing_else(wheel, environment, tmp_path, monkeypatch):
+def test_a_wheel_takes_what_git_tracks_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("shared", "private", "deleted"):
         (tmp_path / "data").mkdir(exist_ok=True)
@@ -246,7 +240,7 @@ def test_what_cannot_be_done_is_refused_in_one_line():
         assert (done.returncode, done.stdout, done.stderr.count("\n"), said in done.stderr) == (1, "", 1, True)
 
 
-def test_the_rooms_that_are_broken_are_there(mutants):
+def test_the_rooms_that_are_broken_are_there():
     for name, room in mutants.ROOMS.items():
         folder = ROOT / "src" / "starterkit" / room.folder
         assert [module for module in room.modules if not list(folder.glob(f"{module}.py"))] == []
@@ -255,7 +249,7 @@ def test_the_rooms_that_are_broken_are_there(mutants):
         assert [path for path in paths if not (ROOT / path).is_dir()] == []
 
 
-def test_a_mutant_in_words_alone_is_told_apart(mutants):
+def test_a_mutant_in_words_alone_is_told_apart():
     raised = '-  raise Refused("Not here")'
     for words in ("XXNot hereXX", "NOT HERE"):
         assert mutants.is_in_words([raised, f'+  raise Refused("{words}")'])
@@ -280,7 +274,7 @@ def test_every_figure_of_the_house_is_measured():
     assert table["files that hold a row, from CSV to answer"] == "not run"
 
 
-def test_what_holds_a_row_is_found(measure):
+def test_what_holds_a_row_is_found():
     row, frame = measure.Row(["27.182818"]), pd.DataFrame({"a": [1, 2], "b": [3.0, 27.182818]})
     texts = frame.astype(str)
     for held in (
@@ -292,7 +286,7 @@ def test_what_holds_a_row_is_found(measure):
         assert not row.is_in(other), other
 
 
-def test_imports_that_lead_up_or_back_are_found(measure):
+def test_imports_that_lead_up_or_back_are_found():
     layers = {"type": "layers", "containers": ["starterkit"], "layers": ["cli", "gate | serving", "errors"]}
     floors = measure.floors_of({"tool": {"importlinter": {"contracts": [layers]}}})
     rooms = ("cli", "gate", "serving", "errors")
@@ -306,7 +300,7 @@ def test_imports_that_lead_up_or_back_are_found(measure):
     assert measure.circles_of(imports) == [{"b", "c", "d"}]
 
 
-def test_an_image_is_built_with_what_is_set_for_a_mirror(image, monkeypatch):
+def test_an_image_is_built_with_what_is_set_for_a_mirror(monkeypatch):
     for name in (*image.ARGUMENTS, *image.SECRETS.values()):
         monkeypatch.delenv(name, raising=False)
     assert image.proxy_and_mirror() == []

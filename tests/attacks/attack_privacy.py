@@ -5,14 +5,12 @@ Each attack is carried out on what the commands wrote. `found` counts people, of
 
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +18,6 @@ import pandas as pd
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", "COLUMNS": "300"}
 PEOPLE = 601
 PROJECT = '''
 """Visits to a clinic, made up."""
@@ -76,17 +72,14 @@ def people() -> pd.DataFrame:
 
 
 class House:
-    def __init__(self, root: Path) -> None:
-        self.root, self.people = root, people()
+    def __init__(self, root: Path, kit: Any) -> None:
+        self.root, self.people, self._kit = root, people(), kit
         self.found: dict[str, tuple[int, int]] = {}
         self.test_yaml = (root / "config" / "test.yaml").read_text("utf-8")
 
     def kit(self, *words: str, **environ: str) -> tuple[int, str]:
         told = {"PYTHONPATH": str(self.root / "code"), "KIT_DATA__SOURCE": "data/people.csv"}
-        done = subprocess.run(
-            [sys.executable, "-m", "starterkit", *words], cwd=self.root, capture_output=True, text=True, check=False,
-            env=CLEAN | QUIET | told | {"KIT_EXPORT__PARITY_ROWS": "500"} | environ, timeout=300,
-        )  # fmt: skip
+        done = self._kit(self.root, *words, **told | {"KIT_EXPORT__PARITY_ROWS": "500"} | environ)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     def files(self, name: str) -> list[Path]:
@@ -102,7 +95,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory, kit: Any) -> Iterator[House]:
     root = tmp_path_factory.mktemp("house")
     for name in ("config", "data"):
         shutil.copytree(REPOSITORY / name, root / name)
@@ -112,7 +105,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (code / "problem.py").write_text(PROJECT, "utf-8")
     base = root / "config" / "base.yaml"
     base.write_text(re.sub(r"min: [\d.]+", "min: -1e6", re.sub(r"max: [\d.]+", "max: 1e6", base.read_text())))
-    made = House(root)
+    made = House(root, kit)
     made.people.to_csv(root / "data" / "people.csv", index=False)
     code, said = made.kit("run", KIT_STAGE="dev", KIT_TRACKING__URI="sqlite:///mlflow.db")
     assert code in (0, 1), said

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SIZE = 5_000_000
 SECONDS = 2.0  # the API waits for a whole request
@@ -31,10 +28,10 @@ def ask(api: Any, body: str | bytes) -> int:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path], kit: Any) -> Path:
     root = copied(tmp_path_factory.mktemp("api") / "copy")
     for words in (["run"], ["fetch", "model"]):
-        subprocess.run([sys.executable, "-m", "starterkit", *words], cwd=root, check=True)
+        kit(root, *words, code=0)
     return root
 
 

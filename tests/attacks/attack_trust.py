@@ -3,10 +3,7 @@
 The attacks follow each other, as they would on one server, and each is settled by the command that the refusal names.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,24 +17,19 @@ from starterkit.settings import Stage, TrackingSettings
 from starterkit.tracking.connection import connect
 from starterkit.tracking.registry import ModelRegistry
 
-REPOSITORY = Path(__file__).parents[2]
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
 MODEL = "staging.diabetes"
 FILES = ("model.onnx", "contract.json", "parity.npz")
 
 
 class Staging:
-    def __init__(self, root: Path, address: str) -> None:
-        self.root, self.address = root, address
+    def __init__(self, root: Path, address: str, kit: Any) -> None:
+        self.root, self.address, self._kit = root, address, kit
         self.client = mlflow.MlflowClient(self.address, self.address)
 
     def kit(self, *words: str, **environ: str) -> tuple[int, str]:
         told = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": self.address}
-        told |= {"KIT_SERVING__API_KEY": "a-key-of-good-length", "COLUMNS": "300"}
-        done = subprocess.run(
-            [sys.executable, "-m", "starterkit", *words], cwd=self.root, capture_output=True, text=True, check=False,
-            env=CLEAN | told | environ, timeout=300,
-        )  # fmt: skip
+        told |= {"KIT_SERVING__API_KEY": "a-key-of-good-length"}
+        done = self._kit(self.root, *words, **told | environ)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     def files(self, number: str) -> Path:
@@ -52,10 +44,10 @@ class Staging:
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory: Any, copied: Callable[..., Path], mlflow_server: Callable[..., Any]) -> Staging:
+def staging(tmp_path_factory: Any, copied: Callable[..., Path], mlflow_server: Any, kit: Any) -> Staging:
     """Version 1 is champion; version 2 is one tree, which the gate refused."""
     root = copied(tmp_path_factory.mktemp("staging") / "copy")
-    made = Staging(root, mlflow_server(root).address)
+    made = Staging(root, mlflow_server(root).address, kit)
     assert made.kit("run")[0] == 0
     code, said = made.kit("run", KIT_TRAINING__PARAMS='{"n_estimators": 1, "learning_rate": 0.03}')
     assert (code, "the gate refused staging.diabetes version 2" in said) == (1, True)

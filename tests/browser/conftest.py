@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from re import Pattern
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +15,6 @@ from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwr
 
 REPOSITORY = Path(__file__).parents[2]
 SHOTS = REPOSITORY / "build" / "screenshots"
-COMMAND = [sys.executable, "-m", "starterkit"]
 CLOSE_ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 LOOPBACK = {"127.0.0.1", "localhost"}
 KEY = "a-key-of-sixteen-or-more"
@@ -26,36 +22,30 @@ _WAIT = 30_000  # milliseconds; a machine that does something else is slow
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path]) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path], kit: Any) -> Path:
     """A copy of the repository in which the pipeline ran: few trees, and few rows to prove."""
     root = copied(tmp_path_factory.mktemp("trained") / "my prøject ü")
-    subprocess.run([*COMMAND, "run"], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    kit(root, "run", code=0)
     return root
 
 
-@contextmanager
-def started(root: Path, command: str, sign: str, **environment: str) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def started(trained: Path, program: Callable[..., Any]) -> Callable[..., str]:
     """The address that one of the kit's commands prints once its server answers; `sign` stands before it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [*COMMAND, command, "--port", str(port)]
-    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"} | environment
-    with subprocess.Popen(words, cwd=root, env=unbuffered, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = next((line for line in process.stdout if line.startswith(sign)), "")
-            assert f"http://127.0.0.1:{port}" in said, f"{command} ended before it answered"
-            yield said.removeprefix(sign).split()[0].strip(",")
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+
+    def start(command: str, sign: str, **environ: str) -> str:
+        log = trained.parent / f"{command} {len(environ)}.log"
+        words = [sys.executable, "-m", "starterkit", command, "--port", "{port}"]
+        server = program(trained, log, *words, PYTHONUNBUFFERED="1", **environ)
+        server.wait(lambda: f"\n{sign}http://127.0.0.1:{server.port}" in f"\n{server.said}")
+        return server.said.partition(sign)[2].split()[0].strip(",")
+
+    return start
 
 
 @pytest.fixture(scope="session")
-def runs_address(trained: Path) -> Iterator[str]:
-    with started(trained, "ui", "MLflow's UI: ") as address:
-        yield address
+def runs_address(started: Callable[..., str]) -> str:
+    return started("ui", "MLflow's UI: ")
 
 
 @pytest.fixture(scope="session")
@@ -64,16 +54,13 @@ def mlflow_address(runs_address: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def api_address(trained: Path) -> Iterator[str]:
-    with started(trained, "serve", "Answering on ") as address:
-        yield address
+def api_address(started: Callable[..., str]) -> str:
+    return started("serve", "Answering on ")
 
 
 @pytest.fixture(scope="session")
-def guarded_address(trained: Path) -> Iterator[str]:
-    asked = {"KIT_SERVING__REQUIRE_API_KEY": "true", "KIT_SERVING__API_KEY": KEY}
-    with started(trained, "serve", "Answering on ", **asked) as address:
-        yield address
+def guarded_address(started: Callable[..., str]) -> str:
+    return started("serve", "Answering on ", KIT_SERVING__REQUIRE_API_KEY="true", KIT_SERVING__API_KEY=KEY)
 
 
 @dataclass

@@ -9,14 +9,14 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine import Docker
 
-REPOSITORY = Path(__file__).parents[2]
 CLI = "@devcontainers/cli@0.89.0"
 PLUGINS = ".docker/cli-plugins"
 
@@ -63,7 +63,7 @@ def user(docker: Docker) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
+def editor(docker: Docker, user: str, tmp_path_factory: Any, cloned: Callable[..., Path]) -> Iterator[Editor]:
     if shutil.which("npm") is None:
         pytest.fail("not run: npm is not installed, which brings the dev container's command line", pytrace=False)
     home = Path(pwd.getpwnam(user).pw_dir)
@@ -73,8 +73,7 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
     installed = subprocess.run(install, capture_output=True, text=True)
     if installed.returncode:
         pytest.fail(f"not run: npm cannot install {CLI}: {installed.stderr.strip()[-300:]}", pytrace=False)
-    root = home / f"my {docker.token}"
-    copy_tree(root)
+    root = cloned(home / f"my {docker.token}")
     command: tuple[str, ...] = (str(tools / "node_modules" / ".bin" / "devcontainer"),)
     if not os.geteuid():
         entry = pwd.getpwnam(user)
@@ -94,19 +93,6 @@ def editor(docker: Docker, user: str, tmp_path_factory: pytest.TempPathFactory) 
         docker.ask("rmi", "--force", *images)
         if not os.geteuid():
             shutil.rmtree(root)
-
-
-def copy_tree(root: Path) -> None:
-    """What git would have, also of what is not committed yet, as a repository of its own."""
-    listing = ["git", "-c", "safe.directory=*", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z"]
-    listed = subprocess.run(listing, check=True, capture_output=True, text=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).exists():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, root / name)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A copy"]):
-        subprocess.run(["git", *identity, "-C", str(root), *words], check=True)
 
 
 def test_workspace_works_with_no_step_by_hand(editor, figures):

@@ -4,7 +4,7 @@ Nothing is asserted of seconds: conftest.py prints those that were measured.
 """
 
 import json
-import os
+import random
 import re
 import shutil
 import subprocess
@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,9 @@ HARDENED += ("--publish=127.0.0.1::8000",)
 MAY_NOT_BE_THERE = "flask matplotlib onnx pandas pandera pip pyarrow scipy skl2onnx sklearn skops"
 
 
-def kit(root: Path, *arguments: str, command: tuple[str, ...] = ("-m", "starterkit"), **environ: str) -> str:
-    """What a command of the kit prints, in a copy of the repository."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KIT_", "MLFLOW_"))}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    words = [sys.executable, *command, *arguments]
-    done = subprocess.run(words, cwd=root, env=clean | quiet | environ, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+def make_image(root: Path, name: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), name]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +52,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path
 
 
 @pytest.fixture(scope="module")
-def baked(docker: Docker, scratch: Path) -> str:
+def baked(docker: Docker, scratch: Path, kit: Callable[..., Any]) -> str:
     """The image that `make image` builds, from a champion of the stage local."""
-    kit(scratch, "run")
+    kit(scratch, "run", code=0)
     name = docker.name("baked")
-    said = kit(scratch, name, command=("tools/image.py",))
-    assert f"{name} holds local.diabetes version 1" in said
+    made = make_image(scratch, name)
+    assert f"{name} holds local.diabetes version 1" in made.stdout, made.stderr[-2000:]
     return name
 
 
@@ -177,9 +171,8 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, says: str
 
 def test_without_a_champion_nothing_is_built(docker, tmp_path):
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    command = [sys.executable, str(REPOSITORY / "tools" / "image.py"), docker.name("none")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert_one_line(done, 1, "registered model 'local.diabetes' has no champion. Run `starterkit run` first.")
+    said = "registered model 'local.diabetes' has no champion. Run `starterkit run` first."
+    assert_one_line(make_image(tmp_path, docker.name("none")), 1, said)
     assert docker("images", "--quiet", docker.name("none")) == ""
 
 
@@ -204,14 +197,11 @@ def on_sagemaker(
 
 
 def test_sagemakers_payloads(on_sagemaker, scratch):
-    """CSV with a header line, the chunk after it without one, and JSON. What is refused, the API's own tests say."""
+    """What comes of CSV, and what is refused, the API's own tests say."""
     records = patients(scratch)
     expected = [{"progression": one} for one in local_answers(scratch / "build" / "model", records)]
-    frame, kind = pd.DataFrame(records), {"content-type": "text/csv"}
-    chunks = [frame[:100].to_csv(index=False), frame[100:].to_csv(index=False, header=False)]
-    told = [httpx.post(on_sagemaker, content=one, headers=kind) for one in chunks]
-    assert [row for one in told for row in one.json()["predictions"]] == expected
     assert httpx.post(on_sagemaker, json={"instances": records}).json() == {"predictions": expected}
+    kind = {"content-type": "text/csv"}
     assert httpx.post(on_sagemaker, content=b" " * 6_291_456, headers=kind).status_code == 413
 
 
@@ -257,34 +247,29 @@ def options(server: Server, **environ: str) -> list[str]:
     return [*HARDENED, "--network", server.network, *(word for one in variables for word in ("--env", one))]
 
 
-@pytest.mark.parametrize(
-    ("environ", "code", "says"),
-    [
-        ({"KIT_STAGE": "test"}, 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
-        ({"KIT_TRACKING__URI": "http://nobody:5000"}, 1, "MLflow at http://nobody:5000 does not answer"),
-        ({"KIT_TRACKING__URI": "http://stranger:5000"}, 1, "Add this name with its port to the server's --allowed-"),
-        ({"KIT_SERVNG__PORT": "1"}, 2, "KIT_SERVNG__PORT: no setting has this name"),
-    ],
-    ids=["no champion", "unknown host", "another host name", "misspelt"],
-)
-def test_a_start_that_fails_says_why_in_one_line(docker, fetching, server, environ, code, says):
-    done = docker.ask("run", "--rm", "--label", docker.label, *options(server, **environ), fetching)
-    assert_one_line(done, code, says)
-
-
-PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")
+PROD = (*HARDENED, "--env", "KIT_TRACKING__URI=http://mlflow:5000")  # without a stage it is prod
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("environ", "words", "code", "says"),
     [
-        ((), 2, "serving.require_api_key is true and serving.api_key is not set. Set KIT_SERVING__API_KEY"),
-        (("run",), 1, "this command needs the package 'pandas', which is not installed here"),
+        ({"KIT_STAGE": "test"}, (), 1, "registered model 'test.diabetes' has no champion. Run `starterkit run` first."),
+        ({"KIT_TRACKING__URI": "http://nobody:5000"}, (), 1, "MLflow at http://nobody:5000 does not answer"),
+        (
+            {"KIT_TRACKING__URI": "http://stranger:5000"},
+            (),
+            1,
+            "Add this name with its port to the server's --allow",
+        ),
+        ({"KIT_SERVNG__PORT": "1"}, (), 2, "KIT_SERVNG__PORT: no setting has this name"),
+        (None, (), 2, "serving.require_api_key is true and serving.api_key is not set. Set KIT_SERVING__API_KEY"),
+        ({}, ("run",), 1, "this command needs the package 'pandas', which is not installed here"),
     ],
+    ids=["no champion", "unknown host", "another host name", "misspelt", "no key", "no training here"],
 )
-def test_what_it_cannot_do_is_one_line(docker, fetching, words, code, says):
-    environ = ("--env", "KIT_STAGE=local") if words else PROD  # without a stage it is prod
-    done = docker.ask("run", "--rm", "--label", docker.label, *environ, fetching, *words)
+def test_what_cannot_be_is_one_line(docker, fetching, server, environ, words, code, says):
+    given = PROD if environ is None else options(server, **environ)
+    done = docker.ask("run", "--rm", "--label", docker.label, *given, fetching, *words)
     assert_one_line(done, code, says)
 
 
@@ -296,11 +281,11 @@ def test_settings_can_be_shown(docker, fetching):
 
 
 @pytest.fixture(scope="module")
-def promoted(server: Server, scratch: Path) -> Path:
+def promoted(server: Server, scratch: Path, kit: Callable[..., Any]) -> Path:
     """The exported folder of the champion that the server has for staging."""
     environ = {"KIT_STAGE": "staging", "KIT_TRACKING__URI": server.address, "KIT_SERVING__API_KEY": KEY}
-    kit(scratch, "run", **environ)
-    kit(scratch, "fetch", "fetched", **environ)
+    kit(scratch, "run", code=0, **environ)
+    kit(scratch, "fetch", "fetched", code=0, **environ)
     return scratch / "fetched"
 
 
@@ -369,45 +354,19 @@ class Pod:
         return time.monotonic() - began
 
 
-class Clients:
-    """Some that keep their connections, and some that make one for each request, with a Service that spreads them."""
+class Service:
+    """Spreads connections over pods."""
 
-    def __init__(self, pods: list[Pod], body: bytes) -> None:
-        self.addresses, self._body, self.going = [one.address for one in pods], body, True
-        self.answered, self.lost = 0, list[str]()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(8)]
-        for one in self._threads:
-            one.start()
+    def __init__(self, pods: list[Pod]) -> None:
+        self.addresses = [one.address for one in pods]
 
-    def _ask(self, number: int) -> None:
-        keeps, connection, count = number % 2 == 0, None, number
-        headers = {"X-API-Key": KEY, "content-type": "application/json"}
-        while self.going:
-            count += 1
-            if connection is None:
-                address = self.addresses[count % len(self.addresses)]
-                connection = HTTPConnection(address.removeprefix("http://"), timeout=30)
-            try:
-                connection.request("POST", "/predict", self._body, headers)
-                answer = connection.getresponse()
-                said, status, ends = answer.read(), answer.status, answer.will_close
-            except (OSError, HTTPException) as error:
-                said, status, ends = repr(error).encode(), 0, True
-            with self._lock:
-                self.answered += status == 200
-                self.lost += [] if status == 200 else [f"{status} {said[:200]!r}"]
-            if ends or not keeps:
-                connection.close()
-                connection = None
-
-    def stop(self) -> None:
-        self.going = False
-        for one in self._threads:
-            one.join(60)
+    @property
+    def port(self) -> int:
+        return int(random.choice(self.addresses).rpartition(":")[2])
 
 
-def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, promoted, scratch, until, figures):
+def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, promoted, scratch, until, figures, load):
+    """Some clients keep their connections, and some make one for each request."""
     secrets = {"KIT_SERVING__API_KEY": KEY, "KIT_FEEDBACK__PASSWORD": KEY}
     secrets["KIT_FEEDBACK__DATABASE"] = "postgresql://kit@database/predictions"
     database = docker.start(
@@ -424,18 +383,17 @@ def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, p
     for pod in pods:
         most = startup["periodSeconds"] * startup["failureThreshold"]
         until(lambda pod=pod: pod.passes("startupProbe"), "started", most, pod.container)
-    clients = Clients(pods, json.dumps({"records": patients(scratch)[:20]}).encode())
-    try:
+    service, asked = Service(pods), {"body": json.dumps({"records": patients(scratch)[:20]}), "X-API-Key": KEY}
+    with load(service, **asked) as keeping, load(service, **asked, Connection="close") as renewing:
         time.sleep(3)
         assert all(pod.passes(probe) for pod in pods for probe in ("livenessProbe", "readinessProbe"))
-        ended = threading.Timer(SPREAD_SECONDS, lambda: clients.addresses.remove(pods[0].address))
+        ended = threading.Timer(SPREAD_SECONDS, lambda: service.addresses.remove(pods[0].address))
         ended.start()
         seconds = pods[0].end()
         time.sleep(2)
-    finally:
-        clients.stop()
-    assert clients.lost == []
-    assert clients.answered > 100
+    answered = len(keeping.answers) + len(renewing.answers)
+    assert (keeping.harmed, renewing.harmed) == ((0, 0), (0, 0)), keeping.lost + renewing.lost
+    assert answered > 100
     assert pods[0].container.state["ExitCode"] == 0  # of itself: 137 would be the grace period's end
     assert not any(pod.container.state["OOMKilled"] for pod in pods)
     assert pods[1].passes("readinessProbe")
@@ -443,5 +401,5 @@ def test_a_pod_that_ends_under_load_loses_no_request(docker, fetching, server, p
     most = re.search(r"VmHWM:\s+(\d+)", pods[1].container.python("print(open('/proc/1/status').read())"))
     limit = pods[0].about["resources"]["limits"]["memory"]
     figures["the most memory of the other pod's process"] = f"{int(most[1]) / 1024:.0f} of {limit}"
-    figures["requests answered, none lost"] = f"{clients.answered}"
-    assert docker(*within, "select count(*) from prediction") == str(clients.answered)  # nor one kept twice
+    figures["requests answered, none lost"] = f"{answered}"
+    assert docker(*within, "select count(*) from prediction") == str(answered)  # nor one kept twice

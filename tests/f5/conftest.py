@@ -1,7 +1,6 @@
 """A fresh clone without an environment, opened in an editor of a machine that has no uv on its path."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,27 +9,12 @@ import pytest
 from editor import Editor
 from workspace import Workspace
 
-REPOSITORY = Path(__file__).parents[2]
-TESTS = "tests/example_project/"  # the clone's are the example's alone
 FILE = "src/example_project/problem.py"
-GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.com")
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("f5") / "my prøject ü"
-    listing = [*GIT, "-c", "core.quotePath=false", "ls-files", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()
-    for name in names:
-        if (REPOSITORY / name).exists() and (name.startswith(TESTS) or not name.startswith("tests/")):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, root / name)
-    base = root / "config" / "base.yaml"
-    few = base.read_text().replace("n_estimators: 200", "n_estimators: 20").replace("rate: 0.03", "rate: 0.2")
-    assert few.count("n_estimators: 20\n") == few.count("learning_rate: 0.2\n") == 1
-    base.write_text(few + "\nexport:\n  parity_rows: 500\n")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
-        subprocess.run([*GIT, *words], cwd=root, check=True)
+def root(tmp_path_factory: pytest.TempPathFactory, cloned: Callable[..., Path]) -> Path:
+    root = cloned(tmp_path_factory.mktemp("f5") / "my prøject ü", "tests/example_project/")
     (root / ".env").write_text("# read by F5\nKIT_TRAINING__SEED=7\n")
     return root
 

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
+import psutil
+
 _ROWS, _COLUMNS = 30, 120
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -47,14 +49,10 @@ class Terminal:
 
     def processes(self) -> dict[int, str]:
         found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-                continue
-            if int(session) == self.process.pid and state != "Z":
-                found[int(folder.name)] = command
+        for one in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended meanwhile, or is a zombie
+                if os.getsid(one.pid) == self.process.pid:
+                    found[one.pid] = " ".join(one.cmdline())
         return found
 
     def require_empty(self, seconds: float = 15) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
+
 Json = dict[str, Any]
 
 
@@ -36,8 +38,7 @@ class Workspace:
         if made["type"] != "debugpy" or made["request"] not in ("launch", "attach"):
             raise Unknown(f"configuration '{name}' has the type {made['type']} and the request {made['request']}")
         if made["request"] == "launch":
-            path = Path(made.get("envFile", self.root / ".env"))
-            made["env"] = (read_env(path) if path.exists() else {}) | made.get("env", {})
+            made["env"] = dotenv_values(made.get("envFile", self.root / ".env")) | made.get("env", {})
             made.setdefault("cwd", str(self.root))
             made.setdefault("python", self.chosen)
             # The debugger's own two parts never run with what `python` says.
@@ -110,9 +111,3 @@ def _version(environment: Path) -> list[int]:
 def read_json(path: Path) -> Json:
     """Read the strict part of what VS Code forgives: comments stand on lines of their own, no trailing comma."""
     return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.MULTILINE))
-
-
-def read_env(path: Path) -> dict[str, str]:
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}

@@ -6,8 +6,7 @@ Nothing here was taken by Azure itself: that needs an account.
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,27 +57,15 @@ def test_its_client_takes_the_files(environment: Callable[..., Path], files: Pat
 
 
 @pytest.fixture(scope="module")
-def address(environment: Callable[..., Path], project: Path, free_tcp_port_factory: Callable[[], int]) -> Iterator[str]:
+def address(environment: Callable[..., Path], project: Path, program: Callable[..., Any]) -> str:
     """Where Azure ML's server answers with the entry script; by its own start, but on this machine alone."""
     steps = ("--require-hashes -r requirements-serve.txt", SERVER, "--no-deps --editable .")
-    python, port = environment("azure-server", *steps) / "python", free_tcp_port_factory()
-    command = [python, "-c", START, "--entry_script", REPOSITORY / "deploy/azure/score.py", "--port", str(port)]
-    environ = clean(AZUREML_MODEL_DIR=str(project / "build"), PATH=f"{python.parent}:/usr/bin:/bin")
-    with (project / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=project, env=environ, stdout=log, stderr=log)
-    try:
-        for _ in range(300):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/").text == "Healthy":
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        else:
-            pytest.fail((project / "server.log").read_text()[-3000:])
-        yield f"http://127.0.0.1:{port}/score"
-    finally:
-        server.terminate()
-        server.wait(20)
+    python = environment("azure-server", *steps) / "python"
+    command = [python, "-c", START, "--entry_script", REPOSITORY / "deploy/azure/score.py", "--port", "{port}"]
+    environ = {"AZUREML_MODEL_DIR": str(project / "build"), "PATH": f"{python.parent}:/usr/bin:/bin"}
+    server = program(project, project / "server.log", *command, **environ)
+    server.wait(lambda: server.answers("/"))
+    return f"{server.address}/score"
 
 
 def rows(project: Path) -> list[dict[str, Any]]:

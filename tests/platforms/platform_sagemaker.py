@@ -5,8 +5,7 @@ moto knows neither `update_endpoint` nor a container: an endpoint is in service 
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +62,11 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def moto(
-    bin_: Path, tmp_path_factory: pytest.TempPathFactory, free_tcp_port_factory: Callable[[], int]
-) -> Iterator[str]:
-    port, log = free_tcp_port_factory(), tmp_path_factory.mktemp("moto") / "log"
-    command = [str(bin_ / "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as written:
-        server = subprocess.Popen(command, cwd=log.parent, env=clean(), stdout=written, stderr=written)
-    try:
-        for _ in range(200):
-            if "Running on" in log.read_text():
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+def moto(bin_: Path, tmp_path_factory: pytest.TempPathFactory, program: Callable[..., Any]) -> str:
+    folder = tmp_path_factory.mktemp("moto")
+    server = program(folder, folder / "log", bin_ / "moto_server", "--host", "127.0.0.1", "--port", "{port}")
+    server.wait(lambda: "Running on" in server.said)
+    return server.address
 
 
 @pytest.fixture

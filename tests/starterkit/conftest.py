@@ -295,27 +295,14 @@ def _measurements(sample_of: Callable[..., Sample], loaded: Any, labels: tuple[s
 
 
 @pytest.fixture(scope="session")
-def client() -> Callable[..., Any]:
-    """Runs a script, or a command, with a package that the tests do not have, in an environment below build/clients.
-
-    Where it cannot be had, the test is skipped and says "not run".
-    """
-    uv = shutil.which("uv") or str(REPOSITORY / ".cache" / "uv" / "bin" / "uv")
+def client(environment: Callable[..., Path]) -> Callable[..., str]:
+    """Runs a script, or a command, with a package that the tests do not have, in an environment of its own."""
 
     def run(package: str, *words: str, command: str = "python", seconds: float = 300) -> str:
-        place = REPOSITORY / "build" / "clients" / package.replace(" ", "_")
-        if not (place / "made").exists():
-            for made in (
-                [uv, "venv", "--quiet", "--clear", str(place)],
-                [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *package.split()],
-            ):
-                done = subprocess.run(made, capture_output=True, text=True, timeout=900)
-                if done.returncode:
-                    pytest.skip(f"not run: {package} cannot be had: {done.stderr.strip()[-300:]}")
-            (place / "made").touch()
+        bin_ = environment(package.replace(" ", "_"), package)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-        called = [str(place / "bin" / command), *words]
-        done = subprocess.run(called, capture_output=True, text=True, timeout=seconds, env=environ, cwd=place)
+        called = [str(bin_ / command), *words]
+        done = subprocess.run(called, capture_output=True, text=True, timeout=seconds, env=environ, cwd=bin_.parent)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 

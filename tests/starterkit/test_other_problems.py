@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from starterkit.pipeline import Pipeline
-from starterkit.problem import Problem, feature, identifier, target
+from starterkit.problem import feature, identifier, target
 from starterkit.release.gate import Decision
 from starterkit.settings import DataSettings, GateSettings, Limit, Settings, TrainingSettings
 
@@ -71,25 +71,21 @@ def test_champion_that_lacks_a_class_is_named(settings, iris, tmp_path):
 
 
 @pytest.mark.parametrize("text_first", [True, False])
-def test_a_champion_that_takes_another_type_is_named(settings, tmp_path, text_first):
+def test_a_champion_that_takes_another_type_is_named(settings, sample_of, text_first):
     random = np.random.default_rng(0)
     numbers = pd.DataFrame({"row": [f"R{row}" for row in range(400)], "size": random.integers(1, 4, 400) * 1.0})
     numbers["answer"] = 2 * numbers["size"] + random.normal(0, 1, 400)
-    numbers.to_parquet(tmp_path / "numbers.parquet")
-    words = {1.0: "secret small", 2.0: "secret middle", 3.0: "secret large"}
-    numbers.assign(size=numbers["size"].map(words)).to_parquet(tmp_path / "words.parquet")
 
     def run(words: bool) -> Decision:
         taken = OneHotEncoder(handle_unknown="ignore") if words else StandardScaler()
+        table = numbers.assign(size="secret " + numbers["size"].astype(str)) if words else numbers
         roles = {"row": identifier(), "size": feature(sensitivity="plain"), "answer": target()}
         types = {"row": str, "size": str if words else float, "answer": float}
-        problem = Problem(
-            name="sizes", title="", task="regression", metric="rmse",
-            schema=type("Sizes", (pa.DataFrameModel,), {**roles, "__annotations__": types}),
-            estimator=lambda: make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor()),
-        )  # fmt: skip
-        source = tmp_path / ("words.parquet" if words else "numbers.parquet")
-        return Pipeline(problem, settings_for(settings, source)).run().promotion.decision
+        schema = type("Sizes", (pa.DataFrameModel,), {**roles, "__annotations__": types})
+        sample = sample_of(table, schema, "regression", "rmse")
+        tree = make_pipeline(make_column_transformer((taken, ["size"])), DecisionTreeRegressor())
+        problem = sample.problem(lambda: tree, name="sizes")
+        return Pipeline(problem, settings_for(settings, sample.root / "table.parquet")).run().promotion.decision
 
     assert run(text_first).passed
     champion, signature = run(not text_first).refusals

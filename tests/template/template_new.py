@@ -119,17 +119,6 @@ def test_a_hooks_variables_lead_nowhere_else(template, tmp_path, monkeypatch):
     assert Folder(tmp_path / "churn").changes == ""
 
 
-def test_in_place_it_is_a_commit_on_top(template):
-    """What "Use this template" gives has the template's files, and a history of its own."""
-    told = template.new("churn")
-    assert told.code == 0, told.said
-    assert template.changes == ""
-    assert template.git("log", "--format=%s").splitlines() == ["churn, from the template's 0.1.0", "One"]
-    assert "src/churn/problem.py" in template.files
-    assert not (template.root / "bench").exists()
-    assert not (template.root / "src/example_project").exists()
-
-
 def test_the_template_itself_is_changed_only_where_that_was_said(template):
     """With a history it is the template, or a clone of it, and DEST may have been forgotten."""
     template.edit("src/starterkit/gate.py", "line 3\n", "line three\n")

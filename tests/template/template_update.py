@@ -320,14 +320,18 @@ def test_what_is_no_template_is_told(project, tmp_path):
     assert (told.code, told.said.count("\n")) == (2, 1)
 
 
-def test_a_project_made_in_place_takes_updates(template, tmp_path):
-    """ "Use this template" gives the files without the history; the tree's id is the same."""
+def test_a_project_made_in_place_is_a_commit_on_top_and_takes_updates(template, tmp_path):
+    """ "Use this template" gives the files with a history of its own; the tree's id is the same."""
     used = Folder(tmp_path / "used")
     template.git("clone", "-q", str(template.root), str(used.root))
     used.git("checkout", "-q", "--orphan", "fresh")
     used.git("commit", "-q", "-m", "Initial commit")
     used.git("remote", "set-url", "origin", "https://localhost:1/mine.git")
     assert used.new("churn").code == 0
+    assert used.git("log", "--format=%s").splitlines() == ["churn, from the template's 0.1.0", "Initial commit"]
+    assert used.changes == ""
+    assert "src/churn/problem.py" in used.files
+    assert not [name for name in ("bench", "src/example_project") if (used.root / name).exists()]
     used.edit(GATE, "line 25\n", "line mine\n")
     used.commit()
     template.edit(GATE, "line 3\n", "line three\n")

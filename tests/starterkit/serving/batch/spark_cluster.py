@@ -123,6 +123,9 @@ def test_without_java_or_pyspark_a_line_says_what_to_install(monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(UserError, match=r"^Spark needs Java, and there is none\. Install Java 17 or newer"):
         require_spark()
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    with pytest.raises(UserError, match="needs Java, and there is none in JAVA_HOME=/nowhere"):
+        require_spark()
     monkeypatch.setitem(sys.modules, "pyspark", None)
     with pytest.raises(UserError, match=r"is not installed\. Install pyspark 4, as docs/spark\.md says"):
         require_spark()
@@ -135,7 +138,7 @@ def test_a_package_too_old_for_spark_is_named(monkeypatch, package):
         require_spark()
 
 
-def test_executors_with_another_numpy_are_named_before_the_job(first_run, tmp_path):
+def test_executors_with_another_numpy_are_named_before_the_job(first_run, tmp_path, kit):
     (tmp_path / "numpy-1.0.dist-info").mkdir()
     (tmp_path / "numpy-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
     other = tmp_path / "python"
@@ -143,10 +146,8 @@ def test_executors_with_another_numpy_are_named_before_the_job(first_run, tmp_pa
     other.chmod(0o755)
     contract = Predictor(next(first_run[0].rglob("contract.json")).parent).contract
     csv.write_csv(pa.table(drawn(contract, 9)), tmp_path / "in.csv")
-    call = [sys.executable, "-m", "starterkit", "predict", tmp_path / "in.csv", tmp_path / "out.csv"]
-    call += ["--engine", "spark", "--master", "local[1]"]
-    env = os.environ | {"PYSPARK_PYTHON": str(other)}
-    told = subprocess.run(call, cwd=first_run[0], capture_output=True, text=True, check=False, env=env)
+    words = ("predict", tmp_path / "in.csv", tmp_path / "out.csv", "--engine", "spark", "--master", "local[1]")
+    told = kit(first_run[0], *words, PYSPARK_PYTHON=str(other))
     assert "the executors have numpy 1.0, the driver has" in told.stderr
     assert (bool(told.returncode), "Traceback" in told.stderr) == (True, False)
     assert not (tmp_path / "out.csv").exists()

@@ -7,9 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from starterkit.errors import DataError, UserError
+from starterkit.errors import DataError
 from starterkit.serving.batch import BatchScorer, spark
-from starterkit.serving.batch.cluster import require_spark
 from starterkit.serving.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("small_steps")
@@ -88,10 +87,3 @@ def test_the_first_bad_row_stops_it_and_is_named_as_on_one_machine(scorers, fold
     assert said[0] == said[1]
     assert "row 200" in said[0]
     assert not (folder / "out.csv").exists()
-
-
-def test_a_machine_without_java_or_spark_is_told_so(monkeypatch):
-    monkeypatch.setenv("JAVA_HOME", "/nowhere")
-    said = r"needs Java, and there is none in JAVA_HOME=/nowhere|package is not installed"
-    with pytest.raises(UserError, match=said):
-        require_spark()

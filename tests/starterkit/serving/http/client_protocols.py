@@ -1,7 +1,4 @@
-"""The API as other people's clients ask it: each in an environment of its own, pinned, made below build/clients.
-
-Where a client cannot be had, its test is skipped and says "not run".
-"""
+"""The API as other people's clients ask it: each in an environment of its own, pinned."""
 
 import json
 from collections.abc import Iterator

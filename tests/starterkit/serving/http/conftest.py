@@ -76,22 +76,22 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def houses(sample_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def houses(sample_of: Any) -> Exported:
     """A regression: every column a number, one of them whole, one nullable and without bounds."""
     estimator = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5, random_state=0)
-    sample, place = sample_of(_houses(), Houses, "regression", "rmse"), tmp_path_factory.mktemp("models")
-    folder = sample.export(estimator, place / "houses", 200, name="houses", title="House prices")[0].folder
+    sample = sample_of(_houses(), Houses, "regression", "rmse")
+    folder = sample.export(estimator, sample.root / "model", 200, name="houses", title="House prices")[0].folder
     return Exported(ServedModel("local.houses", "3", Predictor(folder)), folder)
 
 
 @pytest.fixture(scope="session")
-def days(sample_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def days(sample_of: Any) -> Exported:
     """A classification: a nullable text, a number and a boolean."""
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = make_column_transformer((encoder, ["city"]), remainder="passthrough")
     estimator = make_pipeline(columns, DecisionTreeClassifier(max_depth=4))
-    sample, place = sample_of(_days(), Days, "classification", "log_loss"), tmp_path_factory.mktemp("models")
-    folder = sample.export(estimator, place / "days", 200, name="days", title="Weather")[0].folder
+    sample = sample_of(_days(), Days, "classification", "log_loss")
+    folder = sample.export(estimator, sample.root / "model", 200, name="days", title="Weather")[0].folder
     return Exported(ServedModel("local.days", "1", Predictor(folder)), folder)
 
 

@@ -178,8 +178,6 @@ def test_azure_ml_and_vertex_ai_are_answered_at_their_addresses(houses, pairs, m
 
 
 NOWHERE = Path("/nowhere")
-
-
 VERTEX = {"AIP_HTTP_PORT": "8085", "AIP_HEALTH_ROUTE": "/up", "AIP_PREDICT_ROUTE": "/v1/m:predict"}
 
 

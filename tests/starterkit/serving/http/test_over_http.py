@@ -20,6 +20,9 @@ from starterkit.machine import limit_memory, this_machine
 from starterkit.serving.http import JsonLines, protocol
 from starterkit.serving.http.protocol import Patience, Server
 
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+
 
 @contextmanager
 def running(app: Any, seconds: float = 10, most: int = 64) -> Iterator[tuple[str, int]]:
@@ -181,17 +184,11 @@ def answer(told: BinaryIO) -> Any:
     return json.loads(told.read(int(headers[b"content-length"])))["predictions"]
 
 
-ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
 async def for_a_second(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         await asyncio.sleep(1)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
-
-
-HALF = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 
 
 @pytest.mark.parametrize(

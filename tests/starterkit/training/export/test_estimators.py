@@ -120,13 +120,6 @@ def test_a_constant_stands_for_what_is_missing_as_zeros_of_sparse_columns_are_to
     prove(visits, make_pipeline(columns, XGBRegressor(n_estimators=10, n_jobs=1)), tmp_path)
 
 
-@pytest.mark.parametrize("estimator", REGRESSORS[-3:], ids=named)
-def test_missing_values_go_the_way_that_the_trees_send_them(visits, tmp_path, estimator):
-    columns = make_column_transformer(("passthrough", ["smoker", "children", "income", "insured"]))
-    predictor = prove(visits, make_pipeline(columns, estimator), tmp_path)
-    assert predictor.contract.parity.probed == 500
-
-
 def test_xgboost_classifies_and_with_several_answers_a_row_is_refused(breast_cancer, iris, tmp_path):
     """It wants labels from 0 on."""
     for sample, classes in ((breast_cancer, (0, 1)), (iris, (0, 1, 2))):

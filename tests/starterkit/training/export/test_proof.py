@@ -30,7 +30,6 @@ from starterkit.settings import ExportSettings
 from starterkit.training.agreement import Asked
 from starterkit.training.export import ParityProof, _difference, probe
 from starterkit.training.export.conversion import Placed, to_graph
-from starterkit.training.export.families import family_of
 from starterkit.training.export.families.scikit import Forests
 from starterkit.training.export.families.trees import Scoring, TreeFamily, Trees
 from starterkit.training.export.probe import Reach, flipped_leaves, plant
@@ -258,16 +257,6 @@ def test_rounding_is_part_of_the_graph_that_is_asked(single, flipped):
     """Rounded to float32, a number that is a little larger than a half is a half."""
     rows = np.array([[0.5], [0.5 + 1e-12], [0.6]])
     assert flipped_leaves(Placed(None, Library([0.5], [0]), "rows"), stumps([0.5], [0], single), rows) == flipped
-
-
-def test_a_row_with_a_missing_value_goes_the_way_that_the_trees_say():
-    model = DecisionTreeRegressor(max_depth=2).fit([[0.0], [1.0], [2.0], [np.nan]], [0.0, 1.0, 2.0, 9.0])
-    family = family_of(type(model))
-    trees, _ = family.describe(model)
-    rows = np.array([[np.nan], [1.0]])
-    assert flipped_leaves(Placed(model, family, "rows"), trees, rows) == 0
-    turned = replace(trees, missing_left=~trees.missing_left)
-    assert flipped_leaves(Placed(model, family, "rows"), turned, rows) == 1
 
 
 SEEN = pd.DataFrame({"x": [1.0, 3.0, 11.0], "t": [-5.0, 5.0, 15.0], "n": [7, 7, 7]})
