@@ -239,16 +239,6 @@ def test_nothing_new_and_a_folder_that_is_no_project_are_told(template, project)
     project.update().require_refusal("at a repository's root")
 
 
-def test_one_update_after_the_other(template, project):
-    project.edit(GATE, "line 25\n", "line mine\n")
-    project.commit()
-    for old, new in (("line 3\n", "line three\n"), ("line three\n", "line drei\n"), ("line 10\n", "line ten\n")):
-        template.edit(GATE, old, new)
-        take(project, template)
-        project.git("commit", "-q", "-m", "Update")
-    assert says(project, "line drei", "line ten", "line mine")
-
-
 def test_an_uncommitted_template_is_a_source_and_a_base(template, made):
     template.edit(GATE, "line 3\n", "line draft\n")
     project = made()
