@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from re import Pattern
@@ -30,17 +32,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory, copied: Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def started(trained: Path, program: Callable[..., Any]) -> Callable[..., str]:
+def started(trained: Path, program: Callable[..., Any]) -> Iterator[Callable[..., str]]:
     """The address that one of the kit's commands prints once its server answers; `sign` stands before it."""
+    with ExitStack() as servers:
 
-    def start(command: str, sign: str, **environ: str) -> str:
-        log = trained.parent / f"{command} {len(environ)}.log"
-        words = [sys.executable, "-m", "starterkit", command, "--port", "{port}"]
-        server = program(trained, log, *words, PYTHONUNBUFFERED="1", **environ)
-        server.wait(lambda: f"\n{sign}http://127.0.0.1:{server.port}" in f"\n{server.said}")
-        return server.said.partition(sign)[2].split()[0].strip(",")
+        def start(command: str, sign: str, **environ: str) -> str:
+            log = trained.parent / f"{command} {len(environ)}.log"
+            words = [sys.executable, "-m", "starterkit", command, "--port", "{port}"]
+            server = program(trained, log, *words, PYTHONUNBUFFERED="1", **environ)
+            servers.callback(server.process.wait, 30)
+            servers.callback(server.process.send_signal, signal.SIGINT)  # MLflow's server has a session of its own
+            server.wait(lambda: f"\n{sign}http://127.0.0.1:{server.port}" in f"\n{server.said}")
+            return server.said.partition(sign)[2].split()[0].strip(",")
 
-    return start
+        yield start
 
 
 @pytest.fixture(scope="session")
